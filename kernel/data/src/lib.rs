@@ -1,0 +1,1 @@
+//! Image folders, decoding, transforms and the data loader.

@@ -1,0 +1,209 @@
+//! The messages between the worker, where cells run, and the server, which talks to Jupyter.
+//!
+//! A frame is a length (`u32`, little endian, of what follows), a kind (one byte) and a payload.
+//! What the user prints is carried as raw bytes, so that partial lines, `\r` and invalid UTF-8
+//! arrive as they were written; everything else is JSON. One connection carries one worker's
+//! frames in the order in which they happened. The connection is a Unix socket of its own, so no
+//! print can be mistaken for a frame.
+
+use benchbook_display::Bundle;
+use serde::{Deserialize, Serialize};
+use std::io::{self, Read, Write};
+
+/// The longest frame that is read, in bytes. Longer output is split by [`Frame::write_to`].
+pub const MAX_FRAME: usize = 1 << 30;
+
+/// The environment variable that tells the worker the path of the server's socket.
+pub const SOCKET_VARIABLE: &str = "BENCHBOOK_FRAMES";
+
+/// Where printed bytes were written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// What a worker tells the server.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Frame {
+    /// Printed bytes.
+    Print(Stream, Vec<u8>),
+    /// Anything else.
+    Message(Message),
+}
+
+/// What a worker tells the server, other than printed bytes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Message {
+    /// A rich output in the middle of a cell. With an id it can be updated later.
+    Display {
+        /// What to show.
+        bundle: Bundle,
+        /// The id by which [`Message::Update`] finds it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        display_id: Option<String>,
+    },
+    /// A new content for every output that was shown under this id.
+    Update {
+        /// What to show instead.
+        bundle: Bundle,
+        /// The id given to [`Message::Display`].
+        display_id: String,
+    },
+    /// The value of the cell's last expression.
+    Result {
+        /// What to show.
+        bundle: Bundle,
+    },
+    /// Clears the outputs of the cell.
+    Clear {
+        /// Keep them until the next output arrives, so that nothing flickers.
+        wait: bool,
+    },
+    /// The cell failed: a panic, a `?` on an error, an interrupt.
+    Error {
+        /// The kind of failure, for example `Panic`, `KeyboardInterrupt` or the error's type.
+        ename: String,
+        /// What it says.
+        evalue: String,
+        /// Where it happened, one line each.
+        traceback: Vec<String>,
+    },
+    /// The cell asks the user for a line of text. The server answers with [`Answer`].
+    Input {
+        /// The text before the field.
+        prompt: String,
+        /// Whether the typed text is hidden.
+        password: bool,
+    },
+    /// The worker has loaded the helper library and waits for cells.
+    Ready,
+    /// Every frame of the running cell has been sent.
+    Done,
+}
+
+/// What the server sends to a worker: the answer to [`Message::Input`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The typed line without its end, or why there is none.
+    pub line: Result<String, String>,
+}
+
+const PRINT_STDOUT: u8 = 1;
+const PRINT_STDERR: u8 = 2;
+const MESSAGE: u8 = 3;
+
+impl Frame {
+    /// Writes the frame. The caller keeps other writers away meanwhile.
+    ///
+    /// # Errors
+    /// Whatever the writer reports.
+    pub fn write_to(&self, writer: &mut impl Write) -> io::Result<()> {
+        let json;
+        let (kind, payload) = match self {
+            Frame::Print(Stream::Stdout, bytes) => (PRINT_STDOUT, bytes.as_slice()),
+            Frame::Print(Stream::Stderr, bytes) => (PRINT_STDERR, bytes.as_slice()),
+            Frame::Message(message) => {
+                json = serde_json::to_vec(message)?;
+                (MESSAGE, json.as_slice())
+            }
+        };
+        let length = u32::try_from(payload.len() + 1)
+            .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "an output of 4 GiB or more"))?;
+        let mut bytes = Vec::with_capacity(payload.len() + 5);
+        bytes.extend_from_slice(&length.to_le_bytes());
+        bytes.push(kind);
+        bytes.extend_from_slice(payload);
+        writer.write_all(&bytes)
+    }
+
+    /// Reads the next frame; `None` at the end of the stream, also when it ends within a frame (the
+    /// worker was killed while writing).
+    ///
+    /// # Errors
+    /// An unknown kind, a length over [`MAX_FRAME`], JSON that is no [`Message`], or whatever the
+    /// reader reports.
+    pub fn read_from(reader: &mut impl Read) -> io::Result<Option<Frame>> {
+        let mut head = [0; 5];
+        if !filled(reader, &mut head)? {
+            return Ok(None);
+        }
+        let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
+        if length == 0 || length > MAX_FRAME {
+            return Err(invalid(format!("a frame of {length} bytes; expected 1 to {MAX_FRAME}")));
+        }
+        let mut payload = vec![0; length - 1];
+        if !filled(reader, &mut payload)? {
+            return Ok(None);
+        }
+        match head[4] {
+            PRINT_STDOUT => Ok(Some(Frame::Print(Stream::Stdout, payload))),
+            PRINT_STDERR => Ok(Some(Frame::Print(Stream::Stderr, payload))),
+            MESSAGE => Ok(Some(Frame::Message(serde_json::from_slice(&payload)?))),
+            kind => Err(invalid(format!("a frame of kind {kind}; expected 1, 2 or 3"))),
+        }
+    }
+}
+
+/// Fills `buffer`; false if the stream ends first.
+fn filled(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
+    match reader.read_exact(buffer) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn invalid(message: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frames() -> Vec<Frame> {
+        vec![
+            Frame::Print(Stream::Stdout, b"half a line".to_vec()),
+            Frame::Print(Stream::Stderr, vec![0xff, b'\r', 0]),
+            Frame::Print(Stream::Stdout, Vec::new()),
+            Frame::Message(Message::Display {
+                bundle: Bundle::text("two\nlines").html("<b>&</b>"),
+                display_id: Some("d1".into()),
+            }),
+            Frame::Message(Message::Done),
+        ]
+    }
+
+    #[test]
+    fn frames_arrive_as_they_were_sent() {
+        let mut bytes = Vec::new();
+        for frame in frames() {
+            frame.write_to(&mut bytes).unwrap();
+        }
+        let mut reader = bytes.as_slice();
+        for frame in frames() {
+            assert_eq!(Frame::read_from(&mut reader).unwrap(), Some(frame));
+        }
+        assert_eq!(Frame::read_from(&mut reader).unwrap(), None);
+    }
+
+    #[test]
+    fn a_stream_cut_within_a_frame_ends_without_it() {
+        let mut bytes = Vec::new();
+        frames()[3].write_to(&mut bytes).unwrap();
+        for length in 0..bytes.len() {
+            assert_eq!(Frame::read_from(&mut &bytes[..length]).unwrap(), None);
+        }
+    }
+
+    #[test]
+    fn what_is_no_frame_is_refused() {
+        for bytes in [&[0, 0, 0, 0, 3][..], &[2, 0, 0, 0, 9, 1], &[2, 0, 0, 0, 3, b'x'], &[0xff; 5]] {
+            assert!(Frame::read_from(&mut &*bytes).is_err());
+        }
+    }
+}
