@@ -1,1 +1,62 @@
 //! Charts, tables and picture grids for notebooks.
+//!
+//! Everything here draws data that it is given and measures nothing. Each chart keeps its data
+//! (`data()`), draws itself as SVG or PNG ([`Chart`]) and shows itself in a notebook
+//! ([`benchbook_display::Rich`]): as SVG, and as text with its numbers.
+//!
+//! ```
+//! use benchbook_chart::{Chart, LineChart};
+//!
+//! let loss = LineChart::new("Loss")
+//!     .x("epoch")
+//!     .y("binary cross-entropy")
+//!     .series("training", &[0.69, 0.41, 0.22])
+//!     .series("validation", &[0.68, 0.45, 0.31]);
+//! assert!(loss.svg().starts_with("<svg"));
+//! ```
+
+mod axis;
+mod bar;
+mod chart;
+mod confusion;
+mod curves;
+mod drawing;
+mod error;
+mod font;
+mod histogram;
+#[cfg(test)]
+mod layout_tests;
+mod line;
+mod numbers;
+mod palette;
+mod pictures;
+mod plot;
+mod progress;
+mod scatter;
+mod table;
+
+pub use bar::{BarChart, BarData, BarSeries};
+pub use chart::Chart;
+pub use confusion::{ConfusionData, ConfusionMatrix};
+pub use curves::{Curves, CurvesData};
+pub use drawing::Drawing;
+pub use error::{Error, Result};
+pub use font::install_font;
+pub use histogram::{Histogram, HistogramData};
+pub use line::{LineChart, LineData, Series};
+pub use numbers::{Number, Numbers};
+pub use palette::{Colour, Library, series_colour};
+pub use pictures::{Mark, Picture, PictureGrid};
+pub use progress::Progress;
+pub use scatter::Scatter;
+pub use table::{Align, Cell, Table};
+
+/// The quickest chart: values against 1, 2, 3 …
+///
+/// # Errors
+/// [`Error::Empty`] when there is no finite number among the values.
+pub fn plot(values: impl Numbers) -> Result<LineChart> {
+    let values = values.numbers();
+    error::some_finite("plot", &values)?;
+    Ok(LineChart::new("").series("", values))
+}

@@ -5,6 +5,11 @@
 //! [`Rich`]. This crate knows neither Jupyter nor the worker: it is data only, so that charts,
 //! folders and models can be drawn and tested without a kernel.
 
+#[cfg(feature = "image")]
+mod picture;
+#[cfg(feature = "tch")]
+mod tensor;
+
 use base64::Engine;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -73,6 +78,12 @@ pub trait Rich {
 impl Rich for Bundle {
     fn bundle(&self) -> Bundle {
         self.clone()
+    }
+}
+
+impl<T: Rich + ?Sized> Rich for &T {
+    fn bundle(&self) -> Bundle {
+        (**self).bundle()
     }
 }
 

@@ -81,6 +81,8 @@ pub enum Message {
     },
     /// The worker has loaded the helper library and waits for cells.
     Ready,
+    /// A cell has been compiled and begins to run.
+    Started,
     /// Every frame of the running cell has been sent.
     Done,
 }

@@ -5,15 +5,30 @@
 
 pub use benchbook_chart as chart;
 pub use benchbook_data as data;
+pub use error::Error;
 pub use {image, plotters, serde_json, tch};
 
+pub mod backend;
 pub mod display;
+mod error;
+#[doc(hidden)]
+pub mod evcxr_runtime;
+mod files;
+mod input;
 pub mod interrupt;
+pub mod model;
+pub mod optimizer;
+pub mod parameters;
+mod print;
+pub mod show;
+pub mod train;
+pub mod vgg;
 pub mod worker;
 
 /// What every cell imports.
 pub mod prelude {
     pub use crate::display::{Bundle, DisplayHandle, Rich, clear_output, display};
+    pub use crate::input::{input, password};
     pub use crate::interrupt;
     pub use tch::{self, Device, IndexOp, Kind, Tensor};
 }

@@ -1,10 +1,117 @@
-//! The worker's side of the frames.
+//! The worker's side of a session: runs cells, and sends everything they produce as frames.
+//!
+//! The `benchbook-worker` program loads this library and calls [`benchbook_worker_main`]. All
+//! state is here and not in that program, because the panic hook, the interrupt flag and the frame
+//! writer must be the ones that cells see: cells and this library share one `libstd.so`.
+//!
+//! evcxr talks to the worker in lines on its standard streams. The first thing that
+//! [`benchbook_worker_main`] does is to move those out of the user's reach: standard input becomes
+//! empty, and standard output and error become pipes that [`streams`] reads.
 
-use benchbook_frames::Message;
+mod crash;
+mod failure;
+mod run;
+mod streams;
 
-/// Sends a message to the server; outside a worker its plain text goes to standard output.
-pub fn send(message: Message) {
-    if let Message::Display { bundle, .. } | Message::Result { bundle } = &message {
-        println!("{}", bundle.plain());
+pub use failure::{error_reached_top, hold_back, panic_reached_top};
+pub use run::{benchbook_worker_main, variable_changed_type};
+
+use benchbook_frames::{Answer, Frame, Message, SOCKET_VARIABLE, Stream};
+use std::fmt;
+use std::io::{self, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+/// Where `println!` of a cell goes.
+pub const STDOUT: Stream = Stream::Stdout;
+/// Where `eprintln!` of a cell goes.
+pub const STDERR: Stream = Stream::Stderr;
+
+/// The connection to the server, once this process is a worker.
+static SERVER: OnceLock<Server> = OnceLock::new();
+
+struct Server {
+    frames: Mutex<UnixStream>,
+    answers: Mutex<BufReader<UnixStream>>,
+    streams: streams::Streams,
+}
+
+impl Server {
+    /// Locks the frame writer after everything printed so far has been sent, so that what the
+    /// caller writes keeps its place among the prints.
+    fn ordered(&self) -> MutexGuard<'_, UnixStream> {
+        // What Rust's own stdout still holds belongs before this frame.
+        let _ = io::stdout().flush();
+        let mut frames = lock(&self.frames);
+        self.streams.drain(&mut frames);
+        if let Some(text) = failure::held_back() {
+            let _ = Frame::Print(Stream::Stderr, text.into_bytes()).write_to(&mut *frames);
+        }
+        frames
     }
+
+    fn send(&self, frame: &Frame) {
+        // If the server is gone there is nobody to tell; evcxr's pipe closes and ends the worker.
+        let _ = frame.write_to(&mut *self.ordered());
+    }
+}
+
+/// Sends a message to the server. Outside a worker, the plain text of outputs goes to standard
+/// output and everything else is dropped.
+pub fn send(message: Message) {
+    match SERVER.get() {
+        Some(server) => server.send(&Frame::Message(message)),
+        None => {
+            if let Message::Display { bundle, .. } | Message::Result { bundle } = &message {
+                println!("{}", bundle.plain());
+            }
+        }
+    }
+}
+
+/// Prints to the notebook at once, without waiting for the end of the line.
+pub fn print(stream: Stream, text: fmt::Arguments<'_>) {
+    match (SERVER.get(), stream) {
+        // Formatting comes first: a `Display` implementation may print, too.
+        (Some(server), _) => server.send(&Frame::Print(stream, text.to_string().into_bytes())),
+        (None, Stream::Stdout) => std::print!("{text}"),
+        (None, Stream::Stderr) => std::eprint!("{text}"),
+    }
+}
+
+/// Asks the user for a line of text.
+///
+/// # Errors
+/// The front end does not allow questions, the user interrupted, or this is no worker.
+pub(crate) fn ask(prompt: &str, password: bool) -> io::Result<String> {
+    let Some(server) = SERVER.get() else {
+        return Err(io::Error::other("input is only possible in a notebook cell"));
+    };
+    let mut answers = lock(&server.answers);
+    server.send(&Frame::Message(Message::Input { prompt: prompt.into(), password }));
+    let mut line = String::new();
+    io::BufRead::read_line(&mut *answers, &mut line)?;
+    let answer: Answer = serde_json::from_str(&line)?;
+    answer.line.map_err(io::Error::other)
+}
+
+/// Connects to the server named by the environment and takes over the standard streams.
+fn connect() -> io::Result<run::Control> {
+    let path = std::env::var_os(SOCKET_VARIABLE).ok_or_else(|| {
+        io::Error::other(format!("{SOCKET_VARIABLE} is not set; the kernel server starts workers"))
+    })?;
+    let socket = UnixStream::connect(path)?;
+    let answers = BufReader::new(socket.try_clone()?);
+    let (streams, control) = streams::take_over()?;
+    let server = Server { frames: Mutex::new(socket), answers: Mutex::new(answers), streams };
+    if SERVER.set(server).is_err() {
+        return Err(io::Error::other("the worker was started twice in one process"));
+    }
+    streams::pump_in_background()?;
+    Ok(control)
+}
+
+/// A panic while a lock was held leaves a stream that is still whole: frames are written at once.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

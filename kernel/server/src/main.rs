@@ -1,2 +1,92 @@
-//! x
-fn main() {}
+//! `benchbook`: parses the command line and calls the library.
+
+use anyhow::Context;
+use benchbook_kernel::{bench, cargo, doctor, install, kernel};
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// A Jupyter kernel for Rust that compares deep-learning libraries.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve a notebook; Jupyter starts this.
+    Kernel {
+        /// The file in which Jupyter says how to connect.
+        #[arg(long, short = 'f')]
+        connection_file: PathBuf,
+        /// The template to run cells against; the newest installed if not given.
+        #[arg(long)]
+        template: Option<PathBuf>,
+    },
+    /// Build what cells need and tell Jupyter about the kernel.
+    Install {
+        /// The checkout of Benchbook.
+        #[arg(long, default_value = ".")]
+        source: PathBuf,
+        /// The folder with libtorch's `lib` and `include`.
+        #[arg(long)]
+        libtorch: Option<PathBuf>,
+        /// The Python environment whose Jupyter shall know the kernel.
+        #[arg(long)]
+        prefix: Option<PathBuf>,
+        /// Where cargo keeps what it compiles.
+        #[arg(long)]
+        target_dir: Option<PathBuf>,
+    },
+    /// Show what was found on this machine, and how to mend what is missing.
+    Doctor {
+        /// The Python environment in which the kernel was installed.
+        #[arg(long)]
+        prefix: Option<PathBuf>,
+    },
+    /// Run a benchmark job in a terminal.
+    Bench(bench::Arguments),
+}
+
+fn main() -> ExitCode {
+    if std::env::args_os().next().is_some_and(|program| cargo::is_called(&program)) {
+        return cargo::main();
+    }
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("BENCHBOOK_LOG").unwrap_or_else(|_| "warn".into()),
+        )
+        .with_writer(std::io::stderr)
+        .init();
+    match run(Arguments::parse().command) {
+        Ok(status) => status,
+        Err(error) => {
+            eprintln!("benchbook: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Kernel { connection_file, template } => {
+            // SAFETY: nothing has started a thread yet.
+            unsafe { kernel::serve(&connection_file, template.as_deref()) }
+        }
+        Command::Install { source, libtorch, prefix, target_dir } => {
+            let options = install::Install { source, libtorch, prefix, target: target_dir };
+            let (template, kernelspec) = install::install(&options).context("not installed")?;
+            println!("template:   {}", template.folder.display());
+            println!("kernelspec: {}", kernelspec.display());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Doctor { prefix } => {
+            let report = doctor::examine(prefix.as_deref());
+            print!("{report}");
+            Ok(if report.works() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Command::Bench(arguments) => bench::run(&arguments),
+    }
+}

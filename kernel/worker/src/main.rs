@@ -1,2 +1,46 @@
-//! x
-fn main() {}
+//! The process in which cells and benchmark jobs run.
+//!
+//! It does nothing itself: it loads the helper library, whose path is in `BENCHBOOK_HELPER`, and
+//! hands over to the function that the library has for this role. Everything that cells share with
+//! the worker (the panic hook, the interrupt flag, the frame writer) is in that library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let (role, symbol) = match std::env::args().nth(1).as_deref() {
+        Some("job") => ("job", c"benchbook_job_main"),
+        _ => ("cells", c"benchbook_worker_main"),
+    };
+    match run(symbol) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(status) => ExitCode::from(u8::try_from(status).unwrap_or(1)),
+        Err(error) => {
+            eprintln!("benchbook-worker ({role}): {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(symbol: &std::ffi::CStr) -> Result<i32, String> {
+    let path = std::env::var_os("BENCHBOOK_HELPER")
+        .ok_or("BENCHBOOK_HELPER is not set; `benchbook kernel` and `benchbook bench` start workers")?;
+    // SAFETY: the helper library was built together with this program; loading it runs the
+    // initialisers of libtorch.
+    let library = unsafe {
+        libloading::os::unix::Library::open(
+            Some(&path),
+            libloading::os::unix::RTLD_NOW | libloading::os::unix::RTLD_GLOBAL,
+        )
+    }
+    .map_err(|error| format!("cannot load {}: {error}", path.display()))?;
+    // SAFETY: the helper library declares both functions with this signature.
+    let status = unsafe {
+        let main = library
+            .get::<unsafe extern "C" fn() -> i32>(symbol.to_bytes())
+            .map_err(|error| format!("{} has no {symbol:?}: {error}", path.display()))?;
+        main()
+    };
+    // Threads of libtorch may still run its code.
+    std::mem::forget(library);
+    Ok(status)
+}

@@ -1,0 +1,128 @@
+# shellcheck shell=bash
+# Sourced by environment/test: the checks, cheapest first. Each runs in a subshell of its own, and its failure
+# does not stop the next one.
+
+# Short forms by default. Rust's long tests are #[ignore]d; those of Python read BENCHBOOK_FULL.
+long_tests() {
+    if [[ -n $full ]]; then
+        export BENCHBOOK_FULL=1
+        rust_test_options=(-- --include-ignored)
+    else
+        rust_test_options=()
+    fi
+}
+
+plan_cheap_checks() {
+    long_tests
+    check "Rust format" 3 0 check_rust_format "cargo fmt --check"
+    check "Shell scripts" 5 0 check_shell "shellcheck"
+    check "Python syntax" 2 0 check_python "compiles every .py"
+    check "Notebooks against their sources" 3 0 check_sources "compares the cells"
+    check "Tests of the environment" 20 0 check_environment "pytest environment/tests"
+    # Without the kernel server: its dependencies get other features in one build with these, and
+    # rust-analyzer's crates would be compiled a second time.
+    check "Tests without a compiler" "$(on_these_cores 180)" 0 check_libraries "cargo test"
+}
+
+plan_server_checks() {
+    check "Tests of the kernel server" "$(on_these_cores 60)" 0 check_server "cargo test"
+    check "Clippy" "$(on_these_cores 180)" 0 check_clippy "all but the helper library"
+}
+
+plan_helper_checks() {
+    check "Tests of the helper library" "$(on_these_cores 420)" 0 check_helper "cargo test, with libtorch"
+    check "Clippy on the helper library" "$(on_these_cores 60)" 0 check_helper_clippy "with libtorch"
+}
+
+plan_kernel_checks() {
+    check "Tests of the running kernel" 300 0 check_kernel "pytest kernel/tests"
+    check "Notebooks" 240 0 check_notebooks "runs each from its first cell to its last"
+}
+
+# The packages that are built without libtorch and without rust-analyzer.
+library_packages=(-p benchbook-chart -p benchbook-data -p benchbook-display -p benchbook-drawings -p benchbook-frames -p benchbook-jupyter)
+server_packages=(-p benchbook-kernel -p benchbook-drawings)
+helper_packages=(-p benchbook -p benchbook-worker)
+
+# need_component SUBCOMMAND COMPONENT: adds the rustup component that brings a cargo subcommand.
+need_component() {
+    if ! cargo "$1" --version >/dev/null 2>&1; then
+        rustup component add "$2" || stop "$2 is missing: rustup component add $2"
+    fi
+}
+
+check_rust_format() {
+    need_component fmt rustfmt
+    cargo fmt --all --check
+}
+
+check_shell() {
+    local scripts
+    mapfile -t scripts < <(grep -rlIE '^#!.*\b(bash|sh)$' environment datasets .ci)
+    "$venv/bin/shellcheck" --external-sources --check-sourced --source-path="$repository" "${scripts[@]}"
+    say "${#scripts[@]} scripts and what they source: no finding"
+}
+
+check_python() {
+    find environment kernel datasets -name '*.py' -print0 |
+        PYTHONPYCACHEPREFIX=$target/pycache xargs -0 -r "$venv/bin/python" -W error -m py_compile
+}
+
+notebook_sources() { find notebooks -name '*.rs' -not -path '*/.*' | sort; }
+
+check_sources() {
+    local sources
+    mapfile -t sources < <(notebook_sources)
+    "$venv/bin/python" environment/notebook check "${sources[@]}"
+}
+
+run_pytest() {
+    "$venv/bin/python" -m pytest -q -rs --color=auto "$@" </dev/null
+}
+
+check_environment() { run_pytest environment/tests; }
+
+check_libraries() {
+    cargo test --locked --no-fail-fast --release "${library_packages[@]}" "${rust_test_options[@]}" </dev/null
+}
+
+check_server() {
+    cargo test --locked --no-fail-fast --release "${server_packages[@]}" "${rust_test_options[@]}" </dev/null
+}
+
+# --release, so that procedural macros and build scripts are those of the build.
+check_clippy() {
+    need_component clippy clippy
+    cargo clippy --locked --release --all-targets "${server_packages[@]}" -- -D warnings
+    cargo clippy --locked --release --all-targets "${library_packages[@]}" -- -D warnings
+}
+
+# What `benchbook install` sets for the helper library, in a target folder of its own: libstd is shared
+# (-Cprefer-dynamic), and the flags would otherwise have the server compiled again.
+helper_environment() {
+    triple=$(rustc -vV | sed -n 's/^host: //p')
+    export RUSTFLAGS=-Cprefer-dynamic CARGO_TARGET_DIR=$target/helper LIBTORCH=$libtorch
+    LD_LIBRARY_PATH=$libtorch/lib:$(rustc --print target-libdir)${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+    export LD_LIBRARY_PATH
+}
+
+check_helper() {
+    helper_environment
+    cargo test --locked --no-fail-fast --profile helper --target "$triple" "${helper_packages[@]}" "${rust_test_options[@]}" </dev/null
+}
+
+check_helper_clippy() {
+    helper_environment
+    cargo clippy --locked --profile helper --target "$triple" --all-targets "${helper_packages[@]}" -- -D warnings
+}
+
+check_kernel() { run_pytest kernel/tests; }
+
+check_notebooks() {
+    local path name failed=()
+    while read -r path; do
+        name=$(basename "${path%.rs}")
+        "$venv/bin/python" environment/notebook run "$path" "results/$name" </dev/null || failed+=("$name")
+    done < <(notebook_sources)
+    ((${#failed[@]} == 0)) || stop "failed: ${failed[*]}"
+}

@@ -1,0 +1,224 @@
+# shellcheck shell=bash
+# Sourced by environment/run and environment/test: what both set up, from the compiler to the installed
+# kernelspec. `plan_setup` looks at the machine and adds the steps; nothing is changed before they run.
+
+# Absolute, because everything runs in the repository and notebooks run in their own folder.
+for variable in LIBTORCH BENCHBOOK_DATA BENCHBOOK_WEIGHTS BENCHBOOK_CACHE CARGO_TARGET_DIR; do
+    if [[ -n ${!variable:-} ]]; then export "$variable=$(realpath -m "${!variable}")"; fi
+done
+repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+venv=$repository/.venv
+target=${CARGO_TARGET_DIR:-$repository/target}
+cache=${BENCHBOOK_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/benchbook}
+benchbook=$target/release/benchbook
+# The one libtorch that the pinned tch crate is made for.
+libtorch_version=2.11.0
+minimum_python=3.10
+minimum_rust=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$repository/Cargo.toml")
+
+# shellcheck source=environment/libtorch.sh
+source "$repository/environment/libtorch.sh"
+
+# plan_setup COMMAND: COMMAND is what the user types again after doing something by hand.
+plan_setup() {
+    by_hand=()
+    cd "$repository"
+    [[ "$(uname -s) $(uname -m)" == "Linux x86_64" ]] ||
+        stop "Benchbook runs on Linux on x86-64 for now; this machine says $(uname -s) on $(uname -m)."
+    # rustup's own line for the shell's start-up file takes effect in the next shell only.
+    if ! command -v cargo >/dev/null && [[ -x ${CARGO_HOME:-$HOME/.cargo}/bin/cargo ]]; then
+        PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH
+    fi
+    plan_rust
+    plan_system
+    if ((${#by_hand[@]} > 0)); then
+        stop "$(printf '%s\n' "These lines are for you to run:" "${by_hand[@]/#/  }" "Then start $1 again.")"
+    fi
+    plan_python
+    plan_libtorch
+}
+
+at_least() { [[ $(printf '%s\n' "$1" "$2" | sort -V | head -n 1) == "$1" ]]; }
+
+# --- Rust ---------------------------------------------------------------------------------------------
+
+plan_rust() {
+    local found=none
+    needs_curl=
+    if command -v cargo >/dev/null && command -v rustc >/dev/null; then
+        found=$(rustc --version 2>/dev/null | cut -d ' ' -f 2) || found=none
+    fi
+    if [[ $found == none ]]; then
+        say "Rust $minimum_rust or newer is needed; no working cargo and rustc are in PATH."
+        if command -v rustup >/dev/null; then
+            by_hand+=("rustup toolchain install stable && rustup default stable")
+        else
+            needs_curl=yes
+            by_hand+=("curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y -c rust-src")
+        fi
+        return
+    fi
+    if ! at_least "$minimum_rust" "${found%%-*}"; then
+        say "Rust $minimum_rust or newer is needed; rustc is $found ($(command -v rustc))."
+        if command -v rustup >/dev/null; then
+            by_hand+=("rustup update stable && rustup default stable")
+        else
+            needs_curl=yes
+            by_hand+=("curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y -c rust-src")
+        fi
+        return
+    fi
+    if has_rust_src; then
+        step "Rust and its sources" 1 0 rust_step ""
+    elif command -v rustup >/dev/null; then
+        step "Rust and its sources" 10 4 rust_step "adds rust-src, the standard library's source"
+    else
+        say "rust-src, the standard library's source, is missing, and there is no rustup to add it."
+        by_hand+=("${sudo}apt-get install -y rust-src   # or your distribution's package for $(rustc --print sysroot)")
+    fi
+}
+
+has_rust_src() { [[ -f $(rustc --print sysroot)/lib/rustlib/src/rust/library/std/src/lib.rs ]]; }
+
+rust_step() {
+    if ! has_rust_src; then
+        rustup component add rust-src || stop "rust-src could not be added. rustup needs the network for it, once:
+  rustup component add rust-src"
+        has_rust_src || stop "rustup says that rust-src is installed, but its files are not in $(rustc --print sysroot). This puts them back:
+  rustup component remove rust-src && rustup component add rust-src"
+    fi
+    say "      $(rustc --version), rust-src in $(rustc --print sysroot)"
+}
+
+# --- System packages ----------------------------------------------------------------------------------
+
+missing_packages() {
+    local names=
+    if ! command -v c++ >/dev/null || ! command -v cc >/dev/null; then names+=' g++'; fi
+    # Debian keeps ensurepip out of python3; without it `python3 -m venv` fails half way.
+    if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then names+=' python3 python3-venv'; fi
+    if [[ -n $needs_curl ]] && ! command -v curl >/dev/null; then names+=' curl ca-certificates'; fi
+    echo "${names# }"
+}
+
+plan_system() {
+    local found
+    packages=$(missing_packages)
+    if [[ -z $packages ]]; then
+        found=$(python3 -c 'import platform; print(platform.python_version())')
+        at_least "$minimum_python" "$found" ||
+            stop "Python $minimum_python or newer is needed; python3 is $found ($(command -v python3))."
+        step "System packages" 1 0 system_step ""
+        return
+    fi
+    say "Missing from the system: $packages"
+    if ! command -v apt-get >/dev/null; then
+        by_hand=("install with your package manager: a C++ compiler, Python $minimum_python or newer with venv${needs_curl:+, curl}" "${by_hand[@]}")
+    elif [[ -z ${may_install:-} ]] || ((${#by_hand[@]} > 0)); then
+        by_hand=("${sudo}apt-get update && ${sudo}apt-get install -y $packages" "${by_hand[@]}")
+    else
+        step "System packages" 60 80 system_step "installs $packages"
+    fi
+}
+
+# What stands before apt-get, and whether it works without asking for a password.
+sudo=
+may_install=yes
+if ((EUID != 0)); then
+    sudo='sudo '
+    sudo -n true 2>/dev/null || may_install=
+fi
+
+system_step() {
+    if [[ -n $packages ]]; then
+        # The words of $sudo and $packages are meant to be split.
+        # shellcheck disable=SC2086
+        {
+            $sudo apt-get update -q
+            $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $packages
+        }
+        packages=$(missing_packages)
+        [[ -z $packages ]] || stop "Still missing after apt-get: $packages"
+    fi
+    say "      $(c++ --version | head -n 1), $(python3 --version)"
+}
+
+# --- Python -------------------------------------------------------------------------------------------
+
+python_stamp() { cat environment/requirements.txt environment/constraints.txt | sha256sum | cut -d ' ' -f 1; }
+
+has_python_environment() {
+    [[ -f $venv/benchbook.stamp && $(<"$venv/benchbook.stamp") == "$(python_stamp)" ]] && "$venv/bin/python" -c '' 2>/dev/null
+}
+
+plan_python() {
+    if has_python_environment; then
+        step "Python environment" 1 0 python_step ""
+    else
+        step "Python environment" 60 60 python_step "JupyterLab and the notebook tools into .venv"
+    fi
+}
+
+python_step() {
+    if ! has_python_environment; then
+        # One that was interrupted before it had pip, or whose Python has gone since, is made anew.
+        if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then python3 -m venv --clear "$venv"; fi
+        pip_install -r environment/requirements.txt || stop "The Python packages could not be installed: pip's words are above. Without a network, pip needs
+  PIP_FIND_LINKS=<folder with the wheels of environment/constraints.txt> PIP_NO_INDEX=1"
+        python_stamp >"$venv/benchbook.stamp"
+    fi
+    say "      $("$venv/bin/python" --version) in $venv"
+}
+
+pip_install() {
+    "$venv/bin/python" -m pip install --no-input --disable-pip-version-check -c environment/constraints.txt "$@" </dev/null
+}
+
+# --- The kernel ---------------------------------------------------------------------------------------
+
+plan_build() {
+    local crates=0
+    [[ -d ${CARGO_HOME:-$HOME/.cargo}/registry/cache ]] || crates=70
+    if [[ -x $benchbook ]]; then
+        step "Kernel server" 5 "$crates" build_step ""
+    else
+        step "Kernel server" "$(on_these_cores 600)" "$crates" build_step "builds it in target/, with rust-analyzer's crates"
+    fi
+}
+
+build_step() {
+    cargo build --locked --release -p benchbook-kernel -p benchbook-drawings </dev/null
+}
+
+plan_install() {
+    if [[ -f $venv/share/jupyter/kernels/benchbook/kernel.json ]]; then
+        step "Helper library and kernelspec" 5 0 install_step ""
+    else
+        step "Helper library and kernelspec" "$(on_these_cores 360)" 0 install_step "builds the library that cells use in $cache"
+    fi
+}
+
+install_step() {
+    "$benchbook" install --source "$repository" --libtorch "$libtorch" --prefix "$venv" </dev/null
+    # What the notebooks and the tests start from here on is the environment's own.
+    export VIRTUAL_ENV=$venv PATH=$venv/bin:$PATH
+    "$benchbook" doctor </dev/null
+}
+
+plan_data() {
+    if [[ -n ${BENCHBOOK_DATA:-} || -d datasets/drawings ]]; then
+        step "Pictures" 1 0 data_step ""
+    else
+        step "Pictures" 20 0 data_step "draws cats and dogs into datasets/drawings"
+    fi
+}
+
+data_step() {
+    if [[ -n ${BENCHBOOK_DATA:-} ]]; then
+        say "      BENCHBOOK_DATA=$BENCHBOOK_DATA"
+    elif [[ ! -d datasets/drawings ]]; then
+        datasets/generate </dev/null
+    else
+        say "      datasets/drawings is there"
+    fi
+}

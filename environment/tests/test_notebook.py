@@ -1,0 +1,131 @@
+"""environment/notebook on small notebooks; Python's own kernel stands in for Benchbook's."""
+
+import base64
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
+TOOL = Path(__file__).parents[1] / "notebook"
+SOURCE = """\
+// %% [markdown]
+// # Title
+
+// %%
+let x = 1;
+
+// %%
+x + 1
+"""
+# One black pixel.
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+
+
+def notebook(*arguments):
+    return subprocess.run([sys.executable, TOOL, *map(str, arguments)], capture_output=True, text=True)
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = tmp_path / "small.rs"
+    path.write_text(SOURCE)
+    return path
+
+
+def python_notebook(path, *cells):
+    made = new_notebook(cells=[new_code_cell(cell) for cell in cells])
+    made.metadata.kernelspec = {"name": "python3", "display_name": "Python", "language": "python"}
+    nbformat.write(made, path)
+    return path
+
+
+def test_a_source_becomes_a_notebook_for_this_kernel(source):
+    assert notebook("make", source).returncode == 0
+    made = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
+    assert made.metadata.kernelspec.name == "benchbook"
+    assert [(cell.cell_type, cell.source) for cell in made.cells] == [
+        ("markdown", "# Title"),
+        ("code", "let x = 1;"),
+        ("code", "x + 1"),
+    ]
+
+
+def test_the_same_source_gives_the_same_bytes(source):
+    notebook("make", source)
+    first = source.with_suffix(".ipynb").read_bytes()
+    source.with_suffix(".ipynb").unlink()
+    notebook("make", source)
+    assert source.with_suffix(".ipynb").read_bytes() == first
+
+
+def test_outputs_stay_while_the_source_is_unchanged(source):
+    notebook("make", source)
+    path = source.with_suffix(".ipynb")
+    made = nbformat.read(path, as_version=4)
+    made.cells[2].outputs = [nbformat.v4.new_output("stream", text="2")]
+    nbformat.write(made, path)
+    notebook("make", source)
+    assert nbformat.read(path, as_version=4).cells[2].outputs[0].text == "2"
+    assert notebook("check", source).returncode == 0
+
+
+def test_check_names_a_notebook_that_is_not_what_its_source_says(source):
+    notebook("make", source)
+    source.write_text(SOURCE.replace("x + 1", "x + 2"))
+    checked = notebook("check", source)
+    assert checked.returncode == 1
+    assert str(source.with_suffix(".ipynb")) in checked.stdout
+    assert "0 of 1 notebooks" in checked.stdout
+
+
+def test_a_run_leaves_notebook_page_and_figures(tmp_path):
+    svg = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'
+    show = f"from IPython.display import display; display({{'image/svg+xml': {svg!r}, 'image/png': {PNG!r}}}, raw=True)"
+    path = python_notebook(tmp_path / "figures.ipynb", "print('first')", show)
+    ran = notebook("run", path, tmp_path / "results")
+    assert ran.returncode == 0, ran.stderr
+    assert "[ 2/2]" in ran.stdout
+    figures = tmp_path / "results" / "figures"
+    assert sorted(figure.name for figure in figures.iterdir()) == ["cell-02-1.png", "cell-02-1.svg"]
+    assert (figures / "cell-02-1.png").read_bytes() == base64.b64decode(PNG)
+    assert (figures / "cell-02-1.svg").read_text() == svg
+    page = (tmp_path / "results" / "figures.html").read_text()
+    assert "prefers-color-scheme: dark" in page
+    assert "first" in page
+    executed = nbformat.read(tmp_path / "results" / "figures.ipynb", as_version=4)
+    assert executed.cells[0].outputs[0].text == "first\n"
+
+
+def test_a_failing_cell_is_shown_and_what_came_before_is_kept(tmp_path):
+    path = python_notebook(tmp_path / "bad.ipynb", "print('before')", "answer = 41\nraise ValueError('broken')", "answer")
+    ran = notebook("run", path, tmp_path / "results")
+    assert ran.returncode == 1
+    assert "code cell 2 of 3" in ran.stderr
+    assert "answer = 41" in ran.stderr
+    assert "broken" in ran.stderr
+    executed = nbformat.read(tmp_path / "results" / "bad.ipynb", as_version=4)
+    assert executed.cells[0].outputs[0].text == "before\n"
+    assert executed.cells[1].outputs[0].ename == "ValueError"
+
+
+def test_a_notebook_edited_after_its_source_is_run_as_it_is(tmp_path):
+    source = tmp_path / "edited.rs"
+    source.write_text("// %%\nlet x = 1;\n")
+    python_notebook(tmp_path / "edited.ipynb", "print('edit')")
+    ran = notebook("run", tmp_path / "edited.ipynb", tmp_path / "results")
+    assert ran.returncode == 0, ran.stderr
+    assert "was edited after" in ran.stdout
+    assert nbformat.read(tmp_path / "edited.ipynb", as_version=4).cells[0].source == "print('edit')"
+
+
+def test_a_missing_kernel_is_named(tmp_path):
+    path = python_notebook(tmp_path / "other.ipynb", "1")
+    made = nbformat.read(path, as_version=4)
+    made.metadata.kernelspec.name = "no-such-kernel"
+    nbformat.write(made, path)
+    ran = notebook("run", path, tmp_path / "results")
+    assert ran.returncode == 1
+    assert "no kernel named no-such-kernel" in ran.stderr

@@ -1,0 +1,306 @@
+use plotters::prelude::Rectangle;
+use plotters::style::Color;
+use serde::{Deserialize, Serialize};
+
+use crate::axis::{Axis, Fit};
+use crate::chart::{Chart, Sheet, sheet_methods};
+use crate::drawing::{Align, Drawing, Type};
+use crate::error::{Result, same_length};
+use crate::font;
+use crate::numbers::{Numbers, drawable, gaps, short};
+use crate::palette::series_colour;
+use crate::plot::{self, Key, Room, Sign, rgb, stroke};
+use crate::table::{Cell, Table};
+
+/// One series of a [`BarChart`]: a bar in each category.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BarSeries {
+    /// Its name in the legend; a library's name gives it the library's colour.
+    pub name: String,
+    /// One value a category; NaN leaves the bar out.
+    #[serde(with = "gaps")]
+    pub values: Vec<f64>,
+    /// Half the height of each error bar, or empty.
+    #[serde(with = "gaps")]
+    pub error: Vec<f64>,
+}
+
+/// The data of a [`BarChart`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BarData {
+    /// The title.
+    pub title: String,
+    /// The line under it.
+    pub subtitle: String,
+    /// What the bars show, with the unit.
+    pub y: String,
+    /// The groups of bars, from left to right.
+    pub categories: Vec<String>,
+    /// The bars of each group.
+    pub series: Vec<BarSeries>,
+}
+
+/// Bars for categories × series, with the values on them.
+///
+/// ```
+/// use benchbook_chart::BarChart;
+///
+/// # fn main() -> Result<(), benchbook_chart::Error> {
+/// let times = BarChart::new("Train and validate", ["Colab K80", "Kaggle P100"])
+///     .y("time [s]")
+///     .series("TensorFlow", &[294.98, 407.0])?
+///     .series("PyTorch", &[938.33, 542.0])?;
+/// assert_eq!(times.data().series[1].values[0], 938.33);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct BarChart {
+    data: BarData,
+    sheet: Sheet,
+}
+
+sheet_methods!(BarChart);
+
+impl BarChart {
+    /// A chart with these categories and no bars yet.
+    pub fn new<C: Into<String>>(
+        title: impl Into<String>,
+        categories: impl IntoIterator<Item = C>,
+    ) -> Self {
+        let categories = categories.into_iter().map(Into::into).collect();
+        let data = BarData { title: title.into(), categories, ..BarData::default() };
+        Self { data, sheet: Sheet::new(680, 380) }
+    }
+
+    /// One bar for each name, in its own colour: `BarChart::of("Build", [("PyTorch", 1.96)])`.
+    pub fn of<N: Into<String>>(
+        title: impl Into<String>,
+        bars: impl IntoIterator<Item = (N, f64)>,
+    ) -> Self {
+        let mut chart = Self::new(title, [""]);
+        for (name, value) in bars {
+            let series = BarSeries { name: name.into(), values: vec![value], error: Vec::new() };
+            chart.data.series.push(series);
+        }
+        chart
+    }
+
+    /// What the bars show, with the unit.
+    pub fn y(mut self, label: impl Into<String>) -> Self {
+        self.data.y = label.into();
+        self
+    }
+
+    /// A bar in each category.
+    ///
+    /// # Errors
+    /// [`crate::Error::Length`] when there are not as many values as categories.
+    pub fn series(self, name: impl Into<String>, values: impl Numbers) -> Result<Self> {
+        self.series_with_error(name, values, Vec::<f64>::new())
+    }
+
+    /// A bar in each category, with an error bar: `error` is half the height of each, for example
+    /// a standard deviation; an empty list leaves them out.
+    ///
+    /// # Errors
+    /// [`crate::Error::Length`] when there are not as many values or errors as categories.
+    pub fn series_with_error(
+        mut self,
+        name: impl Into<String>,
+        values: impl Numbers,
+        error: impl Numbers,
+    ) -> Result<Self> {
+        let (name, values, error) = (name.into(), values.numbers(), error.numbers());
+        let expected = self.data.categories.len();
+        same_length(format!("values of series \"{name}\""), expected, values.len())?;
+        if !error.is_empty() {
+            same_length(format!("errors of series \"{name}\""), expected, error.len())?;
+        }
+        self.data.series.push(BarSeries { name, values, error });
+        Ok(self)
+    }
+
+    /// The data that is drawn.
+    pub fn data(&self) -> &BarData {
+        &self.data
+    }
+
+    /// Whether the bars are named one by one instead of by category and legend.
+    fn named_bars(&self) -> bool {
+        self.data.categories.len() == 1 && self.data.categories[0].is_empty()
+    }
+
+    fn bars(&self, room: Room) -> Vec<Bar> {
+        let (groups, each) = (self.data.categories.len(), self.data.series.len());
+        // Bars wider than this look like blocks.
+        let widest = 96.0 / room.width() * groups.max(1) as f32;
+        let width = (0.76 / each.max(1) as f64).min(f64::from(widest));
+        let mut bars = Vec::new();
+        for group in 0..groups {
+            for (i, series) in self.data.series.iter().enumerate() {
+                let middle = if self.named_bars() {
+                    (i as f64 + 0.5) / each as f64
+                } else {
+                    group as f64 + 0.5 + (i as f64 - (each as f64 - 1.0) / 2.0) * width
+                };
+                let value = series.values[group];
+                if drawable(value) {
+                    let error =
+                        series.error.get(group).copied().filter(|e| drawable(*e) && *e > 0.0);
+                    bars.push(Bar { series: i, middle, half: width * 0.46, value, error });
+                }
+            }
+        }
+        bars
+    }
+}
+
+/// One bar, in the coordinates of the axes.
+struct Bar {
+    series: usize,
+    middle: f64,
+    half: f64,
+    value: f64,
+    error: Option<f64>,
+}
+
+impl Bar {
+    /// The end of the bar and its error bar that is farthest from zero.
+    fn end(&self) -> f64 {
+        self.value + self.error.unwrap_or(0.0).copysign(self.value)
+    }
+}
+
+/// The y axis always holds zero: the length of a bar is what it says.
+fn y_axis(name: &str, bars: &[Bar]) -> Axis {
+    let ends = bars.iter().flat_map(|bar| {
+        let error = bar.error.unwrap_or(0.0);
+        [0.0, bar.value - error, bar.value + error, bar.value * 1.06]
+    });
+    let only_zero = bars.iter().all(|bar| bar.end() == 0.0);
+    let at_least = only_zero.then_some((0.0, 1.0));
+    Axis::of(name, ends, Fit { ticks: 5, at_least, ..Fit::VALUES })
+}
+
+impl Chart for BarChart {
+    fn title(&self) -> &str {
+        &self.data.title
+    }
+
+    fn alt(&self) -> String {
+        let BarData { title, y, categories, series, .. } = &self.data;
+        let what = if y.is_empty() { String::new() } else { format!(", {y}") };
+        let bar = |series: &BarSeries, i: usize| {
+            let error =
+                series.error.get(i).map(|e| format!(" ± {}", short(*e))).unwrap_or_default();
+            let value = format!("{}{error}", short(series.values[i]));
+            match categories[i].as_str() {
+                "" => value,
+                category => format!("{value} ({category})"),
+            }
+        };
+        let bars = series.iter().map(|series| {
+            let values: Vec<String> = (0..categories.len()).map(|i| bar(series, i)).collect();
+            format!(" {}: {}.", series.name, values.join(", "))
+        });
+        format!("Bar chart: {title}{what}.{}", bars.collect::<String>())
+    }
+
+    fn table(&self) -> Table {
+        let heads = [self.data.y.as_str()]
+            .into_iter()
+            .chain(self.data.categories.iter().map(String::as_str));
+        let mut table = Table::new(heads).numeric();
+        for series in &self.data.series {
+            let mut row = vec![Cell::from(&series.name)];
+            row.extend(series.values.iter().enumerate().map(
+                |(i, value)| match series.error.get(i) {
+                    Some(error) => Cell::from(format!("{} ± {}", short(*value), short(*error))),
+                    None => Cell::from(short(*value)),
+                },
+            ));
+            table.push(row);
+        }
+        table
+    }
+
+    fn drawing(&self) -> Drawing {
+        let mut drawing = Drawing::card(self.sheet.width, self.sheet.height);
+        let room = Room::card(&drawing);
+        let mut room = plot::title(&mut drawing, room, &self.data.title, &self.data.subtitle);
+        let colour = |i: usize| series_colour(&self.data.series[i].name, i);
+        if !self.named_bars() {
+            let keys: Vec<Key> = (0..self.data.series.len())
+                .map(|i| Key {
+                    name: self.data.series[i].name.clone(),
+                    colour: colour(i),
+                    sign: Sign::Block,
+                })
+                .collect();
+            room = plot::legend(&mut drawing, room, &keys);
+        }
+        let bars = self.bars(room);
+        let y = y_axis(&self.data.y, &bars);
+        let groups = self.data.categories.len().max(1) as f64;
+        let x = Axis { name: String::new(), low: 0.0, high: groups, ticks: vec![], labels: vec![] };
+
+        // Names of categories take up to three lines under the axis.
+        let names: Vec<&str> = if self.named_bars() {
+            self.data.series.iter().map(|s| s.name.as_str()).collect()
+        } else {
+            self.data.categories.iter().map(String::as_str).collect()
+        };
+        let style = Type::LABEL;
+        let slot = (room.width() - 48.0) / names.len().max(1) as f32;
+        let names: Vec<Vec<String>> = names
+            .iter()
+            .map(|name| font::wrap(name, style.size, style.weight, slot - 6.0, 3))
+            .collect();
+        let lines = names.iter().map(Vec::len).max().unwrap_or(0);
+        let bottom = room.bottom;
+        room.bottom -= lines as f32 * 16.0 + 2.0;
+
+        let inner = plot::axes(&mut drawing, room, &x, &y, |plane| {
+            plane.draw_series(bars.iter().map(|bar| {
+                let corners = [(bar.middle - bar.half, 0.0), (bar.middle + bar.half, bar.value)];
+                Rectangle::new(corners, rgb(colour(bar.series)).filled())
+            }))?;
+            for bar in &bars {
+                if let Some(error) = bar.error {
+                    let ends = (bar.middle, bar.value - error, bar.value + error);
+                    let ink = stroke(crate::drawing::INK, 1.3);
+                    plot::error_bar(plane, ends, bar.half * 0.35, ink)?;
+                }
+            }
+            Ok(())
+        });
+        for bar in &bars {
+            let across = inner.left + plot::share(bar.middle, &x) * inner.width();
+            let end = inner.bottom - plot::share(bar.end(), &y) * inner.height();
+            let above = if bar.value < 0.0 { end + 10.0 } else { end - 10.0 };
+            let room = plot::share(2.0 * bar.half, &x) * inner.width() / 0.92;
+            value_label(&mut drawing, across, above, &short(bar.value), room);
+        }
+        for (i, lines) in names.iter().enumerate() {
+            let across = inner.left + (i as f32 + 0.5) / names.len() as f32 * inner.width();
+            for (k, line) in lines.iter().enumerate() {
+                let down = room.bottom + 8.0 + k as f32 * 16.0;
+                drawing.text(across, down.min(bottom), line, Align::Centre, style);
+            }
+        }
+        if bars.is_empty() {
+            plot::nothing(&mut drawing, inner, "no values yet");
+        }
+        drawing
+    }
+}
+
+/// The value over a bar; left out where it would run into its neighbours.
+fn value_label(drawing: &mut Drawing, x: f32, y: f32, text: &str, room: f32) {
+    let fits = |style: &Type| style.width(text) <= room;
+    let smaller = Type { size: 10.0, ..Type::VALUE };
+    if let Some(style) = [Type::VALUE, smaller].into_iter().find(fits) {
+        drawing.text(x, y, text, Align::Centre, style);
+    }
+}

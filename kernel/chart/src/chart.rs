@@ -1,0 +1,109 @@
+use benchbook_display::{Bundle, Rich};
+use serde_json::json;
+
+use crate::drawing::Drawing;
+use crate::error::Result;
+use crate::table::Table;
+
+/// What all charts can do.
+pub trait Chart: Rich {
+    /// The title as it was given.
+    fn title(&self) -> &str;
+
+    /// What the chart shows, in words, with its main numbers: for who cannot see it.
+    fn alt(&self) -> String;
+
+    /// The main numbers as a table.
+    fn table(&self) -> Table;
+
+    /// The chart as drawn shapes.
+    fn drawing(&self) -> Drawing;
+
+    /// The chart as SVG: self-contained, without ids or style sheets, the text as outlines.
+    fn svg(&self) -> String {
+        self.drawing().svg(self.title(), &self.alt())
+    }
+
+    /// The chart as a PNG file of `scale` times its size in pixels.
+    ///
+    /// # Errors
+    /// [`crate::Error::Size`] when a side would have no pixel or more than 16384.
+    fn png(&self, scale: f32) -> Result<Vec<u8>> {
+        self.drawing().png(scale)
+    }
+}
+
+/// Size of a chart and which forms of it a notebook gets.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Sheet {
+    pub width: u32,
+    pub height: u32,
+    pub png: bool,
+}
+
+impl Sheet {
+    /// Smallest and largest sides: below, a chart has no room for its own labels.
+    const SIDES: (u32, u32) = (240, 4000);
+
+    pub(crate) fn new(width: u32, height: u32) -> Self {
+        let side = |pixels: u32| pixels.clamp(Self::SIDES.0, Self::SIDES.1);
+        Self { width: side(width), height: side(height), png: false }
+    }
+
+    pub(crate) fn resized(self, width: u32, height: u32) -> Self {
+        Self { png: self.png, ..Self::new(width, height) }
+    }
+}
+
+/// The forms of a chart: text with its numbers, SVG, and PNG (at twice the size, for sharp
+/// screens) where it was asked for.
+pub(crate) fn bundle(chart: &impl Chart, sheet: Sheet) -> Bundle {
+    let table = chart.table().to_text();
+    let plain = match chart.title() {
+        "" => table,
+        title => format!("{title}\n\n{table}"),
+    };
+    let drawing = chart.drawing();
+    let alt = chart.alt();
+    let mut bundle = Bundle::text(plain).svg(drawing.svg(chart.title(), &alt));
+    if sheet.png
+        && let Ok(png) = drawing.png(2.0)
+    {
+        bundle = bundle.png(&png);
+        let shown = json!({"width": drawing.width(), "height": drawing.height(), "alt": alt});
+        bundle.metadata.insert("image/png".into(), shown);
+    }
+    bundle
+}
+
+/// The methods that every chart with a `sheet` has, and its [`Rich`] form.
+macro_rules! sheet_methods {
+    ($chart:ty) => {
+        impl $chart {
+            /// Width and height in CSS pixels, between 240 and 4000 each.
+            pub fn size(mut self, width: u32, height: u32) -> Self {
+                self.sheet = self.sheet.resized(width, height);
+                self
+            }
+
+            /// Adds a PNG to what a notebook gets, for front ends that do not show SVG.
+            pub fn with_png(mut self) -> Self {
+                self.sheet.png = true;
+                self
+            }
+
+            /// A line under the title: conditions, machine, scale.
+            pub fn subtitle(mut self, subtitle: impl Into<String>) -> Self {
+                self.data.subtitle = subtitle.into();
+                self
+            }
+        }
+
+        impl benchbook_display::Rich for $chart {
+            fn bundle(&self) -> benchbook_display::Bundle {
+                $crate::chart::bundle(self, self.sheet)
+            }
+        }
+    };
+}
+pub(crate) use sheet_methods;

@@ -1,0 +1,124 @@
+use serde::{Deserialize, Serialize};
+
+use crate::chart::{Chart, Sheet, sheet_methods};
+use crate::drawing::Drawing;
+use crate::line::{self, LineChart, LineData};
+use crate::numbers::Numbers;
+use crate::plot::{self, Key, Room};
+use crate::table::Table;
+
+/// The data of [`Curves`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CurvesData {
+    /// The title.
+    pub title: String,
+    /// The line under it.
+    pub subtitle: String,
+    /// The charts, from left to right.
+    pub panels: Vec<LineData>,
+}
+
+/// Training and validation curves side by side, one panel a metric.
+///
+/// ```
+/// use benchbook_chart::Curves;
+///
+/// let curves = Curves::new("VGG16, 3 epochs")
+///     .metric("accuracy", &[0.58, 0.74, 0.91], &[0.61, 0.79, 0.91])
+///     .metric("loss", &[0.67, 0.51, 0.22], &[0.68, 0.45, 0.18]);
+/// assert_eq!(curves.data().panels.len(), 2);
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Curves {
+    data: CurvesData,
+    panels: Vec<LineChart>,
+    sheet: Sheet,
+}
+
+sheet_methods!(Curves);
+
+impl Curves {
+    /// No panels yet.
+    pub fn new(title: impl Into<String>) -> Self {
+        let data = CurvesData { title: title.into(), ..CurvesData::default() };
+        Self { data, panels: Vec::new(), sheet: Sheet::new(860, 360) }
+    }
+
+    /// A panel with the metric of each epoch in training and in validation; an empty list leaves
+    /// its line out.
+    pub fn metric(
+        self,
+        name: impl Into<String>,
+        training: impl Numbers,
+        validation: impl Numbers,
+    ) -> Self {
+        let mut chart = LineChart::new("").x("epoch").y(name);
+        for (name, values) in
+            [("training", training.numbers()), ("validation", validation.numbers())]
+        {
+            if !values.is_empty() {
+                chart = chart.series(name, values);
+            }
+        }
+        self.panel(chart)
+    }
+
+    /// A panel with any line chart; its own size, title and subtitle are not used, its labels are.
+    pub fn panel(mut self, chart: LineChart) -> Self {
+        self.data.panels.push(chart.data.clone());
+        self.panels.push(chart);
+        self
+    }
+
+    /// The data that is drawn.
+    pub fn data(&self) -> &CurvesData {
+        &self.data
+    }
+}
+
+impl Chart for Curves {
+    fn title(&self) -> &str {
+        &self.data.title
+    }
+
+    fn alt(&self) -> String {
+        let panels = self.data.panels.iter().map(|panel| {
+            let lines: Vec<String> = panel.series.iter().map(line::in_words).collect();
+            format!(" {} by {}: {}.", panel.y, panel.x, lines.join("; "))
+        });
+        format!("Curves: {}.{}", self.data.title, panels.collect::<String>())
+    }
+
+    fn table(&self) -> Table {
+        let all =
+            self.data.panels.iter().flat_map(|panel| {
+                panel.series.iter().map(|s| (format!("{} {}", s.name, panel.y), s))
+            });
+        line::summary("curve", all)
+    }
+
+    fn drawing(&self) -> Drawing {
+        const GAP: f32 = 28.0;
+        let mut drawing = Drawing::card(self.sheet.width, self.sheet.height);
+        let room = Room::card(&drawing);
+        let room = plot::title(&mut drawing, room, &self.data.title, &self.data.subtitle);
+        // Panels share their legend: the same name has the same colour and sign in each.
+        let mut keys: Vec<Key> = Vec::new();
+        for key in self.panels.iter().flat_map(LineChart::keys) {
+            if !keys.iter().any(|known| known.name == key.name) {
+                keys.push(key);
+            }
+        }
+        let room = plot::legend(&mut drawing, room, &keys);
+        if self.panels.is_empty() {
+            plot::nothing(&mut drawing, room, "no values yet");
+        }
+        let count = self.panels.len().max(1) as f32;
+        let width = ((room.width() - (count - 1.0) * GAP) / count).max(60.0);
+        for (i, panel) in self.panels.iter().enumerate() {
+            let left = room.left + i as f32 * (width + GAP);
+            panel.draw(&mut drawing, Room { left, right: left + width, ..room });
+        }
+        drawing
+    }
+}

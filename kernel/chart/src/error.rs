@@ -1,0 +1,63 @@
+use thiserror::Error;
+
+/// What can be wrong with a chart, a table or a picture grid.
+#[derive(Debug, Error, Clone, PartialEq)]
+pub enum Error {
+    /// Two lists that belong together have different lengths.
+    #[error("{what}: expected {expected} values, found {found}")]
+    Length {
+        /// What was given, with the name of the chart or series.
+        what: String,
+        /// How many values there should be.
+        expected: usize,
+        /// How many there are.
+        found: usize,
+    },
+    /// There is nothing to draw.
+    #[error("{what}: expected at least one finite number, found {found}")]
+    Empty {
+        /// What was given, with the name of the chart or series.
+        what: String,
+        /// What was found instead ("no values", "30 values, none of them finite").
+        found: String,
+    },
+    /// A picture of this size cannot be made.
+    #[error(
+        "picture of {width} x {height} pixels at scale {scale}: expected a positive scale and at most 16384 pixels a side"
+    )]
+    Size {
+        /// Width at scale 1, in pixels.
+        width: u32,
+        /// Height at scale 1, in pixels.
+        height: u32,
+        /// The scale asked for.
+        scale: f32,
+    },
+    /// The PNG or JPEG encoder failed.
+    #[error("encoding a picture: {0}")]
+    Encode(String),
+}
+
+/// `Result` with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Refuses two lists that should have one length and have not.
+pub(crate) fn same_length(what: impl Into<String>, expected: usize, found: usize) -> Result<()> {
+    if expected == found {
+        Ok(())
+    } else {
+        Err(Error::Length { what: what.into(), expected, found })
+    }
+}
+
+/// Refuses a list without any finite number.
+pub(crate) fn some_finite(what: &str, values: &[f64]) -> Result<()> {
+    if values.iter().any(|v| v.is_finite()) {
+        return Ok(());
+    }
+    let found = match values.len() {
+        0 => "no values".to_owned(),
+        n => format!("{n} values, none of them finite"),
+    };
+    Err(Error::Empty { what: what.to_owned(), found })
+}

@@ -1,0 +1,277 @@
+//! What charts promise to who uses them: data, words, and pictures that every front end can show.
+
+use benchbook_chart::{
+    BarChart, Chart, ConfusionMatrix, Curves, Error, Histogram, Library, LineChart, LineData, Mark,
+    PictureGrid, Scatter, Table, plot,
+};
+use benchbook_display::Rich;
+use image::RgbImage;
+
+const MARKUP: &str = "</title><script>alert(\"1\")</script> & 'x' ]]> \u{1} \u{0}";
+
+/// One chart of each kind with these values and this name for everything that has a name.
+fn every_chart(values: &[f64], name: &str) -> Vec<Box<dyn Chart>> {
+    let x: Vec<f64> = (0..values.len()).map(|i| i as f64 * 0.5).collect();
+    let categories: Vec<String> = values.iter().take(20).map(|_| name.to_owned()).collect();
+    let bars = &values[..categories.len()];
+    let line = LineChart::new(name).x(name).y(name).series(name, values).series("", values);
+    let mut charts: Vec<Box<dyn Chart>> = vec![
+        Box::new(Curves::new(name).metric("accuracy", values, values).panel(line.clone())),
+        Box::new(line.subtitle(name)),
+        Box::new(Scatter::new(name).points_with_error(name, &x, values, values).unwrap()),
+        Box::new(
+            BarChart::new(name, categories)
+                .y(name)
+                .series(name, bars)
+                .unwrap()
+                .series_with_error("PyTorch", bars, bars)
+                .unwrap(),
+        ),
+        Box::new(BarChart::of(name, bars.iter().map(|v| (name, *v)))),
+        Box::new(ConfusionMatrix::new(name, [name, name], [[0, 1], [2, u64::MAX / 8]]).unwrap()),
+    ];
+    if let Ok(histogram) = Histogram::new(name, values, 12) {
+        charts.push(Box::new(histogram.x(name)));
+    }
+    charts
+}
+
+/// Parses an SVG and checks what must hold for each.
+fn check_svg(svg: &str) {
+    let document = roxmltree::Document::parse(svg).unwrap_or_else(|e| panic!("{e}\n{svg}"));
+    let root = document.root_element();
+    assert_eq!(root.attribute("role"), Some("img"));
+    let child = |name| root.children().find(|node| node.has_tag_name(name));
+    let named = |name| child((root.tag_name().namespace().unwrap(), name)).and_then(|n| n.text());
+    assert!(named("desc").is_some_and(|text| text.len() > 10), "{svg}");
+    for node in document.descendants().filter(|node| node.is_element()) {
+        let kind = node.tag_name().name();
+        assert!(!["text", "style", "script", "use", "defs"].contains(&kind), "{kind}");
+        for attribute in node.attributes() {
+            assert_ne!(attribute.name(), "id");
+            if attribute.name() != "aria-label" {
+                let value = attribute.value();
+                assert!(!value.contains("NaN") && !value.contains("inf"), "{kind} {value}");
+            }
+        }
+    }
+    // Points of lines and areas stay on the card.
+    let side = |name| root.attribute(name).unwrap().parse::<f64>().unwrap();
+    let (width, height) = (side("width"), side("height"));
+    for points in document.descendants().filter_map(|node| node.attribute("points")) {
+        for point in points.split(' ') {
+            let (x, y) = point.split_once(',').unwrap();
+            let (x, y): (f64, f64) = (x.parse().unwrap(), y.parse().unwrap());
+            assert!((0.0..=width).contains(&x) && (0.0..=height).contains(&y), "{point}");
+        }
+    }
+}
+
+#[test]
+fn every_chart_draws_any_numbers() {
+    let nan = f64::NAN;
+    let lists: [Vec<f64>; 12] = [
+        vec![],
+        vec![0.5],
+        vec![0.5, 0.25],
+        (0..1000).map(|i| f64::from(i % 91)).collect(),
+        vec![nan],
+        vec![nan, 0.5, nan, nan, 0.7, 0.8, nan],
+        vec![f64::INFINITY, f64::NEG_INFINITY, 1.0],
+        vec![f64::MAX, f64::MIN, 1.0],
+        vec![1e299, -1e299],
+        vec![f64::MIN_POSITIVE, 5e-324, 0.0],
+        vec![-3.0, -2.0, -2.5],
+        vec![1e15, 1e15 + 1.0],
+    ];
+    for values in &lists {
+        for chart in every_chart(values, "Loss") {
+            check_svg(&chart.svg());
+            let picture = image::load_from_memory(&chart.png(0.5).unwrap()).unwrap();
+            assert_eq!(picture.width(), (chart.drawing().width() as f32 * 0.5).round() as u32);
+        }
+    }
+}
+
+#[test]
+fn every_chart_draws_any_name() {
+    let long = "very long ".repeat(100);
+    for name in ["", MARKUP, long.as_str(), "\n\t", "猫と犬 🐱 ئ"] {
+        for chart in every_chart(&[0.5, 0.25], name) {
+            check_svg(&chart.svg());
+            assert!(chart.alt().contains(name) && chart.table().to_text().contains("0."), "{name}");
+        }
+    }
+}
+
+#[test]
+fn data_is_what_was_given() {
+    let loss = [0.69, f64::NAN, 0.22];
+    let chart = LineChart::new("Loss").x("epoch").y("loss").series("training", loss);
+    let series = &chart.data().series[0];
+    assert_eq!(series.x, [1.0, 2.0, 3.0]);
+    assert_eq!((series.y[0], series.y[2]), (0.69, 0.22));
+    assert!(series.y[1].is_nan());
+
+    let json = serde_json::to_value(chart.data()).unwrap();
+    assert_eq!(json["series"][0]["y"], serde_json::json!([0.69, null, 0.22]));
+    let back: LineData = serde_json::from_value(json).unwrap();
+    assert!(back.series[0].y[1].is_nan() && back.series[0].y[2] == 0.22);
+
+    // The report's table of times (Colab K80 and Kaggle P100, train + validate).
+    let times = BarChart::new("Train", ["K80", "P100"])
+        .series("TensorFlow", [294.978977, 407.0])
+        .unwrap()
+        .series_with_error("PyTorch", &[938.3293848, 542.0], vec![1.0, 2.0])
+        .unwrap();
+    assert_eq!(times.data().series[0].values, [294.978977, 407.0]);
+    assert_eq!(times.data().series[1].error, [1.0, 2.0]);
+    assert_eq!(times.data().categories, ["K80", "P100"]);
+
+    let curves = Curves::new("c").metric("accuracy", [0.5f32, 0.75], Vec::<f64>::new());
+    assert_eq!(curves.data().panels[0].series.len(), 1);
+    assert_eq!(curves.data().panels[0].series[0].y, [0.5, 0.75]);
+
+    let counted = Histogram::new("h", [0.0, 0.1, 0.9, 1.0, f64::NAN], 2).unwrap();
+    assert_eq!(counted.data().counts, [2, 2]);
+    assert_eq!(
+        (counted.data().edges.as_slice(), counted.data().left_out),
+        (&[0.0, 0.5, 1.0][..], 1)
+    );
+
+    let matrix = ConfusionMatrix::new("m", ["cat", "dog"], [[9, 1], [2, 8]]).unwrap();
+    assert_eq!(matrix.accuracy(), 17.0 / 20.0);
+}
+
+#[test]
+fn alt_text_says_title_and_numbers() {
+    let alt = LineChart::new("Loss").x("epoch").y("nats").series("training", [0.69, 0.22]).alt();
+    for part in ["Line chart: Loss, nats by epoch", "training", "0.69", "0.22", "2 points"] {
+        assert!(alt.contains(part), "{alt}");
+    }
+    let bars = BarChart::of("Build", [("TensorFlow", 0.46), ("PyTorch", 1.96)]).y("time [s]");
+    assert_eq!(bars.alt(), "Bar chart: Build, time [s]. TensorFlow: 0.46. PyTorch: 1.96.");
+    assert!(bars.svg().contains("<desc>Bar chart: Build, time [s]. TensorFlow: 0.46."));
+}
+
+#[test]
+fn values_and_units_stand_in_the_picture() {
+    let chart = BarChart::new("Train", ["K80"]).y("time [s]").series("PyTorch", [938.33]).unwrap();
+    let drawing = chart.drawing();
+    let texts: Vec<&str> = drawing.texts().collect();
+    for text in ["Train", "time [s]", "PyTorch", "K80", "938"] {
+        assert!(texts.contains(&text), "{text}: {texts:?}");
+    }
+}
+
+#[test]
+fn a_library_has_its_colour_in_every_chart() {
+    for library in Library::ALL {
+        let (name, colour) = (library.name(), library.colour().hex());
+        let line = LineChart::new("").series("other", [1.0]).series(name, [1.0, 2.0]);
+        let bar =
+            BarChart::new("", ["a"]).series("other", [1.0]).unwrap().series(name, [2.0]).unwrap();
+        for svg in [line.svg(), bar.svg(), BarChart::of("", [(name, 1.0)]).svg()] {
+            assert!(svg.contains(&colour), "{name}");
+        }
+        let others: Vec<String> =
+            Library::ALL.into_iter().filter(|l| *l != library).map(|l| l.colour().hex()).collect();
+        assert!(others.iter().all(|other| !line.svg().contains(other)), "{name}");
+    }
+}
+
+#[test]
+fn png_has_the_stated_size() {
+    let chart = LineChart::new("Loss").series("a", [1.0, 2.0]).size(500, 300);
+    for (scale, size) in [(1.0, (500, 300)), (2.0, (1000, 600)), (0.1, (50, 30))] {
+        let picture = image::load_from_memory(&chart.png(scale).unwrap()).unwrap().to_rgb8();
+        assert_eq!(picture.dimensions(), size);
+        let colours: std::collections::HashSet<_> = picture.pixels().collect();
+        assert!(colours.len() > 5, "drawn in {} colours", colours.len());
+    }
+    for scale in [0.0, -1.0, f32::NAN, f32::INFINITY, 1e6] {
+        assert!(matches!(chart.png(scale), Err(Error::Size { .. })), "{scale}");
+    }
+}
+
+#[test]
+fn a_notebook_gets_text_and_svg_and_png_on_request() {
+    let chart = LineChart::new("Loss").y("loss").series("training", [0.69, 0.22]);
+    let bundle = chart.bundle();
+    let kinds: Vec<&str> = bundle.data.keys().map(String::as_str).collect();
+    assert_eq!(kinds, ["image/svg+xml", "text/plain"]);
+    assert!(bundle.plain().starts_with("Loss\n\nloss"), "{}", bundle.plain());
+    assert!(bundle.plain().contains("training"), "{}", bundle.plain());
+
+    let with_png = chart.with_png().bundle();
+    assert!(with_png.data.contains_key("image/png"));
+    assert_eq!(with_png.metadata["image/png"]["width"], 680);
+}
+
+#[test]
+fn pictures_stay_small() {
+    let ten_thousand: Vec<f64> = (0..10_000).map(|i| f64::from(i).sin()).collect();
+    let svg = LineChart::new("Loss").x("step").y("loss").series("training", &ten_thousand).svg();
+    assert!(svg.len() < 60_000, "{} bytes", svg.len());
+    let epochs: Vec<f64> = (1..=30).map(|i| 1.0 / f64::from(i)).collect();
+    let curves =
+        Curves::new("VGG16").metric("accuracy", &epochs, &epochs).metric("loss", &epochs, &epochs);
+    assert!(curves.svg().len() < 60_000, "{} bytes", curves.svg().len());
+}
+
+#[test]
+fn wrong_input_is_refused_with_a_reason() {
+    let says = |error: Error, parts: &[&str]| {
+        let message = error.to_string();
+        assert!(parts.iter().all(|part| message.contains(part)), "{message}");
+        assert!(!message.ends_with('.'), "{message}");
+    };
+    let line = LineChart::new("Loss").points("training", [1.0, 2.0], [0.5]).unwrap_err();
+    says(line, &["training", "expected 2 values", "found 1"]);
+    let bars =
+        BarChart::new("Train", ["K80", "P100"]).series("PyTorch", [1.0, 2.0, 3.0]).unwrap_err();
+    says(bars, &["PyTorch", "expected 2", "found 3"]);
+    says(plot(Vec::<f64>::new()).unwrap_err(), &["no values"]);
+    says(plot([f64::NAN; 3]).unwrap_err(), &["3 values, none of them finite"]);
+    says(
+        Histogram::new("h", [f64::INFINITY], 3).unwrap_err(),
+        &["histogram \"h\"", "none of them"],
+    );
+    let row = Table::new(["a", "b"]).row(["1"]).unwrap_err();
+    says(row, &["row 1", "expected 2", "found 1"]);
+    let matrix = ConfusionMatrix::new("m", ["cat", "dog"], [[1, 2]]).unwrap_err();
+    says(matrix, &["rows", "expected 2", "found 1"]);
+}
+
+#[test]
+fn empty_charts_show_their_axes_and_say_so() {
+    let chart = LineChart::new("Accuracy").x("epoch").y("accuracy");
+    assert!(chart.drawing().texts().any(|text| text == "no values yet"));
+    assert!(chart.alt().ends_with("No values yet."), "{}", chart.alt());
+}
+
+#[test]
+fn picture_grids_show_pictures_and_captions() {
+    let red = RgbImage::from_pixel(30, 20, image::Rgb([200, 10, 10]));
+    let grid = PictureGrid::new("Predictions")
+        .columns(2)
+        .marked(red.clone(), "cat <0.9>", Mark::Right)
+        .marked(red.clone(), "dog", Mark::Wrong)
+        .picture(RgbImage::new(0, 0), MARKUP);
+    let bundle = grid.bundle();
+    assert!(bundle.plain().contains("  2  dog (wrong)"), "{}", bundle.plain());
+    assert!(bundle.data.contains_key("image/jpeg"));
+
+    let image = grid.image().unwrap();
+    let decoded = image::load_from_memory(&grid.png().unwrap()).unwrap().to_rgb8();
+    assert_eq!(image, decoded);
+    let reds = image.pixels().filter(|p| p.0 == [200, 10, 10]).count();
+    // Two tiles of 150 pixels less a frame of 4 on each side, at twice the size.
+    assert_eq!(reds, 2 * (2 * 142) * (2 * 142));
+    let html = grid.to_html().unwrap();
+    assert!(
+        html.contains("alt=\"cat &lt;0.9&gt; (right)\"") && !html.contains("<script>"),
+        "{html}"
+    );
+    assert!(PictureGrid::new("none").bundle().data.contains_key("image/jpeg"));
+}

@@ -1,0 +1,176 @@
+//! From the bytes of a file to 8-bit RGB.
+
+mod jpeg;
+
+use std::fs::File;
+use std::io::{Cursor, ErrorKind, Read};
+use std::path::Path;
+
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+
+use crate::error::{DataError, ImageFault};
+
+/// Pictures with more pixels than this are refused unless a larger limit is set: the number at
+/// which Pillow warns of a decompression bomb (`PIL.Image.MAX_IMAGE_PIXELS`, a quarter of a
+/// gibibyte of RGB).
+pub const DEFAULT_MAX_PIXELS: u64 = 89_478_485;
+
+/// A decoded picture.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Picture {
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+    /// Red, green and blue, each 0 to 255: `[height, width, 3]`.
+    pub rgb: Vec<u8>,
+}
+
+impl Picture {
+    /// Reads and decodes a file, whatever its extension, with at most `max_pixels` pixels.
+    ///
+    /// Grey and CMYK pictures become RGB, 16-bit channels are rounded to 8, transparency is
+    /// dropped (as by Pillow's `convert("RGB")`), and a JPEG is turned as its EXIF orientation says
+    /// (which neither torchvision's `ImageFolder` nor Keras does).
+    ///
+    /// # Errors
+    /// [`DataError::BadImage`] with the path and the reason.
+    pub fn open(path: &Path, max_pixels: u64) -> Result<Self, DataError> {
+        let mut picture = Self::default();
+        read_into(path, &mut Vec::new(), max_pixels, &mut picture)
+            .map_err(|fault| DataError::BadImage { path: path.into(), fault })?;
+        Ok(picture)
+    }
+
+    /// Decodes the bytes of a file as [`open`](Self::open) does.
+    ///
+    /// # Errors
+    /// The reason why these bytes are not a usable picture.
+    pub fn decode(bytes: &[u8], max_pixels: u64) -> Result<Self, ImageFault> {
+        let mut picture = Self::default();
+        decode_into(bytes, max_pixels, &mut picture)?;
+        Ok(picture)
+    }
+}
+
+/// Reads and decodes a file into `picture`; `bytes` and `picture` keep their memory between calls,
+/// which saves the page faults of fresh memory for every file.
+pub(crate) fn read_into(
+    path: &Path,
+    bytes: &mut Vec<u8>,
+    max_pixels: u64,
+    picture: &mut Picture,
+) -> Result<(), ImageFault> {
+    bytes.clear();
+    File::open(path).and_then(|mut file| file.read_to_end(bytes)).map_err(ImageFault::Read)?;
+    decode_into(bytes, max_pixels, picture)
+}
+
+fn decode_into(bytes: &[u8], max_pixels: u64, picture: &mut Picture) -> Result<(), ImageFault> {
+    if bytes.is_empty() {
+        return Err(ImageFault::Empty);
+    }
+    match image::guess_format(bytes).ok().and_then(|format| Some((format, name(format)?))) {
+        Some((ImageFormat::Jpeg, _)) => jpeg::decode_into(bytes, max_pixels, picture),
+        Some((format, name)) => {
+            *picture = decode_other(bytes, format, name, max_pixels)?;
+            Ok(())
+        }
+        None => Err(ImageFault::NotAnImage { found: beginning(bytes) }),
+    }
+}
+
+/// The name of a format that is supported.
+fn name(format: ImageFormat) -> Option<&'static str> {
+    match format {
+        ImageFormat::Jpeg => Some("JPEG"),
+        ImageFormat::Png => Some("PNG"),
+        ImageFormat::WebP => Some("WebP"),
+        ImageFormat::Bmp => Some("BMP"),
+        _ => None,
+    }
+}
+
+fn decode_other(
+    bytes: &[u8],
+    format: ImageFormat,
+    name: &'static str,
+    max_pixels: u64,
+) -> Result<Picture, ImageFault> {
+    let fault = |source| classify(source, name, bytes.len());
+    let mut decoder =
+        ImageReader::with_format(Cursor::new(bytes), format).into_decoder().map_err(fault)?;
+    let (width, height) = decoder.dimensions();
+    check_size(width.into(), height.into(), max_pixels)?;
+    // Eight bytes a pixel is RGBA with 16 bits a channel, the largest pixel of these formats.
+    let mut limits = Limits::no_limits();
+    limits.max_alloc = Some(max_pixels.saturating_mul(8));
+    decoder.set_limits(limits).map_err(fault)?;
+    let orientation = decoder.orientation().map_err(fault)?;
+    let mut image = DynamicImage::from_decoder(decoder).map_err(fault)?;
+    image.apply_orientation(orientation);
+    let rgb = image.into_rgb8();
+    Ok(Picture { width: rgb.width(), height: rgb.height(), rgb: rgb.into_raw() })
+}
+
+/// A decoder that wants more bytes than there are has met a truncated file.
+fn classify(source: image::ImageError, format: &'static str, bytes: usize) -> ImageFault {
+    match &source {
+        image::ImageError::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => {
+            ImageFault::Truncated { format, bytes }
+        }
+        _ => ImageFault::Decode { format, source },
+    }
+}
+
+fn check_size(width: u64, height: u64, limit: u64) -> Result<(), ImageFault> {
+    if width.saturating_mul(height) > limit {
+        return Err(ImageFault::TooLarge { width, height, limit });
+    }
+    Ok(())
+}
+
+/// Turns a picture as its EXIF orientation says.
+fn orient(picture: &mut Picture, orientation: Orientation) {
+    if orientation == Orientation::NoTransforms {
+        return;
+    }
+    let rgb = std::mem::take(&mut picture.rgb);
+    if let Some(buffer) = image::RgbImage::from_raw(picture.width, picture.height, rgb) {
+        let mut image = DynamicImage::ImageRgb8(buffer);
+        image.apply_orientation(orientation);
+        let turned = image.into_rgb8();
+        (picture.width, picture.height) = turned.dimensions();
+        picture.rgb = turned.into_raw();
+    }
+}
+
+/// The first bytes of a file, for a message.
+fn beginning(bytes: &[u8]) -> String {
+    let head = &bytes[..bytes.len().min(24)];
+    let dots = if bytes.len() > head.len() { "…" } else { "" };
+    format!("{} bytes that begin with \"{}{dots}\"", bytes.len(), head.escape_ascii())
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// The picture that the expected values of this crate's tests were computed from: at row r,
+    /// column c and channel k the value (37 r + 91 c + 53 k) mod 256.
+    pub(crate) fn pattern(height: u32, width: u32) -> Picture {
+        let value = |r: u32, c: u32, k: u32| ((r * 37 + c * 91 + k * 53) % 256) as u8;
+        let rgb = (0..height)
+            .flat_map(|r| (0..width).flat_map(move |c| (0..3).map(move |k| value(r, c, k))))
+            .collect();
+        Picture { width, height, rgb }
+    }
+
+    #[test]
+    fn the_limit_counts_pixels_and_does_not_overflow() {
+        assert!(check_size(10, 10, 100).is_ok());
+        assert!(check_size(10, 10, 99).is_err());
+        assert!(check_size(u64::MAX, 2, DEFAULT_MAX_PIXELS).is_err());
+    }
+}

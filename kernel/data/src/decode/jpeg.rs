@@ -1,0 +1,67 @@
+//! JPEG through zune-jpeg, the fastest of the decoders that build without system packages: on the
+//! 800 photos of the project's measurements (224² crops aside, decoding alone) about twice as fast
+//! as jpeg-decoder and as mozjpeg without its assembly, and still faster than either of them with
+//! scaled decoding.
+
+use image::metadata::Orientation;
+use zune_core::bytestream::ZCursor;
+use zune_core::colorspace::ColorSpace;
+use zune_core::options::DecoderOptions;
+use zune_jpeg::JpegDecoder;
+
+use super::{Picture, check_size, orient};
+use crate::error::ImageFault;
+
+pub(super) fn decode_into(
+    bytes: &[u8],
+    max_pixels: u64,
+    picture: &mut Picture,
+) -> Result<(), ImageFault> {
+    // Not strict: photos in well-known data sets carry stray bytes that every other decoder passes
+    // over. What matters, a file that ends too early, is checked here instead.
+    if !ends_with_its_picture(bytes) {
+        return Err(ImageFault::Truncated { format: "JPEG", bytes: bytes.len() });
+    }
+    let options = DecoderOptions::default()
+        .set_strict_mode(false)
+        .set_max_width(usize::from(u16::MAX))
+        .set_max_height(usize::from(u16::MAX))
+        .jpeg_set_out_colorspace(ColorSpace::RGB);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
+    decoder.decode_headers().map_err(ImageFault::Jpeg)?;
+    let (width, height) = decoder.dimensions().unwrap_or_default();
+    check_size(width as u64, height as u64, max_pixels)?;
+    let orientation = decoder.exif().and_then(|exif| Orientation::from_exif_chunk(exif));
+    // A damaged scan leaves the rest of the buffer as it is, so it must not hold the last picture.
+    picture.rgb.clear();
+    picture.rgb.resize(width * height * 3, 128);
+    (picture.width, picture.height) = (width as u32, height as u32);
+    decoder.decode_into(&mut picture.rgb).map_err(ImageFault::Jpeg)?;
+    orient(picture, orientation.unwrap_or(Orientation::NoTransforms));
+    Ok(())
+}
+
+/// Whether the end-of-image marker follows the scans. The segments before them are stepped over,
+/// because a thumbnail in the EXIF data has such a marker too. Markers: ITU-T T.81, table B.1.
+fn ends_with_its_picture(bytes: &[u8]) -> bool {
+    const START_OF_SCAN: u8 = 0xDA;
+    const END_OF_IMAGE: u8 = 0xD9;
+    let mut at = 2;
+    let mut in_scan = false;
+    while let Some(offset) = bytes.get(at..).and_then(|rest| rest.iter().position(|&b| b == 0xFF)) {
+        at += offset;
+        let Some(&marker) = bytes.get(at + 1) else { return false };
+        match marker {
+            // A byte 0xFF of the scan, a restart, or padding before a marker.
+            0x00 | 0x01 | 0xD0..=0xD8 => at += 2,
+            0xFF => at += 1,
+            END_OF_IMAGE => return in_scan,
+            _ => {
+                let Some(&[high, low]) = bytes.get(at + 2..at + 4) else { return false };
+                in_scan |= marker == START_OF_SCAN;
+                at += 2 + usize::from(u16::from_be_bytes([high, low]));
+            }
+        }
+    }
+    false
+}

@@ -1,0 +1,169 @@
+//! What can go wrong with a folder, a file or a loader.
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// An error of this crate. Each one names the path or the setting that it is about.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// The folder to open is not there.
+    #[error("expected an image folder at {}, but {found}", .path.display())]
+    FolderMissing {
+        /// The folder that was asked for.
+        path: PathBuf,
+        /// What is there instead.
+        found: String,
+    },
+    /// A folder that the layout needs is missing inside the opened one.
+    #[error("expected {expected} in {}, found {found}", .path.display())]
+    PartMissing {
+        /// The folder that was searched.
+        path: PathBuf,
+        /// What was looked for.
+        expected: String,
+        /// What the folder holds.
+        found: String,
+    },
+    /// A folder holds no picture at all.
+    #[error(
+        "expected pictures (.{}) in {}, found {found}",
+        crate::folder::EXTENSIONS.join(", ."), .path.display()
+    )]
+    NoImages {
+        /// The folder without pictures.
+        path: PathBuf,
+        /// What the folder holds.
+        found: String,
+    },
+    /// The validation folder has classes other than the training folder's.
+    #[error(
+        "expected the classes of training ({}) in {}, found {}",
+        .expected.join(", "), .path.display(), .found.join(", ")
+    )]
+    ClassMismatch {
+        /// The folder whose classes differ.
+        path: PathBuf,
+        /// The classes of the training folder.
+        expected: Vec<String>,
+        /// The classes of this folder.
+        found: Vec<String>,
+    },
+    /// A folder cannot be listed.
+    #[error("cannot list the folder {}: {source}", .path.display())]
+    List {
+        /// The folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A picture cannot be used.
+    #[error("unusable image {}: {fault}", .path.display())]
+    BadImage {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        #[source]
+        fault: ImageFault,
+    },
+    /// A setting is outside its range.
+    #[error("expected {name} to be {expected}, received {received}")]
+    Setting {
+        /// The name of the setting.
+        name: &'static str,
+        /// The permitted range.
+        expected: &'static str,
+        /// The value as it arrived.
+        received: String,
+    },
+    /// A loader was asked for a split without samples.
+    #[error("expected samples in the split \"{split}\", found none")]
+    EmptySplit {
+        /// The name of the split.
+        split: String,
+    },
+    /// Every picture of a pass was skipped.
+    #[error("expected a usable picture in the split \"{split}\", but all of them were skipped")]
+    AllSkipped {
+        /// The name of the split.
+        split: String,
+    },
+    /// The loader's threads cannot be started.
+    #[error("cannot start {threads} loader threads: {source}")]
+    Threads {
+        /// The number of threads asked for.
+        threads: usize,
+        /// The reason.
+        source: rayon::ThreadPoolBuildError,
+    },
+    /// A thumbnail cannot be encoded.
+    #[error("cannot encode a thumbnail of {width} × {height} pixels: {source}")]
+    Encode {
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+        /// The encoder's reason.
+        source: image::ImageError,
+    },
+    /// A loader thread panicked while it put a batch together, which is a defect of this crate.
+    #[error("a loader thread panicked while it put batch {batch} of epoch {epoch} together")]
+    Worker {
+        /// The number of the batch in its epoch, from 0.
+        batch: usize,
+        /// The epoch.
+        epoch: u64,
+    },
+}
+
+/// Why a file cannot be used as a picture.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ImageFault {
+    /// The file cannot be read.
+    #[error("cannot be read: {0}")]
+    Read(#[source] io::Error),
+    /// The file has no bytes.
+    #[error("the file is empty (0 bytes)")]
+    Empty,
+    /// The content is not a picture, whatever the name says.
+    #[error("expected the content of a JPEG, PNG, WebP or BMP file, found {found}")]
+    NotAnImage {
+        /// The beginning of the content, printable.
+        found: String,
+    },
+    /// The file ends before the picture does.
+    #[error("the {format} data is truncated: it ends after {bytes} bytes, before the picture does")]
+    Truncated {
+        /// The format.
+        format: &'static str,
+        /// The size of the file in bytes.
+        bytes: usize,
+    },
+    /// The picture has more pixels than the limit, so decoding it may exhaust the memory.
+    #[error("{width} × {height} pixels are over the limit of {limit} pixels (`max_pixels`)")]
+    TooLarge {
+        /// Width in pixels.
+        width: u64,
+        /// Height in pixels.
+        height: u64,
+        /// The limit in pixels.
+        limit: u64,
+    },
+    /// The JPEG decoder refuses the content.
+    #[error("damaged or unsupported JPEG: {0}")]
+    Jpeg(#[source] zune_jpeg::errors::DecodeErrors),
+    /// The decoder of another format refuses the content.
+    #[error("damaged or unsupported {format}: {source}")]
+    Decode {
+        /// The format.
+        format: &'static str,
+        /// The decoder's reason.
+        source: image::ImageError,
+    },
+    /// The decoder panicked, which is a defect of the decoder.
+    #[error("the decoder panicked")]
+    DecoderPanicked,
+}

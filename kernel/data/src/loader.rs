@@ -1,0 +1,202 @@
+//! From a split to batches of pixels, on threads of its own.
+
+mod config;
+mod epoch;
+mod work;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use rand::seq::SliceRandom;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use crate::error::DataError;
+use crate::preprocess::PixelMap;
+use crate::resize::Resize;
+use crate::seed::{Purpose, generator};
+use crate::split::Split;
+
+pub use config::{Cache, LoaderConfig, OnBadImage};
+pub use epoch::Epoch;
+
+/// A batch of pictures as a network takes them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    /// Preprocessed values, `[batch, 3, height, width]`.
+    pub pixels: Vec<f32>,
+    /// The class numbers, `[batch]`; empty if the split has samples without a class.
+    pub labels: Vec<i64>,
+    /// The index of each picture in the split's samples, `[batch]`.
+    pub indices: Vec<usize>,
+    /// Height in pixels.
+    pub height: usize,
+    /// Width in pixels.
+    pub width: usize,
+}
+
+impl Batch {
+    /// The number of pictures.
+    pub fn len(&self) -> usize {
+        self.indices.len()
+    }
+
+    /// Whether there are no pictures, which a loader never gives.
+    pub fn is_empty(&self) -> bool {
+        self.indices.is_empty()
+    }
+
+    /// `[batch, channels, height, width]`, the shape of [`pixels`](Self::pixels).
+    pub fn shape(&self) -> [usize; 4] {
+        [self.len(), 3, self.height, self.width]
+    }
+}
+
+/// A file that was skipped under [`OnBadImage::Skip`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// The index in the split's samples.
+    pub index: usize,
+    /// The file.
+    pub path: PathBuf,
+    /// Why it cannot be used.
+    pub reason: String,
+}
+
+/// Decodes, resizes, changes and batches the pictures of a split, ahead of whoever takes the
+/// batches. Cloning is cheap: clones share threads, cache and list of skipped files.
+#[derive(Clone)]
+pub struct Loader {
+    shared: Arc<Shared>,
+}
+
+/// What the loader's threads work with.
+struct Shared {
+    split: Split,
+    config: LoaderConfig,
+    resize: Resize,
+    pixels: PixelMap,
+    pool: ThreadPool,
+    skipped: Mutex<BTreeMap<usize, Skipped>>,
+    /// The resized picture of each sample, `[height, width, 3]`, once it was decoded.
+    cache: Option<Vec<OnceLock<Arc<Vec<u8>>>>>,
+}
+
+impl Loader {
+    /// A loader for a split. Its threads start here; no file is read before an epoch is asked for.
+    ///
+    /// # Errors
+    /// [`DataError::Setting`] for a setting outside its range, [`DataError::EmptySplit`],
+    /// [`DataError::Threads`].
+    pub fn new(split: &Split, config: LoaderConfig) -> Result<Self, DataError> {
+        config.check()?;
+        if split.is_empty() {
+            return Err(DataError::EmptySplit { split: split.name().to_string() });
+        }
+        let threads = config.thread_count();
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|index| format!("loader-{index}"))
+            // A panic outside of a decoder closes the channel of its batch, which the epoch reports.
+            .panic_handler(|_| {})
+            .build()
+            .map_err(|source| DataError::Threads { threads, source })?;
+        let cache = match config.cache {
+            Cache::Off => None,
+            Cache::Memory => Some((0..split.len()).map(|_| OnceLock::new()).collect()),
+        };
+        let shared = Shared {
+            split: split.clone(),
+            resize: config.resize(),
+            pixels: PixelMap::new(&config.preprocessing),
+            config,
+            pool,
+            skipped: Mutex::default(),
+            cache,
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// The split.
+    pub fn split(&self) -> &Split {
+        &self.shared.split
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &LoaderConfig {
+        &self.shared.config
+    }
+
+    /// The number of batches in one pass over the split, before bad images are skipped.
+    pub fn batches(&self) -> usize {
+        self.shared.batches()
+    }
+
+    /// The bytes that [`Cache::Memory`] takes once every picture is in it, whether it is on or not.
+    pub fn cache_bytes(&self) -> u64 {
+        (self.split().len() * self.config().height * self.config().width * 3) as u64
+    }
+
+    /// The batches of one epoch, counted from 0. The order of the samples and the random changes
+    /// depend on the seed and on `epoch` only. Threads begin with the first batches at once.
+    ///
+    /// With [`LoaderConfig::repeat`] the iterator never ends: it goes on with the order and changes
+    /// of the following epochs.
+    pub fn epoch(&self, epoch: u64) -> Epoch {
+        Epoch::start(Arc::clone(&self.shared), epoch)
+    }
+
+    /// The indices of the samples in the order in which [`epoch`](Self::epoch) hands them out, for
+    /// whoever has computed something for each sample and goes through it in the same order.
+    pub fn order(&self, epoch: u64) -> Vec<usize> {
+        self.shared.order(epoch)
+    }
+
+    /// The files that were skipped so far, by their index.
+    pub fn skipped(&self) -> Vec<Skipped> {
+        let skipped = self.shared.skipped.lock().unwrap_or_else(PoisonError::into_inner);
+        skipped.values().cloned().collect()
+    }
+}
+
+impl Shared {
+    fn batches(&self) -> usize {
+        let (samples, size) = (self.split.len(), self.config.batch_size);
+        if self.config.drop_last { samples / size } else { samples.div_ceil(size) }
+    }
+
+    /// The indices of the samples in the order of an epoch.
+    fn order(&self, epoch: u64) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.split.len()).collect();
+        if self.config.shuffle {
+            order.shuffle(&mut generator(Purpose::Shuffle, self.config.seed, epoch, 0));
+        }
+        order
+    }
+}
+
+impl fmt::Debug for Loader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loader")
+            .field("split", self.split())
+            .field("config", self.config())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Loader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let config = self.config();
+        write!(
+            f,
+            "{} in {} batches of {}, {} × {} pixels, {}",
+            self.split(),
+            self.batches(),
+            config.batch_size,
+            config.height,
+            config.width,
+            config.preprocessing
+        )
+    }
+}

@@ -1,0 +1,144 @@
+//! Resizing to the size that a network takes.
+
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use serde::{Deserialize, Serialize};
+
+use crate::decode::Picture;
+
+/// How the pixels of the resized picture are made from those of the original.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Filter {
+    /// Bilinear with a support that grows with the reduction (antialias): Pillow's `BILINEAR`, and
+    /// so torchvision's `Resize` on a PIL image, and its default on tensors (`antialias=True`).
+    #[default]
+    Bilinear,
+    /// Bilinear between the four nearest pixels, whatever the reduction, with pixel centres at
+    /// halves: `tf.image.resize` with its default `antialias=False`, and so
+    /// `image_dataset_from_directory`.
+    BilinearNoAntialias,
+    /// The nearest pixel, with pixel centres at halves: Pillow's `NEAREST`, and so Keras'
+    /// `load_img` and `ImageDataGenerator.flow_from_directory` by default.
+    Nearest,
+}
+
+/// A resize to `height` × `width` pixels; the aspect ratio is not kept, as in torchvision's
+/// `Resize((height, width))` and Keras' `target_size`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resize {
+    /// Height in pixels, at least 1.
+    pub height: usize,
+    /// Width in pixels, at least 1.
+    pub width: usize,
+    /// How pixels are made.
+    pub filter: Filter,
+}
+
+impl Resize {
+    /// The resized picture: `[height, width, 3]`, each value rounded to 0 to 255.
+    pub fn apply(&self, picture: &Picture) -> Picture {
+        let mut rgb = vec![0; self.height * self.width * 3];
+        self.apply_into(&mut Resizer::new(), picture, &mut rgb);
+        Picture { width: self.width as u32, height: self.height as u32, rgb }
+    }
+
+    /// Resizes into `out`, which must hold `height * width * 3` bytes.
+    pub(crate) fn apply_into(&self, resizer: &mut Resizer, picture: &Picture, out: &mut [u8]) {
+        let (width, height) = (self.width as u32, self.height as u32);
+        if (picture.width, picture.height) == (width, height) {
+            out.copy_from_slice(&picture.rgb);
+            return;
+        }
+        let algorithm = match self.filter {
+            Filter::Bilinear => ResizeAlg::Convolution(FilterType::Bilinear),
+            Filter::BilinearNoAntialias => ResizeAlg::Interpolation(FilterType::Bilinear),
+            Filter::Nearest => ResizeAlg::Nearest,
+        };
+        let options = ResizeOptions::new().resize_alg(algorithm).use_alpha(false);
+        let source = ImageRef::new(picture.width, picture.height, &picture.rgb, PixelType::U8x3);
+        let target = Image::from_slice_u8(width, height, out, PixelType::U8x3);
+        // These fail only if a buffer does not have the size that its width and height say, and
+        // both were allocated by exactly these.
+        let (Ok(source), Ok(mut target)) = (source, target) else {
+            unreachable!("a picture's buffer has the size that its width and height say")
+        };
+        let resized = resizer.resize(&source, &mut target, &options);
+        assert!(resized.is_ok(), "both pictures have three 8-bit channels: {resized:?}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::tests::pattern;
+
+    /// The red values of a resized pattern of 9 × 11 pixels.
+    fn red(filter: Filter, height: usize, width: usize) -> Vec<i32> {
+        let resized = Resize { height, width, filter }.apply(&pattern(9, 11));
+        assert_eq!((resized.height, resized.width), (height as u32, width as u32));
+        resized.rgb.iter().step_by(3).map(|&value| i32::from(value)).collect()
+    }
+
+    #[track_caller]
+    fn assert_within(tolerance: i32, found: &[i32], expected: &[i32]) {
+        assert_eq!(found.len(), expected.len());
+        let near = found.iter().zip(expected).all(|(a, b)| (a - b).abs() <= tolerance);
+        assert!(near, "expected {expected:?} within {tolerance}, found {found:?}");
+    }
+
+    /// Pillow 13.0.0: `np.asarray(Image.fromarray(p).resize((width, height), Image.BILINEAR))[..., 0]`
+    /// with `r, c, k = np.mgrid[0:9, 0:11, 0:3]; p = ((r*37 + c*91 + k*53) % 256).astype(np.uint8)`.
+    #[test]
+    fn bilinear_is_pillows() {
+        assert_within(
+            1,
+            &red(Filter::Bilinear, 4, 3),
+            &[102, 130, 140, 122, 117, 144, 126, 116, 122, 113, 129, 108],
+        );
+        let larger = red(Filter::Bilinear, 5, 16);
+        assert_within(
+            1,
+            &larger[..16],
+            &[21, 69, 128, 178, 98, 64, 126, 177, 151, 58, 120, 176, 205, 104, 115, 163],
+        );
+        assert_within(
+            1,
+            &larger[64..],
+            &[37, 76, 130, 192, 114, 75, 125, 187, 161, 56, 118, 129, 104, 78, 113, 161],
+        );
+    }
+
+    /// As above with `Image.NEAREST`.
+    #[test]
+    fn nearest_is_pillows() {
+        assert_within(
+            0,
+            &red(Filter::Nearest, 4, 3),
+            &[128, 236, 88, 202, 54, 162, 20, 128, 236, 94, 202, 54],
+        );
+    }
+
+    /// OpenCV 5.0.0, which has TensorFlow's definition (centres at halves, four neighbours):
+    /// `np.rint(cv2.resize(p.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR))`
+    /// for the same `p`.
+    #[test]
+    fn bilinear_without_antialias_is_that_of_tensorflow() {
+        assert_within(
+            1,
+            &red(Filter::BilinearNoAntialias, 4, 3),
+            &[144, 222, 129, 142, 49, 127, 55, 133, 189, 138, 216, 91],
+        );
+        assert_within(
+            1,
+            &red(Filter::BilinearNoAntialias, 5, 16)[..16],
+            &[15, 63, 126, 188, 99, 57, 120, 183, 157, 52, 114, 177, 215, 102, 108, 157],
+        );
+    }
+
+    #[test]
+    fn a_picture_of_the_right_size_stays_as_it_is() {
+        let picture = pattern(9, 11);
+        let same = Resize { height: 9, width: 11, filter: Filter::Bilinear }.apply(&picture);
+        assert_eq!(same, picture);
+    }
+}

@@ -1,0 +1,9 @@
+//! Folders, files and loaders as a notebook uses them, on real JPEG files.
+
+mod bad_files;
+mod batches;
+mod folders;
+mod formats;
+mod photos;
+mod pictures;
+mod shown;

@@ -1,0 +1,190 @@
+//! An animal as a list of marks, before it has a place in a picture.
+
+use tiny_skia::{
+    FillRule, GradientStop, LineCap, LineJoin, LinearGradient, Mask, Paint, Path, Pixmap, Rect,
+    SpreadMode, Stroke, Transform,
+};
+
+use crate::colour::{Colour, shaded};
+use crate::dice::Dice;
+
+/// How the lines of a drawing are made and how its surfaces are filled.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Style {
+    /// Width of outlines as a share of the picture's shorter side; `None` draws no outlines.
+    outline: Option<f32>,
+    /// Second outline, turned by so many degrees, as in a sketch.
+    second_line: Option<f32>,
+    /// Where surfaces lie beside their outlines, as in a cheap print; shares of the shorter side.
+    slip: (f32, f32),
+    /// How much lighter and darker the two ends of a surface are.
+    shading: f32,
+    /// Direction of the light in degrees.
+    light: f32,
+}
+
+impl Style {
+    pub(crate) fn new(dice: &mut Dice) -> Self {
+        let outline = dice.chance(0.78).then(|| dice.between(0.008, 0.028));
+        let sketched = outline.is_some() && dice.chance(0.2);
+        let slipped = outline.is_some() && dice.chance(0.15);
+        Self {
+            outline,
+            second_line: sketched.then(|| dice.around_zero(3.0)),
+            slip: if slipped {
+                (dice.around_zero(0.03), dice.around_zero(0.03))
+            } else {
+                (0.0, 0.0)
+            },
+            shading: if dice.chance(0.6) { dice.between(0.05, 0.4) } else { 0.0 },
+            light: dice.between(0.0, 360.0),
+        }
+    }
+}
+
+/// One stroke of the brush.
+enum Mark {
+    /// A part of the silhouette: filled, shaded and outlined.
+    Part { path: Path, colour: Colour, spots: Vec<(Path, Colour)> },
+    /// A surface without an outline.
+    Fill { path: Path, colour: Colour },
+    /// A line; the width is in the figure's units.
+    Line { path: Path, colour: Colour, width: f32 },
+}
+
+/// The marks of one animal, in its own coordinates, in the order in which they are made.
+#[derive(Default)]
+pub(crate) struct Figure {
+    marks: Vec<Mark>,
+}
+
+impl Figure {
+    /// Adds a part of the silhouette.
+    pub(crate) fn part(&mut self, path: Option<Path>, colour: Colour) {
+        self.spotted_part(path, colour, Vec::new());
+    }
+
+    /// Adds a part of the silhouette on which `spots` show as far as they lie inside it.
+    pub(crate) fn spotted_part(
+        &mut self,
+        path: Option<Path>,
+        colour: Colour,
+        spots: Vec<(Path, Colour)>,
+    ) {
+        self.marks.extend(path.map(|path| Mark::Part { path, colour, spots }));
+    }
+
+    /// Adds a surface without an outline.
+    pub(crate) fn fill(&mut self, path: Option<Path>, colour: Colour) {
+        self.marks.extend(path.map(|path| Mark::Fill { path, colour }));
+    }
+
+    /// Adds a line.
+    pub(crate) fn line(&mut self, path: Option<Path>, colour: Colour, width: f32) {
+        self.marks.extend(path.map(|path| Mark::Line { path, colour, width }));
+    }
+
+    /// Adds all marks of another figure, moved by `transform`.
+    pub(crate) fn add(&mut self, other: Figure, transform: Transform) {
+        let scale = transform.get_scale().0;
+        let moved = other.marks.into_iter().filter_map(|mark| {
+            Some(match mark {
+                Mark::Part { path, colour, spots } => Mark::Part {
+                    path: path.transform(transform)?,
+                    colour,
+                    spots: spots
+                        .into_iter()
+                        .filter_map(|(spot, colour)| Some((spot.transform(transform)?, colour)))
+                        .collect(),
+                },
+                Mark::Fill { path, colour } => {
+                    Mark::Fill { path: path.transform(transform)?, colour }
+                }
+                Mark::Line { path, colour, width } => {
+                    Mark::Line { path: path.transform(transform)?, colour, width: width * scale }
+                }
+            })
+        });
+        self.marks.extend(moved);
+    }
+
+    /// The box around the silhouette; `None` for a figure without parts.
+    pub(crate) fn bounds(&self) -> Option<Rect> {
+        let parts = self.marks.iter().filter_map(|mark| match mark {
+            Mark::Part { path, .. } => Some(path.bounds()),
+            Mark::Fill { .. } | Mark::Line { .. } => None,
+        });
+        parts.reduce(|all, part| {
+            Rect::from_ltrb(
+                all.left().min(part.left()),
+                all.top().min(part.top()),
+                all.right().max(part.right()),
+                all.bottom().max(part.bottom()),
+            )
+            .unwrap_or(all)
+        })
+    }
+
+    /// Draws the figure; `place` takes its coordinates to pixels.
+    pub(crate) fn draw(&self, canvas: &mut Pixmap, place: Transform, style: &Style, ink: Colour) {
+        let side = canvas.width().min(canvas.height()) as f32;
+        let scale = place.get_scale().0.max(1e-6);
+        let surface = place.post_translate(style.slip.0 * side, style.slip.1 * side);
+        for mark in &self.marks {
+            match mark {
+                Mark::Part { path, colour, spots } => {
+                    let paint = surface_paint(path, *colour, style);
+                    canvas.fill_path(path, &paint, FillRule::Winding, surface, None);
+                    draw_spots(canvas, path, spots, surface);
+                    if let Some(width) = style.outline {
+                        let stroke = round_stroke(width * side / scale);
+                        canvas.stroke_path(path, &ink.paint(), &stroke, place, None);
+                        if let Some(degrees) = style.second_line {
+                            let again = place.pre_rotate(degrees);
+                            canvas.stroke_path(path, &ink.paint(), &stroke, again, None);
+                        }
+                    }
+                }
+                Mark::Fill { path, colour } => {
+                    canvas.fill_path(path, &colour.paint(), FillRule::Winding, surface, None);
+                }
+                Mark::Line { path, colour, width } => {
+                    canvas.stroke_path(path, &colour.paint(), &round_stroke(*width), place, None);
+                }
+            }
+        }
+    }
+}
+
+/// Fills what lies of the spots inside `path`.
+fn draw_spots(canvas: &mut Pixmap, path: &Path, spots: &[(Path, Colour)], place: Transform) {
+    if spots.is_empty() {
+        return;
+    }
+    let Some(mut inside) = Mask::new(canvas.width(), canvas.height()) else { return };
+    inside.fill_path(path, FillRule::Winding, true, place);
+    for (spot, colour) in spots {
+        canvas.fill_path(spot, &colour.paint(), FillRule::Winding, place, Some(&inside));
+    }
+}
+
+/// A line with round ends and corners.
+pub(crate) fn round_stroke(width: f32) -> Stroke {
+    Stroke { width, line_cap: LineCap::Round, line_join: LineJoin::Round, ..Stroke::default() }
+}
+
+/// The colour of a part, lighter where the light comes from and darker on the other side.
+fn surface_paint(path: &Path, colour: Colour, style: &Style) -> Paint<'static> {
+    let bounds = path.bounds();
+    let reach = bounds.width().max(bounds.height()) / 2.0;
+    let (sine, cosine) = style.light.to_radians().sin_cos();
+    let middle = ((bounds.left() + bounds.right()) / 2.0, (bounds.top() + bounds.bottom()) / 2.0);
+    let end = |sign: f32| (middle.0 + sign * cosine * reach, middle.1 + sign * sine * reach).into();
+    let stops = vec![
+        GradientStop::new(0.0, colour.mix(Colour::WHITE, style.shading).with_opacity(1.0)),
+        GradientStop::new(1.0, colour.mix(Colour::BLACK, style.shading).with_opacity(1.0)),
+    ];
+    let gradient =
+        LinearGradient::new(end(-1.0), end(1.0), stops, SpreadMode::Pad, Transform::identity());
+    gradient.map_or_else(|| colour.paint(), shaded)
+}

@@ -1,0 +1,325 @@
+//! A whole data set, written into a folder.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use image::ImageError;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::animal::Animal;
+use crate::picture::{Frame, JPEG_QUALITY, Picture, Split};
+
+/// Name of the file beside the pictures that says how they were made.
+pub const DESCRIPTION_FILE: &str = "dataset.json";
+
+/// Raised whenever the same seed gives other pictures than before.
+pub const GENERATOR_VERSION: u32 = 1;
+
+const GENERATOR: &str = "benchbook-drawings";
+
+/// Sides that a picture may have, in pixels: below, an animal is no longer to be made out, and above,
+/// a file is no longer a photo's size.
+pub const SIDES: std::ops::RangeInclusive<u32> = 16..=4096;
+
+/// What to generate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Pictures in `train/`, half of them cats.
+    pub train: u32,
+    /// Pictures in `validation/`, half of them cats.
+    pub validation: u32,
+    /// Pictures in `test/`, without labels.
+    pub test: u32,
+    /// Seed; other seeds give other pictures.
+    pub seed: u64,
+    /// Width and height of the pictures.
+    pub frame: Frame,
+}
+
+impl Default for Plan {
+    /// 1,000 training, 250 validation and 100 test pictures of 128 × 128 pixels, seed 1.
+    fn default() -> Self {
+        Self { train: 1000, validation: 250, test: 100, seed: 1, frame: Frame::Square(128) }
+    }
+}
+
+/// What to do with a folder that already holds something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// Refuse to write.
+    Keep,
+    /// Replace it if it holds an earlier output of this generator, else refuse.
+    Replace,
+}
+
+/// What was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Number of pictures.
+    pub pictures: u32,
+    /// Size of all pictures together, in bytes.
+    pub bytes: u64,
+}
+
+/// The contents of `dataset.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Description {
+    /// Always `benchbook-drawings`.
+    pub generator: String,
+    /// [`GENERATOR_VERSION`] of the program that wrote the pictures.
+    pub generator_version: u32,
+    /// Seed of the pictures.
+    pub seed: u64,
+    /// Names of the classes, sorted as a loader numbers them.
+    pub classes: Vec<String>,
+    /// Pictures in `train/`.
+    pub train: u32,
+    /// Pictures in `validation/`.
+    pub validation: u32,
+    /// Pictures in `test/`.
+    pub test: u32,
+    /// `square` or `photo`.
+    pub frame: String,
+    /// Longer side in pixels.
+    pub side: u32,
+    /// Quality of the JPEG files, 1 to 100.
+    pub jpeg_quality: u8,
+    /// SPDX name of the pictures' licence.
+    pub licence: String,
+}
+
+impl Description {
+    fn new(plan: &Plan) -> Self {
+        let (frame, side) = match plan.frame {
+            Frame::Square(side) => ("square", side),
+            Frame::Photo(side) => ("photo", side),
+        };
+        Self {
+            generator: GENERATOR.to_owned(),
+            generator_version: GENERATOR_VERSION,
+            seed: plan.seed,
+            classes: Animal::ALL.map(|animal| animal.name().to_owned()).to_vec(),
+            train: plan.train,
+            validation: plan.validation,
+            test: plan.test,
+            frame: frame.to_owned(),
+            side,
+            jpeg_quality: JPEG_QUALITY,
+            licence: "CC0-1.0".to_owned(),
+        }
+    }
+}
+
+/// Why no data set was written.
+#[derive(Debug, Error)]
+pub enum GenerateError {
+    /// The folder is in use and was not to be replaced.
+    #[error(
+        "{} is not empty (it holds {found} entries); choose another folder, or replace an earlier \
+         output with --force",
+        folder.display()
+    )]
+    NotEmpty {
+        /// The folder that was asked for.
+        folder: PathBuf,
+        /// Number of files and folders in it.
+        found: usize,
+    },
+    /// The folder was to be replaced but holds something else than an earlier output.
+    #[error(
+        "{} holds no {DESCRIPTION_FILE} of {GENERATOR}, so it is not replaced; delete it yourself or \
+         choose another folder",
+        folder.display()
+    )]
+    NotGenerated {
+        /// The folder that was asked for.
+        folder: PathBuf,
+    },
+    /// The pictures would be too small or too large.
+    #[error(
+        "expected a side of {} to {} pixels, found {found}",
+        SIDES.start(),
+        SIDES.end()
+    )]
+    Side {
+        /// The side that was asked for, in pixels.
+        found: u32,
+    },
+    /// A picture could not be written as JPEG.
+    #[error("picture {index} of {} could not be written as JPEG", split.name())]
+    Encode {
+        /// The part of the data set.
+        split: Split,
+        /// The picture's number in it.
+        index: u32,
+        /// What the encoder found.
+        #[source]
+        source: ImageError,
+    },
+    /// A file or folder could not be read or written.
+    #[error("could not {action} {}", path.display())]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system found.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Where a picture lies in its data set: `train/cat/cat.00000.jpg` or `test/00000.jpg`. Files of one
+/// folder are numbered from zero.
+pub fn file_name(picture: &Picture) -> PathBuf {
+    let folder = Path::new(picture.split.name());
+    match picture.split {
+        Split::Train | Split::Validation => {
+            let class = picture.animal().name();
+            folder.join(class).join(format!("{class}.{:05}.jpg", picture.index / 2))
+        }
+        Split::Test => folder.join(format!("{:05}.jpg", picture.index)),
+    }
+}
+
+/// All pictures of a plan.
+fn pictures(plan: &Plan) -> Vec<Picture> {
+    let counts = [plan.train, plan.validation, plan.test];
+    let parts = Split::ALL.into_iter().zip(counts);
+    parts
+        .flat_map(|(split, count)| {
+            (0..count).map(move |index| Picture { seed: plan.seed, split, index })
+        })
+        .collect()
+}
+
+fn encode(picture: &Picture, frame: Frame) -> Result<Vec<u8>, GenerateError> {
+    picture.jpeg(frame).map_err(|source| GenerateError::Encode {
+        split: picture.split,
+        index: picture.index,
+        source,
+    })
+}
+
+/// Estimates the size of the pictures in bytes from the first few of them.
+///
+/// # Errors
+/// When the pictures would be too small or too large.
+pub fn estimate_bytes(plan: &Plan) -> Result<u64, GenerateError> {
+    check_side(plan.frame)?;
+    let all = pictures(plan);
+    let sample = &all[..all.len().min(32)];
+    let sizes: Result<Vec<usize>, GenerateError> =
+        sample.par_iter().map(|picture| Ok(encode(picture, plan.frame)?.len())).collect();
+    let total: usize = sizes?.iter().sum();
+    Ok(total as u64 * all.len() as u64 / sample.len().max(1) as u64)
+}
+
+/// Writes the pictures of a plan into `folder`, all or none: they are made in a folder beside it, which
+/// then takes its name. `progress` is told how many of them are ready, from any thread.
+///
+/// # Errors
+/// When the folder holds something that may not be replaced, when the pictures would be too small or
+/// too large, or when writing fails. The folder is then as it was.
+pub fn generate(
+    plan: &Plan,
+    folder: &Path,
+    existing: Existing,
+    progress: impl Fn(u32) + Sync,
+) -> Result<Written, GenerateError> {
+    check_side(plan.frame)?;
+    check_folder(folder, existing)?;
+    let parent = match folder.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    fs::create_dir_all(parent).map_err(failed("create", parent))?;
+    let workshop = tempfile::Builder::new()
+        .prefix(".drawings-")
+        .tempdir_in(parent)
+        .map_err(failed("create a folder in", parent))?;
+    let draft = workshop.path().join("new");
+    let written = write_all(plan, &draft, progress)?;
+    // Checked again, since somebody may have written there in the meantime.
+    check_folder(folder, existing)?;
+    if folder.exists() {
+        let old = workshop.path().join("old");
+        fs::rename(folder, &old).map_err(failed("move away", folder))?;
+    }
+    fs::rename(&draft, folder).map_err(failed("write", folder))?;
+    Ok(written)
+}
+
+fn write_all(
+    plan: &Plan,
+    draft: &Path,
+    progress: impl Fn(u32) + Sync,
+) -> Result<Written, GenerateError> {
+    let classes = Animal::ALL.map(Animal::name);
+    for labelled in [Split::Train, Split::Validation] {
+        for class in classes {
+            create(&draft.join(labelled.name()).join(class))?;
+        }
+    }
+    create(&draft.join(Split::Test.name()))?;
+
+    let (ready, bytes) = (AtomicU32::new(0), AtomicU64::new(0));
+    pictures(plan).par_iter().try_for_each(|picture| {
+        let jpeg = encode(picture, plan.frame)?;
+        let path = draft.join(file_name(picture));
+        fs::write(&path, &jpeg).map_err(failed("write", &path))?;
+        bytes.fetch_add(jpeg.len() as u64, Ordering::Relaxed);
+        progress(ready.fetch_add(1, Ordering::Relaxed) + 1);
+        Ok(())
+    })?;
+
+    let path = draft.join(DESCRIPTION_FILE);
+    let mut text = serde_json::to_string_pretty(&Description::new(plan))
+        .map_err(io::Error::from)
+        .map_err(failed("write", &path))?;
+    text.push('\n');
+    fs::write(&path, text).map_err(failed("write", &path))?;
+    Ok(Written { pictures: ready.into_inner(), bytes: bytes.into_inner() })
+}
+
+fn create(folder: &Path) -> Result<(), GenerateError> {
+    fs::create_dir_all(folder).map_err(failed("create", folder))
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> GenerateError {
+    let path = path.to_owned();
+    move |source| GenerateError::Io { action, path, source }
+}
+
+fn check_side(frame: Frame) -> Result<(), GenerateError> {
+    let (Frame::Square(found) | Frame::Photo(found)) = frame;
+    if SIDES.contains(&found) { Ok(()) } else { Err(GenerateError::Side { found }) }
+}
+
+/// Succeeds where the folder is missing, empty, or an earlier output that may be replaced.
+fn check_folder(folder: &Path, existing: Existing) -> Result<(), GenerateError> {
+    let found = match fs::read_dir(folder) {
+        Ok(entries) => entries.count(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(failed("read", folder)(source)),
+    };
+    if found == 0 {
+        return Ok(());
+    }
+    match existing {
+        Existing::Keep => Err(GenerateError::NotEmpty { folder: folder.to_owned(), found }),
+        Existing::Replace if was_generated(folder) => Ok(()),
+        Existing::Replace => Err(GenerateError::NotGenerated { folder: folder.to_owned() }),
+    }
+}
+
+fn was_generated(folder: &Path) -> bool {
+    fs::read(folder.join(DESCRIPTION_FILE))
+        .ok()
+        .and_then(|text| serde_json::from_slice::<Description>(&text).ok())
+        .is_some_and(|description| description.generator == GENERATOR)
+}

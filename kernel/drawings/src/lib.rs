@@ -1,0 +1,26 @@
+//! Generated drawings of cats and dogs, as JPEG files in the folders that a classifier learns from.
+//!
+//! The pictures take the place of photos wherever none can be shipped: in tests, in the quickstart and
+//! in committed outputs. Colours, brightness, backgrounds, sizes and positions come from the same
+//! distributions for both animals, so that only their shape tells them apart; `tests/integration/regression.rs`
+//! holds what a classifier without an eye for shape may reach.
+//!
+//! [`kaggle`] brings real photos into the same folders.
+
+mod animal;
+mod colour;
+mod dice;
+mod figure;
+mod folder;
+pub mod kaggle;
+mod light;
+mod picture;
+mod scene;
+mod shape;
+
+pub use animal::Animal;
+pub use folder::{
+    DESCRIPTION_FILE, Description, Existing, GENERATOR_VERSION, GenerateError, Plan, SIDES,
+    Written, estimate_bytes, file_name, generate,
+};
+pub use picture::{Frame, JPEG_QUALITY, Picture, Split};

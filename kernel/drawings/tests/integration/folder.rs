@@ -1,0 +1,230 @@
+//! What `generate` writes, and when it refuses to.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use benchbook_drawings::{
+    Animal, DESCRIPTION_FILE, Description, Existing, Frame, GenerateError, Picture, Plan, Split,
+    estimate_bytes, file_name, generate,
+};
+use tempfile::TempDir;
+
+const SMALL: Plan = Plan { train: 12, validation: 5, test: 3, seed: 7, frame: Frame::Square(48) };
+
+/// All files below a folder with their contents, by their paths in it.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut waiting = vec![folder.to_owned()];
+    while let Some(next) = waiting.pop() {
+        for entry in fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                waiting.push(path);
+            } else {
+                found.insert(
+                    path.strip_prefix(folder).unwrap().to_owned(),
+                    fs::read(&path).unwrap(),
+                );
+            }
+        }
+    }
+    found
+}
+
+/// The pictures of a plan, without the description.
+fn generated(plan: &Plan) -> BTreeMap<PathBuf, Vec<u8>> {
+    let folder = TempDir::new().unwrap();
+    let out = folder.path().join("out");
+    generate(plan, &out, Existing::Keep, |_| {}).unwrap();
+    let mut files = files(&out);
+    files.remove(Path::new(DESCRIPTION_FILE)).unwrap();
+    files
+}
+
+fn count(files: &BTreeMap<PathBuf, Vec<u8>>, folder: &str) -> usize {
+    files.keys().filter(|path| path.parent() == Some(Path::new(folder))).count()
+}
+
+#[test]
+fn folders_hold_as_many_pictures_as_asked_for() {
+    let files = generated(&SMALL);
+    assert_eq!(files.len(), 20);
+    assert_eq!(count(&files, "train/cat"), 6);
+    assert_eq!(count(&files, "train/dog"), 6);
+    assert_eq!(count(&files, "validation/cat"), 3);
+    assert_eq!(count(&files, "validation/dog"), 2);
+    assert_eq!(count(&files, "test"), 3);
+    assert!(files.contains_key(Path::new("train/cat/cat.00005.jpg")));
+    assert!(files.contains_key(Path::new("train/dog/dog.00005.jpg")));
+    assert!(files.contains_key(Path::new("test/00002.jpg")));
+}
+
+#[test]
+fn every_picture_is_a_jpeg_file_of_the_size_asked_for() {
+    for (path, bytes) in generated(&SMALL) {
+        let picture =
+            image::load_from_memory_with_format(&bytes, image::ImageFormat::Jpeg).unwrap();
+        assert_eq!((picture.width(), picture.height()), (48, 48), "{}", path.display());
+    }
+}
+
+#[test]
+fn photo_like_pictures_vary_in_proportion_and_keep_the_longer_side() {
+    let mut upright = 0;
+    let mut lying = 0;
+    for index in 0..20 {
+        let picture = Picture { seed: 1, split: Split::Train, index }.draw(Frame::Photo(64));
+        let (wide, high) = picture.dimensions();
+        assert_eq!(wide.max(high), 64);
+        assert!(wide.min(high) >= 32);
+        upright += u32::from(wide < high);
+        lying += u32::from(wide > high);
+    }
+    assert!(upright >= 4 && lying >= 4, "{upright} upright, {lying} lying");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes_whatever_the_number_of_threads() {
+    let with_threads = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| generated(&SMALL))
+    };
+    let alone = with_threads(1);
+    assert!(alone == with_threads(4));
+    assert!(alone == generated(&SMALL));
+}
+
+#[test]
+fn a_larger_count_starts_with_the_same_pictures() {
+    let larger = generated(&Plan { train: 20, validation: 9, test: 8, ..SMALL });
+    for (path, bytes) in generated(&SMALL) {
+        assert!(larger[&path] == bytes, "{} differs", path.display());
+    }
+}
+
+#[test]
+fn other_seeds_and_other_parts_give_other_pictures() {
+    let ours = generated(&SMALL);
+    let theirs = generated(&Plan { seed: 8, ..SMALL });
+    assert!(ours.iter().all(|(path, bytes)| theirs[path] != *bytes));
+    let mut all: Vec<&Vec<u8>> = ours.values().chain(theirs.values()).collect();
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), 40);
+}
+
+#[test]
+fn a_picture_shows_the_same_at_any_size() {
+    let picture = Picture { seed: 3, split: Split::Validation, index: 4 };
+    let large = picture.draw(Frame::Square(256));
+    let small = picture.draw(Frame::Square(64));
+    let shrunk = image::imageops::resize(&large, 64, 64, image::imageops::FilterType::Triangle);
+    let difference: f64 = small
+        .as_raw()
+        .iter()
+        .zip(shrunk.as_raw())
+        .map(|(a, b)| f64::from(a.abs_diff(*b)))
+        .sum::<f64>()
+        / small.as_raw().len() as f64;
+    // Another picture of the same seed differs by 50 and more.
+    assert!(difference < 8.0, "mean difference {difference}");
+}
+
+#[test]
+fn test_pictures_show_both_animals_in_no_fixed_order() {
+    let dogs = (0..200)
+        .map(|index| Picture { seed: 1, split: Split::Test, index }.animal() == Animal::Dog)
+        .collect::<Vec<_>>();
+    let share = dogs.iter().filter(|dog| **dog).count();
+    assert!((70..=130).contains(&share), "{share} dogs of 200");
+    assert!(dogs.windows(2).any(|pair| pair[0] == pair[1]));
+}
+
+#[test]
+fn the_description_says_how_the_pictures_were_made() {
+    let folder = TempDir::new().unwrap();
+    let out = folder.path().join("new/drawings");
+    let written = generate(&SMALL, &out, Existing::Keep, |_| {}).unwrap();
+    let text = fs::read_to_string(out.join(DESCRIPTION_FILE)).unwrap();
+    let description: Description = serde_json::from_str(&text).unwrap();
+    assert_eq!((description.train, description.validation, description.test), (12, 5, 3));
+    assert_eq!((description.seed, description.side), (7, 48));
+    assert_eq!(description.frame, "square");
+    assert_eq!(description.classes, ["cat", "dog"]);
+    assert_eq!(description.licence, "CC0-1.0");
+
+    let pictures = files(&out);
+    let bytes: usize = pictures
+        .iter()
+        .filter(|(path, _)| path.extension().is_some_and(|extension| extension == "jpg"))
+        .map(|(_, bytes)| bytes.len())
+        .sum();
+    assert_eq!((written.pictures, written.bytes), (20, bytes as u64));
+    // All twenty pictures are in the sample from which the size is estimated.
+    assert_eq!(estimate_bytes(&SMALL).unwrap(), bytes as u64);
+    // Nothing is left of the folder in which they were made.
+    assert_eq!(fs::read_dir(out.parent().unwrap()).unwrap().count(), 1);
+}
+
+#[test]
+fn progress_counts_every_picture_once() {
+    let folder = TempDir::new().unwrap();
+    let seen = std::sync::Mutex::new(Vec::new());
+    generate(&SMALL, &folder.path().join("out"), Existing::Keep, |ready| {
+        seen.lock().unwrap().push(ready);
+    })
+    .unwrap();
+    let mut seen = seen.into_inner().unwrap();
+    seen.sort_unstable();
+    assert_eq!(seen, (1..=20).collect::<Vec<_>>());
+}
+
+#[test]
+fn an_empty_folder_is_filled() {
+    let folder = TempDir::new().unwrap();
+    generate(&SMALL, folder.path(), Existing::Keep, |_| {}).unwrap();
+    assert!(
+        folder.path().join(file_name(&Picture { seed: 7, split: Split::Test, index: 0 })).exists()
+    );
+}
+
+#[test]
+fn a_folder_in_use_is_refused_and_left_alone() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("notes.txt"), "mine").unwrap();
+    let refused = generate(&SMALL, folder.path(), Existing::Keep, |_| {}).unwrap_err();
+    assert!(matches!(refused, GenerateError::NotEmpty { found: 1, .. }), "{refused}");
+    assert!(refused.to_string().contains(&folder.path().display().to_string()));
+
+    let refused = generate(&SMALL, folder.path(), Existing::Replace, |_| {}).unwrap_err();
+    assert!(matches!(refused, GenerateError::NotGenerated { .. }), "{refused}");
+    assert_eq!(files(folder.path()).len(), 1);
+}
+
+#[test]
+fn an_earlier_output_is_replaced_only_on_request() {
+    let folder = TempDir::new().unwrap();
+    let out = folder.path().join("out");
+    generate(&SMALL, &out, Existing::Keep, |_| {}).unwrap();
+    let before = files(&out);
+    let fewer = Plan { train: 2, validation: 2, test: 0, ..SMALL };
+    assert!(generate(&fewer, &out, Existing::Keep, |_| {}).is_err());
+    assert!(files(&out) == before);
+
+    generate(&fewer, &out, Existing::Replace, |_| {}).unwrap();
+    assert_eq!(files(&out).len(), 5);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn sizes_out_of_range_are_refused() {
+    let folder = TempDir::new().unwrap();
+    let out = folder.path().join("out");
+    for side in [0, 15, 4097] {
+        let plan = Plan { frame: Frame::Square(side), ..SMALL };
+        let refused = generate(&plan, &out, Existing::Keep, |_| {}).unwrap_err();
+        assert!(matches!(refused, GenerateError::Side { found } if found == side), "{refused}");
+    }
+    assert!(!out.exists());
+}

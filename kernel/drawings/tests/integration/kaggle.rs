@@ -1,0 +1,173 @@
+//! Importing an archive built as Kaggle builds its own, from generated pictures.
+
+use std::fs::{self, File};
+use std::io::{Cursor, Write};
+use std::path::{Path, PathBuf};
+
+use benchbook_drawings::kaggle::{
+    CHECKSUM_FILE, Division, ImportError, Imported, Unreadable, import,
+};
+use benchbook_drawings::{DESCRIPTION_FILE, Frame, Picture, Split};
+use tempfile::TempDir;
+use zip::ZipWriter;
+use zip::write::FileOptions;
+
+type Files = Vec<(String, Vec<u8>)>;
+
+fn zipped(files: &Files) -> Vec<u8> {
+    let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, bytes) in files {
+        writer.start_file(name.as_str(), FileOptions::default()).unwrap();
+        writer.write_all(bytes).unwrap();
+    }
+    writer.finish().unwrap().into_inner()
+}
+
+fn jpeg(split: Split, index: u32) -> Vec<u8> {
+    Picture { seed: 5, split, index }.jpeg(Frame::Square(32)).unwrap()
+}
+
+/// Twenty cats, twenty dogs and five test pictures, named as Kaggle names them.
+fn pictures() -> (Files, Files) {
+    let train = (0..40)
+        .map(|index| {
+            let class = if index % 2 == 0 { "cat" } else { "dog" };
+            (format!("train/{class}.{}.jpg", index / 2), jpeg(Split::Train, index))
+        })
+        .collect();
+    let test =
+        (1..=5).map(|number| (format!("test1/{number}.jpg"), jpeg(Split::Test, number))).collect();
+    (train, test)
+}
+
+fn archive(folder: &Path, (train, test): &(Files, Files)) -> PathBuf {
+    let path = folder.join("dogs-vs-cats.zip");
+    let outer = vec![
+        ("sampleSubmission.csv".to_owned(), b"id,label\n".to_vec()),
+        ("test1.zip".to_owned(), zipped(test)),
+        ("train.zip".to_owned(), zipped(train)),
+    ];
+    File::create(&path).unwrap().write_all(&zipped(&outer)).unwrap();
+    path
+}
+
+fn run(zip: &Path, out: &Path) -> Result<Imported, ImportError> {
+    import(zip, out, Division::default(), Unreadable::Refuse, |_, _| {})
+}
+
+fn names(folder: PathBuf) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn the_archive_in_archives_becomes_folders_in_the_reports_proportion() {
+    let folder = TempDir::new().unwrap();
+    let pictures = pictures();
+    let zip = archive(folder.path(), &pictures);
+    let out = folder.path().join("photos");
+    let imported = run(&zip, &out).unwrap();
+    // 20 × 5348 / 25000 = 4.3, so four of each class.
+    assert_eq!((imported.train, imported.validation, imported.test), (32, 8, 5));
+    for class in ["cat", "dog"] {
+        let train = names(out.join("train").join(class));
+        let validation = names(out.join("validation").join(class));
+        assert_eq!((train.len(), validation.len()), (16, 4));
+        assert!(validation.iter().all(|name| !train.contains(name)));
+    }
+    assert_eq!(names(out.join("test")), ["1.jpg", "2.jpg", "3.jpg", "4.jpg", "5.jpg"]);
+    assert_eq!(fs::read(out.join("test/3.jpg")).unwrap(), pictures.1[2].1);
+    assert_eq!(
+        names(out.clone()),
+        [CHECKSUM_FILE, DESCRIPTION_FILE, "test", "train", "validation"]
+    );
+    let sums = fs::read_to_string(out.join(CHECKSUM_FILE)).unwrap();
+    assert_eq!(sums.lines().count(), 45);
+    assert!(imported.duplicates_across_parts.is_empty());
+}
+
+#[test]
+fn the_seed_decides_the_division() {
+    let folder = TempDir::new().unwrap();
+    let zip = archive(folder.path(), &pictures());
+    let validation = |name: &str, seed| {
+        let out = folder.path().join(name);
+        let division = Division { seed, ..Division::default() };
+        import(&zip, &out, division, Unreadable::Refuse, |_, _| {}).unwrap();
+        [names(out.join("validation/cat")), names(out.join("validation/dog"))]
+    };
+    let first = validation("a", 1);
+    assert_eq!(first, validation("b", 1));
+    assert_ne!(first, validation("c", 2));
+}
+
+#[test]
+fn a_picture_that_cannot_be_decoded_is_named_and_the_rest_is_kept() {
+    let folder = TempDir::new().unwrap();
+    let mut pictures = pictures();
+    pictures.0[6].1.truncate(200);
+    let zip = archive(folder.path(), &pictures);
+    let out = folder.path().join("photos");
+    let refused = run(&zip, &out).unwrap_err();
+    assert!(matches!(&refused, ImportError::Unreadable { count: 1, .. }), "{refused}");
+    assert!(refused.to_string().contains("cat.3.jpg"), "{refused}");
+    assert!(!out.exists());
+
+    let imported = import(&zip, &out, Division::default(), Unreadable::Skip, |_, _| {}).unwrap();
+    assert_eq!(imported.resumed, 44);
+    assert_eq!(imported.train + imported.validation + imported.test, 44);
+    assert_eq!(imported.unreadable.len(), 1);
+    assert!(!folder.path().join("photos.part").exists());
+}
+
+#[test]
+fn an_interrupted_import_is_not_continued_with_another_division() {
+    let folder = TempDir::new().unwrap();
+    let mut pictures = pictures();
+    pictures.0[0].1.clear();
+    let zip = archive(folder.path(), &pictures);
+    let out = folder.path().join("photos");
+    run(&zip, &out).unwrap_err();
+    let other = Division { seed: 2, ..Division::default() };
+    let refused = import(&zip, &out, other, Unreadable::Skip, |_, _| {}).unwrap_err();
+    assert!(matches!(refused, ImportError::OtherDivision { .. }), "{refused}");
+}
+
+#[test]
+fn equal_pictures_in_different_parts_are_reported() {
+    let folder = TempDir::new().unwrap();
+    let mut pictures = pictures();
+    pictures.1[0].1 = pictures.0[0].1.clone();
+    let zip = archive(folder.path(), &pictures);
+    let imported = run(&zip, &folder.path().join("photos")).unwrap();
+    assert_eq!(imported.duplicates_across_parts.len(), 1);
+    let group = &imported.duplicates_across_parts[0];
+    assert_eq!(group.len(), 2);
+    assert!(group[0].ends_with("1.jpg") && group[1].ends_with("cat.0.jpg"), "{group:?}");
+}
+
+#[test]
+fn what_is_no_such_archive_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("notes.zip");
+    fs::write(&path, "not an archive").unwrap();
+    let out = folder.path().join("photos");
+    assert!(matches!(run(&path, &out).unwrap_err(), ImportError::Zip { .. }));
+
+    let division = Division { validation_share: 1.5, ..Division::default() };
+    let refused = import(&path, &out, division, Unreadable::Refuse, |_, _| {}).unwrap_err();
+    assert!(matches!(refused, ImportError::Share { .. }), "{refused}");
+
+    fs::write(&path, zipped(&vec![("train/bird.0.jpg".to_owned(), vec![1])])).unwrap();
+    let refused = run(&path, &out).unwrap_err();
+    assert!(matches!(refused, ImportError::NoPictures { cats: 0, dogs: 0, .. }), "{refused}");
+
+    fs::create_dir(&out).unwrap();
+    fs::write(out.join("mine.txt"), "mine").unwrap();
+    let refused = run(&path, &out).unwrap_err();
+    assert!(matches!(refused, ImportError::NotEmpty { found: 1, .. }), "{refused}");
+}

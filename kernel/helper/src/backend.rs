@@ -1,0 +1,281 @@
+//! The boundary behind which the deep-learning libraries stand.
+//!
+//! Training, history, records and callbacks know a net only as a [`Network`]: numbers go in and
+//! out as slices of `f32` in documented shapes, so that no library's tensor type shows. What all
+//! libraries must agree on (the description of the net, its starting weights, the order of pictures,
+//! the dropout masks) is made on this side; what they are compared by (how they compute) on theirs.
+
+pub mod libtorch;
+
+use crate::optimizer::Optimizer;
+use crate::parameters::{Parameters, WeightsError};
+use crate::vgg::{Architecture, ArchitectureError};
+use serde::{Deserialize, Serialize};
+
+/// Which library computes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Library {
+    /// PyTorch's C++ library, through the crate `tch`.
+    #[default]
+    LibTorch,
+}
+
+impl Library {
+    /// The library, ready to build nets.
+    pub fn backend(self) -> &'static dyn Backend {
+        match self {
+            Library::LibTorch => &libtorch::LibTorch,
+        }
+    }
+}
+
+/// Where a net computes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Processor {
+    /// The first CUDA GPU if the library sees one, otherwise the CPU.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// The CUDA GPU of this number, from 0.
+    Cuda(usize),
+}
+
+/// Whether training changes the convolutions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Base {
+    /// Every layer learns.
+    #[default]
+    Trainable,
+    /// Only the head learns; batch normalisation in the base uses its running statistics.
+    Frozen,
+}
+
+/// What a backend needs to know to build a net.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The layers.
+    pub architecture: Architecture,
+    /// Whether the base learns.
+    pub base: Base,
+    /// Where to compute.
+    pub processor: Processor,
+    /// CPU threads within one operation; `None` leaves the library's choice. The setting holds for
+    /// the whole process, since the libraries have no narrower one.
+    pub threads: Option<usize>,
+}
+
+/// What a record says about the library that computed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BackendInfo {
+    /// For example `LibTorch`.
+    pub name: String,
+    /// The library's version.
+    pub version: String,
+    /// For example `cpu` or `cuda:0`.
+    pub device: String,
+    /// CPU threads within one operation.
+    pub threads: usize,
+    /// The type of the numbers, for example `float32`.
+    pub precision: String,
+}
+
+/// A failure inside a library.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackendError {
+    /// The net cannot exist.
+    #[error(transparent)]
+    Architecture(#[from] ArchitectureError),
+    /// The weights do not fit the net.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// The device is not there.
+    #[error("expected a device that {library} can use, found none for {processor:?}: {found}")]
+    Device {
+        /// The library.
+        library: &'static str,
+        /// What was asked for.
+        processor: Processor,
+        /// What there is.
+        found: String,
+    },
+    /// A batch of another size than its labels say.
+    #[error("expected {expected} values ({what}), found {found}")]
+    BatchLength {
+        /// What the values are, with their shape.
+        what: String,
+        /// How many there should be.
+        expected: usize,
+        /// How many came.
+        found: usize,
+    },
+    /// A training step before [`Network::compile`].
+    #[error("expected an optimiser before the first training step, found none (compile the network first)")]
+    NoOptimizer,
+    /// The library reports a failure.
+    #[error("{library} failed in {operation}: {message}")]
+    Library {
+        /// The library.
+        library: &'static str,
+        /// What it was doing.
+        operation: &'static str,
+        /// What it says.
+        message: String,
+    },
+}
+
+/// Pictures of a batch, as the backend takes them.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a> {
+    /// Preprocessed pixels, `[batch, 3, height, width]`.
+    Pixels(&'a [f32]),
+    /// Outputs of the frozen base from [`Network::features`], `[batch, channels, height, width]`.
+    Features(&'a [f32]),
+}
+
+/// One training step's settings.
+#[derive(Clone, Copy, Debug)]
+pub struct Step {
+    /// Learning rate.
+    pub rate: f64,
+    /// Seed of the dropout masks of this step (see [`dropout_mask`]).
+    pub seed: u64,
+}
+
+/// What a step measured on its batch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Outcome {
+    /// Mean loss over the batch.
+    pub loss: f64,
+    /// Pictures whose most probable class is theirs.
+    pub correct: usize,
+}
+
+/// A library that can build nets.
+pub trait Backend: Sync {
+    /// For example `LibTorch`.
+    fn name(&self) -> &'static str;
+
+    /// The version of the loaded library.
+    fn version(&self) -> String;
+
+    /// Copies values to the device and waits until they are there, so that the phase `load` can end
+    /// where the first step could begin.
+    ///
+    /// # Errors
+    /// [`BackendError::Device`], [`BackendError::Library`].
+    fn upload(&self, values: &[f32], processor: Processor) -> Result<(), BackendError>;
+
+    /// Builds a net with the given weights.
+    ///
+    /// # Errors
+    /// [`BackendError`]: an impossible net, weights that do not fit, a missing device.
+    fn build(&self, plan: &Plan, weights: &Parameters) -> Result<Box<dyn Network>, BackendError>;
+}
+
+/// A net on a device.
+pub trait Network: Send {
+    /// The library, its device and its settings.
+    fn info(&self) -> BackendInfo;
+
+    /// Sets the optimiser. The state of the former one is kept if it is the same optimiser, and
+    /// dropped otherwise.
+    fn compile(&mut self, optimizer: Optimizer);
+
+    /// One forward and backward pass and one change of the weights. If the loss is not finite, the
+    /// weights and the optimiser's state stay as they were and the loss is returned.
+    ///
+    /// # Errors
+    /// [`BackendError::BatchLength`], [`BackendError::NoOptimizer`], [`BackendError::Library`].
+    fn train_step(&mut self, input: Input<'_>, labels: &[i64], step: Step) -> Result<Outcome, BackendError>;
+
+    /// Loss and correct pictures without dropout and without learning.
+    ///
+    /// # Errors
+    /// [`BackendError::BatchLength`], [`BackendError::Library`].
+    fn evaluate_step(&mut self, input: Input<'_>, labels: &[i64]) -> Result<Outcome, BackendError>;
+
+    /// Probability of class 1 for each of `batch` pictures.
+    ///
+    /// # Errors
+    /// [`BackendError::BatchLength`], [`BackendError::Library`].
+    fn predict(&mut self, input: Input<'_>, batch: usize) -> Result<Vec<f32>, BackendError>;
+
+    /// Outputs of the base in inference mode for `batch` pictures, `[batch, channels, height, width]`.
+    ///
+    /// # Errors
+    /// [`BackendError::BatchLength`], [`BackendError::Library`].
+    fn features(&mut self, pixels: &[f32], batch: usize) -> Result<Vec<f32>, BackendError>;
+
+    /// Gradients of the mean loss at the present weights without dropout, for what learns.
+    ///
+    /// # Errors
+    /// [`BackendError::BatchLength`], [`BackendError::Library`].
+    fn gradients(&mut self, input: Input<'_>, labels: &[i64]) -> Result<Parameters, BackendError>;
+
+    /// The weights in the layout of [`crate::parameters`].
+    ///
+    /// # Errors
+    /// [`BackendError::Library`].
+    fn parameters(&self) -> Result<Parameters, BackendError>;
+
+    /// Replaces the weights.
+    ///
+    /// # Errors
+    /// [`BackendError::Weights`], [`BackendError::Library`].
+    fn set_parameters(&mut self, weights: &Parameters) -> Result<(), BackendError>;
+
+    /// What the optimiser remembers, by the names of the parameters with a suffix.
+    ///
+    /// # Errors
+    /// [`BackendError::Library`].
+    fn optimizer_state(&self) -> Result<Parameters, BackendError>;
+
+    /// Replaces what the optimiser remembers; what is missing starts afresh.
+    ///
+    /// # Errors
+    /// [`BackendError::Library`], [`BackendError::Weights`].
+    fn set_optimizer_state(&mut self, state: &Parameters) -> Result<(), BackendError>;
+
+    /// Waits until the device has done everything that it was given.
+    fn synchronize(&self);
+
+    /// The most device memory in use since the last reset, in bytes; `None` where the library does
+    /// not tell.
+    fn peak_device_memory(&self) -> Option<u64>;
+}
+
+/// Factors of a dropout layer: 0 with probability `rate`, otherwise 1/(1−`rate`). They come from
+/// the seed alone, so that every backend drops the same values and a resumed training the same as
+/// an uninterrupted one; and a library's own generator, which a notebook may use, is left alone.
+pub fn dropout_mask(count: usize, rate: f64, seed: u64, layer: usize) -> Vec<f32> {
+    use rand_chacha::ChaCha8Rng;
+    use rand_chacha::rand_core::{RngCore, SeedableRng};
+    let mut generator = ChaCha8Rng::seed_from_u64(seed);
+    generator.set_stream(layer as u64);
+    let kept = (1.0 / (1.0 - rate)) as f32;
+    let limit = (rate * 4_294_967_296.0) as u32;
+    (0..count).map(|_| if generator.next_u32() < limit { 0.0 } else { kept }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dropout_mask_keeps_the_mean_and_depends_on_seed_and_layer() {
+        let mask = dropout_mask(100_000, 0.25, 7, 0);
+        let dropped = mask.iter().filter(|factor| **factor == 0.0).count();
+        // 25,000 expected with a standard deviation of √(100000·0.25·0.75) = 137.
+        assert!((24_400..=25_600).contains(&dropped), "{dropped}");
+        assert!(mask.iter().all(|factor| *factor == 0.0 || (*factor - 4.0 / 3.0).abs() < 1e-6));
+        assert_eq!(mask, dropout_mask(100_000, 0.25, 7, 0));
+        assert_ne!(mask, dropout_mask(100_000, 0.25, 8, 0));
+        assert_ne!(mask, dropout_mask(100_000, 0.25, 7, 1));
+        assert!(dropout_mask(10, 0.0, 7, 0).iter().all(|factor| *factor == 1.0));
+    }
+}

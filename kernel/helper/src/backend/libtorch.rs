@@ -1,0 +1,543 @@
+//! LibTorch through `tch`. The only module of training that names its tensors.
+
+mod optimizer;
+
+use super::{Backend, BackendError, BackendInfo, Base, Input, Network, Outcome, Plan, Processor, Step};
+use crate::optimizer::Optimizer;
+use crate::parameters::{Array, Parameters, Part, Specification};
+use crate::vgg::{Architecture, FlattenOrder, Layer, Loss};
+use optimizer::State;
+use std::collections::BTreeMap;
+use tch::{Cuda, Device, Kind, Reduction, TchError, Tensor};
+
+/// The version that `tch` is made for; its build script refuses any other, and the server checks
+/// the library again before it starts a worker.
+const VERSION: &str = "2.11.0";
+const NAME: &str = "LibTorch";
+
+/// The library.
+#[derive(Clone, Copy, Debug)]
+pub struct LibTorch;
+
+impl Backend for LibTorch {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn version(&self) -> String {
+        VERSION.into()
+    }
+
+    fn upload(&self, values: &[f32], processor: Processor) -> Result<(), BackendError> {
+        let device = device(processor)?;
+        let copied = Tensor::f_from_slice(values).and_then(|t| t.f_to_device(device));
+        let _resident = copied.map_err(failed("copying a batch"))?;
+        synchronize(device);
+        Ok(())
+    }
+
+    fn build(&self, plan: &Plan, weights: &Parameters) -> Result<Box<dyn Network>, BackendError> {
+        plan.architecture.check()?;
+        let device = device(plan.processor)?;
+        if let Some(threads) = plan.threads {
+            tch::set_num_threads(threads.try_into().unwrap_or(i32::MAX));
+        }
+        let specifications = plan.architecture.parameters();
+        let mut net = Net {
+            base: plan.architecture.base(),
+            head: plan.architecture.head(),
+            architecture: plan.architecture.clone(),
+            frozen: plan.base == Base::Frozen,
+            specifications,
+            tensors: BTreeMap::new(),
+            device,
+            optimizer: None,
+        };
+        net.set_parameters(weights)?;
+        net.synchronize();
+        Ok(Box::new(net))
+    }
+}
+
+fn device(processor: Processor) -> Result<Device, BackendError> {
+    let count = usize::try_from(Cuda::device_count()).unwrap_or(0);
+    match processor {
+        Processor::Cpu => Ok(Device::Cpu),
+        Processor::Auto if count == 0 => Ok(Device::Cpu),
+        Processor::Auto => Ok(Device::Cuda(0)),
+        Processor::Cuda(index) if index < count => Ok(Device::Cuda(index)),
+        Processor::Cuda(_) => Err(BackendError::Device {
+            library: NAME,
+            processor,
+            found: match count {
+                0 if tch::utils::has_cuda() => "the library sees no CUDA GPU".into(),
+                0 => "this LibTorch is a build without CUDA, or its CUDA part is not loaded".into(),
+                count => format!("{count} CUDA GPUs, numbered from 0"),
+            },
+        }),
+    }
+}
+
+fn synchronize(device: Device) {
+    if let Device::Cuda(index) = device {
+        Cuda::synchronize(index as i64);
+    }
+}
+
+/// Makes our error of LibTorch's, whose text ends in a C++ stack trace that helps nobody here.
+fn failed(operation: &'static str) -> impl Fn(TchError) -> BackendError {
+    move |error| {
+        let text = match error {
+            TchError::Torch(text) => text,
+            other => other.to_string(),
+        };
+        let message = text.lines().take_while(|line| !line.starts_with("Exception raised from"));
+        let message = message.collect::<Vec<_>>().join(" ");
+        BackendError::Library { library: NAME, operation, message }
+    }
+}
+
+struct Net {
+    architecture: Architecture,
+    base: Vec<Layer>,
+    head: Vec<Layer>,
+    frozen: bool,
+    specifications: Vec<Specification>,
+    tensors: BTreeMap<String, Tensor>,
+    device: Device,
+    optimizer: Option<(Optimizer, State)>,
+}
+
+/// How a pass through the layers treats dropout and batch normalisation.
+#[derive(Clone, Copy)]
+enum Mode {
+    Training { seed: u64 },
+    /// As in training but nothing is dropped: for gradients that can be compared.
+    WithoutDropout,
+    Inference,
+}
+
+impl Net {
+    fn learns(&self, specification: &Specification) -> bool {
+        specification.learned && !(self.frozen && specification.part == Part::Base)
+    }
+
+    fn tensor(&self, name: &str, suffix: &str) -> &Tensor {
+        // Every layer's parameters were set when the net was built.
+        &self.tensors[&format!("{name}.{suffix}")]
+    }
+
+    /// Copies a batch to the device with its shape.
+    fn input(&self, input: Input<'_>, batch: usize) -> Result<Tensor, BackendError> {
+        let (values, what, [channels, height, width]) = match input {
+            Input::Pixels(values) => {
+                (values, "pixels", [3, self.architecture.size, self.architecture.size])
+            }
+            Input::Features(values) => (values, "features", self.architecture.features()),
+        };
+        let expected = batch * channels * height * width;
+        if values.len() != expected {
+            let what = format!("{what} [{batch}, {channels}, {height}, {width}]");
+            return Err(BackendError::BatchLength { what, expected, found: values.len() });
+        }
+        let shape = [batch as i64, channels as i64, height as i64, width as i64];
+        Tensor::f_from_slice(values)
+            .and_then(|flat| flat.f_view_(shape))
+            .and_then(|batch| batch.f_to_device(self.device))
+            .map_err(failed("copying a batch"))
+    }
+
+    fn forward(&self, layers: &[Layer], input: &Tensor, mode: Mode) -> Result<Tensor, TchError> {
+        let mut x = input.shallow_clone();
+        for (index, layer) in layers.iter().enumerate() {
+            x = match layer {
+                Layer::Conv { name, .. } => {
+                    let bias = Some(self.tensor(name, "bias"));
+                    x.f_conv2d(self.tensor(name, "weight"), bias, [1, 1], [1, 1], [1, 1], 1)?
+                }
+                Layer::BatchNorm { name, .. } => x.f_batch_norm(
+                    Some(self.tensor(name, "weight")),
+                    Some(self.tensor(name, "bias")),
+                    Some(self.tensor(name, "running_mean")),
+                    Some(self.tensor(name, "running_var")),
+                    !matches!(mode, Mode::Inference),
+                    0.1,
+                    1e-5,
+                    true,
+                )?,
+                Layer::Relu => x.f_relu_()?,
+                Layer::MaxPool => x.f_max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false)?,
+                Layer::AveragePool { side } => x.f_adaptive_avg_pool2d([*side as i64; 2])?,
+                Layer::Flatten(order) => {
+                    let ordered = match order {
+                        FlattenOrder::HeightWidthChannel => x.f_permute([0, 2, 3, 1])?,
+                        FlattenOrder::ChannelHeightWidth => x,
+                    };
+                    ordered.f_flatten(1, -1)?
+                }
+                Layer::Dropout { rate } => match mode {
+                    Mode::Training { seed } if *rate > 0.0 => {
+                        let mask = super::dropout_mask(x.numel(), *rate, seed, index);
+                        let mask = Tensor::f_from_slice(&mask)?.f_to_device(self.device)?;
+                        x.f_mul(&mask.f_view_(x.size())?)?
+                    }
+                    Mode::Training { .. } | Mode::WithoutDropout | Mode::Inference => x,
+                },
+                Layer::Dense { name, .. } => {
+                    x.f_linear(self.tensor(name, "weight"), Some(self.tensor(name, "bias")))?
+                }
+            };
+        }
+        Ok(x)
+    }
+
+    /// Logits, `[batch, 1]` or `[batch, 2]`. A frozen base always runs in inference mode.
+    fn logits(&self, input: Input<'_>, batch: usize, mode: Mode) -> Result<Tensor, BackendError> {
+        let x = self.input(input, batch)?;
+        let features = match input {
+            Input::Features(_) => x,
+            Input::Pixels(_) if self.frozen => {
+                let _guard = tch::no_grad_guard();
+                self.forward(&self.base, &x, Mode::Inference).map_err(failed("the convolutions"))?
+            }
+            Input::Pixels(_) => self.forward(&self.base, &x, mode).map_err(failed("the convolutions"))?,
+        };
+        self.forward(&self.head, &features, mode).map_err(failed("the head"))
+    }
+
+    /// Mean loss, and the loss and the number of correct pictures as a tensor of two values.
+    fn loss(&self, logits: &Tensor, labels: &[i64]) -> Result<(Tensor, Tensor), TchError> {
+        let labels = Tensor::f_from_slice(labels)?.f_to_device(self.device)?;
+        let (loss, predicted) = match self.architecture.loss() {
+            Loss::BinaryCrossEntropy => {
+                let logits = logits.f_squeeze_dim(1)?;
+                let target = labels.f_to_kind(Kind::Float)?;
+                let none = None::<&Tensor>;
+                let loss = logits.f_binary_cross_entropy_with_logits(&target, none, none, Reduction::Mean)?;
+                (loss, logits.f_gt(0.0)?.f_to_kind(Kind::Int64)?)
+            }
+            Loss::CrossEntropy => {
+                let loss =
+                    logits.f_cross_entropy_loss(&labels, None::<&Tensor>, Reduction::Mean, -100, 0.0)?;
+                (loss, logits.f_argmax(1, false)?)
+            }
+        };
+        let correct = predicted.f_eq_tensor(&labels)?.f_sum(Kind::Float)?;
+        let both = Tensor::f_stack(&[&loss.f_detach()?, &correct], 0)?;
+        Ok((loss, both))
+    }
+
+    fn learned(&self) -> Vec<&str> {
+        self.specifications.iter().filter(|s| self.learns(s)).map(|s| s.name.as_str()).collect()
+    }
+
+    /// Gradients of `loss` with respect to [`Net::learned`], in that order.
+    fn backward(&self, loss: &Tensor) -> Result<Vec<Tensor>, TchError> {
+        let learned: Vec<&Tensor> = self.learned().into_iter().map(|name| &self.tensors[name]).collect();
+        Tensor::f_run_backward(&[loss], &learned, false, false)
+    }
+}
+
+/// Reads the two values of [`Net::loss`]; the one place of a step where the device is waited for.
+fn outcome(both: &Tensor) -> Result<Outcome, BackendError> {
+    let mut values = [0.0_f32; 2];
+    both.f_to_device(Device::Cpu)
+        .and_then(|both| both.f_copy_data(&mut values, 2))
+        .map_err(failed("reading the loss"))?;
+    Ok(Outcome { loss: f64::from(values[0]), correct: values[1] as usize })
+}
+
+fn read(tensor: &Tensor) -> Result<Array, TchError> {
+    let tensor = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_contiguous()?;
+    let mut values = vec![0.0_f32; tensor.numel()];
+    tensor.f_copy_data(&mut values, tensor.numel())?;
+    Ok(Array { shape: tensor.size().iter().map(|length| *length as usize).collect(), values })
+}
+
+fn write(array: &Array, device: Device) -> Result<Tensor, TchError> {
+    let shape: Vec<i64> = array.shape.iter().map(|length| *length as i64).collect();
+    Tensor::f_from_slice(&array.values)?.f_view_(shape)?.f_to_device(device)
+}
+
+impl Network for Net {
+    fn info(&self) -> BackendInfo {
+        BackendInfo {
+            name: NAME.into(),
+            version: VERSION.into(),
+            device: match self.device {
+                Device::Cuda(index) => format!("cuda:{index}"),
+                _ => "cpu".into(),
+            },
+            threads: usize::try_from(tch::get_num_threads()).unwrap_or(0),
+            precision: "float32".into(),
+        }
+    }
+
+    fn compile(&mut self, optimizer: Optimizer) {
+        if self.optimizer.as_ref().is_none_or(|(present, _)| *present != optimizer) {
+            self.optimizer = Some((optimizer, State::default()));
+        }
+    }
+
+    fn train_step(&mut self, input: Input<'_>, labels: &[i64], step: Step) -> Result<Outcome, BackendError> {
+        if self.optimizer.is_none() {
+            return Err(BackendError::NoOptimizer);
+        }
+        let logits = self.logits(input, labels.len(), Mode::Training { seed: step.seed })?;
+        let (loss, both) = self.loss(&logits, labels).map_err(failed("the loss"))?;
+        let gradients = self.backward(&loss).map_err(failed("the backward pass"))?;
+        let outcome = outcome(&both)?;
+        if outcome.loss.is_finite() {
+            let names: Vec<String> = self.learned().into_iter().map(Into::into).collect();
+            if let Some((optimizer, state)) = self.optimizer.as_mut() {
+                let tensors = &self.tensors;
+                let pairs = names.iter().zip(&gradients).map(|(name, gradient)| {
+                    (name.as_str(), tensors[name].shallow_clone(), gradient)
+                });
+                state.update(optimizer, step.rate, pairs).map_err(failed("changing the weights"))?;
+            }
+        }
+        Ok(outcome)
+    }
+
+    fn evaluate_step(&mut self, input: Input<'_>, labels: &[i64]) -> Result<Outcome, BackendError> {
+        let _guard = tch::no_grad_guard();
+        let logits = self.logits(input, labels.len(), Mode::Inference)?;
+        let (_, both) = self.loss(&logits, labels).map_err(failed("the loss"))?;
+        outcome(&both)
+    }
+
+    fn predict(&mut self, input: Input<'_>, batch: usize) -> Result<Vec<f32>, BackendError> {
+        let _guard = tch::no_grad_guard();
+        let logits = self.logits(input, batch, Mode::Inference)?;
+        let probability = match self.architecture.loss() {
+            Loss::BinaryCrossEntropy => logits.f_sigmoid().and_then(|p| p.f_squeeze_dim(1)),
+            Loss::CrossEntropy => logits.f_softmax(1, Kind::Float).and_then(|p| p.f_select(1, 1)),
+        };
+        probability.and_then(|p| read(&p)).map(|array| array.values).map_err(failed("the prediction"))
+    }
+
+    fn features(&mut self, pixels: &[f32], batch: usize) -> Result<Vec<f32>, BackendError> {
+        let _guard = tch::no_grad_guard();
+        let x = self.input(Input::Pixels(pixels), batch)?;
+        let features = self.forward(&self.base, &x, Mode::Inference);
+        features.and_then(|f| read(&f)).map(|array| array.values).map_err(failed("the convolutions"))
+    }
+
+    fn gradients(&mut self, input: Input<'_>, labels: &[i64]) -> Result<Parameters, BackendError> {
+        let logits = self.logits(input, labels.len(), Mode::WithoutDropout)?;
+        let (loss, _) = self.loss(&logits, labels).map_err(failed("the loss"))?;
+        let gradients = self.backward(&loss).map_err(failed("the backward pass"))?;
+        let mut arrays = BTreeMap::new();
+        for (name, gradient) in self.learned().into_iter().zip(&gradients) {
+            arrays.insert(name.to_owned(), read(gradient).map_err(failed("reading the gradients"))?);
+        }
+        Ok(Parameters { arrays })
+    }
+
+    fn parameters(&self) -> Result<Parameters, BackendError> {
+        let mut arrays = BTreeMap::new();
+        for (name, tensor) in &self.tensors {
+            arrays.insert(name.clone(), read(tensor).map_err(failed("reading the weights"))?);
+        }
+        Ok(Parameters { arrays })
+    }
+
+    fn set_parameters(&mut self, weights: &Parameters) -> Result<(), BackendError> {
+        let mut tensors = BTreeMap::new();
+        for specification in &self.specifications {
+            let array = weights.get(&specification.name, &specification.shape, "the given weights")?;
+            let learns = self.learns(specification);
+            let tensor = write(array, self.device)
+                .and_then(|tensor| tensor.f_set_requires_grad(learns))
+                .map_err(failed("copying the weights"))?;
+            tensors.insert(specification.name.clone(), tensor);
+        }
+        self.tensors = tensors;
+        Ok(())
+    }
+
+    fn optimizer_state(&self) -> Result<Parameters, BackendError> {
+        self.optimizer.as_ref().map_or_else(
+            || Ok(Parameters::default()),
+            |(_, state)| state.read().map_err(failed("reading the optimiser's state")),
+        )
+    }
+
+    fn set_optimizer_state(&mut self, state: &Parameters) -> Result<(), BackendError> {
+        let device = self.device;
+        match self.optimizer.as_mut() {
+            None => Err(BackendError::NoOptimizer),
+            Some((_, present)) => {
+                for specification in &self.specifications {
+                    for suffix in optimizer::SUFFIXES {
+                        let name = format!("{}{suffix}", specification.name);
+                        if state.arrays.contains_key(&name) {
+                            state.get(&name, &specification.shape, "the optimiser's state")?;
+                        }
+                    }
+                }
+                *present = State::from_parameters(state, device)
+                    .map_err(failed("copying the optimiser's state"))?;
+                Ok(())
+            }
+        }
+    }
+
+    fn synchronize(&self) {
+        synchronize(self.device);
+    }
+
+    fn peak_device_memory(&self) -> Option<u64> {
+        // `tch` does not pass on the statistics of LibTorch's caching allocator.
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Library;
+    use super::*;
+    use crate::vgg::{Depth, Head};
+
+    fn architecture(head: Head, batch_norm: bool) -> Architecture {
+        Architecture { depth: Depth::Vgg11, head, batch_norm, size: 32, dropout: 0.5 }
+    }
+
+    fn build(architecture: &Architecture, base: Base, seed: u64) -> Box<dyn Network> {
+        let plan =
+            Plan { architecture: architecture.clone(), base, processor: Processor::Cpu, threads: Some(2) };
+        let weights = Parameters::initial(&architecture.parameters(), seed);
+        Library::LibTorch.backend().build(&plan, &weights).unwrap()
+    }
+
+    fn pictures(count: usize) -> (Vec<f32>, Vec<i64>) {
+        // Dark pictures with a bright left half are class 1: something that can be learned.
+        let labels: Vec<i64> = (0..count as i64).map(|index| index % 2).collect();
+        let pixels = labels.iter().enumerate().flat_map(|(index, label)| {
+            (0..3 * 32 * 32).map(move |at| {
+                let noise = ((index * 7919 + at * 104_729) % 97) as f32 / 970.0;
+                if at % 32 < 16 && *label == 1 { 0.9 - noise } else { noise }
+            })
+        });
+        (pixels.collect(), labels)
+    }
+
+    #[test]
+    fn loss_stays_finite_and_falls_with_every_optimiser() {
+        use crate::optimizer::Convention::{Keras, PyTorch};
+        let (pixels, labels) = pictures(8);
+        for (optimizer, rate) in [
+            (Optimizer::momentum(0.9), 0.005),
+            (Optimizer::adam(PyTorch), 1e-4),
+            (Optimizer::adam(Keras), 1e-4),
+            (Optimizer::rmsprop(PyTorch), 1e-5),
+            (Optimizer::rmsprop(Keras), 1e-5),
+        ] {
+            let mut net = build(&architecture(Head::Keras, false), Base::Trainable, 1);
+            net.compile(optimizer);
+            let first = net.evaluate_step(Input::Pixels(&pixels), &labels).unwrap().loss;
+            for seed in 0..6 {
+                let step = Step { rate, seed };
+                assert!(net.train_step(Input::Pixels(&pixels), &labels, step).unwrap().loss.is_finite());
+            }
+            let last = net.evaluate_step(Input::Pixels(&pixels), &labels).unwrap().loss;
+            assert!(last < first, "{optimizer}: {first} to {last}");
+        }
+    }
+
+    #[test]
+    fn a_frozen_base_keeps_its_weights_and_its_features_stand_for_the_pixels() {
+        let (pixels, labels) = pictures(4);
+        for head in [Head::Keras, Head::PyTorch] {
+            let mut net = build(&architecture(head, true), Base::Frozen, 2);
+            net.compile(Optimizer::default());
+            let before = net.parameters().unwrap();
+            let features = net.features(&pixels, 4).unwrap();
+            let direct = net.evaluate_step(Input::Pixels(&pixels), &labels).unwrap();
+            let cached = net.evaluate_step(Input::Features(&features), &labels).unwrap();
+            assert_eq!(direct, cached);
+            net.train_step(Input::Pixels(&pixels), &labels, Step { rate: 1e-3, seed: 0 }).unwrap();
+            let after = net.parameters().unwrap();
+            for (name, array) in &before.arrays {
+                let unchanged = *array == after.arrays[name];
+                assert_eq!(unchanged, name.starts_with("features"), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_keras_head_flattens_rows_columns_channels() {
+        // With a dense_1 that picks input (row · width + column) · 512 + channel, the logit is that
+        // feature: computed by hand from the features in [channel, row, column] order.
+        let net_64 = Architecture { size: 64, ..architecture(Head::Keras, false) };
+        let (row, column, channel) = (1, 0, 37);
+        let mut weights = Parameters::initial(&net_64.parameters(), 5);
+        for name in ["dense_1.weight", "dense_2.weight", "dense_3.weight"] {
+            let array = weights.arrays.get_mut(name).unwrap();
+            array.values.fill(0.0);
+            array.values[if name == "dense_1.weight" { (row * 2 + column) * 512 + channel } else { 0 }] = 1.0;
+        }
+        let plan = Plan {
+            architecture: net_64,
+            base: Base::Frozen,
+            processor: Processor::Cpu,
+            threads: None,
+        };
+        let mut net = LibTorch.build(&plan, &weights).unwrap();
+        let mut features = vec![0.0; 512 * 2 * 2];
+        features[(channel * 2 + row) * 2 + column] = 1.5;
+        let probability = net.predict(Input::Features(&features), 1).unwrap()[0];
+        // 1 / (1 + exp(-1.5)) = 0.817574
+        assert!((probability - 0.817_574).abs() < 1e-5, "{probability}");
+    }
+
+    #[test]
+    fn a_loss_that_is_no_number_leaves_the_weights_alone() {
+        let (pixels, labels) = pictures(2);
+        let mut net = build(&architecture(Head::PyTorch, false), Base::Trainable, 1);
+        net.compile(Optimizer::default());
+        let before = net.parameters().unwrap();
+        let broken = vec![f32::NAN; pixels.len()];
+        let step = Step { rate: 1e-3, seed: 0 };
+        assert!(net.train_step(Input::Pixels(&broken), &labels, step).unwrap().loss.is_nan());
+        assert_eq!(net.parameters().unwrap(), before);
+    }
+
+    #[test]
+    fn training_goes_on_identically_from_weights_and_optimiser_state() {
+        let (pixels, labels) = pictures(4);
+        let architecture = architecture(Head::Keras, true);
+        let step = |net: &mut Box<dyn Network>, seed| {
+            net.train_step(Input::Pixels(&pixels), &labels, Step { rate: 1e-4, seed }).unwrap().loss
+        };
+        let mut through = build(&architecture, Base::Trainable, 1);
+        through.compile(Optimizer::default());
+        step(&mut through, 0);
+        let (weights, state) = (through.parameters().unwrap(), through.optimizer_state().unwrap());
+        let uninterrupted = [step(&mut through, 1), step(&mut through, 2)];
+
+        let mut resumed = build(&architecture, Base::Trainable, 99);
+        resumed.compile(Optimizer::default());
+        resumed.set_parameters(&weights).unwrap();
+        resumed.set_optimizer_state(&state).unwrap();
+        assert_eq!([step(&mut resumed, 1), step(&mut resumed, 2)], uninterrupted);
+    }
+
+    #[test]
+    fn a_batch_of_another_size_is_named_with_its_shape() {
+        let mut net = build(&architecture(Head::Keras, false), Base::Trainable, 1);
+        let wrong = net.evaluate_step(Input::Pixels(&[0.0; 10]), &[0, 1]).unwrap_err();
+        assert!(wrong.to_string().contains("pixels [2, 3, 32, 32]"), "{wrong}");
+    }
+
+    #[test]
+    fn a_gpu_that_is_not_there_is_an_error_that_says_so() {
+        if Cuda::device_count() > 0 {
+            println!("SKIPPED: this machine has a CUDA GPU");
+            return;
+        }
+        let wrong = LibTorch.upload(&[0.0], Processor::Cuda(0)).unwrap_err();
+        assert!(wrong.to_string().contains("without CUDA"), "{wrong}");
+    }
+}

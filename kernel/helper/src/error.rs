@@ -1,0 +1,118 @@
+//! What training, testing and recording can report.
+
+use crate::backend::BackendError;
+use crate::interrupt::Interrupted;
+use crate::parameters::WeightsError;
+use crate::vgg::ArchitectureError;
+use benchbook_data::DataError;
+use std::path::PathBuf;
+
+/// A failure of a model, a run or a job.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The user interrupted the cell. What was trained so far is kept.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+    /// The net cannot be built.
+    #[error(transparent)]
+    Architecture(#[from] ArchitectureError),
+    /// Weights cannot be read, written or used.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// The library failed.
+    #[error(transparent)]
+    Backend(BackendError),
+    /// A folder, a picture or a loader's setting.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// A chart that cannot be drawn.
+    #[error(transparent)]
+    Chart(#[from] benchbook_chart::Error),
+    /// Training diverged.
+    #[error(
+        "training stopped in epoch {epoch} at step {step}: expected a finite loss, found {loss} with \
+         learning rate {rate} (try a smaller one); the model keeps the weights from before this step \
+         and the history of {kept} epochs"
+    )]
+    NotFinite {
+        /// The epoch, from 1.
+        epoch: usize,
+        /// The step in the epoch, from 1.
+        step: usize,
+        /// NaN or an infinity.
+        loss: f64,
+        /// The learning rate of the step.
+        rate: f64,
+        /// Complete epochs in the history.
+        kept: usize,
+    },
+    /// The net tells two classes apart.
+    #[error("expected two classes, found {}: {classes:?}", classes.len())]
+    Classes {
+        /// The classes of the data.
+        classes: Vec<String>,
+    },
+    /// Pictures without a class where one is needed.
+    #[error("expected labelled pictures in the split \"{split}\", found some without a class")]
+    Unlabelled {
+        /// The split.
+        split: String,
+    },
+    /// A setting outside its range, or two that exclude each other.
+    #[error("expected {name} to be {expected}, found {found}")]
+    Setting {
+        /// The setting.
+        name: &'static str,
+        /// Its range.
+        expected: &'static str,
+        /// The value as it arrived.
+        found: String,
+    },
+    /// A run is asked for something that it has not measured yet.
+    #[error("expected the phase `{missing}` before {wanted}, found none (call `run.{missing}(…)` first)")]
+    Phase {
+        /// What was asked for.
+        wanted: &'static str,
+        /// The phase that is missing.
+        missing: &'static str,
+    },
+    /// A file that holds no model of ours.
+    #[error("expected a model saved by `save`, found {found}: {}", path.display())]
+    NoModel {
+        /// The file.
+        path: PathBuf,
+        /// What it holds.
+        found: String,
+    },
+    /// A record, job or table that cannot be read or written.
+    #[error("cannot {action} {}: {source}", path.display())]
+    File {
+        /// `read` or `write`.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A job or record whose JSON does not fit.
+    #[error("expected {what} in {}: {source}", path.display())]
+    Json {
+        /// What the file should hold.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with line and column.
+        source: serde_json::Error,
+    },
+}
+
+impl From<BackendError> for Error {
+    fn from(error: BackendError) -> Self {
+        match error {
+            BackendError::Weights(error) => Error::Weights(error),
+            BackendError::Architecture(error) => Error::Architecture(error),
+            other => Error::Backend(other),
+        }
+    }
+}

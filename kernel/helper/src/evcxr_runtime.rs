@@ -1,0 +1,76 @@
+//! Where the variables of a session live between cells.
+//!
+//! evcxr's code around every cell calls these functions; it would otherwise compile its own module
+//! with the same names into each cell. What it has to be told goes straight to it, not by way of
+//! the user's standard output.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The marker that evcxr's conversion of errors prints; `println!` of the prelude knows it by name.
+pub const USER_ERROR_OCCURRED: &str = "EVCXR_ERROR_OCCURRED";
+
+/// The variables that no cell holds at the moment, by name.
+#[derive(Default)]
+pub struct VariableStore {
+    variables: HashMap<String, Box<dyn Any>>,
+}
+
+impl VariableStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Keeps a variable, in place of one of the same name.
+    pub fn put_variable<T: 'static>(&mut self, name: &str, value: T) {
+        self.variables.insert(name.to_owned(), Box::new(value));
+    }
+
+    /// Whether the variable, if there is one, still has the type that the cell expects. evcxr is
+    /// told if it has not: the user has defined the type anew.
+    pub fn check_variable<T: 'static>(&mut self, name: &str) -> bool {
+        let fits = self.variables.get(name).is_none_or(|value| value.is::<T>());
+        if !fits {
+            let text = format_args!("the type of `{name}` was defined anew, so the variable is lost\n");
+            crate::worker::print(crate::worker::STDERR, text);
+            crate::worker::variable_changed_type(name);
+        }
+        fits
+    }
+
+    /// Hands a variable to the running cell.
+    ///
+    /// # Panics
+    /// There is none of this name and type; evcxr has then lost track of its variables.
+    pub fn take_variable<T: 'static>(&mut self, name: &str) -> T {
+        match self.variables.remove(name).map(|value| value.downcast::<T>()) {
+            Some(Ok(value)) => *value,
+            Some(Err(_)) => panic!("the variable `{name}` has another type than expected"),
+            None => panic!("the variable `{name}` has gone missing"),
+        }
+    }
+
+    /// A value that all cells share, made when it is first asked for.
+    ///
+    /// # Panics
+    /// The name is taken by a value of another type.
+    pub fn lazy_arc<T: 'static, F: FnOnce() -> T>(&mut self, name: &str, create: F) -> Arc<T> {
+        let value = self.variables.entry(name.to_owned()).or_insert_with(|| Box::new(Arc::new(create())));
+        match value.downcast_ref::<Arc<T>>() {
+            Some(value) => Arc::clone(value),
+            None => panic!("the shared value `{name}` has another type than expected"),
+        }
+    }
+
+    /// Takes over all variables of another store.
+    pub fn merge(&mut self, other: Self) {
+        self.variables.extend(other.variables);
+    }
+}
+
+/// A new store, never freed: it lives as long as the worker.
+pub fn create_variable_store() -> *mut VariableStore {
+    Box::into_raw(Box::default())
+}

@@ -1,0 +1,442 @@
+//! A VGG to train, with everything that it has learned and remembered.
+
+mod checkpoint;
+mod evaluation;
+mod predictions;
+
+pub use evaluation::{Evaluation, wilson_interval};
+pub use predictions::{Prediction, Predictions};
+
+use crate::backend::{BackendInfo, Base, Library, Network, Plan, Processor};
+use crate::error::Error;
+use crate::parameters::Parameters;
+use crate::train::{
+    Event, FeatureStore, Fit, History, Live, Observer, Outcome, Session, evaluate_pass,
+};
+use crate::vgg::{Architecture, Depth, Head};
+use benchbook_data::{ImageFolder, Loader, LoaderConfig, Preprocessing, Split};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// Where the starting weights come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Weights {
+    /// He's normal numbers from the net's seed.
+    #[default]
+    Random,
+    /// A safetensors file with torchvision's names (`features.0.weight`, …). What it lacks, often
+    /// the head, starts from random numbers.
+    Safetensors(PathBuf),
+}
+
+/// The settings of a net. The default is the report's Keras net at 224² with random weights.
+///
+/// ```no_run
+/// # use benchbook::model::{Model, Vgg};
+/// # fn main() -> Result<(), benchbook::Error> {
+/// let mut model = Vgg { size: 32, batch_norm: true, ..Vgg::default() }.build()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Vgg {
+    /// VGG11, 13, 16 or 19. Default: 16.
+    pub depth: Depth,
+    /// Which of the report's two heads. Default: Keras.
+    pub head: Head,
+    /// Height and width of the pictures in pixels, at least 32. Default: 224.
+    pub size: usize,
+    /// Whether each convolution is followed by batch normalisation. Default: false.
+    pub batch_norm: bool,
+    /// The head's dropout rate (see [`Architecture::dropout`]). Default: 0.5.
+    pub dropout: f64,
+    /// Where the starting weights come from. Default: random.
+    pub weights: Weights,
+    /// Whether the convolutions learn. Default: trainable.
+    pub base: Base,
+    /// Seed of the random starting weights. Default: 0.
+    pub seed: u64,
+    /// What happens to pixels; `None` (the default) follows the weights: x / 255 for random ones,
+    /// what a file's metadata say, and torchvision's normalisation for a file that says nothing.
+    pub preprocessing: Option<Preprocessing>,
+    /// Which library computes. Default: LibTorch.
+    pub library: Library,
+    /// Where it computes. Default: a GPU if there is one.
+    pub processor: Processor,
+    /// CPU threads of the library; `None` (the default) leaves its choice. Holds for the process.
+    pub threads: Option<usize>,
+}
+
+impl Default for Vgg {
+    fn default() -> Self {
+        let Architecture { depth, batch_norm, head, size, dropout } = Architecture::default();
+        Self {
+            depth,
+            head,
+            size,
+            batch_norm,
+            dropout,
+            weights: Weights::Random,
+            base: Base::Trainable,
+            seed: 0,
+            preprocessing: None,
+            library: Library::LibTorch,
+            processor: Processor::Auto,
+            threads: None,
+        }
+    }
+}
+
+impl Vgg {
+    /// The layers.
+    pub fn architecture(&self) -> Architecture {
+        Architecture {
+            depth: self.depth,
+            batch_norm: self.batch_norm,
+            head: self.head,
+            size: self.size,
+            dropout: self.dropout,
+        }
+    }
+
+    /// Builds the net on its device.
+    ///
+    /// # Errors
+    /// [`Error::Architecture`] (pictures too small), [`Error::Weights`] (missing, corrupt or of
+    /// another shape, naming file and tensor), [`Error::Backend`] (no such device).
+    pub fn build(self) -> Result<Model, Error> {
+        let architecture = self.architecture();
+        architecture.check()?;
+        let specifications = architecture.parameters();
+        let mut parameters = Parameters::initial(&specifications, self.seed);
+        let mut preprocessing = Preprocessing::Rescaled;
+        if let Weights::Safetensors(path) = &self.weights {
+            let (file, metadata) = Parameters::read(path)?;
+            preprocessing = checkpoint::preprocessing(&metadata);
+            parameters.replace_from(file, &specifications, path)?;
+        }
+        let preprocessing = self.preprocessing.clone().unwrap_or(preprocessing);
+        let plan = Plan {
+            architecture,
+            base: self.base,
+            processor: self.processor,
+            threads: self.threads,
+        };
+        let network = self.library.backend().build(&plan, &parameters)?;
+        Ok(Model {
+            config: self,
+            preprocessing,
+            network,
+            history: History::default(),
+            best: BTreeMap::new(),
+            stores: Vec::new(),
+            classes: Vec::new(),
+            trained_with: None,
+        })
+    }
+
+    /// What happens to pixels before the net sees them, read from the weights file if the settings
+    /// do not say.
+    ///
+    /// # Errors
+    /// [`Error::Weights`].
+    pub fn resolved_preprocessing(&self) -> Result<Preprocessing, Error> {
+        match (&self.preprocessing, &self.weights) {
+            (Some(chosen), _) => Ok(chosen.clone()),
+            (None, Weights::Random) => Ok(Preprocessing::Rescaled),
+            (None, Weights::Safetensors(path)) => {
+                Ok(checkpoint::preprocessing(&Parameters::read_metadata(path)?))
+            }
+        }
+    }
+}
+
+/// A net with its history and its optimiser's state. An interrupted or failed training leaves all
+/// three usable: the next `fit` goes on.
+pub struct Model {
+    config: Vgg,
+    preprocessing: Preprocessing,
+    network: Box<dyn Network>,
+    history: History,
+    best: BTreeMap<PathBuf, f64>,
+    stores: Vec<FeatureStore>,
+    /// Class names of the pictures it was trained on; empty before.
+    classes: Vec<String>,
+    trained_with: Option<Fit>,
+}
+
+impl Model {
+    /// Trains on `train` and validates on `validation` of an image folder, and shows it live in the
+    /// notebook. A second call goes on with weights, optimiser state and epoch count.
+    ///
+    /// # Errors
+    /// [`Error::Data`] (a picture that cannot be used, named), [`Error::NotFinite`] (with epoch and
+    /// step), [`Error::Interrupted`], [`Error::Setting`], [`Error::Classes`], [`Error::Backend`],
+    /// [`Error::Weights`] (a checkpoint that cannot be written). In each case the model keeps its
+    /// weights and the history of its complete epochs.
+    pub fn fit(&mut self, data: &ImageFolder, fit: Fit) -> Result<History, Error> {
+        self.fit_observed(data, fit, &mut Live::default())
+    }
+
+    /// Trains as [`Model::fit`] and tells `observer` instead of showing it.
+    ///
+    /// # Errors
+    /// As [`Model::fit`].
+    pub fn fit_observed(
+        &mut self,
+        data: &ImageFolder,
+        fit: Fit,
+        observer: &mut dyn Observer,
+    ) -> Result<History, Error> {
+        self.fit_splits(&data.train(), &data.validation(), fit, observer)
+    }
+
+    /// Trains as [`Model::fit`] on any two splits.
+    ///
+    /// # Errors
+    /// As [`Model::fit`].
+    pub fn fit_splits(
+        &mut self,
+        train: &Split,
+        validation: &Split,
+        fit: Fit,
+        observer: &mut dyn Observer,
+    ) -> Result<History, Error> {
+        fit.check()?;
+        if fit.cache_features && self.config.base == Base::Trainable {
+            return Err(Error::Setting {
+                name: "cache_features",
+                expected: "false with a trainable base, whose features change with each step",
+                found: "true".into(),
+            });
+        }
+        check_classes(train)?;
+        let mut training = self.loader_config(fit.batch_size);
+        training.shuffle = true;
+        training.seed = fit.seed;
+        training.augmentation = fit.augmentation.clone();
+        training.repeat = fit.steps_per_epoch.is_some();
+        training.threads = fit.loader_threads;
+        training.on_bad_image = fit.on_bad_image;
+        training.cache = fit.cache;
+        let validating = training.for_evaluation();
+        let train = Loader::new(train, training)?;
+        let validation = if fit.validate {
+            check_classes(validation)?;
+            Loader::new(validation, validating)?
+        } else {
+            train.clone()
+        };
+        self.classes = train.split().classes().to_vec();
+        self.trained_with = Some(fit.clone());
+        let header = self.header();
+        let save = |network: &dyn Network, history: &History, path: &std::path::Path| {
+            checkpoint::save(network, &header, history, None, path)
+        };
+        let mut session = Session {
+            network: self.network.as_mut(),
+            history: &mut self.history,
+            best: &mut self.best,
+            stores: &mut self.stores,
+            train,
+            validation,
+            fit: &fit,
+            save: &save,
+        };
+        let result = session.run(observer);
+        observer.event(&Event::End(match &result {
+            Ok(()) => Outcome::Finished,
+            Err(Error::Interrupted(_)) => Outcome::Interrupted,
+            Err(error) => Outcome::Failed(error.to_string()),
+        }));
+        result.map(|()| self.history.clone())
+    }
+
+    /// Loss and accuracy on a labelled split.
+    ///
+    /// # Errors
+    /// [`Error::Unlabelled`], [`Error::Classes`], [`Error::Data`], [`Error::Interrupted`],
+    /// [`Error::Backend`].
+    pub fn evaluate(&mut self, split: &Split) -> Result<Evaluation, Error> {
+        check_classes(split)?;
+        let loader = Loader::new(split, self.loader_config(EVALUATION_BATCH))?;
+        self.network.synchronize();
+        let began = Instant::now();
+        let sums = evaluate_pass(self.network.as_mut(), &loader, None, None)?;
+        let (low, high) = wilson_interval(sums.correct(), sums.images);
+        Ok(Evaluation {
+            split: split.name().into(),
+            loss: sums.loss(),
+            accuracy: sums.accuracy(),
+            interval: [low, high],
+            images: sums.images,
+            seconds: began.elapsed().as_secs_f64(),
+        })
+    }
+
+    /// The class of each picture of a split, labelled or not.
+    ///
+    /// # Errors
+    /// [`Error::Data`], [`Error::Interrupted`], [`Error::Backend`].
+    pub fn predict(&mut self, split: &Split) -> Result<Predictions, Error> {
+        let loader = Loader::new(split, self.loader_config(EVALUATION_BATCH))?;
+        let classes =
+            if split.classes().len() == 2 { split.classes().to_vec() } else { self.classes.clone() };
+        if classes.len() != 2 {
+            return Err(Error::Classes { classes });
+        }
+        self.network.synchronize();
+        let began = Instant::now();
+        let mut predictions = Vec::with_capacity(split.len());
+        for batch in loader.epoch(0) {
+            crate::interrupt::check()?;
+            let batch = batch?;
+            let input = crate::backend::Input::Pixels(&batch.pixels);
+            let probabilities = self.network.predict(input, batch.len())?;
+            for (index, probability) in batch.indices.iter().zip(probabilities) {
+                let sample = &split.samples()[*index];
+                let class = usize::from(probability >= 0.5);
+                predictions.push(Prediction {
+                    path: sample.path.clone(),
+                    class,
+                    probability: f64::from(if class == 1 { probability } else { 1.0 - probability }),
+                    truth: sample.label,
+                });
+            }
+        }
+        self.network.synchronize();
+        let seconds = began.elapsed().as_secs_f64();
+        Ok(Predictions { split: split.name().into(), classes, predictions, seconds })
+    }
+
+    /// All that was trained so far.
+    pub fn history(&self) -> History {
+        self.history.clone()
+    }
+
+    /// Keras' table of the net.
+    pub fn summary(&self) -> Summary {
+        Summary(self.config.architecture().summary(self.config.base == Base::Frozen))
+    }
+
+    /// The settings that it was built with.
+    pub fn config(&self) -> &Vgg {
+        &self.config
+    }
+
+    /// What happens to pixels before the net sees them.
+    pub fn preprocessing(&self) -> &Preprocessing {
+        &self.preprocessing
+    }
+
+    /// The library, its device and its settings.
+    pub fn backend(&self) -> BackendInfo {
+        self.network.info()
+    }
+
+    /// The settings of the newest training; `None` before the first.
+    pub fn trained_with(&self) -> Option<&Fit> {
+        self.trained_with.as_ref()
+    }
+
+    /// The weights in the layout of [`crate::parameters`].
+    ///
+    /// # Errors
+    /// [`Error::Backend`].
+    pub fn parameters(&self) -> Result<Parameters, Error> {
+        Ok(self.network.parameters()?)
+    }
+
+    /// The net behind the boundary, for what this type does not offer.
+    pub fn network(&mut self) -> &mut dyn Network {
+        self.network.as_mut()
+    }
+
+    /// The loader's settings for this net's pictures, in order and unchanged.
+    pub fn loader_config(&self, batch_size: usize) -> LoaderConfig {
+        LoaderConfig {
+            height: self.config.size,
+            width: self.config.size,
+            preprocessing: self.preprocessing.clone(),
+            batch_size,
+            shuffle: false,
+            ..LoaderConfig::default()
+        }
+    }
+
+    /// Number of all values, and of those that training changes.
+    pub fn parameter_counts(&self) -> (usize, usize) {
+        use crate::parameters::Part;
+        let frozen = self.config.base == Base::Frozen;
+        let all = self.config.architecture().parameters();
+        let total = all.iter().map(|p| p.len()).sum();
+        let trainable = all
+            .iter()
+            .filter(|p| p.learned && !(frozen && p.part == Part::Base))
+            .map(|p| p.len())
+            .sum();
+        (total, trainable)
+    }
+}
+
+/// Pictures in a batch where nothing is learned; memory is small without gradients.
+const EVALUATION_BATCH: usize = 32;
+
+fn check_classes(split: &Split) -> Result<(), Error> {
+    if split.classes().len() != 2 {
+        return Err(Error::Classes { classes: split.classes().to_vec() });
+    }
+    if !split.is_labelled() && !split.is_empty() {
+        return Err(Error::Unlabelled { split: split.name().into() });
+    }
+    Ok(())
+}
+
+/// PyTorch's printed form.
+impl fmt::Display for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.config.architecture().fmt(f)
+    }
+}
+
+impl fmt::Debug for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Model")
+            .field("config", &self.config)
+            .field("epochs", &self.history.epochs.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl benchbook_display::Rich for Model {
+    fn bundle(&self) -> benchbook_display::Bundle {
+        benchbook_display::Bundle::text(self.to_string())
+    }
+}
+
+/// Keras' table. It shows itself as it is printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Summary(pub String);
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl benchbook_display::Rich for Summary {
+    fn bundle(&self) -> benchbook_display::Bundle {
+        benchbook_display::Bundle::text(self.0.clone())
+    }
+}

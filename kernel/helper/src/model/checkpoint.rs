@@ -1,0 +1,125 @@
+//! Models in files.
+
+use super::{Model, Vgg, Weights};
+use crate::backend::Network;
+use crate::error::Error;
+use crate::parameters::{Array, Parameters};
+use crate::train::{Fit, History};
+use benchbook_data::Preprocessing;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::path::Path;
+
+/// The metadata key under which a model keeps what is no tensor.
+const KEY: &str = "benchbook.model";
+/// Metadata key of weights made by others, in words.
+const PREPROCESSING: &str = "preprocessing";
+const STATE_PREFIX: &str = "optimizer.";
+
+/// What a model's file holds beside its tensors.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Header {
+    schema: u32,
+    net: Vgg,
+    preprocessing: Preprocessing,
+    classes: Vec<String>,
+    fit: Option<Fit>,
+    #[serde(default)]
+    history: History,
+}
+
+/// How pixels are to be preprocessed for weights with these metadata.
+pub(super) fn preprocessing(metadata: &HashMap<String, String>) -> Preprocessing {
+    if let Some(header) = metadata.get(KEY).and_then(|text| serde_json::from_str::<Header>(text).ok()) {
+        return header.preprocessing;
+    }
+    // Files of the VGG authors' weights say BGR; torchvision's say nothing.
+    match metadata.get(PREPROCESSING) {
+        Some(words) if words.contains("BGR") || words.to_lowercase().contains("caffe") => {
+            Preprocessing::Caffe
+        }
+        _ => Preprocessing::Torchvision,
+    }
+}
+
+/// Writes weights, history and, where given, the optimiser's state.
+pub(super) fn save(
+    network: &dyn Network,
+    header: &Header,
+    history: &History,
+    state: Option<Parameters>,
+    path: &Path,
+) -> Result<(), Error> {
+    let mut parameters = network.parameters()?;
+    for (name, array) in state.unwrap_or_default().arrays {
+        parameters.arrays.insert(format!("{STATE_PREFIX}{name}"), array);
+    }
+    let header = Header { history: history.clone(), ..header.clone() };
+    let text = serde_json::to_string(&header)
+        .map_err(|source| Error::Json { what: "a model's header", path: path.into(), source })?;
+    parameters.write(path, HashMap::from([(KEY.into(), text)]))?;
+    Ok(())
+}
+
+impl Model {
+    pub(super) fn header(&self) -> Header {
+        Header {
+            schema: 1,
+            net: self.config.clone(),
+            preprocessing: self.preprocessing.clone(),
+            classes: self.classes.clone(),
+            fit: self.trained_with.clone(),
+            history: History::default(),
+        }
+    }
+
+    /// Writes the model with its history and its optimiser's state (safetensors). The previous file
+    /// of that name stays whole until the new one is complete.
+    ///
+    /// # Errors
+    /// [`Error::Weights`], [`Error::Backend`].
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        let state = self.network.optimizer_state()?;
+        save(self.network.as_ref(), &self.header(), &self.history, Some(state), path.as_ref())
+    }
+
+    /// Reads a model that [`Model::save`] or a best checkpoint wrote. With the optimiser's state in
+    /// it, training goes on as if it had not been interrupted.
+    ///
+    /// # Errors
+    /// [`Error::Weights`], [`Error::NoModel`], [`Error::Backend`].
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let (mut parameters, metadata) = Parameters::read(path)?;
+        let none = |found: &str| Error::NoModel { path: path.into(), found: found.into() };
+        let text = metadata.get(KEY).ok_or_else(|| none("weights without a description of the net"))?;
+        let header: Header = serde_json::from_str(text).map_err(|wrong| none(&wrong.to_string()))?;
+        let state: Parameters = Parameters {
+            arrays: parameters
+                .arrays
+                .extract_if(.., |name, _| name.starts_with(STATE_PREFIX))
+                .map(|(name, array): (String, Array)| (name[STATE_PREFIX.len()..].to_owned(), array))
+                .collect(),
+        };
+        // The weights are in this file, wherever the former ones came from.
+        let origin = header.net.weights.clone();
+        let mut model = Vgg {
+            weights: Weights::Random,
+            preprocessing: Some(header.preprocessing),
+            ..header.net
+        }
+        .build()?;
+        model.config.weights = origin;
+        model.network.set_parameters(&parameters)?;
+        if let Some(fit) = header.fit {
+            model.network.compile(fit.optimizer);
+            if !state.arrays.is_empty() {
+                model.network.set_optimizer_state(&state)?;
+            }
+            model.trained_with = Some(fit);
+        }
+        model.history = header.history;
+        model.classes = header.classes;
+        Ok(model)
+    }
+}

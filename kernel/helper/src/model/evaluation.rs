@@ -1,0 +1,66 @@
+//! How good a model is, and how sure one can be of it.
+
+use benchbook_display::{Bundle, Rich};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Loss and accuracy on a split.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// The split's name.
+    pub split: String,
+    /// Mean loss.
+    pub loss: f64,
+    /// Share of recognised pictures, 0 to 1.
+    pub accuracy: f64,
+    /// Wilson's 95% interval of the accuracy: lower and upper end.
+    pub interval: [f64; 2],
+    /// Pictures.
+    pub images: usize,
+    /// From the first file to the last result.
+    pub seconds: f64,
+}
+
+impl fmt::Display for Evaluation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}: loss {:.4}, accuracy {:.4} (95% interval {:.3} to {:.3}), {} pictures in {:.1} s",
+            self.split, self.loss, self.accuracy, self.interval[0], self.interval[1], self.images, self.seconds
+        )
+    }
+}
+
+impl Rich for Evaluation {
+    fn bundle(&self) -> Bundle {
+        Bundle::text(self.to_string())
+    }
+}
+
+/// Wilson's score interval at 95% for `correct` of `images` (Wilson, 1927).
+pub fn wilson_interval(correct: usize, images: usize) -> (f64, f64) {
+    if images == 0 {
+        return (0.0, 1.0);
+    }
+    // The 97.5% quantile of the normal distribution.
+    let z = 1.959_963_984_540_054_f64;
+    let (share, count) = (correct as f64 / images as f64, images as f64);
+    let centre = share + z * z / (2.0 * count);
+    let reach = z * (share * (1.0 - share) / count + z * z / (4.0 * count * count)).sqrt();
+    let scale = 1.0 + z * z / count;
+    (((centre - reach) / scale).max(0.0), ((centre + reach) / scale).min(1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wilsons_interval_is_the_digests() {
+        // DIGEST: 305 of 320 gives [0.924, 0.971].
+        let (low, high) = wilson_interval(305, 320);
+        assert!((low - 0.924).abs() < 5e-4 && (high - 0.971).abs() < 5e-4, "{low} {high}");
+        assert_eq!(wilson_interval(10, 10).1, 1.0);
+        assert_eq!(wilson_interval(0, 0), (0.0, 1.0));
+    }
+}

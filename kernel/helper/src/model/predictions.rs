@@ -1,0 +1,126 @@
+//! What a model says about pictures.
+
+use crate::error::Error;
+use crate::files::write_atomically;
+use benchbook_chart::{Mark, Picture, PictureGrid};
+use benchbook_data::DEFAULT_MAX_PIXELS;
+use benchbook_display::{Bundle, Rich};
+use std::fmt;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// One picture.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prediction {
+    /// The file.
+    pub path: PathBuf,
+    /// Index of the more probable class.
+    pub class: usize,
+    /// Its probability, 0.5 to 1.
+    pub probability: f64,
+    /// The class that the picture has, where it is known.
+    pub truth: Option<usize>,
+}
+
+/// All pictures of a split, in its order. Shows itself as a grid of the first ones.
+#[derive(Clone, PartialEq)]
+pub struct Predictions {
+    /// The split's name.
+    pub split: String,
+    /// Class names.
+    pub classes: Vec<String>,
+    /// One for each picture.
+    pub predictions: Vec<Prediction>,
+    /// From the first file to the last result.
+    pub seconds: f64,
+}
+
+/// Pictures in the grid that a cell shows.
+const SHOWN: usize = 12;
+
+impl Predictions {
+    /// Recognised pictures and pictures whose class is known.
+    pub fn correct(&self) -> (usize, usize) {
+        let known = self.predictions.iter().filter(|p| p.truth.is_some());
+        (known.clone().filter(|p| p.truth == Some(p.class)).count(), known.count())
+    }
+
+    /// The first `count` pictures with what they were taken for, marked where the class is known.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if a file can no longer be read.
+    pub fn grid(&self, count: usize) -> Result<PictureGrid, Error> {
+        let mut grid = PictureGrid::new(self.to_string()).columns(6);
+        for prediction in self.predictions.iter().take(count) {
+            let picture = benchbook_data::Picture::open(&prediction.path, DEFAULT_MAX_PIXELS)?;
+            let Some(pixels) = image::RgbImage::from_raw(picture.width, picture.height, picture.rgb)
+            else {
+                continue;
+            };
+            let mark = prediction
+                .truth
+                .map(|truth| if truth == prediction.class { Mark::Right } else { Mark::Wrong });
+            let caption =
+                format!("{} {:.0}%", self.classes[prediction.class], prediction.probability * 100.0);
+            grid = grid.with(Picture { pixels, caption, mark });
+        }
+        Ok(grid)
+    }
+
+    /// Writes `id,path,label,probability` with a line for each picture: the file's name without its
+    /// ending, the file, the predicted class and its probability. The file is replaced in one move.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn write_csv(&self, path: impl AsRef<Path>) -> Result<PathBuf, Error> {
+        let path = path.as_ref();
+        let mut text = String::from("id,path,label,probability\n");
+        for prediction in &self.predictions {
+            let id = prediction.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let fields = [id, prediction.path.display().to_string(), self.classes[prediction.class].clone()];
+            let fields = fields.map(|field| quoted(&field));
+            text += &format!("{},{:.6}\n", fields.join(","), prediction.probability);
+        }
+        write_atomically(path, |file| file.write_all(text.as_bytes()))
+            .map_err(|source| Error::File { action: "write", path: path.into(), source })?;
+        Ok(path.into())
+    }
+}
+
+/// A field as RFC 4180 wants it.
+fn quoted(field: &str) -> String {
+    if field.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", field.replace('"', "\"\""))
+    } else {
+        field.to_owned()
+    }
+}
+
+impl fmt::Display for Predictions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} pictures", self.split, self.predictions.len())?;
+        for (index, class) in self.classes.iter().enumerate() {
+            let count = self.predictions.iter().filter(|p| p.class == index).count();
+            write!(f, ", {count} {class}")?;
+        }
+        match self.correct() {
+            (_, 0) => Ok(()),
+            (correct, known) => write!(f, ", {correct} of {known} right"),
+        }
+    }
+}
+
+impl fmt::Debug for Predictions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Predictions({self})")
+    }
+}
+
+impl Rich for Predictions {
+    fn bundle(&self) -> Bundle {
+        match self.grid(SHOWN) {
+            Ok(grid) => grid.bundle(),
+            Err(error) => Bundle::text(format!("{self}\n({error})")),
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Optimisers with the defaults of the two libraries, which differ.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Whose formula and defaults are meant where the libraries differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Convention {
+    /// `torch.optim`.
+    #[default]
+    PyTorch,
+    /// `keras.optimizers`.
+    Keras,
+}
+
+/// How gradients change the weights. The learning rate is a setting of its own, so that it can
+/// change while the optimiser and its state stay.
+///
+/// | | PyTorch 2 | Keras 3 |
+/// | --- | --- | --- |
+/// | SGD | rate 0.001, no momentum | rate 0.01, no momentum |
+/// | Adam | rate 0.001, betas 0.9 and 0.999, epsilon 1e-8 added to √v̂ | the same with epsilon 1e-7 added to √v |
+/// | RMSprop | rate 0.01, decay 0.99, epsilon 1e-8 added to √v | rate 0.001, decay 0.9, epsilon 1e-7 added to v |
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Optimizer {
+    /// Stochastic gradient descent: `b ← momentum · b + g`, `w ← w − rate · b`.
+    Sgd {
+        /// 0 for none.
+        #[serde(default)]
+        momentum: f64,
+        /// Whether the momentum is looked ahead (Nesterov): `w ← w − rate · (g + momentum · b)`.
+        #[serde(default)]
+        nesterov: bool,
+        /// Added to the gradient times the weight; 0 for none.
+        #[serde(default)]
+        weight_decay: f64,
+    },
+    /// Adam (Kingma and Ba, 2014).
+    Adam {
+        /// Decay of the mean of gradients.
+        beta1: f64,
+        /// Decay of the mean of squared gradients.
+        beta2: f64,
+        /// Keeps the denominator from zero; where it is added depends on the convention.
+        epsilon: f64,
+        /// Whose formula.
+        convention: Convention,
+    },
+    /// RMSprop without centring and momentum.
+    RmsProp {
+        /// Decay of the mean of squared gradients.
+        decay: f64,
+        /// Keeps the denominator from zero; where it is added depends on the convention.
+        epsilon: f64,
+        /// Whose formula.
+        convention: Convention,
+    },
+}
+
+impl Default for Optimizer {
+    /// Adam as in PyTorch.
+    fn default() -> Self {
+        Optimizer::adam(Convention::PyTorch)
+    }
+}
+
+impl Optimizer {
+    /// Plain stochastic gradient descent, the same in both libraries.
+    pub fn sgd() -> Self {
+        Optimizer::Sgd { momentum: 0.0, nesterov: false, weight_decay: 0.0 }
+    }
+
+    /// Stochastic gradient descent with momentum.
+    pub fn momentum(momentum: f64) -> Self {
+        Optimizer::Sgd { momentum, nesterov: false, weight_decay: 0.0 }
+    }
+
+    /// Adam with a library's defaults.
+    pub fn adam(convention: Convention) -> Self {
+        let epsilon = match convention {
+            Convention::PyTorch => 1e-8,
+            Convention::Keras => 1e-7,
+        };
+        Optimizer::Adam { beta1: 0.9, beta2: 0.999, epsilon, convention }
+    }
+
+    /// RMSprop with a library's defaults.
+    pub fn rmsprop(convention: Convention) -> Self {
+        let (decay, epsilon) = match convention {
+            Convention::PyTorch => (0.99, 1e-8),
+            Convention::Keras => (0.9, 1e-7),
+        };
+        Optimizer::RmsProp { decay, epsilon, convention }
+    }
+
+    /// The library's default learning rate for this optimiser.
+    pub fn default_rate(&self) -> f64 {
+        match self {
+            Optimizer::RmsProp { convention: Convention::PyTorch, .. } => 0.01,
+            _ => 0.001,
+        }
+    }
+}
+
+impl fmt::Display for Optimizer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Optimizer::Sgd { momentum, nesterov, weight_decay } => {
+                write!(f, "SGD(momentum {momentum}, nesterov {nesterov}, weight decay {weight_decay})")
+            }
+            Optimizer::Adam { beta1, beta2, epsilon, convention } => {
+                write!(f, "Adam(betas {beta1} and {beta2}, epsilon {epsilon:e}, {convention:?})")
+            }
+            Optimizer::RmsProp { decay, epsilon, convention } => {
+                write!(f, "RMSprop(decay {decay}, epsilon {epsilon:e}, {convention:?})")
+            }
+        }
+    }
+}

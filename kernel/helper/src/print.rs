@@ -1,0 +1,44 @@
+//! `print!` and its relatives as cells see them.
+//!
+//! They send at once, so partial lines are live and the order among standard output, standard
+//! error and rich outputs is that of the code. Prints of other crates take the way through the
+//! pipes. The literal arms catch what evcxr's own code around a cell prints.
+
+/// `print!` into the notebook.
+#[macro_export]
+macro_rules! print {
+    ($($arguments:tt)*) => {
+        $crate::worker::print($crate::worker::STDOUT, ::std::format_args!($($arguments)*))
+    };
+}
+
+/// `println!` into the notebook.
+#[macro_export]
+macro_rules! println {
+    () => { $crate::print!("\n") };
+    ("EVCXR_PANIC_NOTIFICATION") => { $crate::worker::panic_reached_top() };
+    ("{}", evcxr_internal_runtime::USER_ERROR_OCCURRED) => { $crate::worker::error_reached_top() };
+    ($($arguments:tt)*) => {
+        $crate::worker::print($crate::worker::STDOUT, ::std::format_args!("{}\n", ::std::format_args!($($arguments)*)))
+    };
+}
+
+/// `eprint!` into the notebook.
+#[macro_export]
+macro_rules! eprint {
+    ($($arguments:tt)*) => {
+        $crate::worker::print($crate::worker::STDERR, ::std::format_args!($($arguments)*))
+    };
+}
+
+/// `eprintln!` into the notebook.
+#[macro_export]
+macro_rules! eprintln {
+    () => { $crate::eprint!("\n") };
+    ("{:?}", $error:ident) => { $crate::worker::hold_back(&$error, ::std::format!("{:?}\n", $error)) };
+    ("{:#?}", $error:ident) => { $crate::worker::hold_back(&$error, ::std::format!("{:#?}\n", $error)) };
+    ("{}", $error:ident) => { $crate::worker::hold_back(&$error, ::std::format!("{}\n", $error)) };
+    ($($arguments:tt)*) => {
+        $crate::worker::print($crate::worker::STDERR, ::std::format_args!("{}\n", ::std::format_args!($($arguments)*)))
+    };
+}

@@ -1,0 +1,66 @@
+//! How the value of a cell's last expression is shown.
+//!
+//! The kernel turns a last expression `E` into `show!(E);`. Which form it takes is decided by
+//! method resolution, in this order: an `evcxr_display` method of the type's own, [`Rich`],
+//! `Debug`, and at last the name of the type. Each trait below is found one reference further out
+//! than the one before, so the first that applies wins, also for types that borrow.
+
+use crate::display::{Bundle, Rich};
+use crate::worker::send;
+use benchbook_frames::Message;
+use std::fmt::Debug;
+
+/// Shows the value of an expression as the result of the cell.
+#[macro_export]
+macro_rules! show {
+    ($expression:expr) => {
+        match &$expression {
+            #[allow(unused_mut)]
+            mut value => {
+                #[allow(unused_imports)]
+                use $crate::show::{ShowDebug as _, ShowName as _, ShowRich as _};
+                value.evcxr_display();
+            }
+        }
+    };
+}
+
+/// Types with a rich form.
+pub trait ShowRich {
+    /// Shows the value as the result of the cell.
+    fn evcxr_display(&self);
+}
+
+impl<T: Rich + ?Sized> ShowRich for T {
+    fn evcxr_display(&self) {
+        send(Message::Result { bundle: self.bundle() });
+    }
+}
+
+/// Types with nothing but `Debug`.
+pub trait ShowDebug {
+    /// Shows the value as the result of the cell.
+    fn evcxr_display(&self);
+}
+
+impl<T: Debug + ?Sized> ShowDebug for &T {
+    fn evcxr_display(&self) {
+        // A unit has nothing to show: a loop, a call for its effect.
+        let text = if std::any::type_name::<T>() == "()" { return } else { format!("{self:?}") };
+        send(Message::Result { bundle: Bundle::text(text) });
+    }
+}
+
+/// All other types.
+pub trait ShowName {
+    /// Shows the value as the result of the cell.
+    fn evcxr_display(&mut self);
+}
+
+impl<T: ?Sized> ShowName for &T {
+    fn evcxr_display(&mut self) {
+        let name = std::any::type_name::<T>();
+        let text = format!("a value of type {name} (derive or implement Debug to see what is in it)");
+        send(Message::Result { bundle: Bundle::text(text) });
+    }
+}

@@ -1,0 +1,118 @@
+//! Training in words that a Keras user knows.
+//!
+//! Training tells what happens as [`Event`]s; the notebook ([`Live`]), the terminal ([`KerasLog`])
+//! and the tests draw or collect them each in their own way.
+
+mod callback;
+mod event;
+mod feed;
+mod history;
+mod keras_log;
+mod live;
+mod run;
+
+pub use callback::{BestCheckpoint, Callback, EarlyStopping, Monitor};
+pub use event::{Event, Events, Observer, Outcome, Silent};
+pub(crate) use feed::FeatureStore;
+pub use history::{EpochMetrics, History};
+pub use keras_log::KerasLog;
+pub use live::Live;
+pub(crate) use run::{Session, evaluate_pass};
+
+use crate::error::Error;
+use crate::optimizer::Optimizer;
+use benchbook_data::{Augmentation, Cache, OnBadImage};
+use serde::{Deserialize, Serialize};
+
+/// The settings of a training. Size and preprocessing of the pictures belong to the model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Fit {
+    /// Epochs to train in this call. Default: 1. A second call goes on counting where the first
+    /// ended.
+    pub epochs: usize,
+    /// Batches in an epoch; `None` (the default) for one pass over the pictures. With a number, an
+    /// epoch begins where the one before ended, as Keras' generators do.
+    pub steps_per_epoch: Option<usize>,
+    /// Pictures in a batch. Default: 32.
+    pub batch_size: usize,
+    /// Batches of the validation after each epoch; `None` (the default) for all pictures. A batch
+    /// has `batch_size` pictures.
+    pub validation_steps: Option<usize>,
+    /// Whether each epoch ends with a validation. Default: true.
+    pub validate: bool,
+    /// How gradients change the weights. Default: PyTorch's Adam. The optimiser's state stays with
+    /// the model as long as the optimiser is the same.
+    pub optimizer: Optimizer,
+    /// Learning rate; `None` (the default) for the library's own, see
+    /// [`Optimizer::default_rate`](crate::optimizer::Optimizer::default_rate).
+    pub learning_rate: Option<f64>,
+    /// Seed of order, augmentation and dropout. Default: 0.
+    pub seed: u64,
+    /// Random changes of the training pictures. Default: none.
+    pub augmentation: Vec<Augmentation>,
+    /// Called after each epoch. Default: none.
+    pub callbacks: Vec<Callback>,
+    /// Whether a frozen base is computed once for each picture instead of once in each epoch. The
+    /// result is the same up to rounding, the time is not, so the record states it. It excludes
+    /// augmentation and a trainable base. Default: false.
+    pub cache_features: bool,
+    /// Whether decoded pictures are kept in memory between epochs. Default: off.
+    pub cache: Cache,
+    /// What to do with a file that cannot be used. Default: fail, naming it.
+    pub on_bad_image: OnBadImage,
+    /// Threads that decode; 0 (the default) for as many as there are cores.
+    pub loader_threads: usize,
+}
+
+impl Default for Fit {
+    fn default() -> Self {
+        Self {
+            epochs: 1,
+            steps_per_epoch: None,
+            batch_size: 32,
+            validation_steps: None,
+            validate: true,
+            optimizer: Optimizer::default(),
+            learning_rate: None,
+            seed: 0,
+            augmentation: Vec::new(),
+            callbacks: Vec::new(),
+            cache_features: false,
+            cache: Cache::Off,
+            on_bad_image: OnBadImage::Fail,
+            loader_threads: 0,
+        }
+    }
+}
+
+impl Fit {
+    /// The learning rate in effect.
+    pub fn rate(&self) -> f64 {
+        self.learning_rate.unwrap_or_else(|| self.optimizer.default_rate())
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let positive = |name, value: Option<usize>| match value {
+            Some(0) => Err(Error::Setting { name, expected: "at least 1", found: "0".into() }),
+            _ => Ok(()),
+        };
+        positive("epochs", Some(self.epochs))?;
+        positive("batch_size", Some(self.batch_size))?;
+        positive("steps_per_epoch", self.steps_per_epoch)?;
+        positive("validation_steps", self.validation_steps)?;
+        let rate = self.rate();
+        if !(rate.is_finite() && rate >= 0.0) {
+            let expected = "a finite number of at least 0";
+            return Err(Error::Setting { name: "learning_rate", expected, found: rate.to_string() });
+        }
+        if self.cache_features && !self.augmentation.is_empty() {
+            return Err(Error::Setting {
+                name: "cache_features",
+                expected: "false with augmentation, since every epoch then has other features",
+                found: format!("true with {:?}", self.augmentation),
+            });
+        }
+        Ok(())
+    }
+}

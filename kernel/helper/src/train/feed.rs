@@ -1,0 +1,122 @@
+//! Where a training step's batch comes from: the loader, or features computed before.
+
+use crate::backend::{Input, Network};
+use crate::error::Error;
+use crate::train::{Event, Observer};
+use benchbook_data::{Epoch, Loader, Split};
+use std::time::{Duration, Instant};
+
+/// Features of the frozen base for every picture of a split.
+pub(crate) struct FeatureStore {
+    /// Which pictures, to notice when others are asked for.
+    split: Split,
+    /// `[channels, height, width]` of each picture by its index; `None` where the file was skipped.
+    features: Vec<Option<Box<[f32]>>>,
+    labels: Vec<i64>,
+}
+
+impl FeatureStore {
+    /// Computes the features of a split, batch by batch in order.
+    pub(super) fn compute(
+        network: &mut dyn Network,
+        loader: &Loader,
+        observer: &mut dyn Observer,
+    ) -> Result<Self, Error> {
+        let began = Instant::now();
+        let split = loader.split().clone();
+        let mut store =
+            Self { features: vec![None; split.len()], labels: vec![0; split.len()], split };
+        let mut done = 0;
+        for batch in loader.epoch(0) {
+            crate::interrupt::check()?;
+            let batch = batch?;
+            let values = network.features(&batch.pixels, batch.len())?;
+            let length = values.len() / batch.len();
+            let pictures = batch.indices.iter().zip(&batch.labels).zip(values.chunks_exact(length));
+            for ((index, label), features) in pictures {
+                store.features[*index] = Some(features.into());
+                store.labels[*index] = *label;
+            }
+            done += batch.len();
+            let total = store.split.len();
+            observer.event(&Event::Features { done, total, elapsed: began.elapsed() });
+        }
+        Ok(store)
+    }
+
+    /// Whether it holds the features of exactly these pictures.
+    pub(super) fn is_of(&self, split: &Split) -> bool {
+        self.split.samples() == split.samples()
+    }
+}
+
+/// The values of one batch.
+pub(super) struct Fed {
+    values: Vec<f32>,
+    features: bool,
+    pub(super) labels: Vec<i64>,
+}
+
+impl Fed {
+    pub(super) fn input(&self) -> Input<'_> {
+        if self.features { Input::Features(&self.values) } else { Input::Pixels(&self.values) }
+    }
+}
+
+/// The batches of one pass, or of pass after pass where the loader repeats.
+pub(super) enum Feed<'a> {
+    Pixels(Epoch),
+    Features { store: &'a FeatureStore, loader: &'a Loader, pass: u64, order: Vec<usize>, at: usize },
+}
+
+impl<'a> Feed<'a> {
+    pub(super) fn new(loader: &'a Loader, store: Option<&'a FeatureStore>, pass: u64) -> Self {
+        match store {
+            None => Feed::Pixels(loader.epoch(pass)),
+            Some(store) => {
+                Feed::Features { store, loader, pass, order: loader.order(pass), at: 0 }
+            }
+        }
+    }
+
+    /// The next batch, in the order in which the loader would give its pixels.
+    pub(super) fn next(&mut self) -> Result<Option<Fed>, Error> {
+        match self {
+            Feed::Pixels(epoch) => {
+                let batch = epoch.next().transpose()?;
+                Ok(batch.map(|b| Fed { values: b.pixels, features: false, labels: b.labels }))
+            }
+            Feed::Features { store, loader, pass, order, at } => loop {
+                if *at >= order.len() {
+                    if !loader.config().repeat {
+                        return Ok(None);
+                    }
+                    *pass += 1;
+                    *order = loader.order(*pass);
+                    *at = 0;
+                }
+                let end = order.len().min(*at + loader.config().batch_size);
+                let chosen = &order[*at..end];
+                *at = end;
+                let mut fed = Fed { values: Vec::new(), features: true, labels: Vec::new() };
+                for &index in chosen {
+                    if let Some(features) = &store.features[index] {
+                        fed.values.extend_from_slice(features);
+                        fed.labels.push(store.labels[index]);
+                    }
+                }
+                if !fed.labels.is_empty() {
+                    return Ok(Some(fed));
+                }
+            },
+        }
+    }
+
+    /// Time spent waiting for the loader so far.
+    pub(super) fn wait(&self) -> Duration {
+        match self {
+            Feed::Pixels(epoch) => epoch.wait(),
+            Feed::Features { .. } => Duration::ZERO,
+        }
+    }
+}

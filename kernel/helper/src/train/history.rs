@@ -1,0 +1,77 @@
+//! What a model remembers of its training.
+
+use benchbook_chart::Curves;
+use benchbook_display::{Bundle, Rich};
+use serde::{Deserialize, Serialize};
+
+/// One epoch. Accuracies are shares, 0 to 1; times are seconds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EpochMetrics {
+    /// From 1.
+    pub epoch: usize,
+    /// Mean loss over the training pictures, each at the weights of its step.
+    pub loss: f64,
+    /// Share of training pictures that were recognised, likewise.
+    pub accuracy: f64,
+    /// Mean loss over the validation pictures at the end of the epoch.
+    pub val_loss: Option<f64>,
+    /// Share of validation pictures that were recognised.
+    pub val_accuracy: Option<f64>,
+    /// Learning rate.
+    pub learning_rate: f64,
+    /// Pictures trained on.
+    pub training_images: usize,
+    /// Pictures validated on.
+    pub validation_images: usize,
+    /// Training, with the waiting for input.
+    pub training_seconds: f64,
+    /// Part of `training_seconds` in which the net waited for pictures.
+    pub input_wait_seconds: f64,
+    /// Validation.
+    pub validation_seconds: f64,
+    /// Callbacks: writing checkpoints.
+    pub callback_seconds: f64,
+}
+
+/// All epochs of a model, of all its trainings.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct History {
+    /// Complete epochs in order.
+    pub epochs: Vec<EpochMetrics>,
+    /// Changes of the weights so far, those of an incomplete epoch too.
+    pub steps: u64,
+    /// Passes over the training pictures begun so far: the next one has this number's order.
+    pub passes: u64,
+    /// Seconds spent on computing the features of a frozen base once.
+    pub feature_seconds: f64,
+}
+
+impl History {
+    /// Accuracy and loss against the epoch, as the report draws them.
+    pub fn curves(&self) -> Curves {
+        let of = |value: &dyn Fn(&EpochMetrics) -> Option<f64>| -> Vec<f64> {
+            self.epochs.iter().filter_map(value).collect()
+        };
+        let title = match self.epochs.len() {
+            1 => "Training, 1 epoch".to_owned(),
+            count => format!("Training, {count} epochs"),
+        };
+        Curves::new(title)
+            .metric("accuracy", &of(&|e| Some(e.accuracy)), &of(&|e| e.val_accuracy))
+            .metric("loss", &of(&|e| Some(e.loss)), &of(&|e| e.val_loss))
+    }
+
+    /// The newest epoch.
+    pub fn last(&self) -> Option<&EpochMetrics> {
+        self.epochs.last()
+    }
+}
+
+impl Rich for History {
+    fn bundle(&self) -> Bundle {
+        if self.epochs.is_empty() {
+            return Bundle::text("no complete epoch yet");
+        }
+        self.curves().bundle()
+    }
+}

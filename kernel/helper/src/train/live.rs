@@ -1,0 +1,111 @@
+//! A training as a notebook shows it: one output that changes in place.
+
+use super::{Event, History, Observer, Outcome, keras_log};
+use crate::display::{Bundle, DisplayHandle, Rich, display, escape};
+use benchbook_chart::{Chart, Progress};
+use std::time::{Duration, Instant};
+
+/// Between two updates within an epoch: ten a second are as many as an eye follows, and more would
+/// take time from the training.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Draws a progress line and the curves into one output, which stays when the training ends.
+#[derive(Debug, Default)]
+pub struct Live {
+    output: Option<DisplayHandle>,
+    picture: Picture,
+    drawn: Option<Instant>,
+    history: History,
+}
+
+/// What the output shows at a moment.
+#[derive(Clone, Debug, Default)]
+struct Picture {
+    /// For example `Epoch 2/30`.
+    heading: String,
+    progress: Option<Progress>,
+    /// The newest line of a callback, or how the training ended.
+    note: String,
+    /// SVG of the complete epochs.
+    curves: String,
+}
+
+impl Rich for Picture {
+    fn bundle(&self) -> Bundle {
+        let progress = self.progress.as_ref();
+        let mut lines = vec![self.heading.clone()];
+        lines.extend(progress.map(Progress::to_text));
+        lines.extend((!self.note.is_empty()).then(|| self.note.clone()));
+        let note = match self.note.as_str() {
+            "" => String::new(),
+            note => format!("<div style=\"font-family:monospace;margin:4px 0\">{}</div>", escape(note)),
+        };
+        let html = format!(
+            "<div><div style=\"font-family:monospace\">{}</div>{}{note}{}</div>",
+            escape(&self.heading),
+            progress.map(Progress::to_html).unwrap_or_default(),
+            self.curves
+        );
+        Bundle::text(lines.join("\n")).html(html)
+    }
+}
+
+impl Live {
+    fn draw(&mut self) {
+        self.drawn = Some(Instant::now());
+        match &self.output {
+            Some(output) => output.update(&self.picture),
+            None => self.output = Some(display(&self.picture)),
+        }
+    }
+
+    fn may_draw(&self) -> bool {
+        self.drawn.is_none_or(|drawn| drawn.elapsed() >= PAUSE)
+    }
+}
+
+impl Observer for Live {
+    fn event(&mut self, event: &Event) {
+        match event {
+            Event::Start { past, .. } => {
+                self.history = past.clone();
+                if !past.epochs.is_empty() {
+                    self.picture.curves = past.curves().svg();
+                }
+            }
+            Event::Features { done, total, elapsed } => {
+                self.picture.heading = "Features of the frozen base".into();
+                self.picture.progress = Some(Progress::new(*done as u64, *total as u64).elapsed(*elapsed));
+                if self.may_draw() || done == total {
+                    self.draw();
+                }
+            }
+            Event::EpochStart { epoch, epochs } => {
+                self.picture.heading = format!("Epoch {epoch}/{epochs}");
+            }
+            Event::Step { step, steps, loss, accuracy, elapsed, .. } => {
+                if self.may_draw() {
+                    let progress = Progress::new(*step as u64, *steps as u64).elapsed(*elapsed);
+                    self.picture.progress = Some(progress.metric("loss", *loss).metric("acc", *accuracy));
+                    self.draw();
+                }
+            }
+            Event::EpochEnd { metrics, steps, .. } => {
+                self.history.epochs.push(metrics.clone());
+                self.picture.progress = Some(keras_log::epoch_line(metrics, *steps));
+                self.picture.curves = self.history.curves().svg();
+                self.draw();
+            }
+            Event::Checkpoint { .. } | Event::EarlyStop { .. } => {
+                self.picture.note = keras_log::line(event).unwrap_or_default();
+                self.draw();
+            }
+            Event::End(outcome) => {
+                if *outcome != Outcome::Finished {
+                    self.picture.note = keras_log::line(event).unwrap_or_default();
+                }
+                self.draw();
+            }
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! The training loop.
+
+use super::feed::{FeatureStore, Feed};
+use super::{Callback, EpochMetrics, Event, Fit, History, Observer};
+use crate::backend::{Network, Step};
+use crate::error::Error;
+use crate::interrupt;
+use benchbook_data::{Loader, Split};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// Sums of a pass.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sums {
+    loss: f64,
+    correct: usize,
+    pub(crate) images: usize,
+}
+
+impl Sums {
+    fn add(&mut self, loss: f64, correct: usize, images: usize) {
+        self.loss += loss * images as f64;
+        self.correct += correct;
+        self.images += images;
+    }
+
+    pub(crate) fn loss(&self) -> f64 {
+        self.loss / self.images as f64
+    }
+
+    pub(crate) fn accuracy(&self) -> f64 {
+        self.correct as f64 / self.images as f64
+    }
+
+    pub(crate) fn correct(&self) -> usize {
+        self.correct
+    }
+}
+
+/// What a training works on: the parts of the model that it changes, and its pictures.
+pub(crate) struct Session<'a> {
+    pub(crate) network: &'a mut dyn Network,
+    pub(crate) history: &'a mut History,
+    /// The best value that each checkpoint file holds.
+    pub(crate) best: &'a mut BTreeMap<PathBuf, f64>,
+    /// Features that an earlier training has computed.
+    pub(crate) stores: &'a mut Vec<FeatureStore>,
+    pub(crate) train: Loader,
+    pub(crate) validation: Loader,
+    pub(crate) fit: &'a Fit,
+    /// Writes the model's weights with a history.
+    pub(crate) save: &'a dyn Fn(&dyn Network, &History, &Path) -> Result<(), Error>,
+}
+
+impl Session<'_> {
+    pub(crate) fn run(&mut self, observer: &mut dyn Observer) -> Result<(), Error> {
+        let first = self.history.epochs.len() + 1;
+        let last = self.history.epochs.len() + self.fit.epochs;
+        let steps = self.fit.steps_per_epoch.unwrap_or_else(|| self.train.batches());
+        observer.event(&Event::Start { past: self.history.clone(), epochs: last, steps });
+        self.network.compile(self.fit.optimizer);
+        if self.fit.cache_features {
+            let began = Instant::now();
+            let computed = self.compute_features(observer);
+            self.history.feature_seconds += began.elapsed().as_secs_f64();
+            computed?;
+        }
+        // With a fixed number of steps one stream of batches runs through all epochs.
+        let (train, validation) = (self.train.clone(), self.validation.clone());
+        let stores = std::mem::take(self.stores);
+        let result = self.epochs(&stores, &train, &validation, (first, last, steps), observer);
+        *self.stores = stores;
+        result
+    }
+
+    fn compute_features(&mut self, observer: &mut dyn Observer) -> Result<(), Error> {
+        let mut needed = vec![self.train.clone()];
+        if self.fit.validate {
+            needed.push(self.validation.clone());
+        }
+        self.stores.retain(|store| needed.iter().any(|loader| store.is_of(loader.split())));
+        for loader in needed {
+            if !self.stores.iter().any(|store| store.is_of(loader.split())) {
+                let in_order = Loader::new(loader.split(), loader.config().for_evaluation())?;
+                self.stores.push(FeatureStore::compute(self.network, &in_order, observer)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn epochs(
+        &mut self,
+        stores: &[FeatureStore],
+        train: &Loader,
+        validation: &Loader,
+        (first, last, steps): (usize, usize, usize),
+        observer: &mut dyn Observer,
+    ) -> Result<(), Error> {
+        let store = |split: &Split| stores.iter().find(|s| self.fit.cache_features && s.is_of(split));
+        let (train_store, validation_store) = (store(train.split()), store(validation.split()));
+        let stream = self.fit.steps_per_epoch.is_some();
+        let mut feed = Feed::new(train, train_store, self.history.passes);
+        let mut waited = 0.0;
+        self.history.passes += 1;
+        let mut streamed = 0;
+        for epoch in first..=last {
+            if epoch > first && !stream {
+                feed = Feed::new(train, train_store, self.history.passes);
+                waited = 0.0;
+                self.history.passes += 1;
+            }
+            observer.event(&Event::EpochStart { epoch, epochs: last });
+            let began = Instant::now();
+            let sums = self.epoch(&mut feed, (epoch, last, steps), began, observer);
+            if stream {
+                // A stream begins a new pass whenever it has been through all pictures.
+                streamed += steps * self.fit.batch_size;
+                let begun = streamed / train.split().len().max(1);
+                self.history.passes += begun as u64;
+                streamed -= begun * train.split().len();
+            }
+            let sums = sums?;
+            self.network.synchronize();
+            let wait = feed.wait().as_secs_f64();
+            let mut metrics = EpochMetrics {
+                epoch,
+                loss: sums.loss(),
+                accuracy: sums.accuracy(),
+                learning_rate: self.fit.rate(),
+                training_images: sums.images,
+                training_seconds: began.elapsed().as_secs_f64(),
+                input_wait_seconds: wait - waited,
+                ..EpochMetrics::default()
+            };
+            waited = wait;
+            if self.fit.validate {
+                let began = Instant::now();
+                let limit = self.fit.validation_steps;
+                let sums = evaluate_pass(self.network, validation, validation_store, limit)?;
+                metrics.val_loss = Some(sums.loss());
+                metrics.val_accuracy = Some(sums.accuracy());
+                metrics.validation_images = sums.images;
+                metrics.validation_seconds = began.elapsed().as_secs_f64();
+            }
+            self.history.epochs.push(metrics.clone());
+            observer.event(&Event::EpochEnd { metrics, epochs: last, steps });
+            let began = Instant::now();
+            let stop = self.callbacks(epoch, first, observer);
+            if let Some(metrics) = self.history.epochs.last_mut() {
+                metrics.callback_seconds = began.elapsed().as_secs_f64();
+            }
+            if stop? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn epoch(
+        &mut self,
+        feed: &mut Feed<'_>,
+        (epoch, epochs, steps): (usize, usize, usize),
+        began: Instant,
+        observer: &mut dyn Observer,
+    ) -> Result<Sums, Error> {
+        let mut sums = Sums::default();
+        let rate = self.fit.rate();
+        for step in 1..=steps {
+            interrupt::check()?;
+            let Some(fed) = feed.next()? else { break };
+            let seed = step_seed(self.fit.seed, self.history.steps);
+            let outcome = self.network.train_step(fed.input(), &fed.labels, Step { rate, seed })?;
+            if !outcome.loss.is_finite() {
+                let kept = self.history.epochs.len();
+                return Err(Error::NotFinite { epoch, step, loss: outcome.loss, rate, kept });
+            }
+            self.history.steps += 1;
+            sums.add(outcome.loss, outcome.correct, fed.labels.len());
+            let (loss, accuracy) = (sums.loss(), sums.accuracy());
+            let elapsed = began.elapsed();
+            observer.event(&Event::Step { epoch, epochs, step, steps, loss, accuracy, elapsed });
+        }
+        Ok(sums)
+    }
+
+    /// Whether the training is to end.
+    fn callbacks(&mut self, epoch: usize, first: usize, observer: &mut dyn Observer) -> Result<bool, Error> {
+        let mut stop = false;
+        for callback in &self.fit.callbacks {
+            match callback {
+                Callback::BestCheckpoint(checkpoint) => {
+                    let monitor = checkpoint.monitor;
+                    let value = self.history.last().and_then(|metrics| monitor.value(metrics));
+                    let Some(value) = value else { continue };
+                    let best = self.best.get(&checkpoint.path).copied().unwrap_or(monitor.worst());
+                    let saved = if monitor.improves(value, best) {
+                        (self.save)(self.network, self.history, &checkpoint.path)?;
+                        self.best.insert(checkpoint.path.clone(), value);
+                        Some(checkpoint.path.clone())
+                    } else {
+                        None
+                    };
+                    observer.event(&Event::Checkpoint { epoch, monitor, best, value, saved });
+                }
+                Callback::EarlyStopping(stopping) => {
+                    if stopping.stops(&self.history.epochs[first - 1..]) {
+                        stop = true;
+                        observer.event(&Event::EarlyStop { epoch });
+                    }
+                }
+            }
+        }
+        Ok(stop)
+    }
+}
+
+/// One pass without learning; at most `limit` batches.
+pub(crate) fn evaluate_pass(
+    network: &mut dyn Network,
+    loader: &Loader,
+    store: Option<&FeatureStore>,
+    limit: Option<usize>,
+) -> Result<Sums, Error> {
+    let mut sums = Sums::default();
+    let mut feed = Feed::new(loader, store, 0);
+    for _ in 0..limit.unwrap_or(usize::MAX) {
+        interrupt::check()?;
+        let Some(fed) = feed.next()? else { break };
+        let outcome = network.evaluate_step(fed.input(), &fed.labels)?;
+        sums.add(outcome.loss, outcome.correct, fed.labels.len());
+    }
+    network.synchronize();
+    Ok(sums)
+}
+
+/// A seed for each step that two trainings with neighbouring seeds do not share: the finaliser of
+/// SplitMix64 (Steele, Lea and Flood, 2014).
+fn step_seed(seed: u64, step: u64) -> u64 {
+    let mut mixed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(step);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}

@@ -1,0 +1,116 @@
+//! Runs cells on the main thread, one after the other, as evcxr asks for them.
+
+use super::{crash, failure, send};
+use crate::interrupt;
+use benchbook_frames::Message;
+use std::ffi::c_void;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::fd::AsRawFd;
+use std::path::Path;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+/// evcxr's side of the worker: its commands come in here and its markers go out.
+pub(super) struct Control {
+    commands: File,
+    replies: File,
+    log: File,
+}
+
+static REPLIES: OnceLock<Mutex<File>> = OnceLock::new();
+
+impl Control {
+    pub(super) fn new(commands: File, replies: File, log: File) -> Self {
+        Self { commands, replies, log }
+    }
+}
+
+/// Tells evcxr something about the running cell.
+pub(super) fn reply(line: &str) {
+    if let Some(replies) = REPLIES.get() {
+        let mut replies = replies.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = writeln!(replies, "{line}");
+    }
+}
+
+/// Tells evcxr that a variable's type was defined anew, so that it forgets the variable.
+pub fn variable_changed_type(name: &str) {
+    reply(&format!("EVCXR_VARIABLE_CHANGED_TYPE:{name}"));
+}
+
+/// The whole life of a worker; returns the exit status of the process.
+#[unsafe(no_mangle)]
+pub extern "C" fn benchbook_worker_main() -> i32 {
+    let control = match super::connect() {
+        Ok(control) => control,
+        Err(error) => {
+            eprintln!("the worker could not start: {error}");
+            return 1;
+        }
+    };
+    failure::install_hook();
+    crash::install(control.log.as_raw_fd());
+    interrupt::install();
+    load_cuda();
+    let _ = REPLIES.set(Mutex::new(control.replies));
+    send(Message::Ready);
+    let mut variables = std::ptr::null_mut();
+    for line in BufReader::new(control.commands).lines() {
+        let Ok(line) = line else { break };
+        match run(&line, variables) {
+            Ok(kept) => variables = kept,
+            Err(error) => {
+                let mut log = &control.log;
+                let _ = writeln!(log, "the worker cannot run `{line}`: {error}");
+                return 1;
+            }
+        }
+    }
+    // SAFETY: ends the process without the destructors of libraries, which nothing needs any more.
+    unsafe { libc::_exit(0) }
+}
+
+/// Loads one cell's library and calls its function, which takes and returns the variables.
+fn run(line: &str, variables: *mut c_void) -> Result<*mut c_void, String> {
+    let mut words = line.split(' ');
+    let (Some("LOAD_AND_RUN"), Some(path), Some(name), None) =
+        (words.next(), words.next(), words.next(), words.next())
+    else {
+        return Err("expected LOAD_AND_RUN, a path and a function".into());
+    };
+    interrupt::clear();
+    failure::clear();
+    send(Message::Started);
+    // SAFETY: the file was compiled by this session against this very helper library.
+    let library = unsafe { libloading::Library::new(path) }.map_err(|error| error.to_string())?;
+    type Cell = unsafe extern "C" fn(*mut c_void) -> *mut c_void;
+    // SAFETY: evcxr declares the function of every cell with this signature.
+    let variables = unsafe {
+        let cell = library.get::<Cell>(name.as_bytes()).map_err(|error| error.to_string())?;
+        cell(variables)
+    };
+    // Variables, statics and thread-local destructors point into the cell's code: it stays.
+    std::mem::forget(library);
+    // SAFETY: flushes C's own buffers (of libtorch, say); null means all of them.
+    unsafe { libc::fflush(std::ptr::null_mut()) };
+    send(Message::Done);
+    reply("EVCXR_EXECUTION_COMPLETE");
+    Ok(variables)
+}
+
+/// libtorch finds CUDA only if its CUDA library is in the process, which no symbol of a program
+/// that also runs without CUDA can ask for. Without the file this is a machine for the CPU.
+fn load_cuda() {
+    let Some(folder) = std::env::var_os("BENCHBOOK_LIBTORCH_LIB") else { return };
+    let path = Path::new(&folder).join("libtorch_cuda.so");
+    if !path.exists() {
+        return;
+    }
+    // SAFETY: libtorch's own library, whose initialisers only register operators.
+    match unsafe { libloading::Library::new(&path) } {
+        Ok(library) => std::mem::forget(library),
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "CUDA is not available: {}: {error}", path.display());
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The user's standard streams.
+//!
+//! Descriptors 1 and 2 are the ends of pipes, so that prints of any library in any language are
+//! caught byte for byte. A background thread sends what arrives; a frame that must keep its place
+//! among the prints calls [`Streams::drain`] first.
+
+use super::run::Control;
+use super::{SERVER, lock};
+use benchbook_frames::{Frame, Stream};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+/// How often the text of an unfinished line is fetched from Rust's own standard output.
+const PARTIAL_LINES: Duration = Duration::from_millis(50);
+
+/// The reading ends of the pipes behind standard output and standard error.
+pub(super) struct Streams {
+    stdout: File,
+    stderr: File,
+}
+
+impl Streams {
+    /// Sends everything that has been printed so far. The caller holds the frame writer.
+    pub(super) fn drain(&self, frames: &mut UnixStream) {
+        for (file, stream) in [(&self.stdout, Stream::Stdout), (&self.stderr, Stream::Stderr)] {
+            while let Some(bytes) = available(file) {
+                let _ = Frame::Print(stream, bytes).write_to(frames);
+            }
+        }
+    }
+
+    /// The descriptors, for the crash handler.
+    pub(super) fn descriptors(&self) -> [RawFd; 2] {
+        [self.stdout.as_raw_fd(), self.stderr.as_raw_fd()]
+    }
+}
+
+/// What a pipe holds now; `None` if it is empty.
+fn available(mut pipe: &File) -> Option<Vec<u8>> {
+    let mut buffer = vec![0; 1 << 16];
+    match pipe.read(&mut buffer) {
+        Ok(length @ 1..) => {
+            buffer.truncate(length);
+            Some(buffer)
+        }
+        _ => None,
+    }
+}
+
+/// Moves evcxr's streams out of the user's reach and puts pipes in their place.
+pub(super) fn take_over() -> io::Result<(Streams, Control)> {
+    let commands = duplicate(0)?;
+    let replies = duplicate(1)?;
+    let log = duplicate(2)?;
+    let nothing = File::open("/dev/null")?;
+    replace(0, nothing.as_raw_fd())?;
+    let stdout = pipe_into(1)?;
+    let stderr = pipe_into(2)?;
+    Ok((Streams { stdout, stderr }, Control::new(commands, replies, log)))
+}
+
+/// Sends prints as they come, in a thread that lives as long as the worker.
+pub(super) fn pump_in_background() -> io::Result<()> {
+    std::thread::Builder::new().name("prints".into()).spawn(|| {
+        let Some(server) = SERVER.get() else { return };
+        let mut waiting = server
+            .streams
+            .descriptors()
+            .map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
+        loop {
+            // SAFETY: the array outlives the call and its length is passed with it.
+            let ready = unsafe { libc::poll(waiting.as_mut_ptr(), 2, -1) };
+            if ready > 0 {
+                server.streams.drain(&mut lock(&server.frames));
+            }
+        }
+    })?;
+    // Rust keeps an unfinished line to itself until it is flushed. A thread of its own does that,
+    // since flushing waits for whoever holds the lock of standard output.
+    std::thread::Builder::new().name("partial lines".into()).spawn(|| {
+        loop {
+            std::thread::sleep(PARTIAL_LINES);
+            let _ = io::stdout().flush();
+        }
+    })?;
+    Ok(())
+}
+
+/// Makes `target` the writing end of a new pipe and returns its reading end, which never blocks.
+fn pipe_into(target: RawFd) -> io::Result<File> {
+    let mut ends = [0; 2];
+    // SAFETY: `ends` has room for the two descriptors that pipe2 writes.
+    checked(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) })?;
+    // SAFETY: both descriptors were just opened and belong to nobody else.
+    let (reading, writing) = unsafe { (File::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])) };
+    replace(target, writing.as_raw_fd())?;
+    // SAFETY: setting a flag of a descriptor that is open.
+    checked(unsafe { libc::fcntl(reading.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) })?;
+    Ok(reading)
+}
+
+fn duplicate(fd: RawFd) -> io::Result<File> {
+    // SAFETY: asking for a copy of a descriptor has no other effect.
+    let copy = checked(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 10) })?;
+    // SAFETY: the copy was just made and belongs to nobody else.
+    Ok(unsafe { File::from_raw_fd(copy) })
+}
+
+fn replace(target: RawFd, by: RawFd) -> io::Result<()> {
+    // SAFETY: both descriptors are open, and no other thread of the worker runs yet.
+    checked(unsafe { libc::dup2(by, target) }).map(drop)
+}
+
+fn checked(result: i32) -> io::Result<i32> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}

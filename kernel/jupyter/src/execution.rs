@@ -1,0 +1,179 @@
+//! The execute thread, and the queue of the cells that wait for it.
+
+mod cell;
+
+use crate::core::Core;
+use crate::evaluator::{Control, Evaluator, Failure};
+use crate::handler::{Request, answer, fail};
+use crate::panics::guarded;
+use crate::wake::locked;
+use crate::wire::ExecuteRequest;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+/// The other threads' side of the execute thread.
+#[derive(Default)]
+pub(crate) struct Executor {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Job>,
+    /// Set while a cell runs; true once it was interrupted.
+    running: Option<Arc<AtomicBool>>,
+    /// The evaluator has been built, or could not be.
+    ready: bool,
+    /// The kernel ends; whether it restarts.
+    closing: Option<bool>,
+}
+
+/// What the execute thread does.
+enum Job {
+    /// Runs a cell, unless it was aborted while it waited.
+    Cell { request: Request, content: ExecuteRequest, aborted: bool },
+    /// Answers a completion or an inspection.
+    Question(Request),
+}
+
+/// What comes next on the execute thread.
+enum Next {
+    Cell { request: Request, content: ExecuteRequest, interrupted: Arc<AtomicBool> },
+    Aborted { request: Request },
+    Question(Request),
+    Close { restart: bool },
+}
+
+impl Executor {
+    /// Takes a question if the thread is free for it; gives it back otherwise.
+    pub(crate) fn offer(&self, request: Request) -> Option<Request> {
+        let mut state = locked(&self.state);
+        let cells = state.queue.iter().any(|job| matches!(job, Job::Cell { .. }));
+        if cells || state.running.is_some() || !state.ready || state.closing.is_some() {
+            return Some(request);
+        }
+        state.queue.push_back(Job::Question(request));
+        self.changed.notify_one();
+        None
+    }
+
+    /// Stops the running cell, and those that wait from starting.
+    pub(crate) fn interrupt(&self, control: &dyn Control) {
+        let mut state = locked(&self.state);
+        state.abort_waiting();
+        if let Some(interrupted) = &state.running {
+            interrupted.store(true, Ordering::SeqCst);
+            // The lock is held so that the request cannot reach the cell after this one. A panic
+            // is logged; the interrupt then has no effect.
+            let _ = guarded(|| control.interrupt());
+        }
+    }
+
+    /// Ends the thread, killing what runs.
+    pub(crate) fn close(&self, restart: bool, control: &dyn Control) {
+        let mut state = locked(&self.state);
+        state.abort_waiting();
+        state.closing = Some(restart);
+        if let Some(interrupted) = &state.running {
+            interrupted.store(true, Ordering::SeqCst);
+        }
+        let occupied = state.running.is_some() || !state.ready;
+        drop(state);
+        self.changed.notify_one();
+        if occupied {
+            let _ = guarded(|| control.kill());
+        }
+    }
+
+    /// Aborts the cells that wait.
+    fn abort_waiting(&self) {
+        locked(&self.state).abort_waiting();
+    }
+
+    fn push(&self, request: Request, content: ExecuteRequest) {
+        let mut state = locked(&self.state);
+        let aborted = state.closing.is_some();
+        state.queue.push_back(Job::Cell { request, content, aborted });
+        self.changed.notify_one();
+    }
+
+    /// Waits for the next thing to do.
+    fn next(&self) -> Next {
+        let mut state = locked(&self.state);
+        loop {
+            match (state.queue.pop_front(), state.closing) {
+                (Some(Job::Cell { request, aborted: true, .. }), _) => {
+                    return Next::Aborted { request };
+                }
+                (Some(Job::Cell { request, content, .. }), _) => {
+                    let interrupted = Arc::new(AtomicBool::new(false));
+                    state.running = Some(interrupted.clone());
+                    return Next::Cell { request, content, interrupted };
+                }
+                (Some(Job::Question(request)), _) => return Next::Question(request),
+                (None, Some(restart)) => return Next::Close { restart },
+                (None, None) => {
+                    state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                }
+            }
+        }
+    }
+
+    fn ready(&self) {
+        locked(&self.state).ready = true;
+    }
+
+    /// The cell is over; an interrupt does not reach it any more.
+    fn finished(&self) {
+        locked(&self.state).running = None;
+    }
+}
+
+impl State {
+    fn abort_waiting(&mut self) {
+        for job in &mut self.queue {
+            if let Job::Cell { aborted, .. } = job {
+                *aborted = true;
+            }
+        }
+    }
+}
+
+/// Puts a cell into the queue.
+pub(crate) fn submit(core: &Core, request: Request) {
+    match request.message.content() {
+        Ok(content) => core.executor.push(request, content),
+        Err(error) => fail(core, &request, &error.into()),
+    }
+}
+
+/// What builds the evaluator.
+pub(crate) type Factory = Box<dyn FnOnce() -> Result<Box<dyn Evaluator>, Failure> + Send>;
+
+/// The execute thread: builds the evaluator and runs cells until the kernel ends.
+pub(crate) fn serve(core: &Arc<Core>, build: Factory) {
+    let mut evaluator = guarded(build).flatten();
+    core.executor.ready();
+    // The number of the latest cell that was counted.
+    let mut count = 0;
+    loop {
+        match core.executor.next() {
+            Next::Cell { request, content, interrupted } => {
+                cell::run(core, &mut evaluator, &mut count, &request, content, interrupted);
+            }
+            Next::Aborted { request } => cell::abort(core, &request, count),
+            Next::Question(request) => match &mut evaluator {
+                Ok(evaluator) => answer(core, &request, evaluator),
+                Err(failure) => fail(core, &request, failure),
+            },
+            Next::Close { restart } => {
+                if let Ok(evaluator) = &mut evaluator {
+                    let _ = guarded(|| evaluator.shutdown(restart));
+                }
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! What is done with a request. The shell and the control channel understand the same ones.
+//!
+//! Around every request the iopub channel says busy and idle. What can take a while does not hold
+//! the channel's thread: cells go to the execute thread, and what is asked about code goes there
+//! too when it is free, otherwise to the assistant thread.
+
+mod code;
+mod comm;
+mod history;
+mod shutdown;
+
+use crate::core::Core;
+use crate::evaluator::Failure;
+use crate::execution;
+use crate::panics::guarded;
+use crate::wire::{
+    ConnectReply, Content, ErrorReply, Incoming, KernelInfoReply, NoComms, Outgoing, Parent,
+    WireError,
+};
+use jupyter_protocol::messaging::InterruptReply;
+use std::borrow::Cow;
+use std::sync::Arc;
+
+pub(crate) use code::{answer, assist};
+
+/// A channel on which requests come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Channel {
+    Shell,
+    Control,
+}
+
+/// A request, and where its answer goes.
+pub(crate) struct Request {
+    pub(crate) message: Incoming,
+    pub(crate) channel: Channel,
+}
+
+impl Request {
+    pub(crate) fn parent(&self) -> Parent {
+        Parent::of(&self.message)
+    }
+
+    pub(crate) fn kind(&self) -> &str {
+        &self.message.header.msg_type
+    }
+}
+
+impl From<WireError> for Failure {
+    fn from(error: WireError) -> Self {
+        Failure::new("BadRequest", error.to_string())
+    }
+}
+
+/// Handles a request, or hands it to the thread that does.
+pub(crate) fn handle(core: &Arc<Core>, request: Request) {
+    match request.kind() {
+        "execute_request" => execution::submit(core, request),
+        "complete_request" | "inspect_request" => {
+            if let Some(request) = core.executor.offer(request) {
+                code::defer(core, request);
+            }
+        }
+        "is_complete_request" => code::defer(core, request),
+        "kernel_info_request" => {
+            serve(core, &request, || Ok(KernelInfoReply::from(&core.about)));
+        }
+        "connect_request" => serve(core, &request, || Ok(ConnectReply::from(&core.connection))),
+        "history_request" => serve(core, &request, || history::answer(core, &request)),
+        "comm_info_request" => serve(core, &request, || Ok(NoComms::new())),
+        "comm_open" => comm::open(core, &request),
+        "comm_msg" | "comm_close" => without_reply(core, &request),
+        "interrupt_request" => serve(core, &request, || {
+            core.interrupt();
+            Ok(InterruptReply::new())
+        }),
+        "shutdown_request" => shutdown::shut_down(core, &request),
+        "usage_request" => serve(core, &request, || Ok(core.usage())),
+        "debug_request" => {
+            let failure = Failure::new("NotSupported", "this kernel has no debugger");
+            fail(core, &request, &failure);
+        }
+        kind => {
+            tracing::warn!(kind, channel = ?request.channel, "a message of an unknown type");
+            without_reply(core, &request);
+        }
+    }
+}
+
+/// Answers with what `content` gives, between busy and idle. A panic or an error is answered too.
+pub(crate) fn serve<C: Content>(
+    core: &Core,
+    request: &Request,
+    content: impl FnOnce() -> Result<C, Failure>,
+) {
+    let parent = request.parent();
+    core.iopub.busy(&parent);
+    let reply = match guarded(content).flatten() {
+        Ok(content) => Outgoing::reply(&request.message, &content),
+        Err(failure) => failed(request, &failure),
+    };
+    core.reply(request.channel, reply);
+    core.iopub.idle(&parent);
+}
+
+/// Answers that the request failed, between busy and idle.
+pub(crate) fn fail(core: &Core, request: &Request, failure: &Failure) {
+    let parent = request.parent();
+    core.iopub.busy(&parent);
+    core.reply(request.channel, failed(request, failure));
+    core.iopub.idle(&parent);
+}
+
+/// The reply that says that a request failed.
+fn failed(request: &Request, failure: &Failure) -> Outgoing {
+    tracing::warn!(kind = request.kind(), ename = failure.ename, evalue = failure.evalue, "failed");
+    let kind = request.kind().replace("_request", "_reply");
+    Outgoing::with_kind(&request.parent(), Cow::Owned(kind), &ErrorReply::new(failure))
+        .to(request.message.identities.clone())
+}
+
+/// Says busy and idle around a message that has no answer.
+fn without_reply(core: &Core, request: &Request) {
+    let parent = request.parent();
+    core.iopub.busy(&parent);
+    core.iopub.idle(&parent);
+}

@@ -1,0 +1,77 @@
+//! Questions about code: completion, inspection, completeness.
+
+use super::{Request, serve};
+use crate::core::Core;
+use crate::evaluator::{Completions, Control, Detail, Evaluator};
+use crate::position;
+use crate::wire::{
+    CompleteReply, CompleteRequest, InspectReply, InspectRequest, IsCompleteReply,
+    IsCompleteRequest,
+};
+use benchbook_display::Bundle;
+use std::sync::Arc;
+
+/// Who can be asked about code: the evaluator between cells, the control beside them.
+pub(crate) trait Asked {
+    fn complete(&mut self, code: &str, cursor: usize) -> Completions;
+    fn inspect(&mut self, code: &str, cursor: usize, detail: Detail) -> Option<Bundle>;
+}
+
+impl Asked for &dyn Control {
+    fn complete(&mut self, code: &str, cursor: usize) -> Completions {
+        Control::complete(*self, code, cursor)
+    }
+
+    fn inspect(&mut self, code: &str, cursor: usize, detail: Detail) -> Option<Bundle> {
+        Control::inspect(*self, code, cursor, detail)
+    }
+}
+
+impl Asked for Box<dyn Evaluator> {
+    fn complete(&mut self, code: &str, cursor: usize) -> Completions {
+        Evaluator::complete(&mut **self, code, cursor)
+    }
+
+    fn inspect(&mut self, code: &str, cursor: usize, detail: Detail) -> Option<Bundle> {
+        Evaluator::inspect(&mut **self, code, cursor, detail)
+    }
+}
+
+/// Answers requests on the assistant thread, until the kernel is gone.
+pub(crate) fn assist(core: &Core, requests: &crossbeam_channel::Receiver<Option<Request>>) {
+    while let Ok(Some(request)) = requests.recv() {
+        match request.kind() {
+            "is_complete_request" => serve(core, &request, || {
+                let asked: IsCompleteRequest = request.message.content()?;
+                Ok(IsCompleteReply::from(core.control.is_complete(&asked.code)))
+            }),
+            _ => answer(core, &request, &mut &*core.control),
+        }
+    }
+}
+
+/// Leaves a request to the assistant thread.
+pub(super) fn defer(core: &Arc<Core>, request: Request) {
+    if core.assistant.send(Some(request)).is_err() {
+        tracing::warn!("a request came after the kernel's end");
+    }
+}
+
+/// Answers a completion or an inspection.
+pub(crate) fn answer(core: &Core, request: &Request, asked: &mut impl Asked) {
+    match request.kind() {
+        "complete_request" => serve(core, request, || {
+            let CompleteRequest { code, cursor_pos } = request.message.content()?;
+            let cursor = position::to_bytes(&code, cursor_pos.unwrap_or(usize::MAX));
+            let completions = asked.complete(&code, cursor);
+            Ok(CompleteReply::new(&code, completions))
+        }),
+        _ => serve(core, request, || {
+            let question: InspectRequest = request.message.content()?;
+            let cursor =
+                position::to_bytes(&question.code, question.cursor_pos.unwrap_or(usize::MAX));
+            let found = asked.inspect(&question.code, cursor, question.detail());
+            Ok(InspectReply::from(found))
+        }),
+    }
+}

@@ -1,0 +1,161 @@
+//! The history on disk: one JSON object a line, shared by all sessions.
+
+use super::{Entry, KEPT_ENTRIES};
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// How large the file may become, in bytes.
+const KEPT_BYTES: u64 = 16 << 20;
+
+/// A line of the file.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Line {
+    Entry(Entry),
+    /// A session has begun; so that no other takes its number before it has run a cell.
+    Session {
+        session: u64,
+    },
+}
+
+/// The history file. It is opened for each access, under a lock, so that another session can put a
+/// shortened one in its place.
+pub(super) struct HistoryFile {
+    path: PathBuf,
+}
+
+impl HistoryFile {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// Shortens the file if it has grown too large, and takes the number of a new session.
+    pub(super) fn begin_session(&self) -> io::Result<u64> {
+        if let Some(folder) = self.path.parent() {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        }
+        let mut file = self.lock()?;
+        let lines = lines(&file);
+        let latest = lines.iter().map(Line::session).max().unwrap_or(0);
+        if lines.len() > KEPT_ENTRIES || file.metadata()?.len() > KEPT_BYTES {
+            file = self.shorten(&lines)?;
+        }
+        let session = latest + 1;
+        write(&file, &Line::Session { session })?;
+        Ok(session)
+    }
+
+    pub(super) fn append(&self, entry: &Entry) -> io::Result<()> {
+        write(&self.lock()?, &Line::Entry(entry.clone()))
+    }
+
+    /// All entries, of all sessions. None if the file cannot be read.
+    pub(super) fn read(&self) -> Vec<Entry> {
+        let Ok(file) = File::open(&self.path) else { return Vec::new() };
+        let entry = |line| match line {
+            Line::Entry(entry) => Some(entry),
+            Line::Session { .. } => None,
+        };
+        lines(&file).into_iter().filter_map(entry).collect()
+    }
+
+    /// Opens the file, alone; makes it if it is missing.
+    fn lock(&self) -> io::Result<File> {
+        loop {
+            let file = open(&self.path)?;
+            file.lock()?;
+            // Another session may have put a new file in its place before the lock was had.
+            match fs::metadata(&self.path) {
+                Ok(current) if current.ino() == file.metadata()?.ino() => return Ok(file),
+                _ => {}
+            }
+        }
+    }
+
+    /// Puts a file with the latest half of the lines in the place of this one; returns it locked.
+    fn shorten(&self, lines: &[Line]) -> io::Result<File> {
+        let temporary = self.path.with_extension(format!("{}.new", std::process::id()));
+        let mut bytes = 0;
+        let mut kept: Vec<&Line> = lines
+            .iter()
+            .rev()
+            .take(KEPT_ENTRIES / 2)
+            .take_while(|line| {
+                bytes += line.size();
+                bytes <= KEPT_BYTES / 2
+            })
+            .collect();
+        kept.reverse();
+        let _ = fs::remove_file(&temporary);
+        let file = open(&temporary)?;
+        file.lock()?;
+        let mut writer = io::BufWriter::new(&file);
+        for line in kept {
+            serde_json::to_writer(&mut writer, line)?;
+            writer.write_all(b"\n")?;
+        }
+        writer.flush()?;
+        drop(writer);
+        fs::rename(&temporary, &self.path)?;
+        Ok(file)
+    }
+}
+
+impl Line {
+    fn session(&self) -> u64 {
+        match self {
+            Self::Entry(entry) => entry.session,
+            Self::Session { session } => *session,
+        }
+    }
+
+    /// About how many bytes it takes in the file.
+    fn size(&self) -> u64 {
+        match self {
+            Self::Entry(entry) => {
+                (entry.input.len() + entry.output.as_ref().map_or(0, String::len) + 64) as u64
+            }
+            Self::Session { .. } => 32,
+        }
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)
+}
+
+/// Writes a line at the end. It begins with a line end if the last one has none, because its
+/// writer was killed.
+fn write(mut file: &File, line: &Line) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    if !ends_with_newline(file)? {
+        bytes.push(b'\n');
+    }
+    serde_json::to_writer(&mut bytes, line)?;
+    bytes.push(b'\n');
+    file.write_all(&bytes)
+}
+
+fn ends_with_newline(file: &File) -> io::Result<bool> {
+    use std::os::unix::fs::FileExt;
+    let length = file.metadata()?.len();
+    let mut last = [b'\n'];
+    if length > 0 {
+        file.read_exact_at(&mut last, length - 1)?;
+    }
+    Ok(last == [b'\n'])
+}
+
+/// The lines that can be read; others (cut by a crash, written by a later version) are left out.
+fn lines(file: &File) -> Vec<Line> {
+    let mut reader = BufReader::new(file);
+    let (mut lines, mut line) = (Vec::new(), Vec::new());
+    while matches!(reader.read_until(b'\n', &mut line), Ok(1..)) {
+        lines.extend(serde_json::from_slice::<Line>(&line).ok());
+        line.clear();
+    }
+    lines
+}

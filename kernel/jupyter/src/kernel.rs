@@ -1,0 +1,190 @@
+//! A kernel: its sockets, its threads, its end.
+
+use crate::core::Core;
+use crate::error::Error;
+use crate::evaluator::{Control, Evaluator, Failure};
+use crate::execution::{self, Executor};
+use crate::handler::assist;
+use crate::history::History;
+use crate::settings::Settings;
+use crate::socket::iopub::{self, IoPub};
+use crate::socket::router::{Post, Router, Wire};
+use crate::socket::stdin::{self, Stdin};
+use crate::socket::{bind, control, heartbeat, shell};
+use crate::usage::Meter;
+use crate::wake::{Mailbox, Wake};
+use crate::watch::Watch;
+use crate::wire::{Outgoing, Parent, Status};
+use jupyter_protocol::ConnectionInfo;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+/// How long the end of the kernel waits for the evaluator.
+pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
+
+/// Why the kernel ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// A client asked for it.
+    Shutdown {
+        /// The client starts the kernel again.
+        restart: bool,
+    },
+    /// By SIGTERM or SIGHUP.
+    Terminated,
+    /// The process that started the kernel has ended.
+    Orphaned,
+}
+
+/// A kernel with its sockets bound: clients can connect, and what they send waits.
+pub struct Kernel {
+    connection: ConnectionInfo,
+    settings: Settings,
+    wire: Arc<Wire>,
+    watch: Watch,
+    shell: zmq::Socket,
+    control: zmq::Socket,
+    stdin: zmq::Socket,
+    iopub: zmq::Socket,
+    heartbeat: zmq::Socket,
+}
+
+impl Kernel {
+    /// Binds the sockets that the connection file names, and begins to heed signals and the parent.
+    /// A port of 0 takes any free one; [`Kernel::connection`] says which.
+    ///
+    /// # Errors
+    /// [`Error::Bind`] if an address cannot be had, [`Error::System`] if a signal handler cannot
+    /// be installed.
+    pub fn bind(mut connection: ConnectionInfo, settings: Settings) -> Result<Self, Error> {
+        let watch = Watch::new(settings.parent, settings.signals).map_err(Error::System)?;
+        let context = zmq::Context::new();
+        let socket = |kind, channel, connection: &ConnectionInfo, port| {
+            bind(&context, kind, channel, connection, port)
+        };
+        let (heartbeat, port) = socket(zmq::REP, "heartbeat", &connection, connection.hb_port)?;
+        connection.hb_port = port;
+        let (shell, port) = socket(zmq::ROUTER, "shell", &connection, connection.shell_port)?;
+        connection.shell_port = port;
+        let (control, port) = socket(zmq::ROUTER, "control", &connection, connection.control_port)?;
+        connection.control_port = port;
+        let (stdin, port) = socket(zmq::ROUTER, "stdin", &connection, connection.stdin_port)?;
+        connection.stdin_port = port;
+        let (iopub, port) = socket(zmq::XPUB, "iopub", &connection, connection.iopub_port)?;
+        connection.iopub_port = port;
+        let options = stdin
+            .set_router_mandatory(true)
+            .and_then(|()| iopub.set_xpub_verbose(true))
+            .and_then(|()| iopub.set_sndhwm(iopub::WAITING_MESSAGES));
+        options.map_err(|source| Error::Bind {
+            channel: "iopub",
+            endpoint: connection.iopub_url(),
+            source,
+        })?;
+        let wire = Arc::new(Wire::new(&connection.key));
+        let starting = Outgoing::publish(&Parent::none(), &Status::Starting);
+        iopub::publish(&iopub, &wire, b"benchbook.status".to_vec(), starting);
+        Ok(Self { connection, settings, wire, watch, shell, control, stdin, iopub, heartbeat })
+    }
+
+    /// Where clients connect.
+    pub fn connection(&self) -> &ConnectionInfo {
+        &self.connection
+    }
+
+    /// Serves clients until the kernel ends, and says why it ended.
+    ///
+    /// The channels answer at once. `evaluator` is called on the execute thread; until it returns,
+    /// cells wait. If it fails, every cell fails with that failure. When the kernel ends, what runs
+    /// is killed ([`Control::kill`]), the evaluator is shut down on its thread, for which at most
+    /// [`SHUTDOWN_GRACE`] is waited, and what was sent is delivered.
+    ///
+    /// Each socket has a thread of its own; one more runs the cells, and one answers questions
+    /// about code while a cell runs. The calling thread waits for the end.
+    ///
+    /// # Errors
+    /// [`Error::System`] if a thread cannot be made.
+    pub fn run<F>(self, control: Arc<dyn Control>, evaluator: F) -> Result<End, Error>
+    where
+        F: FnOnce() -> Result<Box<dyn Evaluator>, Failure> + Send + 'static,
+    {
+        let Self { connection, settings, wire, watch, .. } = self;
+        let (assistant, questions) = crossbeam_channel::unbounded();
+        let core = Arc::new(Core {
+            about: settings.about,
+            connection,
+            control,
+            shell_posts: Arc::new(Mailbox::new().map_err(Error::System)?),
+            control_posts: Arc::new(Mailbox::new().map_err(Error::System)?),
+            iopub: Arc::new(IoPub::new().map_err(Error::System)?),
+            stdin: Arc::new(Stdin::new().map_err(Error::System)?),
+            executor: Executor::default(),
+            assistant,
+            history: Mutex::new(History::open(settings.history)),
+            meter: Mutex::new(Meter::new()),
+            ends: Arc::new(Mailbox::new().map_err(Error::System)?),
+        });
+        let router = |channel, socket, posts: &Arc<Mailbox<Post>>| Router {
+            channel,
+            socket,
+            posts: posts.clone(),
+            wire: wire.clone(),
+        };
+        let silence = Arc::new(Wake::new().map_err(Error::System)?);
+
+        let heartbeat_stop = silence.clone();
+        let heartbeat =
+            spawn("heartbeat", move || heartbeat::serve(&self.heartbeat, &heartbeat_stop))?;
+        let (socket_wire, published) = (wire.clone(), core.iopub.clone());
+        let iopub = spawn("iopub", move || iopub::serve(&self.iopub, &socket_wire, &published))?;
+        let (socket_wire, asked) = (wire.clone(), core.stdin.clone());
+        let stdin = spawn("stdin", move || stdin::serve(&self.stdin, &socket_wire, &asked))?;
+        let (shell_router, shared) = (router("shell", self.shell, &core.shell_posts), core.clone());
+        let shell = spawn("shell", move || shell::serve(shell_router, &shared))?;
+        let (control_router, shared) =
+            (router("control", self.control, &core.control_posts), core.clone());
+        let control = spawn("control", move || control::serve(control_router, &shared))?;
+        let shared = core.clone();
+        let assistant = spawn("assistant", move || assist(&shared, &questions))?;
+        let shared = core.clone();
+        let (executed, execute_ended) = crossbeam_channel::bounded::<()>(0);
+        spawn("execute", move || {
+            execution::serve(&shared, Box::new(evaluator));
+            // The sender tells by being dropped, also when this thread panics.
+            drop(executed);
+        })?;
+
+        let end = watch.wait(&core);
+        tracing::info!(?end, "the kernel ends");
+        let restart = matches!(end, End::Shutdown { restart: true });
+        core.stdin.close();
+        core.executor.close(restart, &*core.control);
+        if execute_ended.recv_timeout(SHUTDOWN_GRACE)
+            == Err(crossbeam_channel::RecvTimeoutError::Timeout)
+        {
+            tracing::warn!("the evaluator did not end in time; it is left behind");
+        }
+        // The assistant may be held up by the control; it is not waited for.
+        let _ = core.assistant.send(None);
+        drop(assistant);
+        core.shell_posts.post(Post::Stop);
+        core.control_posts.post(Post::Stop);
+        core.stdin.stop();
+        core.iopub.stop();
+        silence.raise();
+        for thread in [shell, control, stdin, iopub, heartbeat] {
+            if thread.join().is_err() {
+                tracing::error!("a channel had ended by a panic");
+            }
+        }
+        Ok(end)
+    }
+}
+
+fn spawn(
+    name: &str,
+    body: impl FnOnce() + Send + 'static,
+) -> Result<thread::JoinHandle<()>, Error> {
+    thread::Builder::new().name(name.into()).spawn(body).map_err(Error::System)
+}

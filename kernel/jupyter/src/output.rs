@@ -1,0 +1,148 @@
+//! What a cell shows, and what it asks the user.
+
+use crate::core::Core;
+use crate::socket::stdin::Question;
+use crate::wake::locked;
+use crate::wire::{Content, DisplayData, ExecuteResult, Outgoing, Parent, UpdateDisplayData};
+use benchbook_display::Bundle;
+use jupyter_protocol::messaging::ClearOutput;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// Where printed text was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// Where a cell's outputs go. It can be cloned and used on any thread, in order within a thread.
+///
+/// What is shown after the cell has ended still goes to that cell. A silent cell publishes nothing,
+/// as the protocol asks: these methods then do nothing, apart from [`Output::input`].
+///
+/// A failure is not shown here but returned as [`Outcome::Error`](crate::Outcome::Error), so that
+/// there is exactly one.
+#[derive(Clone)]
+pub struct Output {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    core: Arc<Core>,
+    parent: Parent,
+    /// The identities of the client that sent the cell.
+    client: Vec<Vec<u8>>,
+    execution_count: u64,
+    silent: bool,
+    allow_stdin: bool,
+    interrupted: Arc<AtomicBool>,
+    /// The plain text of the latest result, for the history.
+    result: Mutex<Option<String>>,
+}
+
+impl Output {
+    pub(crate) fn new(
+        core: Arc<Core>,
+        parent: Parent,
+        client: Vec<Vec<u8>>,
+        cell: &crate::Cell,
+        interrupted: Arc<AtomicBool>,
+    ) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                core,
+                parent,
+                client,
+                execution_count: cell.execution_count,
+                silent: cell.silent,
+                allow_stdin: cell.allow_stdin,
+                interrupted,
+                result: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Prints text. Small pieces that follow each other within 20 ms leave as one message, before
+    /// whatever else the cell shows and before its end.
+    pub fn stream(&self, stream: Stream, text: &str) {
+        if !self.shared.silent && !text.is_empty() {
+            self.shared.core.iopub.stream(&self.shared.parent, stream, text);
+        }
+    }
+
+    /// Shows a bundle. With an id, [`Output::update_display`] finds it, also from later cells.
+    pub fn display(&self, bundle: &Bundle, display_id: Option<&str>) {
+        self.publish(&DisplayData::new(bundle, display_id));
+    }
+
+    /// Shows a bundle in the place of every one that was shown with this id.
+    pub fn update_display(&self, bundle: &Bundle, display_id: &str) {
+        self.publish(&UpdateDisplayData::new(bundle, display_id));
+    }
+
+    /// Shows a value of the cell, numbered with its execution count.
+    pub fn result(&self, bundle: &Bundle) {
+        self.publish(&ExecuteResult::new(self.shared.execution_count, bundle));
+        *locked(&self.shared.result) = Some(bundle.plain().to_owned());
+    }
+
+    /// Removes the outputs of the cell; with `wait`, only when the next one arrives, so that
+    /// nothing flickers.
+    pub fn clear(&self, wait: bool) {
+        self.publish(&ClearOutput { wait });
+    }
+
+    /// Asks the user for a line of text and waits for it.
+    ///
+    /// # Errors
+    /// The front end does not allow questions, has no stdin channel or goes away, or the cell is
+    /// interrupted.
+    pub fn input(&self, prompt: &str, password: bool) -> Result<String, InputError> {
+        if !self.shared.allow_stdin {
+            return Err(InputError::NotAllowed);
+        }
+        self.shared.core.iopub.flush();
+        self.shared.core.stdin.ask(
+            Question { client: &self.shared.client, parent: &self.shared.parent, prompt, password },
+            || self.interrupted(),
+        )
+    }
+
+    /// Whether the cell was interrupted, or the kernel shuts down. It is true before
+    /// [`Control::interrupt`](crate::Control::interrupt) or
+    /// [`Control::kill`](crate::Control::kill) is called, and stays so.
+    pub fn interrupted(&self) -> bool {
+        self.shared.interrupted.load(Ordering::SeqCst)
+    }
+
+    /// The plain text of the latest result.
+    pub(crate) fn last_result(&self) -> Option<String> {
+        locked(&self.shared.result).clone()
+    }
+
+    fn publish<C: Content>(&self, content: &C) {
+        if !self.shared.silent {
+            self.shared.core.iopub.send(Outgoing::publish(&self.shared.parent, content));
+        }
+    }
+}
+
+/// Why there is no answer from the user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InputError {
+    /// The front end that sent the cell cannot ask its user (`allow_stdin` is false).
+    #[error("the front end does not allow questions to its user (allow_stdin is false)")]
+    NotAllowed,
+    /// The front end that sent the cell has no stdin channel open.
+    #[error("the front end that sent the cell has no stdin channel open")]
+    Unreachable,
+    /// The cell was interrupted.
+    #[error("interrupted")]
+    Interrupted,
+    /// The kernel shuts down.
+    #[error("the kernel shuts down")]
+    Closed,
+}

@@ -1,0 +1,174 @@
+//! The stdin channel: questions to the user and their answers.
+
+use super::router::Wire;
+use super::{poll, receive};
+use crate::output::InputError;
+use crate::wake::{Mailbox, locked};
+use crate::wire::{Incoming, InputReply, InputRequest, Outgoing, Parent};
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// How long a question waits for a front end that has not connected its stdin channel yet.
+const CONNECT_GRACE: Duration = Duration::from_secs(1);
+
+/// How often it is tried meanwhile.
+const RETRY: Duration = Duration::from_millis(20);
+
+/// A question to the user.
+pub(crate) struct Question<'a> {
+    /// The identities of the client to ask.
+    pub(crate) client: &'a [Vec<u8>],
+    pub(crate) parent: &'a Parent,
+    pub(crate) prompt: &'a str,
+    pub(crate) password: bool,
+}
+
+type Answer = Result<String, InputError>;
+
+/// The other threads' side of the channel.
+pub(crate) struct Stdin {
+    posts: Mailbox<Post>,
+    /// Held while a question is open, so that a second thread's question waits.
+    asking: Mutex<()>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    pending: Option<Pending>,
+    closed: bool,
+}
+
+/// The question that is open.
+struct Pending {
+    client: Vec<Vec<u8>>,
+    answer: crossbeam_channel::Sender<Answer>,
+}
+
+enum Post {
+    Ask(Outgoing),
+    Stop,
+}
+
+impl Stdin {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self { posts: Mailbox::new()?, asking: Mutex::default(), state: Mutex::default() })
+    }
+
+    /// Asks and waits. `interrupted` says whether the cell was interrupted before the question was
+    /// open to [`Stdin::cancel`].
+    pub(crate) fn ask(&self, question: Question<'_>, interrupted: impl Fn() -> bool) -> Answer {
+        let _turn = locked(&self.asking);
+        let (sender, receiver) = crossbeam_channel::bounded(1);
+        {
+            let mut state = locked(&self.state);
+            if state.closed {
+                return Err(InputError::Closed);
+            }
+            state.pending = Some(Pending { client: question.client.to_vec(), answer: sender });
+        }
+        if interrupted() {
+            self.cancel(InputError::Interrupted);
+        } else {
+            let content =
+                InputRequest { prompt: question.prompt.to_owned(), password: question.password };
+            let message = Outgoing::publish(question.parent, &content).to(question.client.to_vec());
+            self.posts.post(Post::Ask(message));
+        }
+        receiver.recv().unwrap_or(Err(InputError::Closed))
+    }
+
+    /// Ends the open question, if there is one.
+    pub(crate) fn cancel(&self, reason: InputError) {
+        self.answer(Err(reason), |_| true);
+    }
+
+    /// Ends the open question and all that would follow.
+    pub(crate) fn close(&self) {
+        locked(&self.state).closed = true;
+        self.cancel(InputError::Closed);
+    }
+
+    /// Ends the channel's thread.
+    pub(crate) fn stop(&self) {
+        self.close();
+        self.posts.post(Post::Stop);
+    }
+
+    /// Whether a question is open.
+    fn is_asking(&self) -> bool {
+        locked(&self.state).pending.is_some()
+    }
+
+    /// Answers the open question if there is one from a client that is `meant`.
+    fn answer(&self, answer: Answer, meant: impl Fn(&Pending) -> bool) -> bool {
+        let pending = locked(&self.state).pending.take_if(|pending| meant(pending));
+        // The asker may have gone; then nobody needs the answer.
+        pending.is_some_and(|pending| pending.answer.send(answer).is_ok())
+    }
+
+    fn received(&self, message: &Incoming) {
+        if message.header.msg_type != "input_reply" {
+            tracing::warn!(kind = message.header.msg_type, "expected an input_reply on stdin");
+            return;
+        }
+        match message.content::<InputReply>() {
+            Ok(reply) => {
+                if !self.answer(Ok(reply.value), |asked| asked.client == message.identities) {
+                    tracing::warn!("an input_reply was dropped: its client was not asked");
+                }
+            }
+            Err(error) => tracing::warn!(%error, "an input_reply was dropped"),
+        }
+    }
+}
+
+/// Serves the channel until it is stopped.
+pub(crate) fn serve(socket: &zmq::Socket, wire: &Wire, stdin: &Arc<Stdin>) {
+    // A question that could not be sent yet, and when it is given up.
+    let mut unsent: Option<(Vec<Vec<u8>>, Instant)> = None;
+    loop {
+        let mut items = [
+            socket.as_poll_item(zmq::POLLIN),
+            zmq::PollItem::from_fd(stdin.posts.wake.fd(), zmq::POLLIN),
+        ];
+        let timeout = if unsent.is_some() { RETRY.as_millis() as i64 } else { -1 };
+        if let Err(error) = poll(&mut items, timeout) {
+            tracing::error!(%error, "the stdin channel ended");
+            stdin.close();
+            return;
+        }
+        for post in stdin.posts.take() {
+            match post {
+                Post::Ask(message) => {
+                    unsent = Some((wire.sender.parts(message), Instant::now() + CONNECT_GRACE));
+                }
+                Post::Stop => return,
+            }
+        }
+        if let Some((parts, until)) = unsent.take()
+            && stdin.is_asking()
+        {
+            match socket.send_multipart(&parts, zmq::DONTWAIT) {
+                Ok(()) => {}
+                Err(zmq::Error::EHOSTUNREACH | zmq::Error::EAGAIN) if Instant::now() < until => {
+                    unsent = Some((parts, until));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a question could not be sent");
+                    stdin.cancel(InputError::Unreachable);
+                }
+            }
+        }
+        match receive(socket) {
+            Ok(Some(parts)) => {
+                if let Some(message) = wire.parse("stdin", parts) {
+                    stdin.received(&message);
+                }
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "a message could not be received on stdin"),
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Waking a thread that waits on a ZeroMQ socket, and queues that do so.
+//!
+//! A ZeroMQ socket belongs to one thread. What other threads have to say to that thread waits in a
+//! queue, and a byte in a socket pair, on which the thread waits together with the ZeroMQ socket,
+//! says that there is something.
+
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// A flag on which a thread can wait with `poll`.
+pub(crate) struct Wake {
+    receiver: UnixStream,
+    sender: UnixStream,
+}
+
+impl Wake {
+    pub(crate) fn new() -> io::Result<Self> {
+        let (receiver, sender) = UnixStream::pair()?;
+        receiver.set_nonblocking(true)?;
+        sender.set_nonblocking(true)?;
+        Ok(Self { receiver, sender })
+    }
+
+    /// Raises the flag.
+    pub(crate) fn raise(&self) {
+        // A full socket is raised already, and nothing else can go wrong while both ends are open.
+        let _ = (&self.sender).write(&[1]);
+    }
+
+    /// Lowers the flag. What is queued before this is taken after it.
+    pub(crate) fn lower(&self) {
+        let mut bytes = [0; 64];
+        while matches!((&self.receiver).read(&mut bytes), Ok(64)) {}
+    }
+
+    /// The end that `poll` watches.
+    pub(crate) fn fd(&self) -> RawFd {
+        self.receiver.as_raw_fd()
+    }
+
+    /// Another end that raises the flag with any byte, for a signal handler.
+    pub(crate) fn raiser(&self) -> io::Result<UnixStream> {
+        self.sender.try_clone()
+    }
+}
+
+/// A queue whose reader waits with `poll`.
+pub(crate) struct Mailbox<T> {
+    queue: Mutex<VecDeque<T>>,
+    pub(crate) wake: Wake,
+}
+
+impl<T> Mailbox<T> {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self { queue: Mutex::default(), wake: Wake::new()? })
+    }
+
+    pub(crate) fn post(&self, item: T) {
+        locked(&self.queue).push_back(item);
+        self.wake.raise();
+    }
+
+    /// Takes everything that was posted.
+    pub(crate) fn take(&self) -> VecDeque<T> {
+        self.wake.lower();
+        std::mem::take(&mut *locked(&self.queue))
+    }
+}
+
+/// Locks. A thread that panicked while it held the lock does not take the others with it: the
+/// states that are shared here are consistent between any two statements.
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raised(wake: &Wake) -> bool {
+        let mut items = [zmq::PollItem::from_fd(wake.fd(), zmq::POLLIN)];
+        zmq::poll(&mut items, 0).unwrap();
+        items[0].is_readable()
+    }
+
+    #[test]
+    fn a_flag_is_raised_until_it_is_lowered() {
+        let wake = Wake::new().unwrap();
+        assert!(!raised(&wake));
+        for _ in 0..1000 {
+            wake.raise();
+        }
+        assert!(raised(&wake));
+        wake.lower();
+        assert!(!raised(&wake));
+    }
+
+    #[test]
+    fn a_mailbox_keeps_the_order() {
+        let mailbox = Mailbox::new().unwrap();
+        (0..100).for_each(|n| mailbox.post(n));
+        assert!(raised(&mailbox.wake));
+        assert!(mailbox.take().into_iter().eq(0..100));
+        assert!(!raised(&mailbox.wake));
+    }
+}

@@ -1,0 +1,124 @@
+//! What ends the kernel from outside: signals, and the end of the process that started it.
+
+use crate::core::Core;
+use crate::kernel::End;
+use crate::socket::poll;
+use crate::wake::Wake;
+use rustix::fd::{AsRawFd, OwnedFd};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use signal_hook::SigId;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::low_level::{pipe, unregister};
+use std::io;
+
+/// How often the parent is looked for where the system cannot tell of its end, in milliseconds: as
+/// often as ipykernel does.
+const LOOK: i64 = 1000;
+
+/// The process that started the kernel, as jupyter_client says it in `JPY_PARENT_PID`; `None` when
+/// that is not set, or not a process id.
+pub fn parent_from_environment() -> Option<u32> {
+    std::env::var("JPY_PARENT_PID").ok()?.parse().ok().filter(|pid| *pid > 1)
+}
+
+/// Waits for the kernel's end.
+pub(crate) struct Watch {
+    parent: Parent,
+    terminate: Wake,
+    interrupt: Wake,
+    signals: Vec<SigId>,
+}
+
+/// How the end of the parent is noticed.
+enum Parent {
+    /// It is not watched.
+    None,
+    /// It has ended already.
+    Gone,
+    /// By a descriptor that becomes readable.
+    Told(OwnedFd),
+    /// By asking whether this process has another parent now.
+    Looked(u32),
+}
+
+impl Watch {
+    /// Begins to watch.
+    ///
+    /// # Errors
+    /// A pipe cannot be made or a signal handler cannot be installed.
+    pub(crate) fn new(parent: Option<u32>, signals: bool) -> io::Result<Self> {
+        let mut watch = Self {
+            parent: parent.map_or(Parent::None, Parent::new),
+            terminate: Wake::new()?,
+            interrupt: Wake::new()?,
+            signals: Vec::new(),
+        };
+        if signals {
+            for signal in [SIGTERM, SIGHUP] {
+                watch.signals.push(pipe::register(signal, watch.terminate.raiser()?)?);
+            }
+            watch.signals.push(pipe::register(SIGINT, watch.interrupt.raiser()?)?);
+        }
+        Ok(watch)
+    }
+
+    /// Waits until the kernel shall end, and says why. A SIGINT interrupts the running cell.
+    pub(crate) fn wait(&self, core: &Core) -> End {
+        loop {
+            let parent = match &self.parent {
+                Parent::Gone => return End::Orphaned,
+                Parent::Looked(parent) if std::os::unix::process::parent_id() != *parent => {
+                    return End::Orphaned;
+                }
+                Parent::Told(descriptor) => Some(descriptor.as_raw_fd()),
+                Parent::None | Parent::Looked(_) => None,
+            };
+            let timeout = if matches!(self.parent, Parent::Looked(_)) { LOOK } else { -1 };
+            let watched =
+                [self.terminate.fd(), self.interrupt.fd(), core.ends.wake.fd()].into_iter();
+            let mut items: Vec<_> =
+                watched.chain(parent).map(|fd| zmq::PollItem::from_fd(fd, zmq::POLLIN)).collect();
+            if let Err(error) = poll(&mut items, timeout) {
+                tracing::error!(%error, "the kernel could not wait for its end");
+                return End::Terminated;
+            }
+            if items[0].is_readable() {
+                return End::Terminated;
+            }
+            if items[1].is_readable() {
+                self.interrupt.lower();
+                core.interrupt();
+            }
+            if let Some(end) = core.ends.take().pop_front() {
+                return end;
+            }
+            if items.get(3).is_some_and(zmq::PollItem::is_readable) {
+                return End::Orphaned;
+            }
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        for signal in self.signals.drain(..) {
+            unregister(signal);
+        }
+    }
+}
+
+impl Parent {
+    fn new(id: u32) -> Self {
+        let Some(pid) = i32::try_from(id).ok().and_then(Pid::from_raw) else {
+            return Self::None;
+        };
+        match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(descriptor) => Self::Told(descriptor),
+            Err(rustix::io::Errno::SRCH) => Self::Gone,
+            Err(error) => {
+                tracing::debug!(%error, "the parent is looked for every second");
+                Self::Looked(id)
+            }
+        }
+    }
+}

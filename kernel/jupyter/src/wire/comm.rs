@@ -1,0 +1,30 @@
+//! Comms. The kernel has no targets, so it opens none and closes what a client opens.
+
+use super::Content;
+use jupyter_protocol::{CommId, ReplyStatus};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct CommOpen {
+    pub(crate) comm_id: CommId,
+    #[serde(default)]
+    pub(crate) target_name: String,
+}
+
+/// A `comm_info_reply` that says that no comm is open.
+#[derive(Debug, Serialize)]
+pub(crate) struct NoComms {
+    status: ReplyStatus,
+    comms: Map<String, Value>,
+}
+
+impl NoComms {
+    pub(crate) fn new() -> Self {
+        Self { status: ReplyStatus::Ok, comms: Map::new() }
+    }
+}
+
+impl Content for NoComms {
+    const TYPE: &'static str = "comm_info_reply";
+}

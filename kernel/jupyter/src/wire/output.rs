@@ -1,0 +1,59 @@
+//! `display_data`, `update_display_data` and `execute_result`.
+
+use super::Content;
+use benchbook_display::Bundle;
+use serde::Serialize;
+
+/// By what a later update finds an output.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Transient<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    display_id: Option<&'a str>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct DisplayData<'a> {
+    #[serde(flatten)]
+    bundle: &'a Bundle,
+    transient: Transient<'a>,
+}
+
+impl<'a> DisplayData<'a> {
+    pub(crate) fn new(bundle: &'a Bundle, display_id: Option<&'a str>) -> Self {
+        Self { bundle, transient: Transient { display_id } }
+    }
+}
+
+impl Content for DisplayData<'_> {
+    const TYPE: &'static str = "display_data";
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct UpdateDisplayData<'a>(DisplayData<'a>);
+
+impl<'a> UpdateDisplayData<'a> {
+    pub(crate) fn new(bundle: &'a Bundle, display_id: &'a str) -> Self {
+        Self(DisplayData::new(bundle, Some(display_id)))
+    }
+}
+
+impl Content for UpdateDisplayData<'_> {
+    const TYPE: &'static str = "update_display_data";
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct ExecuteResult<'a> {
+    execution_count: u64,
+    #[serde(flatten)]
+    output: DisplayData<'a>,
+}
+
+impl<'a> ExecuteResult<'a> {
+    pub(crate) fn new(execution_count: u64, bundle: &'a Bundle) -> Self {
+        Self { execution_count, output: DisplayData::new(bundle, None) }
+    }
+}
+
+impl Content for ExecuteResult<'_> {
+    const TYPE: &'static str = "execute_result";
+}

@@ -1,0 +1,9 @@
+//! `shutdown_request`.
+
+use serde::Deserialize;
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct ShutdownRequest {
+    #[serde(default)]
+    pub(crate) restart: bool,
+}

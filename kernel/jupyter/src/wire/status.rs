@@ -1,0 +1,33 @@
+//! `status`, and replies that only say that something went wrong.
+
+use super::Content;
+use crate::evaluator::Failure;
+use jupyter_protocol::ReplyStatus;
+use serde::Serialize;
+
+/// What the kernel is doing.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(tag = "execution_state", rename_all = "lowercase")]
+pub(crate) enum Status {
+    Starting,
+    Busy,
+    Idle,
+}
+
+impl Content for Status {
+    const TYPE: &'static str = "status";
+}
+
+/// A reply of any type whose request failed.
+#[derive(Debug, Serialize)]
+pub(crate) struct ErrorReply<'a> {
+    status: ReplyStatus,
+    #[serde(flatten)]
+    failure: &'a Failure,
+}
+
+impl<'a> ErrorReply<'a> {
+    pub(crate) fn new(failure: &'a Failure) -> Self {
+        Self { status: ReplyStatus::Error, failure }
+    }
+}

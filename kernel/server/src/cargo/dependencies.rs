@@ -1,0 +1,125 @@
+//! The crates that the user added with `:dep`.
+//!
+//! They are compiled by the real cargo as the dependencies of an empty crate, apart from the helper
+//! library. What cargo passes to rustc for that crate is what a cell needs to use them; cargo is
+//! asked for it by a wrapper around the compiler of workspace crates, which is this program again.
+
+use super::{TEMPLATE, real};
+use crate::template::Template;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+/// The name under which cargo calls this program around the compiler.
+pub const WRAPPER: &str = "benchbook-rustc-wrapper";
+
+/// Where the wrapper writes what it saw.
+const RECORD: &str = "BENCHBOOK_RECORD";
+
+/// The crate that has the user's dependencies, beside evcxr's.
+const FOLDER: &str = "dependencies";
+
+/// The rustc arguments for the user's crates, compiling them if need be. If cargo fails, its exit
+/// status; it has then said why.
+pub(super) fn compiled(
+    template: &Template,
+    wanted: &toml::Table,
+) -> anyhow::Result<Result<Vec<OsString>, ExitCode>> {
+    if wanted.is_empty() {
+        return Ok(Ok(Vec::new()));
+    }
+    let manifest = manifest(wanted);
+    let folder = std::env::current_dir()?.join(FOLDER);
+    let record = folder.join("arguments");
+    if fs::read_to_string(folder.join("Cargo.toml")).ok().as_ref() == Some(&manifest)
+        && let Ok(bytes) = fs::read(&record)
+    {
+        return Ok(Ok(split(&bytes)));
+    }
+    fs::create_dir_all(&folder)?;
+    let _ = fs::remove_file(&record);
+    fs::write(folder.join("lib.rs"), "")?;
+    fs::write(folder.join("Cargo.toml"), manifest)?;
+    // The versions that `cargo metadata` has chosen for the session.
+    if Path::new("Cargo.lock").exists() {
+        fs::copy("Cargo.lock", folder.join("Cargo.lock"))?;
+    }
+    let wrapper = std::env::current_exe()?;
+    let wrapper = link(&folder, &wrapper)?;
+    let status = real(template)
+        .args(["build", "--message-format=short", "--target-dir"])
+        // Kept between sessions; cargo's own lock lets one session at a time build in it.
+        .arg(template.user_crates())
+        .current_dir(&folder)
+        .env("RUSTC", &template.manifest.toolchain.rustc)
+        .env("RUSTC_WORKSPACE_WRAPPER", wrapper)
+        .env(RECORD, &record)
+        .env(TEMPLATE, &template.folder)
+        // Their own metadata keeps a crate that the helper library has, too, from being taken for it.
+        .env("RUSTFLAGS", "-Cprefer-dynamic -Cmetadata=user")
+        .env_remove("CARGO_TARGET_DIR")
+        .env_remove("CARGO_BUILD_BUILD_DIR")
+        .stdout(Stdio::from(std::io::stderr()))
+        .status()?;
+    if !status.success() {
+        fs::remove_file(folder.join("Cargo.toml"))?;
+        return Ok(Err(ExitCode::from(101)));
+    }
+    Ok(Ok(split(&fs::read(&record)?)))
+}
+
+fn manifest(wanted: &toml::Table) -> String {
+    let mut package = toml::Table::new();
+    package.insert("name".into(), "dependencies".into());
+    package.insert("version".into(), "1.0.0".into());
+    package.insert("edition".into(), "2024".into());
+    let mut library = toml::Table::new();
+    library.insert("path".into(), "lib.rs".into());
+    let mut profile = toml::Table::new();
+    profile.insert("opt-level".into(), 2.into());
+    profile.insert("debug".into(), false.into());
+    let mut profiles = toml::Table::new();
+    profiles.insert("dev".into(), profile.into());
+    let mut manifest = toml::Table::new();
+    manifest.insert("package".into(), package.into());
+    manifest.insert("lib".into(), library.into());
+    manifest.insert("profile".into(), profiles.into());
+    manifest.insert("dependencies".into(), wanted.clone().into());
+    manifest.insert("workspace".into(), toml::Table::new().into());
+    manifest.to_string()
+}
+
+fn link(folder: &Path, program: &Path) -> anyhow::Result<PathBuf> {
+    let link = folder.join(WRAPPER);
+    if !link.exists() {
+        std::os::unix::fs::symlink(program, &link)?;
+    }
+    Ok(link)
+}
+
+/// Called by cargo as `WRAPPER rustc arguments…`: notes the externs and search paths, and runs it.
+pub(super) fn wrap(arguments: &[OsString]) -> anyhow::Result<ExitCode> {
+    let (rustc, arguments) =
+        arguments.split_first().ok_or_else(|| anyhow::anyhow!("no compiler was named"))?;
+    if let Some(record) = std::env::var_os(RECORD)
+        && arguments.iter().any(|word| word == "--extern" || word == "-L")
+    {
+        let mut bytes = Vec::new();
+        for pair in arguments.windows(2).filter(|pair| pair[0] == "--extern" || pair[0] == "-L") {
+            for word in pair.iter().filter(|_| pair[1] != OsStr::new("proc_macro")) {
+                bytes.extend_from_slice(word.as_bytes());
+                bytes.push(0);
+            }
+        }
+        fs::write(record, bytes)?;
+    }
+    Err(Command::new(rustc).args(arguments).exec().into())
+}
+
+fn split(record: &[u8]) -> Vec<OsString> {
+    let words = record.split(|byte| *byte == 0).filter(|word| !word.is_empty());
+    words.map(|word| OsString::from_vec(word.to_vec())).collect()
+}

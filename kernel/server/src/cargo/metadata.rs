@@ -1,0 +1,119 @@
+//! What rust-analyzer is told of a session's crates: those of the real cargo, and the helper
+//! library with the crates below it, which cargo knows nothing of.
+
+use super::{CRATE, real};
+use crate::template::{RUSTFLAGS, Template};
+use anyhow::{Context, ensure};
+use serde_json::{Value, json};
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+/// Whether the crate asked about is the one that evcxr writes in this session.
+pub(super) fn is_for_session(arguments: &[OsString]) -> bool {
+    let after = arguments.iter().skip_while(|word| *word != "--manifest-path").nth(1);
+    let named = after.map(PathBuf::from).and_then(|path| path.parent().map(Path::to_path_buf));
+    let folder = named.or_else(|| std::env::current_dir().ok());
+    let canonical = |path: PathBuf| path.canonicalize().ok();
+    let session = std::env::var_os(CRATE).map(PathBuf::from).and_then(canonical);
+    session.is_some() && folder.and_then(canonical) == session
+}
+
+pub(super) fn answer(template: &Template, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
+    let output = real(template).args(arguments).output()?;
+    eprint!("{}", String::from_utf8_lossy(&output.stderr));
+    if !output.status.success() {
+        return Ok(ExitCode::from(101));
+    }
+    let mut metadata: Value = serde_json::from_slice(&output.stdout)?;
+    if !metadata["resolve"].is_null() {
+        let recorded = fs::read(template.folder.join("metadata.json"))?;
+        add(&mut metadata, &serde_json::from_slice(&recorded)?)?;
+    }
+    println!("{metadata}");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The helper library's part of the answer: its package and those it uses, without what only
+/// building or testing needs.
+///
+/// # Errors
+/// The real cargo does not run, or its answer is not understood.
+pub fn record(template: &Template) -> anyhow::Result<Value> {
+    let toolchain = &template.manifest.toolchain;
+    let output = Command::new(&toolchain.cargo)
+        .args(["metadata", "--format-version=1", "--filter-platform", toolchain.host()])
+        .current_dir(template.folder.join("source"))
+        .env("RUSTFLAGS", RUSTFLAGS)
+        .output()?;
+    ensure!(
+        output.status.success(),
+        "cargo metadata failed: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let all: Value = serde_json::from_slice(&output.stdout)?;
+    let nodes: HashMap<&str, &Value> = list(&all["resolve"]["nodes"])
+        .iter()
+        .filter_map(|node| Some((node["id"].as_str()?, node)))
+        .collect();
+    let root = list(&all["packages"])
+        .iter()
+        .find(|package| package["name"] == "benchbook")
+        .and_then(|package| package["id"].as_str())
+        .context("the workspace has no package benchbook")?;
+    let mut wanted = HashSet::new();
+    let mut open = vec![root];
+    while let Some(id) = open.pop() {
+        if wanted.insert(id)
+            && let Some(node) = nodes.get(id)
+        {
+            open.extend(list(&node["deps"]).iter().filter(is_normal).filter_map(|dep| dep["pkg"].as_str()));
+        }
+    }
+    let keep = |values: &Value| -> Vec<Value> {
+        let kept = list(values).iter().filter(|value| value["id"].as_str().is_some_and(|id| wanted.contains(id)));
+        kept.cloned().collect()
+    };
+    let mut nodes = keep(&all["resolve"]["nodes"]);
+    for node in &mut nodes {
+        let deps: Vec<Value> = list(&node["deps"]).iter().filter(is_normal).cloned().collect();
+        node["dependencies"] = deps.iter().map(|dep| dep["pkg"].clone()).collect();
+        node["deps"] = Value::Array(deps);
+    }
+    Ok(json!({ "root": root, "packages": keep(&all["packages"]), "nodes": nodes }))
+}
+
+fn is_normal(dependency: &&Value) -> bool {
+    list(&dependency["dep_kinds"]).iter().any(|kind| kind["kind"].is_null())
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+/// Adds the recorded packages to cargo's answer, and the helper library to the cell crate's
+/// dependencies.
+fn add(metadata: &mut Value, recorded: &Value) -> anyhow::Result<()> {
+    let root = metadata["resolve"]["root"].clone();
+    for (own, new) in [("/packages", &recorded["packages"]), ("/resolve/nodes", &recorded["nodes"])] {
+        let own = metadata.pointer_mut(own).and_then(Value::as_array_mut);
+        let own = own.context("cargo's metadata has an unknown form")?;
+        let known: HashSet<String> =
+            own.iter().filter_map(|value| value["id"].as_str()).map(str::to_owned).collect();
+        let missing = |value: &&Value| value["id"].as_str().is_some_and(|id| !known.contains(id));
+        own.extend(list(new).iter().filter(missing).cloned());
+    }
+    let nodes = metadata.pointer_mut("/resolve/nodes").and_then(Value::as_array_mut);
+    let cell = nodes.into_iter().flatten().find(|node| node["id"] == root);
+    let cell = cell.context("cargo's metadata has no node for the cell crate")?;
+    let helper = &recorded["root"];
+    let push = |list: &mut Value, value: Value| list.as_array_mut().map(|list| list.push(value));
+    push(&mut cell["dependencies"], helper.clone());
+    push(
+        &mut cell["deps"],
+        json!({ "name": "benchbook", "pkg": helper, "dep_kinds": [{ "kind": null, "target": null }] }),
+    );
+    Ok(())
+}

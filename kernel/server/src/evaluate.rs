@@ -1,0 +1,244 @@
+//! Runs cells with evcxr. No other file of the project names it.
+//!
+//! evcxr is unmodified. It finds the stand-in for cargo (`cargo.rs`) where it looks for cargo, and
+//! our worker in the seat of its child process; a cell is rewritten once before it gets there
+//! (`evaluate/prepare.rs`).
+
+mod errors;
+mod prepare;
+
+
+use crate::cargo::CELL;
+use crate::libtorch::Libtorch;
+use crate::session::Session;
+use crate::template::Template;
+use crate::worker::{self, Host};
+use benchbook_display::Bundle;
+use benchbook_jupyter::{
+    Cell, Completions, Detail, Evaluator, Executed, Failure, Match, Outcome, Output,
+};
+use evcxr::{CommandContext, Error, EvalContext, EvalOutputs};
+use serde_json::{Map, Value, json};
+use std::fs;
+use std::mem::ManuallyDrop;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::Instant;
+
+/// What every session begins with. The macros are named one by one, since a glob would leave it
+/// open whether `println!` is ours or the standard library's. The `?` makes evcxr wrap this cell,
+/// and from then on every cell, in a function that allows it; otherwise the first cell with a `?`
+/// would be compiled twice.
+const PRELUDE: &str = "use benchbook::prelude::*;
+use benchbook::{eprint, eprintln, print, println};
+Ok::<(), String>(())?;";
+
+/// The optimisation level of cells until `:opt` says otherwise.
+const OPT_LEVEL: &str = "1";
+
+/// Rust, evaluated by evcxr in a worker.
+pub struct Rust {
+    /// Never dropped: rust-analyzer takes seconds to free what the end of the process frees.
+    context: ManuallyDrop<CommandContext>,
+    host: Host,
+    crate_folder: PathBuf,
+    notice: Option<String>,
+}
+
+impl Rust {
+    /// Starts a worker and evcxr. Takes seconds; the kernel answers meanwhile.
+    ///
+    /// # Errors
+    /// Anything that keeps cells from running, with what to do about it.
+    pub fn start(template: &Template, session: &Arc<Session>, host: Host) -> anyhow::Result<Self> {
+        template.check()?;
+        let libtorch = Libtorch::find(Some(&template.manifest.libtorch.folder))?;
+        tracing::info!("libtorch {} at {}", libtorch.version, libtorch.folder.display());
+        let socket = session.folder().join("frames");
+        let command = worker::session_command(template, &libtorch, session, &socket)?;
+        host.begin(None);
+        let (context, outputs) = EvalContext::with_subprocess_command(command)
+            .map_err(|error| anyhow::anyhow!("the worker could not start: {error}"))?;
+        for lines in [outputs.stdout, outputs.stderr] {
+            let host = host.clone();
+            thread::Builder::new().name("evcxr output".into()).spawn(move || {
+                lines.iter().for_each(|line| host.log(&line));
+            })?;
+        }
+        let mut context = CommandContext::with_eval_context(context);
+        context.set_opt_level(OPT_LEVEL).map_err(|error| anyhow::anyhow!("{error}"))?;
+        let prelude = context.execute(PRELUDE);
+        let ended = host.end(false);
+        if let Some(failure) = ended.failure {
+            anyhow::bail!("the helper library does not work: {}", failure.evalue);
+        }
+        prelude.map_err(|error| anyhow::anyhow!("the helper library cannot be used: {error}"))?;
+        let context = ManuallyDrop::new(context);
+        Ok(Self { context, host, crate_folder: session.crate_folder(), notice: notice(template) })
+    }
+
+    /// The places in a traceback, in the user's cell and not in the file that was compiled.
+    fn with_places(&self, mut failure: Failure, prepared: &prepare::Prepared) -> Failure {
+        let Ok(compiled) = fs::read_to_string(self.crate_folder.join(CELL)) else { return failure };
+        for entry in &mut failure.traceback {
+            let Some(place) = entry.strip_prefix("at ").and_then(|place| place.strip_prefix(CELL)) else {
+                continue;
+            };
+            let mut numbers = place.trim_start_matches(':').split(':').map(|number| number.parse().unwrap_or(0));
+            let (line, column) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+            *entry = match prepared.place(&compiled, line, column) {
+                Some((line, column)) => format!("at line {line}, column {column}"),
+                None => {
+                    let text = compiled.lines().nth(line.saturating_sub(1)).unwrap_or_default().trim();
+                    format!("in code of an earlier cell: {text}")
+                }
+            };
+        }
+        failure
+    }
+
+    fn outcome(&mut self, cell: &Cell, output: &Output) -> (Outcome, Map<String, Value>) {
+        let prepared = prepare::prepare(&cell.code);
+        let before: Vec<String> =
+            self.context.variables_and_types().map(|(name, _)| name.to_owned()).collect();
+        let begun = Instant::now();
+        let result = self.context.execute(&prepared.code);
+        let died = matches!(result, Err(Error::SubprocessTerminated(_)));
+        let ended = self.host.end(died);
+        let run = ended.ran.as_secs_f64();
+        let compile = (begun.elapsed().as_secs_f64() - run).max(0.0);
+        let mut metadata = Map::new();
+        metadata.insert("benchbook".into(), json!({ "compile_s": compile, "run_s": run }));
+        let failure = match result {
+            Ok(outputs) => {
+                show(&outputs, output);
+                ended.failure.map(|failure| self.with_places(failure, &prepared))
+            }
+            Err(Error::SubprocessTerminated(how)) => Some(died_of(&how, ended.interrupted, before, cell)),
+            Err(_) if ended.interrupted => Some(interrupted()),
+            Err(Error::CompilationErrors(errors)) => {
+                Some(errors::failure(&errors, &cell.code, &prepared, cell.execution_count))
+            }
+            Err(error) => Some(Failure::new("Error", error.to_string())),
+        };
+        let outcome = match failure {
+            Some(failure) => Outcome::Error(with_traceback(failure, cell)),
+            None => Outcome::ok(),
+        };
+        (outcome, metadata)
+    }
+}
+
+impl Evaluator for Rust {
+    fn execute(&mut self, cell: &Cell, output: &Output) -> Executed {
+        self.host.begin(Some(output));
+        if let Some(notice) = self.notice.take() {
+            output.stream(benchbook_jupyter::Stream::Stderr, &notice);
+        }
+        let (outcome, metadata) = self.outcome(cell, output);
+        Executed { outcome, metadata }
+    }
+
+    fn shutdown(&mut self, _restart: bool) {
+        self.host.kill();
+    }
+
+    fn complete(&mut self, code: &str, cursor: usize) -> Completions {
+        match self.context.completions(code, cursor) {
+            Ok(found) => Completions {
+                matches: found
+                    .completions
+                    .into_iter()
+                    .map(|completion| Match { text: completion.code, kind: completion.kind.into() })
+                    .collect(),
+                start: found.start_offset,
+                end: found.end_offset,
+            },
+            Err(error) => {
+                tracing::debug!("no completions: {error:#}");
+                Completions::none(cursor)
+            }
+        }
+    }
+
+    fn inspect(&mut self, code: &str, cursor: usize, _detail: Detail) -> Option<Bundle> {
+        let end = code[cursor..].find(|c: char| !(c.is_alphanumeric() || c == '_'));
+        let end = end.map_or(code.len(), |end| cursor + end);
+        match self.context.hover_at(&code[..end], end) {
+            Ok((plain, _)) if plain.is_empty() || plain == "No documentation found" => None,
+            Ok((plain, html)) => Some(Bundle::text(plain).html(html)),
+            Err(error) => {
+                tracing::debug!("nothing to inspect: {error:#}");
+                None
+            }
+        }
+    }
+}
+
+/// Stands in for [`Rust`] when it could not start: every cell says why.
+pub struct Unavailable {
+    /// Why.
+    pub reason: String,
+}
+
+impl Evaluator for Unavailable {
+    fn execute(&mut self, _cell: &Cell, _output: &Output) -> Executed {
+        Outcome::Error(Failure::new("KernelNotReady", &self.reason)).into()
+    }
+}
+
+/// A word to the user before the first cell, if the checkout is ahead of what is installed.
+fn notice(template: &Template) -> Option<String> {
+    let changed = template.changed_sources();
+    let first = changed.first()?;
+    let more = match changed.len() - 1 {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Some(format!(
+        "Note: {first}{more} changed since the helper library was built. Cells use the library as it \
+         was; run `environment/run` and restart the kernel to use the new source.\n"
+    ))
+}
+
+/// Outputs of evcxr itself: what its commands say.
+fn show(outputs: &EvalOutputs, output: &Output) {
+    if outputs.is_empty() {
+        return;
+    }
+    let mut bundle = Bundle::text(outputs.get("text/plain").unwrap_or_default());
+    for (mime, content) in &outputs.content_by_mime_type {
+        bundle = bundle.with(mime, content);
+    }
+    output.result(&bundle);
+}
+
+fn interrupted() -> Failure {
+    Failure::new("KeyboardInterrupt", "the cell was interrupted while it was compiled; variables are kept")
+}
+
+fn died_of(how: &str, interrupted: bool, variables: Vec<String>, cell: &Cell) -> Failure {
+    let how = how.lines().last().unwrap_or(how).trim_start_matches("Subprocess terminated with status: ");
+    let lost = match variables.as_slice() {
+        [] => "no variables were lost".to_owned(),
+        names => format!("lost variables: {}", names.join(", ")),
+    };
+    let count = cell.execution_count;
+    if interrupted {
+        let text = format!("cell {count} did not react to the interrupt, so its process was ended; {lost}");
+        return Failure::new("KeyboardInterrupt", text);
+    }
+    Failure::new("WorkerDied", format!("the process that runs the cells ended in cell {count} ({how}); {lost}"))
+}
+
+/// The traceback begins with what failed, as everywhere in Jupyter.
+fn with_traceback(mut failure: Failure, cell: &Cell) -> Failure {
+    let head = format!("{}: {}", failure.ename, failure.evalue);
+    if failure.ename != "CompileError" && failure.traceback.first() != Some(&head) {
+        let place = format!("in cell {}", cell.execution_count);
+        failure.traceback.insert(0, head);
+        failure.traceback.insert(1, place);
+    }
+    failure
+}

@@ -1,0 +1,232 @@
+//! The one rewriting of a cell before evcxr sees it.
+//!
+//! Two things are inserted, and nothing is ever removed or put on another line:
+//!
+//! - a last expression `E` becomes `benchbook::show!(E);`, which shows every type in one build
+//!   (evcxr compiles such a cell twice, since it has to guess);
+//! - every loop begins with `::benchbook::interrupt::poll();`, so that an interrupt unwinds the
+//!   cell and keeps the variables.
+//!
+//! Since there are only insertions within lines, a position of the prepared text is mapped back by
+//! subtracting what was inserted before it on its line. A cell that does not parse is left as it
+//! is, for the compiler to explain.
+
+use ra_ap_syntax::ast::{self, AstNode, HasLoopBody};
+use ra_ap_syntax::{Edition, SourceFile, SyntaxNode};
+
+/// What stands before the cell when it is parsed, so that statements are understood.
+const OPEN: &str = "fn f(){";
+/// Without `::` before it: a line that begins with a colon is a command.
+const SHOW: &str = "benchbook::show!(";
+const SHOWN: &str = ");";
+const POLL: &str = "::benchbook::interrupt::poll();";
+
+/// A cell as evcxr gets it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Prepared {
+    /// The text.
+    pub(super) code: String,
+    insertions: Vec<Insertion>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Insertion {
+    /// Line and column in the user's text, in characters from 1.
+    line: usize,
+    column: usize,
+    /// Characters that were inserted there.
+    length: usize,
+}
+
+impl Prepared {
+    /// The line and column, in characters from 1, in the user's text of a place in a compiled file,
+    /// given the file's text; `None` if that line is none of this cell's.
+    pub(super) fn place(&self, compiled: &str, line: usize, column: usize) -> Option<(usize, usize)> {
+        let text = compiled.lines().nth(line.checked_sub(1)?)?.trim_end();
+        if text.is_empty() {
+            return None;
+        }
+        // evcxr puts every statement on a line of its own, so a line of the file is the end of a
+        // line of the cell; of equal ones, the one that is as far down.
+        let earlier = compiled.lines().take(line - 1).filter(|other| other.trim_end() == text).count();
+        let begins_with = |whole: &str| whole.trim_end().find(text);
+        let mut candidates = self.code.lines().enumerate().filter_map(|(at, whole)| Some((at, whole, begins_with(whole)?)));
+        let (at, whole, offset) = candidates.nth(earlier)?;
+        let before = whole[..offset].chars().count();
+        Some((at + 1, self.column(at + 1, before + column)))
+    }
+
+    /// The column in the user's text, in characters from 1.
+    pub(super) fn column(&self, line: usize, column: usize) -> usize {
+        let mut shift = 0;
+        for insertion in self.insertions.iter().filter(|insertion| insertion.line == line) {
+            let begins = insertion.column + shift;
+            if column < begins {
+                break;
+            }
+            if column < begins + insertion.length {
+                return insertion.column;
+            }
+            shift += insertion.length;
+        }
+        column - shift
+    }
+}
+
+/// Rewrites a cell.
+pub(super) fn prepare(cell: &str) -> Prepared {
+    let begin = rust_begins(cell);
+    let mut inserted = insertions(&cell[begin..]);
+    inserted.sort_by_key(|(at, _)| *at);
+    let mut code = String::with_capacity(cell.len() + 64);
+    let mut insertions = Vec::new();
+    let mut copied = 0;
+    for (at, text) in inserted {
+        let at = begin + at;
+        code.push_str(&cell[copied..at]);
+        code.push_str(text);
+        copied = at;
+        let before = &cell[..at];
+        let line_begins = before.rfind('\n').map_or(0, |newline| newline + 1);
+        insertions.push(Insertion {
+            line: before.matches('\n').count() + 1,
+            column: before[line_begins..].chars().count() + 1,
+            length: text.chars().count(),
+        });
+    }
+    code.push_str(&cell[copied..]);
+    Prepared { code, insertions }
+}
+
+/// Where evcxr's commands, shell lines, comments and empty lines at the top of a cell end.
+fn rust_begins(cell: &str) -> usize {
+    let mut at = 0;
+    for line in cell.split_inclusive('\n') {
+        let text = line.trim_start();
+        if !(text.is_empty() || text.starts_with([':', '!']) || text.starts_with("//")) {
+            break;
+        }
+        at += line.len();
+    }
+    at
+}
+
+fn insertions(rust: &str) -> Vec<(usize, &'static str)> {
+    let parsed = SourceFile::parse(&format!("{OPEN}{rust}\n}}"), Edition::Edition2024);
+    if !parsed.errors().is_empty() {
+        return Vec::new();
+    }
+    let function = parsed.syntax_node().children().find_map(ast::Fn::cast);
+    let Some(body) = function.and_then(|function| function.body()).and_then(|body| body.stmt_list()) else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    let place = |offset: ra_ap_syntax::TextSize| usize::from(offset) - OPEN.len();
+    for node in body.syntax().descendants() {
+        if let Some(brace) = loop_body(&node) {
+            found.push((place(brace), POLL));
+        }
+    }
+    if let Some(last) = body.syntax().children().last().filter(|node| ast::Expr::can_cast(node.kind())) {
+        found.push((place(last.text_range().start()), SHOW));
+        found.push((place(last.text_range().end()), SHOWN));
+    }
+    found
+}
+
+/// The end of the opening brace of a loop that may call functions.
+fn loop_body(node: &SyntaxNode) -> Option<ra_ap_syntax::TextSize> {
+    let body = match ast::Expr::cast(node.clone())? {
+        ast::Expr::ForExpr(expression) => expression.loop_body(),
+        ast::Expr::WhileExpr(expression) => expression.loop_body(),
+        ast::Expr::LoopExpr(expression) => expression.loop_body(),
+        _ => None,
+    }?;
+    if node.ancestors().any(|outer| is_constant(&outer)) {
+        return None;
+    }
+    Some(body.stmt_list()?.l_curly_token()?.text_range().end())
+}
+
+/// Whether code inside is evaluated by the compiler, where no ordinary function can be called.
+fn is_constant(node: &SyntaxNode) -> bool {
+    ast::Const::can_cast(node.kind())
+        || ast::Static::can_cast(node.kind())
+        || ast::Fn::cast(node.clone()).is_some_and(|function| function.const_token().is_some())
+        || ast::BlockExpr::cast(node.clone()).is_some_and(|block| block.const_token().is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(cell: &str) -> String {
+        prepare(cell).code
+    }
+
+    #[test]
+    fn a_last_expression_is_shown() {
+        assert_eq!(code("1 + 1"), "benchbook::show!(1 + 1);");
+        assert_eq!(code("let a = 1;\na // why"), "let a = 1;\nbenchbook::show!(a); // why");
+        assert_eq!(code("if a { 1 } else { 2 }"), "benchbook::show!(if a { 1 } else { 2 });");
+    }
+
+    #[test]
+    fn statements_and_items_are_left_alone() {
+        for cell in ["let a = 1;", "a();", "fn f() -> i32 { 1 }", "use a::b;", "", "// nothing", "struct A;"] {
+            assert_eq!(code(cell), cell);
+        }
+    }
+
+    #[test]
+    fn commands_are_left_alone() {
+        assert_eq!(code(":vars"), ":vars");
+        assert_eq!(code(":dep a = \"1\"\n\na::b()"), ":dep a = \"1\"\n\nbenchbook::show!(a::b());");
+    }
+
+    #[test]
+    fn code_that_does_not_parse_is_left_alone() {
+        for cell in ["let a = ;", "fn f( {", "loop { 1 +"] {
+            assert_eq!(code(cell), cell);
+        }
+    }
+
+    #[test]
+    fn every_loop_looks_for_an_interrupt() {
+        assert_eq!(code("for i in 0..3 { f(i); }"), format!("{SHOW}for i in 0..3 {{{POLL} f(i); }}{SHOWN}"));
+        assert_eq!(code("fn g() { while a {} }"), format!("fn g() {{ while a {{{POLL}}} }}"));
+        assert_eq!(code("let x = loop { break 1; };"), format!("let x = loop {{{POLL} break 1; }};"));
+    }
+
+    #[test]
+    fn loops_that_the_compiler_runs_are_left_alone() {
+        for cell in ["const fn f() { loop {} }", "const A: i32 = loop { break 1; };", "let a = const { loop { break 1; } };"] {
+            assert_eq!(code(cell), cell);
+        }
+    }
+
+    #[test]
+    fn places_in_the_compiled_file_are_found_in_the_cell() {
+        let prepared = prepare("let a = 1; b();\nloop { b(); }\nc()");
+        let compiled = "mod generated;\nlet a = 1; \nb();\nloop {::benchbook::interrupt::poll(); b(); }\nbenchbook::show!(c());\n";
+        assert_eq!(prepared.place(compiled, 2, 5), Some((1, 5)));
+        assert_eq!(prepared.place(compiled, 3, 1), Some((1, 12)));
+        assert_eq!(prepared.place(compiled, 4, 41), Some((2, 8)));
+        assert_eq!(prepared.place(compiled, 5, 18), Some((3, 1)));
+        assert_eq!(prepared.place(compiled, 1, 1), None);
+        assert_eq!(prepared.place(compiled, 9, 1), None);
+    }
+
+    #[test]
+    fn columns_are_mapped_back() {
+        let prepared = prepare("let a = 1;\nfor ü in 0..3 { a(ü) }; b + 1");
+        let line = prepared.code.lines().nth(1).unwrap();
+        let column = |text: &str| line.find(text).map(|at| line[..at].chars().count() + 1).unwrap();
+        let original: Vec<char> = "for ü in 0..3 { a(ü) }; b + 1".chars().collect();
+        for (text, first) in [("for", 'f'), ("a(ü)", 'a'), ("b + 1", 'b')] {
+            let mapped = prepared.column(2, column(text));
+            assert_eq!(original[mapped - 1], first, "{text}");
+        }
+        assert_eq!(prepared.column(1, 5), 5);
+    }
+}

@@ -1,0 +1,225 @@
+//! `benchbook install`: builds the template if there is none that fits, and writes the kernelspec.
+
+use crate::cargo::metadata;
+use crate::libtorch::Libtorch;
+use crate::template::{Manifest, RUSTFLAGS, Template};
+use crate::toolchain::Toolchain;
+use crate::{cache, kernelspec};
+use anyhow::{Context, bail, ensure};
+use serde_json::Value;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// What to install, and where.
+#[derive(Clone, Debug)]
+pub struct Install {
+    /// The checkout.
+    pub source: PathBuf,
+    /// The folder that holds libtorch's `lib` and `include`; found as at run time if not given.
+    pub libtorch: Option<PathBuf>,
+    /// The environment whose Jupyter shall know the kernel; the user's own folder if not given.
+    pub prefix: Option<PathBuf>,
+    /// Where cargo keeps what it compiles; in the cache if not given.
+    pub target: Option<PathBuf>,
+}
+
+/// Installs, and returns the template and the kernelspec's folder.
+///
+/// # Errors
+/// Anything that is missing or does not compile, with what to do about it.
+pub fn install(options: &Install) -> anyhow::Result<(Template, PathBuf)> {
+    let toolchain = Toolchain::find()?;
+    let libtorch = match &options.libtorch {
+        Some(folder) => Libtorch::at(&folder.canonicalize().unwrap_or(folder.clone()), "from --libtorch")?,
+        None => Libtorch::find(None)?,
+    };
+    let manifest = Manifest::of(&options.source, toolchain, libtorch)?;
+    let folder = manifest.folder()?;
+    let template = match Template::open(&folder) {
+        Ok(template) => refresh(template, manifest)?,
+        Err(_) => build(&folder, manifest, options.target.as_deref())?,
+    };
+    let kernelspec = kernelspec::write(&template, options.prefix.as_deref())?;
+    Ok((template, kernelspec))
+}
+
+/// A template that fits but was described from another checkout or libtorch folder.
+fn refresh(mut template: Template, manifest: Manifest) -> anyhow::Result<Template> {
+    if template.manifest != manifest {
+        template.manifest = manifest;
+        write_manifest(&template)?;
+    }
+    Ok(template)
+}
+
+fn write_manifest(template: &Template) -> anyhow::Result<()> {
+    let path = template.folder.join("template.json");
+    let partial = template.folder.join("template.json.partial");
+    fs::write(&partial, serde_json::to_vec_pretty(&template.manifest)?)?;
+    fs::rename(&partial, &path).with_context(|| path.display().to_string())
+}
+
+fn build(folder: &Path, manifest: Manifest, target: Option<&Path>) -> anyhow::Result<Template> {
+    let cache = cache::folder()?;
+    fs::create_dir_all(&cache)
+        .with_context(|| format!("the cache folder {} cannot be written", cache.display()))?;
+    let lock = File::create(cache.join("install.lock"))?;
+    if lock.try_lock().is_err() {
+        eprintln!("waiting for another `benchbook install` to finish");
+        lock.lock()?;
+    }
+    if let Ok(template) = Template::open(folder) {
+        return refresh(template, manifest);
+    }
+    if folder.exists() {
+        fs::remove_dir_all(folder)?;
+    }
+    for name in ["lib", "deps", "stubs", "bin"] {
+        fs::create_dir_all(folder.join(name))?;
+    }
+    let template = Template { folder: folder.into(), manifest };
+    let target = match target {
+        Some(target) => std::path::absolute(target)?,
+        None => cache.join("build"),
+    };
+    copy_source(&template)?;
+    let libtorch = link_folder(&template, &target)?;
+    stubs(&template)?;
+    compile(&template, &target, &libtorch)?;
+    let recorded = metadata::record(&template)?;
+    fs::write(folder.join("metadata.json"), serde_json::to_vec(&recorded)?)?;
+    write_manifest(&template)?;
+    Ok(template)
+}
+
+/// Copies the source, so that a later edit of the checkout does not reach running sessions.
+fn copy_source(template: &Template) -> anyhow::Result<()> {
+    for path in template.manifest.sources.keys() {
+        let to = template.folder.join("source").join(path);
+        fs::create_dir_all(to.parent().context("a source file has a folder")?)?;
+        fs::copy(template.manifest.checkout.join(path), &to).with_context(|| path.clone())?;
+    }
+    // The workspace of the copy has only the packages that were copied.
+    let path = template.folder.join("source/Cargo.toml");
+    let mut workspace: toml::Table = fs::read_to_string(&path)?.parse()?;
+    let members = ["chart", "data", "display", "frames", "helper", "worker"];
+    let members = members.iter().map(|name| toml::Value::String(format!("kernel/{name}"))).collect();
+    let section = workspace.get_mut("workspace").and_then(toml::Value::as_table_mut);
+    let section = section.context("the root Cargo.toml has no [workspace]")?;
+    section.insert("members".into(), toml::Value::Array(members));
+    section.remove("default-members");
+    fs::write(&path, toml::to_string(&workspace)?)?;
+    Ok(())
+}
+
+/// A libtorch folder to compile against. It has no CUDA library, and its `libtorch.so` is a linker
+/// script: so the helper library asks for nothing that the CPU part lacks, whichever is used here.
+/// One path for all libtorchs of a target folder keeps cargo from compiling tch's C++ part again.
+fn link_folder(template: &Template, target: &Path) -> anyhow::Result<PathBuf> {
+    let from = &template.manifest.libtorch;
+    let folder = target.join("libtorch");
+    let library = folder.join("lib");
+    fs::create_dir_all(&library)?;
+    for (link, to) in [
+        (folder.join("include"), from.folder.join("include")),
+        (library.join("libtorch_cpu.so"), from.libraries().join("libtorch_cpu.so")),
+        (library.join("libc10.so"), from.libraries().join("libc10.so")),
+    ] {
+        if fs::read_link(&link).ok().as_ref() != Some(&to) {
+            let _ = fs::remove_file(&link);
+            symlink(&to, &link).with_context(|| link.display().to_string())?;
+        }
+    }
+    for (path, text) in [
+        (library.join("libtorch.so"), "INPUT(-ltorch_cpu -lc10)\n"),
+        (folder.join("build-version"), from.version.as_str()),
+    ] {
+        if fs::read_to_string(&path).ok().as_deref() != Some(text) {
+            fs::write(path, text)?;
+        }
+    }
+    Ok(folder)
+}
+
+/// A cell calls libtorch only through the helper library, but rustc names libtorch when it links.
+/// Empty libraries of those names satisfy it and are read in no time.
+fn stubs(template: &Template) -> anyhow::Result<()> {
+    for name in ["torch", "torch_cpu", "c10", "gomp"] {
+        let output = template.folder.join(format!("stubs/lib{name}.so"));
+        let status = Command::new("cc")
+            .args(["-shared", "-x", "c", "/dev/null", "-o"])
+            .arg(&output)
+            .status()
+            .context("no C compiler: `cc` does not run")?;
+        ensure!(status.success(), "`cc` could not make {}", output.display());
+    }
+    Ok(())
+}
+
+fn compile(template: &Template, target: &Path, libtorch: &Path) -> anyhow::Result<()> {
+    let toolchain = &template.manifest.toolchain;
+    // tch's generic functions are compiled into cells and call its C functions, which rustc hides
+    // in a dylib unless the linker is told to export them as well.
+    let exports = template.folder.join("exports.map");
+    fs::write(&exports, "{ global: at*; get_and_reset_last_err; };\n")?;
+    let cargo = |package: &str, more: &[&str]| -> anyhow::Result<Vec<PathBuf>> {
+        let mut command = Command::new(&toolchain.cargo);
+        command
+            .args(["rustc", "--profile", "helper", "--message-format=json-render-diagnostics"])
+            .args(["--package", package, "--target", toolchain.host(), "--target-dir"])
+            .arg(target)
+            .args(more)
+            .current_dir(template.folder.join("source"))
+            .env("RUSTC", &toolchain.rustc)
+            .env("RUSTFLAGS", RUSTFLAGS)
+            .env("LIBTORCH", libtorch)
+            .env_remove("LIBTORCH_USE_PYTORCH")
+            .env_remove("CARGO_TARGET_DIR");
+        artifacts(command).with_context(|| format!("package {package} does not compile"))
+    };
+    let script = format!("link-arg=-Wl,--version-script={}", exports.display());
+    let libraries = cargo("benchbook", &["--lib", "--", "-C", &script])?;
+    let programs = cargo("benchbook-worker", &[])?;
+    let mut helper = None;
+    for path in libraries {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let (folder, name) = match path.extension().and_then(|extension| extension.to_str()) {
+            Some("so") if name == "libbenchbook.so" => {
+                helper = Some(());
+                ("lib", name)
+            }
+            Some("so" | "rlib" | "rmeta") => ("deps", name),
+            _ => continue,
+        };
+        let to = template.folder.join(folder).join(name);
+        fs::copy(&path, &to).with_context(|| path.display().to_string())?;
+    }
+    helper.context("cargo built no libbenchbook.so")?;
+    let worker = programs.iter().find(|path| path.ends_with("benchbook-worker"));
+    let worker = worker.context("cargo built no benchbook-worker")?;
+    fs::copy(worker, template.worker())?;
+    Ok(())
+}
+
+/// Runs cargo with its progress on standard error, and returns the files that it made or found.
+fn artifacts(mut command: Command) -> anyhow::Result<Vec<PathBuf>> {
+    let mut child = command.stdout(Stdio::piped()).spawn().context("cargo does not run")?;
+    let output = child.stdout.take().context("cargo's output is not there")?;
+    let mut files = Vec::new();
+    for line in BufReader::new(output).lines() {
+        let message: Value = serde_json::from_str(&line?).unwrap_or_default();
+        if message["reason"] == "compiler-artifact" {
+            let names = message["filenames"].as_array().into_iter().flatten();
+            files.extend(names.filter_map(Value::as_str).map(PathBuf::from));
+            files.extend(message["executable"].as_str().map(PathBuf::from));
+        }
+    }
+    let status = child.wait()?;
+    if !status.success() {
+        bail!("cargo failed ({status}); its messages are above");
+    }
+    Ok(files)
+}

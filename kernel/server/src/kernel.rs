@@ -1,0 +1,135 @@
+//! `benchbook kernel`: one running kernel.
+//!
+//! The sockets are bound first, so Jupyter gets its answers while evcxr, the worker and libtorch
+//! are still being started on the execute thread.
+
+use crate::evaluate::{Rust, Unavailable};
+use crate::is_complete::is_complete;
+use crate::session::Session;
+use crate::template::{Template, TemplateError};
+use crate::worker::Host;
+use crate::{cache, kernelspec};
+use benchbook_jupyter::{
+    About, CodeMirrorMode, Completeness, Control, End, Evaluator, HelpLink, Kernel, LanguageInfo,
+    Settings, connection,
+};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// Serves one front end until it asks for the end.
+///
+/// # Errors
+/// The connection file cannot be read or its ports cannot be bound. Everything else is told to
+/// the user in the notebook.
+///
+/// # Safety
+/// No other thread may run yet, since the environment of this process is changed.
+pub unsafe fn serve(connection_file: &Path, template: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let connection = connection::read(connection_file)?;
+    // SAFETY: the caller vouches for there being no other thread.
+    let parts = unsafe { prepare(template) };
+    let mut settings = Settings::new(about());
+    settings.history = cache::folder().ok().map(|folder| folder.join("history.jsonl"));
+    let kernel = Kernel::bind(connection, settings)?;
+    let end = match parts {
+        Ok((template, session, host)) => {
+            let control = Arc::new(Signals { host: Some(host.clone()) });
+            let session = Arc::new(session);
+            let kept = Arc::clone(&session);
+            let end = kernel.run(control, move || {
+                let rust = Rust::start(&template, &kept, host);
+                Ok(match rust {
+                    Ok(rust) => Box::new(rust) as Box<dyn Evaluator>,
+                    Err(error) => unavailable(&error),
+                })
+            });
+            drop(session);
+            end
+        }
+        Err(error) => kernel.run(Arc::new(Signals { host: None }), move || Ok(unavailable(&error))),
+    };
+    let end: End = end?;
+    tracing::info!("the kernel ends: {end:?}");
+    Ok(ExitCode::SUCCESS)
+}
+
+unsafe fn prepare(template: Option<&Path>) -> anyhow::Result<(Template, Session, Host)> {
+    let folder = match template {
+        Some(folder) => folder.to_path_buf(),
+        None => newest()?,
+    };
+    let template = Template::open(&folder)?;
+    // SAFETY: passed on to the caller.
+    let session = unsafe { Session::begin(&template) }?;
+    let (host, _) = Host::listen(session.folder(), session.interrupted())?;
+    Ok((template, session, host))
+}
+
+/// The template that was installed last.
+///
+/// # Errors
+/// There is none.
+pub fn newest() -> anyhow::Result<PathBuf> {
+    let templates = cache::folder()?.join("templates");
+    let entries = std::fs::read_dir(&templates).map_err(|_| TemplateError::Missing(templates.clone()))?;
+    let complete = entries.flatten().filter_map(|entry| {
+        let written = entry.path().join("template.json").metadata().ok()?.modified().ok()?;
+        Some((written, entry.path()))
+    });
+    let newest = complete.max().map(|(_, folder)| folder);
+    Ok(newest.ok_or(TemplateError::Missing(templates))?)
+}
+
+fn unavailable(error: &anyhow::Error) -> Box<dyn Evaluator> {
+    tracing::error!("{error:#}");
+    Box::new(Unavailable { reason: format!("{error:#}") })
+}
+
+/// What can be asked while a cell runs.
+struct Signals {
+    host: Option<Host>,
+}
+
+impl Control for Signals {
+    fn interrupt(&self) {
+        if let Some(host) = &self.host {
+            host.interrupt();
+        }
+    }
+
+    fn kill(&self) {
+        if let Some(host) = &self.host {
+            host.kill();
+        }
+    }
+
+    fn is_complete(&self, code: &str) -> Completeness {
+        is_complete(code)
+    }
+}
+
+fn about() -> About {
+    let link = |text: &str, url: &str| HelpLink { text: text.into(), url: url.into() };
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    About {
+        implementation: kernelspec::NAME.into(),
+        banner: format!("Benchbook {version}: Rust cells with tensors, training and plots at hand"),
+        implementation_version: version,
+        language: LanguageInfo {
+            name: "rust".into(),
+            version: env!("CARGO_PKG_RUST_VERSION").into(),
+            mimetype: Some("text/rust".into()),
+            file_extension: Some(".rs".into()),
+            pygments_lexer: Some("rust".into()),
+            codemirror_mode: Some(CodeMirrorMode::Simple("rust".into())),
+            nbconvert_exporter: Some("script".into()),
+        },
+        help_links: vec![
+            link("The Rust Book", "https://doc.rust-lang.org/book/"),
+            link("Rust's standard library", "https://doc.rust-lang.org/std/"),
+            link("tch", "https://docs.rs/tch/0.24.0/tch/"),
+            link("evcxr's commands", "https://github.com/evcxr/evcxr/blob/main/COMMON.md"),
+        ],
+    }
+}

@@ -1,0 +1,21 @@
+//! The Benchbook kernel server and its command line.
+//!
+//! `kernel/ARCHITECTURE.md` has the picture. [`kernel`] serves Jupyter, [`evaluate`] runs cells
+//! with evcxr, [`cargo`] is what evcxr finds in the place of cargo, [`worker`] is the server's side
+//! of the process in which cells run, and [`install`] builds the [`template`] that all sessions
+//! share.
+
+pub mod bench;
+pub mod cache;
+pub mod cargo;
+pub mod doctor;
+pub mod evaluate;
+pub mod install;
+pub mod is_complete;
+pub mod kernel;
+pub mod kernelspec;
+pub mod libtorch;
+pub mod session;
+pub mod template;
+pub mod toolchain;
+pub mod worker;

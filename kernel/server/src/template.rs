@@ -1,0 +1,222 @@
+//! The template: everything that is compiled once, at installation, and that sessions only read.
+//!
+//! It lies in the cache under a hash of all that it depends on: compiler, flags, libtorch's
+//! release and the helper library's source. Nothing in it is ever changed, so sessions share it
+//! without copying and cannot disturb each other through it.
+//!
+//! ```text
+//! <cache>/templates/<key>/
+//!   template.json         what it was made from; written last, so its presence says "complete"
+//!   lib/libbenchbook.so   the helper library
+//!   deps/                 the compiled crates in it, which rustc reads when it compiles a cell
+//!   stubs/                empty libraries with libtorch's names, to link cells against quickly
+//!   bin/benchbook-worker  the worker
+//!   source/               the source, for rust-analyzer and hover
+//!   metadata.json         what cargo says of the helper library's crates, for rust-analyzer
+//! ```
+
+use crate::cache;
+use crate::libtorch::Libtorch;
+use crate::toolchain::Toolchain;
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Flags for everything that shares the worker's process. One libstd for all of it.
+pub const RUSTFLAGS: &str = "-Cprefer-dynamic";
+
+/// Raised when the layout of a template changes.
+const FORMAT: u32 = 1;
+
+/// The packages that end up in the worker's process, and the files that fix their dependencies.
+const SOURCES: &[&str] = &[
+    "Cargo.toml",
+    "Cargo.lock",
+    "kernel/chart",
+    "kernel/data",
+    "kernel/display",
+    "kernel/frames",
+    "kernel/helper",
+    "kernel/worker",
+];
+
+/// Why a template cannot be used. Every message ends with what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum TemplateError {
+    /// Never installed, or the cache was moved or emptied.
+    #[error("Benchbook's compiled parts are not at {0}: they were never built, or the cache folder was moved or emptied; {FIX}")]
+    Missing(PathBuf),
+    /// An installation runs or was interrupted.
+    #[error("Benchbook's compiled parts at {0} are incomplete: an installation is still running or was interrupted; wait for it, or {FIX}")]
+    Incomplete(PathBuf),
+    /// The description cannot be read.
+    #[error("{0} cannot be read: {1}; {FIX}")]
+    Unreadable(PathBuf, String),
+    /// Another compiler than the one it was built with.
+    #[error("the Rust toolchain has changed since Benchbook was installed: {0}; {FIX}")]
+    Toolchain(String),
+    /// No source of the standard library.
+    #[error("the source of Rust's standard library is missing ({0}), and types of variables are inferred from it; run `rustup component add rust-src`")]
+    RustSource(PathBuf),
+}
+
+const FIX: &str = "run `environment/run`";
+
+/// What a template was made from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Layout of the folder.
+    pub format: u32,
+    /// The compiler.
+    pub toolchain: Toolchain,
+    /// The libtorch that was there at installation.
+    pub libtorch: Libtorch,
+    /// The checkout from which it was built.
+    pub checkout: PathBuf,
+    /// Hash of each source file, by path in the checkout.
+    pub sources: BTreeMap<String, String>,
+}
+
+/// A complete template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    /// Where it is.
+    pub folder: PathBuf,
+    /// What it was made from.
+    pub manifest: Manifest,
+}
+
+impl Template {
+    /// Opens the template in `folder` without checking that it still fits.
+    ///
+    /// # Errors
+    /// It is missing, incomplete or unreadable.
+    pub fn open(folder: &Path) -> Result<Self, TemplateError> {
+        let path = folder.join("template.json");
+        if !folder.exists() {
+            return Err(TemplateError::Missing(folder.into()));
+        }
+        if !path.exists() {
+            return Err(TemplateError::Incomplete(folder.into()));
+        }
+        let unreadable = |error: String| TemplateError::Unreadable(path.clone(), error);
+        let text = fs::read_to_string(&path).map_err(|error| unreadable(error.to_string()))?;
+        let manifest: Manifest =
+            serde_json::from_str(&text).map_err(|error| unreadable(error.to_string()))?;
+        if manifest.format != FORMAT {
+            return Err(unreadable(format!("its format is {}, expected {FORMAT}", manifest.format)));
+        }
+        Ok(Self { folder: folder.into(), manifest })
+    }
+
+    /// Checks that cells can be compiled against it here and now.
+    ///
+    /// # Errors
+    /// The toolchain is another one, or the standard library's source is missing.
+    pub fn check(&self) -> Result<(), TemplateError> {
+        if let Some(change) = self.manifest.toolchain.change() {
+            return Err(TemplateError::Toolchain(change));
+        }
+        let source = self.manifest.toolchain.source();
+        if !source.is_dir() {
+            return Err(TemplateError::RustSource(source));
+        }
+        Ok(())
+    }
+
+    /// The source files that differ from those it was built from; empty if the checkout is gone.
+    pub fn changed_sources(&self) -> Vec<String> {
+        let Ok(now) = sources(&self.manifest.checkout) else { return Vec::new() };
+        if now.is_empty() {
+            return Vec::new();
+        }
+        let then = &self.manifest.sources;
+        let changed = now.iter().filter(|(path, hash)| then.get(*path) != Some(hash));
+        let gone = then.keys().filter(|path| !now.contains_key(*path));
+        changed.map(|(path, _)| path).chain(gone).cloned().collect()
+    }
+
+    /// The helper library.
+    pub fn helper(&self) -> PathBuf {
+        self.folder.join("lib/libbenchbook.so")
+    }
+
+    /// Where the crates that users add with `:dep` are compiled and kept between sessions.
+    pub fn user_crates(&self) -> PathBuf {
+        self.folder.with_extension("crates")
+    }
+
+    /// The worker program.
+    pub fn worker(&self) -> PathBuf {
+        self.folder.join("bin/benchbook-worker")
+    }
+}
+
+impl Manifest {
+    /// Describes what would be built from a checkout now.
+    ///
+    /// # Errors
+    /// The checkout is none of Benchbook, or cannot be read.
+    pub fn of(checkout: &Path, toolchain: Toolchain, libtorch: Libtorch) -> anyhow::Result<Self> {
+        let checkout = checkout.canonicalize().with_context(|| checkout.display().to_string())?;
+        let sources = sources(&checkout)?;
+        anyhow::ensure!(
+            sources.contains_key("kernel/helper/src/lib.rs"),
+            "{} is no checkout of Benchbook: there is no kernel/helper/src/lib.rs",
+            checkout.display()
+        );
+        Ok(Self { format: FORMAT, toolchain, libtorch, checkout, sources })
+    }
+
+    /// Where its template belongs.
+    ///
+    /// # Errors
+    /// There is no cache folder.
+    pub fn folder(&self) -> anyhow::Result<PathBuf> {
+        let mut hash = Sha256::new();
+        for part in [&self.toolchain.version, RUSTFLAGS, &self.libtorch.version, &format!("{FORMAT}")] {
+            hash.update(part);
+            hash.update([0]);
+        }
+        for (path, content) in &self.sources {
+            hash.update(path);
+            hash.update(content);
+        }
+        Ok(cache::folder()?.join("templates").join(&hex(hash.finalize())[..16]))
+    }
+}
+
+/// The hash of every source file, by path in the checkout. Tests, examples and hidden files do not
+/// count: they are not in the library.
+fn sources(checkout: &Path) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut found = BTreeMap::new();
+    for name in SOURCES {
+        collect(checkout, Path::new(name), &mut found)?;
+    }
+    Ok(found)
+}
+
+fn collect(root: &Path, relative: &Path, found: &mut BTreeMap<String, String>) -> anyhow::Result<()> {
+    let path = root.join(relative);
+    if path.is_file() {
+        let content = fs::read(&path).with_context(|| path.display().to_string())?;
+        found.insert(relative.display().to_string(), hex(Sha256::digest(content)));
+    } else if path.is_dir() {
+        for entry in fs::read_dir(&path).with_context(|| path.display().to_string())? {
+            let name = entry?.file_name();
+            let hidden = name.to_string_lossy().starts_with('.');
+            if !hidden && name != "tests" && name != "examples" && name != "benches" {
+                collect(root, &relative.join(name), found)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A hash as hexadecimal digits.
+pub fn hex(hash: impl AsRef<[u8]>) -> String {
+    hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}

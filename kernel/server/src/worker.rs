@@ -1,0 +1,52 @@
+//! The server's side of the worker: starts it, reads its frames, and stops it.
+
+use crate::cargo;
+use crate::libtorch::Libtorch;
+use crate::session::Session;
+use crate::template::Template;
+use benchbook_frames::SOCKET_VARIABLE;
+use std::env;
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::Command;
+
+mod host;
+mod markers;
+mod processes;
+mod text;
+
+pub use host::{Ended, Host};
+
+/// The command that starts a worker, with the libraries where it finds them and otherwise in the
+/// user's own environment.
+///
+/// # Errors
+/// The search path holds a folder whose name has a colon.
+pub fn command(template: &Template, libtorch: &Libtorch) -> anyhow::Result<Command> {
+    let own = [libtorch.libraries(), template.manifest.toolchain.libraries(), template.folder.join("lib")];
+    let user = env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
+    let user = env::split_paths(&user).filter(|folder| !folder.as_os_str().is_empty());
+    let search: OsString = env::join_paths(own.into_iter().chain(user))?;
+    let mut command = Command::new(template.worker());
+    cargo::restore_environment(&mut command);
+    command
+        .env("LD_LIBRARY_PATH", search)
+        .env("BENCHBOOK_HELPER", template.helper())
+        .env("BENCHBOOK_LIBTORCH_LIB", libtorch.libraries());
+    Ok(command)
+}
+
+/// The command for the worker of a session, in evcxr's child seat.
+///
+/// # Errors
+/// As [`command`].
+pub fn session_command(
+    template: &Template,
+    libtorch: &Libtorch,
+    _session: &Session,
+    socket: &Path,
+) -> anyhow::Result<Command> {
+    let mut command = command(template, libtorch)?;
+    command.env(SOCKET_VARIABLE, socket);
+    Ok(command)
+}

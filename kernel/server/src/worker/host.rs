@@ -1,0 +1,297 @@
+//! Receives what workers send, and knows what the running cell is doing.
+
+use super::markers::{Markers, Part};
+use super::processes;
+use super::text::Decoder;
+use benchbook_frames::{Answer, Frame, Message, Stream};
+use benchbook_jupyter::{Failure, Output};
+use std::io::Write;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The socket to which workers connect, and the state of the cell that runs.
+#[derive(Clone)]
+pub struct Host {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+    /// The file that keeps the stand-in for cargo from compiling.
+    interrupted: PathBuf,
+}
+
+#[derive(Default)]
+struct State {
+    /// Where outputs go; kept after the cell for what background threads still print.
+    output: Option<Output>,
+    phase: Phase,
+    failure: Option<Failure>,
+    /// Connected workers: 0 or 1, and for a moment 2 when one replaces another.
+    connected: usize,
+    worker: Option<u32>,
+    interrupts: u32,
+    started: Option<Instant>,
+    ran: Duration,
+    stdout: Decoder,
+    stderr: Decoder,
+    markers: Markers,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    /// No cell runs.
+    #[default]
+    Idle,
+    /// evcxr works on the cell, or its compiler does.
+    Compiling,
+    /// The worker runs it.
+    Running,
+}
+
+/// How a cell ended, as far as the worker tells.
+#[derive(Debug)]
+pub struct Ended {
+    /// The error that the cell reported.
+    pub failure: Option<Failure>,
+    /// Whether the user interrupted it.
+    pub interrupted: bool,
+    /// How long it ran in the worker.
+    pub ran: Duration,
+}
+
+impl Host {
+    /// Listens in `folder`, whose path must be short enough for a Unix socket.
+    ///
+    /// # Errors
+    /// The socket cannot be made.
+    pub fn listen(folder: &Path, interrupted: PathBuf) -> anyhow::Result<(Self, PathBuf)> {
+        let path = folder.join("frames");
+        let listener = UnixListener::bind(&path)?;
+        let shared =
+            Shared { state: Mutex::new(State::default()), changed: Condvar::new(), interrupted };
+        let host = Self { shared: Arc::new(shared) };
+        let accepting = host.clone();
+        thread::Builder::new().name("workers".into()).spawn(move || {
+            for socket in listener.incoming().flatten() {
+                let host = accepting.clone();
+                // A worker whose reader cannot be started gets no answer and ends.
+                let _ = thread::Builder::new().name("frames".into()).spawn(move || host.read(socket));
+            }
+        })?;
+        Ok((host, path))
+    }
+
+    /// A cell begins; its outputs go to `output`.
+    pub fn begin(&self, output: Option<&Output>) {
+        let _ = std::fs::remove_file(&self.shared.interrupted);
+        let mut state = self.state();
+        state.output = output.cloned();
+        state.phase = Phase::Compiling;
+        state.failure = None;
+        state.interrupts = 0;
+        state.started = None;
+        state.ran = Duration::ZERO;
+    }
+
+    /// The cell has ended as far as evcxr is concerned. Waits for what the worker has still sent.
+    pub fn end(&self, worker_died: bool) -> Ended {
+        let patience = Duration::from_secs(10);
+        let unread = |state: &mut State| {
+            state.phase == Phase::Running && (!worker_died || state.connected > 0)
+        };
+        let (mut state, _) = self
+            .shared
+            .changed
+            .wait_timeout_while(self.state(), patience, unread)
+            .unwrap_or_else(PoisonError::into_inner);
+        state.phase = Phase::Idle;
+        let rest = [(Stream::Stdout, state.stdout.rest()), (Stream::Stderr, state.stderr.rest())];
+        let parts = state.markers.rest();
+        let output = state.output.clone();
+        let ended = Ended {
+            failure: state.failure.take(),
+            interrupted: state.interrupts > 0,
+            ran: state.ran,
+        };
+        drop(state);
+        if let Some(output) = output {
+            show(&output, parts);
+            for (stream, text) in rest.into_iter().filter(|(_, text)| !text.is_empty()) {
+                write(&output, stream, text);
+            }
+        }
+        ended
+    }
+
+    /// Text that reached the server by another way than a frame: the last words of a worker.
+    pub fn log(&self, line: &str) {
+        let output = self.state().output.clone();
+        match output {
+            Some(output) => write(&output, Stream::Stderr, &format!("{line}\n")),
+            None => tracing::warn!("worker: {line}"),
+        }
+    }
+
+    /// Asks the running cell to stop: the compiler at once, the worker by a signal at first and by
+    /// its end the second time.
+    pub fn interrupt(&self) {
+        let mut state = self.state();
+        state.interrupts += 1;
+        match state.phase {
+            Phase::Idle => {}
+            Phase::Compiling => {
+                let _ = std::fs::write(&self.shared.interrupted, "");
+                processes::kill_all_but(state.worker);
+            }
+            Phase::Running => {
+                let signal = if state.interrupts > 1 { libc::SIGKILL } else { libc::SIGINT };
+                if let Some(worker) = state.worker {
+                    processes::signal(worker, signal);
+                }
+            }
+        }
+    }
+
+    /// Ends the compiler and the worker.
+    pub fn kill(&self) {
+        let _ = std::fs::write(&self.shared.interrupted, "");
+        processes::kill_all_but(None);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads the frames of one worker until it ends.
+    fn read(&self, mut socket: UnixStream) {
+        {
+            let mut state = self.state();
+            state.connected += 1;
+            state.worker = peer(&socket);
+        }
+        loop {
+            match Frame::read_from(&mut socket) {
+                Ok(Some(frame)) => self.take(frame, &mut socket),
+                Ok(None) => break,
+                Err(error) => {
+                    tracing::error!("the worker's frames cannot be understood: {error}");
+                    break;
+                }
+            }
+        }
+        let mut state = self.state();
+        state.connected -= 1;
+        if state.connected == 0 {
+            state.worker = None;
+        }
+        drop(state);
+        self.shared.changed.notify_all();
+    }
+
+    fn take(&self, frame: Frame, socket: &mut UnixStream) {
+        let mut state = self.state();
+        let output = state.output.clone();
+        match frame {
+            Frame::Print(Stream::Stdout, bytes) => {
+                let text = state.stdout.take(&bytes);
+                let parts = state.markers.take(&text);
+                drop(state);
+                if let Some(output) = output {
+                    show(&output, parts);
+                }
+            }
+            Frame::Print(Stream::Stderr, bytes) => {
+                let text = state.stderr.take(&bytes);
+                drop(state);
+                if let Some(output) = output {
+                    write(&output, Stream::Stderr, &text);
+                }
+            }
+            Frame::Message(Message::Started) => {
+                state.phase = Phase::Running;
+                state.started = Some(Instant::now());
+                if state.interrupts > 0
+                    && let Some(worker) = state.worker
+                {
+                    // It was asked for between the compiler's end and this moment.
+                    processes::signal(worker, libc::SIGINT);
+                }
+            }
+            Frame::Message(Message::Done) => {
+                state.phase = Phase::Compiling;
+                let ran = state.started.map(|started| started.elapsed()).unwrap_or_default();
+                state.ran += ran;
+                drop(state);
+                self.shared.changed.notify_all();
+            }
+            Frame::Message(Message::Error { ename, evalue, traceback }) => {
+                state.failure = Some(Failure { ename, evalue, traceback });
+            }
+            Frame::Message(message) => {
+                drop(state);
+                if let Some(output) = output {
+                    pass_on(message, &output, socket);
+                }
+            }
+        }
+    }
+}
+
+/// Sends a message that only concerns the front end.
+fn pass_on(message: Message, output: &Output, socket: &mut UnixStream) {
+    match message {
+        Message::Display { bundle, display_id } => output.display(&bundle, display_id.as_deref()),
+        Message::Update { bundle, display_id } => output.update_display(&bundle, &display_id),
+        Message::Result { bundle } => output.result(&bundle),
+        Message::Clear { wait } => output.clear(wait),
+        Message::Input { prompt, password } => {
+            let line = output.input(&prompt, password).map_err(|error| error.to_string());
+            if let Ok(mut text) = serde_json::to_string(&Answer { line }) {
+                text.push('\n');
+                // A worker that is gone does not wait for the answer.
+                let _ = socket.write_all(text.as_bytes());
+            }
+        }
+        Message::Started | Message::Done | Message::Ready | Message::Error { .. } => {}
+    }
+}
+
+fn show(output: &Output, parts: Vec<Part>) {
+    for part in parts {
+        match part {
+            Part::Text(text) => write(output, Stream::Stdout, &text),
+            Part::Rich(bundle) => output.display(&bundle, None),
+        }
+    }
+}
+
+fn write(output: &Output, stream: Stream, text: &str) {
+    let stream = match stream {
+        Stream::Stdout => benchbook_jupyter::Stream::Stdout,
+        Stream::Stderr => benchbook_jupyter::Stream::Stderr,
+    };
+    output.stream(stream, text);
+}
+
+/// The process at the other end of a socket.
+fn peer(socket: &UnixStream) -> Option<u32> {
+    let mut credentials = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut length = size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: the pointer and the length describe the local structure that the call fills.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut credentials).cast(),
+            &raw mut length,
+        )
+    };
+    (result == 0).then(|| u32::try_from(credentials.pid).ok()).flatten()
+}

@@ -1,0 +1,48 @@
+//! Processes that this one has started.
+
+use std::collections::HashMap;
+use std::fs;
+
+/// Kills every process that this one has started, and theirs, except `spared` and what it has
+/// started: the compiler, but not the worker.
+pub(super) fn kill_all_but(spared: Option<u32>) {
+    let parents = parents();
+    let own = std::process::id();
+    let below = |process: u32| {
+        let mut process = process;
+        // A chain of parents is short; the bound only guards against one that changes meanwhile.
+        for _ in 0..64 {
+            match parents.get(&process) {
+                _ if Some(process) == spared => return false,
+                Some(&parent) if parent == own => return true,
+                Some(&parent) => process = parent,
+                None => return false,
+            }
+        }
+        false
+    };
+    for process in parents.keys().copied().filter(|process| below(*process)) {
+        signal(process, libc::SIGKILL);
+    }
+}
+
+/// Sends a signal; a process that is gone is no error.
+pub(super) fn signal(process: u32, signal: i32) {
+    if let Ok(process) = i32::try_from(process) {
+        // SAFETY: a system call without memory.
+        unsafe { libc::kill(process, signal) };
+    }
+}
+
+/// The parent of every process, by `/proc/<process>/stat`: `1234 (name) S 1 …`.
+fn parents() -> HashMap<u32, u32> {
+    let Ok(entries) = fs::read_dir("/proc") else { return HashMap::new() };
+    let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    numbers
+        .filter_map(|process: u32| {
+            let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+            let after_name = stat.rsplit_once(')')?.1;
+            Some((process, after_name.split_whitespace().nth(1)?.parse().ok()?))
+        })
+        .collect()
+}
