@@ -18,7 +18,7 @@ plan_cheap_checks() {
     check "Shell scripts" 5 0 check_shell "shellcheck"
     check "Python syntax" 2 0 check_python "compiles every .py"
     check "Notebooks against their sources" 3 0 check_sources "compares the cells"
-    check "Tests of the environment" 20 0 check_environment "pytest environment/tests"
+    check "Tests of the environment" 40 0 check_environment "pytest environment/tests"
     # Without the kernel server: its dependencies get other features in one build with these, and
     # rust-analyzer's crates would be compiled a second time.
     check "Tests without a compiler" "$(on_these_cores 180)" 0 check_libraries "cargo test"
@@ -36,7 +36,10 @@ plan_helper_checks() {
 
 plan_kernel_checks() {
     check "Tests of the running kernel" 300 0 check_kernel "pytest kernel/tests"
-    check "Notebooks" 240 0 check_notebooks "runs each from its first cell to its last"
+    check "Notebooks" 240 0 check_notebooks "runs each from its first cell to its last, on drawings"
+    if [[ -n ${BENCHBOOK_DATA:-} ]]; then
+        check "Notebooks on photos" 240 0 check_notebooks_on_photos "runs each on $BENCHBOOK_DATA"
+    fi
 }
 
 # The packages that are built without libtorch and without rust-analyzer.
@@ -77,7 +80,7 @@ check_sources() {
 }
 
 run_pytest() {
-    "$venv/bin/python" -m pytest -q -rs --color=auto "$@" </dev/null
+    "$venv/bin/python" -m pytest -q -rs -p no:cacheprovider --color=auto "$@" </dev/null
 }
 
 check_environment() { run_pytest environment/tests; }
@@ -119,10 +122,18 @@ check_helper_clippy() {
 check_kernel() { run_pytest kernel/tests; }
 
 check_notebooks() {
-    local path name failed=()
+    unset BENCHBOOK_DATA BENCHBOOK_WEIGHTS
+    run_notebooks ''
+}
+
+check_notebooks_on_photos() { run_notebooks -photos; }
+
+# run_notebooks SUFFIX: the suffix tells apart the results of the same notebook.
+run_notebooks() {
+    local path results failed=()
     while read -r path; do
-        name=$(basename "${path%.rs}")
-        "$venv/bin/python" environment/notebook run "$path" "results/$name" </dev/null || failed+=("$name")
+        results=results/$(basename "${path%.rs}")$1
+        "$venv/bin/python" environment/notebook run "$path" "$results" </dev/null || failed+=("$path")
     done < <(notebook_sources)
     ((${#failed[@]} == 0)) || stop "failed: ${failed[*]}"
 }

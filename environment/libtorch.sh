@@ -85,7 +85,7 @@ plan_libtorch() {
     if [[ -n $folder && -z $(fault_of "$folder") ]]; then
         use_libtorch "$folder"
     elif gpu_suits; then
-        step "libtorch" 300 2800 cuda_libtorch_step "PyTorch $libtorch_version for CUDA into .venv, 4700 MB on disk"
+        step "libtorch" 300 2500 cuda_libtorch_step "PyTorch $libtorch_version for CUDA into .venv, 4700 MB on disk"
     else
         libtorch=$cache/libtorch-$libtorch_version-cpu
         if [[ -z $(fault_of "$libtorch") ]]; then

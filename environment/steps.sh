@@ -112,7 +112,13 @@ end_of_steps() {
     else
         say "Stopped in step $((running_step + 1)), ${step_titles[running_step]} (exit status $status)."
     fi
+    print_failed_checks
     exit "$status"
+}
+
+print_failed_checks() {
+    local title
+    for title in "${failed_checks[@]}"; do say "  FAILED: $title"; done
 }
 
 print_table() {

@@ -53,7 +53,7 @@ def traceback(notebook: NotebookNode, index: int | None) -> str:
 
 def run(path: Path, folder: Path) -> int:
     """Executes the notebook and fills the folder, also when a cell failed. Returns the exit status."""
-    path, notebook = source.to_execute(path)
+    path, notebook = source.prepare(path)
     progress = Progress(notebook)
     client = NotebookClient(
         notebook,

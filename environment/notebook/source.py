@@ -56,17 +56,17 @@ def check(paths: list[Path]) -> int:
     return 1 if differing else 0
 
 
-def to_execute(path: Path) -> tuple[Path, NotebookNode]:
-    """The notebook to run for a path that may be a source or an .ipynb.
+def prepare(path: Path) -> tuple[Path, NotebookNode]:
+    """The notebook for a path that may be a source or an .ipynb.
 
-    An .ipynb that was edited after its source is run as it is, so that nobody's edits are lost.
+    An .ipynb that was edited after its source is left as it is, so that nobody's edits are lost.
     """
     text = path.with_suffix(".rs")
     if path.suffix == ".ipynb" and path.exists():
         edited = not text.exists() or (not same_cells(text, path) and path.stat().st_mtime > text.stat().st_mtime)
         if edited:
             if text.exists():
-                print(f"{path} was edited after {text} and is run as it is. To take the edits over into the source:")
+                print(f"{path} was edited after {text} and stays as it is. To take its edits over into the source:")
                 print(f"  .venv/bin/python -m jupytext --to rs:percent {path}")
             return path, nbformat.read(path, as_version=4)
     if not text.exists():

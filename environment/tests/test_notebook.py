@@ -1,7 +1,6 @@
 """environment/notebook on small notebooks; Python's own kernel stands in for Benchbook's."""
 
 import base64
-import subprocess
 import sys
 from pathlib import Path
 
@@ -9,7 +8,11 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-TOOL = Path(__file__).parents[1] / "notebook"
+sys.path.insert(0, str(Path(__file__).parents[1] / "notebook"))
+
+import execute  # noqa: E402
+import source as sources  # noqa: E402
+
 SOURCE = """\
 // %% [markdown]
 // # Title
@@ -22,10 +25,6 @@ x + 1
 """
 # One black pixel.
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
-
-
-def notebook(*arguments):
-    return subprocess.run([sys.executable, TOOL, *map(str, arguments)], capture_output=True, text=True)
 
 
 @pytest.fixture
@@ -43,8 +42,7 @@ def python_notebook(path, *cells):
 
 
 def test_a_source_becomes_a_notebook_for_this_kernel(source):
-    assert notebook("make", source).returncode == 0
-    made = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
+    made = nbformat.read(sources.make(source), as_version=4)
     assert made.metadata.kernelspec.name == "benchbook"
     assert [(cell.cell_type, cell.source) for cell in made.cells] == [
         ("markdown", "# Title"),
@@ -54,40 +52,39 @@ def test_a_source_becomes_a_notebook_for_this_kernel(source):
 
 
 def test_the_same_source_gives_the_same_bytes(source):
-    notebook("make", source)
+    sources.make(source)
     first = source.with_suffix(".ipynb").read_bytes()
     source.with_suffix(".ipynb").unlink()
-    notebook("make", source)
+    sources.make(source)
     assert source.with_suffix(".ipynb").read_bytes() == first
 
 
 def test_outputs_stay_while_the_source_is_unchanged(source):
-    notebook("make", source)
+    sources.make(source)
     path = source.with_suffix(".ipynb")
     made = nbformat.read(path, as_version=4)
     made.cells[2].outputs = [nbformat.v4.new_output("stream", text="2")]
     nbformat.write(made, path)
-    notebook("make", source)
+    sources.make(source)
     assert nbformat.read(path, as_version=4).cells[2].outputs[0].text == "2"
-    assert notebook("check", source).returncode == 0
+    assert sources.check([source]) == 0
 
 
-def test_check_names_a_notebook_that_is_not_what_its_source_says(source):
-    notebook("make", source)
+def test_check_names_a_notebook_that_is_not_what_its_source_says(source, capsys):
+    sources.make(source)
     source.write_text(SOURCE.replace("x + 1", "x + 2"))
-    checked = notebook("check", source)
-    assert checked.returncode == 1
-    assert str(source.with_suffix(".ipynb")) in checked.stdout
-    assert "0 of 1 notebooks" in checked.stdout
+    assert sources.check([source]) == 1
+    said = capsys.readouterr().out
+    assert str(source.with_suffix(".ipynb")) in said
+    assert "0 of 1 notebooks" in said
 
 
-def test_a_run_leaves_notebook_page_and_figures(tmp_path):
+def test_a_run_leaves_notebook_page_and_figures(tmp_path, capsys):
     svg = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'
     show = f"from IPython.display import display; display({{'image/svg+xml': {svg!r}, 'image/png': {PNG!r}}}, raw=True)"
     path = python_notebook(tmp_path / "figures.ipynb", "print('first')", show)
-    ran = notebook("run", path, tmp_path / "results")
-    assert ran.returncode == 0, ran.stderr
-    assert "[ 2/2]" in ran.stdout
+    assert execute.run(path, tmp_path / "results") == 0
+    assert "[ 2/2]" in capsys.readouterr().out
     figures = tmp_path / "results" / "figures"
     assert sorted(figure.name for figure in figures.iterdir()) == ["cell-02-1.png", "cell-02-1.svg"]
     assert (figures / "cell-02-1.png").read_bytes() == base64.b64decode(PNG)
@@ -99,26 +96,26 @@ def test_a_run_leaves_notebook_page_and_figures(tmp_path):
     assert executed.cells[0].outputs[0].text == "first\n"
 
 
-def test_a_failing_cell_is_shown_and_what_came_before_is_kept(tmp_path):
+def test_a_failing_cell_is_shown_and_what_came_before_is_kept(tmp_path, capsys):
     path = python_notebook(tmp_path / "bad.ipynb", "print('before')", "answer = 41\nraise ValueError('broken')", "answer")
-    ran = notebook("run", path, tmp_path / "results")
-    assert ran.returncode == 1
-    assert "code cell 2 of 3" in ran.stderr
-    assert "answer = 41" in ran.stderr
-    assert "broken" in ran.stderr
+    assert execute.run(path, tmp_path / "results") == 1
+    said = capsys.readouterr().err
+    assert "code cell 2 of 3" in said
+    assert "answer = 41" in said
+    assert "broken" in said
     executed = nbformat.read(tmp_path / "results" / "bad.ipynb", as_version=4)
     assert executed.cells[0].outputs[0].text == "before\n"
     assert executed.cells[1].outputs[0].ename == "ValueError"
 
 
-def test_a_notebook_edited_after_its_source_is_run_as_it_is(tmp_path):
+def test_a_notebook_edited_after_its_source_is_run_as_it_is(tmp_path, capsys):
     source = tmp_path / "edited.rs"
     source.write_text("// %%\nlet x = 1;\n")
     python_notebook(tmp_path / "edited.ipynb", "print('edit')")
-    ran = notebook("run", tmp_path / "edited.ipynb", tmp_path / "results")
-    assert ran.returncode == 0, ran.stderr
-    assert "was edited after" in ran.stdout
-    assert nbformat.read(tmp_path / "edited.ipynb", as_version=4).cells[0].source == "print('edit')"
+    path, notebook = sources.prepare(tmp_path / "edited.ipynb")
+    assert notebook.cells[0].source == "print('edit')"
+    assert nbformat.read(path, as_version=4).cells[0].source == "print('edit')"
+    assert "was edited after" in capsys.readouterr().out
 
 
 def test_a_missing_kernel_is_named(tmp_path):
@@ -126,6 +123,5 @@ def test_a_missing_kernel_is_named(tmp_path):
     made = nbformat.read(path, as_version=4)
     made.metadata.kernelspec.name = "no-such-kernel"
     nbformat.write(made, path)
-    ran = notebook("run", path, tmp_path / "results")
-    assert ran.returncode == 1
-    assert "no kernel named no-such-kernel" in ran.stderr
+    with pytest.raises(SystemExit, match="no kernel named no-such-kernel"):
+        execute.run(path, tmp_path / "results")

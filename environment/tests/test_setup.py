@@ -215,7 +215,7 @@ def test_a_failed_check_does_not_stop_the_next_but_a_failed_step_does(machine):
     """
     status, said = machine.complete().shell(script)
     assert status == 1
-    assert "FAILED" in said
+    assert "FAILED: Bad" in said
     assert said.count("good ran") == 1
     assert "unreachable" not in said
     assert "Stopped in step 3, Worse" in said
@@ -224,7 +224,7 @@ def test_a_failed_check_does_not_stop_the_next_but_a_failed_step_does(machine):
 
 def test_nothing_is_changed_by_planning(machine):
     before = sorted(os.listdir(machine.folder))
-    status, said = machine.complete().shell("plan_setup run; plan_build; plan_install; plan_data; announce_steps Plan")
+    status, said = machine.complete().shell("plan_setup run; plan_build; plan_install; plan_drawings; announce_steps Plan")
     assert status == 0, said
     assert "545 MB to download" in said
     assert sorted(os.listdir(machine.folder)) == sorted([*before, "sysroot"])

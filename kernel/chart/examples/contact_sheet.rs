@@ -60,7 +60,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn charts() -> Result<Vec<(&'static str, Box<dyn Chart>)>, Box<dyn Error>> {
+/// A chart and the name of its files.
+type Named = (&'static str, Box<dyn Chart>);
+
+fn charts() -> Result<Vec<Named>, Box<dyn Error>> {
     let epochs: Vec<f64> = (1..=30).map(f64::from).collect();
     let wave = |e: f64, phase: f64| 0.03 * (e * 1.7 + phase).sin();
     let accuracy = |phase| epochs.iter().map(move |e| 0.95 - 0.4 / e.sqrt() + wave(*e, phase));

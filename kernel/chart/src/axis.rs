@@ -105,7 +105,7 @@ fn labels(ticks: &[f64], step: f64) -> Vec<String> {
             })
             .unwrap_or(8) as usize
     };
-    if size >= 1e7 || step < 1e-5 {
+    if size >= 1e9 || step < 1e-5 {
         let digits = |tick: f64| {
             if tick == 0.0 {
                 0
@@ -114,10 +114,11 @@ fn labels(ticks: &[f64], step: f64) -> Vec<String> {
             }
         };
         let most = ticks.iter().map(|tick| digits(*tick)).max().unwrap_or(0).min(6);
-        return ticks
-            .iter()
-            .map(|tick| if *tick == 0.0 { "0".to_owned() } else { format!("{tick:.most$e}") })
-            .collect();
+        let label = |tick: &f64| match tick {
+            0.0 => "0".to_owned(),
+            tick => format!("{tick:.most$e}").replace('-', "−"),
+        };
+        return ticks.iter().map(label).collect();
     }
     let decimals = digits_below(step);
     ticks

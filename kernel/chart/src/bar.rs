@@ -1,7 +1,10 @@
+mod values;
+
 use plotters::prelude::Rectangle;
 use plotters::style::Color;
 use serde::{Deserialize, Serialize};
 
+use self::values::Values;
 use crate::axis::{Axis, Fit};
 use crate::chart::{Chart, Sheet, sheet_methods};
 use crate::drawing::{Align, Drawing, Type};
@@ -172,15 +175,19 @@ impl Bar {
     }
 }
 
-/// The y axis always holds zero: the length of a bar is what it says.
-fn y_axis(name: &str, bars: &[Bar]) -> Axis {
+/// The y axis always holds zero: the length of a bar is what it says. It goes on beyond the bars
+/// by `extra`, a share of their height, for the values.
+fn y_axis(name: &str, bars: &[Bar], extra: f64) -> Axis {
     let ends = bars.iter().flat_map(|bar| {
         let error = bar.error.unwrap_or(0.0);
-        [0.0, bar.value - error, bar.value + error, bar.value * 1.06]
+        [0.0, bar.value - error, bar.value + error]
     });
-    let only_zero = bars.iter().all(|bar| bar.end() == 0.0);
-    let at_least = only_zero.then_some((0.0, 1.0));
-    Axis::of(name, ends, Fit { ticks: 5, at_least, ..Fit::VALUES })
+    let (low, high) = ends.fold((0.0f64, 0.0f64), |(low, high), v| (low.min(v), high.max(v)));
+    let more = (high - low) * extra;
+    let low = if low < 0.0 { low - more } else { low };
+    let high = if high > 0.0 { high + more } else { high };
+    let at_least = (low == high).then_some((0.0, 1.0));
+    Axis::of(name, [low, high].into_iter(), Fit { ticks: 5, at_least, ..Fit::VALUES })
 }
 
 impl Chart for BarChart {
@@ -241,9 +248,18 @@ impl Chart for BarChart {
             room = plot::legend(&mut drawing, room, &keys);
         }
         let bars = self.bars(room);
-        let y = y_axis(&self.data.y, &bars);
         let groups = self.data.categories.len().max(1) as f64;
         let x = Axis { name: String::new(), low: 0.0, high: groups, ticks: vec![], labels: vec![] };
+
+        let values: Vec<String> =
+            bars.iter().map(|bar| short(bar.value).replace('-', "−")).collect();
+        // The labels of the y axis decide how wide the bars are, and that how values are written.
+        let width = plot::inner_width(room, &y_axis(&self.data.y, &bars, 0.2));
+        let slot = bars.first().map_or(0.0, |bar| bar.half as f32 / 0.46) / x.high as f32 * width;
+        let form = Values::fitting(&values, slot);
+        let height = (room.height() - 60.0).max(20.0);
+        let extra = form.length(&values) / (height - form.length(&values)).max(20.0);
+        let y = y_axis(&self.data.y, &bars, f64::from(extra));
 
         // Names of categories take up to three lines under the axis.
         let names: Vec<&str> = if self.named_bars() {
@@ -252,7 +268,7 @@ impl Chart for BarChart {
             self.data.categories.iter().map(String::as_str).collect()
         };
         let style = Type::LABEL;
-        let slot = (room.width() - 48.0) / names.len().max(1) as f32;
+        let slot = plot::inner_width(room, &y) / names.len().max(1) as f32;
         let names: Vec<Vec<String>> = names
             .iter()
             .map(|name| font::wrap(name, style.size, style.weight, slot - 6.0, 3))
@@ -275,12 +291,10 @@ impl Chart for BarChart {
             }
             Ok(())
         });
-        for bar in &bars {
+        for (bar, value) in bars.iter().zip(&values) {
             let across = inner.left + plot::share(bar.middle, &x) * inner.width();
             let end = inner.bottom - plot::share(bar.end(), &y) * inner.height();
-            let above = if bar.value < 0.0 { end + 10.0 } else { end - 10.0 };
-            let room = plot::share(2.0 * bar.half, &x) * inner.width() / 0.92;
-            value_label(&mut drawing, across, above, &short(bar.value), room);
+            form.write(&mut drawing, (across, end), value, bar.value < 0.0);
         }
         for (i, lines) in names.iter().enumerate() {
             let across = inner.left + (i as f32 + 0.5) / names.len() as f32 * inner.width();
@@ -293,14 +307,5 @@ impl Chart for BarChart {
             plot::nothing(&mut drawing, inner, "no values yet");
         }
         drawing
-    }
-}
-
-/// The value over a bar; left out where it would run into its neighbours.
-fn value_label(drawing: &mut Drawing, x: f32, y: f32, text: &str, room: f32) {
-    let fits = |style: &Type| style.width(text) <= room;
-    let smaller = Type { size: 10.0, ..Type::VALUE };
-    if let Some(style) = [Type::VALUE, smaller].into_iter().find(fits) {
-        drawing.text(x, y, text, Align::Centre, style);
     }
 }

@@ -165,6 +165,18 @@ impl Drawing {
         });
     }
 
+    /// A line of text that runs upwards from `y`, centred on `x`.
+    pub(crate) fn text_upward(&mut self, x: f32, y: f32, text: &str, style: Type) {
+        self.shapes.push(Shape::Text {
+            x: x + font::cap_height(style.size) / 2.0,
+            y,
+            turned: true,
+            text: text.to_owned(),
+            outline: font::outline(text, style.size, style.weight),
+            colour: style.colour,
+        });
+    }
+
     /// A small sign for the series number `index`: disc, square, triangle, diamond, in turn, so
     /// that colour is not the only difference.
     pub(crate) fn marker(&mut self, x: f32, y: f32, radius: f32, index: usize, colour: Colour) {
@@ -188,10 +200,11 @@ impl Drawing {
     #[cfg(test)]
     pub(crate) fn text_boxes(&self) -> Vec<(&str, [f32; 4])> {
         let place = |shape| match shape {
-            &Shape::Text { x, y, ref text, ref outline, .. } if !outline.is_empty() => {
+            &Shape::Text { x, y, turned, ref text, ref outline, .. } if !outline.is_empty() => {
                 let mut sides = [f32::MAX, f32::MAX, f32::MIN, f32::MIN];
                 for step in outline {
                     if let Step::Move(a, b) | Step::Line(a, b) | Step::Curve(_, _, a, b) = *step {
+                        let (a, b) = if turned { (b, -a) } else { (a, b) };
                         sides = [
                             sides[0].min(x + a),
                             sides[1].min(y + b),

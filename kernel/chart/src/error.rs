@@ -23,7 +23,8 @@ pub enum Error {
     },
     /// A picture of this size cannot be made.
     #[error(
-        "picture of {width} x {height} pixels at scale {scale}: expected a positive scale and at most 16384 pixels a side"
+        "picture of {width} x {height} pixels at scale {scale}: expected a positive scale and at most \
+         16384 pixels a side"
     )]
     Size {
         /// Width at scale 1, in pixels.
@@ -38,7 +39,7 @@ pub enum Error {
     Encode(String),
 }
 
-/// `Result` with this crate's [`Error`].
+/// `Result` with this crate's [`enum@Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Refuses two lists that should have one length and have not.

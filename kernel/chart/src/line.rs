@@ -212,11 +212,11 @@ fn x_axis(data: &LineData, room: Room, tight: bool) -> Axis {
         return Axis::of(&data.x, [low - pad, high + pad].into_iter(), fit);
     }
     let axis = Axis::of(&data.x, values(), fit);
-    if axis.ticks.len() >= 2 || values().next().is_none() {
+    if axis.ticks.len() >= 2 || whole {
         return axis;
     }
     // Too short a range for two round ticks: finer ones.
-    Axis::of(&data.x, values(), Fit { ticks: 2 * ticks, whole: false, ..fit })
+    Axis::of(&data.x, values(), Fit { ticks: 2 * ticks, ..fit })
 }
 
 fn y_axis(data: &LineData) -> Axis {

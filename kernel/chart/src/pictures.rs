@@ -204,7 +204,8 @@ impl PictureGrid {
             out += &format!(
                 "<figure style=\"margin:0;width:{tile}px\"><img width=\"{tile}\" height=\"{tile}\" \
                  style=\"border:4px solid {colour};box-sizing:border-box\" alt=\"{alt}\" \
-                 src=\"data:image/jpeg;base64,{data}\"><figcaption style=\"font-size:90%\">{sign}{caption}\
+                 src=\"data:image/jpeg;base64,{data}\">\
+                 <figcaption style=\"font-size:90%\">{sign}{caption}\
                  </figcaption></figure>\n",
                 tile = self.tile,
                 alt = escape(&described(picture)),

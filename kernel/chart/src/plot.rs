@@ -1,7 +1,6 @@
 //! The parts that all charts share: title, legend, axes, and the plot area that plotters maps.
 
 use plotters::chart::ChartContext;
-use plotters::coord::combinators::WithKeyPoints;
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 
@@ -113,11 +112,8 @@ pub(crate) fn nothing(drawing: &mut Drawing, room: Room, text: &str) {
     drawing.text(x, y, text, Align::Centre, Type::LABEL.in_colour(SOFT));
 }
 
-pub(crate) type Plane<'a, 'b> = ChartContext<
-    'a,
-    Pen<'b>,
-    Cartesian2d<WithKeyPoints<RangedCoordf64>, WithKeyPoints<RangedCoordf64>>,
->;
+pub(crate) type Plane<'a, 'b> =
+    ChartContext<'a, Pen<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
 /// Why plotters could not draw: never, for this backend has no errors of its own, but it says so.
 pub(crate) type Drawn = Result<(), DrawingAreaErrorKind<std::convert::Infallible>>;
@@ -167,7 +163,7 @@ pub(crate) fn axes(
     // Half a label stands above the highest tick.
     room.top += 5.0;
     let mut inner = room;
-    inner.left += y.label_width(|label| style.width(label)) + 8.0;
+    inner.left += gutter(y);
     // The last label on the x axis is centred at the right end of it.
     inner.right -= x.labels.last().map_or(0.0, |label| style.width(label) / 2.0).max(4.0);
     inner.bottom -= if x.labels.is_empty() { 4.0 } else { 24.0 };
@@ -209,6 +205,16 @@ pub(crate) fn axes(
     inner
 }
 
+/// The width of the labels of a y axis.
+fn gutter(y: &Axis) -> f32 {
+    y.label_width(|label| Type::AXIS.width(label)) + 8.0
+}
+
+/// The width between the axes in a room, where the x axis has no labels.
+pub(crate) fn inner_width(room: Room, y: &Axis) -> f32 {
+    (room.width() - gutter(y) - 4.0).max(10.0)
+}
+
 /// Every how many ticks there is room for a label that needs `least` pixels of `length`.
 fn spacing(axis: &Axis, length: f32, least: f32) -> usize {
     let between = match axis.ticks.as_slice() {
@@ -234,10 +240,7 @@ fn mapped(
     let area = Pen(drawing).into_drawing_area();
     let area =
         area.shrink((fine(room.left), fine(room.top)), (fine(room.width()), fine(room.height())));
-    let mut plane = ChartBuilder::on(&area).build_cartesian_2d(
-        (x.low..x.high).with_key_points(x.ticks.clone()),
-        (y.low..y.high).with_key_points(y.ticks.clone()),
-    )?;
+    let mut plane = ChartBuilder::on(&area).build_cartesian_2d(x.low..x.high, y.low..y.high)?;
     data(&mut plane)
 }
 

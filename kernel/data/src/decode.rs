@@ -2,6 +2,7 @@
 
 mod jpeg;
 
+use std::fmt;
 use std::fs::File;
 use std::io::{Cursor, ErrorKind, Read};
 use std::path::Path;
@@ -17,7 +18,7 @@ use crate::error::{DataError, ImageFault};
 pub const DEFAULT_MAX_PIXELS: u64 = 89_478_485;
 
 /// A decoded picture.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Picture {
     /// Width in pixels.
     pub width: u32,
@@ -51,6 +52,13 @@ impl Picture {
         let mut picture = Self::default();
         decode_into(bytes, max_pixels, &mut picture)?;
         Ok(picture)
+    }
+}
+
+impl fmt::Debug for Picture {
+    /// The size only: the values would fill a notebook.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Picture({} × {} pixels)", self.width, self.height)
     }
 }
 

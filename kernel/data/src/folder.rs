@@ -100,13 +100,13 @@ impl ImageFolder {
         }
         list::check_root(root)?;
         let mut ignored = Vec::new();
-        let train_path = find(root, &["train"])?.ok_or_else(|| missing(root, &["train"]))?;
+        let train_path = find(root, &["train"]).ok_or_else(|| missing(root, &["train"]))?;
         let train = read_part(&train_path, &mut ignored)?;
         let classes: Arc<[String]> = train.classes.keys().cloned().collect();
         check_filled(&train_path, &train)?;
 
         let mut divided = None;
-        let (train_samples, validation_samples) = match find(root, &VALIDATION_NAMES)? {
+        let (train_samples, validation_samples) = match find(root, &VALIDATION_NAMES) {
             Some(path) => {
                 let part = read_part(&path, &mut ignored)?;
                 check_classes(&path, &part, &classes)?;
@@ -125,7 +125,7 @@ impl ImageFolder {
                 (label(&kept), label(&taken))
             }
         };
-        let test_samples = match find(root, &TEST_NAMES)? {
+        let test_samples = match find(root, &TEST_NAMES) {
             Some(path) => list::read_test(&path, &classes, &mut ignored)?,
             None => Vec::new(),
         };
@@ -208,8 +208,8 @@ impl Split {
 }
 
 /// The first of these folders that is there.
-fn find(root: &Path, names: &[&str]) -> Result<Option<PathBuf>, DataError> {
-    Ok(names.iter().map(|name| root.join(name)).find(|path| path.is_dir()))
+fn find(root: &Path, names: &[&str]) -> Option<PathBuf> {
+    names.iter().map(|name| root.join(name)).find(|path| path.is_dir())
 }
 
 fn missing(root: &Path, names: &[&str]) -> DataError {

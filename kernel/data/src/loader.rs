@@ -22,7 +22,7 @@ pub use config::{Cache, LoaderConfig, OnBadImage};
 pub use epoch::Epoch;
 
 /// A batch of pictures as a network takes them.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Batch {
     /// Preprocessed values, `[batch, 3, height, width]`.
     pub pixels: Vec<f32>,
@@ -50,6 +50,17 @@ impl Batch {
     /// `[batch, channels, height, width]`, the shape of [`pixels`](Self::pixels).
     pub fn shape(&self) -> [usize; 4] {
         [self.len(), 3, self.height, self.width]
+    }
+}
+
+impl fmt::Debug for Batch {
+    /// The shape in place of the values, which would fill a notebook.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch")
+            .field("shape", &self.shape())
+            .field("labels", &self.labels)
+            .field("indices", &self.indices)
+            .finish_non_exhaustive()
     }
 }
 
@@ -198,5 +209,44 @@ impl fmt::Display for Loader {
             config.width,
             config.preprocessing
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::split::Sample;
+
+    /// The only thread is held up until the epoch is gone. What was queued for it must then run out
+    /// without a file being opened; these files do not exist and would be listed as skipped.
+    #[test]
+    fn a_dropped_epoch_leaves_its_queued_work_undone() {
+        let sample = |index: usize| Sample { path: format!("missing/{index}").into(), label: None };
+        let split = Split::new("none", Vec::new(), (0..64).map(sample).collect()).unwrap();
+        let config = LoaderConfig {
+            threads: 1,
+            batch_size: 8,
+            prefetch: 4,
+            on_bad_image: OnBadImage::Skip,
+            ..LoaderConfig::default()
+        };
+        for drop_early in [true, false] {
+            let loader = Loader::new(&split, config.clone()).unwrap();
+            let (release, held) = channel::<()>();
+            loader.shared.pool.spawn_fifo(move || held.recv().unwrap());
+            let epoch = loader.epoch(0);
+            if drop_early {
+                drop(epoch);
+                release.send(()).unwrap();
+                loader.shared.pool.install(|| ());
+                assert!(loader.skipped().is_empty());
+            } else {
+                release.send(()).unwrap();
+                assert!(epoch.last().unwrap().is_err());
+                assert_eq!(loader.skipped().len(), 64);
+            }
+        }
     }
 }

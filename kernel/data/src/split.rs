@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rand::Rng;
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
 
@@ -103,8 +104,12 @@ impl Split {
     /// with `seed`, in the order that they have here.
     pub fn subset(&self, per_class: usize, seed: u64) -> Self {
         let mut kept = Vec::new();
-        for indices in self.indices_by_class() {
-            kept.extend(choose(indices, per_class, Purpose::Subset, seed));
+        for (class, indices) in self.indices_by_class().into_iter().enumerate() {
+            kept.extend(choose(
+                indices,
+                per_class,
+                generator(Purpose::Subset, seed, 0, class as u64),
+            ));
         }
         kept.sort_unstable();
         let samples = kept.into_iter().map(|index| self.samples[index].clone()).collect();
@@ -130,14 +135,9 @@ impl Split {
     }
 }
 
-/// At most `count` of the indices, drawn with `seed`.
-pub(crate) fn choose(
-    mut indices: Vec<usize>,
-    count: usize,
-    purpose: Purpose,
-    seed: u64,
-) -> Vec<usize> {
-    indices.shuffle(&mut generator(purpose, seed, 0, 0));
+/// At most `count` of the indices, drawn at random.
+pub(crate) fn choose(mut indices: Vec<usize>, count: usize, mut random: impl Rng) -> Vec<usize> {
+    indices.shuffle(&mut random);
     indices.truncate(count);
     indices
 }

@@ -12,10 +12,9 @@ impl Rich for Tensor {
         let values = if self.numel() > MOST_VALUES {
             format!("{} values, too many to show", self.numel())
         } else {
-            // libtorch's own printing, without the line that repeats kind and shape.
-            let text = format!("{self}");
-            let kept: Vec<&str> = text.lines().filter(|line| !line.starts_with('[') || !line.contains("Type")).collect();
-            kept.join("\n")
+            // tch ends its printing with a line that repeats kind and shape.
+            let text = self.to_string();
+            text.lines().filter(|line| !line.starts_with("Tensor[")).collect::<Vec<_>>().join("\n")
         };
         Bundle::text(format!("{head}\n{values}"))
             .html(format!("<b>{}</b><pre style=\"margin:0\">{}</pre>", escape(&head), escape(&values)))

@@ -114,7 +114,9 @@ pub enum BackendError {
         found: usize,
     },
     /// A training step before [`Network::compile`].
-    #[error("expected an optimiser before the first training step, found none (compile the network first)")]
+    #[error(
+        "expected an optimiser before the first training step, found none (compile the network first)"
+    )]
     NoOptimizer,
     /// The library reports a failure.
     #[error("{library} failed in {operation}: {message}")]
@@ -191,7 +193,12 @@ pub trait Network: Send {
     ///
     /// # Errors
     /// [`BackendError::BatchLength`], [`BackendError::NoOptimizer`], [`BackendError::Library`].
-    fn train_step(&mut self, input: Input<'_>, labels: &[i64], step: Step) -> Result<Outcome, BackendError>;
+    fn train_step(
+        &mut self,
+        input: Input<'_>,
+        labels: &[i64],
+        step: Step,
+    ) -> Result<Outcome, BackendError>;
 
     /// Loss and correct pictures without dropout and without learning.
     ///

@@ -24,7 +24,10 @@ pub struct DisplayHandle {
 impl DisplayHandle {
     /// Shows `value` in the place of what the handle showed before.
     pub fn update(&self, value: &(impl Rich + ?Sized)) {
-        crate::worker::send(Message::Update { bundle: value.bundle(), display_id: self.id.clone() });
+        crate::worker::send(Message::Update {
+            bundle: value.bundle(),
+            display_id: self.id.clone(),
+        });
     }
 }
 

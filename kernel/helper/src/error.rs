@@ -70,7 +70,9 @@ pub enum Error {
         found: String,
     },
     /// A run is asked for something that it has not measured yet.
-    #[error("expected the phase `{missing}` before {wanted}, found none (call `run.{missing}(…)` first)")]
+    #[error(
+        "expected the phase `{missing}` before {wanted}, found none (call `run.{missing}(…)` first)"
+    )]
     Phase {
         /// What was asked for.
         wanted: &'static str,

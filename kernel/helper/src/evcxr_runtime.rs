@@ -33,7 +33,8 @@ impl VariableStore {
     pub fn check_variable<T: 'static>(&mut self, name: &str) -> bool {
         let fits = self.variables.get(name).is_none_or(|value| value.is::<T>());
         if !fits {
-            let text = format_args!("the type of `{name}` was defined anew, so the variable is lost\n");
+            let text =
+                format_args!("the type of `{name}` was defined anew, so the variable is lost\n");
             crate::worker::print(crate::worker::STDERR, text);
             crate::worker::variable_changed_type(name);
         }
@@ -57,7 +58,8 @@ impl VariableStore {
     /// # Panics
     /// The name is taken by a value of another type.
     pub fn lazy_arc<T: 'static, F: FnOnce() -> T>(&mut self, name: &str, create: F) -> Arc<T> {
-        let value = self.variables.entry(name.to_owned()).or_insert_with(|| Box::new(Arc::new(create())));
+        let value =
+            self.variables.entry(name.to_owned()).or_insert_with(|| Box::new(Arc::new(create())));
         match value.downcast_ref::<Arc<T>>() {
             Some(value) => Arc::clone(value),
             None => panic!("the shared value `{name}` has another type than expected"),

@@ -16,10 +16,13 @@ pub mod evcxr_runtime;
 mod files;
 mod input;
 pub mod interrupt;
+pub mod job;
 pub mod model;
 pub mod optimizer;
 pub mod parameters;
 mod print;
+pub mod record;
+pub mod run;
 pub mod show;
 pub mod train;
 pub mod vgg;
@@ -27,8 +30,21 @@ pub mod worker;
 
 /// What every cell imports.
 pub mod prelude {
+    pub use crate::backend::{Base, Library, Processor};
+    pub use crate::chart::{
+        BarChart, Chart, ConfusionMatrix, Curves, Histogram, LineChart, PictureGrid, Scatter, Table,
+        plot,
+    };
+    pub use crate::data::{Augmentation, ImageFolder, Split};
     pub use crate::display::{Bundle, DisplayHandle, Rich, clear_output, display};
     pub use crate::input::{input, password};
     pub use crate::interrupt;
+    pub use crate::job::{self, Job};
+    pub use crate::model::{Evaluation, Model, Predictions, Vgg, Weights};
+    pub use crate::optimizer::{Convention, Optimizer};
+    pub use crate::record::Record;
+    pub use crate::run::Run;
+    pub use crate::train::{Callback, Fit, History};
+    pub use crate::vgg::{Depth, Head};
     pub use tch::{self, Device, IndexOp, Kind, Tensor};
 }

@@ -285,8 +285,11 @@ impl Model {
     /// [`Error::Data`], [`Error::Interrupted`], [`Error::Backend`].
     pub fn predict(&mut self, split: &Split) -> Result<Predictions, Error> {
         let loader = Loader::new(split, self.loader_config(EVALUATION_BATCH))?;
-        let classes =
-            if split.classes().len() == 2 { split.classes().to_vec() } else { self.classes.clone() };
+        let classes = if split.classes().len() == 2 {
+            split.classes().to_vec()
+        } else {
+            self.classes.clone()
+        };
         if classes.len() != 2 {
             return Err(Error::Classes { classes });
         }
@@ -304,7 +307,11 @@ impl Model {
                 predictions.push(Prediction {
                     path: sample.path.clone(),
                     class,
-                    probability: f64::from(if class == 1 { probability } else { 1.0 - probability }),
+                    probability: f64::from(if class == 1 {
+                        probability
+                    } else {
+                        1.0 - probability
+                    }),
                     truth: sample.label,
                 });
             }

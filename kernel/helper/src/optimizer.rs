@@ -108,7 +108,10 @@ impl fmt::Display for Optimizer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Optimizer::Sgd { momentum, nesterov, weight_decay } => {
-                write!(f, "SGD(momentum {momentum}, nesterov {nesterov}, weight decay {weight_decay})")
+                write!(
+                    f,
+                    "SGD(momentum {momentum}, nesterov {nesterov}, weight decay {weight_decay})"
+                )
             }
             Optimizer::Adam { beta1, beta2, epsilon, convention } => {
                 write!(f, "Adam(betas {beta1} and {beta2}, epsilon {epsilon:e}, {convention:?})")

@@ -144,7 +144,8 @@ mod tests {
         assert_eq!(one, again);
         assert_ne!(one, other);
         let weight = &one.arrays["features.28.weight"];
-        let mean = weight.values.iter().map(|v| f64::from(*v)).sum::<f64>() / weight.values.len() as f64;
+        let mean =
+            weight.values.iter().map(|v| f64::from(*v)).sum::<f64>() / weight.values.len() as f64;
         let variance = weight.values.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>()
             / weight.values.len() as f64;
         // √(2 / (512·9)) = 0.020833; 2.36 million samples estimate it to about 0.05%.

@@ -59,8 +59,10 @@ pub trait ShowName {
 
 impl<T: ?Sized> ShowName for &T {
     fn evcxr_display(&mut self) {
-        let name = std::any::type_name::<T>();
-        let text = format!("a value of type {name} (derive or implement Debug to see what is in it)");
+        // The crate of the cells is called `ctx`, which the user has never heard of.
+        let name = std::any::type_name::<T>().replace("ctx::", "");
+        let text =
+            format!("a value of type {name} (derive or implement Debug to see what is in it)");
         send(Message::Result { bundle: Bundle::text(text) });
     }
 }

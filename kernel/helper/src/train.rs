@@ -104,7 +104,11 @@ impl Fit {
         let rate = self.rate();
         if !(rate.is_finite() && rate >= 0.0) {
             let expected = "a finite number of at least 0";
-            return Err(Error::Setting { name: "learning_rate", expected, found: rate.to_string() });
+            return Err(Error::Setting {
+                name: "learning_rate",
+                expected,
+                found: rate.to_string(),
+            });
         }
         if self.cache_features && !self.augmentation.is_empty() {
             return Err(Error::Setting {

@@ -184,7 +184,10 @@ impl Architecture {
     /// A picture smaller than [`SMALLEST_SIDE`], a dropout rate outside [0, 1).
     pub fn check(&self) -> Result<(), ArchitectureError> {
         if self.size < SMALLEST_SIDE {
-            return Err(ArchitectureError::InputTooSmall { net: self.depth.name(), size: self.size });
+            return Err(ArchitectureError::InputTooSmall {
+                net: self.depth.name(),
+                size: self.size,
+            });
         }
         if !(0.0..1.0).contains(&self.dropout) {
             return Err(ArchitectureError::DropoutRate(self.dropout));
@@ -203,7 +206,11 @@ impl Architecture {
         let mut inputs = 3;
         for block in self.depth.blocks() {
             for &outputs in block {
-                layers.push(Layer::Conv { name: format!("features.{}", layers.len()), inputs, outputs });
+                layers.push(Layer::Conv {
+                    name: format!("features.{}", layers.len()),
+                    inputs,
+                    outputs,
+                });
                 if self.batch_norm {
                     let name = format!("features.{}", layers.len());
                     layers.push(Layer::BatchNorm { name, channels: outputs });
@@ -218,7 +225,8 @@ impl Architecture {
 
     /// The layers after the convolutions.
     pub fn head(&self) -> Vec<Layer> {
-        let dense = |name: &str, inputs, outputs| Layer::Dense { name: name.into(), inputs, outputs };
+        let dense =
+            |name: &str, inputs, outputs| Layer::Dense { name: name.into(), inputs, outputs };
         let [channels, height, width] = self.features();
         match self.head {
             Head::Keras => vec![
@@ -335,7 +343,10 @@ mod tests {
         let base = |depth, batch_norm| {
             let net = Architecture { depth, batch_norm, ..Architecture::default() };
             let all = net.parameters();
-            all.iter().filter(|p| p.part == Part::Base && p.learned).map(Specification::len).sum::<usize>()
+            all.iter()
+                .filter(|p| p.part == Part::Base && p.learned)
+                .map(Specification::len)
+                .sum::<usize>()
         };
         assert_eq!(base(Depth::Vgg11, false), 132_863_336 - 123_642_856);
         assert_eq!(base(Depth::Vgg13, false), 133_047_848 - 123_642_856);
@@ -347,7 +358,10 @@ mod tests {
     fn a_picture_smaller_than_32_pixels_is_refused_by_name() {
         let net = Architecture { size: 31, ..Architecture::default() };
         let text = net.check().unwrap_err().to_string();
-        assert!(text.contains("32 × 32") && text.contains("vgg16") && text.contains("size: 31"), "{text}");
+        assert!(
+            text.contains("32 × 32") && text.contains("vgg16") && text.contains("size: 31"),
+            "{text}"
+        );
         assert!(Architecture { size: 32, ..net }.check().is_ok());
     }
 

@@ -6,7 +6,7 @@ use benchbook_display::{Bundle, Rich, escape};
 
 use super::{ImageFolder, Layout};
 use crate::grid::PictureGrid;
-use crate::seed::Purpose;
+use crate::seed::{Purpose, generator};
 use crate::split::{Split, choose};
 
 /// Pictures in the grid of a folder or split.
@@ -21,8 +21,9 @@ impl Split {
         let mut groups: Vec<_> =
             self.indices_by_class().into_iter().filter(|group| !group.is_empty()).collect();
         let share = count.div_ceil(groups.len().max(1));
-        for group in &mut groups {
-            *group = choose(std::mem::take(group), share, Purpose::Show, seed);
+        for (number, group) in groups.iter_mut().enumerate() {
+            let random = generator(Purpose::Show, seed, 0, number as u64);
+            *group = choose(std::mem::take(group), share, random);
         }
         let mut grid = PictureGrid::new();
         let turns = (0..share).flat_map(|turn| groups.iter().filter_map(move |g| g.get(turn)));
@@ -78,7 +79,9 @@ fn table_text(rows: &[Vec<String>]) -> String {
 fn table_html(rows: &[Vec<String>]) -> String {
     const CELL: &str = "padding:2px 12px 2px 0;color:inherit;background:none;border:none;\
                         border-bottom:1px solid rgba(128,128,128,.35)";
-    let mut html = String::from("<table style=\"border-collapse:collapse;margin:4px 0\">");
+    let mut html = String::from(
+        "<table style=\"color:inherit;font-size:13px;border-collapse:collapse;margin:4px 0\">",
+    );
     for (number, row) in rows.iter().enumerate() {
         let tag = if number == 0 { "th" } else { "td" };
         html += "<tr style=\"background:none\">";

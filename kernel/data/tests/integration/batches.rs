@@ -190,10 +190,12 @@ fn cached_pictures_need_their_files_no_more() {
 #[test]
 fn loaders_and_epochs_go_to_other_threads() {
     fn sent<T: Send + 'static>() {}
-    sent::<Loader>();
+    fn shared<T: Send + Sync + 'static>() {}
     sent::<Epoch>();
-    sent::<Batch>();
-    sent::<DataError>();
+    shared::<Loader>();
+    shared::<Batch>();
+    // An error that is both fits into `anyhow::Error` and `Box<dyn Error + Send + Sync>`.
+    shared::<DataError>();
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 mod optimizer;
 
-use super::{Backend, BackendError, BackendInfo, Base, Input, Network, Outcome, Plan, Processor, Step};
+use super::{
+    Backend, BackendError, BackendInfo, Base, Input, Network, Outcome, Plan, Processor, Step,
+};
 use crate::optimizer::Optimizer;
 use crate::parameters::{Array, Parameters, Part, Specification};
 use crate::vgg::{Architecture, FlattenOrder, Layer, Loss};
@@ -111,7 +113,9 @@ struct Net {
 /// How a pass through the layers treats dropout and batch normalisation.
 #[derive(Clone, Copy)]
 enum Mode {
-    Training { seed: u64 },
+    Training {
+        seed: u64,
+    },
     /// As in training but nothing is dropped: for gradients that can be compared.
     WithoutDropout,
     Inference,
@@ -200,7 +204,9 @@ impl Net {
                 let _guard = tch::no_grad_guard();
                 self.forward(&self.base, &x, Mode::Inference).map_err(failed("the convolutions"))?
             }
-            Input::Pixels(_) => self.forward(&self.base, &x, mode).map_err(failed("the convolutions"))?,
+            Input::Pixels(_) => {
+                self.forward(&self.base, &x, mode).map_err(failed("the convolutions"))?
+            }
         };
         self.forward(&self.head, &features, mode).map_err(failed("the head"))
     }
@@ -213,12 +219,22 @@ impl Net {
                 let logits = logits.f_squeeze_dim(1)?;
                 let target = labels.f_to_kind(Kind::Float)?;
                 let none = None::<&Tensor>;
-                let loss = logits.f_binary_cross_entropy_with_logits(&target, none, none, Reduction::Mean)?;
+                let loss = logits.f_binary_cross_entropy_with_logits(
+                    &target,
+                    none,
+                    none,
+                    Reduction::Mean,
+                )?;
                 (loss, logits.f_gt(0.0)?.f_to_kind(Kind::Int64)?)
             }
             Loss::CrossEntropy => {
-                let loss =
-                    logits.f_cross_entropy_loss(&labels, None::<&Tensor>, Reduction::Mean, -100, 0.0)?;
+                let loss = logits.f_cross_entropy_loss(
+                    &labels,
+                    None::<&Tensor>,
+                    Reduction::Mean,
+                    -100,
+                    0.0,
+                )?;
                 (loss, logits.f_argmax(1, false)?)
             }
         };
@@ -233,7 +249,8 @@ impl Net {
 
     /// Gradients of `loss` with respect to [`Net::learned`], in that order.
     fn backward(&self, loss: &Tensor) -> Result<Vec<Tensor>, TchError> {
-        let learned: Vec<&Tensor> = self.learned().into_iter().map(|name| &self.tensors[name]).collect();
+        let learned: Vec<&Tensor> =
+            self.learned().into_iter().map(|name| &self.tensors[name]).collect();
         Tensor::f_run_backward(&[loss], &learned, false, false)
     }
 }
@@ -279,7 +296,12 @@ impl Network for Net {
         }
     }
 
-    fn train_step(&mut self, input: Input<'_>, labels: &[i64], step: Step) -> Result<Outcome, BackendError> {
+    fn train_step(
+        &mut self,
+        input: Input<'_>,
+        labels: &[i64],
+        step: Step,
+    ) -> Result<Outcome, BackendError> {
         if self.optimizer.is_none() {
             return Err(BackendError::NoOptimizer);
         }
@@ -294,7 +316,9 @@ impl Network for Net {
                 let pairs = names.iter().zip(&gradients).map(|(name, gradient)| {
                     (name.as_str(), tensors[name].shallow_clone(), gradient)
                 });
-                state.update(optimizer, step.rate, pairs).map_err(failed("changing the weights"))?;
+                state
+                    .update(optimizer, step.rate, pairs)
+                    .map_err(failed("changing the weights"))?;
             }
         }
         Ok(outcome)
@@ -314,14 +338,20 @@ impl Network for Net {
             Loss::BinaryCrossEntropy => logits.f_sigmoid().and_then(|p| p.f_squeeze_dim(1)),
             Loss::CrossEntropy => logits.f_softmax(1, Kind::Float).and_then(|p| p.f_select(1, 1)),
         };
-        probability.and_then(|p| read(&p)).map(|array| array.values).map_err(failed("the prediction"))
+        probability
+            .and_then(|p| read(&p))
+            .map(|array| array.values)
+            .map_err(failed("the prediction"))
     }
 
     fn features(&mut self, pixels: &[f32], batch: usize) -> Result<Vec<f32>, BackendError> {
         let _guard = tch::no_grad_guard();
         let x = self.input(Input::Pixels(pixels), batch)?;
         let features = self.forward(&self.base, &x, Mode::Inference);
-        features.and_then(|f| read(&f)).map(|array| array.values).map_err(failed("the convolutions"))
+        features
+            .and_then(|f| read(&f))
+            .map(|array| array.values)
+            .map_err(failed("the convolutions"))
     }
 
     fn gradients(&mut self, input: Input<'_>, labels: &[i64]) -> Result<Parameters, BackendError> {
@@ -330,7 +360,8 @@ impl Network for Net {
         let gradients = self.backward(&loss).map_err(failed("the backward pass"))?;
         let mut arrays = BTreeMap::new();
         for (name, gradient) in self.learned().into_iter().zip(&gradients) {
-            arrays.insert(name.to_owned(), read(gradient).map_err(failed("reading the gradients"))?);
+            arrays
+                .insert(name.to_owned(), read(gradient).map_err(failed("reading the gradients"))?);
         }
         Ok(Parameters { arrays })
     }
@@ -346,7 +377,8 @@ impl Network for Net {
     fn set_parameters(&mut self, weights: &Parameters) -> Result<(), BackendError> {
         let mut tensors = BTreeMap::new();
         for specification in &self.specifications {
-            let array = weights.get(&specification.name, &specification.shape, "the given weights")?;
+            let array =
+                weights.get(&specification.name, &specification.shape, "the given weights")?;
             let learns = self.learns(specification);
             let tensor = write(array, self.device)
                 .and_then(|tensor| tensor.f_set_requires_grad(learns))
@@ -405,8 +437,12 @@ mod tests {
     }
 
     fn build(architecture: &Architecture, base: Base, seed: u64) -> Box<dyn Network> {
-        let plan =
-            Plan { architecture: architecture.clone(), base, processor: Processor::Cpu, threads: Some(2) };
+        let plan = Plan {
+            architecture: architecture.clone(),
+            base,
+            processor: Processor::Cpu,
+            threads: Some(2),
+        };
         let weights = Parameters::initial(&architecture.parameters(), seed);
         Library::LibTorch.backend().build(&plan, &weights).unwrap()
     }
@@ -439,7 +475,9 @@ mod tests {
             let first = net.evaluate_step(Input::Pixels(&pixels), &labels).unwrap().loss;
             for seed in 0..6 {
                 let step = Step { rate, seed };
-                assert!(net.train_step(Input::Pixels(&pixels), &labels, step).unwrap().loss.is_finite());
+                assert!(
+                    net.train_step(Input::Pixels(&pixels), &labels, step).unwrap().loss.is_finite()
+                );
             }
             let last = net.evaluate_step(Input::Pixels(&pixels), &labels).unwrap().loss;
             assert!(last < first, "{optimizer}: {first} to {last}");
@@ -476,7 +514,9 @@ mod tests {
         for name in ["dense_1.weight", "dense_2.weight", "dense_3.weight"] {
             let array = weights.arrays.get_mut(name).unwrap();
             array.values.fill(0.0);
-            array.values[if name == "dense_1.weight" { (row * 2 + column) * 512 + channel } else { 0 }] = 1.0;
+            array.values
+                [if name == "dense_1.weight" { (row * 2 + column) * 512 + channel } else { 0 }] =
+                1.0;
         }
         let plan = Plan {
             architecture: net_64,

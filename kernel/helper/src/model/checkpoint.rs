@@ -30,7 +30,9 @@ pub(super) struct Header {
 
 /// How pixels are to be preprocessed for weights with these metadata.
 pub(super) fn preprocessing(metadata: &HashMap<String, String>) -> Preprocessing {
-    if let Some(header) = metadata.get(KEY).and_then(|text| serde_json::from_str::<Header>(text).ok()) {
+    if let Some(header) =
+        metadata.get(KEY).and_then(|text| serde_json::from_str::<Header>(text).ok())
+    {
         return header.preprocessing;
     }
     // Files of the VGG authors' weights say BGR; torchvision's say nothing.
@@ -55,8 +57,11 @@ pub(super) fn save(
         parameters.arrays.insert(format!("{STATE_PREFIX}{name}"), array);
     }
     let header = Header { history: history.clone(), ..header.clone() };
-    let text = serde_json::to_string(&header)
-        .map_err(|source| Error::Json { what: "a model's header", path: path.into(), source })?;
+    let text = serde_json::to_string(&header).map_err(|source| Error::Json {
+        what: "a model's header",
+        path: path.into(),
+        source,
+    })?;
     parameters.write(path, HashMap::from([(KEY.into(), text)]))?;
     Ok(())
 }
@@ -92,24 +97,26 @@ impl Model {
         let path = path.as_ref();
         let (mut parameters, metadata) = Parameters::read(path)?;
         let none = |found: &str| Error::NoModel { path: path.into(), found: found.into() };
-        let text = metadata.get(KEY).ok_or_else(|| none("weights without a description of the net"))?;
-        let header: Header = serde_json::from_str(text).map_err(|wrong| none(&wrong.to_string()))?;
+        let text =
+            metadata.get(KEY).ok_or_else(|| none("weights without a description of the net"))?;
+        let header: Header =
+            serde_json::from_str(text).map_err(|wrong| none(&wrong.to_string()))?;
         let state: Parameters = Parameters {
             arrays: parameters
                 .arrays
                 .extract_if(.., |name, _| name.starts_with(STATE_PREFIX))
-                .map(|(name, array): (String, Array)| (name[STATE_PREFIX.len()..].to_owned(), array))
+                .map(|(name, array): (String, Array)| {
+                    (name[STATE_PREFIX.len()..].to_owned(), array)
+                })
                 .collect(),
         };
-        // The weights are in this file, wherever the former ones came from.
-        let origin = header.net.weights.clone();
-        let mut model = Vgg {
+        let net = Vgg {
             weights: Weights::Random,
             preprocessing: Some(header.preprocessing),
             ..header.net
-        }
-        .build()?;
-        model.config.weights = origin;
+        };
+        let mut model = net.build()?;
+        model.config.weights = Weights::Safetensors(path.into());
         model.network.set_parameters(&parameters)?;
         if let Some(fit) = header.fit {
             model.network.compile(fit.optimizer);

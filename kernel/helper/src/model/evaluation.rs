@@ -26,7 +26,13 @@ impl fmt::Display for Evaluation {
         write!(
             f,
             "{}: loss {:.4}, accuracy {:.4} (95% interval {:.3} to {:.3}), {} pictures in {:.1} s",
-            self.split, self.loss, self.accuracy, self.interval[0], self.interval[1], self.images, self.seconds
+            self.split,
+            self.loss,
+            self.accuracy,
+            self.interval[0],
+            self.interval[1],
+            self.images,
+            self.seconds
         )
     }
 }

@@ -53,15 +53,19 @@ impl Predictions {
         let mut grid = PictureGrid::new(self.to_string()).columns(6);
         for prediction in self.predictions.iter().take(count) {
             let picture = benchbook_data::Picture::open(&prediction.path, DEFAULT_MAX_PIXELS)?;
-            let Some(pixels) = image::RgbImage::from_raw(picture.width, picture.height, picture.rgb)
+            let Some(pixels) =
+                image::RgbImage::from_raw(picture.width, picture.height, picture.rgb)
             else {
                 continue;
             };
             let mark = prediction
                 .truth
                 .map(|truth| if truth == prediction.class { Mark::Right } else { Mark::Wrong });
-            let caption =
-                format!("{} {:.0}%", self.classes[prediction.class], prediction.probability * 100.0);
+            let caption = format!(
+                "{} {:.0}%",
+                self.classes[prediction.class],
+                prediction.probability * 100.0
+            );
             grid = grid.with(Picture { pixels, caption, mark });
         }
         Ok(grid)
@@ -77,7 +81,8 @@ impl Predictions {
         let mut text = String::from("id,path,label,probability\n");
         for prediction in &self.predictions {
             let id = prediction.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            let fields = [id, prediction.path.display().to_string(), self.classes[prediction.class].clone()];
+            let fields =
+                [id, prediction.path.display().to_string(), self.classes[prediction.class].clone()];
             let fields = fields.map(|field| quoted(&field));
             text += &format!("{},{:.6}\n", fields.join(","), prediction.probability);
         }

@@ -92,7 +92,8 @@ impl Parameters {
     /// # Errors
     /// [`WeightsError`], naming the file and, where one is at fault, the tensor.
     pub fn read(path: &Path) -> Result<(Self, HashMap<String, String>), WeightsError> {
-        let bytes = std::fs::read(path).map_err(|source| WeightsError::Read { path: path.into(), source })?;
+        let bytes = std::fs::read(path)
+            .map_err(|source| WeightsError::Read { path: path.into(), source })?;
         let corrupt = |source| WeightsError::Corrupt { path: path.into(), source };
         let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(corrupt)?;
         let tensors = SafeTensors::deserialize(&bytes).map_err(corrupt)?;
@@ -106,7 +107,8 @@ impl Parameters {
                 let found = view.dtype();
                 return Err(WeightsError::Kind { name: name.into(), found, path: path.into() });
             }
-            let values = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+            let values =
+                view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
             let array = Array { shape: view.shape().into(), values: values.collect() };
             parameters.arrays.insert(name.into(), array);
         }
@@ -126,12 +128,15 @@ impl Parameters {
         let read = file.read_exact(&mut length);
         if read.is_ok() {
             bytes.extend_from_slice(&length);
-            file.take(u64::from_le_bytes(length).min(100_000_000)).read_to_end(&mut bytes).map_err(failed)?;
+            file.take(u64::from_le_bytes(length).min(100_000_000))
+                .read_to_end(&mut bytes)
+                .map_err(failed)?;
         }
-        let header: Header = serde_json::from_slice(bytes.get(8..).unwrap_or_default()).map_err(|wrong| {
-            let source = safetensors::SafeTensorError::InvalidHeaderDeserialization(wrong);
-            WeightsError::Corrupt { path: path.into(), source }
-        })?;
+        let header: Header =
+            serde_json::from_slice(bytes.get(8..).unwrap_or_default()).map_err(|wrong| {
+                let source = safetensors::SafeTensorError::InvalidHeaderDeserialization(wrong);
+                WeightsError::Corrupt { path: path.into(), source }
+            })?;
         Ok(header.metadata)
     }
 
@@ -139,7 +144,11 @@ impl Parameters {
     ///
     /// # Errors
     /// [`WeightsError::Write`].
-    pub fn write(&self, path: &Path, metadata: HashMap<String, String>) -> Result<(), WeightsError> {
+    pub fn write(
+        &self,
+        path: &Path,
+        metadata: HashMap<String, String>,
+    ) -> Result<(), WeightsError> {
         let failed = |source| WeightsError::Write { path: path.into(), source };
         let views = self
             .arrays
@@ -176,7 +185,11 @@ impl Parameters {
             .collect();
         if touched.is_empty() {
             let expected = specifications.first().map(|s| s.name.clone()).unwrap_or_default();
-            return Err(WeightsError::Foreign { expected, found: file.some_names(), path: path.into() });
+            return Err(WeightsError::Foreign {
+                expected,
+                found: file.some_names(),
+                path: path.into(),
+            });
         }
         for specification in specifications.iter().filter(|s| touched.contains(&s.part)) {
             file.get(&specification.name, &specification.shape, &origin)?;
@@ -227,7 +240,8 @@ mod tests {
 
     #[test]
     fn a_file_of_the_base_alone_leaves_the_head_as_it_was() {
-        let (_folder, path) = file_with(|p| p.arrays.retain(|name, _| name.starts_with("features")));
+        let (_folder, path) =
+            file_with(|p| p.arrays.retain(|name, _| name.starts_with("features")));
         let mut parameters = Parameters::initial(&net().parameters(), 4);
         let before = parameters.arrays["dense_1.weight"].clone();
         let (read, _) = Parameters::read(&path).unwrap();
@@ -243,7 +257,10 @@ mod tests {
     #[test]
     fn a_tensor_of_another_shape_is_named_with_both_shapes() {
         let (_folder, path) = file_with(|p| {
-            p.arrays.insert("features.3.weight".into(), Array { shape: vec![2, 2], values: vec![0.0; 4] });
+            p.arrays.insert(
+                "features.3.weight".into(),
+                Array { shape: vec![2, 2], values: vec![0.0; 4] },
+            );
         });
         let (read, _) = Parameters::read(&path).unwrap();
         let wrong = Parameters::initial(&net().parameters(), 4)
@@ -251,7 +268,9 @@ mod tests {
             .unwrap_err();
         let text = wrong.to_string();
         assert!(
-            text.contains("`features.3.weight`") && text.contains("[128, 64, 3, 3]") && text.contains("[2, 2]"),
+            text.contains("`features.3.weight`")
+                && text.contains("[128, 64, 3, 3]")
+                && text.contains("[2, 2]"),
             "{text}"
         );
     }

@@ -83,7 +83,8 @@ pub struct EarlyStopping {
 impl EarlyStopping {
     /// Whether the last `patience` of these epochs brought nothing better than those before.
     pub fn stops(&self, epochs: &[EpochMetrics]) -> bool {
-        let values: Vec<f64> = epochs.iter().filter_map(|epoch| self.monitor.value(epoch)).collect();
+        let values: Vec<f64> =
+            epochs.iter().filter_map(|epoch| self.monitor.value(epoch)).collect();
         let mut best = (self.monitor.worst(), 0);
         for (index, value) in values.iter().enumerate() {
             if self.monitor.improves(*value, best.0) {
@@ -101,7 +102,8 @@ mod tests {
     #[test]
     fn early_stopping_waits_for_its_patience() {
         let epochs = |losses: &[f64]| -> Vec<EpochMetrics> {
-            let metrics = |loss: &f64| EpochMetrics { val_loss: Some(*loss), ..EpochMetrics::default() };
+            let metrics =
+                |loss: &f64| EpochMetrics { val_loss: Some(*loss), ..EpochMetrics::default() };
             losses.iter().map(metrics).collect()
         };
         let stopping = EarlyStopping { monitor: Monitor::ValidationLoss, patience: 2 };

@@ -66,16 +66,20 @@ impl Fed {
 /// The batches of one pass, or of pass after pass where the loader repeats.
 pub(super) enum Feed<'a> {
     Pixels(Epoch),
-    Features { store: &'a FeatureStore, loader: &'a Loader, pass: u64, order: Vec<usize>, at: usize },
+    Features {
+        store: &'a FeatureStore,
+        loader: &'a Loader,
+        pass: u64,
+        order: Vec<usize>,
+        at: usize,
+    },
 }
 
 impl<'a> Feed<'a> {
     pub(super) fn new(loader: &'a Loader, store: Option<&'a FeatureStore>, pass: u64) -> Self {
         match store {
             None => Feed::Pixels(loader.epoch(pass)),
-            Some(store) => {
-                Feed::Features { store, loader, pass, order: loader.order(pass), at: 0 }
-            }
+            Some(store) => Feed::Features { store, loader, pass, order: loader.order(pass), at: 0 },
         }
     }
 

@@ -65,11 +65,14 @@ pub(super) fn line(event: &Event) -> Option<String> {
             "Features of the frozen base: {total} pictures in {:.1} s",
             elapsed.as_secs_f64()
         )),
-        Event::End(Outcome::Interrupted) => Some("Interrupted: weights and history are kept".into()),
-        Event::End(Outcome::Failed(message)) => Some(format!("Failed: {message}")),
-        Event::Start { .. } | Event::Step { .. } | Event::Features { .. } | Event::End(Outcome::Finished) => {
-            None
+        Event::End(Outcome::Interrupted) => {
+            Some("Interrupted: weights and history are kept".into())
         }
+        Event::End(Outcome::Failed(message)) => Some(format!("Failed: {message}")),
+        Event::Start { .. }
+        | Event::Step { .. }
+        | Event::Features { .. }
+        | Event::End(Outcome::Finished) => None,
     }
 }
 

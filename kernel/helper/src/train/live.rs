@@ -38,7 +38,9 @@ impl Rich for Picture {
         lines.extend((!self.note.is_empty()).then(|| self.note.clone()));
         let note = match self.note.as_str() {
             "" => String::new(),
-            note => format!("<div style=\"font-family:monospace;margin:4px 0\">{}</div>", escape(note)),
+            note => {
+                format!("<div style=\"font-family:monospace;margin:4px 0\">{}</div>", escape(note))
+            }
         };
         let html = format!(
             "<div><div style=\"font-family:monospace\">{}</div>{}{note}{}</div>",
@@ -75,7 +77,8 @@ impl Observer for Live {
             }
             Event::Features { done, total, elapsed } => {
                 self.picture.heading = "Features of the frozen base".into();
-                self.picture.progress = Some(Progress::new(*done as u64, *total as u64).elapsed(*elapsed));
+                self.picture.progress =
+                    Some(Progress::new(*done as u64, *total as u64).elapsed(*elapsed));
                 if self.may_draw() || done == total {
                     self.draw();
                 }
@@ -86,7 +89,8 @@ impl Observer for Live {
             Event::Step { step, steps, loss, accuracy, elapsed, .. } => {
                 if self.may_draw() {
                     let progress = Progress::new(*step as u64, *steps as u64).elapsed(*elapsed);
-                    self.picture.progress = Some(progress.metric("loss", *loss).metric("acc", *accuracy));
+                    self.picture.progress =
+                        Some(progress.metric("loss", *loss).metric("acc", *accuracy));
                     self.draw();
                 }
             }
@@ -107,5 +111,42 @@ impl Observer for Live {
                 self.draw();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::EpochMetrics;
+
+    #[test]
+    fn updates_within_an_epoch_wait_and_the_epochs_end_is_always_drawn() {
+        let mut live = Live::default();
+        live.event(&Event::Start { past: History::default(), epochs: 1, steps: 1000 });
+        live.event(&Event::EpochStart { epoch: 1, epochs: 1 });
+        let step = |step| Event::Step {
+            epoch: 1,
+            epochs: 1,
+            step,
+            steps: 1000,
+            loss: 0.5,
+            accuracy: 0.75,
+            elapsed: Duration::from_millis(10),
+        };
+        live.event(&step(1));
+        let first = live.drawn;
+        assert!(first.is_some(), "the first step is drawn at once");
+        live.drawn = Some(Instant::now() + Duration::from_secs(60));
+        let future = live.drawn;
+        live.event(&step(2));
+        assert_eq!(live.drawn, future, "the next one waits for its turn");
+        let metrics =
+            EpochMetrics { epoch: 1, loss: 0.4, accuracy: 0.8, ..EpochMetrics::default() };
+        live.event(&Event::EpochEnd { metrics, epochs: 1, steps: 1000 });
+        assert_ne!(live.drawn, future);
+        let shown = live.picture.bundle();
+        assert!(shown.plain().starts_with("Epoch 1/1\n1000/1000 ["), "{}", shown.plain());
+        assert!(shown.plain().contains("loss: 0.4000 - acc: 0.8000"), "{}", shown.plain());
+        assert!(shown.data["text/html"].as_str().unwrap().contains("<svg"));
     }
 }

@@ -97,7 +97,8 @@ impl Session<'_> {
         (first, last, steps): (usize, usize, usize),
         observer: &mut dyn Observer,
     ) -> Result<(), Error> {
-        let store = |split: &Split| stores.iter().find(|s| self.fit.cache_features && s.is_of(split));
+        let store =
+            |split: &Split| stores.iter().find(|s| self.fit.cache_features && s.is_of(split));
         let (train_store, validation_store) = (store(train.split()), store(validation.split()));
         let stream = self.fit.steps_per_epoch.is_some();
         let mut feed = Feed::new(train, train_store, self.history.passes);
@@ -185,7 +186,12 @@ impl Session<'_> {
     }
 
     /// Whether the training is to end.
-    fn callbacks(&mut self, epoch: usize, first: usize, observer: &mut dyn Observer) -> Result<bool, Error> {
+    fn callbacks(
+        &mut self,
+        epoch: usize,
+        first: usize,
+        observer: &mut dyn Observer,
+    ) -> Result<bool, Error> {
         let mut stop = false;
         for callback in &self.fit.callbacks {
             match callback {

@@ -47,7 +47,8 @@ impl Architecture {
     }
 
     fn rows(&self) -> Vec<Row> {
-        let base = self.parameters().iter().filter(|p| p.part == Part::Base).map(Specification::len).sum();
+        let base =
+            self.parameters().iter().filter(|p| p.part == Part::Base).map(Specification::len).sum();
         let [channels, height, width] = self.features();
         let mut rows = vec![Row {
             layer: format!("{} (Model)", self.name()),
@@ -76,7 +77,9 @@ impl Architecture {
                     (format!("dropout_{dropouts} (Dropout)"), 0)
                 }
                 // Keras counts an activation as part of its dense layer.
-                Layer::Relu | Layer::Conv { .. } | Layer::BatchNorm { .. } | Layer::MaxPool => continue,
+                Layer::Relu | Layer::Conv { .. } | Layer::BatchNorm { .. } | Layer::MaxPool => {
+                    continue;
+                }
             };
             rows.push(Row { layer: name, shape: shape.clone(), parameters });
         }
@@ -143,10 +146,14 @@ fn sequential(name: &str, layers: &[&Layer]) -> String {
 fn layer_text(layer: &Layer) -> String {
     match layer {
         Layer::Conv { inputs, outputs, .. } => {
-            format!("Conv2d({inputs}, {outputs}, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))")
+            format!(
+                "Conv2d({inputs}, {outputs}, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))"
+            )
         }
         Layer::BatchNorm { channels, .. } => {
-            format!("BatchNorm2d({channels}, eps=1e-05, momentum=0.1, affine=True, track_running_stats=True)")
+            format!(
+                "BatchNorm2d({channels}, eps=1e-05, momentum=0.1, affine=True, track_running_stats=True)"
+            )
         }
         Layer::Relu => "ReLU(inplace=True)".into(),
         Layer::MaxPool => {
@@ -190,7 +197,10 @@ mod tests {
     #[test]
     fn a_frozen_base_is_non_trainable_in_the_summary() {
         let text = Architecture::default().summary(true);
-        assert!(text.contains("Trainable params: 12,977,153\nNon-trainable params: 14,714,688\n"), "{text}");
+        assert!(
+            text.contains("Trainable params: 12,977,153\nNon-trainable params: 14,714,688\n"),
+            "{text}"
+        );
     }
 
     #[test]

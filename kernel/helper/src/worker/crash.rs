@@ -28,7 +28,8 @@ extern "C" fn last_words(signal: i32) {
             unsafe {
                 loop {
                     let length = libc::read(fd, buffer.as_mut_ptr().cast(), buffer.len());
-                    if length <= 0 || libc::write(log, buffer.as_ptr().cast(), length as usize) < 0 {
+                    if length <= 0 || libc::write(log, buffer.as_ptr().cast(), length as usize) < 0
+                    {
                         break;
                     }
                 }

@@ -46,7 +46,10 @@ fn remember(info: &PanicHookInfo<'_>) {
     if thread.name() != Some("main") {
         // No wrapper of evcxr's sees the panic of another thread.
         let name = thread.name().unwrap_or("without a name");
-        print(Stream::Stderr, format_args!("thread {name} panicked: {message}\n{}\n", traceback.join("\n")));
+        print(
+            Stream::Stderr,
+            format_args!("thread {name} panicked: {message}\n{}\n", traceback.join("\n")),
+        );
         return;
     }
     let mut state = state();

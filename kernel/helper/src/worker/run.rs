@@ -52,6 +52,7 @@ pub extern "C" fn benchbook_worker_main() -> i32 {
     crash::install(control.log.as_raw_fd());
     interrupt::install();
     load_cuda();
+    crate::chart::install_font();
     let _ = REPLIES.set(Mutex::new(control.replies));
     send(Message::Ready);
     let mut variables = std::ptr::null_mut();

@@ -66,10 +66,11 @@ pub(super) fn take_over() -> io::Result<(Streams, Control)> {
 pub(super) fn pump_in_background() -> io::Result<()> {
     std::thread::Builder::new().name("prints".into()).spawn(|| {
         let Some(server) = SERVER.get() else { return };
-        let mut waiting = server
-            .streams
-            .descriptors()
-            .map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
+        let mut waiting = server.streams.descriptors().map(|fd| libc::pollfd {
+            fd,
+            events: libc::POLLIN,
+            revents: 0,
+        });
         loop {
             // SAFETY: the array outlives the call and its length is passed with it.
             let ready = unsafe { libc::poll(waiting.as_mut_ptr(), 2, -1) };

@@ -36,8 +36,12 @@ pub(super) fn answer(template: &Template, arguments: &[OsString]) -> anyhow::Res
     Ok(ExitCode::SUCCESS)
 }
 
-/// The helper library's part of the answer: its package and those it uses, without what only
-/// building or testing needs.
+/// The libraries that a cell reaches by name through the helper library.
+const RE_EXPORTED: &[&str] = &["image", "plotters", "serde_json", "tch"];
+
+/// The helper library's part of the answer: its own packages, the re-exported ones, and what those
+/// use directly. Nothing further down can be named in a cell, and rust-analyzer takes its time and
+/// memory for every package that it hears of.
 ///
 /// # Errors
 /// The real cargo does not run, or its answer is not understood.
@@ -63,13 +67,24 @@ pub fn record(template: &Template) -> anyhow::Result<Value> {
         .find(|package| package["name"] == "benchbook")
         .and_then(|package| package["id"].as_str())
         .context("the workspace has no package benchbook")?;
+    let packages: HashMap<&str, &Value> = list(&all["packages"])
+        .iter()
+        .filter_map(|package| Some((package["id"].as_str()?, package)))
+        .collect();
+    let is_own = |id: &str| packages.get(id).is_some_and(|package| package["source"].is_null());
+    let is_re_exported = |id: &str| {
+        let name = packages.get(id).and_then(|package| package["name"].as_str());
+        name.is_some_and(|name| RE_EXPORTED.contains(&name))
+    };
     let mut wanted = HashSet::new();
     let mut open = vec![root];
     while let Some(id) = open.pop() {
-        if wanted.insert(id)
-            && let Some(node) = nodes.get(id)
-        {
-            open.extend(list(&node["deps"]).iter().filter(is_normal).filter_map(|dep| dep["pkg"].as_str()));
+        let Some(node) = nodes.get(id).filter(|_| wanted.insert(id)) else { continue };
+        let used = list(&node["deps"]).iter().filter(is_normal).filter_map(|dep| dep["pkg"].as_str());
+        if is_own(id) {
+            open.extend(used.filter(|id| is_own(id) || is_re_exported(id)));
+        } else if is_re_exported(id) {
+            open.extend(used);
         }
     }
     let keep = |values: &Value| -> Vec<Value> {
@@ -78,7 +93,9 @@ pub fn record(template: &Template) -> anyhow::Result<Value> {
     };
     let mut nodes = keep(&all["resolve"]["nodes"]);
     for node in &mut nodes {
-        let deps: Vec<Value> = list(&node["deps"]).iter().filter(is_normal).cloned().collect();
+        let known = |dep: &&Value| dep["pkg"].as_str().is_some_and(|id| wanted.contains(id));
+        let deps: Vec<Value> =
+            list(&node["deps"]).iter().filter(is_normal).filter(known).cloned().collect();
         node["dependencies"] = deps.iter().map(|dep| dep["pkg"].clone()).collect();
         node["deps"] = Value::Array(deps);
     }

@@ -33,10 +33,27 @@ struct Moments {
 /// The numbers of one step's formula, the same for all weights.
 #[derive(Clone, Copy)]
 enum Rule {
-    Sgd { rate: f32, momentum: f32, nesterov: bool, decay: f32, first: bool },
+    Sgd {
+        rate: f32,
+        momentum: f32,
+        nesterov: bool,
+        decay: f32,
+        first: bool,
+    },
     /// `w ← w − rate · m / (√v / root + epsilon)`
-    Adam { rate: f32, beta1: f32, beta2: f32, root: f32, epsilon: f32 },
-    RmsProp { rate: f32, decay: f32, epsilon: f32, inside: bool },
+    Adam {
+        rate: f32,
+        beta1: f32,
+        beta2: f32,
+        root: f32,
+        epsilon: f32,
+    },
+    RmsProp {
+        rate: f32,
+        decay: f32,
+        epsilon: f32,
+        inside: bool,
+    },
 }
 
 impl Rule {
@@ -128,7 +145,10 @@ impl State {
         Ok(Parameters { arrays })
     }
 
-    pub(super) fn from_parameters(parameters: &Parameters, device: Device) -> Result<Self, TchError> {
+    pub(super) fn from_parameters(
+        parameters: &Parameters,
+        device: Device,
+    ) -> Result<Self, TchError> {
         let mut state = State::default();
         for (name, array) in &parameters.arrays {
             if name == STEP {
@@ -146,7 +166,12 @@ impl State {
 /// Values that one thread changes at a time.
 const CHUNK: usize = 1 << 15;
 
-fn on_the_cpu(rule: Rule, weight: &Tensor, gradient: &Tensor, moments: &Moments) -> Result<(), TchError> {
+fn on_the_cpu(
+    rule: Rule,
+    weight: &Tensor,
+    gradient: &Tensor,
+    moments: &Moments,
+) -> Result<(), TchError> {
     let gradient = gradient.f_contiguous()?;
     let gradient = values(&gradient)?;
     let weight = values_mut(weight)?;
@@ -154,11 +179,13 @@ fn on_the_cpu(rule: Rule, weight: &Tensor, gradient: &Tensor, moments: &Moments)
     let square = moments.square.as_ref().map_or(Ok(&mut [][..]), values_mut)?;
     let weights = weight.par_chunks_mut(CHUNK).zip(gradient.par_chunks(CHUNK));
     match rule {
-        Rule::Sgd { rate, momentum, decay, .. } if momentum == 0.0 => weights.for_each(|(weight, gradient)| {
-            for (w, g) in weight.iter_mut().zip(gradient) {
-                *w -= rate * (g + decay * *w);
-            }
-        }),
+        Rule::Sgd { rate, momentum, decay, .. } if momentum == 0.0 => {
+            weights.for_each(|(weight, gradient)| {
+                for (w, g) in weight.iter_mut().zip(gradient) {
+                    *w -= rate * (g + decay * *w);
+                }
+            })
+        }
         Rule::Sgd { rate, momentum, nesterov, decay, first } => {
             weights.zip(mean.par_chunks_mut(CHUNK)).for_each(|((weight, gradient), mean)| {
                 for ((w, g), m) in weight.iter_mut().zip(gradient).zip(mean) {
@@ -245,7 +272,10 @@ fn by_operations(
             let _ = mean.f_lerp_(gradient, 1.0 - f64::from(beta1))?;
             let part = scaled(gradient, 1.0 - beta2)?;
             let _ = square.f_mul_scalar_(f64::from(beta2))?.f_addcmul_(&part, gradient)?;
-            let below = square.f_sqrt()?.f_div_scalar_(f64::from(root))?.f_add_scalar_(f64::from(epsilon))?;
+            let below = square
+                .f_sqrt()?
+                .f_div_scalar_(f64::from(root))?
+                .f_add_scalar_(f64::from(epsilon))?;
             mean.f_div(&below)?.f_mul_scalar_(f64::from(rate))?
         }
         (Rule::RmsProp { rate, decay, epsilon, inside }, _, Some(square)) => {
@@ -300,7 +330,10 @@ mod tests {
                 on_the_cpu(rule, &looped, &gradient, &one).unwrap();
                 by_operations(rule, &mut by_library, &gradient, &mut two).unwrap();
             }
-            assert!(looped.allclose(&by_library, 1e-6, 1e-7, false), "{optimizer}: {looped} {by_library}");
+            assert!(
+                looped.allclose(&by_library, 1e-6, 1e-7, false),
+                "{optimizer}: {looped} {by_library}"
+            );
         }
     }
 
@@ -342,7 +375,9 @@ mod tests {
             let mut state = State::default();
             for gradient in [0.3_f32, -0.1] {
                 let gradient = Tensor::from_slice(&[gradient]);
-                state.update(&optimizer, 0.1, [("w", weight.shallow_clone(), &gradient)].into_iter()).unwrap();
+                state
+                    .update(&optimizer, 0.1, [("w", weight.shallow_clone(), &gradient)].into_iter())
+                    .unwrap();
             }
             let found = weight.double_value(&[0]);
             assert!((found - expected(&optimizer)).abs() < 2e-6, "{optimizer}: {found}");

@@ -1,0 +1,126 @@
+//! A whole run as one description: what `benchbook bench` and studies execute.
+//!
+//! A job goes through the same [`Run`] as the calls of a notebook.
+
+use crate::error::Error;
+use crate::model::{Model, Predictions, Vgg};
+use crate::record::Record;
+use crate::run::Run;
+use crate::train::{Fit, Observer};
+use benchbook_data::FolderOptions;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// What to run. In JSON only `data` is needed; every other field has a default.
+///
+/// ```json
+/// {
+///   "name": "report",
+///   "data": "datasets/drawings",
+///   "net": { "head": "keras", "size": 224, "batch_norm": true },
+///   "fit": { "epochs": 3, "batch_size": 32, "optimizer": { "name": "sgd", "momentum": 0.9 } }
+/// }
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Job {
+    /// The run's name in its record. Default: `job`.
+    #[serde(default = "default_name")]
+    pub name: String,
+    /// An image folder: `train/{cat,dog}`, `validation/{cat,dog}`, optional `test/`; or Kaggle's
+    /// flat layout.
+    pub data: PathBuf,
+    /// How to divide a folder without a validation part.
+    #[serde(default)]
+    pub folder: FolderOptions,
+    /// The net.
+    #[serde(default)]
+    pub net: Vgg,
+    /// The training.
+    #[serde(default)]
+    pub fit: Fit,
+    /// Where to write the predictions for the test pictures as CSV. Default: nowhere.
+    #[serde(default)]
+    pub predictions: Option<PathBuf>,
+    /// Where to write the record. Default: nowhere.
+    #[serde(default)]
+    pub record: Option<PathBuf>,
+}
+
+fn default_name() -> String {
+    "job".into()
+}
+
+impl Job {
+    /// A job on a folder with the defaults of everything else.
+    pub fn new(data: impl Into<PathBuf>) -> Self {
+        Self {
+            name: default_name(),
+            data: data.into(),
+            folder: FolderOptions::default(),
+            net: Vgg::default(),
+            fit: Fit::default(),
+            predictions: None,
+            record: None,
+        }
+    }
+
+    /// Reads a job from a JSON file.
+    ///
+    /// # Errors
+    /// [`Error::File`], [`Error::Json`] with line and column, also for a misspelt field.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let bytes = std::fs::read(path).map_err(|source| Error::File {
+            action: "read",
+            path: path.into(),
+            source,
+        })?;
+        serde_json::from_slice(&bytes).map_err(|source| Error::Json {
+            what: "a job",
+            path: path.into(),
+            source,
+        })
+    }
+}
+
+/// What a job leaves behind beside its record.
+pub struct Finished {
+    /// The record.
+    pub record: Record,
+    /// The trained model.
+    pub model: Model,
+    /// What it says of the test pictures, or of the validation pictures where there are none.
+    pub predictions: Predictions,
+}
+
+/// Runs a job through all four phases: load, build, train, test. An evaluation on the validation
+/// pictures goes before the test.
+///
+/// # Errors
+/// As the calls of [`Run`], and [`Error::File`] for what it is asked to write.
+pub fn run(job: &Job, observer: &mut dyn Observer) -> Result<Record, Error> {
+    run_whole(job, observer).map(|finished| finished.record)
+}
+
+/// [`run`], with the model and its predictions.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_whole(job: &Job, observer: &mut dyn Observer) -> Result<Finished, Error> {
+    let mut run = Run::new(&job.name);
+    let (data, _batch) = run.load_with(&job.data, job.folder, &job.net, job.fit.batch_size)?;
+    let mut model = run.build(job.net.clone())?;
+    run.train_observed(&mut model, &data, job.fit.clone(), observer)?;
+    run.evaluate(&mut model, &data.validation())?;
+    let split = if data.test().is_empty() { data.validation() } else { data.test() };
+    let predictions = run.test(&mut model, &split)?;
+    if let Some(path) = &job.predictions {
+        predictions.write_csv(path)?;
+    }
+    let record = run.record(&mut model)?;
+    if let Some(path) = &job.record {
+        record.write(path)?;
+    }
+    Ok(Finished { record, model, predictions })
+}

@@ -1,0 +1,121 @@
+//! The machine that a run was measured on.
+
+use serde::{Deserialize, Serialize};
+use std::fs;
+
+/// What is known of the machine; `None` and empty where it does not tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Environment {
+    /// For example `AMD EPYC 7763`.
+    pub cpu: Option<String>,
+    /// Logical cores that this process may use.
+    pub cores: usize,
+    /// Memory in bytes.
+    pub memory_bytes: Option<u64>,
+    /// NVIDIA GPUs by name.
+    pub gpus: Vec<String>,
+    /// NVIDIA's driver.
+    pub gpu_driver: Option<String>,
+    /// For example `Debian GNU/Linux 12 (bookworm)`.
+    pub os: Option<String>,
+    /// For example `Linux 6.1.0-18-amd64 x86_64`.
+    pub kernel: String,
+    /// Settings that change speed or results, as the process has them.
+    pub variables: Vec<(String, String)>,
+}
+
+/// Environment variables that libraries of deep learning obey.
+const VARIABLES: [&str; 8] = [
+    "CUDA_VISIBLE_DEVICES",
+    "KMP_AFFINITY",
+    "MKL_NUM_THREADS",
+    "NVIDIA_TF32_OVERRIDE",
+    "OMP_NUM_THREADS",
+    "OMP_PROC_BIND",
+    "RAYON_NUM_THREADS",
+    "TF_ENABLE_ONEDNN_OPTS",
+];
+
+impl Environment {
+    /// The present machine.
+    pub fn here() -> Self {
+        let (gpus, gpu_driver) = nvidia();
+        let variables = VARIABLES
+            .iter()
+            .filter_map(|name| std::env::var(name).ok().map(|value| ((*name).to_owned(), value)))
+            .collect();
+        Self {
+            cpu: field("/proc/cpuinfo", "model name", ':'),
+            cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            memory_bytes: field("/proc/meminfo", "MemTotal", ':')
+                .and_then(|text| text.trim_end_matches("kB").trim().parse::<u64>().ok())
+                .map(|kibibytes| kibibytes * 1024),
+            gpus,
+            gpu_driver,
+            os: field("/etc/os-release", "PRETTY_NAME", '='),
+            kernel: format!(
+                "{} {} {}",
+                system("ostype").unwrap_or_else(|| std::env::consts::OS.into()),
+                system("osrelease").unwrap_or_default(),
+                std::env::consts::ARCH
+            ),
+            variables,
+        }
+    }
+}
+
+fn system(name: &str) -> Option<String> {
+    fs::read_to_string(format!("/proc/sys/kernel/{name}")).ok().map(|text| text.trim().into())
+}
+
+/// The first value of a key in a file of `key: value` lines.
+fn field(path: &str, key: &str, separator: char) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    text.lines().find_map(|line| {
+        let (name, value) = line.split_once(separator)?;
+        (name.trim() == key).then(|| value.trim().trim_matches('"').to_owned())
+    })
+}
+
+/// GPUs and driver from the driver's own files, or from `nvidia-smi` where a container hides them.
+fn nvidia() -> (Vec<String>, Option<String>) {
+    let folders = fs::read_dir("/proc/driver/nvidia/gpus").into_iter().flatten().flatten();
+    let gpus: Vec<String> = folders
+        .filter_map(|folder| {
+            let path = folder.path().join("information");
+            field(&path.to_string_lossy(), "Model", ':')
+        })
+        .collect();
+    let driver = fs::read_to_string("/proc/driver/nvidia/version").ok().and_then(|text| {
+        let line = text.lines().next()?.to_owned();
+        line.split_whitespace()
+            .find(|word| word.starts_with(|c: char| c.is_ascii_digit()))
+            .map(Into::into)
+    });
+    if !gpus.is_empty() {
+        return (gpus, driver);
+    }
+    let query = ["--query-gpu=name,driver_version", "--format=csv,noheader"];
+    let Ok(output) = std::process::Command::new("nvidia-smi").args(query).output() else {
+        return (gpus, driver);
+    };
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let rows: Vec<(&str, &str)> = text.lines().filter_map(|line| line.split_once(", ")).collect();
+    let driver = rows.first().map(|(_, driver)| (*driver).to_owned()).or(driver);
+    (rows.into_iter().map(|(name, _)| name.to_owned()).collect(), driver)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn this_machine_has_a_processor_cores_and_memory() {
+        let here = Environment::here();
+        assert!(here.cpu.is_some_and(|name| !name.is_empty()));
+        assert!(here.cores >= 1);
+        assert!(here.memory_bytes.is_some_and(|bytes| bytes > 1 << 28));
+        assert!(here.kernel.starts_with("Linux "), "{}", here.kernel);
+    }
+}

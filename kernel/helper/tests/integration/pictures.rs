@@ -1,0 +1,56 @@
+//! Small JPEG files that a net can tell apart.
+
+use benchbook::data::ImageFolder;
+use benchbook::image::{Rgb, RgbImage};
+use benchbook::model::Vgg;
+use benchbook::prelude::Depth;
+use std::path::Path;
+
+/// An image folder in the report's layout, which is removed when it goes out of scope.
+pub struct Pictures {
+    folder: tempfile::TempDir,
+}
+
+impl Pictures {
+    /// `train` and `validation` pictures of each class, and four for the test. A cat is bright on
+    /// the left, a dog on the right; brightness and noise differ from picture to picture.
+    pub fn new(train: usize, validation: usize) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for (part, count) in [("train", train), ("validation", validation)] {
+            for (class, left) in [("cat", true), ("dog", false)] {
+                for index in 0..count {
+                    let path = format!("{part}/{class}/{class}.{index}.jpg");
+                    write(&folder.path().join(path), left, index * 31 + part.len());
+                }
+            }
+        }
+        for index in 0..4 {
+            write(&folder.path().join(format!("test/{index}.jpg")), index % 2 == 0, 977 + index);
+        }
+        Self { folder }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn open(&self) -> ImageFolder {
+        ImageFolder::open(self.path()).unwrap()
+    }
+}
+
+fn write(path: &Path, left: bool, number: usize) {
+    let picture = RgbImage::from_fn(48, 40, |x, y| {
+        let noise = (number * 7919 + x as usize * 131 + y as usize * 517) % 61;
+        let bright = if (x < 24) == left { 150 } else { 20 };
+        let value = (bright + number % 40 + noise).min(255) as u8;
+        Rgb([value, value / 2 + 20, 255 - value])
+    });
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    picture.save(path).unwrap();
+}
+
+/// The smallest net that these tests need: every kind of layer, a fifth of VGG16's work.
+pub fn small_net() -> Vgg {
+    Vgg { depth: Depth::Vgg11, size: 32, batch_norm: true, threads: Some(2), ..Vgg::default() }
+}

@@ -1,0 +1,126 @@
+//! What a run leaves behind.
+
+use crate::pictures::{Pictures, small_net};
+use benchbook::job::{self, Job};
+use benchbook::prelude::{Fit, Record, Rich, Run};
+use benchbook::train::Silent;
+
+#[test]
+fn a_job_leaves_a_record_with_everything_a_comparison_checks() {
+    let pictures = Pictures::new(6, 2);
+    let path = pictures.path().join("results/record.json");
+    let job = Job {
+        name: "check".into(),
+        net: small_net(),
+        fit: Fit { epochs: 2, batch_size: 5, seed: 3, ..Fit::default() },
+        predictions: Some(pictures.path().join("predictions.csv")),
+        record: Some(path.clone()),
+        ..Job::new(pictures.path())
+    };
+    let record = job::run(&job, &mut Silent).unwrap();
+    assert_eq!(Record::read(&path).unwrap(), record);
+    assert!(job.predictions.unwrap().exists());
+
+    assert_eq!((record.schema, record.name.as_str()), (1, "check"));
+    assert_eq!((record.backend.name.as_str(), record.backend.device.as_str()), ("LibTorch", "cpu"));
+    assert_eq!((record.backend.version.as_str(), record.backend.threads), ("2.11.0", 2));
+    assert_eq!(record.backend.precision, "float32");
+    assert_eq!(record.input_size, [32, 32]);
+    assert_eq!((record.data.training, record.data.validation, record.data.test), (12, 4, 4));
+    assert_eq!(record.data.classes, ["cat", "dog"]);
+    assert_eq!((record.images_seen.training, record.images_seen.validation), (24, 8));
+    assert_eq!((record.images_seen.test, record.steps), (4, 6));
+    assert_eq!(record.fit.as_ref().map(|fit| (fit.batch_size, fit.seed)), Some((5, 3)));
+    assert_eq!(record.learning_rate, Some(0.001));
+    assert!(!record.cache_features);
+    // VGG11 with batch normalisation: 9,225,984 learned in the base and 5,504 fixed (running means
+    // and variances of 2,752 channels), 394,497 in the head at 32².
+    assert_eq!((record.trainable_parameters, record.parameters), (9_620_481, 9_625_985));
+
+    let phases = record.phases;
+    for seconds in [phases.load, phases.build, phases.train, phases.test] {
+        assert!(seconds.is_some_and(|seconds| seconds > 0.0), "{phases:?}");
+    }
+    let parts = record.train_parts;
+    assert!(
+        parts.training + parts.validation + parts.callbacks <= phases.train.unwrap(),
+        "{parts:?}"
+    );
+    assert!(parts.input_wait <= parts.training, "{parts:?}");
+    let rate = 24.0 / parts.training;
+    assert!((record.throughput.training.unwrap() / rate - 1.0).abs() < 1e-9);
+    assert!(record.peak_memory.host_bytes.is_some_and(|bytes| bytes > 50_000_000));
+    assert_eq!(record.metrics.val_accuracy, record.history.epochs[1].val_accuracy);
+    assert_eq!(record.metrics.evaluations.len(), 1);
+    assert!(record.environment.cpu.is_some());
+    assert!(record.revision.starts_with(env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn the_phase_chart_has_the_records_numbers() {
+    let pictures = Pictures::new(2, 1);
+    let mut run = Run::new("phases");
+    let (data, batch) = run.load(pictures.path(), &small_net(), 4).unwrap();
+    assert_eq!(batch.shape(), [4, 3, 32, 32]);
+    let mut model = run.build(small_net()).unwrap();
+    run.test(&mut model, &data.test()).unwrap();
+    let record = run.record(&mut model).unwrap();
+    let measured = record.phases.measured();
+    assert_eq!(
+        measured.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
+        ["load", "build", "test"]
+    );
+
+    let chart = record.phase_chart().unwrap();
+    let drawn: Vec<(String, f64)> = chart
+        .data()
+        .categories
+        .iter()
+        .cloned()
+        .zip(chart.data().series.iter().flat_map(|series| series.values.clone()))
+        .filter(|(_, seconds)| !seconds.is_nan())
+        .collect();
+    let names: Vec<(String, f64)> =
+        measured.iter().map(|(name, s)| ((*name).to_owned(), *s)).collect();
+    assert_eq!(drawn, names, "{:?}", chart.data());
+
+    let shown = record.bundle();
+    assert!(
+        shown.plain().contains(&format!("{:.3} s", record.phases.load.unwrap())),
+        "{}",
+        shown.plain()
+    );
+    assert!(shown.data["text/html"].as_str().unwrap().contains("<svg"));
+}
+
+#[test]
+fn a_record_needs_a_net_and_a_newer_record_is_refused() {
+    let pictures = Pictures::new(2, 1);
+    let mut model = small_net().build().unwrap();
+    let error = Run::new("nothing").record(&mut model).unwrap_err();
+    assert!(error.to_string().contains("run.build"), "{error}");
+    let path = pictures.path().join("newer.json");
+    std::fs::write(&path, r#"{"schema": 2}"#).unwrap();
+    assert!(Record::read(&path).unwrap_err().to_string().contains("found 2"));
+}
+
+#[test]
+fn a_job_file_needs_the_data_alone_and_a_misspelt_field_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("job.json");
+    std::fs::write(&path, r#"{"data": "photos"}"#).unwrap();
+    assert_eq!(Job::read(&path).unwrap(), Job::new("photos"));
+    std::fs::write(
+        &path,
+        r#"{"data": "photos", "net": {"head": "pytorch", "size": 160, "base": "frozen",
+            "weights": {"safetensors": "vgg16.safetensors"}},
+            "fit": {"epochs": 3, "optimizer": {"name": "sgd", "momentum": 0.9},
+            "callbacks": [{"name": "best_checkpoint", "path": "best.safetensors"}]}}"#,
+    )
+    .unwrap();
+    let job = Job::read(&path).unwrap();
+    assert_eq!(job.fit.optimizer, benchbook::prelude::Optimizer::momentum(0.9));
+    std::fs::write(&path, r#"{"data": "photos", "fit": {"epoch": 3}}"#).unwrap();
+    let error = Job::read(&path).unwrap_err().to_string();
+    assert!(error.contains("`epoch`") && error.contains("job.json"), "{error}");
+}

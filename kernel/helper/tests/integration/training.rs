@@ -1,0 +1,133 @@
+//! Fitting, continuing, caching, saving.
+
+use crate::pictures::{Pictures, small_net};
+use benchbook::model::{Model, Vgg};
+use benchbook::prelude::{Base, Callback, Fit, Head};
+use benchbook::train::{Event, Events, KerasLog, Outcome, Silent};
+
+fn fit(epochs: usize) -> Fit {
+    Fit { epochs, batch_size: 8, learning_rate: Some(1e-4), ..Fit::default() }
+}
+
+#[test]
+fn loss_is_finite_and_falls_and_a_second_fit_counts_on() {
+    let pictures = Pictures::new(12, 4);
+    let data = pictures.open();
+    let mut model = small_net().build().unwrap();
+    let mut events = Events::default();
+    model.fit_observed(&data, fit(3), &mut events).unwrap();
+    let losses: Vec<f64> = events
+        .0
+        .iter()
+        .filter_map(|event| if let Event::Step { loss, .. } = event { Some(*loss) } else { None })
+        .collect();
+    assert_eq!(losses.len(), 9, "three epochs of three batches of 24 pictures");
+    assert!(losses.iter().all(|loss| loss.is_finite()), "{losses:?}");
+    let history = model.history();
+    assert!(history.epochs[2].loss < history.epochs[0].loss, "{history:?}");
+    assert_eq!(history.epochs[0].training_images, 24);
+    assert_eq!(history.epochs[0].validation_images, 8);
+    assert_eq!(events.0.last(), Some(&Event::End(Outcome::Finished)));
+
+    let history = model.fit_observed(&data, fit(1), &mut events).unwrap();
+    assert_eq!(history.epochs.iter().map(|e| e.epoch).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    assert_eq!((history.steps, history.passes), (12, 4));
+    assert!(events.0.contains(&Event::EpochStart { epoch: 4, epochs: 4 }));
+}
+
+#[test]
+fn the_same_seed_gives_the_same_losses_and_another_seed_others() {
+    let pictures = Pictures::new(6, 2);
+    let data = pictures.open();
+    let losses = |seed| {
+        let mut model = Vgg { seed, ..small_net() }.build().unwrap();
+        let history = model.fit_observed(&data, Fit { seed, ..fit(1) }, &mut Silent).unwrap();
+        (history.epochs[0].loss, history.epochs[0].val_loss)
+    };
+    assert_eq!(losses(1), losses(1));
+    assert_ne!(losses(1), losses(2));
+}
+
+#[test]
+fn cached_features_give_what_computing_them_each_time_gives() {
+    let pictures = Pictures::new(9, 3);
+    let data = pictures.open();
+    for (head, steps_per_epoch) in [(Head::Keras, None), (Head::PyTorch, Some(4))] {
+        let history = |cache_features| {
+            let mut model = Vgg { head, base: Base::Frozen, ..small_net() }.build().unwrap();
+            let fit = Fit { cache_features, steps_per_epoch, ..fit(2) };
+            model.fit_observed(&data, fit, &mut Silent).unwrap()
+        };
+        let (each_time, once) = (history(false), history(true));
+        assert_eq!((each_time.steps, each_time.passes), (once.steps, once.passes));
+        for (a, b) in each_time.epochs.iter().zip(&once.epochs) {
+            assert_eq!(a.training_images, b.training_images);
+            // The convolutions may round otherwise in batches of another size.
+            assert!((a.loss - b.loss).abs() < 1e-4 * a.loss.max(1.0), "{} {}", a.loss, b.loss);
+            let (x, y) = (a.val_loss.unwrap(), b.val_loss.unwrap());
+            assert!((x - y).abs() < 1e-4 * x.max(1.0), "{x} {y}");
+        }
+    }
+}
+
+#[test]
+fn a_saved_model_goes_on_as_if_it_had_not_been_interrupted() {
+    let pictures = Pictures::new(6, 2);
+    let data = pictures.open();
+    let file = pictures.path().join("model.safetensors");
+    let mut through = small_net().build().unwrap();
+    through.fit_observed(&data, fit(1), &mut Silent).unwrap();
+    through.save(&file).unwrap();
+    through.fit_observed(&data, fit(1), &mut Silent).unwrap();
+
+    let mut resumed = Model::load(&file).unwrap();
+    resumed.fit_observed(&data, fit(1), &mut Silent).unwrap();
+    let (a, b) = (through.history(), resumed.history());
+    assert_eq!(a.epochs[1].loss, b.epochs[1].loss);
+    assert_eq!(a.epochs[1].val_loss, b.epochs[1].val_loss);
+    assert_eq!(a.steps, b.steps);
+}
+
+#[test]
+fn the_best_checkpoint_is_logged_in_the_reports_words_and_can_be_loaded() {
+    let pictures = Pictures::new(6, 3);
+    let data = pictures.open();
+    let file = pictures.path().join("vgg16_1.safetensors");
+    let mut model = small_net().build().unwrap();
+    let fit = Fit { callbacks: vec![Callback::best_checkpoint(&file)], ..fit(2) };
+    let mut log = KerasLog::new(Vec::new());
+    let history = model.fit_observed(&data, fit, &mut log).unwrap();
+    let log = String::from_utf8(log.into_inner()).unwrap();
+    let first = history.epochs[0].val_accuracy.unwrap();
+    let improved = format!(
+        "Epoch 00001: val_acc improved from -inf to {first:.5}, saving model to {}",
+        file.display()
+    );
+    assert!(log.contains(&improved), "{log}");
+    let kept = history.epochs.iter().filter_map(|e| e.val_accuracy).fold(0.0, f64::max);
+    let mut best = Model::load(&file).unwrap();
+    assert_eq!(best.evaluate(&data.validation()).unwrap().accuracy, kept);
+}
+
+#[test]
+fn predictions_become_a_grid_and_a_table() {
+    let pictures = Pictures::new(4, 2);
+    let data = pictures.open();
+    let mut model = small_net().build().unwrap();
+    let predictions = model.predict(&data.test()).unwrap();
+    assert_eq!(predictions.predictions.len(), 4);
+    let csv = predictions.write_csv(pictures.path().join("predictions.csv")).unwrap();
+    let text = std::fs::read_to_string(csv).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[0], "id,path,label,probability");
+    assert_eq!(lines.len(), 5);
+    let fields: Vec<&str> = lines[1].split(',').collect();
+    assert_eq!(fields[0], "0");
+    assert!(fields[1].ends_with("test/0.jpg"));
+    assert!(["cat", "dog"].contains(&fields[2]));
+    assert!((0.5..=1.0).contains(&fields[3].parse::<f64>().unwrap()), "{}", fields[3]);
+
+    let grid = benchbook::prelude::Rich::bundle(&model.predict(&data.validation()).unwrap());
+    assert!(grid.data.len() >= 2, "{:?}", grid.data.keys());
+    assert!(grid.plain().contains("of 4 right"), "{}", grid.plain());
+}

@@ -1,0 +1,85 @@
+// %% [markdown]
+// # Cats and dogs with VGG16
+//
+// The job of the 2019 report, cell by cell: load pictures, build VGG16, train and validate it, test it, and see what each
+// phase took. The pictures are those in the folder `BENCHBOOK_DATA`; without it, drawings from `datasets/generate`.
+
+// %%
+let folder = std::env::var("BENCHBOOK_DATA").unwrap_or_else(|_| "../datasets/drawings".into());
+ImageFolder::open(&folder)?
+
+// %% [markdown]
+// The net is VGG16 in full depth and width with the report's Keras head. With ImageNet weights (`BENCHBOOK_WEIGHTS`, a
+// safetensors file) its convolutions stay frozen and only the head learns. Without weights it starts from random numbers, and
+// then needs batch normalisation and small pictures to get anywhere in two minutes on two processor cores.
+
+// %%
+let weights = std::env::var_os("BENCHBOOK_WEIGHTS");
+let net = match &weights {
+    Some(file) => Vgg { size: 96, weights: Weights::Safetensors(file.into()), base: Base::Frozen, ..Vgg::default() },
+    None => Vgg { size: 32, batch_norm: true, ..Vgg::default() },
+};
+
+// %% [markdown]
+// **Load**: from the folder to the first batch on the device. A run measures its phases while they happen.
+
+// %%
+let mut run = Run::new("quickstart");
+let (data, batch) = run.load(&folder, &net, 32)?;
+batch.shape()
+
+// %% [markdown]
+// **Build**: the layers and their parameters, as Keras prints them.
+
+// %%
+let mut model = run.build(net.clone())?;
+model.summary()
+
+// %% [markdown]
+// **Train and validate**: the curves grow while it learns. Interrupt it if you like: the model keeps what it has learned, and
+// running the cell again goes on from there. A frozen base is computed once for each picture, which the record says.
+
+// %%
+let fit = Fit {
+    epochs: 6,
+    learning_rate: Some(3e-4),
+    cache_features: weights.is_some(),
+    callbacks: vec![Callback::best_checkpoint("../results/quickstart/vgg16_1.safetensors")],
+    ..Fit::default()
+};
+run.train(&mut model, &data, fit)?;
+
+// %% [markdown]
+// The history belongs to the model and can be drawn at any time.
+
+// %%
+model.history()
+
+// %% [markdown]
+// How good is it on pictures that it has not learned from, and how sure can one be of that?
+
+// %%
+run.evaluate(&mut model, &data.validation())?
+
+// %% [markdown]
+// **Test**: what it takes the test pictures for. The table goes into `results/quickstart/predictions.csv`.
+
+// %%
+let pictures = if data.test().is_empty() { data.validation() } else { data.test() };
+let predictions = run.test(&mut model, &pictures)?;
+predictions.write_csv("../results/quickstart/predictions.csv")?;
+predictions
+
+// %% [markdown]
+// What each phase took, as in the report's bar charts.
+
+// %%
+let record = run.record(&mut model)?;
+record.write("../results/quickstart/record.json")?;
+record.phase_chart()?
+
+// %% [markdown]
+// The record holds everything that a fair comparison has to check.
+
+// %%
+record.table()?
