@@ -13,7 +13,7 @@ impl Rich for Tensor {
             format!("{} values, too many to show", self.numel())
         } else {
             // tch ends its printing with a line that repeats kind and shape.
-            let text = self.to_string();
+            let text = format!("{self}");
             text.lines().filter(|line| !line.starts_with("Tensor[")).collect::<Vec<_>>().join("\n")
         };
         Bundle::text(format!("{head}\n{values}"))

@@ -10,10 +10,12 @@
 
 mod crash;
 mod failure;
+mod job;
 mod run;
 mod streams;
 
 pub use failure::{error_reached_top, hold_back, panic_reached_top};
+pub use job::benchbook_job_main;
 pub use run::{benchbook_worker_main, variable_changed_type};
 
 use benchbook_frames::{Answer, Frame, Message, SOCKET_VARIABLE, Stream};

@@ -1,34 +1,80 @@
-//! `benchbook bench`: runs a job in a worker, without a notebook.
+//! `benchbook bench`: runs a job in a worker, without a notebook; or packs what that takes.
 
-use crate::libtorch::Libtorch;
+use crate::libtorch::{self, Libtorch};
 use crate::template::Template;
 use crate::{kernel, worker};
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use std::ffi::OsString;
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
 
-/// What to run. Everything that describes the job goes to the worker as it is.
+/// What to run.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Arguments {
     /// The template to run against; the newest installed if not given.
     #[arg(long)]
     pub template: Option<PathBuf>,
-    /// The job: `--help` lists its settings.
+    /// Write an archive (.tar.gz) that runs jobs on a machine without compiler or network, with
+    /// that machine's libtorch or PyTorch, instead of running one.
+    #[arg(long, value_name = "ARCHIVE")]
+    pub pack: Option<PathBuf>,
+    /// The job and its options; `benchbook bench -- --help` lists them.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub job: Vec<OsString>,
 }
 
-/// Runs the job and returns its exit status.
+/// Runs the job, or packs, and returns the exit status.
 ///
 /// # Errors
-/// There is no template or no libtorch, or the worker does not start.
+/// There is no template or no libtorch, the worker does not start, or the archive cannot be
+/// written.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let folder = arguments.template.clone().map_or_else(kernel::newest, Ok)?;
     let template = Template::open(&folder)?;
+    if let Some(archive) = &arguments.pack {
+        pack(&template, archive)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let libtorch = Libtorch::find(Some(&template.manifest.libtorch.folder))?;
     let mut command = worker::command(&template, &libtorch)?;
     let status = command.arg("job").args(&arguments.job).status();
     let status = status.with_context(|| template.worker().display().to_string())?;
     Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
+}
+
+/// Puts the worker, the helper library, Rust's standard library and a script that finds libtorch
+/// into one archive.
+fn pack(template: &Template, archive: &Path) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let root = folder.path().join("benchbook-bench");
+    fs::create_dir_all(root.join("lib"))?;
+    fs::copy(template.worker(), root.join("benchbook-worker"))?;
+    fs::copy(template.helper(), root.join("lib/libbenchbook.so"))?;
+    let libraries = template.manifest.toolchain.libraries();
+    let mut standard = None;
+    for entry in fs::read_dir(&libraries).with_context(|| libraries.display().to_string())?.flatten() {
+        let name = entry.file_name();
+        if name.to_string_lossy().starts_with("libstd-") && name.to_string_lossy().ends_with(".so") {
+            fs::copy(entry.path(), root.join("lib").join(&name))?;
+            standard = Some(name);
+        }
+    }
+    standard.with_context(|| format!("no libstd in {}", libraries.display()))?;
+    let script = root.join("bench");
+    fs::write(&script, include_str!("bench/launcher.sh").replace("@VERSION@", libtorch::VERSION))?;
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
+    let status = Command::new("tar")
+        .args(["-czf"])
+        .arg(std::path::absolute(archive)?)
+        .arg("-C")
+        .arg(folder.path())
+        .arg("benchbook-bench")
+        .status()
+        .context("`tar` does not run")?;
+    ensure!(status.success(), "`tar` could not write {}", archive.display());
+    let size = fs::metadata(archive)?.len() as f64 / 1e6;
+    println!("{} ({size:.1} MB). There: tar -xzf it, then benchbook-bench/bench --help", archive.display());
+    Ok(())
 }

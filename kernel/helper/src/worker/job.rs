@@ -1,0 +1,131 @@
+//! `benchbook bench` ends up here: a job in a terminal, without a server and without cells.
+
+use super::run::load_cuda;
+use crate::chart::Progress;
+use crate::display::Rich;
+use crate::error::Error;
+use crate::job::{self, Job};
+use crate::train::{Event, KerasLog, Observer};
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+const HELP: &str = "benchbook bench [JOB.json] [--data FOLDER] [--record FILE] [--predictions FILE]
+
+Runs load, build, train and test, and prints the record. JOB.json describes the run (see the
+documentation of `benchbook::job::Job`); the options replace what it says. Without it, VGG16 with
+the defaults is trained on --data.";
+
+/// The whole life of a worker that runs one job; returns the exit status of the process. The
+/// job's arguments are those of the process after the word `job`.
+#[unsafe(no_mangle)]
+pub extern "C" fn benchbook_job_main() -> i32 {
+    let arguments: Vec<String> = std::env::args().skip(2).collect();
+    if arguments.iter().any(|word| word == "--help" || word == "-h") {
+        println!("{HELP}");
+        return 0;
+    }
+    let job = match read(&arguments) {
+        Ok(job) => job,
+        Err(message) => {
+            eprintln!("benchbook bench: {message}");
+            return 2;
+        }
+    };
+    load_cuda();
+    match job::run(&job, &mut Terminal::default()) {
+        Ok(record) => {
+            println!("{}", record.bundle().plain());
+            0
+        }
+        Err(error) => {
+            eprintln!("benchbook bench: {error}");
+            1
+        }
+    }
+}
+
+fn read(arguments: &[String]) -> Result<Job, String> {
+    let mut file = None;
+    let mut data = None;
+    let mut record = None;
+    let mut predictions = None;
+    let mut words = arguments.iter();
+    while let Some(word) = words.next() {
+        let option = match word.as_str() {
+            "--data" => &mut data,
+            "--record" => &mut record,
+            "--predictions" => &mut predictions,
+            word if word.starts_with('-') => return Err(format!("unknown option {word}\n\n{HELP}")),
+            word if file.is_none() => {
+                file = Some(PathBuf::from(word));
+                continue;
+            }
+            word => return Err(format!("one job at a time; received {word} as well")),
+        };
+        let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
+        *option = Some(PathBuf::from(value));
+    }
+    let mut job = match (file, &data) {
+        (Some(file), _) => Job::read(file).map_err(|error: Error| error.to_string())?,
+        (None, Some(data)) => Job::new(data),
+        (None, None) => return Err(format!("there is nothing to run\n\n{HELP}")),
+    };
+    if let Some(data) = data {
+        job.data = data;
+    }
+    job.record = record.or(job.record);
+    job.predictions = predictions.or(job.predictions);
+    Ok(job)
+}
+
+/// Keras' log on standard output, and within an epoch its progress line where somebody looks.
+#[derive(Default)]
+struct Terminal {
+    drawn: Option<Instant>,
+}
+
+const PAUSE: Duration = Duration::from_millis(100);
+
+impl Observer for Terminal {
+    fn event(&mut self, event: &Event) {
+        let mut output = io::stdout().lock();
+        if let Event::Step { step, steps, loss, accuracy, elapsed, .. } = event {
+            if output.is_terminal() && self.drawn.is_none_or(|drawn| drawn.elapsed() >= PAUSE) {
+                self.drawn = Some(Instant::now());
+                let progress = Progress::new(*step as u64, *steps as u64)
+                    .elapsed(*elapsed)
+                    .metric("loss", *loss)
+                    .metric("acc", *accuracy);
+                let _ = write!(output, "{}\r", progress.to_text());
+                let _ = output.flush();
+            }
+            return;
+        }
+        KerasLog::new(&mut output).event(event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<String> {
+        text.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn options_replace_what_the_job_says() {
+        let job = read(&words("--data pictures --record a.json")).unwrap();
+        assert_eq!(job.data, PathBuf::from("pictures"));
+        assert_eq!(job.record, Some(PathBuf::from("a.json")));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_named() {
+        for (arguments, named) in [("--epochs 3", "--epochs"), ("", "nothing"), ("--data", "--data")] {
+            let message = read(&words(arguments)).unwrap_err();
+            assert!(message.contains(named), "{message}");
+        }
+    }
+}

@@ -1,0 +1,83 @@
+"""Fixtures of the kernel's tests.
+
+The kernel that is tested is the installed one: the kernelspec `benchbook` on Jupyter's search path
+(`JUPYTER_PATH`, or the environment whose Python runs the tests). Its history and its folders for
+temporary files are put aside, so that tests neither see nor touch those of other sessions.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from driver import NAME, Kernel
+from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+
+
+@pytest.fixture(scope="session")
+def kernelspec() -> dict[str, Any]:
+    """The installed kernel.json."""
+    try:
+        folder = KernelSpecManager().get_kernel_spec(NAME).resource_dir
+    except NoSuchKernel:
+        pytest.exit(f"Jupyter knows no kernel {NAME!r}: run `environment/run` first", returncode=2)
+    return json.loads((Path(folder) / "kernel.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def program(kernelspec: dict[str, Any]) -> Path:
+    """The `benchbook` program."""
+    return Path(kernelspec["argv"][0])
+
+
+@pytest.fixture(scope="session")
+def template(kernelspec: dict[str, Any]) -> Path:
+    """The folder of what was compiled at installation."""
+    words = kernelspec["argv"]
+    return Path(words[words.index("--template") + 1])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def private_folders(kernelspec: dict[str, Any]) -> Iterator[None]:
+    """Points the caches and temporary files of everything that is started into one new folder.
+
+    The folder's path is short on purpose: a Unix socket's is limited to 107 bytes.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="bb-"))
+    (folder / "tmp").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENCHBOOK_CACHE", str(folder / "cache"))
+        patch.setenv("TMPDIR", str(folder / "tmp"))
+        patch.setattr(tempfile, "tempdir", str(folder / "tmp"))
+        yield
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def kernel(private_folders: None) -> Iterator[Kernel]:
+    """A kernel that the tests of one file share. Tests that damage it leave it usable."""
+    kernel = Kernel()
+    # Whatever the kernel has to say about itself, it says in the first cell.
+    first = kernel.run("let ready = true;")
+    assert first.status == "ok", first.problem
+    yield kernel
+    kernel.stop()
+
+
+@pytest.fixture
+def kernels(private_folders: None) -> Iterator[Any]:
+    """Starts kernels of a test's own: `kernels(environment, specs)`."""
+    started: list[Kernel] = []
+
+    def start(*arguments: Any, **options: Any) -> Kernel:
+        started.append(Kernel(*arguments, **options))
+        return started[-1]
+
+    yield start
+    for kernel in started:
+        kernel.stop()

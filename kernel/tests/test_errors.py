@@ -1,0 +1,181 @@
+"""Errors of all kinds: what they are called, what they say, where they point, what survives."""
+
+from __future__ import annotations
+
+import pytest
+from driver import Cell, Kernel
+
+
+def assert_error(cell: Cell, ename: str, evalue: str) -> None:
+    """The reply and the one error output agree, and say what is expected."""
+    assert cell.status == "error", cell.problem
+    errors = cell.of("error")
+    assert len(errors) == 1, cell.problem
+    for name in ("ename", "evalue", "traceback"):
+        assert errors[0][name] == cell.reply[name]
+    assert cell.ename == ename, cell.problem
+    assert evalue in cell.evalue, cell.problem
+    assert cell.traceback.strip(), "a traceback is what front ends show"
+
+
+def place(cell: Cell) -> str:
+    """The line of the traceback that says where, as `line 1, column 2`."""
+    lines = [line for line in cell.traceback.splitlines() if "column" in line]
+    assert lines, cell.problem
+    return lines[0][lines[0].index("line") :]
+
+
+def test_a_compile_error_says_what_and_where(kernel: Kernel) -> None:
+    code = 'let fine = 1;\nlet wrong: i32 = "text";'
+    cell = kernel.run(code)
+    assert_error(cell, "CompileError", "mismatched types")
+    assert "E0308" in cell.evalue
+    assert f"cell {cell.reply['execution_count']}, line 2, column 18" in cell.traceback
+    assert 'let wrong: i32 = "text";' in cell.traceback, "the user's own line"
+
+
+def test_a_compile_error_is_coloured_for_the_notebook(kernel: Kernel) -> None:
+    assert "\x1b[" in "\n".join(kernel.run("nowhere()").reply["traceback"])
+
+
+@pytest.mark.parametrize(
+    ("code", "where"),
+    [
+        pytest.param("missing + 1", "line 1, column 1", id="the last expression"),
+        pytest.param("1 + missing", "line 1, column 5", id="inside the last expression"),
+        pytest.param("let a = 1;\n\n    a + missing", "line 3, column 9", id="indented last expression"),
+        pytest.param("let a = 1; let b = missing; let c = 3;", "line 1, column 20", id="one line, many statements"),
+        pytest.param("let a = 1; a + missing", "line 1, column 16", id="statement and expression on a line"),
+        pytest.param('let ü = "äöü€"; missing', "line 1, column 17", id="after text that is not ASCII"),
+        pytest.param("for i in 0..3 { missing(i); }", "line 1, column 17", id="inside a loop"),
+        pytest.param("fn f() {\n    loop { missing(); }\n}", "line 2, column 12", id="inside a loop of a function"),
+        pytest.param("// first\n\nlet a = 1;\nmissing", "line 4, column 1", id="after a comment and an empty line"),
+        pytest.param("vec![1, 2]\n    .into_iter()\n    .missing()", "line 3, column 6", id="expression over several lines"),
+    ],
+)
+def test_a_compile_error_points_to_the_users_text(kernel: Kernel, code: str, where: str) -> None:
+    cell = kernel.run(code)
+    assert_error(cell, "CompileError", "missing")
+    assert place(cell) == where, cell.traceback
+
+
+def test_a_compile_error_marks_the_span(kernel: Kernel) -> None:
+    lines = kernel.run("let size = 1; size + missing").traceback.splitlines()
+    at = next(i for i, line in enumerate(lines) if "size + missing" in line)
+    assert lines[at + 1].index("^") == lines[at].index("missing")
+    assert "^^^^^^^ " in lines[at + 1] + " "
+
+
+def test_a_compile_error_never_shows_what_the_kernel_inserted(kernel: Kernel) -> None:
+    for code in ("let v = vec![1];\nfor i in v { i.missing(); }\nv", "struct S; S + 1", "loop { break missing; }"):
+        cell = kernel.run(code)
+        assert cell.ename == "CompileError", cell.problem
+        assert "show!" not in cell.traceback and "poll" not in cell.traceback, cell.traceback
+
+
+def test_a_syntax_error_points_to_the_users_text(kernel: Kernel) -> None:
+    cell = kernel.run("let fine = 1;\nlet = 2;")
+    assert_error(cell, "CompileError", "expected pattern")
+    assert place(cell) == "line 2, column 5", cell.traceback
+
+
+def test_variables_survive_a_compile_error(kernel: Kernel) -> None:
+    kernel.good("let before = vec![1, 2];")
+    assert kernel.run("let lost = before; missing").ename == "CompileError"
+    assert kernel.value("before") == "[1, 2]"
+
+
+@pytest.mark.parametrize(
+    ("code", "evalue", "where"),
+    [
+        pytest.param('let a = 1;\npanic!("boom {a}");', "boom 1", "line 2, column 1", id="panic"),
+        pytest.param("let v = vec![1];\nlet i = v.len();\nv[i]", "index out of bounds", "line 3, column 1", id="index"),
+        pytest.param('let a: Result<i32, &str> = Err("bad");\n\na.unwrap();', "bad", "line 3, column 3", id="unwrap"),
+        pytest.param('let ü = 1; if ü == 1 { panic!("boom") }', "boom", "line 1, column 24", id="after text that is not ASCII"),
+        pytest.param('for i in 0..3 { assert!(i < 2, "too far: {i}"); }', "too far: 2", "line 1, column 17", id="in a loop"),
+    ],
+)
+def test_a_panic_says_what_and_where(kernel: Kernel, code: str, evalue: str, where: str) -> None:
+    cell = kernel.run(code)
+    assert_error(cell, "Panic", evalue)
+    assert place(cell) == where, cell.traceback
+    assert cell.stderr == "", "the message is not printed a second time"
+
+
+def test_a_panic_in_a_function_of_an_earlier_cell_says_so(kernel: Kernel) -> None:
+    kernel.good('fn fails(x: i32) -> i32 {\n    if x > 0 { panic!("from below") }\n    x\n}')
+    cell = kernel.run("let a = 1;\nfails(a)")
+    assert_error(cell, "Panic", "from below")
+    assert "earlier cell" in cell.traceback and 'panic!("from below")' in cell.traceback, cell.traceback
+
+
+def test_variables_survive_a_panic(kernel: Kernel) -> None:
+    kernel.good('let kept = String::from("kept"); let mut changed = 1;')
+    assert kernel.run('changed += 1; println!("{kept}"); panic!("boom");').ename == "Panic"
+    assert kernel.value("(kept.as_str(), changed)") == '("kept", 2)'
+
+
+def test_what_was_printed_before_an_error_comes_before_it(kernel: Kernel) -> None:
+    cell = kernel.run('print!("before"); panic!("boom");')
+    assert cell.events == [("stdout", "before"), ("error", "Panic")]
+
+
+def test_a_panic_that_is_caught_is_no_error(kernel: Kernel) -> None:
+    assert kernel.value('std::panic::catch_unwind(|| { panic!("inner") }).is_err()') == "true"
+
+
+def test_a_panic_of_another_thread_is_printed_and_is_no_error(kernel: Kernel) -> None:
+    cell = kernel.good('let joined = std::thread::spawn(|| { panic!("in the thread") }).join().is_err(); joined')
+    assert cell.result["text/plain"] == "true"
+    assert "in the thread" in cell.stderr
+
+
+def test_a_failing_question_mark_is_named_by_its_error(kernel: Kernel) -> None:
+    cell = kernel.run('let number: i32 = "x1".parse()?;')
+    assert_error(cell, "ParseIntError", "invalid digit")
+    assert cell.stderr == "", "the error is not printed a second time"
+
+
+@pytest.mark.parametrize(
+    ("code", "ename", "evalue"),
+    [
+        ('std::fs::read_to_string("/does/not/exist")?;', "Error", "No such file"),
+        ('Err::<(), String>("plain text".into())?;', "String", "plain text"),
+        ('Err::<i32, Box<dyn std::error::Error>>("boxed".into())?', "Error", "boxed"),
+    ],
+)
+def test_any_error_type_ends_a_cell(kernel: Kernel, code: str, ename: str, evalue: str) -> None:
+    cell = kernel.run(code)
+    assert cell.status == "error", cell.problem
+    assert ename in cell.ename, cell.problem
+    assert evalue in cell.evalue, cell.problem
+
+
+def test_a_question_mark_that_succeeds_is_a_result(kernel: Kernel) -> None:
+    assert kernel.value('"12".parse::<i32>()?') == "12"
+
+
+def test_variables_survive_a_failing_question_mark(kernel: Kernel) -> None:
+    kernel.good("let held = vec![1.5];")
+    assert kernel.run('println!("{}", held.len()); let n: i32 = "x".parse()?;').ename == "ParseIntError"
+    assert kernel.value("held") == "[1.5]"
+
+
+def test_execution_goes_on_counting_after_errors(kernel: Kernel) -> None:
+    first = kernel.run("missing").reply["execution_count"]
+    assert kernel.good("1").reply["execution_count"] == first + 1
+
+
+def test_cells_that_wait_behind_an_error_are_aborted(kernel: Kernel) -> None:
+    cells = [kernel.start(code) for code in ('panic!("first")', 'println!("second")', 'println!("third")')]
+    for cell in cells:
+        cell.finish()
+    assert [cell.status for cell in cells] == ["error", "aborted", "aborted"]
+    assert cells[1].stdout == cells[2].stdout == ""
+
+
+def test_cells_that_wait_run_if_the_client_says_so(kernel: Kernel) -> None:
+    first = kernel.start('panic!("first")', stop_on_error=False)
+    second = kernel.start('println!("second")')
+    assert first.finish().status == "error"
+    assert second.finish().stdout == "second\n"
