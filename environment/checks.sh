@@ -101,10 +101,11 @@ check_clippy() {
 }
 
 # What `benchbook install` sets for the helper library, in a target folder of its own: libstd is shared
-# (-Cprefer-dynamic), and the flags would otherwise have the server compiled again.
+# (-Cprefer-dynamic), and the flags would otherwise have the server compiled again. LIBTORCH is the folder of
+# links that it compiled against.
 helper_environment() {
     triple=$(rustc -vV | sed -n 's/^host: //p')
-    export RUSTFLAGS=-Cprefer-dynamic CARGO_TARGET_DIR=$target/helper LIBTORCH=$libtorch
+    export RUSTFLAGS=-Cprefer-dynamic CARGO_TARGET_DIR=$target/helper LIBTORCH=$target/helper/libtorch
     LD_LIBRARY_PATH=$libtorch/lib:$(rustc --print target-libdir)${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
     export LD_LIBRARY_PATH
 }

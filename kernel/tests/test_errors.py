@@ -89,7 +89,7 @@ def test_variables_survive_a_compile_error(kernel: Kernel) -> None:
     ("code", "evalue", "where"),
     [
         pytest.param('let a = 1;\npanic!("boom {a}");', "boom 1", "line 2, column 1", id="panic"),
-        pytest.param("let v = vec![1];\nlet i = v.len();\nv[i]", "index out of bounds", "line 3, column 1", id="index"),
+        pytest.param("let v = vec![1];\nlet i = v.len();\nv[i]", "index out of bounds", "line 3, column 2", id="index"),
         pytest.param('let a: Result<i32, &str> = Err("bad");\n\na.unwrap();', "bad", "line 3, column 3", id="unwrap"),
         pytest.param('let ü = 1; if ü == 1 { panic!("boom") }', "boom", "line 1, column 24", id="after text that is not ASCII"),
         pytest.param('for i in 0..3 { assert!(i < 2, "too far: {i}"); }', "too far: 2", "line 1, column 17", id="in a loop"),

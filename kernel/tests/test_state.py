@@ -36,8 +36,16 @@ def test_a_function_can_be_defined_anew(kernel: Kernel) -> None:
     assert kernel.value("answer()") == "2"
 
 
-def test_closures_live_within_their_cell(kernel: Kernel) -> None:
-    assert kernel.value("let add = |a: i32| a + 1; add(2)") == "3"
+def test_a_closure_works_within_a_block_and_persists_in_a_box(kernel: Kernel) -> None:
+    assert kernel.value("{ let add = |a: i32| a + 1; add(2) }") == "3"
+    kernel.good("let boxed: Box<dyn Fn(i32) -> i32> = Box::new(|a| a + 1);")
+    assert kernel.value("boxed(4)") == "5"
+
+
+def test_a_closure_that_cannot_persist_is_told_with_the_way_out(kernel: Kernel) -> None:
+    cell = kernel.run("let bare = |a: i32| a + 1; bare(2)")
+    assert cell.status == "error"
+    assert "closure" in cell.evalue and "Box" in cell.evalue, cell.problem
 
 
 def test_imports_persist(kernel: Kernel) -> None:

@@ -6,7 +6,8 @@ use std::io::Cursor;
 
 impl Rich for DynamicImage {
     fn bundle(&self) -> Bundle {
-        let text = format!("picture of {} × {} pixels, {:?}", self.width(), self.height(), self.color());
+        let text =
+            format!("picture of {} × {} pixels, {:?}", self.width(), self.height(), self.color());
         let mut png = Cursor::new(Vec::new());
         match self.write_to(&mut png, ImageFormat::Png) {
             Ok(()) => Bundle::text(text).png(&png.into_inner()),

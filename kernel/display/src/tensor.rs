@@ -16,7 +16,10 @@ impl Rich for Tensor {
             let text = format!("{self}");
             text.lines().filter(|line| !line.starts_with("Tensor[")).collect::<Vec<_>>().join("\n")
         };
-        Bundle::text(format!("{head}\n{values}"))
-            .html(format!("<b>{}</b><pre style=\"margin:0\">{}</pre>", escape(&head), escape(&values)))
+        Bundle::text(format!("{head}\n{values}")).html(format!(
+            "<b>{}</b><pre style=\"margin:0\">{}</pre>",
+            escape(&head),
+            escape(&values)
+        ))
     }
 }

@@ -113,8 +113,9 @@ impl Frame {
                 (MESSAGE, json.as_slice())
             }
         };
-        let length = u32::try_from(payload.len() + 1)
-            .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "an output of 4 GiB or more"))?;
+        let length = u32::try_from(payload.len() + 1).map_err(|_| {
+            io::Error::new(io::ErrorKind::InvalidInput, "an output of 4 GiB or more")
+        })?;
         let mut bytes = Vec::with_capacity(payload.len() + 5);
         bytes.extend_from_slice(&length.to_le_bytes());
         bytes.push(kind);
@@ -204,7 +205,8 @@ mod tests {
 
     #[test]
     fn what_is_no_frame_is_refused() {
-        for bytes in [&[0, 0, 0, 0, 3][..], &[2, 0, 0, 0, 9, 1], &[2, 0, 0, 0, 3, b'x'], &[0xff; 5]] {
+        for bytes in [&[0, 0, 0, 0, 3][..], &[2, 0, 0, 0, 9, 1], &[2, 0, 0, 0, 3, b'x'], &[0xff; 5]]
+        {
             assert!(Frame::read_from(&mut &*bytes).is_err());
         }
     }

@@ -32,8 +32,8 @@ pub mod worker;
 pub mod prelude {
     pub use crate::backend::{Base, Library, Processor};
     pub use crate::chart::{
-        BarChart, Chart, ConfusionMatrix, Curves, Histogram, LineChart, PictureGrid, Scatter, Table,
-        plot,
+        BarChart, Chart, ConfusionMatrix, Curves, Histogram, LineChart, PictureGrid, Scatter,
+        Table, plot,
     };
     pub use crate::data::{Augmentation, ImageFolder, Split};
     pub use crate::display::{Bundle, DisplayHandle, Rich, clear_output, display};

@@ -54,9 +54,12 @@ fn pack(template: &Template, archive: &Path) -> anyhow::Result<()> {
     fs::copy(template.helper(), root.join("lib/libbenchbook.so"))?;
     let libraries = template.manifest.toolchain.libraries();
     let mut standard = None;
-    for entry in fs::read_dir(&libraries).with_context(|| libraries.display().to_string())?.flatten() {
+    for entry in
+        fs::read_dir(&libraries).with_context(|| libraries.display().to_string())?.flatten()
+    {
         let name = entry.file_name();
-        if name.to_string_lossy().starts_with("libstd-") && name.to_string_lossy().ends_with(".so") {
+        if name.to_string_lossy().starts_with("libstd-") && name.to_string_lossy().ends_with(".so")
+        {
             fs::copy(entry.path(), root.join("lib").join(&name))?;
             standard = Some(name);
         }
@@ -75,6 +78,9 @@ fn pack(template: &Template, archive: &Path) -> anyhow::Result<()> {
         .context("`tar` does not run")?;
     ensure!(status.success(), "`tar` could not write {}", archive.display());
     let size = fs::metadata(archive)?.len() as f64 / 1e6;
-    println!("{} ({size:.1} MB). There: tar -xzf it, then benchbook-bench/bench --help", archive.display());
+    println!(
+        "{} ({size:.1} MB). There: tar -xzf it, then benchbook-bench/bench --help",
+        archive.display()
+    );
     Ok(())
 }

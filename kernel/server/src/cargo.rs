@@ -70,12 +70,15 @@ pub fn main() -> ExitCode {
 fn answer(arguments: &[OsString]) -> anyhow::Result<ExitCode> {
     let folder = std::env::var_os(TEMPLATE).map(PathBuf::from).unwrap_or_default();
     let template = Template::open(&folder)?;
-    let command = arguments.iter().filter_map(|word| word.to_str()).find(|word| !word.starts_with('-'));
+    let command =
+        arguments.iter().filter_map(|word| word.to_str()).find(|word| !word.starts_with('-'));
     match command {
         Some("build") if in_session() => build::run(&template, build::Emit::Library),
         Some("check") if in_session() => build::run(&template, build::Emit::Nothing),
         Some("clean") if in_session() => build::clean(),
-        Some("metadata") if metadata::is_for_session(arguments) => metadata::answer(&template, arguments),
+        Some("metadata") if metadata::is_for_session(arguments) => {
+            metadata::answer(&template, arguments)
+        }
         _ => Err(real(&template).args(arguments).exec().into()),
     }
 }
@@ -83,7 +86,8 @@ fn answer(arguments: &[OsString]) -> anyhow::Result<ExitCode> {
 /// Whether the current folder is the crate of this session.
 fn in_session() -> bool {
     let here = std::env::current_dir().and_then(|folder| folder.canonicalize());
-    let session = std::env::var_os(CRATE).map(PathBuf::from).and_then(|path| path.canonicalize().ok());
+    let session =
+        std::env::var_os(CRATE).map(PathBuf::from).and_then(|path| path.canonicalize().ok());
     here.ok() == session && session.is_some()
 }
 

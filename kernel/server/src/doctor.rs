@@ -39,7 +39,13 @@ impl Report {
         self.lines.iter().all(|line| line.state != State::Bad)
     }
 
-    fn add(&mut self, what: &'static str, state: State, found: impl Into<String>, fix: Option<&str>) {
+    fn add(
+        &mut self,
+        what: &'static str,
+        state: State,
+        found: impl Into<String>,
+        fix: Option<&str>,
+    ) {
         self.lines.push(Line { what, state, found: found.into(), fix: fix.map(str::to_owned) });
     }
 }
@@ -119,13 +125,23 @@ fn installed(prefix: Option<&Path>) -> Option<(PathBuf, PathBuf)> {
 fn toolchain(report: &mut Report) {
     match Toolchain::find() {
         Ok(toolchain) => {
-            report.add("rustc", State::Good, format!("{} at {}", toolchain.name(), toolchain.rustc.display()), None);
+            report.add(
+                "rustc",
+                State::Good,
+                format!("{} at {}", toolchain.name(), toolchain.rustc.display()),
+                None,
+            );
             let source = toolchain.source();
             if source.is_dir() {
                 report.add("rust-src", State::Good, source.display().to_string(), None);
             } else {
                 let text = format!("not at {}", source.display());
-                report.add("rust-src", State::Bad, text, Some("run `rustup component add rust-src`"));
+                report.add(
+                    "rust-src",
+                    State::Bad,
+                    text,
+                    Some("run `rustup component add rust-src`"),
+                );
             }
         }
         Err(error) => report.add("rustc", State::Bad, error.to_string(), None),
@@ -166,7 +182,11 @@ const CAPABILITY: f64 = 7.5;
 
 fn gpu(report: &mut Report, template: Option<&Template>) {
     let query = ["--query-gpu=name,driver_version,compute_cap", "--format=csv,noheader"];
-    let output = Command::new("nvidia-smi").args(query).output().ok().filter(|output| output.status.success());
+    let output = Command::new("nvidia-smi")
+        .args(query)
+        .output()
+        .ok()
+        .filter(|output| output.status.success());
     let Some(output) = output else {
         return report.add("GPU", State::Absent, "no NVIDIA GPU; everything runs on the CPU", None);
     };
@@ -174,18 +194,28 @@ fn gpu(report: &mut Report, template: Option<&Template>) {
     for line in String::from_utf8_lossy(&output.stdout).lines() {
         let fields: Vec<&str> = line.split(", ").collect();
         let [name, driver, capability] = fields.as_slice() else { continue };
-        let number = |text: &str| text.split('.').take(2).collect::<Vec<_>>().join(".").parse().unwrap_or(0.0);
+        let number = |text: &str| {
+            text.split('.').take(2).collect::<Vec<_>>().join(".").parse().unwrap_or(0.0)
+        };
         let text = format!("{name}, compute capability {capability}, driver {driver}");
         if number(driver) < DRIVER {
-            let fix = format!("CUDA 13 needs driver {DRIVER:.0} or newer; until then the CPU is used");
+            let fix =
+                format!("CUDA 13 needs driver {DRIVER:.0} or newer; until then the CPU is used");
             report.add("GPU", State::Absent, text, Some(&fix));
         } else if number(capability) < CAPABILITY {
-            let fix = format!("libtorch 2.11 for CUDA 13 needs compute capability {CAPABILITY} or newer; the CPU is used");
+            let fix = format!(
+                "libtorch 2.11 for CUDA 13 needs compute capability {CAPABILITY} or newer; the CPU is used"
+            );
             report.add("GPU", State::Absent, text, Some(&fix));
         } else if cuda {
             report.add("GPU", State::Good, text, None);
         } else {
-            report.add("GPU", State::Absent, text, Some("run `environment/run`, which takes the CUDA build of libtorch"));
+            report.add(
+                "GPU",
+                State::Absent,
+                text,
+                Some("run `environment/run`, which takes the CUDA build of libtorch"),
+            );
         }
     }
 }
@@ -202,6 +232,8 @@ fn tensorflow(report: &mut Report, prefix: Option<&Path>) {
         .find(|path| path.exists());
     match found {
         Some(path) => report.add("TensorFlow", State::Good, path.display().to_string(), None),
-        None => report.add("TensorFlow", State::Absent, "not installed; no notebook needs it yet", None),
+        None => {
+            report.add("TensorFlow", State::Absent, "not installed; no notebook needs it yet", None)
+        }
     }
 }

@@ -7,7 +7,6 @@
 mod errors;
 mod prepare;
 
-
 use crate::cargo::CELL;
 use crate::libtorch::Libtorch;
 use crate::session::Session;
@@ -82,15 +81,18 @@ impl Rust {
     fn with_places(&self, mut failure: Failure, prepared: &prepare::Prepared) -> Failure {
         let Ok(compiled) = fs::read_to_string(self.crate_folder.join(CELL)) else { return failure };
         for entry in &mut failure.traceback {
-            let Some(place) = entry.strip_prefix("at ").and_then(|place| place.strip_prefix(CELL)) else {
+            let Some(place) = entry.strip_prefix("at ").and_then(|place| place.strip_prefix(CELL))
+            else {
                 continue;
             };
-            let mut numbers = place.trim_start_matches(':').split(':').map(|number| number.parse().unwrap_or(0));
+            let mut numbers =
+                place.trim_start_matches(':').split(':').map(|number| number.parse().unwrap_or(0));
             let (line, column) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
             *entry = match prepared.place(&compiled, line, column) {
                 Some((line, column)) => format!("at line {line}, column {column}"),
                 None => {
-                    let text = compiled.lines().nth(line.saturating_sub(1)).unwrap_or_default().trim();
+                    let text =
+                        compiled.lines().nth(line.saturating_sub(1)).unwrap_or_default().trim();
                     format!("in code of an earlier cell: {text}")
                 }
             };
@@ -115,7 +117,9 @@ impl Rust {
                 show(&outputs, output);
                 ended.failure.map(|failure| self.with_places(failure, &prepared))
             }
-            Err(Error::SubprocessTerminated(how)) => Some(died_of(&how, ended.interrupted, before, cell)),
+            Err(Error::SubprocessTerminated(how)) => {
+                Some(died_of(&how, ended.interrupted, before, cell))
+            }
             Err(_) if ended.interrupted => Some(interrupted()),
             Err(Error::CompilationErrors(errors)) => {
                 Some(errors::failure(&errors, &cell.code, &prepared, cell.execution_count))
@@ -133,6 +137,10 @@ impl Rust {
 impl Evaluator for Rust {
     fn execute(&mut self, cell: &Cell, output: &Output) -> Executed {
         self.host.begin(Some(output));
+        if output.interrupted() {
+            // It came before the state of the last cell was cleared.
+            self.host.interrupt();
+        }
         if let Some(notice) = self.notice.take() {
             output.stream(benchbook_jupyter::Stream::Stderr, &notice);
         }
@@ -215,21 +223,30 @@ fn show(outputs: &EvalOutputs, output: &Output) {
 }
 
 fn interrupted() -> Failure {
-    Failure::new("KeyboardInterrupt", "the cell was interrupted while it was compiled; variables are kept")
+    Failure::new(
+        "KeyboardInterrupt",
+        "the cell was interrupted while it was compiled; variables are kept",
+    )
 }
 
 fn died_of(how: &str, interrupted: bool, variables: Vec<String>, cell: &Cell) -> Failure {
-    let how = how.lines().last().unwrap_or(how).trim_start_matches("Subprocess terminated with status: ");
+    let how =
+        how.lines().last().unwrap_or(how).trim_start_matches("Subprocess terminated with status: ");
     let lost = match variables.as_slice() {
         [] => "no variables were lost".to_owned(),
         names => format!("lost variables: {}", names.join(", ")),
     };
     let count = cell.execution_count;
     if interrupted {
-        let text = format!("cell {count} did not react to the interrupt, so its process was ended; {lost}");
+        let text = format!(
+            "cell {count} did not react to the interrupt, so its process was ended; {lost}"
+        );
         return Failure::new("KeyboardInterrupt", text);
     }
-    Failure::new("WorkerDied", format!("the process that runs the cells ended in cell {count} ({how}); {lost}"))
+    Failure::new(
+        "WorkerDied",
+        format!("the process that runs the cells ended in cell {count} ({how}); {lost}"),
+    )
 }
 
 /// The traceback begins with what failed, as everywhere in Jupyter.

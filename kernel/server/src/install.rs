@@ -33,7 +33,9 @@ pub struct Install {
 pub fn install(options: &Install) -> anyhow::Result<(Template, PathBuf)> {
     let toolchain = Toolchain::find()?;
     let libtorch = match &options.libtorch {
-        Some(folder) => Libtorch::at(&folder.canonicalize().unwrap_or(folder.clone()), "from --libtorch")?,
+        Some(folder) => {
+            Libtorch::at(&folder.canonicalize().unwrap_or(folder.clone()), "from --libtorch")?
+        }
         None => Libtorch::find(None)?,
     };
     let manifest = Manifest::of(&options.source, toolchain, libtorch)?;
@@ -106,7 +108,8 @@ fn copy_source(template: &Template) -> anyhow::Result<()> {
     let path = template.folder.join("source/Cargo.toml");
     let mut workspace: toml::Table = fs::read_to_string(&path)?.parse()?;
     let members = ["chart", "data", "display", "frames", "helper", "worker"];
-    let members = members.iter().map(|name| toml::Value::String(format!("kernel/{name}"))).collect();
+    let members =
+        members.iter().map(|name| toml::Value::String(format!("kernel/{name}"))).collect();
     let section = workspace.get_mut("workspace").and_then(toml::Value::as_table_mut);
     let section = section.context("the root Cargo.toml has no [workspace]")?;
     section.insert("members".into(), toml::Value::Array(members));

@@ -14,7 +14,9 @@ pub fn is_complete(code: &str) -> Completeness {
     }
     let mut depth = 0_usize;
     let parsed = SourceFile::parse(&rust, Edition::Edition2024);
-    for token in parsed.syntax_node().descendants_with_tokens().filter_map(|element| element.into_token()) {
+    for token in
+        parsed.syntax_node().descendants_with_tokens().filter_map(|element| element.into_token())
+    {
         match token.kind() {
             SyntaxKind::L_CURLY | SyntaxKind::L_PAREN | SyntaxKind::L_BRACK => depth += 1,
             SyntaxKind::R_CURLY | SyntaxKind::R_PAREN | SyntaxKind::R_BRACK => {
@@ -22,7 +24,9 @@ pub fn is_complete(code: &str) -> Completeness {
                 depth = outer;
             }
             SyntaxKind::STRING if !closed(token.text(), '"') => return more(depth),
-            SyntaxKind::COMMENT if token.text().starts_with("/*") && !token.text().ends_with("*/") => {
+            SyntaxKind::COMMENT
+                if token.text().starts_with("/*") && !token.text().ends_with("*/") =>
+            {
                 return more(depth);
             }
             _ => {}
@@ -35,7 +39,9 @@ pub fn is_complete(code: &str) -> Completeness {
     match wrapped.errors().first() {
         None => Completeness::Complete,
         // An error at the end of the text may be mended by going on: `let a =`, `fn f()`.
-        Some(error) if usize::from(error.range().end()) >= "fn f(){".len() + rust.trim_end().len() => {
+        Some(error)
+            if usize::from(error.range().end()) >= "fn f(){".len() + rust.trim_end().len() =>
+        {
             more(depth)
         }
         Some(_) => Completeness::Invalid,
@@ -62,7 +68,16 @@ mod tests {
 
     #[test]
     fn whole_cells_are_complete() {
-        for code in ["1 + 1", "let a = 1;", "fn f() {}", "", ":vars", ":dep a\na::b()", "let s = \"a\\\"\";", "for i in 0..3 {}"] {
+        for code in [
+            "1 + 1",
+            "let a = 1;",
+            "fn f() {}",
+            "",
+            ":vars",
+            ":dep a\na::b()",
+            "let s = \"a\\\"\";",
+            "for i in 0..3 {}",
+        ] {
             assert_eq!(is_complete(code), Completeness::Complete, "{code}");
         }
     }

@@ -72,7 +72,8 @@ unsafe fn prepare(template: Option<&Path>) -> anyhow::Result<(Template, Session,
 /// There is none.
 pub fn newest() -> anyhow::Result<PathBuf> {
     let templates = cache::folder()?.join("templates");
-    let entries = std::fs::read_dir(&templates).map_err(|_| TemplateError::Missing(templates.clone()))?;
+    let entries =
+        std::fs::read_dir(&templates).map_err(|_| TemplateError::Missing(templates.clone()))?;
     let complete = entries.flatten().filter_map(|entry| {
         let written = entry.path().join("template.json").metadata().ok()?.modified().ok()?;
         Some((written, entry.path()))

@@ -34,7 +34,8 @@ pub enum LibtorchError {
     Nowhere,
 }
 
-const FIX: &str = "run `environment/run`, which installs it, or set LIBTORCH to a folder with libtorch 2.11.0";
+const FIX: &str =
+    "run `environment/run`, which installs it, or set LIBTORCH to a folder with libtorch 2.11.0";
 
 /// A usable libtorch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,12 +53,15 @@ impl Libtorch {
     /// It holds no libtorch, or one of another release.
     pub fn at(folder: &Path, chosen_by: &str) -> Result<Self, LibtorchError> {
         let folder = folder.to_path_buf();
-        let chosen_by = if chosen_by.is_empty() { String::new() } else { format!(" ({chosen_by})") };
+        let chosen_by =
+            if chosen_by.is_empty() { String::new() } else { format!(" ({chosen_by})") };
         if !folder.join("lib/libtorch_cpu.so").exists() {
             return Err(LibtorchError::Missing { folder, chosen_by });
         }
         match version(&folder) {
-            Some(version) if version.split('+').next() == Some(VERSION) => Ok(Self { folder, version }),
+            Some(version) if version.split('+').next() == Some(VERSION) => {
+                Ok(Self { folder, version })
+            }
             found => {
                 let found = found.unwrap_or_else(|| "of unknown version".into());
                 Err(LibtorchError::Version { folder, chosen_by, found })
@@ -81,7 +85,8 @@ impl Libtorch {
                 Err(error) => tracing::warn!("not used: {error}"),
             }
         }
-        installed.map_or(Err(LibtorchError::Nowhere), |folder| Self::at(folder, "used at installation"))
+        installed
+            .map_or(Err(LibtorchError::Nowhere), |folder| Self::at(folder, "used at installation"))
     }
 
     /// The folder with the shared libraries.
@@ -135,7 +140,8 @@ mod tests {
     fn both_kinds_of_folder_tell_their_version() {
         let zip = torch(&[("lib/libtorch_cpu.so", ""), ("build-version", "2.11.0+cpu\n")]);
         assert_eq!(Libtorch::at(zip.path(), "").unwrap().version, "2.11.0+cpu");
-        let wheel = torch(&[("lib/libtorch_cpu.so", ""), ("version.py", "__version__ = '2.11.0+cu130'\n")]);
+        let wheel =
+            torch(&[("lib/libtorch_cpu.so", ""), ("version.py", "__version__ = '2.11.0+cu130'\n")]);
         assert_eq!(Libtorch::at(wheel.path(), "").unwrap().version, "2.11.0+cu130");
     }
 
@@ -143,7 +149,10 @@ mod tests {
     fn another_release_is_refused_with_both_versions() {
         let old = torch(&[("lib/libtorch_cpu.so", ""), ("version.py", "__version__ = '2.9.1'\n")]);
         let error = Libtorch::at(old.path(), "from LIBTORCH").unwrap_err().to_string();
-        assert!(error.contains("2.9.1") && error.contains(VERSION) && error.contains("LIBTORCH"), "{error}");
+        assert!(
+            error.contains("2.9.1") && error.contains(VERSION) && error.contains("LIBTORCH"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -32,7 +32,9 @@ impl Session {
             .prefix(&format!("{PREFIX}{}-", std::process::id()))
             .permissions(fs::Permissions::from_mode(0o700))
             .tempdir()
-            .context("the folder for temporary files cannot be written; set TMPDIR to one that can")?;
+            .context(
+                "the folder for temporary files cannot be written; set TMPDIR to one that can",
+            )?;
         let session = Self { folder };
         fs::create_dir_all(session.crate_folder())?;
         let tools = session.tools();

@@ -47,10 +47,14 @@ const SOURCES: &[&str] = &[
 #[derive(Debug, thiserror::Error)]
 pub enum TemplateError {
     /// Never installed, or the cache was moved or emptied.
-    #[error("Benchbook's compiled parts are not at {0}: they were never built, or the cache folder was moved or emptied; {FIX}")]
+    #[error(
+        "Benchbook's compiled parts are not at {0}: they were never built, or the cache folder was moved or emptied; {FIX}"
+    )]
     Missing(PathBuf),
     /// An installation runs or was interrupted.
-    #[error("Benchbook's compiled parts at {0} are incomplete: an installation is still running or was interrupted; wait for it, or {FIX}")]
+    #[error(
+        "Benchbook's compiled parts at {0} are incomplete: an installation is still running or was interrupted; wait for it, or {FIX}"
+    )]
     Incomplete(PathBuf),
     /// The description cannot be read.
     #[error("{0} cannot be read: {1}; {FIX}")]
@@ -59,7 +63,9 @@ pub enum TemplateError {
     #[error("the Rust toolchain has changed since Benchbook was installed: {0}; {FIX}")]
     Toolchain(String),
     /// No source of the standard library.
-    #[error("the source of Rust's standard library is missing ({0}), and types of variables are inferred from it; run `rustup component add rust-src`")]
+    #[error(
+        "the source of Rust's standard library is missing ({0}), and types of variables are inferred from it; run `rustup component add rust-src`"
+    )]
     RustSource(PathBuf),
 }
 
@@ -107,7 +113,10 @@ impl Template {
         let manifest: Manifest =
             serde_json::from_str(&text).map_err(|error| unreadable(error.to_string()))?;
         if manifest.format != FORMAT {
-            return Err(unreadable(format!("its format is {}, expected {FORMAT}", manifest.format)));
+            return Err(unreadable(format!(
+                "its format is {}, expected {FORMAT}",
+                manifest.format
+            )));
         }
         Ok(Self { folder: folder.into(), manifest })
     }
@@ -177,7 +186,9 @@ impl Manifest {
     /// There is no cache folder.
     pub fn folder(&self) -> anyhow::Result<PathBuf> {
         let mut hash = Sha256::new();
-        for part in [&self.toolchain.version, RUSTFLAGS, &self.libtorch.version, &format!("{FORMAT}")] {
+        for part in
+            [&self.toolchain.version, RUSTFLAGS, &self.libtorch.version, &format!("{FORMAT}")]
+        {
             hash.update(part);
             hash.update([0]);
         }
@@ -199,7 +210,11 @@ fn sources(checkout: &Path) -> anyhow::Result<BTreeMap<String, String>> {
     Ok(found)
 }
 
-fn collect(root: &Path, relative: &Path, found: &mut BTreeMap<String, String>) -> anyhow::Result<()> {
+fn collect(
+    root: &Path,
+    relative: &Path,
+    found: &mut BTreeMap<String, String>,
+) -> anyhow::Result<()> {
     let path = root.join(relative);
     if path.is_file() {
         let content = fs::read(&path).with_context(|| path.display().to_string())?;

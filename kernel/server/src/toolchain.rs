@@ -103,8 +103,10 @@ pub fn on_path(name: impl AsRef<OsStr>) -> Option<PathBuf> {
 
 fn ask(program: &Path, arguments: &[&str]) -> Result<String, ToolchainError> {
     let broken = |text: String| ToolchainError::Broken(program.into(), text);
-    let output =
-        Command::new(program).args(arguments).output().map_err(|error| broken(error.to_string()))?;
+    let output = Command::new(program)
+        .args(arguments)
+        .output()
+        .map_err(|error| broken(error.to_string()))?;
     if !output.status.success() {
         return Err(broken(String::from_utf8_lossy(&output.stderr).trim().into()));
     }

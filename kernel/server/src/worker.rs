@@ -23,7 +23,11 @@ pub use host::{Ended, Host};
 /// # Errors
 /// The search path holds a folder whose name has a colon.
 pub fn command(template: &Template, libtorch: &Libtorch) -> anyhow::Result<Command> {
-    let own = [libtorch.libraries(), template.manifest.toolchain.libraries(), template.folder.join("lib")];
+    let own = [
+        libtorch.libraries(),
+        template.manifest.toolchain.libraries(),
+        template.folder.join("lib"),
+    ];
     let user = env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
     let user = env::split_paths(&user).filter(|folder| !folder.as_os_str().is_empty());
     let search: OsString = env::join_paths(own.into_iter().chain(user))?;

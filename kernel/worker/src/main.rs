@@ -22,8 +22,9 @@ fn main() -> ExitCode {
 }
 
 fn run(symbol: &std::ffi::CStr) -> Result<i32, String> {
-    let path = std::env::var_os("BENCHBOOK_HELPER")
-        .ok_or("BENCHBOOK_HELPER is not set; `benchbook kernel` and `benchbook bench` start workers")?;
+    let path = std::env::var_os("BENCHBOOK_HELPER").ok_or(
+        "BENCHBOOK_HELPER is not set; `benchbook kernel` and `benchbook bench` start workers",
+    )?;
     // SAFETY: the helper library was built together with this program; loading it runs the
     // initialisers of libtorch.
     let library = unsafe {

@@ -57,8 +57,8 @@ impl History {
             count => format!("Training, {count} epochs"),
         };
         Curves::new(title)
-            .metric("accuracy", &of(&|e| Some(e.accuracy)), &of(&|e| e.val_accuracy))
-            .metric("loss", &of(&|e| Some(e.loss)), &of(&|e| e.val_loss))
+            .metric("accuracy", of(&|e| Some(e.accuracy)), of(&|e| e.val_accuracy))
+            .metric("loss", of(&|e| Some(e.loss)), of(&|e| e.val_loss))
     }
 
     /// The newest epoch.

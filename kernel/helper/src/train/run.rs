@@ -38,6 +38,9 @@ impl Sums {
     }
 }
 
+/// Writes a net's weights with a history to a file.
+type Save<'a> = &'a dyn Fn(&dyn Network, &History, &Path) -> Result<(), Error>;
+
 /// What a training works on: the parts of the model that it changes, and its pictures.
 pub(crate) struct Session<'a> {
     pub(crate) network: &'a mut dyn Network,
@@ -50,7 +53,7 @@ pub(crate) struct Session<'a> {
     pub(crate) validation: Loader,
     pub(crate) fit: &'a Fit,
     /// Writes the model's weights with a history.
-    pub(crate) save: &'a dyn Fn(&dyn Network, &History, &Path) -> Result<(), Error>,
+    pub(crate) save: Save<'a>,
 }
 
 impl Session<'_> {

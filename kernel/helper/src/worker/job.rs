@@ -56,7 +56,9 @@ fn read(arguments: &[String]) -> Result<Job, String> {
             "--data" => &mut data,
             "--record" => &mut record,
             "--predictions" => &mut predictions,
-            word if word.starts_with('-') => return Err(format!("unknown option {word}\n\n{HELP}")),
+            word if word.starts_with('-') => {
+                return Err(format!("unknown option {word}\n\n{HELP}"));
+            }
             word if file.is_none() => {
                 file = Some(PathBuf::from(word));
                 continue;
@@ -123,7 +125,9 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_named() {
-        for (arguments, named) in [("--epochs 3", "--epochs"), ("", "nothing"), ("--data", "--data")] {
+        for (arguments, named) in
+            [("--epochs 3", "--epochs"), ("", "nothing"), ("--data", "--data")]
+        {
             let message = read(&words(arguments)).unwrap_err();
             assert!(message.contains(named), "{message}");
         }

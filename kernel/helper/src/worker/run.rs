@@ -94,7 +94,7 @@ fn run(line: &str, variables: *mut c_void) -> Result<*mut c_void, String> {
     std::mem::forget(library);
     // SAFETY: flushes C's own buffers (of libtorch, say); null means all of them.
     unsafe { libc::fflush(std::ptr::null_mut()) };
-    send(Message::Done);
+    super::finish();
     reply("EVCXR_EXECUTION_COMPLETE");
     Ok(variables)
 }

@@ -113,7 +113,8 @@ mod tests {
 
     #[test]
     fn an_unknown_module_is_left_alone() {
-        let source = "mod evcxr_internal_runtime {\npub struct Other;\n}\n#[unsafe(no_mangle)]\nfn f() {}\n";
+        let source =
+            "mod evcxr_internal_runtime {\npub struct Other;\n}\n#[unsafe(no_mangle)]\nfn f() {}\n";
         assert_eq!(with_shared_runtime(source.into()), source);
     }
 

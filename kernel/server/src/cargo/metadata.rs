@@ -80,7 +80,8 @@ pub fn record(template: &Template) -> anyhow::Result<Value> {
     let mut open = vec![root];
     while let Some(id) = open.pop() {
         let Some(node) = nodes.get(id).filter(|_| wanted.insert(id)) else { continue };
-        let used = list(&node["deps"]).iter().filter(is_normal).filter_map(|dep| dep["pkg"].as_str());
+        let used =
+            list(&node["deps"]).iter().filter(is_normal).filter_map(|dep| dep["pkg"].as_str());
         if is_own(id) {
             open.extend(used.filter(|id| is_own(id) || is_re_exported(id)));
         } else if is_re_exported(id) {
@@ -88,7 +89,9 @@ pub fn record(template: &Template) -> anyhow::Result<Value> {
         }
     }
     let keep = |values: &Value| -> Vec<Value> {
-        let kept = list(values).iter().filter(|value| value["id"].as_str().is_some_and(|id| wanted.contains(id)));
+        let kept = list(values)
+            .iter()
+            .filter(|value| value["id"].as_str().is_some_and(|id| wanted.contains(id)));
         kept.cloned().collect()
     };
     let mut nodes = keep(&all["resolve"]["nodes"]);
@@ -114,7 +117,8 @@ fn list(value: &Value) -> &[Value] {
 /// dependencies.
 fn add(metadata: &mut Value, recorded: &Value) -> anyhow::Result<()> {
     let root = metadata["resolve"]["root"].clone();
-    for (own, new) in [("/packages", &recorded["packages"]), ("/resolve/nodes", &recorded["nodes"])] {
+    for (own, new) in [("/packages", &recorded["packages"]), ("/resolve/nodes", &recorded["nodes"])]
+    {
         let own = metadata.pointer_mut(own).and_then(Value::as_array_mut);
         let own = own.context("cargo's metadata has an unknown form")?;
         let known: HashSet<String> =

@@ -11,7 +11,12 @@ const BOLD: &str = "\x1b[1m";
 const PLAIN: &str = "\x1b[0m";
 
 /// The failure of a cell that does not compile.
-pub(super) fn failure(errors: &[CompilationError], cell: &str, prepared: &Prepared, count: u64) -> Failure {
+pub(super) fn failure(
+    errors: &[CompilationError],
+    cell: &str,
+    prepared: &Prepared,
+    count: u64,
+) -> Failure {
     let mut errors: Vec<_> = errors.iter().filter(|error| error.level() == "error").collect();
     if errors.iter().any(|error| error.is_from_user_code()) {
         errors.retain(|error| error.is_from_user_code());
@@ -48,7 +53,11 @@ fn describe(error: &CompilationError, cell: &str, prepared: &Prepared, count: u6
     let width = numbers.map(|span| span.end_line.to_string().len()).max().unwrap_or(1);
     if let Some(span) = place {
         let column = prepared.column(span.start_line, span.start_column);
-        let _ = writeln!(text, "{BLUE}{:width$}--> {PLAIN}cell {count}, line {}, column {column}", "", span.start_line);
+        let _ = writeln!(
+            text,
+            "{BLUE}{:width$}--> {PLAIN}cell {count}, line {}, column {column}",
+            "", span.start_line
+        );
     }
     let mut messages: Vec<_> = error.spanned_messages().iter().collect();
     messages.sort_by_key(|message| message.span.map(|span| (span.start_line, span.start_column)));
@@ -65,7 +74,13 @@ fn describe(error: &CompilationError, cell: &str, prepared: &Prepared, count: u6
         let _ = writeln!(text, "{BLUE}{:width$} |{PLAIN} {line}", span.start_line);
         let gap: String =
             line.chars().take(start - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-        let _ = writeln!(text, "{BLUE}{:width$} |{PLAIN} {gap}{colour}{} {}{PLAIN}", "", mark.repeat(end - start), message.label);
+        let _ = writeln!(
+            text,
+            "{BLUE}{:width$} |{PLAIN} {gap}{colour}{} {}{PLAIN}",
+            "",
+            mark.repeat(end - start),
+            message.label
+        );
     }
     for help in error.help() {
         let _ = writeln!(text, "{BLUE}{:width$} ={PLAIN} help: {}", "", help.replace('\n', " "));

@@ -41,16 +41,26 @@ struct Insertion {
 impl Prepared {
     /// The line and column, in characters from 1, in the user's text of a place in a compiled file,
     /// given the file's text; `None` if that line is none of this cell's.
-    pub(super) fn place(&self, compiled: &str, line: usize, column: usize) -> Option<(usize, usize)> {
+    pub(super) fn place(
+        &self,
+        compiled: &str,
+        line: usize,
+        column: usize,
+    ) -> Option<(usize, usize)> {
         let text = compiled.lines().nth(line.checked_sub(1)?)?.trim_end();
         if text.is_empty() {
             return None;
         }
         // evcxr puts every statement on a line of its own, so a line of the file is the end of a
         // line of the cell; of equal ones, the one that is as far down.
-        let earlier = compiled.lines().take(line - 1).filter(|other| other.trim_end() == text).count();
+        let earlier =
+            compiled.lines().take(line - 1).filter(|other| other.trim_end() == text).count();
         let begins_with = |whole: &str| whole.trim_end().find(text);
-        let mut candidates = self.code.lines().enumerate().filter_map(|(at, whole)| Some((at, whole, begins_with(whole)?)));
+        let mut candidates = self
+            .code
+            .lines()
+            .enumerate()
+            .filter_map(|(at, whole)| Some((at, whole, begins_with(whole)?)));
         let (at, whole, offset) = candidates.nth(earlier)?;
         let before = whole[..offset].chars().count();
         Some((at + 1, self.column(at + 1, before + column)))
@@ -117,7 +127,9 @@ fn insertions(rust: &str) -> Vec<(usize, &'static str)> {
         return Vec::new();
     }
     let function = parsed.syntax_node().children().find_map(ast::Fn::cast);
-    let Some(body) = function.and_then(|function| function.body()).and_then(|body| body.stmt_list()) else {
+    let Some(body) =
+        function.and_then(|function| function.body()).and_then(|body| body.stmt_list())
+    else {
         return Vec::new();
     };
     let mut found = Vec::new();
@@ -127,7 +139,9 @@ fn insertions(rust: &str) -> Vec<(usize, &'static str)> {
             found.push((place(brace), POLL));
         }
     }
-    if let Some(last) = body.syntax().children().last().filter(|node| ast::Expr::can_cast(node.kind())) {
+    if let Some(last) =
+        body.syntax().children().last().filter(|node| ast::Expr::can_cast(node.kind()))
+    {
         found.push((place(last.text_range().start()), SHOW));
         found.push((place(last.text_range().end()), SHOWN));
     }
@@ -173,7 +187,15 @@ mod tests {
 
     #[test]
     fn statements_and_items_are_left_alone() {
-        for cell in ["let a = 1;", "a();", "fn f() -> i32 { 1 }", "use a::b;", "", "// nothing", "struct A;"] {
+        for cell in [
+            "let a = 1;",
+            "a();",
+            "fn f() -> i32 { 1 }",
+            "use a::b;",
+            "",
+            "// nothing",
+            "struct A;",
+        ] {
             assert_eq!(code(cell), cell);
         }
     }
@@ -193,14 +215,24 @@ mod tests {
 
     #[test]
     fn every_loop_looks_for_an_interrupt() {
-        assert_eq!(code("for i in 0..3 { f(i); }"), format!("{SHOW}for i in 0..3 {{{POLL} f(i); }}{SHOWN}"));
+        assert_eq!(
+            code("for i in 0..3 { f(i); }"),
+            format!("{SHOW}for i in 0..3 {{{POLL} f(i); }}{SHOWN}")
+        );
         assert_eq!(code("fn g() { while a {} }"), format!("fn g() {{ while a {{{POLL}}} }}"));
-        assert_eq!(code("let x = loop { break 1; };"), format!("let x = loop {{{POLL} break 1; }};"));
+        assert_eq!(
+            code("let x = loop { break 1; };"),
+            format!("let x = loop {{{POLL} break 1; }};")
+        );
     }
 
     #[test]
     fn loops_that_the_compiler_runs_are_left_alone() {
-        for cell in ["const fn f() { loop {} }", "const A: i32 = loop { break 1; };", "let a = const { loop { break 1; } };"] {
+        for cell in [
+            "const fn f() { loop {} }",
+            "const A: i32 = loop { break 1; };",
+            "let a = const { loop { break 1; } };",
+        ] {
             assert_eq!(code(cell), cell);
         }
     }

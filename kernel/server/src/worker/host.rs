@@ -34,6 +34,9 @@ struct State {
     failure: Option<Failure>,
     /// Connected workers: 0 or 1, and for a moment 2 when one replaces another.
     connected: usize,
+    /// How many workers have ended, and how many had when the cell began.
+    ended: usize,
+    ended_before: usize,
     worker: Option<u32>,
     interrupts: u32,
     started: Option<Instant>,
@@ -81,7 +84,8 @@ impl Host {
             for socket in listener.incoming().flatten() {
                 let host = accepting.clone();
                 // A worker whose reader cannot be started gets no answer and ends.
-                let _ = thread::Builder::new().name("frames".into()).spawn(move || host.read(socket));
+                let _ =
+                    thread::Builder::new().name("frames".into()).spawn(move || host.read(socket));
             }
         })?;
         Ok((host, path))
@@ -94,16 +98,19 @@ impl Host {
         state.output = output.cloned();
         state.phase = Phase::Compiling;
         state.failure = None;
+        state.ended_before = state.ended;
         state.interrupts = 0;
         state.started = None;
         state.ran = Duration::ZERO;
     }
 
-    /// The cell has ended as far as evcxr is concerned. Waits for what the worker has still sent.
+    /// The cell has ended as far as evcxr is concerned. A worker that lives has waited until all it
+    /// had sent was taken (`finish` in the helper's `worker.rs`); for what one that died had still
+    /// sent, this waits.
     pub fn end(&self, worker_died: bool) -> Ended {
         let patience = Duration::from_secs(10);
         let unread = |state: &mut State| {
-            state.phase == Phase::Running && (!worker_died || state.connected > 0)
+            worker_died && state.connected > 0 && state.ended == state.ended_before
         };
         let (mut state, _) = self
             .shared
@@ -187,6 +194,7 @@ impl Host {
         }
         let mut state = self.state();
         state.connected -= 1;
+        state.ended += 1;
         if state.connected == 0 {
             state.worker = None;
         }
@@ -228,7 +236,9 @@ impl Host {
                 let ran = state.started.map(|started| started.elapsed()).unwrap_or_default();
                 state.ran += ran;
                 drop(state);
-                self.shared.changed.notify_all();
+                // Only now does the worker tell evcxr: otherwise a cell could be over before its
+                // outputs and its error have been read. A worker that is gone does not wait.
+                let _ = socket.write_all(b"\n");
             }
             Frame::Message(Message::Error { ename, evalue, traceback }) => {
                 state.failure = Some(Failure { ename, evalue, traceback });

@@ -60,7 +60,8 @@ impl Markers {
 
     /// What is still held, at the end of a cell.
     pub(super) fn rest(&mut self) -> Vec<Part> {
-        let unfinished = self.content.take().map(|(mime, content)| format!("{BEGIN}{mime}\n{content}"));
+        let unfinished =
+            self.content.take().map(|(mime, content)| format!("{BEGIN}{mime}\n{content}"));
         let mut text = unfinished.unwrap_or_default();
         text.push_str(&std::mem::take(&mut self.held));
         self.in_line = false;

@@ -179,13 +179,11 @@ fn on_the_cpu(
     let square = moments.square.as_ref().map_or(Ok(&mut [][..]), values_mut)?;
     let weights = weight.par_chunks_mut(CHUNK).zip(gradient.par_chunks(CHUNK));
     match rule {
-        Rule::Sgd { rate, momentum, decay, .. } if momentum == 0.0 => {
-            weights.for_each(|(weight, gradient)| {
-                for (w, g) in weight.iter_mut().zip(gradient) {
-                    *w -= rate * (g + decay * *w);
-                }
-            })
-        }
+        Rule::Sgd { rate, momentum: 0.0, decay, .. } => weights.for_each(|(weight, gradient)| {
+            for (w, g) in weight.iter_mut().zip(gradient) {
+                *w -= rate * (g + decay * *w);
+            }
+        }),
         Rule::Sgd { rate, momentum, nesterov, decay, first } => {
             weights.zip(mean.par_chunks_mut(CHUNK)).for_each(|((weight, gradient), mean)| {
                 for ((w, g), m) in weight.iter_mut().zip(gradient).zip(mean) {
