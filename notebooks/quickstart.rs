@@ -25,7 +25,7 @@ let net = match &weights {
 
 // %%
 let mut run = Run::new("quickstart");
-let (data, batch) = run.load(&folder, &net, 32)?;
+let (data, batch) = run.load(&folder, &net, 16)?;
 batch.shape()
 
 // %% [markdown]
@@ -42,7 +42,9 @@ model.summary()
 // %%
 let fit = Fit {
     epochs: 6,
-    learning_rate: Some(3e-4),
+    batch_size: 16,
+    learning_rate: Some(if weights.is_some() { 1e-4 } else { 3e-4 }),
+    schedule: Schedule::Cosine,
     cache_features: weights.is_some(),
     callbacks: vec![Callback::best_checkpoint("../results/quickstart/vgg16_1.safetensors")],
     ..Fit::default()

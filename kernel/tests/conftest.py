@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from driver import NAME, Kernel
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+
+from driver import NAME, Kernel
 
 
 @pytest.fixture(scope="session")

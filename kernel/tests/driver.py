@@ -132,7 +132,7 @@ class Kernel:
         environment: dict[str, str] | None = None,
         specs: Path | None = None,
     ) -> None:
-        """Starts the kernel with `environment`; `specs` is a folder of kernelspecs to take it from."""
+        """Starts the kernel with `environment`; `specs` is a folder of kernelspecs."""
         manager = KernelManager(kernel_name=NAME)
         if specs is not None:
             manager.kernel_spec_manager = KernelSpecManager(
@@ -232,7 +232,7 @@ class Kernel:
         """Ends the kernel as a front end does."""
         self.client.stop_channels()
         if self.manager.has_kernel:
-            self.manager.shutdown_kernel()
+            self.manager.shutdown_kernel(now=not self.manager.is_alive())
 
 
 def descendants(process: int) -> dict[int, str]:

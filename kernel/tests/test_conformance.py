@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jupyter_kernel_test
 import pytest
+
 from driver import NAME, PATIENCE
 
 # The suite's 15 s are for kernels that compile nothing.
@@ -22,7 +23,13 @@ class TestConformance(jupyter_kernel_test.KernelTests):
         {"text": '"a".to_ascii_upp', "matches": {"to_ascii_uppercase()"}},
         {"text": "String::with_cap", "matches": {"with_capacity(capacity)"}},
     ]
-    complete_code_samples = ["1 + 1", "let a = 1;", "fn f() -> i32 { 1 }", ":vars", 'println!("a");']
+    complete_code_samples = [
+        "1 + 1",
+        "let a = 1;",
+        "fn f() -> i32 { 1 }",
+        ":vars",
+        'println!("a");',
+    ]
     incomplete_code_samples = ["fn f() {", "let a =", "f(1,", 'let s = "open', "/* open"]
     invalid_code_samples = ["}", "let = 1;", "f())"]
     code_generate_error = 'panic!("on purpose")'
@@ -50,12 +57,12 @@ class TestConformance(jupyter_kernel_test.KernelTests):
     def setUpClass(cls) -> None:
         super().setUpClass()
         # The first cell waits for the compiler's start, and may come with a note of the kernel's.
-        cls.kc.execute_interactive("let ready = true;", timeout=PATIENCE, output_hook=lambda _: None)
+        cls.kc.execute_interactive(
+            "let ready = true;", timeout=PATIENCE, output_hook=lambda _: None
+        )
 
 
 @pytest.mark.usefixtures("private_folders")
 class TestWelcome(jupyter_kernel_test.IopubWelcomeTests):
     kernel_name = NAME
     support_iopub_welcome = True
-
-

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import pytest
+
 from driver import Kernel, descendants
 
 CRASHES = {
-    "null write": ("unsafe { std::hint::black_box(std::ptr::null_mut::<u8>()).write_volatile(1) }", ("SIGSEGV", "signal: 11", "SIGABRT", "signal: 6")),
+    "null write": (
+        "unsafe { std::hint::black_box(std::ptr::null_mut::<u8>()).write_volatile(1) }",
+        ("SIGSEGV", "signal: 11", "SIGABRT", "signal: 6"),
+    ),
     "abort": ("std::process::abort();", ("SIGABRT", "signal: 6")),
     "exit": ("std::process::exit(3);", ("3",)),
-    "stack overflow": ("fn deep(x: u64) -> u64 { if std::hint::black_box(x) == 0 { 0 } else { 1 + deep(x + 1) } }\nprintln!(\"{}\", deep(1));", ("SIGSEGV", "signal: 11", "SIGABRT", "signal: 6", "overflow")),
+    "stack overflow": (
+        (
+            "fn deep(x: u64) -> u64 { if std::hint::black_box(x) == 0 { 0 } else { 1 + deep(x + 1) } }"
+            'println!("{}", deep(1));'
+        ),
+        ("SIGSEGV", "signal: 11", "SIGABRT", "signal: 6", "overflow"),
+    ),
 }
 
 
@@ -57,5 +67,7 @@ def test_a_crash_without_variables_says_that_none_were_lost(kernel: Kernel) -> N
 def test_one_worker_replaces_the_other(kernel: Kernel) -> None:
     kernel.run("std::process::abort();")
     kernel.good("let alive = 1;")
-    workers = [name for name in descendants(kernel.process).values() if name.startswith("benchbook-work")]
+    workers = [
+        name for name in descendants(kernel.process).values() if name.startswith("benchbook-work")
+    ]
     assert len(workers) == 1

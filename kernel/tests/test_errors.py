@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from driver import Cell, Kernel
 
 
@@ -43,14 +44,36 @@ def test_a_compile_error_is_coloured_for_the_notebook(kernel: Kernel) -> None:
     [
         pytest.param("missing + 1", "line 1, column 1", id="the last expression"),
         pytest.param("1 + missing", "line 1, column 5", id="inside the last expression"),
-        pytest.param("let a = 1;\n\n    a + missing", "line 3, column 9", id="indented last expression"),
-        pytest.param("let a = 1; let b = missing; let c = 3;", "line 1, column 20", id="one line, many statements"),
-        pytest.param("let a = 1; a + missing", "line 1, column 16", id="statement and expression on a line"),
-        pytest.param('let ü = "äöü€"; missing', "line 1, column 17", id="after text that is not ASCII"),
+        pytest.param(
+            "let a = 1;\n\n    a + missing", "line 3, column 9", id="indented last expression"
+        ),
+        pytest.param(
+            "let a = 1; let b = missing; let c = 3;",
+            "line 1, column 20",
+            id="one line, many statements",
+        ),
+        pytest.param(
+            "let a = 1; a + missing", "line 1, column 16", id="statement and expression on a line"
+        ),
+        pytest.param(
+            'let ü = "äöü€"; missing', "line 1, column 17", id="after text that is not ASCII"
+        ),
         pytest.param("for i in 0..3 { missing(i); }", "line 1, column 17", id="inside a loop"),
-        pytest.param("fn f() {\n    loop { missing(); }\n}", "line 2, column 12", id="inside a loop of a function"),
-        pytest.param("// first\n\nlet a = 1;\nmissing", "line 4, column 1", id="after a comment and an empty line"),
-        pytest.param("vec![1, 2]\n    .into_iter()\n    .missing()", "line 3, column 6", id="expression over several lines"),
+        pytest.param(
+            "fn f() {\n    loop { missing(); }\n}",
+            "line 2, column 12",
+            id="inside a loop of a function",
+        ),
+        pytest.param(
+            "// first\n\nlet a = 1;\nmissing",
+            "line 4, column 1",
+            id="after a comment and an empty line",
+        ),
+        pytest.param(
+            "vec![1, 2]\n    .into_iter()\n    .missing()",
+            "line 3, column 6",
+            id="expression over several lines",
+        ),
     ],
 )
 def test_a_compile_error_points_to_the_users_text(kernel: Kernel, code: str, where: str) -> None:
@@ -67,7 +90,11 @@ def test_a_compile_error_marks_the_span(kernel: Kernel) -> None:
 
 
 def test_a_compile_error_never_shows_what_the_kernel_inserted(kernel: Kernel) -> None:
-    for code in ("let v = vec![1];\nfor i in v { i.missing(); }\nv", "struct S; S + 1", "loop { break missing; }"):
+    for code in (
+        "let v = vec![1];\nfor i in v { i.missing(); }\nv",
+        "struct S; S + 1",
+        "loop { break missing; }",
+    ):
         cell = kernel.run(code)
         assert cell.ename == "CompileError", cell.problem
         assert "show!" not in cell.traceback and "poll" not in cell.traceback, cell.traceback
@@ -89,10 +116,30 @@ def test_variables_survive_a_compile_error(kernel: Kernel) -> None:
     ("code", "evalue", "where"),
     [
         pytest.param('let a = 1;\npanic!("boom {a}");', "boom 1", "line 2, column 1", id="panic"),
-        pytest.param("let v = vec![1];\nlet i = v.len();\nv[i]", "index out of bounds", "line 3, column 2", id="index"),
-        pytest.param('let a: Result<i32, &str> = Err("bad");\n\na.unwrap();', "bad", "line 3, column 3", id="unwrap"),
-        pytest.param('let ü = 1; if ü == 1 { panic!("boom") }', "boom", "line 1, column 24", id="after text that is not ASCII"),
-        pytest.param('for i in 0..3 { assert!(i < 2, "too far: {i}"); }', "too far: 2", "line 1, column 17", id="in a loop"),
+        pytest.param(
+            "let v = vec![1];\nlet i = v.len();\nv[i]",
+            "index out of bounds",
+            "line 3, column 2",
+            id="index",
+        ),
+        pytest.param(
+            'let a: Result<i32, &str> = Err("bad");\n\na.unwrap();',
+            "bad",
+            "line 3, column 3",
+            id="unwrap",
+        ),
+        pytest.param(
+            'let ü = 1; if ü == 1 { panic!("boom") }',
+            "boom",
+            "line 1, column 24",
+            id="after text that is not ASCII",
+        ),
+        pytest.param(
+            'for i in 0..3 { assert!(i < 2, "too far: {i}"); }',
+            "too far: 2",
+            "line 1, column 17",
+            id="in a loop",
+        ),
     ],
 )
 def test_a_panic_says_what_and_where(kernel: Kernel, code: str, evalue: str, where: str) -> None:
@@ -106,7 +153,9 @@ def test_a_panic_in_a_function_of_an_earlier_cell_says_so(kernel: Kernel) -> Non
     kernel.good('fn fails(x: i32) -> i32 {\n    if x > 0 { panic!("from below") }\n    x\n}')
     cell = kernel.run("let a = 1;\nfails(a)")
     assert_error(cell, "Panic", "from below")
-    assert "earlier cell" in cell.traceback and 'panic!("from below")' in cell.traceback, cell.traceback
+    assert "earlier cell" in cell.traceback and 'panic!("from below")' in cell.traceback, (
+        cell.traceback
+    )
 
 
 def test_variables_survive_a_panic(kernel: Kernel) -> None:
@@ -125,7 +174,9 @@ def test_a_panic_that_is_caught_is_no_error(kernel: Kernel) -> None:
 
 
 def test_a_panic_of_another_thread_is_printed_and_is_no_error(kernel: Kernel) -> None:
-    cell = kernel.good('let joined = std::thread::spawn(|| { panic!("in the thread") }).join().is_err(); joined')
+    cell = kernel.good(
+        'let joined = std::thread::spawn(|| { panic!("in the thread") }).join().is_err(); joined'
+    )
     assert cell.result["text/plain"] == "true"
     assert "in the thread" in cell.stderr
 
@@ -157,7 +208,10 @@ def test_a_question_mark_that_succeeds_is_a_result(kernel: Kernel) -> None:
 
 def test_variables_survive_a_failing_question_mark(kernel: Kernel) -> None:
     kernel.good("let held = vec![1.5];")
-    assert kernel.run('println!("{}", held.len()); let n: i32 = "x".parse()?;').ename == "ParseIntError"
+    assert (
+        kernel.run('println!("{}", held.len()); let n: i32 = "x".parse()?;').ename
+        == "ParseIntError"
+    )
     assert kernel.value("held") == "[1.5]"
 
 
@@ -167,7 +221,10 @@ def test_execution_goes_on_counting_after_errors(kernel: Kernel) -> None:
 
 
 def test_cells_that_wait_behind_an_error_are_aborted(kernel: Kernel) -> None:
-    cells = [kernel.start(code) for code in ('panic!("first")', 'println!("second")', 'println!("third")')]
+    cells = [
+        kernel.start(code)
+        for code in ('panic!("first")', 'println!("second")', 'println!("third")')
+    ]
     for cell in cells:
         cell.finish()
     assert [cell.status for cell in cells] == ["error", "aborted", "aborted"]

@@ -14,7 +14,9 @@ def answer(kernel: Kernel, text: str) -> dict:
 
 
 def test_a_question_is_asked_and_its_answer_used(kernel: Kernel) -> None:
-    cell = kernel.start('let name = input("Your name? ")?; println!("Hello, {name}!");', allow_stdin=True)
+    cell = kernel.start(
+        'let name = input("Your name? ")?; println!("Hello, {name}!");', allow_stdin=True
+    )
     assert answer(kernel, "Ferris ü") == {"prompt": "Your name? ", "password": False}
     assert cell.finish().stdout == "Hello, Ferris ü!\n", cell.problem
     assert kernel.value("name") == '"Ferris ü"'
@@ -52,7 +54,10 @@ def test_a_raw_read_of_standard_input_is_at_its_end(kernel: Kernel) -> None:
 
 
 def test_a_child_process_reads_nothing(kernel: Kernel) -> None:
-    assert kernel.good('std::process::Command::new("cat").status()?.success()').result["text/plain"] == "true"
+    assert (
+        kernel.good('std::process::Command::new("cat").status()?.success()').result["text/plain"]
+        == "true"
+    )
 
 
 def test_an_interrupt_ends_a_question(kernel: Kernel) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from driver import NAME, Cell, Kernel
 
 Manifest = dict[str, Any]
@@ -130,12 +131,16 @@ def test_a_hidden_rust_source_is_told_with_the_fix(first_cell, spoil, tmp_path: 
     assert_refused(cell, "standard library", str(sysroot), "rustup component add rust-src")
 
 
-def test_a_missing_libtorch_is_told_with_the_fix(first_cell, template: Path, tmp_path: Path) -> None:
+def test_a_missing_libtorch_is_told_with_the_fix(
+    first_cell, template: Path, tmp_path: Path
+) -> None:
     cell = first_cell(template, libtorch(tmp_path / "torch", None))
     assert_refused(cell, "no libtorch", str(tmp_path / "torch"), "LIBTORCH", "environment/run")
 
 
-def test_another_release_of_libtorch_is_told_with_both(first_cell, template: Path, tmp_path: Path) -> None:
+def test_another_release_of_libtorch_is_told_with_both(
+    first_cell, template: Path, tmp_path: Path
+) -> None:
     cell = first_cell(template, libtorch(tmp_path / "torch", "2.9.0"))
     assert_refused(cell, "2.9.0", "2.11.0", str(tmp_path / "torch"), "environment/run")
 
@@ -193,7 +198,9 @@ def edit(checkout: Path) -> None:
         file.write("\n// edited\n")
 
 
-def test_a_changed_helper_source_is_noted_once_and_cells_run(kernels, prefix, spoil, checkout) -> None:
+def test_a_changed_helper_source_is_noted_once_and_cells_run(
+    kernels, prefix, spoil, checkout
+) -> None:
     folder, manifest = checkout
     edit(folder)
     copy = spoil(lambda description: description.update(manifest))
@@ -216,7 +223,9 @@ def test_doctor_is_content_with_an_installation_that_works(program, template, pr
     report = doctor(program, prefix(template))
     assert report.returncode == 0, report.stdout + report.stderr
     for part in ("rustc", "rust-src", "linker", "libtorch", "kernelspec", "template"):
-        assert any(line.split()[:2] == ["ok", part] for line in report.stdout.splitlines()), report.stdout
+        assert any(line.split()[:2] == ["ok", part] for line in report.stdout.splitlines()), (
+            report.stdout
+        )
     assert report.stdout.rstrip().endswith("the kernel can run")
 
 
@@ -241,17 +250,25 @@ def test_doctor_finds_no_template(program, prefix, tmp_path: Path) -> None:
 def test_doctor_finds_an_incomplete_template(program, prefix, spoil) -> None:
     folder = spoil(unchanged)
     (folder / "template.json").unlink()
-    assert_doctor_fails(doctor(program, prefix(folder)), "template", "incomplete", "environment/run")
+    assert_doctor_fails(
+        doctor(program, prefix(folder)), "template", "incomplete", "environment/run"
+    )
 
 
-@pytest.mark.parametrize(("version", "words"), [(None, ["no libtorch"]), ("2.9.0", ["2.9.0", "2.11.0"])])
-def test_doctor_finds_no_libtorch_that_fits(program, prefix, template, tmp_path: Path, version, words) -> None:
+@pytest.mark.parametrize(
+    ("version", "words"), [(None, ["no libtorch"]), ("2.9.0", ["2.9.0", "2.11.0"])]
+)
+def test_doctor_finds_no_libtorch_that_fits(
+    program, prefix, template, tmp_path: Path, version, words
+) -> None:
     environment = libtorch(tmp_path / "torch", version)
     report = doctor(program, prefix(template), environment)
     assert_doctor_fails(report, "libtorch", "LIBTORCH", "environment/run", *words)
 
 
-def test_doctor_finds_that_the_rust_source_is_hidden(program, prefix, spoil, tmp_path: Path) -> None:
+def test_doctor_finds_that_the_rust_source_is_hidden(
+    program, prefix, spoil, tmp_path: Path
+) -> None:
     report = doctor(program, prefix(spoil(without_rust_source(tmp_path / "sysroot"))))
     assert_doctor_fails(report, "template", "rustup component add rust-src")
 

@@ -30,7 +30,7 @@ println!("{}", ENDLESS);
 
 def test_an_interrupted_loop_ends_and_keeps_all_variables(kernel: Kernel) -> None:
     kernel.good('let kept = String::from("kept"); let mut steps = 0u64;')
-    cell = kernel.start("loop { steps += 1; if steps == 10 { println!(\"running\"); } }")
+    cell = kernel.start('loop { steps += 1; if steps == 10 { println!("running"); } }')
     cell.wait_for_print("running")
     kernel.interrupt()
     interrupted(cell)
@@ -85,7 +85,9 @@ def test_an_interrupt_between_cells_does_nothing(kernel: Kernel) -> None:
 
 def test_a_second_interrupt_ends_what_cannot_be_reached(kernel: Kernel) -> None:
     kernel.good("let mut unlucky = vec![1]; let unlucky_too = 2;")
-    cell = kernel.start('println!("asleep"); std::thread::sleep(std::time::Duration::from_secs(1_000_000));')
+    cell = kernel.start(
+        'println!("asleep"); std::thread::sleep(std::time::Duration::from_secs(1_000_000));'
+    )
     cell.wait_for_print("asleep")
     kernel.interrupt()
     assert not cell.idle

@@ -34,7 +34,9 @@ def test_nothing_is_left_after_a_shutdown(kernels) -> None:
 
 def test_nothing_is_left_after_a_shutdown_of_a_busy_kernel(kernels) -> None:
     kernel = kernels()
-    cell = kernel.start('println!("running"); std::thread::sleep(std::time::Duration::from_secs(1_000_000));')
+    cell = kernel.start(
+        'println!("running"); std::thread::sleep(std::time::Duration::from_secs(1_000_000));'
+    )
     cell.wait_for_print("running")
     server, started = kernel.process, descendants(kernel.process)
     kernel.stop()
@@ -57,9 +59,8 @@ def test_a_worker_ends_with_a_killed_server_and_its_folder_at_the_next_start(ker
     kernel.good("let a = 1;")
     server, started = kernel.process, descendants(kernel.process)
     os.kill(server, 9)
+    wait_until(lambda: not kernel.manager.is_alive(), "the end of the server")
     wait_until(lambda: gone(list(started)), "the end of the worker")
-    kernel.client.stop_channels()
-    kernel.manager.cleanup_resources()
     left = folders_of(server)
     assert len(left) == 1
     kernels().good("let a = 1;")
@@ -82,8 +83,14 @@ def test_a_restarted_kernel_begins_anew(kernels) -> None:
 def test_two_sessions_with_the_same_names_do_not_meet(kernels, tmp_path: Path) -> None:
     one, two = kernels(), kernels()
     cells = [
-        one.start('struct Model { layers: i32 } let model = Model { layers: 16 }; fn name() -> String { "one".into() }'),
-        two.start('struct Model { name: String } let model = Model { name: name() }; fn name() -> String { "two".into() }'),
+        one.start(
+            "struct Model { layers: i32 } let model = Model { layers: 16 };"
+            'fn name() -> String { "one".into() }'
+        ),
+        two.start(
+            "struct Model { name: String } let model = Model { name: name() };"
+            'fn name() -> String { "two".into() }'
+        ),
     ]
     for cell in cells:
         assert cell.finish().status == "ok", cell.problem
@@ -93,7 +100,8 @@ def test_two_sessions_with_the_same_names_do_not_meet(kernels, tmp_path: Path) -
     # One waits in a cell while the other works, crashes and goes on.
     signal = tmp_path / "go on"
     waiting = one.start(
-        f'println!("waiting"); while !std::path::Path::new("{signal}").exists() {{ std::thread::yield_now(); }}'
+        f'println!("waiting"); let signal = String::from("{signal}");'
+        "while !std::path::Path::new(&signal).exists() { std::thread::yield_now(); }"
     ).wait_for_print("waiting")
     assert two.run("std::process::abort();").ename == "WorkerDied"
     assert two.value("name()") == '"two"'

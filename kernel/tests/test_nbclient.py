@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import nbformat
 import pytest
-from driver import NAME, PATIENCE
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+
+from driver import NAME, PATIENCE
 
 
 def execute(*cells: str, **options) -> nbformat.NotebookNode:
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code) for code in cells])
-    client = NotebookClient(notebook, timeout=PATIENCE, startup_timeout=PATIENCE, kernel_name=NAME, **options)
+    client = NotebookClient(
+        notebook, timeout=PATIENCE, startup_timeout=PATIENCE, kernel_name=NAME, **options
+    )
     try:
         client.execute()
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from driver import Kernel
 
 
@@ -56,7 +57,9 @@ def test_variables_of_earlier_cells_are_completed(kernel: Kernel) -> None:
 
 
 def test_the_helper_library_is_completed(kernel: Kernel) -> None:
-    assert any(match.startswith("LineChart") for match in complete(kernel, "benchbook::chart::Line")[0])
+    assert any(
+        match.startswith("LineChart") for match in complete(kernel, "benchbook::chart::Line")[0]
+    )
 
 
 def test_completion_works_in_the_middle_and_after_text_that_is_not_ascii(kernel: Kernel) -> None:

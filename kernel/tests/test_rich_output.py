@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from driver import Kernel
 
 
@@ -12,7 +13,9 @@ def test_a_last_expression_is_the_result(kernel: Kernel) -> None:
     assert cell.of("execute_result")[0]["execution_count"] == cell.reply["execution_count"]
 
 
-@pytest.mark.parametrize("code", ["6 * 7;", "let quiet = 1;", "fn quiet() {}", "()", "for _ in 0..2 {}"])
+@pytest.mark.parametrize(
+    "code", ["6 * 7;", "let quiet = 1;", "fn quiet() {}", "()", "for _ in 0..2 {}"]
+)
 def test_statements_items_and_units_have_no_result(kernel: Kernel, code: str) -> None:
     assert kernel.good(code).of("execute_result", "display_data", "stream") == []
 
@@ -33,8 +36,11 @@ def test_every_form_of_expression_is_shown(kernel: Kernel, expression: str, text
 
 
 def test_a_borrowed_value_is_shown_and_stays(kernel: Kernel) -> None:
-    kernel.good("let words = vec![String::from(\"a\"), String::from(\"b\")];")
-    assert kernel.value("words.iter().map(|word| word.as_str()).collect::<Vec<&str>>()") == '["a", "b"]'
+    kernel.good('let words = vec![String::from("a"), String::from("b")];')
+    assert (
+        kernel.value("words.iter().map(|word| word.as_str()).collect::<Vec<&str>>()")
+        == '["a", "b"]'
+    )
     assert kernel.value("&words[1]") == '"b"'
     assert kernel.value("words.len()") == "2"
 
@@ -76,7 +82,8 @@ def test_a_plot_is_png_too_where_asked(kernel: Kernel) -> None:
 def test_every_mime_type_passes(kernel: Kernel) -> None:
     data = kernel.good(
         """
-        Bundle::text("plain").html("<b>h</b>").markdown("*m*").svg("<svg/>").with("text/latex", "$x$")
+        Bundle::text("plain").html("<b>h</b>").markdown("*m*").svg("<svg/>")
+            .with("text/latex", "$x$")
         """
     ).result
     assert data == {
@@ -93,7 +100,9 @@ def test_a_type_of_the_user_shows_itself_richly(kernel: Kernel) -> None:
         """
         struct Badge(u8);
         impl Rich for Badge {
-            fn bundle(&self) -> Bundle { Bundle::text(format!("badge {}", self.0)).html("<i>badge</i>") }
+            fn bundle(&self) -> Bundle {
+                Bundle::text(format!("badge {}", self.0)).html("<i>badge</i>")
+            }
         }
         """
     )

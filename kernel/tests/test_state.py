@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from driver import Kernel
 
 
@@ -23,8 +24,14 @@ def test_a_variable_may_change_its_type(kernel: Kernel) -> None:
 
 def test_functions_structs_traits_and_constants_persist(kernel: Kernel) -> None:
     kernel.good("#[derive(Debug, Clone)] struct Point { x: f64, y: f64 }")
-    kernel.good("trait Area { fn area(&self) -> f64; } impl Area for Point { fn area(&self) -> f64 { self.x * self.y } }")
-    kernel.good("const FACTOR: f64 = 2.0;\nfn scaled(p: &Point) -> Point { Point { x: p.x * FACTOR, y: p.y * FACTOR } }")
+    kernel.good(
+        "trait Area { fn area(&self) -> f64; }"
+        "impl Area for Point { fn area(&self) -> f64 { self.x * self.y } }"
+    )
+    kernel.good(
+        "const FACTOR: f64 = 2.0;\n"
+        "fn scaled(p: &Point) -> Point { Point { x: p.x * FACTOR, y: p.y * FACTOR } }"
+    )
     kernel.good("let corner = Point { x: 1.0, y: 3.0 };")
     assert kernel.value("scaled(&corner)") == "Point { x: 2.0, y: 6.0 }"
     assert kernel.value("corner.area()") == "3.0"
@@ -55,7 +62,9 @@ def test_imports_persist(kernel: Kernel) -> None:
 
 def test_the_helper_library_is_there_without_a_word(kernel: Kernel) -> None:
     assert kernel.value("Tensor::ones([2], (Kind::Float, Device::Cpu)).size()") == "[2]"
-    assert kernel.value("benchbook::serde_json::json!({ \"a\": 1 }).to_string()") == json.dumps('{"a":1}')
+    assert kernel.value('benchbook::serde_json::json!({ "a": 1 }).to_string()') == json.dumps(
+        '{"a":1}'
+    )
 
 
 def test_a_library_macro_prints_into_the_cell(kernel: Kernel) -> None:
@@ -85,15 +94,20 @@ def crate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A crate without dependencies, so that no network is needed."""
     folder = tmp_path_factory.mktemp("crate") / "tally"
     (folder / "src").mkdir(parents=True)
-    (folder / "Cargo.toml").write_text('[package]\nname = "tally"\nversion = "0.1.0"\nedition = "2021"\n')
+    (folder / "Cargo.toml").write_text(
+        '[package]\nname = "tally"\nversion = "0.1.0"\nedition = "2021"\n'
+    )
     (folder / "src/lib.rs").write_text(
         "/// Counts.\n#[derive(Debug, Default)]\npub struct Tally(pub u32);\n"
-        "impl Tally {\n    /// One more.\n    pub fn add(&mut self) { self.0 += 1; println!(\"added\"); }\n}\n"
+        "impl Tally {\n    /// One more.\n"
+        '    pub fn add(&mut self) { self.0 += 1; println!("added"); }\n}\n'
     )
     return folder
 
 
-def test_a_crate_of_the_users_own_works_beside_the_helper_library(kernel: Kernel, crate: Path) -> None:
+def test_a_crate_of_the_users_own_works_beside_the_helper_library(
+    kernel: Kernel, crate: Path
+) -> None:
     kernel.good("let before = Tensor::ones([3], (Kind::Float, Device::Cpu));")
     kernel.good(f':dep tally = {{ path = "{crate}" }}')
     kernel.good("let mut tally = tally::Tally::default();")

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from driver import Kernel
 
 
@@ -24,7 +25,9 @@ def test_a_line_need_not_end(kernel: Kernel) -> None:
 
 
 def test_text_needs_no_arguments_and_takes_all_kinds(kernel: Kernel) -> None:
-    cell = kernel.good('let width = 7; println!(); println!("{{}} {:>width$} {0:.2} {n}", 1.5, n = 2);')
+    cell = kernel.good(
+        'let width = 7; println!(); println!("{{}} {:>width$} {0:.2} {n}", 1.5, n = 2);'
+    )
     assert cell.stdout == "\n{}     1.5 1.50 2\n"
 
 
@@ -33,7 +36,9 @@ def test_carriage_returns_arrive_as_they_are(kernel: Kernel) -> None:
 
 
 def test_bytes_that_are_no_text_are_marked_and_the_rest_is_kept(kernel: Kernel) -> None:
-    code = r'{ use std::io::Write; std::io::stdout().write_all(b"a\xff\xfeb \xc3\xbc\n").unwrap(); }'
+    code = (
+        r'{ use std::io::Write; std::io::stdout().write_all(b"a\xff\xfeb \xc3\xbc\n").unwrap(); }'
+    )
     assert kernel.good(code).stdout == "a\ufffd\ufffdb ü\n"
 
 

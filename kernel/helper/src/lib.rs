@@ -44,7 +44,7 @@ pub mod prelude {
     pub use crate::optimizer::{Convention, Optimizer};
     pub use crate::record::Record;
     pub use crate::run::Run;
-    pub use crate::train::{Callback, Fit, History};
+    pub use crate::train::{Callback, Fit, History, Schedule};
     pub use crate::vgg::{Depth, Head};
     pub use tch::{self, Device, IndexOp, Kind, Tensor};
 }

@@ -144,7 +144,7 @@ pub struct Record {
     /// The training as it was asked for: batch, optimiser, seed, augmentation, `cache_features`;
     /// `None` if nothing was trained.
     pub fit: Option<Fit>,
-    /// The learning rate in effect.
+    /// The learning rate of the first step; `fit` says how it changes.
     pub learning_rate: Option<f64>,
     /// Whether features of the frozen base were computed once for each picture.
     pub cache_features: bool,

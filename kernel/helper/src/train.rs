@@ -24,6 +24,32 @@ use crate::optimizer::Optimizer;
 use benchbook_data::{Augmentation, Cache, OnBadImage};
 use serde::{Deserialize, Serialize};
 
+/// How the learning rate changes from the first step of a call of `fit` to its last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Schedule {
+    /// The same in all steps.
+    #[default]
+    Constant,
+    /// Falls in equal steps towards zero: Keras' `PolynomialDecay` with power 1.
+    Linear,
+    /// Falls along half a cosine towards zero: `CosineDecay` of Keras, `CosineAnnealingLR` of
+    /// PyTorch.
+    Cosine,
+}
+
+impl Schedule {
+    /// The factor on the learning rate after `done` of `total` steps.
+    pub fn factor(self, done: usize, total: usize) -> f64 {
+        let share = done as f64 / total.max(1) as f64;
+        match self {
+            Schedule::Constant => 1.0,
+            Schedule::Linear => 1.0 - share,
+            Schedule::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * share).cos()),
+        }
+    }
+}
+
 /// The settings of a training. Size and preprocessing of the pictures belong to the model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -47,6 +73,8 @@ pub struct Fit {
     /// Learning rate; `None` (the default) for the library's own, see
     /// [`Optimizer::default_rate`](crate::optimizer::Optimizer::default_rate).
     pub learning_rate: Option<f64>,
+    /// How the learning rate changes during this call. Default: not at all.
+    pub schedule: Schedule,
     /// Seed of order, augmentation and dropout. Default: 0.
     pub seed: u64,
     /// Random changes of the training pictures. Default: none.
@@ -75,6 +103,7 @@ impl Default for Fit {
             validate: true,
             optimizer: Optimizer::default(),
             learning_rate: None,
+            schedule: Schedule::Constant,
             seed: 0,
             augmentation: Vec::new(),
             callbacks: Vec::new(),
@@ -87,7 +116,7 @@ impl Default for Fit {
 }
 
 impl Fit {
-    /// The learning rate in effect.
+    /// The learning rate of the first step.
     pub fn rate(&self) -> f64 {
         self.learning_rate.unwrap_or_else(|| self.optimizer.default_rate())
     }
@@ -118,5 +147,21 @@ impl Fit {
             });
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schedules_begin_at_the_rate_and_fall_towards_zero() {
+        assert_eq!(Schedule::Constant.factor(7, 8), 1.0);
+        assert_eq!([0, 4, 8].map(|step| Schedule::Linear.factor(step, 8)), [1.0, 0.5, 0.0]);
+        let cosine = [0, 2, 4, 8].map(|step| Schedule::Cosine.factor(step, 8));
+        // cos(π/4) = 0.707107, so the second is (1 + 0.707107) / 2.
+        for (found, expected) in cosine.into_iter().zip([1.0, 0.853_553, 0.5, 0.0]) {
+            assert!((found - expected).abs() < 1e-6, "{cosine:?}");
+        }
     }
 }

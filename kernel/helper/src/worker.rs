@@ -18,6 +18,7 @@ pub use failure::{error_reached_top, hold_back, panic_reached_top};
 pub use job::benchbook_job_main;
 pub use run::{benchbook_worker_main, variable_changed_type};
 
+use crate::interrupt;
 use benchbook_frames::{Answer, Frame, Message, SOCKET_VARIABLE, Stream};
 use std::fmt;
 use std::io::{self, BufReader, Write};
@@ -94,7 +95,12 @@ pub(crate) fn ask(prompt: &str, password: bool) -> io::Result<String> {
     let mut line = String::new();
     io::BufRead::read_line(&mut *answers, &mut line)?;
     let answer: Answer = serde_json::from_str(&line)?;
-    answer.line.map_err(io::Error::other)
+    // The server signals before it answers, so an interrupt is known by now. A cell that lets the
+    // error through with `?` is then reported as interrupted.
+    answer.line.map_err(|why| match interrupt::check() {
+        Err(interrupted) => io::Error::new(io::ErrorKind::Interrupted, interrupted),
+        Ok(()) => io::Error::other(why),
+    })
 }
 
 /// Tells the server that the cell has ended, and waits until it has taken all that the cell sent.

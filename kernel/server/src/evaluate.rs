@@ -100,12 +100,27 @@ impl Rust {
         failure
     }
 
+    /// Runs prepared code. After `:clear` everything that a session begins with is there again.
+    fn run(&mut self, code: &str, output: &Output) -> Result<EvalOutputs, Error> {
+        let Some((head, tail)) = prepare::split_at_clear(code) else {
+            return self.context.execute(code);
+        };
+        show(&self.context.execute(&head)?, output);
+        self.context.execute(PRELUDE)?;
+        self.context.execute(&tail)
+    }
+
     fn outcome(&mut self, cell: &Cell, output: &Output) -> (Outcome, Map<String, Value>) {
+        if let Some((line, column)) = prepare::missing_pattern(&cell.code) {
+            self.host.end(false);
+            let failure = errors::syntax("expected pattern", line, column, cell);
+            return (Outcome::Error(failure), Map::new());
+        }
         let prepared = prepare::prepare(&cell.code);
         let before: Vec<String> =
             self.context.variables_and_types().map(|(name, _)| name.to_owned()).collect();
         let begun = Instant::now();
-        let result = self.context.execute(&prepared.code);
+        let result = self.run(&prepared.code, output);
         let died = matches!(result, Err(Error::SubprocessTerminated(_)));
         let ended = self.host.end(died);
         let run = ended.ran.as_secs_f64();

@@ -44,7 +44,7 @@ pub unsafe fn serve(connection_file: &Path, template: Option<&Path>) -> anyhow::
                     Err(error) => unavailable(&error),
                 })
             });
-            drop(session);
+            session.remove();
             end
         }
         Err(error) => kernel.run(Arc::new(Signals { host: None }), move || Ok(unavailable(&error))),

@@ -50,6 +50,10 @@ enum Command {
     Bench(bench::Arguments),
 }
 
+/// What is logged unless `BENCHBOOK_LOG` says otherwise. rust-analyzer warns, with a backtrace, of
+/// every tool that ends early, as they do when a kernel is shut down.
+const LOG: &str = "warn,ra_ap_project_model=error";
+
 fn main() -> ExitCode {
     if std::env::args_os().next().is_some_and(|program| cargo::is_called(&program)) {
         return cargo::main();
@@ -57,7 +61,7 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_env("BENCHBOOK_LOG")
-                .unwrap_or_else(|_| "warn".into()),
+                .unwrap_or_else(|_| LOG.into()),
         )
         .with_writer(std::io::stderr)
         .init();

@@ -10,7 +10,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-/// The folder and the environment of a session. Dropping it removes the folder.
+/// The folder and the environment of a session. Dropping it removes the folder, too.
 #[derive(Debug)]
 pub struct Session {
     folder: TempDir,
@@ -69,6 +69,14 @@ impl Session {
     /// The session's own folder.
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Removes the folder now, whoever still holds the session: a kernel that ends while evcxr is
+    /// being started does not wait for it.
+    pub fn remove(&self) {
+        if let Err(error) = fs::remove_dir_all(self.folder.path()) {
+            tracing::warn!("{} is left behind: {error}", self.folder.path().display());
+        }
     }
 
     /// The file whose presence keeps the stand-in from compiling.

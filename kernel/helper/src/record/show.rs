@@ -86,8 +86,8 @@ impl Record {
                 fit.map(|fit| {
                     let rate = self.learning_rate.unwrap_or_default();
                     format!(
-                        "{}, rate {rate}, batch {}, seed {}",
-                        fit.optimizer, fit.batch_size, fit.seed
+                        "{}, rate {rate} ({:?}), batch {}, seed {}",
+                        fit.optimizer, fit.schedule, fit.batch_size, fit.seed
                     )
                 }),
             ),

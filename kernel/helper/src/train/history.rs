@@ -17,7 +17,7 @@ pub struct EpochMetrics {
     pub val_loss: Option<f64>,
     /// Share of validation pictures that were recognised.
     pub val_accuracy: Option<f64>,
-    /// Learning rate.
+    /// Learning rate of the epoch's first step.
     pub learning_rate: f64,
     /// Pictures trained on.
     pub training_images: usize,

@@ -116,7 +116,7 @@ impl Session<'_> {
             }
             observer.event(&Event::EpochStart { epoch, epochs: last });
             let began = Instant::now();
-            let sums = self.epoch(&mut feed, (epoch, last, steps), began, observer);
+            let sums = self.epoch(&mut feed, (epoch, last, steps), epoch - first, began, observer);
             if stream {
                 // A stream begins a new pass whenever it has been through all pictures.
                 streamed += steps * self.fit.batch_size;
@@ -131,7 +131,8 @@ impl Session<'_> {
                 epoch,
                 loss: sums.loss(),
                 accuracy: sums.accuracy(),
-                learning_rate: self.fit.rate(),
+                learning_rate: self.fit.rate()
+                    * self.fit.schedule.factor((epoch - first) * steps, self.fit.epochs * steps),
                 training_images: sums.images,
                 training_seconds: began.elapsed().as_secs_f64(),
                 input_wait_seconds: wait - waited,
@@ -165,13 +166,16 @@ impl Session<'_> {
         &mut self,
         feed: &mut Feed<'_>,
         (epoch, epochs, steps): (usize, usize, usize),
+        done: usize,
         began: Instant,
         observer: &mut dyn Observer,
     ) -> Result<Sums, Error> {
         let mut sums = Sums::default();
-        let rate = self.fit.rate();
+        let total = self.fit.epochs * steps;
         for step in 1..=steps {
             interrupt::check()?;
+            let factor = self.fit.schedule.factor(done * steps + step - 1, total);
+            let rate = self.fit.rate() * factor;
             let Some(fed) = feed.next()? else { break };
             let seed = step_seed(self.fit.seed, self.history.steps);
             let outcome = self.network.train_step(fed.input(), &fed.labels, Step { rate, seed })?;

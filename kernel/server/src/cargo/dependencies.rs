@@ -109,8 +109,15 @@ pub(super) fn wrap(arguments: &[OsString]) -> anyhow::Result<ExitCode> {
     {
         let mut bytes = Vec::new();
         for pair in arguments.windows(2).filter(|pair| pair[0] == "--extern" || pair[0] == "-L") {
-            for word in pair.iter().filter(|_| pair[1] != OsStr::new("proc_macro")) {
-                bytes.extend_from_slice(word.as_bytes());
+            if pair[1] == OsStr::new("proc_macro") {
+                continue;
+            }
+            // cargo lets a crate begin before its dependencies have code and names their `.rmeta`;
+            // a cell is linked after cargo has ended, when the `.rlib` beside it is there.
+            let value = pair[1].as_bytes();
+            let code = value.strip_suffix(b".rmeta").map(|name| [name, b".rlib"].concat());
+            for word in [pair[0].as_bytes(), code.as_deref().unwrap_or(value)] {
+                bytes.extend_from_slice(word);
                 bytes.push(0);
             }
         }

@@ -1,7 +1,7 @@
 //! Compiler messages as a person wants to read them: with the cell's own lines and numbers.
 
 use super::prepare::Prepared;
-use benchbook_jupyter::Failure;
+use benchbook_jupyter::{Cell, Failure};
 use evcxr::CompilationError;
 use std::fmt::Write;
 
@@ -36,6 +36,22 @@ pub(super) fn failure(
         traceback.push(evalue.clone());
     }
     Failure { ename: "CompileError".into(), evalue, traceback }
+}
+
+/// The failure of a cell with an error that only the parser has found.
+pub(super) fn syntax(message: &str, line: usize, column: usize, cell: &Cell) -> Failure {
+    let text = cell.code.lines().nth(line - 1).unwrap_or_default();
+    let width = line.to_string().len();
+    let traceback = vec![
+        format!("{RED}error{PLAIN}{BOLD}: {message}{PLAIN}"),
+        format!(
+            "{BLUE}{:width$}--> {PLAIN}cell {}, line {line}, column {column}",
+            "", cell.execution_count
+        ),
+        format!("{BLUE}{line} |{PLAIN} {text}"),
+        format!("{BLUE}{:width$} |{PLAIN} {}{RED}^{PLAIN}", "", " ".repeat(column - 1)),
+    ];
+    Failure { ename: "CompileError".into(), evalue: message.into(), traceback }
 }
 
 fn title(error: &CompilationError) -> String {

@@ -12,7 +12,7 @@
 //! is, for the compiler to explain.
 
 use ra_ap_syntax::ast::{self, AstNode, HasLoopBody};
-use ra_ap_syntax::{Edition, SourceFile, SyntaxNode};
+use ra_ap_syntax::{Edition, Parse, SourceFile, SyntaxNode};
 
 /// What stands before the cell when it is parsed, so that statements are understood.
 const OPEN: &str = "fn f(){";
@@ -83,6 +83,33 @@ impl Prepared {
     }
 }
 
+/// The line and column, in characters from 1, of a `let` whose pattern is missing. evcxr would
+/// leave such a statement out without a word.
+pub(super) fn missing_pattern(cell: &str) -> Option<(usize, usize)> {
+    let begin = rust_begins(cell);
+    let parsed = parse(&cell[begin..]);
+    let missing = statements(&parsed)?.statements().find_map(|statement| match statement {
+        ast::Stmt::LetStmt(statement) if statement.pat().is_none() => statement.let_token(),
+        _ => None,
+    })?;
+    let after = begin + place(missing.text_range().end());
+    let at = after + cell[after..].len() - cell[after..].trim_start().len();
+    let before = &cell[..at];
+    let line_begins = before.rfind('\n').map_or(0, |newline| newline + 1);
+    Some((before.matches('\n').count() + 1, before[line_begins..].chars().count() + 1))
+}
+
+/// What stands before and from a line `:clear`, which evcxr obeys before any code: the second part
+/// has as many lines as the whole, so positions in it are those of the cell. `None` without such
+/// a line.
+pub(super) fn split_at_clear(code: &str) -> Option<(String, String)> {
+    let commands = &code[..rust_begins(code)];
+    let at = commands.lines().position(|line| line.trim() == ":clear")?;
+    let head: String = code.split_inclusive('\n').take(at + 1).collect();
+    let tail = "\n".repeat(at + 1) + &code[head.len()..];
+    Some((head, tail))
+}
+
 /// Rewrites a cell.
 pub(super) fn prepare(cell: &str) -> Prepared {
     let begin = rust_begins(cell);
@@ -121,19 +148,26 @@ fn rust_begins(cell: &str) -> usize {
     at
 }
 
+/// A position in the parsed text as one in the cell's.
+fn place(offset: ra_ap_syntax::TextSize) -> usize {
+    usize::from(offset) - OPEN.len()
+}
+
+fn parse(rust: &str) -> Parse<SourceFile> {
+    SourceFile::parse(&format!("{OPEN}{rust}\n}}"), Edition::Edition2024)
+}
+
+fn statements(parsed: &Parse<SourceFile>) -> Option<ast::StmtList> {
+    parsed.syntax_node().children().find_map(ast::Fn::cast)?.body()?.stmt_list()
+}
+
 fn insertions(rust: &str) -> Vec<(usize, &'static str)> {
-    let parsed = SourceFile::parse(&format!("{OPEN}{rust}\n}}"), Edition::Edition2024);
+    let parsed = parse(rust);
     if !parsed.errors().is_empty() {
         return Vec::new();
     }
-    let function = parsed.syntax_node().children().find_map(ast::Fn::cast);
-    let Some(body) =
-        function.and_then(|function| function.body()).and_then(|body| body.stmt_list())
-    else {
-        return Vec::new();
-    };
+    let Some(body) = statements(&parsed) else { return Vec::new() };
     let mut found = Vec::new();
-    let place = |offset: ra_ap_syntax::TextSize| usize::from(offset) - OPEN.len();
     for node in body.syntax().descendants() {
         if let Some(brace) = loop_body(&node) {
             found.push((place(brace), POLL));
@@ -238,12 +272,26 @@ mod tests {
     }
 
     #[test]
+    fn a_let_without_a_pattern_is_found() {
+        assert_eq!(missing_pattern("let a = 1;\nlet = 2;"), Some((2, 5)));
+        assert_eq!(missing_pattern(":vars\nlet a = 1;"), None);
+    }
+
+    #[test]
+    fn clear_divides_the_commands_from_the_rest() {
+        let parts = split_at_clear(":vars\n:clear\nlet a = 1;").unwrap();
+        assert_eq!(parts, (":vars\n:clear\n".into(), "\n\nlet a = 1;".into()));
+        assert_eq!(split_at_clear(":clear"), Some((":clear".into(), "\n".into())));
+        assert_eq!(split_at_clear("let a = 1;"), None);
+    }
+
+    #[test]
     fn places_in_the_compiled_file_are_found_in_the_cell() {
         let prepared = prepare("let a = 1; b();\nloop { b(); }\nc()");
         let compiled = "mod generated;\nlet a = 1; \nb();\nloop {::benchbook::interrupt::poll(); b(); }\nbenchbook::show!(c());\n";
         assert_eq!(prepared.place(compiled, 2, 5), Some((1, 5)));
         assert_eq!(prepared.place(compiled, 3, 1), Some((1, 12)));
-        assert_eq!(prepared.place(compiled, 4, 41), Some((2, 8)));
+        assert_eq!(prepared.place(compiled, 4, 39), Some((2, 8)));
         assert_eq!(prepared.place(compiled, 5, 18), Some((3, 1)));
         assert_eq!(prepared.place(compiled, 1, 1), None);
         assert_eq!(prepared.place(compiled, 9, 1), None);
