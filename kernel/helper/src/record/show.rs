@@ -1,7 +1,9 @@
 //! A record as a table and a chart.
 
 use super::Record;
+use crate::backend::Base;
 use crate::model::Weights;
+use crate::vgg::thousands;
 use benchbook_chart::{BarChart, Chart, Table};
 use benchbook_display::{Bundle, Rich};
 
@@ -35,6 +37,10 @@ impl Record {
         let megabytes = |bytes: u64| format!("{:.0} MB", bytes as f64 / 1e6);
         let backend = &self.backend;
         let net = &self.net;
+        let base = match self.base {
+            Base::Trainable => "trainable",
+            Base::Frozen => "frozen",
+        };
         let weights = match &net.weights {
             Weights::Random => format!("random (He, seed {})", net.seed),
             Weights::Safetensors(path) => {
@@ -68,17 +74,16 @@ impl Record {
             ),
             (
                 "net",
-                Some(format!(
-                    "{}, {} head, {:?} base",
-                    net.architecture().name(),
-                    net.head,
-                    self.base
-                )),
+                Some(format!("{}, {} head, base {}", net.architecture().name(), net.head, base)),
             ),
             ("weights", Some(weights)),
             (
                 "parameters",
-                Some(format!("{} trainable of {}", self.trainable_parameters, self.parameters)),
+                Some(format!(
+                    "{} trainable of {}",
+                    thousands(self.trainable_parameters),
+                    thousands(self.parameters)
+                )),
             ),
             ("input", Some(format!("{0} × {0} pixels, {1}", net.size, self.preprocessing))),
             (

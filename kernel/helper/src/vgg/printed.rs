@@ -104,7 +104,7 @@ fn columns(fields: [&str; 3]) -> String {
 }
 
 /// A number with commas, for example `27,691,841`.
-fn thousands(number: usize) -> String {
+pub(crate) fn thousands(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

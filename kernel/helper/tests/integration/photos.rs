@@ -16,9 +16,9 @@ fn a_frozen_imagenet_base_learns_real_photos_in_a_few_steps() {
         return;
     };
     let data = ImageFolder::open(data).unwrap();
-    let (train, validation) = (data.train().subset(40, 1), data.validation().subset(20, 1));
+    let (train, validation) = (data.train().subset(60, 1), data.validation().subset(40, 1));
     let net = Vgg {
-        size: 96,
+        size: 128,
         weights: Weights::Safetensors(weights),
         base: Base::Frozen,
         threads: Some(2),
@@ -36,7 +36,7 @@ fn a_frozen_imagenet_base_learns_real_photos_in_a_few_steps() {
     let history = model.fit_splits(&train, &validation, fit, &mut Silent).unwrap();
     assert!(history.epochs.iter().all(|epoch| epoch.loss.is_finite()));
     assert!(history.epochs[7].loss < history.epochs[0].loss, "{history:?}");
-    // Chance is 0.5; 40 pictures at 0.8 are almost four standard deviations away from it.
+    // Chance is 0.5; 80 pictures at 0.75 are four standard deviations away from it.
     let accuracy = history.epochs[7].val_accuracy.unwrap();
-    assert!(accuracy >= 0.8, "{accuracy}");
+    assert!(accuracy >= 0.75, "{accuracy}");
 }
