@@ -285,3 +285,16 @@ def test_doctor_names_changed_sources_and_is_content(program, prefix, spoil, che
     report = doctor(program, prefix(spoil(lambda description: description.update(manifest))))
     assert report.returncode == 0, report.stdout
     assert "kernel/helper/src/lib.rs" in report.stdout
+
+
+def test_types_are_inferred_without_a_network(kernels: Any, tmp_path: Path) -> None:
+    """The standard library's own dependencies are not asked for on the network.
+
+    The type of a `HashMap` depends on one of them. An empty CARGO_HOME has none of them, and cargo
+    is told not to look for them elsewhere.
+    """
+    environment = {"CARGO_HOME": str(tmp_path), "CARGO_NET_OFFLINE": "true"}
+    kernel = kernels({**os.environ, **environment})
+    cell = kernel.run("let m = std::collections::HashMap::from([(1, 2)]); m.len()")
+    assert cell.status == "ok", cell.problem
+    assert cell.result["text/plain"] == "1"

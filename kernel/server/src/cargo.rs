@@ -12,11 +12,12 @@
 //! | `metadata` | what the real cargo says, and the helper library's crates as well |
 //! | `clean` | the compiled cells are removed |
 //!
-//! Everything else, and every call for another crate, is handed to the real cargo unchanged. The
-//! crates that the user adds with `:dep` are compiled by the real cargo in a crate of their own
+//! `metadata` of the standard library is answered as the real cargo did at installation, when there
+//! was a network. Everything else, and every call for another crate, is handed to the real cargo
+//! unchanged. The crates that the user adds with `:dep` are compiled by the real cargo in a crate of their own
 //! (`dependencies.rs`), so they can neither rebuild the helper library nor change its features.
 //!
-//! Nothing is recorded or replayed: the rustc call is spelt out here, with the compiler and the
+//! The rustc call is not recorded and replayed but spelt out here, with the compiler and the
 //! libraries that the template's manifest names.
 
 mod build;
@@ -76,6 +77,9 @@ fn answer(arguments: &[OsString]) -> anyhow::Result<ExitCode> {
         Some("build") if in_session() => build::run(&template, build::Emit::Library),
         Some("check") if in_session() => build::run(&template, build::Emit::Nothing),
         Some("clean") if in_session() => build::clean(),
+        Some("metadata") if metadata::is_for_standard_library(&template, arguments) => {
+            metadata::standard_library(&template)
+        }
         Some("metadata") if metadata::is_for_session(arguments) => {
             metadata::answer(&template, arguments)
         }

@@ -93,6 +93,10 @@ fn build(folder: &Path, manifest: Manifest, target: Option<&Path>) -> anyhow::Re
     compile(&template, &target, &libtorch)?;
     let recorded = metadata::record(&template)?;
     fs::write(folder.join("metadata.json"), serde_json::to_vec(&recorded)?)?;
+    match metadata::record_standard_library(&template) {
+        Ok(recorded) => fs::write(folder.join(metadata::STANDARD_LIBRARY), recorded)?,
+        Err(error) => eprintln!("types of some variables will have to be written down: {error:#}"),
+    }
     write_manifest(&template)?;
     Ok(template)
 }

@@ -13,6 +13,7 @@
 //!   bin/benchbook-worker  the worker
 //!   source/               the source, for rust-analyzer and hover
 //!   metadata.json         what cargo says of the helper library's crates, for rust-analyzer
+//!   standard-library.json what it says of the standard library's
 //! ```
 
 use crate::cache;

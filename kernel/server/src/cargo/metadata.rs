@@ -11,14 +11,56 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
+/// The file of a template with cargo's metadata of the standard library.
+pub const STANDARD_LIBRARY: &str = "standard-library.json";
+
 /// Whether the crate asked about is the one that evcxr writes in this session.
 pub(super) fn is_for_session(arguments: &[OsString]) -> bool {
+    let session = std::env::var_os(CRATE).map(PathBuf::from);
+    session.is_some_and(|session| is_asked_about(arguments, &session))
+}
+
+/// Whether the standard library is asked about, with what it uses.
+pub(super) fn is_for_standard_library(template: &Template, arguments: &[OsString]) -> bool {
+    is_asked_about(arguments, &template.manifest.toolchain.source())
+        && !arguments.iter().any(|word| word == "--no-deps")
+        && template.folder.join(STANDARD_LIBRARY).exists()
+}
+
+fn is_asked_about(arguments: &[OsString], folder: &Path) -> bool {
     let after = arguments.iter().skip_while(|word| *word != "--manifest-path").nth(1);
     let named = after.map(PathBuf::from).and_then(|path| path.parent().map(Path::to_path_buf));
-    let folder = named.or_else(|| std::env::current_dir().ok());
+    let asked = named.or_else(|| std::env::current_dir().ok());
     let canonical = |path: PathBuf| path.canonicalize().ok();
-    let session = std::env::var_os(CRATE).map(PathBuf::from).and_then(canonical);
-    session.is_some() && folder.and_then(canonical) == session
+    let folder = canonical(folder.to_path_buf());
+    folder.is_some() && asked.and_then(canonical) == folder
+}
+
+/// What cargo said of the standard library at installation. Asked now, it would look for the
+/// library's few dependencies on the network, and without them types such as `HashMap` stay
+/// unknown.
+pub(super) fn standard_library(template: &Template) -> anyhow::Result<ExitCode> {
+    print!("{}", fs::read_to_string(template.folder.join(STANDARD_LIBRARY))?);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// cargo's metadata of the standard library.
+///
+/// # Errors
+/// The real cargo does not run, or cannot download what the library depends on.
+pub fn record_standard_library(template: &Template) -> anyhow::Result<Vec<u8>> {
+    let toolchain = &template.manifest.toolchain;
+    let output = Command::new(&toolchain.cargo)
+        .args(["metadata", "--format-version=1", "--locked", "--filter-platform", toolchain.host()])
+        .arg("--manifest-path")
+        .arg(toolchain.source().join("Cargo.toml"))
+        // The library's manifest uses features that cargo gives to nightly toolchains only;
+        // rust-analyzer asks in the same way.
+        .env("__CARGO_TEST_CHANNEL_OVERRIDE_DO_NOT_USE_THIS", "nightly")
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "cargo metadata of the standard library failed: {said}");
+    Ok(output.stdout)
 }
 
 pub(super) fn answer(template: &Template, arguments: &[OsString]) -> anyhow::Result<ExitCode> {

@@ -3,6 +3,7 @@
 use super::markers::{Markers, Part};
 use super::processes;
 use super::text::Decoder;
+use anyhow::Context;
 use benchbook_frames::{Answer, Frame, Message, Stream};
 use benchbook_jupyter::{Failure, Output};
 use std::io::Write;
@@ -75,7 +76,12 @@ impl Host {
     /// The socket cannot be made.
     pub fn listen(folder: &Path, interrupted: PathBuf) -> anyhow::Result<(Self, PathBuf)> {
         let path = folder.join("frames");
-        let listener = UnixListener::bind(&path)?;
+        let listener = UnixListener::bind(&path).with_context(|| {
+            format!(
+                "no socket can be made at {}; set TMPDIR to a shorter path that can be written",
+                path.display()
+            )
+        })?;
         let shared =
             Shared { state: Mutex::new(State::default()), changed: Condvar::new(), interrupted };
         let host = Self { shared: Arc::new(shared) };
