@@ -25,6 +25,7 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Flags for everything that shares the worker's process. One libstd for all of it.
 pub const RUSTFLAGS: &str = "-Cprefer-dynamic";
@@ -83,6 +84,9 @@ pub struct Manifest {
     pub libtorch: Libtorch,
     /// The checkout from which it was built.
     pub checkout: PathBuf,
+    /// The commit of the checkout, for records; `None` without git.
+    #[serde(default)]
+    pub revision: Option<String>,
     /// Hash of each source file, by path in the checkout.
     pub sources: BTreeMap<String, String>,
 }
@@ -178,7 +182,8 @@ impl Manifest {
             "{} is no checkout of Benchbook: there is no kernel/helper/src/lib.rs",
             checkout.display()
         );
-        Ok(Self { format: FORMAT, toolchain, libtorch, checkout, sources })
+        let revision = revision(&checkout);
+        Ok(Self { format: FORMAT, toolchain, libtorch, checkout, revision, sources })
     }
 
     /// Where its template belongs.
@@ -199,6 +204,17 @@ impl Manifest {
         }
         Ok(cache::folder()?.join("templates").join(&hex(hash.finalize())[..16]))
     }
+}
+
+/// The commit of a checkout, with `-dirty` behind it where files differ from it.
+fn revision(checkout: &Path) -> Option<String> {
+    let output = Command::new("git")
+        .arg("-C")
+        .arg(checkout)
+        .args(["describe", "--always", "--dirty", "--abbrev=12", "--match="])
+        .output()
+        .ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// The hash of every source file, by path in the checkout. Tests, examples and hidden files do not

@@ -37,6 +37,9 @@ pub fn command(template: &Template, libtorch: &Libtorch) -> anyhow::Result<Comma
         .env("LD_LIBRARY_PATH", search)
         .env("BENCHBOOK_HELPER", template.helper())
         .env("BENCHBOOK_LIBTORCH_LIB", libtorch.libraries());
+    if let Some(revision) = &template.manifest.revision {
+        command.env("BENCHBOOK_REVISION", revision);
+    }
     Ok(command)
 }
 

@@ -92,19 +92,29 @@ const PAUSE: Duration = Duration::from_millis(100);
 impl Observer for Terminal {
     fn event(&mut self, event: &Event) {
         let mut output = io::stdout().lock();
-        if let Event::Step { step, steps, loss, accuracy, elapsed, .. } = event {
-            if output.is_terminal() && self.drawn.is_none_or(|drawn| drawn.elapsed() >= PAUSE) {
-                self.drawn = Some(Instant::now());
-                let progress = Progress::new(*step as u64, *steps as u64)
-                    .elapsed(*elapsed)
-                    .metric("loss", *loss)
-                    .metric("acc", *accuracy);
-                let _ = write!(output, "{}\r", progress.to_text());
-                let _ = output.flush();
-            }
-            return;
+        let Some(progress) = progress(event) else {
+            return KerasLog::new(&mut output).event(event);
+        };
+        if output.is_terminal() && self.drawn.is_none_or(|drawn| drawn.elapsed() >= PAUSE) {
+            self.drawn = Some(Instant::now());
+            let _ = write!(output, "{progress}\r");
+            let _ = output.flush();
         }
-        KerasLog::new(&mut output).event(event);
+    }
+}
+
+/// The line of an event that the next one of its kind replaces; `None` for other events.
+fn progress(event: &Event) -> Option<String> {
+    match event {
+        Event::Step { step, steps, loss, accuracy, elapsed, .. } => {
+            let progress = Progress::new(*step as u64, *steps as u64).elapsed(*elapsed);
+            Some(progress.metric("loss", *loss).metric("acc", *accuracy).to_text())
+        }
+        Event::Features { done, total, elapsed } => {
+            let progress = Progress::new(*done as u64, *total as u64).elapsed(*elapsed);
+            Some(format!("features of the base: {}", progress.to_text()))
+        }
+        _ => None,
     }
 }
 
