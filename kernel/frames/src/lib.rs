@@ -10,7 +10,7 @@ use benchbook_display::Bundle;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
 
-/// The longest frame that is read, in bytes. Longer output is split by [`Frame::write_to`].
+/// The longest frame, in bytes. Longer prints are split by [`Frame::write_to`].
 pub const MAX_FRAME: usize = 1 << 30;
 
 /// The environment variable that tells the worker the path of the server's socket.
@@ -102,25 +102,26 @@ impl Frame {
     /// Writes the frame. The caller keeps other writers away meanwhile.
     ///
     /// # Errors
-    /// Whatever the writer reports.
+    /// A message over [`MAX_FRAME`], or whatever the writer reports.
     pub fn write_to(&self, writer: &mut impl Write) -> io::Result<()> {
-        let json;
-        let (kind, payload) = match self {
-            Frame::Print(Stream::Stdout, bytes) => (PRINT_STDOUT, bytes.as_slice()),
-            Frame::Print(Stream::Stderr, bytes) => (PRINT_STDERR, bytes.as_slice()),
+        let (kind, bytes) = match self {
+            Frame::Print(Stream::Stdout, bytes) => (PRINT_STDOUT, bytes),
+            Frame::Print(Stream::Stderr, bytes) => (PRINT_STDERR, bytes),
             Frame::Message(message) => {
-                json = serde_json::to_vec(message)?;
-                (MESSAGE, json.as_slice())
+                let json = serde_json::to_vec(message)?;
+                if json.len() >= MAX_FRAME {
+                    return Err(invalid(format!(
+                        "an output of {} bytes; at most {MAX_FRAME}",
+                        json.len()
+                    )));
+                }
+                return write_one(writer, MESSAGE, &json);
             }
         };
-        let length = u32::try_from(payload.len() + 1).map_err(|_| {
-            io::Error::new(io::ErrorKind::InvalidInput, "an output of 4 GiB or more")
-        })?;
-        let mut bytes = Vec::with_capacity(payload.len() + 5);
-        bytes.extend_from_slice(&length.to_le_bytes());
-        bytes.push(kind);
-        bytes.extend_from_slice(payload);
-        writer.write_all(&bytes)
+        if bytes.is_empty() {
+            return write_one(writer, kind, bytes);
+        }
+        bytes.chunks(MAX_FRAME - 1).try_for_each(|chunk| write_one(writer, kind, chunk))
     }
 
     /// Reads the next frame; `None` at the end of the stream, also when it ends within a frame (the
@@ -149,6 +150,17 @@ impl Frame {
             kind => Err(invalid(format!("a frame of kind {kind}; expected 1, 2 or 3"))),
         }
     }
+}
+
+/// Writes head and payload at once.
+fn write_one(writer: &mut impl Write, kind: u8, payload: &[u8]) -> io::Result<()> {
+    // The callers keep within MAX_FRAME, which fits.
+    let length = payload.len() as u32 + 1;
+    let mut bytes = Vec::with_capacity(payload.len() + 5);
+    bytes.extend_from_slice(&length.to_le_bytes());
+    bytes.push(kind);
+    bytes.extend_from_slice(payload);
+    writer.write_all(&bytes)
 }
 
 /// Fills `buffer`; false if the stream ends first.

@@ -35,10 +35,25 @@ macro_rules! eprint {
 #[macro_export]
 macro_rules! eprintln {
     () => { $crate::eprint!("\n") };
-    ("{:?}", $error:ident) => { $crate::worker::hold_back(&$error, ::std::format!("{:?}\n", $error)) };
-    ("{:#?}", $error:ident) => { $crate::worker::hold_back(&$error, ::std::format!("{:#?}\n", $error)) };
-    ("{}", $error:ident) => { $crate::worker::hold_back(&$error, ::std::format!("{}\n", $error)) };
+    ("{:?}", $value:ident) => { $crate::__eprintln_held!("{:?}", $value $value) };
+    ("{:#?}", $value:ident) => { $crate::__eprintln_held!("{:#?}", $value $value) };
+    ("{}", $value:ident) => { $crate::__eprintln_held!("{}", $value $value) };
     ($($arguments:tt)*) => {
         $crate::worker::print($crate::worker::STDERR, ::std::format_args!("{}\n", ::std::format_args!($($arguments)*)))
+    };
+}
+
+/// Holds back what evcxr prints of the error of a failing `?`, which it calls `error`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __eprintln_held {
+    ($format:literal, error $value:ident) => {
+        $crate::worker::hold_back(&$value, ::std::format!(::std::concat!($format, "\n"), $value))
+    };
+    ($format:literal, $name:ident $value:ident) => {
+        $crate::worker::print(
+            $crate::worker::STDERR,
+            ::std::format_args!(::std::concat!($format, "\n"), $value),
+        )
     };
 }

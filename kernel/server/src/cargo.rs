@@ -103,7 +103,12 @@ fn real(template: &Template) -> Command {
 }
 
 /// Undoes what a session changed in the environment.
+///
+/// Outside a session nothing was changed.
 pub fn restore_environment(command: &mut Command) {
+    if std::env::var_os(TEMPLATE).is_none() {
+        return;
+    }
     for (variable, saved) in [("PATH", USER_PATH), ("CARGO_HOME", USER_CARGO_HOME)] {
         match std::env::var_os(saved) {
             Some(value) => command.env(variable, value),

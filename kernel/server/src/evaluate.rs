@@ -43,6 +43,8 @@ pub struct Rust {
     host: Host,
     crate_folder: PathBuf,
     notice: Option<String>,
+    /// `:clear` has taken the prelude away, and an interrupt kept it from coming back.
+    prelude_due: bool,
 }
 
 impl Rust {
@@ -74,7 +76,13 @@ impl Rust {
         }
         prelude.map_err(|error| anyhow::anyhow!("the helper library cannot be used: {error}"))?;
         let context = ManuallyDrop::new(context);
-        Ok(Self { context, host, crate_folder: session.crate_folder(), notice: notice(template) })
+        Ok(Self {
+            context,
+            host,
+            crate_folder: session.crate_folder(),
+            notice: notice(template),
+            prelude_due: false,
+        })
     }
 
     /// The places in a traceback, in the user's cell and not in the file that was compiled.
@@ -102,15 +110,26 @@ impl Rust {
 
     /// Runs prepared code. After `:clear` everything that a session begins with is there again.
     fn run(&mut self, code: &str, output: &Output) -> Result<EvalOutputs, Error> {
+        if self.prelude_due {
+            self.context.execute(PRELUDE)?;
+            self.prelude_due = false;
+        }
         let Some((head, tail)) = prepare::split_at_clear(code) else {
             return self.context.execute(code);
         };
+        self.prelude_due = true;
         show(&self.context.execute(&head)?, output);
         self.context.execute(PRELUDE)?;
+        self.prelude_due = false;
         self.context.execute(&tail)
     }
 
     fn outcome(&mut self, cell: &Cell, output: &Output) -> (Outcome, Map<String, Value>) {
+        if let Some((command, instead)) = prepare::refused(&cell.code) {
+            self.host.end(false);
+            let text = format!("{command} is not available in Benchbook: {instead}");
+            return (Outcome::Error(Failure::new("CommandError", text)), Map::new());
+        }
         if let Some((line, column)) = prepare::missing_pattern(&cell.code) {
             self.host.end(false);
             let failure = errors::syntax("expected pattern", line, column, cell);
@@ -168,7 +187,7 @@ impl Evaluator for Rust {
     }
 
     fn complete(&mut self, code: &str, cursor: usize) -> Completions {
-        match self.context.completions(code, cursor) {
+        match self.context.completions(&prepare::without_refused(code), cursor) {
             Ok(found) => Completions {
                 matches: found
                     .completions
@@ -188,7 +207,7 @@ impl Evaluator for Rust {
     fn inspect(&mut self, code: &str, cursor: usize, _detail: Detail) -> Option<Bundle> {
         let end = code[cursor..].find(|c: char| !(c.is_alphanumeric() || c == '_'));
         let end = end.map_or(code.len(), |end| cursor + end);
-        match self.context.hover_at(&code[..end], end) {
+        match self.context.hover_at(&prepare::without_refused(&code[..end]), end) {
             Ok((plain, _)) if plain.is_empty() || plain == "No documentation found" => None,
             Ok((plain, html)) => Some(Bundle::text(plain).html(html)),
             Err(error) => {

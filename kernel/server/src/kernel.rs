@@ -62,7 +62,7 @@ unsafe fn prepare(template: Option<&Path>) -> anyhow::Result<(Template, Session,
     let template = Template::open(&folder)?;
     // SAFETY: passed on to the caller.
     let session = unsafe { Session::begin(&template) }?;
-    let (host, _) = Host::listen(session.folder(), session.interrupted())?;
+    let (host, _) = Host::listen(session.folder(), session.interrupted(), template.worker())?;
     Ok((template, session, host))
 }
 

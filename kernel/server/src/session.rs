@@ -93,7 +93,7 @@ impl Session {
     fn write_rustup(&self) -> anyhow::Result<()> {
         let path = self.tools().join("rustup");
         let script = format!(
-            "#!/bin/sh\n[ \"$1\" = which ] && exit 1\nPATH=\"${USER_PATH}\" exec rustup \"$@\"\n"
+            "#!/bin/sh\ncase \" $* \" in *\" which \"*) exit 1;; esac\nPATH=\"${USER_PATH}\" exec rustup \"$@\"\n"
         );
         fs::write(&path, script)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;

@@ -1,7 +1,7 @@
 //! The template: everything that is compiled once, at installation, and that sessions only read.
 //!
 //! It lies in the cache under a hash of all that it depends on: compiler, flags, libtorch's
-//! release and the helper library's source. Nothing in it is ever changed, so sessions share it
+//! release and the helper library's source. Nothing compiled in it is ever changed, so sessions share it
 //! without copying and cannot disturb each other through it.
 //!
 //! ```text

@@ -41,6 +41,9 @@ pub fn variable_changed_type(name: &str) {
 /// The whole life of a worker; returns the exit status of the process.
 #[unsafe(no_mangle)]
 pub extern "C" fn benchbook_worker_main() -> i32 {
+    // A server that was killed takes the worker along; a training would go on for nobody.
+    // SAFETY: asks the operating system for a signal; no memory is involved.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
     let control = match super::connect() {
         Ok(control) => control,
         Err(error) => {

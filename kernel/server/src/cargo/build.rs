@@ -37,7 +37,7 @@ pub(super) fn run(template: &Template, emit: Emit) -> anyhow::Result<ExitCode> {
     };
     fs::create_dir_all("target/cell")?;
     fs::create_dir_all(OUTPUT)?;
-    fs::write(CELL, with_shared_runtime(fs::read_to_string("src/lib.rs")?))?;
+    fs::write(CELL, with_shared_runtime(fs::read_to_string("src/lib.rs")?)?)?;
     let toolchain = &template.manifest.toolchain;
     let status = Command::new(&toolchain.rustc)
         .args(["--crate-name", "ctx", "--edition", "2024", CELL, "--crate-type", "cdylib"])
@@ -91,20 +91,22 @@ fn opt_level(manifest: &toml::Table) -> String {
 /// evcxr pastes the module that keeps variables into every cell. The helper library has a compiled
 /// one with the same functions, which halves the time of a cell, and whose messages to evcxr cannot
 /// be mistaken for prints. Every line after it stays where it was, since evcxr finds the origin of
-/// a message by its line. A module that is not the known one is compiled with the cell.
-fn with_shared_runtime(source: String) -> String {
+/// a message by its line. A module that is not the known one is an error: its markers would be taken
+/// for prints of the user.
+fn with_shared_runtime(source: String) -> anyhow::Result<String> {
     const BEGIN: &str = "mod evcxr_internal_runtime {\n";
     const END: &str = "}\n#[unsafe(no_mangle)]\n";
-    let Some((before, rest)) = source.split_once(BEGIN) else { return source };
-    let Some((module, after)) = rest.split_once(END) else { return source };
+    let Some((before, rest)) = source.split_once(BEGIN) else { return Ok(source) };
+    let Some((module, after)) = rest.split_once(END) else { return Ok(source) };
     if hex(Sha256::digest(module)) != KNOWN_RUNTIME {
-        eprintln!("evcxr's runtime module is not the known one; it is compiled with the cell");
-        return source;
+        anyhow::bail!("evcxr's runtime module is not the one that Benchbook was made for");
     }
     let lines = "\n".repeat(module.matches('\n').count() + 1);
     // The line of the closing brace stays as an empty one.
     let end = END.trim_start_matches('}');
-    format!("{before}use ::benchbook::evcxr_runtime as evcxr_internal_runtime;{lines}{end}{after}")
+    Ok(format!(
+        "{before}use ::benchbook::evcxr_runtime as evcxr_internal_runtime;{lines}{end}{after}"
+    ))
 }
 
 #[cfg(test)]
@@ -112,14 +114,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unknown_module_is_left_alone() {
+    fn an_unknown_module_is_refused() {
         let source =
             "mod evcxr_internal_runtime {\npub struct Other;\n}\n#[unsafe(no_mangle)]\nfn f() {}\n";
-        assert_eq!(with_shared_runtime(source.into()), source);
+        assert!(with_shared_runtime(source.into()).is_err());
     }
 
     #[test]
     fn a_cell_without_the_module_is_left_alone() {
-        assert_eq!(with_shared_runtime("fn f() {}\n".into()), "fn f() {}\n");
+        assert_eq!(with_shared_runtime("fn f() {}\n".into()).unwrap(), "fn f() {}\n");
     }
 }

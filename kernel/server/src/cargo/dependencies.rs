@@ -34,13 +34,18 @@ pub(super) fn compiled(
     let manifest = manifest(wanted);
     let folder = std::env::current_dir()?.join(FOLDER);
     let record = folder.join("arguments");
-    if fs::read_to_string(folder.join("Cargo.toml")).ok().as_ref() == Some(&manifest)
+    // The files of a local crate may have changed; cargo looks, and rustc is quick if they have not.
+    let local = wanted.values().any(|dependency| dependency.get("path").is_some());
+    if !local
+        && fs::read_to_string(folder.join("Cargo.toml")).ok().as_ref() == Some(&manifest)
         && let Ok(bytes) = fs::read(&record)
     {
         return Ok(Ok(split(&bytes)));
     }
     fs::create_dir_all(&folder)?;
     let _ = fs::remove_file(&record);
+    // Written when the compiler of the empty crate starts, and trusted when cargo has ended well.
+    let partial = folder.join("arguments.partial");
     fs::write(folder.join("lib.rs"), "")?;
     fs::write(folder.join("Cargo.toml"), manifest)?;
     // The versions that `cargo metadata` has chosen for the session.
@@ -56,7 +61,7 @@ pub(super) fn compiled(
         .current_dir(&folder)
         .env("RUSTC", &template.manifest.toolchain.rustc)
         .env("RUSTC_WORKSPACE_WRAPPER", wrapper)
-        .env(RECORD, &record)
+        .env(RECORD, &partial)
         .env(TEMPLATE, &template.folder)
         // Their own metadata keeps a crate that the helper library has, too, from being taken for it.
         .env("RUSTFLAGS", "-Cprefer-dynamic -Cmetadata=user")
@@ -68,6 +73,7 @@ pub(super) fn compiled(
         fs::remove_file(folder.join("Cargo.toml"))?;
         return Ok(Err(ExitCode::from(101)));
     }
+    fs::rename(&partial, &record)?;
     Ok(Ok(split(&fs::read(&record)?)))
 }
 

@@ -104,10 +104,49 @@ pub(super) fn missing_pattern(cell: &str) -> Option<(usize, usize)> {
 /// a line.
 pub(super) fn split_at_clear(code: &str) -> Option<(String, String)> {
     let commands = &code[..rust_begins(code)];
-    let at = commands.lines().position(|line| line.trim() == ":clear")?;
+    let at = commands.lines().position(|line| command(line) == Some(":clear"))?;
     let head: String = code.split_inclusive('\n').take(at + 1).collect();
     let tail = "\n".repeat(at + 1) + &code[head.len()..];
     Some((head, tail))
+}
+
+/// evcxr's commands that would put its own cargo, compiler or worker in the place of ours, and what
+/// to do instead.
+const REFUSED: &[(&str, &str)] = &[
+    (":allow_static_linking", "cells are always linked against the helper library"),
+    (":cache", "crates added with :dep are kept between sessions anyway"),
+    (":codegen_backend", "cells are compiled with rustc's own"),
+    (":linker", "cells are linked by the linker that rustc brings"),
+    (":quit", "shut the kernel down from the front end"),
+    (":restart", "restart the kernel from the front end, or use :clear"),
+    (":sccache", "crates added with :dep are kept between sessions anyway"),
+    (
+        ":toolchain",
+        "choose it with `rustup default` and run `environment/run`: the helper library is compiled with one",
+    ),
+];
+
+/// The first command of a cell that is not available here, and why.
+pub(super) fn refused(cell: &str) -> Option<(&'static str, &'static str)> {
+    let commands = cell[..rust_begins(cell)].lines().filter_map(command);
+    commands.into_iter().find_map(|word| REFUSED.iter().find(|(name, _)| *name == word)).copied()
+}
+
+/// The text with those commands blanked: evcxr would obey them when it is asked for completions.
+pub(super) fn without_refused(code: &str) -> String {
+    let lines = code.split_inclusive('\n').map(|line| match command(line) {
+        Some(word) if REFUSED.iter().any(|(name, _)| *name == word) => line
+            .chars()
+            .map(|c| if c == '\n' { "\n".to_owned() } else { " ".repeat(c.len_utf8()) })
+            .collect(),
+        _ => line.to_owned(),
+    });
+    lines.collect()
+}
+
+/// The command of a line, with its colon.
+fn command(line: &str) -> Option<&str> {
+    line.split_whitespace().next().filter(|word| word.starts_with(':') && !word.starts_with("::"))
 }
 
 /// Rewrites a cell.
@@ -283,6 +322,16 @@ mod tests {
         assert_eq!(parts, (":vars\n:clear\n".into(), "\n\nlet a = 1;".into()));
         assert_eq!(split_at_clear(":clear"), Some((":clear".into(), "\n".into())));
         assert_eq!(split_at_clear("let a = 1;"), None);
+    }
+
+    #[test]
+    fn commands_that_are_not_available_are_found_and_blanked() {
+        assert_eq!(
+            refused(":vars\n:toolchain nightly\n1").map(|(name, _)| name),
+            Some(":toolchain")
+        );
+        assert_eq!(refused(":vars\n:opt 2\na"), None);
+        assert_eq!(without_refused(":quit now\na.b"), "         \na.b");
     }
 
     #[test]

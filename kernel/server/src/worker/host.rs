@@ -25,12 +25,16 @@ struct Shared {
     changed: Condvar,
     /// The file that keeps the stand-in for cargo from compiling.
     interrupted: PathBuf,
+    /// The worker program.
+    program: PathBuf,
 }
 
 #[derive(Default)]
 struct State {
     /// Where outputs go; kept after the cell for what background threads still print.
     output: Option<Output>,
+    /// What a worker wrote to standard error before the first cell, which shows it.
+    early: String,
     phase: Phase,
     failure: Option<Failure>,
     /// Connected workers: 0 or 1, and for a moment 2 when one replaces another.
@@ -74,7 +78,11 @@ impl Host {
     ///
     /// # Errors
     /// The socket cannot be made.
-    pub fn listen(folder: &Path, interrupted: PathBuf) -> anyhow::Result<(Self, PathBuf)> {
+    pub fn listen(
+        folder: &Path,
+        interrupted: PathBuf,
+        program: PathBuf,
+    ) -> anyhow::Result<(Self, PathBuf)> {
         let path = folder.join("frames");
         let listener = UnixListener::bind(&path).with_context(|| {
             format!(
@@ -82,8 +90,9 @@ impl Host {
                 path.display()
             )
         })?;
-        let shared =
-            Shared { state: Mutex::new(State::default()), changed: Condvar::new(), interrupted };
+        let state = Mutex::new(State::default());
+        let program = program.canonicalize().unwrap_or(program);
+        let shared = Shared { state, changed: Condvar::new(), interrupted, program };
         let host = Self { shared: Arc::new(shared) };
         let accepting = host.clone();
         thread::Builder::new().name("workers".into()).spawn(move || {
@@ -108,6 +117,11 @@ impl Host {
         state.interrupts = 0;
         state.started = None;
         state.ran = Duration::ZERO;
+        let early = output.map(|_| std::mem::take(&mut state.early)).unwrap_or_default();
+        drop(state);
+        if let Some(output) = output.filter(|_| !early.is_empty()) {
+            write(output, Stream::Stderr, &early);
+        }
     }
 
     /// The cell has ended as far as evcxr is concerned. A worker that lives has waited until all it
@@ -123,6 +137,11 @@ impl Host {
             .changed
             .wait_timeout_while(self.state(), patience, unread)
             .unwrap_or_else(PoisonError::into_inner);
+        if state.phase == Phase::Running {
+            // The worker died in it and could not say that it was done.
+            let ran = state.started.map(|started| started.elapsed()).unwrap_or_default();
+            state.ran += ran;
+        }
         state.phase = Phase::Idle;
         let rest = [(Stream::Stdout, state.stdout.rest()), (Stream::Stderr, state.stderr.rest())];
         let parts = state.markers.rest();
@@ -160,7 +179,13 @@ impl Host {
             Phase::Idle => {}
             Phase::Compiling => {
                 let _ = std::fs::write(&self.shared.interrupted, "");
-                processes::kill_all_but(state.worker);
+                // The worker keeps the variables; it may be starting and not have connected yet.
+                // rust-analyzer would take the lost answer of `cargo metadata` for a crate without
+                // dependencies, and keep it.
+                processes::kill_all_but(|process| {
+                    processes::runs(process, &self.shared.program)
+                        || processes::has_argument(process, "metadata")
+                });
             }
             Phase::Running => {
                 let signal = if state.interrupts > 1 { libc::SIGKILL } else { libc::SIGINT };
@@ -174,7 +199,7 @@ impl Host {
     /// Ends the compiler and the worker.
     pub fn kill(&self) {
         let _ = std::fs::write(&self.shared.interrupted, "");
-        processes::kill_all_but(None);
+        processes::kill_all_but(|_| false);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -194,6 +219,10 @@ impl Host {
                 Ok(None) => break,
                 Err(error) => {
                     tracing::error!("the worker's frames cannot be understood: {error}");
+                    // What its cells do could no longer be told.
+                    if let Some(worker) = peer(&socket) {
+                        processes::signal(worker, libc::SIGKILL);
+                    }
                     break;
                 }
             }
@@ -222,9 +251,12 @@ impl Host {
             }
             Frame::Print(Stream::Stderr, bytes) => {
                 let text = state.stderr.take(&bytes);
-                drop(state);
-                if let Some(output) = output {
-                    write(&output, Stream::Stderr, &text);
+                match output {
+                    Some(output) => {
+                        drop(state);
+                        write(&output, Stream::Stderr, &text);
+                    }
+                    None => state.early.push_str(&text),
                 }
             }
             Frame::Message(Message::Started) => {

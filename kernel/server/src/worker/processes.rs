@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::path::Path;
 
-/// Kills every process that this one has started, and theirs, except `spared` and what it has
-/// started: the compiler, but not the worker.
-pub(super) fn kill_all_but(spared: Option<u32>) {
+/// Kills every process that this one has started, and theirs, but those that are spared and what
+/// they have started.
+pub(super) fn kill_all_but(spared: impl Fn(u32) -> bool) {
     let parents = parents();
     let own = std::process::id();
     let below = |process: u32| {
@@ -13,7 +14,7 @@ pub(super) fn kill_all_but(spared: Option<u32>) {
         // A chain of parents is short; the bound only guards against one that changes meanwhile.
         for _ in 0..64 {
             match parents.get(&process) {
-                _ if Some(process) == spared => return false,
+                Some(_) if spared(process) => return false,
                 Some(&parent) if parent == own => return true,
                 Some(&parent) => process = parent,
                 None => return false,
@@ -24,6 +25,17 @@ pub(super) fn kill_all_but(spared: Option<u32>) {
     for process in parents.keys().copied().filter(|process| below(*process)) {
         signal(process, libc::SIGKILL);
     }
+}
+
+/// Whether a process runs this program.
+pub(super) fn runs(process: u32, program: &Path) -> bool {
+    fs::read_link(format!("/proc/{process}/exe")).is_ok_and(|running| running == program)
+}
+
+/// Whether a word stands among the arguments of a process.
+pub(super) fn has_argument(process: u32, word: &str) -> bool {
+    fs::read(format!("/proc/{process}/cmdline"))
+        .is_ok_and(|line| line.split(|byte| *byte == 0).any(|argument| argument == word.as_bytes()))
 }
 
 /// Sends a signal; a process that is gone is no error.
