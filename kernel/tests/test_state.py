@@ -117,6 +117,23 @@ def test_a_crate_of_the_users_own_works_beside_the_helper_library(
     assert "image/svg+xml" in kernel.good("benchbook::chart::plot(&[1.0, 2.0])?").result
 
 
+def test_an_edited_local_crate_is_compiled_again(kernel: Kernel, tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "Cargo.toml").write_text('[package]\nname = "edited"\nversion = "1.0.0"\nedition = "2024"\n')
+    (tmp_path / "src/lib.rs").write_text("pub fn answer() -> i32 { 41 }\n")
+    kernel.good(f':dep edited = {{ path = "{tmp_path}" }}')
+    assert kernel.value("edited::answer()") == "41"
+    (tmp_path / "src/lib.rs").write_text("pub fn answer() -> i32 { 40 + 2 }\n")
+    assert kernel.value("edited::answer()") == "42"
+    kernel.good(":clear")
+
+
+def test_commands_that_cannot_work_are_refused_with_what_to_do(kernel: Kernel) -> None:
+    cell = kernel.run(":toolchain nightly")
+    assert cell.ename == "CommandError" and "rustup default" in cell.evalue, cell.problem
+    assert kernel.value("6 * 7") == "42", "the session goes on"
+
+
 def test_a_crate_that_is_not_there_is_named(kernel: Kernel, tmp_path: Path) -> None:
     missing = tmp_path / "nowhere"
     cell = kernel.run(f':dep nowhere = {{ path = "{missing}" }}')
