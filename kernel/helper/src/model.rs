@@ -224,7 +224,9 @@ impl Model {
         training.threads = fit.loader_threads;
         training.on_bad_image = fit.on_bad_image;
         training.cache = fit.cache;
-        let validating = training.for_evaluation();
+        // A part of the pictures in order would be of one class only.
+        let part = fit.validation_steps.is_some();
+        let validating = LoaderConfig { shuffle: part, ..training.for_evaluation() };
         let train = Loader::new(train, training)?;
         let validation = if fit.validate {
             check_classes(validation)?;

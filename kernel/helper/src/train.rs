@@ -63,7 +63,7 @@ pub struct Fit {
     /// Pictures in a batch. Default: 32.
     pub batch_size: usize,
     /// Batches of the validation after each epoch; `None` (the default) for all pictures. A batch
-    /// has `batch_size` pictures.
+    /// has `batch_size` pictures; which ones is drawn by `seed`, the same in every epoch.
     pub validation_steps: Option<usize>,
     /// Whether each epoch ends with a validation. Default: true.
     pub validate: bool,
