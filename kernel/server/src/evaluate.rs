@@ -57,7 +57,7 @@ impl Rust {
         let libtorch = Libtorch::find(Some(&template.manifest.libtorch.folder))?;
         tracing::info!("libtorch {} at {}", libtorch.version, libtorch.folder.display());
         let socket = session.folder().join("frames");
-        let command = worker::session_command(template, &libtorch, session, &socket)?;
+        let command = worker::session_command(template, &libtorch, &socket)?;
         host.begin(None);
         let (context, outputs) = EvalContext::with_subprocess_command(command)
             .map_err(|error| anyhow::anyhow!("the worker could not start: {error}"))?;

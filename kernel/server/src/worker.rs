@@ -2,7 +2,6 @@
 
 use crate::cargo;
 use crate::libtorch::Libtorch;
-use crate::session::Session;
 use crate::template::Template;
 use benchbook_frames::SOCKET_VARIABLE;
 use std::env;
@@ -50,7 +49,6 @@ pub fn command(template: &Template, libtorch: &Libtorch) -> anyhow::Result<Comma
 pub fn session_command(
     template: &Template,
     libtorch: &Libtorch,
-    _session: &Session,
     socket: &Path,
 ) -> anyhow::Result<Command> {
     let mut command = command(template, libtorch)?;

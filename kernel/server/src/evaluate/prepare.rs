@@ -94,9 +94,14 @@ pub(super) fn missing_pattern(cell: &str) -> Option<(usize, usize)> {
     })?;
     let after = begin + place(missing.text_range().end());
     let at = after + cell[after..].len() - cell[after..].trim_start().len();
-    let before = &cell[..at];
+    Some(line_and_column(cell, at))
+}
+
+/// Line and column, in characters from 1, of a byte of the text.
+fn line_and_column(text: &str, at: usize) -> (usize, usize) {
+    let before = &text[..at];
     let line_begins = before.rfind('\n').map_or(0, |newline| newline + 1);
-    Some((before.matches('\n').count() + 1, before[line_begins..].chars().count() + 1))
+    (before.matches('\n').count() + 1, before[line_begins..].chars().count() + 1)
 }
 
 /// What stands before and from a line `:clear`, which evcxr obeys before any code: the second part
@@ -162,13 +167,8 @@ pub(super) fn prepare(cell: &str) -> Prepared {
         code.push_str(&cell[copied..at]);
         code.push_str(text);
         copied = at;
-        let before = &cell[..at];
-        let line_begins = before.rfind('\n').map_or(0, |newline| newline + 1);
-        insertions.push(Insertion {
-            line: before.matches('\n').count() + 1,
-            column: before[line_begins..].chars().count() + 1,
-            length: text.chars().count(),
-        });
+        let (line, column) = line_and_column(cell, at);
+        insertions.push(Insertion { line, column, length: text.chars().count() });
     }
     code.push_str(&cell[copied..]);
     Prepared { code, insertions }
