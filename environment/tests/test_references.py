@@ -1,0 +1,71 @@
+"""environment/references: what it says before it does anything, and its lists of packages."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ENVIRONMENT = Path(__file__).parents[1]
+PIN = re.compile(r"[a-z0-9-]+==[0-9][0-9a-z.]*")
+
+
+def references(*arguments, **variables):
+    ran = subprocess.run(
+        [ENVIRONMENT / "references", *arguments], capture_output=True, text=True, env={**os.environ, **variables}
+    )
+    return ran.returncode, ran.stdout + ran.stderr
+
+
+def pins(name):
+    lines = (ENVIRONMENT / name).read_text().splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def test_help_says_size_and_place():
+    status, said = references("--help")
+    assert status == 0
+    assert "2.6 GB to download" in said and ".venv-references" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--gpu"], "environment/references takes no --gpu"),
+        (["torch"], "environment/references takes no torch"),
+        (["--cpu", "--cuda"], "both were given"),
+        (["--python"], "--python needs the name of a program"),
+        (["--python", "no-such-python"], "there is no program no-such-python"),
+    ],
+)
+def test_wrong_arguments_are_refused_before_anything_is_made(arguments, words):
+    status, said = references(*arguments)
+    assert status == 1
+    assert words in said
+    assert "[1/" not in said, "a step has begun"
+
+
+@pytest.mark.parametrize("version", ["3.10", "3.14"])
+def test_a_python_without_the_pinned_packages_is_named_with_the_option(tmp_path, version):
+    python = tmp_path / "python3"
+    python.write_text(f"#!{shutil.which('sh')}\necho {version}\n")
+    python.chmod(0o755)
+    status, said = references("--python", str(python))
+    assert status == 1
+    assert f"is {version}" in said
+    assert "environment/references --python PROGRAM" in said
+
+
+def test_every_package_is_pinned_once():
+    lines = pins("references.txt") + pins("references-cuda.txt")
+    assert all(PIN.fullmatch(line) for line in lines)
+    names = [line.split("==")[0] for line in lines]
+    assert sorted(set(names)) == sorted(names)
+
+
+def test_the_pytorch_compared_with_is_of_the_release_that_benchbook_computes_with():
+    ours = {line.split()[0] for line in pins("libtorch.txt")}
+    # The wheels that libtorch is taken from, so that both sides run the same compiled library.
+    assert ours <= set(pins("references.txt"))
