@@ -54,6 +54,62 @@ pub enum Base {
     Frozen,
 }
 
+/// The type of the numbers in which convolutions and dense layers are computed. Weights, gradients
+/// and optimiser stay 32-bit floats in each case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32-bit floats.
+    #[default]
+    Float32,
+    /// Autocast to bfloat16.
+    BFloat16,
+    /// Autocast to 16-bit floats, with the loss scaled so that small gradients do not vanish
+    /// (PyTorch's `GradScaler`).
+    Float16,
+}
+
+/// How a library computes where it leaves a choice. The defaults are PyTorch's own. What a library
+/// or a device does not have is an error, never ignored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Compute {
+    /// Default: 32-bit floats.
+    pub precision: Precision,
+    /// Whether a GPU may use TF32 for matrix products (`torch.backends.cuda.matmul.allow_tf32`).
+    /// Holds for the process. Default: false.
+    pub tf32_matmul: bool,
+    /// Whether a GPU may use TF32 for convolutions (`torch.backends.cudnn.allow_tf32`). Holds for
+    /// the process. Default: true.
+    pub tf32_convolutions: bool,
+    /// Whether cuDNN tries several algorithms and takes the fastest
+    /// (`torch.backends.cudnn.benchmark`). Holds for the process. Default: false.
+    pub cudnn_benchmark: bool,
+    /// Whether pictures and convolutions lie in memory with the channel changing fastest
+    /// (`memory_format=torch.channels_last`). Default: false.
+    pub channels_last: bool,
+    /// Whether batches are put into page-locked memory first (`DataLoader(pin_memory=True)`). For a
+    /// GPU only. Default: false.
+    pub pinned_memory: bool,
+    /// Whether the copy to a GPU is only ordered and not waited for (`to(device,
+    /// non_blocking=True)`), which needs pinned memory. Default: false.
+    pub asynchronous_copies: bool,
+}
+
+impl Default for Compute {
+    fn default() -> Self {
+        Self {
+            precision: Precision::Float32,
+            tf32_matmul: false,
+            tf32_convolutions: true,
+            cudnn_benchmark: false,
+            channels_last: false,
+            pinned_memory: false,
+            asynchronous_copies: false,
+        }
+    }
+}
+
 /// What a backend needs to know to build a net.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
@@ -66,6 +122,8 @@ pub struct Plan {
     /// CPU threads within one operation; `None` leaves the library's choice. The setting holds for
     /// the whole process, since the libraries have no narrower one.
     pub threads: Option<usize>,
+    /// How the library computes where it leaves a choice.
+    pub compute: Compute,
 }
 
 /// What a record says about the library that computed.
@@ -101,6 +159,18 @@ pub enum BackendError {
         /// What was asked for.
         processor: Processor,
         /// What there is.
+        found: String,
+    },
+    /// A setting that the library or the device does not have.
+    #[error("expected {option} to be {expected}, found {found} with {library}")]
+    Option {
+        /// The library, and the device if it is the reason.
+        library: String,
+        /// The setting.
+        option: &'static str,
+        /// What it can be there.
+        expected: &'static str,
+        /// What was asked for.
         found: String,
     },
     /// A batch of another size than its labels say.
@@ -146,6 +216,17 @@ pub struct Step {
     pub rate: f64,
     /// Seed of the dropout masks of this step (see [`dropout_mask`]).
     pub seed: u64,
+    /// Factors on the loss of pictures of class 0 and 1. The mean is taken as the head's library
+    /// does: Keras divides by the number of pictures, PyTorch's cross-entropy by the sum of the
+    /// pictures' factors. Validation ignores them.
+    pub class_weights: Option<[f32; 2]>,
+}
+
+impl Step {
+    /// A step without class weights.
+    pub fn new(rate: f64, seed: u64) -> Self {
+        Self { rate, seed, class_weights: None }
+    }
 }
 
 /// What a step measured on its batch.
@@ -206,11 +287,27 @@ pub trait Network: Send {
     /// [`BackendError::BatchLength`], [`BackendError::Library`].
     fn evaluate_step(&mut self, input: Input<'_>, labels: &[i64]) -> Result<Outcome, BackendError>;
 
-    /// Probability of class 1 for each of `batch` pictures.
+    /// The head's outputs for `batch` pictures before sigmoid or softmax, without dropout,
+    /// `[batch, 1]` or `[batch, 2]`.
     ///
     /// # Errors
     /// [`BackendError::BatchLength`], [`BackendError::Library`].
-    fn predict(&mut self, input: Input<'_>, batch: usize) -> Result<Vec<f32>, BackendError>;
+    fn logits(&mut self, input: Input<'_>, batch: usize) -> Result<Vec<f32>, BackendError>;
+
+    /// Probability of class 1 for each of `batch` pictures: the sigmoid of one logit, or the softmax
+    /// of two.
+    ///
+    /// # Errors
+    /// [`BackendError::BatchLength`], [`BackendError::Library`].
+    fn predict(&mut self, input: Input<'_>, batch: usize) -> Result<Vec<f32>, BackendError> {
+        let logits = self.logits(input, batch)?;
+        let sigmoid = |logit: f32| 1.0 / (1.0 + (-logit).exp());
+        Ok(match logits.len() / batch.max(1) {
+            1 => logits.into_iter().map(sigmoid).collect(),
+            // The softmax of two values is the sigmoid of their difference.
+            _ => logits.chunks_exact(2).map(|pair| sigmoid(pair[1] - pair[0])).collect(),
+        })
+    }
 
     /// Outputs of the base in inference mode for `batch` pictures, `[batch, channels, height, width]`.
     ///

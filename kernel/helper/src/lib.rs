@@ -30,7 +30,7 @@ pub mod worker;
 
 /// What every cell imports.
 pub mod prelude {
-    pub use crate::backend::{Base, Library, Processor};
+    pub use crate::backend::{Base, Compute, Library, Precision, Processor};
     pub use crate::chart::{
         BarChart, Chart, ConfusionMatrix, Curves, Histogram, LineChart, PictureGrid, Scatter,
         Table, plot,

@@ -7,7 +7,7 @@ mod predictions;
 pub use evaluation::{Evaluation, wilson_interval};
 pub use predictions::{Prediction, Predictions};
 
-use crate::backend::{BackendInfo, Base, Library, Network, Plan, Processor};
+use crate::backend::{BackendInfo, Base, Compute, Library, Network, Plan, Processor};
 use crate::error::Error;
 use crate::parameters::Parameters;
 use crate::train::{
@@ -70,6 +70,8 @@ pub struct Vgg {
     pub processor: Processor,
     /// CPU threads of the library; `None` (the default) leaves its choice. Holds for the process.
     pub threads: Option<usize>,
+    /// How the library computes where it leaves a choice. Default: as PyTorch does.
+    pub compute: Compute,
 }
 
 impl Default for Vgg {
@@ -88,6 +90,7 @@ impl Default for Vgg {
             library: Library::LibTorch,
             processor: Processor::Auto,
             threads: None,
+            compute: Compute::default(),
         }
     }
 }
@@ -126,6 +129,7 @@ impl Vgg {
             base: self.base,
             processor: self.processor,
             threads: self.threads,
+            compute: self.compute,
         };
         let network = self.library.backend().build(&plan, &parameters)?;
         Ok(Model {

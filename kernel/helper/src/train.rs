@@ -79,6 +79,9 @@ pub struct Fit {
     pub seed: u64,
     /// Random changes of the training pictures. Default: none.
     pub augmentation: Vec<Augmentation>,
+    /// Factors on the loss of pictures of class 0 and 1 in training, for classes of unlike size:
+    /// Keras' `class_weight`, PyTorch's `CrossEntropyLoss(weight=…)`. Default: none.
+    pub class_weights: Option<[f32; 2]>,
     /// Called after each epoch. Default: none.
     pub callbacks: Vec<Callback>,
     /// Whether a frozen base is computed once for each picture instead of once in each epoch. The
@@ -106,6 +109,7 @@ impl Default for Fit {
             schedule: Schedule::Constant,
             seed: 0,
             augmentation: Vec::new(),
+            class_weights: None,
             callbacks: Vec::new(),
             cache_features: false,
             cache: Cache::Off,
@@ -137,6 +141,15 @@ impl Fit {
                 name: "learning_rate",
                 expected,
                 found: rate.to_string(),
+            });
+        }
+        if let Some(factors) = self.class_weights
+            && !factors.iter().all(|factor| factor.is_finite() && *factor > 0.0)
+        {
+            return Err(Error::Setting {
+                name: "class_weights",
+                expected: "two finite numbers above 0",
+                found: format!("{factors:?}"),
             });
         }
         if self.cache_features && !self.augmentation.is_empty() {

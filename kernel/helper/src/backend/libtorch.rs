@@ -1,14 +1,19 @@
 //! LibTorch through `tch`. The only module of training that names its tensors.
 
+mod layout;
 mod optimizer;
+mod scaler;
+mod settings;
 
 use super::{
-    Backend, BackendError, BackendInfo, Base, Input, Network, Outcome, Plan, Processor, Step,
+    Backend, BackendError, BackendInfo, Base, Compute, Input, Network, Outcome, Plan, Precision,
+    Processor, Step,
 };
 use crate::optimizer::Optimizer;
 use crate::parameters::{Array, Parameters, Part, Specification};
 use crate::vgg::{Architecture, FlattenOrder, Layer, Loss};
 use optimizer::State;
+use scaler::Scaler;
 use std::collections::BTreeMap;
 use tch::{Cuda, Device, Kind, Reduction, TchError, Tensor};
 
@@ -44,6 +49,7 @@ impl Backend for LibTorch {
         if let Some(threads) = plan.threads {
             tch::set_num_threads(threads.try_into().unwrap_or(i32::MAX));
         }
+        settings::apply(&plan.compute, device)?;
         let specifications = plan.architecture.parameters();
         let mut net = Net {
             base: plan.architecture.base(),
@@ -53,7 +59,9 @@ impl Backend for LibTorch {
             specifications,
             tensors: BTreeMap::new(),
             device,
+            compute: plan.compute,
             optimizer: None,
+            scaler: (plan.compute.precision == Precision::Float16).then(Scaler::default),
         };
         net.set_parameters(weights)?;
         net.synchronize();
@@ -107,7 +115,10 @@ struct Net {
     specifications: Vec<Specification>,
     tensors: BTreeMap<String, Tensor>,
     device: Device,
+    compute: Compute,
     optimizer: Option<(Optimizer, State)>,
+    /// Of the loss, where numbers are so short that gradients could vanish.
+    scaler: Option<Scaler>,
 }
 
 /// How a pass through the layers treats dropout and batch normalisation.
@@ -145,10 +156,33 @@ impl Net {
             return Err(BackendError::BatchLength { what, expected, found: values.len() });
         }
         let shape = [batch as i64, channels as i64, height as i64, width as i64];
-        Tensor::f_from_slice(values)
-            .and_then(|flat| flat.f_view_(shape))
-            .and_then(|batch| batch.f_to_device(self.device))
-            .map_err(failed("copying a batch"))
+        let copied = || {
+            let mut batch = Tensor::f_from_slice(values)?.f_view_(shape)?;
+            if self.compute.channels_last {
+                batch = layout::channels_last(&batch)?;
+            }
+            if self.compute.pinned_memory {
+                batch = batch.f_pin_memory(self.device)?;
+            }
+            let asynchronous = self.compute.asynchronous_copies;
+            batch.f_to_device_(self.device, Kind::Float, asynchronous, false)
+        };
+        copied().map_err(failed("copying a batch"))
+    }
+
+    /// The type of the numbers in convolutions and dense layers.
+    fn kind(&self) -> Kind {
+        match self.compute.precision {
+            Precision::Float32 => Kind::Float,
+            Precision::BFloat16 => Kind::BFloat16,
+            Precision::Float16 => Kind::Half,
+        }
+    }
+
+    /// What PyTorch's autocast does before a convolution or a dense layer; nothing for 32-bit floats.
+    fn cast(&self, tensor: &Tensor) -> Result<Tensor, TchError> {
+        let kind = self.kind();
+        if kind == Kind::Float { Ok(tensor.shallow_clone()) } else { tensor.f_to_kind(kind) }
     }
 
     fn forward(&self, layers: &[Layer], input: &Tensor, mode: Mode) -> Result<Tensor, TchError> {
@@ -156,8 +190,9 @@ impl Net {
         for (index, layer) in layers.iter().enumerate() {
             x = match layer {
                 Layer::Conv { name, .. } => {
-                    let bias = Some(self.tensor(name, "bias"));
-                    x.f_conv2d(self.tensor(name, "weight"), bias, [1, 1], [1, 1], [1, 1], 1)?
+                    let weight = self.cast(self.tensor(name, "weight"))?;
+                    let bias = self.cast(self.tensor(name, "bias"))?;
+                    self.cast(&x)?.f_conv2d(&weight, Some(&bias), [1, 1], [1, 1], [1, 1], 1)?
                 }
                 Layer::BatchNorm { name, .. } => x.f_batch_norm(
                     Some(self.tensor(name, "weight")),
@@ -183,20 +218,23 @@ impl Net {
                     Mode::Training { seed } if *rate > 0.0 => {
                         let mask = super::dropout_mask(x.numel(), *rate, seed, index);
                         let mask = Tensor::f_from_slice(&mask)?.f_to_device(self.device)?;
-                        x.f_mul(&mask.f_view_(x.size())?)?
+                        x.f_mul(&mask.f_view_(x.size())?.f_to_kind(x.kind())?)?
                     }
                     Mode::Training { .. } | Mode::WithoutDropout | Mode::Inference => x,
                 },
                 Layer::Dense { name, .. } => {
-                    x.f_linear(self.tensor(name, "weight"), Some(self.tensor(name, "bias")))?
+                    let weight = self.cast(self.tensor(name, "weight"))?;
+                    let bias = self.cast(self.tensor(name, "bias"))?;
+                    self.cast(&x)?.f_linear(&weight, Some(&bias))?
                 }
             };
         }
         Ok(x)
     }
 
-    /// Logits, `[batch, 1]` or `[batch, 2]`. A frozen base always runs in inference mode.
-    fn logits(&self, input: Input<'_>, batch: usize, mode: Mode) -> Result<Tensor, BackendError> {
+    /// Logits, `[batch, 1]` or `[batch, 2]`, as 32-bit floats. A frozen base always runs in inference
+    /// mode.
+    fn outputs(&self, input: Input<'_>, batch: usize, mode: Mode) -> Result<Tensor, BackendError> {
         let x = self.input(input, batch)?;
         let features = match input {
             Input::Features(_) => x,
@@ -208,21 +246,34 @@ impl Net {
                 self.forward(&self.base, &x, mode).map_err(failed("the convolutions"))?
             }
         };
-        self.forward(&self.head, &features, mode).map_err(failed("the head"))
+        self.forward(&self.head, &features, mode)
+            // As autocast does before a loss.
+            .and_then(|logits| logits.f_to_kind(Kind::Float))
+            .map_err(failed("the head"))
     }
 
     /// Mean loss, and the loss and the number of correct pictures as a tensor of two values.
-    fn loss(&self, logits: &Tensor, labels: &[i64]) -> Result<(Tensor, Tensor), TchError> {
+    fn loss(
+        &self,
+        logits: &Tensor,
+        labels: &[i64],
+        class_weights: Option<[f32; 2]>,
+    ) -> Result<(Tensor, Tensor), TchError> {
         let labels = Tensor::f_from_slice(labels)?.f_to_device(self.device)?;
+        let class_weights = class_weights
+            .map(|factors| Tensor::f_from_slice(&factors)?.f_to_device(self.device))
+            .transpose()?;
         let (loss, predicted) = match self.architecture.loss() {
             Loss::BinaryCrossEntropy => {
                 let logits = logits.f_squeeze_dim(1)?;
                 let target = labels.f_to_kind(Kind::Float)?;
-                let none = None::<&Tensor>;
+                // A factor for each picture, of which the mean is taken over the pictures: Keras' way.
+                let factors =
+                    class_weights.map(|factors| factors.f_index_select(0, &labels)).transpose()?;
                 let loss = logits.f_binary_cross_entropy_with_logits(
                     &target,
-                    none,
-                    none,
+                    factors.as_ref(),
+                    None::<&Tensor>,
                     Reduction::Mean,
                 )?;
                 (loss, logits.f_gt(0.0)?.f_to_kind(Kind::Int64)?)
@@ -230,7 +281,7 @@ impl Net {
             Loss::CrossEntropy => {
                 let loss = logits.f_cross_entropy_loss(
                     &labels,
-                    None::<&Tensor>,
+                    class_weights.as_ref(),
                     Reduction::Mean,
                     -100,
                     0.0,
@@ -271,6 +322,7 @@ fn read(tensor: &Tensor) -> Result<Array, TchError> {
     Ok(Array { shape: tensor.size().iter().map(|length| *length as usize).collect(), values })
 }
 
+/// A tensor of its own on the device.
 fn write(array: &Array, device: Device) -> Result<Tensor, TchError> {
     let shape: Vec<i64> = array.shape.iter().map(|length| *length as i64).collect();
     Tensor::f_from_slice(&array.values)?.f_view_(shape)?.f_to_device(device)
@@ -286,7 +338,12 @@ impl Network for Net {
                 _ => "cpu".into(),
             },
             threads: usize::try_from(tch::get_num_threads()).unwrap_or(0),
-            precision: "float32".into(),
+            precision: match self.compute.precision {
+                Precision::Float32 => "float32",
+                Precision::BFloat16 => "bfloat16 autocast",
+                Precision::Float16 => "float16 autocast",
+            }
+            .into(),
         }
     }
 
@@ -305,43 +362,49 @@ impl Network for Net {
         if self.optimizer.is_none() {
             return Err(BackendError::NoOptimizer);
         }
-        let logits = self.logits(input, labels.len(), Mode::Training { seed: step.seed })?;
-        let (loss, both) = self.loss(&logits, labels).map_err(failed("the loss"))?;
-        let gradients = self.backward(&loss).map_err(failed("the backward pass"))?;
+        let logits = self.outputs(input, labels.len(), Mode::Training { seed: step.seed })?;
+        let (loss, both) =
+            self.loss(&logits, labels, step.class_weights).map_err(failed("the loss"))?;
+        drop(logits);
+        let scaled = match &self.scaler {
+            None => Ok(loss),
+            Some(scaler) => scaler.scale(&loss),
+        };
+        let gradients =
+            scaled.and_then(|loss| self.backward(&loss)).map_err(failed("the backward pass"))?;
         let outcome = outcome(&both)?;
-        if outcome.loss.is_finite() {
-            let names: Vec<String> = self.learned().into_iter().map(Into::into).collect();
-            if let Some((optimizer, state)) = self.optimizer.as_mut() {
-                let tensors = &self.tensors;
-                let pairs = names.iter().zip(&gradients).map(|(name, gradient)| {
-                    (name.as_str(), tensors[name].shallow_clone(), gradient)
-                });
-                state
-                    .update(optimizer, step.rate, pairs)
-                    .map_err(failed("changing the weights"))?;
-            }
+        if !outcome.loss.is_finite() {
+            return Ok(outcome);
+        }
+        if let Some(scaler) = &mut self.scaler
+            && !scaler.unscale(&gradients).map_err(failed("unscaling the gradients"))?
+        {
+            // As PyTorch's GradScaler: the step is left out and the next one is scaled less.
+            return Ok(outcome);
+        }
+        let names: Vec<String> = self.learned().into_iter().map(Into::into).collect();
+        if let Some((optimizer, state)) = self.optimizer.as_mut() {
+            let tensors = &self.tensors;
+            let pairs = names
+                .iter()
+                .zip(&gradients)
+                .map(|(name, gradient)| (name.as_str(), tensors[name].shallow_clone(), gradient));
+            state.update(optimizer, step.rate, pairs).map_err(failed("changing the weights"))?;
         }
         Ok(outcome)
     }
 
     fn evaluate_step(&mut self, input: Input<'_>, labels: &[i64]) -> Result<Outcome, BackendError> {
         let _guard = tch::no_grad_guard();
-        let logits = self.logits(input, labels.len(), Mode::Inference)?;
-        let (_, both) = self.loss(&logits, labels).map_err(failed("the loss"))?;
+        let logits = self.outputs(input, labels.len(), Mode::Inference)?;
+        let (_, both) = self.loss(&logits, labels, None).map_err(failed("the loss"))?;
         outcome(&both)
     }
 
-    fn predict(&mut self, input: Input<'_>, batch: usize) -> Result<Vec<f32>, BackendError> {
+    fn logits(&mut self, input: Input<'_>, batch: usize) -> Result<Vec<f32>, BackendError> {
         let _guard = tch::no_grad_guard();
-        let logits = self.logits(input, batch, Mode::Inference)?;
-        let probability = match self.architecture.loss() {
-            Loss::BinaryCrossEntropy => logits.f_sigmoid().and_then(|p| p.f_squeeze_dim(1)),
-            Loss::CrossEntropy => logits.f_softmax(1, Kind::Float).and_then(|p| p.f_select(1, 1)),
-        };
-        probability
-            .and_then(|p| read(&p))
-            .map(|array| array.values)
-            .map_err(failed("the prediction"))
+        let logits = self.outputs(input, batch, Mode::Inference)?;
+        read(&logits).map(|array| array.values).map_err(failed("reading the logits"))
     }
 
     fn features(&mut self, pixels: &[f32], batch: usize) -> Result<Vec<f32>, BackendError> {
@@ -349,14 +412,14 @@ impl Network for Net {
         let x = self.input(Input::Pixels(pixels), batch)?;
         let features = self.forward(&self.base, &x, Mode::Inference);
         features
-            .and_then(|f| read(&f))
+            .and_then(|f| read(&f.f_to_kind(Kind::Float)?))
             .map(|array| array.values)
             .map_err(failed("the convolutions"))
     }
 
     fn gradients(&mut self, input: Input<'_>, labels: &[i64]) -> Result<Parameters, BackendError> {
-        let logits = self.logits(input, labels.len(), Mode::WithoutDropout)?;
-        let (loss, _) = self.loss(&logits, labels).map_err(failed("the loss"))?;
+        let logits = self.outputs(input, labels.len(), Mode::WithoutDropout)?;
+        let (loss, _) = self.loss(&logits, labels, None).map_err(failed("the loss"))?;
         let gradients = self.backward(&loss).map_err(failed("the backward pass"))?;
         let mut arrays = BTreeMap::new();
         for (name, gradient) in self.learned().into_iter().zip(&gradients) {
@@ -380,9 +443,14 @@ impl Network for Net {
             let array =
                 weights.get(&specification.name, &specification.shape, "the given weights")?;
             let learns = self.learns(specification);
-            let tensor = write(array, self.device)
-                .and_then(|tensor| tensor.f_set_requires_grad(learns))
-                .map_err(failed("copying the weights"))?;
+            let copied = || {
+                let mut tensor = write(array, self.device)?;
+                if self.compute.channels_last && array.shape.len() == 4 {
+                    tensor = layout::channels_last(&tensor)?;
+                }
+                tensor.f_set_requires_grad(learns)
+            };
+            let tensor = copied().map_err(failed("copying the weights"))?;
             tensors.insert(specification.name.clone(), tensor);
         }
         self.tensors = tensors;
@@ -390,10 +458,14 @@ impl Network for Net {
     }
 
     fn optimizer_state(&self) -> Result<Parameters, BackendError> {
-        self.optimizer.as_ref().map_or_else(
-            || Ok(Parameters::default()),
-            |(_, state)| state.read().map_err(failed("reading the optimiser's state")),
-        )
+        let mut parameters = match &self.optimizer {
+            None => return Ok(Parameters::default()),
+            Some((_, state)) => state.read().map_err(failed("reading the optimiser's state"))?,
+        };
+        if let Some(scaler) = &self.scaler {
+            parameters.arrays.insert(scaler::NAME.into(), scaler.read());
+        }
+        Ok(parameters)
     }
 
     fn set_optimizer_state(&mut self, state: &Parameters) -> Result<(), BackendError> {
@@ -411,6 +483,11 @@ impl Network for Net {
                 }
                 *present = State::from_parameters(state, device)
                     .map_err(failed("copying the optimiser's state"))?;
+                if let (Some(scaler), Some(array)) =
+                    (&mut self.scaler, state.arrays.get(scaler::NAME))
+                {
+                    *scaler = Scaler::from_array(array);
+                }
                 Ok(())
             }
         }
@@ -437,11 +514,21 @@ mod tests {
     }
 
     fn build(architecture: &Architecture, base: Base, seed: u64) -> Box<dyn Network> {
+        build_for(architecture, base, seed, Compute::default())
+    }
+
+    fn build_for(
+        architecture: &Architecture,
+        base: Base,
+        seed: u64,
+        compute: Compute,
+    ) -> Box<dyn Network> {
         let plan = Plan {
             architecture: architecture.clone(),
             base,
             processor: Processor::Cpu,
             threads: Some(2),
+            compute,
         };
         let weights = Parameters::initial(&architecture.parameters(), seed);
         Library::LibTorch.backend().build(&plan, &weights).unwrap()
@@ -474,7 +561,7 @@ mod tests {
             net.compile(optimizer);
             let first = net.evaluate_step(Input::Pixels(&pixels), &labels).unwrap().loss;
             for seed in 0..6 {
-                let step = Step { rate, seed };
+                let step = Step::new(rate, seed);
                 assert!(
                     net.train_step(Input::Pixels(&pixels), &labels, step).unwrap().loss.is_finite()
                 );
@@ -495,7 +582,7 @@ mod tests {
             let direct = net.evaluate_step(Input::Pixels(&pixels), &labels).unwrap();
             let cached = net.evaluate_step(Input::Features(&features), &labels).unwrap();
             assert_eq!(direct, cached);
-            net.train_step(Input::Pixels(&pixels), &labels, Step { rate: 1e-3, seed: 0 }).unwrap();
+            net.train_step(Input::Pixels(&pixels), &labels, Step::new(1e-3, 0)).unwrap();
             let after = net.parameters().unwrap();
             for (name, array) in &before.arrays {
                 let unchanged = *array == after.arrays[name];
@@ -523,6 +610,7 @@ mod tests {
             base: Base::Frozen,
             processor: Processor::Cpu,
             threads: None,
+            compute: Compute::default(),
         };
         let mut net = LibTorch.build(&plan, &weights).unwrap();
         let mut features = vec![0.0; 512 * 2 * 2];
@@ -539,7 +627,7 @@ mod tests {
         net.compile(Optimizer::default());
         let before = net.parameters().unwrap();
         let broken = vec![f32::NAN; pixels.len()];
-        let step = Step { rate: 1e-3, seed: 0 };
+        let step = Step::new(1e-3, 0);
         assert!(net.train_step(Input::Pixels(&broken), &labels, step).unwrap().loss.is_nan());
         assert_eq!(net.parameters().unwrap(), before);
     }
@@ -549,7 +637,7 @@ mod tests {
         let (pixels, labels) = pictures(4);
         let architecture = architecture(Head::Keras, true);
         let step = |net: &mut Box<dyn Network>, seed| {
-            net.train_step(Input::Pixels(&pixels), &labels, Step { rate: 1e-4, seed }).unwrap().loss
+            net.train_step(Input::Pixels(&pixels), &labels, Step::new(1e-4, seed)).unwrap().loss
         };
         let mut through = build(&architecture, Base::Trainable, 1);
         through.compile(Optimizer::default());
@@ -562,6 +650,120 @@ mod tests {
         resumed.set_parameters(&weights).unwrap();
         resumed.set_optimizer_state(&state).unwrap();
         assert_eq!([step(&mut resumed, 1), step(&mut resumed, 2)], uninterrupted);
+    }
+
+    #[test]
+    fn channels_last_computes_the_same_and_its_state_goes_into_files_in_the_usual_order() {
+        let (pixels, labels) = pictures(4);
+        let input = Input::Pixels(&pixels);
+        let architecture = architecture(Head::PyTorch, false);
+        let mut usual = build(&architecture, Base::Trainable, 3);
+        let other = Compute { channels_last: true, ..Compute::default() };
+        let mut last = build_for(&architecture, Base::Trainable, 3, other);
+        assert_eq!(usual.parameters().unwrap(), last.parameters().unwrap());
+        for net in [&mut usual, &mut last] {
+            net.compile(Optimizer::default());
+            net.train_step(input, &labels, Step::new(1e-4, 0)).unwrap();
+        }
+        let close = |a: &Parameters, b: &Parameters, tolerance: f32| {
+            assert_eq!(a.arrays.len(), b.arrays.len());
+            for (name, array) in &a.arrays {
+                let other = &b.arrays[name];
+                assert_eq!(array.shape, other.shape, "{name}");
+                let largest = array.values.iter().fold(0.0_f32, |most, v| most.max(v.abs()));
+                let apart = array.values.iter().zip(&other.values).map(|(x, y)| (x - y).abs());
+                let apart = apart.fold(0.0_f32, f32::max);
+                assert!(apart <= tolerance * largest, "{name}: {apart} of {largest}");
+            }
+        };
+        // Summed in another order, the gradients differ by rounding alone.
+        let gradients = |net: &mut Box<dyn Network>| net.gradients(input, &labels).unwrap();
+        let (weights, state) = (usual.parameters().unwrap(), usual.optimizer_state().unwrap());
+        close(&state, &last.optimizer_state().unwrap(), 1e-2);
+        last.set_parameters(&weights).unwrap();
+        last.set_optimizer_state(&state).unwrap();
+        close(&gradients(&mut usual), &gradients(&mut last), 1e-3);
+        assert_eq!(last.optimizer_state().unwrap(), state);
+        let next = |net: &mut Box<dyn Network>| {
+            net.train_step(input, &labels, Step::new(1e-4, 1)).unwrap();
+            net.evaluate_step(input, &labels).unwrap().loss
+        };
+        let (a, b) = (next(&mut usual), next(&mut last));
+        assert!((a - b).abs() < 1e-3 * a, "{a} {b}");
+    }
+
+    #[test]
+    fn autocast_keeps_32_bit_weights_and_stays_near_32_bit_results() {
+        let (pixels, labels) = pictures(8);
+        let input = Input::Pixels(&pixels);
+        for (precision, name) in
+            [(Precision::BFloat16, "bfloat16 autocast"), (Precision::Float16, "float16 autocast")]
+        {
+            let architecture = architecture(Head::Keras, false);
+            let compute = Compute { precision, ..Compute::default() };
+            let mut short = build_for(&architecture, Base::Trainable, 1, compute);
+            assert_eq!(short.info().precision, name);
+            let mut long = build(&architecture, Base::Trainable, 1);
+            let exact = long.evaluate_step(input, &labels).unwrap().loss;
+            let near = short.evaluate_step(input, &labels).unwrap().loss;
+            // bfloat16 keeps 8 bits, so a value is off by up to 1/256; over eight layers, a few %.
+            assert!(near != exact && (near - exact).abs() < 0.05 * exact, "{near} {exact}");
+            short.compile(Optimizer::default());
+            for seed in 0..4 {
+                short.train_step(input, &labels, Step::new(1e-4, seed)).unwrap();
+            }
+            assert!(short.evaluate_step(input, &labels).unwrap().loss < near);
+            let scaled = short.optimizer_state().unwrap().arrays.contains_key(scaler::NAME);
+            assert_eq!(scaled, precision == Precision::Float16);
+        }
+    }
+
+    #[test]
+    fn class_weights_are_averaged_as_the_heads_library_does() {
+        let (pixels, labels) = pictures(4);
+        let input = Input::Pixels(&pixels);
+        for (head, expected) in [
+            // Labels 0, 1, 0, 1 with factors 1 and 3. Each picture's loss l is measured alone.
+            (
+                Head::Keras,
+                (|l: &[f64]| (l[0] + 3.0 * l[1] + l[2] + 3.0 * l[3]) / 4.0) as fn(&[f64]) -> f64,
+            ),
+            (Head::PyTorch, |l: &[f64]| (l[0] + 3.0 * l[1] + l[2] + 3.0 * l[3]) / 8.0),
+        ] {
+            let architecture = Architecture { dropout: 0.0, ..architecture(head, false) };
+            let mut net = build(&architecture, Base::Trainable, 1);
+            net.compile(Optimizer::sgd());
+            let one = 3 * 32 * 32;
+            let alone: Vec<f64> = (0..4)
+                .map(|at| {
+                    let picture = Input::Pixels(&pixels[at * one..(at + 1) * one]);
+                    net.evaluate_step(picture, &labels[at..=at]).unwrap().loss
+                })
+                .collect();
+            let step = Step { class_weights: Some([1.0, 3.0]), ..Step::new(0.0, 0) };
+            let weighted = net.train_step(input, &labels, step).unwrap().loss;
+            assert!((weighted - expected(&alone)).abs() < 1e-5, "{head}: {weighted} {alone:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_cpu_does_not_have_is_refused_by_name() {
+        for compute in [
+            Compute { pinned_memory: true, ..Compute::default() },
+            Compute { asynchronous_copies: true, ..Compute::default() },
+        ] {
+            let architecture = architecture(Head::Keras, false);
+            let plan = Plan {
+                architecture: architecture.clone(),
+                base: Base::Trainable,
+                processor: Processor::Cpu,
+                threads: None,
+                compute,
+            };
+            let weights = Parameters::initial(&architecture.parameters(), 1);
+            let refused = LibTorch.build(&plan, &weights).map(|_| ()).unwrap_err().to_string();
+            assert!(refused.contains("to be false") && refused.contains("CPU"), "{refused}");
+        }
     }
 
     #[test]

@@ -178,7 +178,9 @@ impl Session<'_> {
             let rate = self.fit.rate() * factor;
             let Some(fed) = feed.next()? else { break };
             let seed = step_seed(self.fit.seed, self.history.steps);
-            let outcome = self.network.train_step(fed.input(), &fed.labels, Step { rate, seed })?;
+            let class_weights = self.fit.class_weights;
+            let step_settings = Step { rate, seed, class_weights };
+            let outcome = self.network.train_step(fed.input(), &fed.labels, step_settings)?;
             if !outcome.loss.is_finite() {
                 let kept = self.history.epochs.len();
                 return Err(Error::NotFinite { epoch, step, loss: outcome.loss, rate, kept });

@@ -4,7 +4,7 @@
 //! with 15 million weights and small pictures the update is otherwise most of a step. On a GPU the
 //! same formulas are written with LibTorch's operations.
 
-use super::{read, write};
+use super::{layout, read, write};
 use crate::optimizer::{Convention, Optimizer};
 use crate::parameters::{Array, Parameters};
 use rayon::prelude::*;
@@ -122,6 +122,10 @@ impl State {
             if rule.needs_square() && moments.square.is_none() {
                 moments.square = Some(weight.f_zeros_like()?);
             }
+            for moment in [&mut moments.mean, &mut moments.square].into_iter().flatten() {
+                // One that was read from a file lies in memory as files do.
+                *moment = layout::same(moment, &weight)?;
+            }
             if weight.device() == Device::Cpu {
                 on_the_cpu(rule, &weight, gradient, moments)?;
             } else {
@@ -172,11 +176,15 @@ fn on_the_cpu(
     gradient: &Tensor,
     moments: &Moments,
 ) -> Result<(), TchError> {
-    let gradient = gradient.f_contiguous()?;
+    let ordered =
+        |moment: &Option<Tensor>| moment.as_ref().map(layout::in_memory_order).transpose();
+    let gradient = layout::in_memory_order(&layout::same(gradient, weight)?)?;
     let gradient = values(&gradient)?;
-    let weight = values_mut(weight)?;
-    let mean = moments.mean.as_ref().map_or(Ok(&mut [][..]), values_mut)?;
-    let square = moments.square.as_ref().map_or(Ok(&mut [][..]), values_mut)?;
+    let weight = layout::in_memory_order(weight)?;
+    let weight = values_mut(&weight)?;
+    let (mean, square) = (ordered(&moments.mean)?, ordered(&moments.square)?);
+    let mean = mean.as_ref().map_or(Ok(&mut [][..]), values_mut)?;
+    let square = square.as_ref().map_or(Ok(&mut [][..]), values_mut)?;
     let weights = weight.par_chunks_mut(CHUNK).zip(gradient.par_chunks(CHUNK));
     match rule {
         Rule::Sgd { rate, momentum: 0.0, decay, .. } => weights.for_each(|(weight, gradient)| {
