@@ -167,5 +167,21 @@ def test_evcxr_display_works_several_times_in_one_cell(kernel: Kernel) -> None:
     shown = [output["data"] for output in cell.of("display_data", "execute_result")]
     assert [data["text/html"] for data in shown] == [f"<b>chip\n{i}</b>" for i in (1, 2, 3)]
     assert all(data["text/plain"] for data in shown), "a terminal is never empty"
-    assert [kind for kind, _ in cell.events].index("stdout") == 1
+    kinds = [kind for kind, _ in cell.events]
+    assert kinds == ["display_data", "stdout", "display_data", "execute_result"]
     assert cell.stdout == "between\n"
+
+
+def test_evcxr_display_of_a_result_gives_all_its_forms(kernel: Kernel) -> None:
+    kernel.good(
+        r"""
+        struct Both;
+        impl Both {
+            fn evcxr_display(&self) {
+                println!("EVCXR_BEGIN_CONTENT text/html\n<b>both</b>\nEVCXR_END_CONTENT");
+                println!("EVCXR_BEGIN_CONTENT text/plain\nboth\nEVCXR_END_CONTENT");
+            }
+        }
+        """
+    )
+    assert kernel.good("Both").result == {"text/plain": "both", "text/html": "<b>both</b>"}

@@ -83,6 +83,9 @@ pub enum Message {
     Ready,
     /// A cell has been compiled and begins to run.
     Started,
+    /// The value of the cell's last expression is about to show itself. What it prints in evcxr's
+    /// way, between markers, is the result.
+    Showing,
     /// Every frame of the running cell has been sent.
     Done,
 }

@@ -19,10 +19,16 @@ macro_rules! show {
             mut value => {
                 #[allow(unused_imports)]
                 use $crate::show::{ShowDebug as _, ShowName as _, ShowRich as _};
+                $crate::show::begin();
                 value.evcxr_display();
             }
         }
     };
+}
+
+/// Tells the server that what comes is the result: an `evcxr_display` of the type's own prints it.
+pub fn begin() {
+    send(Message::Showing);
 }
 
 /// Types with a rich form.

@@ -278,6 +278,7 @@ impl Host {
                 // outputs and its error have been read. A worker that is gone does not wait.
                 let _ = socket.write_all(b"\n");
             }
+            Frame::Message(Message::Showing) => state.markers.begin_result(),
             Frame::Message(Message::Error { ename, evalue, traceback }) => {
                 state.failure = Some(Failure { ename, evalue, traceback });
             }
@@ -306,7 +307,11 @@ fn pass_on(message: Message, output: &Output, socket: &mut UnixStream) {
                 let _ = socket.write_all(text.as_bytes());
             }
         }
-        Message::Started | Message::Done | Message::Ready | Message::Error { .. } => {}
+        Message::Started
+        | Message::Showing
+        | Message::Done
+        | Message::Ready
+        | Message::Error { .. } => {}
     }
 }
 
@@ -315,6 +320,7 @@ fn show(output: &Output, parts: Vec<Part>) {
         match part {
             Part::Text(text) => write(output, Stream::Stdout, &text),
             Part::Rich(bundle) => output.display(&bundle, None),
+            Part::Result(bundle) => output.result(&bundle),
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Rich output in evcxr's own way: an `evcxr_display` method prints its content between two lines.
 //!
 //! Many crates have such methods. Everything else that is printed passes through at once, partial
-//! lines too; only a line that begins like the marker is held until it is told apart.
+//! lines too; only a line that begins like the marker is held until it is told apart. A method that
+//! is called for the cell's last expression prints the forms of one result, which evcxr's own kernel
+//! gathers too.
 
 use benchbook_display::Bundle;
 
@@ -15,6 +17,8 @@ pub(super) enum Part {
     Text(String),
     /// A rich output.
     Rich(Bundle),
+    /// The value of the cell's last expression.
+    Result(Bundle),
 }
 
 /// Tells contents from other text, piece by piece.
@@ -26,24 +30,29 @@ pub(super) struct Markers {
     held: String,
     /// Whether something of the current line has been passed on.
     in_line: bool,
+    /// While the last expression is shown: MIME types and contents of what it printed so far.
+    result: Option<Vec<(String, String)>>,
 }
 
 impl Markers {
+    /// From here to the end of the cell, contents are forms of the result.
+    pub(super) fn begin_result(&mut self) {
+        self.result.get_or_insert_default();
+    }
+
     /// Takes the next piece of what was printed.
     pub(super) fn take(&mut self, text: &str) -> Vec<Part> {
         let mut parts = Vec::new();
         for piece in text.split_inclusive('\n') {
             self.held.push_str(piece);
             let whole = self.held.ends_with('\n');
-            if let Some((mime, content)) = &mut self.content {
-                if whole {
-                    if self.held.trim_end() == END {
-                        let bundle = bundle(mime, content.trim_end_matches('\n'));
-                        parts.push(Part::Rich(bundle));
-                        self.content = None;
-                    } else {
-                        content.push_str(&self.held);
-                    }
+            if let Some((_, content)) = &mut self.content {
+                if whole && self.held.trim_end() == END {
+                    content.truncate(content.trim_end_matches('\n').len());
+                    parts.extend(self.content.take().and_then(|content| self.ended(content)));
+                    self.held.clear();
+                } else if whole {
+                    content.push_str(&self.held);
                     self.held.clear();
                 }
             } else if !self.in_line && whole && self.held.starts_with(BEGIN) {
@@ -58,14 +67,27 @@ impl Markers {
         parts
     }
 
+    /// A content that is complete, unless the result keeps it for its end.
+    fn ended(&mut self, content: (String, String)) -> Option<Part> {
+        let Some(forms) = &mut self.result else { return Some(Part::Rich(bundle(&[content]))) };
+        // A second picture is no other form of the first one.
+        let another = forms.iter().any(|(mime, _)| *mime == content.0);
+        let earlier = another.then(|| Part::Rich(bundle(&std::mem::take(forms))));
+        forms.push(content);
+        earlier
+    }
+
     /// What is still held, at the end of a cell.
     pub(super) fn rest(&mut self) -> Vec<Part> {
+        let forms = self.result.take().unwrap_or_default();
+        let result = (!forms.is_empty()).then(|| Part::Result(bundle(&forms)));
         let unfinished =
             self.content.take().map(|(mime, content)| format!("{BEGIN}{mime}\n{content}"));
         let mut text = unfinished.unwrap_or_default();
         text.push_str(&std::mem::take(&mut self.held));
         self.in_line = false;
-        if text.is_empty() { Vec::new() } else { vec![Part::Text(text)] }
+        let text = (!text.is_empty()).then_some(Part::Text(text));
+        result.into_iter().chain(text).collect()
     }
 }
 
@@ -80,11 +102,11 @@ fn push(parts: &mut Vec<Part>, text: &str) {
     }
 }
 
-fn bundle(mime: &str, content: &str) -> Bundle {
-    match mime {
-        "text/plain" => Bundle::text(content),
-        mime => Bundle::text(format!("[{mime}]")).with(mime, content),
-    }
+/// One output of all these forms. A plain one is added where there is none.
+fn bundle(forms: &[(String, String)]) -> Bundle {
+    let mimes: Vec<&str> = forms.iter().map(|(mime, _)| mime.as_str()).collect();
+    let plain = Bundle::text(format!("[{}]", mimes.join(", ")));
+    forms.iter().fold(plain, |bundle, (mime, content)| bundle.with(mime, content))
 }
 
 #[cfg(test)]
@@ -119,6 +141,20 @@ mod tests {
             .map(|part| if let Part::Text(text) = part { text.as_str() } else { "!" })
             .collect();
         assert_eq!(joined, "a\n!b\n", "whatever the pieces");
+    }
+
+    #[test]
+    fn contents_of_the_last_expression_are_forms_of_one_result() {
+        let mut markers = Markers::default();
+        let print = |mime: &str, content: &str| format!("{BEGIN}{mime}\n{content}\n{END}\n");
+        let html = |content: &str| Bundle::text("[text/html]").with("text/html", content);
+        assert_eq!(markers.take(&print("text/html", "before")), [Part::Rich(html("before"))]);
+        markers.begin_result();
+        assert_eq!(markers.take(&print("text/html", "one")), []);
+        assert_eq!(markers.take(&print("text/html", "two")), [Part::Rich(html("one"))]);
+        assert_eq!(markers.take(&print("text/plain", "2")), []);
+        assert_eq!(markers.rest(), [Part::Result(Bundle::text("2").with("text/html", "two"))]);
+        assert_eq!(markers.take(&print("text/html", "next")), [Part::Rich(html("next"))]);
     }
 
     #[test]
