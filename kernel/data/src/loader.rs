@@ -155,7 +155,13 @@ impl Loader {
     /// With [`LoaderConfig::repeat`] the iterator never ends: it goes on with the order and changes
     /// of the following epochs.
     pub fn epoch(&self, epoch: u64) -> Epoch {
-        Epoch::start(Arc::clone(&self.shared), epoch)
+        self.epoch_from(epoch, 0)
+    }
+
+    /// The batches of one epoch without the first `done`, for a training that goes on in the middle
+    /// of it. What they hold is what [`epoch`](Self::epoch) gives.
+    pub fn epoch_from(&self, epoch: u64, done: usize) -> Epoch {
+        Epoch::start(Arc::clone(&self.shared), epoch, done.min(self.batches()))
     }
 
     /// The indices of the samples in the order in which [`epoch`](Self::epoch) hands them out, for

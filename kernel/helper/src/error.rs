@@ -1,6 +1,7 @@
 //! What training, testing and recording can report.
 
 use crate::backend::BackendError;
+use crate::download::DownloadError;
 use crate::interrupt::Interrupted;
 use crate::parameters::WeightsError;
 use crate::vgg::ArchitectureError;
@@ -20,6 +21,9 @@ pub enum Error {
     /// Weights cannot be read, written or used.
     #[error(transparent)]
     Weights(#[from] WeightsError),
+    /// Weights cannot be downloaded.
+    #[error(transparent)]
+    Download(DownloadError),
     /// The library failed.
     #[error(transparent)]
     Backend(BackendError),
@@ -115,6 +119,15 @@ impl From<BackendError> for Error {
             BackendError::Weights(error) => Error::Weights(error),
             BackendError::Architecture(error) => Error::Architecture(error),
             other => Error::Backend(other),
+        }
+    }
+}
+
+impl From<DownloadError> for Error {
+    fn from(error: DownloadError) -> Self {
+        match error {
+            DownloadError::Interrupted(interrupted) => Error::Interrupted(interrupted),
+            other => Error::Download(other),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! A job goes through the same [`Run`] as the calls of a notebook.
 
 use crate::error::Error;
+use crate::files::read_json;
 use crate::model::{Model, Predictions, Vgg};
 use crate::record::Record;
 use crate::run::Run;
@@ -70,17 +71,7 @@ impl Job {
     /// # Errors
     /// [`Error::File`], [`Error::Json`] with line and column, also for a misspelt field.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
-        let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(|source| Error::File {
-            action: "read",
-            path: path.into(),
-            source,
-        })?;
-        serde_json::from_slice(&bytes).map_err(|source| Error::Json {
-            what: "a job",
-            path: path.into(),
-            source,
-        })
+        read_json(path.as_ref(), "a job")
     }
 }
 

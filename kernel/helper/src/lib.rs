@@ -10,6 +10,7 @@ pub use {image, plotters, serde_json, tch};
 
 pub mod backend;
 pub mod display;
+pub mod download;
 mod error;
 #[doc(hidden)]
 pub mod evcxr_runtime;
@@ -40,11 +41,12 @@ pub mod prelude {
     pub use crate::input::{input, password};
     pub use crate::interrupt;
     pub use crate::job::{self, Job};
-    pub use crate::model::{Evaluation, Model, Predictions, Vgg, Weights};
+    pub use crate::model::{Evaluation, Model, Predictions, Publisher, Vgg, Weights};
     pub use crate::optimizer::{Convention, Optimizer};
     pub use crate::record::Record;
     pub use crate::run::Run;
     pub use crate::train::{Callback, Fit, History, Schedule};
     pub use crate::vgg::{Depth, Head};
+    pub use std::ops::ControlFlow;
     pub use tch::{self, Device, IndexOp, Kind, Tensor};
 }

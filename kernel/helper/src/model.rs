@@ -3,35 +3,27 @@
 mod checkpoint;
 mod evaluation;
 mod predictions;
+mod weights;
 
 pub use evaluation::{Evaluation, wilson_interval};
 pub use predictions::{Prediction, Predictions};
+pub use weights::{Publisher, Weights};
 
 use crate::backend::{BackendInfo, Base, Compute, Library, Network, Plan, Processor};
 use crate::error::Error;
 use crate::parameters::Parameters;
 use crate::train::{
-    Event, FeatureStore, Fit, History, Live, Observer, Outcome, Session, evaluate_pass,
+    AfterEpoch, Both, Call, EpochMetrics, Event, FeatureStore, Fit, History, Live, Observer,
+    Outcome, Session, Snapshot, evaluate_pass,
 };
 use crate::vgg::{Architecture, Depth, Head};
 use benchbook_data::{ImageFolder, Loader, LoaderConfig, Preprocessing, Split};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
-
-/// Where the starting weights come from.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Weights {
-    /// He's normal numbers from the net's seed.
-    #[default]
-    Random,
-    /// A safetensors file with torchvision's names (`features.0.weight`, …). What it lacks, often
-    /// the head, starts from random numbers.
-    Safetensors(PathBuf),
-}
 
 /// The settings of a net. The default is the report's Keras net at 224² with random weights.
 ///
@@ -118,10 +110,9 @@ impl Vgg {
         let specifications = architecture.parameters();
         let mut parameters = Parameters::initial(&specifications, self.seed);
         let mut preprocessing = Preprocessing::Rescaled;
-        if let Weights::Safetensors(path) = &self.weights {
-            let (file, metadata) = Parameters::read(path)?;
-            preprocessing = checkpoint::preprocessing(&metadata);
-            parameters.replace_from(file, &specifications, path)?;
+        if let Some(starting) = self.weights.read(&architecture)? {
+            preprocessing = starting.preprocessing;
+            parameters.replace_from(starting.parameters, &specifications, &starting.path)?;
         }
         let preprocessing = self.preprocessing.clone().unwrap_or(preprocessing);
         let plan = Plan {
@@ -141,6 +132,7 @@ impl Vgg {
             stores: Vec::new(),
             classes: Vec::new(),
             trained_with: None,
+            call: None,
         })
     }
 
@@ -150,12 +142,9 @@ impl Vgg {
     /// # Errors
     /// [`Error::Weights`].
     pub fn resolved_preprocessing(&self) -> Result<Preprocessing, Error> {
-        match (&self.preprocessing, &self.weights) {
-            (Some(chosen), _) => Ok(chosen.clone()),
-            (None, Weights::Random) => Ok(Preprocessing::Rescaled),
-            (None, Weights::Safetensors(path)) => {
-                Ok(checkpoint::preprocessing(&Parameters::read_metadata(path)?))
-            }
+        match &self.preprocessing {
+            Some(chosen) => Ok(chosen.clone()),
+            None => self.weights.preprocessing(),
         }
     }
 }
@@ -172,6 +161,8 @@ pub struct Model {
     /// Class names of the pictures it was trained on; empty before.
     classes: Vec<String>,
     trained_with: Option<Fit>,
+    /// Where the newest call of `fit` stands.
+    call: Option<Call>,
 }
 
 impl Model {
@@ -185,6 +176,65 @@ impl Model {
     /// weights and the history of its complete epochs.
     pub fn fit(&mut self, data: &ImageFolder, fit: Fit) -> Result<History, Error> {
         self.fit_observed(data, fit, &mut Live::default())
+    }
+
+    /// Trains as [`Model::fit`] and calls `callback` with each complete epoch.
+    /// [`ControlFlow::Break`] ends the training.
+    ///
+    /// # Errors
+    /// As [`Model::fit`].
+    pub fn fit_with(
+        &mut self,
+        data: &ImageFolder,
+        fit: Fit,
+        callback: impl FnMut(&EpochMetrics) -> ControlFlow<()>,
+    ) -> Result<History, Error> {
+        let (mut live, mut callback) = (Live::default(), AfterEpoch::new(callback));
+        self.fit_observed(data, fit, &mut Both(&mut live, &mut callback))
+    }
+
+    /// Goes on with the newest training where it stands, with its own settings, until the epochs are
+    /// done that it was asked for: what [`Model::load`] does for a file of
+    /// [`Callback::Checkpoint`](crate::train::Callback::Checkpoint), and what an interrupted cell does.
+    /// From a checkpoint, losses and weights are those of the uninterrupted training, bit by bit, on
+    /// the same machine with the same number of threads. If nothing is left to do, nothing happens.
+    ///
+    /// # Errors
+    /// As [`Model::fit`], and [`Error::Setting`] for a model that was never trained.
+    pub fn resume(&mut self, data: &ImageFolder) -> Result<History, Error> {
+        self.resume_observed(data, &mut Live::default())
+    }
+
+    /// Goes on as [`Model::resume`] and tells `observer` instead of showing it.
+    ///
+    /// # Errors
+    /// As [`Model::resume`].
+    pub fn resume_observed(
+        &mut self,
+        data: &ImageFolder,
+        observer: &mut dyn Observer,
+    ) -> Result<History, Error> {
+        self.resume_splits(&data.train(), &data.validation(), observer)
+    }
+
+    /// Goes on as [`Model::resume`] on any two splits, which must be those of the training.
+    ///
+    /// # Errors
+    /// As [`Model::resume`].
+    pub fn resume_splits(
+        &mut self,
+        train: &Split,
+        validation: &Split,
+        observer: &mut dyn Observer,
+    ) -> Result<History, Error> {
+        let (Some(fit), Some(call)) = (self.trained_with.clone(), self.call) else {
+            return Err(Error::Setting {
+                name: "the model",
+                expected: "one whose training has begun (`Model::load` of a checkpoint)",
+                found: "one that was never trained".into(),
+            });
+        };
+        self.train(train, validation, fit, call, observer)
     }
 
     /// Trains as [`Model::fit`] and tells `observer` instead of showing it.
@@ -209,6 +259,18 @@ impl Model {
         train: &Split,
         validation: &Split,
         fit: Fit,
+        observer: &mut dyn Observer,
+    ) -> Result<History, Error> {
+        let call = Call { first: self.history.epochs.len(), pass: self.history.passes };
+        self.train(train, validation, fit, call, observer)
+    }
+
+    fn train(
+        &mut self,
+        train: &Split,
+        validation: &Split,
+        fit: Fit,
+        call: Call,
         observer: &mut dyn Observer,
     ) -> Result<History, Error> {
         fit.check()?;
@@ -240,10 +302,9 @@ impl Model {
         };
         self.classes = train.split().classes().to_vec();
         self.trained_with = Some(fit.clone());
+        self.call = Some(call);
         let header = self.header();
-        let save = |network: &dyn Network, history: &History, path: &std::path::Path| {
-            checkpoint::save(network, &header, history, None, path)
-        };
+        let save = |snapshot: &Snapshot<'_>, path: &Path| checkpoint::save(&header, snapshot, path);
         let mut session = Session {
             network: self.network.as_mut(),
             history: &mut self.history,
@@ -252,6 +313,7 @@ impl Model {
             train,
             validation,
             fit: &fit,
+            call,
             save: &save,
         };
         let result = session.run(observer);
@@ -261,6 +323,40 @@ impl Model {
             Err(error) => Outcome::Failed(error.to_string()),
         }));
         result.map(|()| self.history.clone())
+    }
+
+    /// Takes over the features that another model has computed with
+    /// [`Fit::cache_features`](crate::train::Fit::cache_features), so that several heads can be
+    /// trained on one frozen base. The times of this model's trainings then do not contain them.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] unless both bases are frozen and equal, with equal pictures; [`Error::Backend`].
+    pub fn share_features(&mut self, other: &Model) -> Result<(), Error> {
+        let different = |what: &str| Error::Setting {
+            name: "the other model",
+            expected: "one with the same frozen base and preprocessing",
+            found: what.into(),
+        };
+        if self.config.base != Base::Frozen || other.config.base != Base::Frozen {
+            return Err(different("a trainable base"));
+        }
+        let (mine, theirs) = (self.config.architecture(), other.config.architecture());
+        if mine.base() != theirs.base() || mine.size != theirs.size {
+            return Err(different("another base or size of the pictures"));
+        }
+        if self.preprocessing != other.preprocessing {
+            return Err(different("another preprocessing"));
+        }
+        let (mine, theirs) = (self.parameters()?, other.parameters()?);
+        let base = |parameters: &Parameters| -> Vec<(String, crate::parameters::Array)> {
+            let arrays = parameters.arrays.iter().filter(|(name, _)| name.starts_with("features."));
+            arrays.map(|(name, array)| (name.clone(), array.clone())).collect()
+        };
+        if base(&mine) != base(&theirs) {
+            return Err(different("other weights of the base"));
+        }
+        self.stores = other.stores.clone();
+        Ok(())
     }
 
     /// Loss and accuracy on a labelled split.

@@ -13,6 +13,8 @@
 
 mod file;
 mod he;
+mod keras;
+mod torch;
 
 pub use file::WeightsError;
 use std::collections::BTreeMap;

@@ -10,7 +10,7 @@ pub(crate) use memory::reset as reset_peak_memory;
 
 use crate::backend::{BackendInfo, Base};
 use crate::error::Error;
-use crate::files::write_atomically;
+use crate::files::{read_json, write_atomically};
 use crate::model::{Evaluation, Vgg};
 use crate::train::{Fit, History};
 use benchbook_data::Preprocessing;
@@ -224,13 +224,8 @@ impl Record {
     /// [`Error::File`], [`Error::Json`]; [`Error::Setting`] for a schema newer than [`SCHEMA`].
     pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(|source| Error::File {
-            action: "read",
-            path: path.into(),
-            source,
-        })?;
+        let value: serde_json::Value = read_json(path, "a record")?;
         let json = |source| Error::Json { what: "a record", path: path.into(), source };
-        let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(json)?;
         if let Some(schema) = value.get("schema").and_then(serde_json::Value::as_u64)
             && schema > u64::from(SCHEMA)
         {

@@ -6,12 +6,12 @@
 //! from a notebook mean the same.
 
 use crate::error::Error;
-use crate::model::{Evaluation, Model, Predictions, Vgg, Weights};
+use crate::model::{Evaluation, Model, Predictions, Vgg};
 use crate::record::{
     DataFacts, Environment, ImagesSeen, Metrics, PeakMemory, Phases, Record, SCHEMA, Throughput,
     TrainParts, file_name, sha256,
 };
-use crate::train::{Callback, Fit, History, Live, Observer};
+use crate::train::{Fit, History, Live, Observer};
 use benchbook_data::{Batch, FolderOptions, ImageFolder, Loader, LoaderConfig, Split};
 use std::path::Path;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -108,10 +108,9 @@ impl Run {
         let mut model = net.build()?;
         model.network().synchronize();
         self.phases.build = Some(began.elapsed().as_secs_f64());
-        self.weights_sha256 = match &model.config().weights {
-            Weights::Random => None,
-            Weights::Safetensors(path) => Some(sha256(path)?),
-        };
+        let config = model.config();
+        let file = config.weights.file(&config.architecture());
+        self.weights_sha256 = file.map(|path| sha256(&path)).transpose()?;
         Ok(model)
     }
 
@@ -200,14 +199,12 @@ impl Run {
         let mut fit =
             if self.phases.train.is_some() { model.trained_with().cloned() } else { None };
         for callback in fit.iter_mut().flat_map(|fit| &mut fit.callbacks) {
-            if let Callback::BestCheckpoint(checkpoint) = callback {
-                checkpoint.path = file_name(&checkpoint.path);
+            if let Some(path) = callback.path_mut() {
+                *path = file_name(path);
             }
         }
         let mut net = model.config().clone();
-        if let Weights::Safetensors(path) = &mut net.weights {
-            *path = file_name(path);
-        }
+        net.weights = net.weights.without_folders();
         let (parameters, trainable_parameters) = model.parameter_counts();
         let last = self.history.last();
         let per_second = |images: usize, seconds: Option<f64>| {

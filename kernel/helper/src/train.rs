@@ -11,13 +11,15 @@ mod keras_log;
 mod live;
 mod run;
 
-pub use callback::{BestCheckpoint, Callback, EarlyStopping, Monitor};
-pub use event::{Event, Events, Observer, Outcome, Silent};
+pub use callback::{
+    BestCheckpoint, Callback, Checkpoint, CsvLog, EarlyStopping, Monitor, ReduceOnPlateau,
+};
+pub use event::{AfterEpoch, Both, Event, Events, Observer, Outcome, Silent};
 pub(crate) use feed::FeatureStore;
 pub use history::{EpochMetrics, History};
 pub use keras_log::KerasLog;
 pub use live::Live;
-pub(crate) use run::{Session, evaluate_pass};
+pub(crate) use run::{Call, Contents, Session, Snapshot, evaluate_pass};
 
 use crate::error::Error;
 use crate::optimizer::Optimizer;
@@ -25,7 +27,7 @@ use benchbook_data::{Augmentation, Cache, OnBadImage};
 use serde::{Deserialize, Serialize};
 
 /// How the learning rate changes from the first step of a call of `fit` to its last.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Schedule {
     /// The same in all steps.
@@ -36,16 +38,46 @@ pub enum Schedule {
     /// Falls along half a cosine towards zero: `CosineDecay` of Keras, `CosineAnnealingLR` of
     /// PyTorch.
     Cosine,
+    /// Is multiplied by `factor` after each `epochs` epochs: `StepLR` of PyTorch, `ExponentialDecay`
+    /// with `staircase` of Keras.
+    Step {
+        /// Epochs between two changes, at least 1.
+        epochs: usize,
+        /// Above 0.
+        factor: f64,
+    },
+    /// Rises in equal steps over the first `epochs` epochs and then falls along half a cosine towards
+    /// zero: `CosineDecay(warmup_target=…)` of Keras.
+    Warmup {
+        /// Epochs of the rise.
+        epochs: usize,
+    },
 }
 
 impl Schedule {
-    /// The factor on the learning rate after `done` of `total` steps.
-    pub fn factor(self, done: usize, total: usize) -> f64 {
-        let share = done as f64 / total.max(1) as f64;
+    /// The factor on the learning rate after `done` steps of a call of `fit` of so many epochs with
+    /// so many steps each.
+    pub fn factor(self, done: usize, epochs: usize, steps: usize) -> f64 {
+        let falling = |done: usize, total: usize| {
+            0.5 * (1.0 + (std::f64::consts::PI * done as f64 / total.max(1) as f64).cos())
+        };
+        let total = epochs * steps;
         match self {
             Schedule::Constant => 1.0,
-            Schedule::Linear => 1.0 - share,
-            Schedule::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * share).cos()),
+            Schedule::Linear => 1.0 - done as f64 / total.max(1) as f64,
+            Schedule::Cosine => falling(done, total),
+            Schedule::Step { epochs, factor } => {
+                let changes = done / steps.max(1) / epochs.max(1);
+                factor.powi(i32::try_from(changes).unwrap_or(i32::MAX))
+            }
+            Schedule::Warmup { epochs } => {
+                let rising = epochs * steps;
+                if done < rising {
+                    (done + 1) as f64 / rising as f64
+                } else {
+                    falling(done - rising, total.saturating_sub(rising))
+                }
+            }
         }
     }
 }
@@ -143,6 +175,18 @@ impl Fit {
                 found: rate.to_string(),
             });
         }
+        for callback in &self.callbacks {
+            callback.check()?;
+        }
+        if let Schedule::Step { epochs, factor } = self.schedule
+            && !(epochs > 0 && factor.is_finite() && factor > 0.0)
+        {
+            return Err(Error::Setting {
+                name: "schedule",
+                expected: "a step of at least 1 epoch and a finite factor above 0",
+                found: format!("{:?}", self.schedule),
+            });
+        }
         if let Some(factors) = self.class_weights
             && !factors.iter().all(|factor| factor.is_finite() && *factor > 0.0)
         {
@@ -169,12 +213,23 @@ mod tests {
 
     #[test]
     fn schedules_begin_at_the_rate_and_fall_towards_zero() {
-        assert_eq!(Schedule::Constant.factor(7, 8), 1.0);
-        assert_eq!([0, 4, 8].map(|step| Schedule::Linear.factor(step, 8)), [1.0, 0.5, 0.0]);
-        let cosine = [0, 2, 4, 8].map(|step| Schedule::Cosine.factor(step, 8));
+        // Two epochs of four steps.
+        assert_eq!(Schedule::Constant.factor(7, 2, 4), 1.0);
+        assert_eq!([0, 4, 8].map(|step| Schedule::Linear.factor(step, 2, 4)), [1.0, 0.5, 0.0]);
+        let cosine = [0, 2, 4, 8].map(|step| Schedule::Cosine.factor(step, 2, 4));
         // cos(π/4) = 0.707107, so the second is (1 + 0.707107) / 2.
         for (found, expected) in cosine.into_iter().zip([1.0, 0.853_553, 0.5, 0.0]) {
             assert!((found - expected).abs() < 1e-6, "{cosine:?}");
+        }
+        let step = Schedule::Step { epochs: 2, factor: 0.1 };
+        let steps = [0, 7, 8, 16].map(|done| step.factor(done, 6, 4));
+        for (found, expected) in steps.into_iter().zip([1.0, 1.0, 0.1, 0.01]) {
+            assert!((found - expected).abs() < 1e-12, "{steps:?}");
+        }
+        let warmup =
+            [0, 1, 3, 4, 8, 12].map(|done| Schedule::Warmup { epochs: 1 }.factor(done, 3, 4));
+        for (found, expected) in warmup.into_iter().zip([0.25, 0.5, 1.0, 1.0, 0.5, 0.0]) {
+            assert!((found - expected).abs() < 1e-12, "{warmup:?}");
         }
     }
 }

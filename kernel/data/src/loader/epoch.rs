@@ -35,13 +35,14 @@ struct InFlight {
 }
 
 impl Epoch {
-    pub(super) fn start(shared: Arc<Shared>, epoch: u64) -> Self {
+    /// From batch `next` of the epoch, counted from 0.
+    pub(super) fn start(shared: Arc<Shared>, epoch: u64, next: usize) -> Self {
         let order = shared.order(epoch);
         let mut started = Self {
             shared,
             pass: epoch,
             order,
-            next: 0,
+            next,
             in_flight: VecDeque::new(),
             cancelled: Arc::default(),
             ended: false,

@@ -194,16 +194,23 @@ impl Net {
                     let bias = self.cast(self.tensor(name, "bias"))?;
                     self.cast(&x)?.f_conv2d(&weight, Some(&bias), [1, 1], [1, 1], [1, 1], 1)?
                 }
-                Layer::BatchNorm { name, .. } => x.f_batch_norm(
-                    Some(self.tensor(name, "weight")),
-                    Some(self.tensor(name, "bias")),
-                    Some(self.tensor(name, "running_mean")),
-                    Some(self.tensor(name, "running_var")),
-                    !matches!(mode, Mode::Inference),
-                    0.1,
-                    1e-5,
-                    true,
-                )?,
+                Layer::BatchNorm { name, .. } => {
+                    // Gradients that are only looked at leave the running statistics alone.
+                    let running = |which| match mode {
+                        Mode::WithoutDropout => None,
+                        Mode::Training { .. } | Mode::Inference => Some(self.tensor(name, which)),
+                    };
+                    x.f_batch_norm(
+                        Some(self.tensor(name, "weight")),
+                        Some(self.tensor(name, "bias")),
+                        running("running_mean"),
+                        running("running_var"),
+                        !matches!(mode, Mode::Inference),
+                        0.1,
+                        1e-5,
+                        true,
+                    )?
+                }
                 Layer::Relu => x.f_relu_()?,
                 Layer::MaxPool => x.f_max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false)?,
                 Layer::AveragePool { side } => x.f_adaptive_avg_pool2d([*side as i64; 2])?,

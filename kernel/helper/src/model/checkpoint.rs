@@ -1,14 +1,13 @@
 //! Models in files.
 
 use super::{Model, Vgg, Weights};
-use crate::backend::Network;
 use crate::error::Error;
 use crate::parameters::{Array, Parameters};
-use crate::train::{Fit, History};
+use crate::train::{Call, Contents, Fit, History, Snapshot};
 use benchbook_data::Preprocessing;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
-use std::path::Path;
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
 
 /// The metadata key under which a model keeps what is no tensor.
 const KEY: &str = "benchbook.model";
@@ -26,6 +25,12 @@ pub(super) struct Header {
     fit: Option<Fit>,
     #[serde(default)]
     history: History,
+    /// Where the newest call of `fit` stands; `None` for a model that was never trained.
+    #[serde(default)]
+    call: Option<Call>,
+    /// The best value that each checkpoint file holds, by its path.
+    #[serde(default)]
+    best: BTreeMap<PathBuf, f64>,
 }
 
 /// How pixels are to be preprocessed for weights with these metadata.
@@ -44,19 +49,16 @@ pub(super) fn preprocessing(metadata: &HashMap<String, String>) -> Preprocessing
     }
 }
 
-/// Writes weights, history and, where given, the optimiser's state.
-pub(super) fn save(
-    network: &dyn Network,
-    header: &Header,
-    history: &History,
-    state: Option<Parameters>,
-    path: &Path,
-) -> Result<(), Error> {
-    let mut parameters = network.parameters()?;
-    for (name, array) in state.unwrap_or_default().arrays {
-        parameters.arrays.insert(format!("{STATE_PREFIX}{name}"), array);
+/// Writes weights, history and, if a training is to go on from there, the optimiser's state.
+pub(super) fn save(header: &Header, snapshot: &Snapshot<'_>, path: &Path) -> Result<(), Error> {
+    let mut parameters = snapshot.network.parameters()?;
+    if snapshot.contents == Contents::Everything {
+        for (name, array) in snapshot.network.optimizer_state()?.arrays {
+            parameters.arrays.insert(format!("{STATE_PREFIX}{name}"), array);
+        }
     }
-    let header = Header { history: history.clone(), ..header.clone() };
+    let header =
+        Header { history: snapshot.history.clone(), best: snapshot.best.clone(), ..header.clone() };
     let text = serde_json::to_string(&header).map_err(|source| Error::Json {
         what: "a model's header",
         path: path.into(),
@@ -75,6 +77,8 @@ impl Model {
             classes: self.classes.clone(),
             fit: self.trained_with.clone(),
             history: History::default(),
+            call: self.call,
+            best: BTreeMap::new(),
         }
     }
 
@@ -84,12 +88,17 @@ impl Model {
     /// # Errors
     /// [`Error::Weights`], [`Error::Backend`].
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
-        let state = self.network.optimizer_state()?;
-        save(self.network.as_ref(), &self.header(), &self.history, Some(state), path.as_ref())
+        let snapshot = Snapshot {
+            network: self.network.as_ref(),
+            history: &self.history,
+            best: &self.best,
+            contents: Contents::Everything,
+        };
+        save(&self.header(), &snapshot, path.as_ref())
     }
 
-    /// Reads a model that [`Model::save`] or a best checkpoint wrote. With the optimiser's state in
-    /// it, training goes on as if it had not been interrupted.
+    /// Reads a model that [`Model::save`] or a checkpoint wrote. With the optimiser's state in it,
+    /// training goes on as if it had not been interrupted ([`Model::resume`]).
     ///
     /// # Errors
     /// [`Error::Weights`], [`Error::NoModel`], [`Error::Backend`].
@@ -126,6 +135,8 @@ impl Model {
             model.trained_with = Some(fit);
         }
         model.history = header.history;
+        model.call = header.call;
+        model.best = header.best;
         model.classes = header.classes;
         Ok(model)
     }

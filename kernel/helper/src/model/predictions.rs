@@ -1,8 +1,9 @@
 //! What a model says about pictures.
 
+use super::wilson_interval;
 use crate::error::Error;
 use crate::files::write_atomically;
-use benchbook_chart::{Mark, Picture, PictureGrid};
+use benchbook_chart::{ConfusionMatrix, Mark, Picture, PictureGrid};
 use benchbook_data::DEFAULT_MAX_PIXELS;
 use benchbook_display::{Bundle, Rich};
 use std::fmt;
@@ -50,8 +51,41 @@ impl Predictions {
     /// # Errors
     /// [`Error::Data`] if a file can no longer be read.
     pub fn grid(&self, count: usize) -> Result<PictureGrid, Error> {
-        let mut grid = PictureGrid::new(self.to_string()).columns(6);
-        for prediction in self.predictions.iter().take(count) {
+        self.grid_of(self.to_string(), self.predictions.iter().take(count))
+    }
+
+    /// The `count` wrong pictures that the net was surest of, the surest first.
+    ///
+    /// # Errors
+    /// [`Error::Unlabelled`] if the class of no picture is known, [`Error::Data`] if a file can no
+    /// longer be read.
+    pub fn most_wrong(&self, count: usize) -> Result<PictureGrid, Error> {
+        self.accuracy()?;
+        let mut wrong: Vec<&Prediction> =
+            self.predictions.iter().filter(|p| p.truth.is_some_and(|t| t != p.class)).collect();
+        wrong.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+        let title = format!("{}: {} wrong pictures, the surest first", self.split, wrong.len());
+        self.grid_of(title, wrong.into_iter().take(count))
+    }
+
+    /// The `count` pictures of which the net was least sure, right or wrong, the least sure first.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if a file can no longer be read.
+    pub fn most_unsure(&self, count: usize) -> Result<PictureGrid, Error> {
+        let mut all: Vec<&Prediction> = self.predictions.iter().collect();
+        all.sort_by(|a, b| a.probability.total_cmp(&b.probability));
+        let title = format!("{}: the least sure first", self.split);
+        self.grid_of(title, all.into_iter().take(count))
+    }
+
+    fn grid_of<'a>(
+        &self,
+        title: String,
+        predictions: impl Iterator<Item = &'a Prediction>,
+    ) -> Result<PictureGrid, Error> {
+        let mut grid = PictureGrid::new(title).columns(6);
+        for prediction in predictions {
             let picture = benchbook_data::Picture::open(&prediction.path, DEFAULT_MAX_PIXELS)?;
             let Some(pixels) =
                 image::RgbImage::from_raw(picture.width, picture.height, picture.rgb)
@@ -69,6 +103,35 @@ impl Predictions {
             grid = grid.with(Picture { pixels, caption, mark });
         }
         Ok(grid)
+    }
+
+    /// Share of recognised pictures, 0 to 1, and the ends of Wilson's 95% interval.
+    ///
+    /// # Errors
+    /// [`Error::Unlabelled`] if the class of no picture is known.
+    pub fn accuracy(&self) -> Result<(f64, [f64; 2]), Error> {
+        let (correct, known) = self.correct();
+        if known == 0 {
+            return Err(Error::Unlabelled { split: self.split.clone() });
+        }
+        let (low, high) = wilson_interval(correct, known);
+        Ok((correct as f64 / known as f64, [low, high]))
+    }
+
+    /// How often each class was taken for each, with the accuracy and its interval above it.
+    ///
+    /// # Errors
+    /// [`Error::Unlabelled`] if the class of no picture is known, [`Error::Chart`].
+    pub fn confusion_matrix(&self) -> Result<ConfusionMatrix, Error> {
+        let (accuracy, [low, high]) = self.accuracy()?;
+        let mut counts = vec![vec![0_u64; self.classes.len()]; self.classes.len()];
+        for prediction in &self.predictions {
+            if let Some(truth) = prediction.truth {
+                counts[truth][prediction.class] += 1;
+            }
+        }
+        let matrix = ConfusionMatrix::new(self.split.clone(), self.classes.clone(), counts)?;
+        Ok(matrix.subtitle(format!("accuracy {accuracy:.3} (95%: {low:.3} to {high:.3})")))
     }
 
     /// Writes `id,path,label,probability` with a line for each picture: the file's name without its

@@ -7,6 +7,9 @@ use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
+/// The last layer of torchvision's own VGGs, which no head here has.
+const IMAGENET_CLASSIFIER: &str = "classifier.6.weight";
+
 /// The part of a file's header that describes no tensor.
 #[derive(serde::Deserialize)]
 struct Header {
@@ -34,13 +37,26 @@ pub enum WeightsError {
         /// What is wrong with it.
         source: safetensors::SafeTensorError,
     },
-    /// A tensor is not of 32-bit floats.
-    #[error("expected tensor `{name}` as F32, found {found:?}: {}", path.display())]
+    /// The file is damaged, or of another format.
+    #[error("expected {expected}, found {problem}: {}", path.display())]
+    Format {
+        /// What the file should be.
+        expected: &'static str,
+        /// What it is.
+        problem: String,
+        /// The file.
+        path: PathBuf,
+    },
+    /// A tensor is not of floats of 32 or 16 bits.
+    #[error(
+        "expected tensor `{name}` as F32, F16 or BF16, found {found}: {}",
+        path.display()
+    )]
     Kind {
         /// The tensor.
         name: String,
         /// What its values are.
-        found: Dtype,
+        found: String,
         /// The file.
         path: PathBuf,
     },
@@ -103,13 +119,16 @@ impl Parameters {
             if name.ends_with(".num_batches_tracked") {
                 continue;
             }
-            if view.dtype() != Dtype::F32 {
-                let found = view.dtype();
-                return Err(WeightsError::Kind { name: name.into(), found, path: path.into() });
-            }
-            let values =
-                view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-            let array = Array { shape: view.shape().into(), values: values.collect() };
+            let kind = match view.dtype() {
+                Dtype::F32 => FloatKind::F32,
+                Dtype::F16 => FloatKind::F16,
+                Dtype::BF16 => FloatKind::BF16,
+                other => {
+                    let (name, found) = (name.into(), format!("{other:?}"));
+                    return Err(WeightsError::Kind { name, found, path: path.into() });
+                }
+            };
+            let array = Array { shape: view.shape().into(), values: widened(view.data(), kind) };
             parameters.arrays.insert(name.into(), array);
         }
         Ok((parameters, metadata.metadata().clone().unwrap_or_default()))
@@ -165,7 +184,8 @@ impl Parameters {
     }
 
     /// Replaces starting values by those of a file, for every parameter of the net that the file
-    /// has; what it lacks (often the head) keeps its starting value. Returns the replaced names.
+    /// has; what it lacks (often the head) keeps its starting value. The three dense layers of
+    /// torchvision's own nets belong to another head and are left out. Returns the replaced names.
     ///
     /// # Errors
     /// [`WeightsError::Shape`], [`WeightsError::Foreign`] if nothing fits, [`WeightsError::Missing`]
@@ -177,6 +197,11 @@ impl Parameters {
         path: &Path,
     ) -> Result<Vec<String>, WeightsError> {
         let origin = path.display().to_string();
+        let mut file = file;
+        // torchvision's and Keras' whole nets tell 1,000 classes apart: another head than any here.
+        if file.arrays.contains_key(IMAGENET_CLASSIFIER) {
+            file.arrays.retain(|name, _| !name.starts_with("classifier."));
+        }
         let mut replaced = Vec::new();
         let touched: Vec<_> = specifications
             .iter()
@@ -194,7 +219,6 @@ impl Parameters {
         for specification in specifications.iter().filter(|s| touched.contains(&s.part)) {
             file.get(&specification.name, &specification.shape, &origin)?;
         }
-        let mut file = file;
         for specification in specifications {
             if let Some(array) = file.arrays.remove(&specification.name) {
                 self.arrays.insert(specification.name.clone(), array);
@@ -202,6 +226,46 @@ impl Parameters {
             }
         }
         Ok(replaced)
+    }
+}
+
+/// The kinds of numbers that become 32-bit floats without a loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FloatKind {
+    F32,
+    F16,
+    BF16,
+}
+
+impl FloatKind {
+    /// By PyTorch's name of the class of a storage.
+    pub(super) fn of_storage(class: &str) -> Option<Self> {
+        match class {
+            "FloatStorage" => Some(Self::F32),
+            "HalfStorage" => Some(Self::F16),
+            "BFloat16Storage" => Some(Self::BF16),
+            _ => None,
+        }
+    }
+
+    /// Bytes of one number.
+    pub(super) fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 | Self::BF16 => 2,
+        }
+    }
+}
+
+/// 32-bit floats of little-endian bytes.
+pub(super) fn widened(bytes: &[u8], kind: FloatKind) -> Vec<f32> {
+    let pairs = || bytes.as_chunks::<2>().0.iter().copied();
+    match kind {
+        FloatKind::F32 => {
+            bytes.as_chunks::<4>().0.iter().copied().map(f32::from_le_bytes).collect()
+        }
+        FloatKind::F16 => pairs().map(|b| half::f16::from_le_bytes(b).to_f32()).collect(),
+        FloatKind::BF16 => pairs().map(|b| half::bf16::from_le_bytes(b).to_f32()).collect(),
     }
 }
 

@@ -2,7 +2,6 @@
 
 use super::Record;
 use crate::backend::Base;
-use crate::model::Weights;
 use crate::vgg::thousands;
 use benchbook_chart::{BarChart, Chart, Table};
 use benchbook_display::{Bundle, Rich};
@@ -41,12 +40,7 @@ impl Record {
             Base::Trainable => "trainable",
             Base::Frozen => "frozen",
         };
-        let weights = match &net.weights {
-            Weights::Random => format!("random (He, seed {})", net.seed),
-            Weights::Safetensors(path) => {
-                path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-            }
-        };
+        let weights = net.weights.describe(net.seed);
         let fit = self.fit.as_ref();
         let memory = self.peak_memory.host_bytes.map(|bytes| {
             let scope = if self.peak_memory.host_reset { "of the run" } else { "of the process" };

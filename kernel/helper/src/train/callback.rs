@@ -1,7 +1,9 @@
 //! What happens after an epoch.
 
 use super::EpochMetrics;
+use crate::error::Error;
 use serde::{Deserialize, Serialize};
+use std::fmt::Write;
 use std::path::PathBuf;
 
 /// The value that a callback looks at.
@@ -49,12 +51,150 @@ pub enum Callback {
     BestCheckpoint(BestCheckpoint),
     /// Ends the training when it no longer gets better.
     EarlyStopping(EarlyStopping),
+    /// Lowers the learning rate when it no longer gets better.
+    ReduceOnPlateau(ReduceOnPlateau),
+    /// Saves everything that [`Model::resume`](crate::model::Model::resume) needs.
+    Checkpoint(Checkpoint),
+    /// Writes a table of the epochs.
+    CsvLog(CsvLog),
 }
 
 impl Callback {
     /// Saves the weights to `path` whenever the validation accuracy is better than before.
     pub fn best_checkpoint(path: impl Into<PathBuf>) -> Self {
         Callback::BestCheckpoint(BestCheckpoint { path: path.into(), monitor: Monitor::default() })
+    }
+
+    /// Saves the whole training to `path` after each epoch, so that it can be resumed.
+    pub fn checkpoint(path: impl Into<PathBuf>) -> Self {
+        Callback::Checkpoint(Checkpoint { path: path.into(), every: 1 })
+    }
+
+    /// Ends the training after `patience` epochs without a better validation accuracy.
+    pub fn early_stopping(patience: usize) -> Self {
+        Callback::EarlyStopping(EarlyStopping { monitor: Monitor::default(), patience })
+    }
+
+    /// Writes the epochs to `path` (CSV).
+    pub fn csv_log(path: impl Into<PathBuf>) -> Self {
+        Callback::CsvLog(CsvLog { path: path.into() })
+    }
+
+    /// The file that it writes.
+    pub fn path(&self) -> Option<&PathBuf> {
+        match self {
+            Callback::BestCheckpoint(BestCheckpoint { path, .. })
+            | Callback::Checkpoint(Checkpoint { path, .. })
+            | Callback::CsvLog(CsvLog { path }) => Some(path),
+            Callback::EarlyStopping(_) | Callback::ReduceOnPlateau(_) => None,
+        }
+    }
+
+    /// The file that it writes, to be changed.
+    pub(crate) fn path_mut(&mut self) -> Option<&mut PathBuf> {
+        match self {
+            Callback::BestCheckpoint(BestCheckpoint { path, .. })
+            | Callback::Checkpoint(Checkpoint { path, .. })
+            | Callback::CsvLog(CsvLog { path }) => Some(path),
+            Callback::EarlyStopping(_) | Callback::ReduceOnPlateau(_) => None,
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let wrong = |name, expected, found: String| Err(Error::Setting { name, expected, found });
+        match self {
+            Callback::Checkpoint(Checkpoint { every: 0, .. }) => {
+                wrong("every", "at least 1", "0".into())
+            }
+            Callback::ReduceOnPlateau(plateau)
+                if !(plateau.factor > 0.0 && plateau.factor < 1.0) || plateau.patience == 0 =>
+            {
+                let expected = "a factor between 0 and 1 and a patience of at least 1";
+                wrong("reduce_on_plateau", expected, format!("{plateau:?}"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The whole training in a file: weights, optimiser's state, history, settings and where it stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// The file (safetensors), replaced in one move.
+    pub path: PathBuf,
+    /// Epochs between two writings; the last epoch is always written.
+    #[serde(default = "one")]
+    pub every: usize,
+}
+
+fn one() -> usize {
+    1
+}
+
+/// Keras' `CSVLogger`: a line an epoch with `epoch`, `accuracy`, `loss`, `val_accuracy`, `val_loss`,
+/// `learning_rate` and the seconds of training and validation. The file is written anew each time,
+/// so that a resumed training leaves the same one as an uninterrupted one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CsvLog {
+    /// The file.
+    pub path: PathBuf,
+}
+
+impl CsvLog {
+    /// The whole table.
+    pub(crate) fn text(epochs: &[EpochMetrics]) -> String {
+        let mut text = String::from(
+            "epoch,accuracy,loss,val_accuracy,val_loss,learning_rate,training_seconds,validation_seconds\n",
+        );
+        let optional = |value: Option<f64>| value.map(|v| v.to_string()).unwrap_or_default();
+        for e in epochs {
+            let _ = writeln!(
+                text,
+                "{},{},{},{},{},{},{},{}",
+                e.epoch,
+                e.accuracy,
+                e.loss,
+                optional(e.val_accuracy),
+                optional(e.val_loss),
+                e.learning_rate,
+                e.training_seconds,
+                e.validation_seconds
+            );
+        }
+        text
+    }
+}
+
+/// `ReduceLROnPlateau` of both libraries: the learning rate is multiplied by `factor` after each
+/// `patience` epochs without a better value.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReduceOnPlateau {
+    /// What is compared.
+    #[serde(default)]
+    pub monitor: Monitor,
+    /// Between 0 and 1.
+    pub factor: f64,
+    /// Epochs without a better value before the rate falls.
+    pub patience: usize,
+}
+
+impl ReduceOnPlateau {
+    /// The factor on the learning rate after these epochs of a call of `fit`. It follows from them
+    /// alone, so that a resumed training has the same.
+    pub fn factor_after(&self, epochs: &[EpochMetrics]) -> f64 {
+        let (mut best, mut waited, mut factor) = (self.monitor.worst(), 0, 1.0);
+        for value in epochs.iter().filter_map(|epoch| self.monitor.value(epoch)) {
+            if self.monitor.improves(value, best) {
+                (best, waited) = (value, 0);
+            } else {
+                waited += 1;
+                if waited >= self.patience {
+                    factor *= self.factor;
+                    waited = 0;
+                }
+            }
+        }
+        factor
     }
 }
 
@@ -111,5 +251,17 @@ mod tests {
         assert!(!stopping.stops(&epochs(&[0.5, 0.4, 0.45])));
         assert!(stopping.stops(&epochs(&[0.5, 0.4, 0.45, 0.41])));
         assert!(!stopping.stops(&epochs(&[0.5, 0.4, 0.45, 0.39])));
+    }
+
+    #[test]
+    fn the_rate_falls_after_each_plateau() {
+        let epochs: Vec<EpochMetrics> = [0.5, 0.4, 0.41, 0.42, 0.43, 0.44, 0.3]
+            .iter()
+            .map(|loss| EpochMetrics { val_loss: Some(*loss), ..EpochMetrics::default() })
+            .collect();
+        let plateau =
+            ReduceOnPlateau { monitor: Monitor::ValidationLoss, factor: 0.5, patience: 2 };
+        let factors: Vec<f64> = (0..=7).map(|n| plateau.factor_after(&epochs[..n])).collect();
+        assert_eq!(factors, [1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.25, 0.25]);
     }
 }

@@ -1,6 +1,7 @@
 //! What happens in a training, as data.
 
 use super::{EpochMetrics, History, Monitor};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -76,6 +77,20 @@ pub enum Event {
         /// From 1.
         epoch: usize,
     },
+    /// A file of a callback was written.
+    Saved {
+        /// From 1.
+        epoch: usize,
+        /// The file.
+        path: PathBuf,
+    },
+    /// The learning rate of the following epochs is lower.
+    RateReduced {
+        /// From 1.
+        epoch: usize,
+        /// The rate by now, before the schedule.
+        rate: f64,
+    },
     /// Training has ended.
     End(Outcome),
 }
@@ -95,6 +110,62 @@ pub enum Outcome {
 pub trait Observer {
     /// Called for each event, in order, on the thread that trains.
     fn event(&mut self, event: &Event);
+
+    /// Whether the training is to end; asked after each epoch.
+    fn stops(&mut self) -> bool {
+        false
+    }
+}
+
+/// Two observers, told one after the other. The training ends when either wants it to.
+pub struct Both<'a>(pub &'a mut dyn Observer, pub &'a mut dyn Observer);
+
+impl Observer for Both<'_> {
+    fn event(&mut self, event: &Event) {
+        self.0.event(event);
+        self.1.event(event);
+    }
+
+    fn stops(&mut self) -> bool {
+        // Both are asked, so that each can count on it.
+        let (first, second) = (self.0.stops(), self.1.stops());
+        first || second
+    }
+}
+
+/// A callback of one's own: called with each complete epoch. [`ControlFlow::Break`] ends the training.
+///
+/// ```
+/// # use benchbook::train::AfterEpoch;
+/// # use std::ops::ControlFlow;
+/// let mut losses = Vec::new();
+/// let callback = AfterEpoch::new(|epoch| {
+///     losses.push(epoch.loss);
+///     if epoch.loss < 0.1 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+/// });
+/// ```
+pub struct AfterEpoch<F> {
+    callback: F,
+    stop: bool,
+}
+
+impl<F: FnMut(&EpochMetrics) -> ControlFlow<()>> AfterEpoch<F> {
+    /// An observer that calls it.
+    pub fn new(callback: F) -> Self {
+        Self { callback, stop: false }
+    }
+}
+
+impl<F: FnMut(&EpochMetrics) -> ControlFlow<()>> Observer for AfterEpoch<F> {
+    fn event(&mut self, event: &Event) {
+        if let Event::EpochEnd { metrics, .. } = event {
+            self.stop |= (self.callback)(metrics).is_break();
+        }
+    }
+
+    fn stops(&mut self) -> bool {
+        self.stop
+    }
 }
 
 /// Nobody.

@@ -4,14 +4,16 @@ use crate::backend::{Input, Network};
 use crate::error::Error;
 use crate::train::{Event, Observer};
 use benchbook_data::{Epoch, Loader, Split};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Features of the frozen base for every picture of a split.
+/// Features of the frozen base for every picture of a split. Cloning is cheap.
+#[derive(Clone)]
 pub(crate) struct FeatureStore {
     /// Which pictures, to notice when others are asked for.
     split: Split,
     /// `[channels, height, width]` of each picture by its index; `None` where the file was skipped.
-    features: Vec<Option<Box<[f32]>>>,
+    features: Vec<Option<Arc<[f32]>>>,
     labels: Vec<i64>,
 }
 
@@ -76,10 +78,19 @@ pub(super) enum Feed<'a> {
 }
 
 impl<'a> Feed<'a> {
-    pub(super) fn new(loader: &'a Loader, store: Option<&'a FeatureStore>, pass: u64) -> Self {
+    /// The batches from number `done` of a pass on.
+    pub(super) fn new(
+        loader: &'a Loader,
+        store: Option<&'a FeatureStore>,
+        pass: u64,
+        done: usize,
+    ) -> Self {
         match store {
-            None => Feed::Pixels(loader.epoch(pass)),
-            Some(store) => Feed::Features { store, loader, pass, order: loader.order(pass), at: 0 },
+            None => Feed::Pixels(loader.epoch_from(pass, done)),
+            Some(store) => {
+                let at = done * loader.config().batch_size;
+                Feed::Features { store, loader, pass, order: loader.order(pass), at }
+            }
         }
     }
 

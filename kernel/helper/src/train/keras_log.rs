@@ -69,6 +69,13 @@ pub(super) fn line(event: &Event) -> Option<String> {
             Some("Interrupted: weights and history are kept".into())
         }
         Event::End(Outcome::Failed(message)) => Some(format!("Failed: {message}")),
+        // ReduceLROnPlateau's line.
+        Event::RateReduced { epoch, rate } => {
+            Some(format!("Epoch {epoch:05}: reducing learning rate to {rate}"))
+        }
+        Event::Saved { epoch, path } => {
+            Some(format!("Epoch {epoch:05}: saving model to {}", path.display()))
+        }
         Event::Start { .. }
         | Event::Step { .. }
         | Event::Features { .. }

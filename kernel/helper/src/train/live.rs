@@ -100,7 +100,10 @@ impl Observer for Live {
                 self.picture.curves = self.history.curves().svg();
                 self.draw();
             }
-            Event::Checkpoint { .. } | Event::EarlyStop { .. } => {
+            Event::Checkpoint { .. }
+            | Event::EarlyStop { .. }
+            | Event::RateReduced { .. }
+            | Event::Saved { .. } => {
                 self.picture.note = keras_log::line(event).unwrap_or_default();
                 self.draw();
             }

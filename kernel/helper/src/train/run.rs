@@ -1,12 +1,15 @@
 //! The training loop.
 
 use super::feed::{FeatureStore, Feed};
-use super::{Callback, EpochMetrics, Event, Fit, History, Observer};
+use super::{Callback, Checkpoint, CsvLog, EpochMetrics, Event, Fit, History, Observer};
 use crate::backend::{Network, Step};
 use crate::error::Error;
+use crate::files::write_atomically;
 use crate::interrupt;
 use benchbook_data::{Loader, Split};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -38,8 +41,35 @@ impl Sums {
     }
 }
 
-/// Writes a net's weights with a history to a file.
-type Save<'a> = &'a dyn Fn(&dyn Network, &History, &Path) -> Result<(), Error>;
+/// Where a call of `fit` stands. With it, the weights, the optimiser's state and the history, another
+/// process goes on exactly where this one was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Call {
+    /// Epochs that the model had when the call began.
+    pub(crate) first: usize,
+    /// The pass over the pictures that it began with.
+    pub(crate) pass: u64,
+}
+
+/// What a file of a callback holds beside weights and history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Contents {
+    /// Nothing.
+    Weights,
+    /// What a resumed training needs.
+    Everything,
+}
+
+/// The state of a model that a file is written from.
+pub(crate) struct Snapshot<'a> {
+    pub(crate) network: &'a dyn Network,
+    pub(crate) history: &'a History,
+    pub(crate) best: &'a BTreeMap<PathBuf, f64>,
+    pub(crate) contents: Contents,
+}
+
+/// Writes a snapshot to a file.
+type Save<'a> = &'a dyn Fn(&Snapshot<'_>, &Path) -> Result<(), Error>;
 
 /// What a training works on: the parts of the model that it changes, and its pictures.
 pub(crate) struct Session<'a> {
@@ -52,14 +82,14 @@ pub(crate) struct Session<'a> {
     pub(crate) train: Loader,
     pub(crate) validation: Loader,
     pub(crate) fit: &'a Fit,
-    /// Writes the model's weights with a history.
+    pub(crate) call: Call,
     pub(crate) save: Save<'a>,
 }
 
 impl Session<'_> {
     pub(crate) fn run(&mut self, observer: &mut dyn Observer) -> Result<(), Error> {
         let first = self.history.epochs.len() + 1;
-        let last = self.history.epochs.len() + self.fit.epochs;
+        let last = self.call.first + self.fit.epochs;
         let steps = self.fit.steps_per_epoch.unwrap_or_else(|| self.train.batches());
         observer.event(&Event::Start { past: self.history.clone(), epochs: last, steps });
         self.network.compile(self.fit.optimizer);
@@ -71,6 +101,9 @@ impl Session<'_> {
         }
         // With a fixed number of steps one stream of batches runs through all epochs.
         let (train, validation) = (self.train.clone(), self.validation.clone());
+        if self.stopped_early() {
+            return Ok(());
+        }
         let stores = std::mem::take(self.stores);
         let result = self.epochs(&stores, &train, &validation, (first, last, steps), observer);
         *self.stores = stores;
@@ -104,25 +137,30 @@ impl Session<'_> {
             |split: &Split| stores.iter().find(|s| self.fit.cache_features && s.is_of(split));
         let (train_store, validation_store) = (store(train.split()), store(validation.split()));
         let stream = self.fit.steps_per_epoch.is_some();
-        let mut feed = Feed::new(train, train_store, self.history.passes);
+        let batches = train.batches().max(1);
+        // A stream goes on in the middle of a pass; otherwise each epoch is a pass of its own.
+        let done = (first - 1 - self.call.first) * steps;
+        let (pass, begun) = match stream {
+            true => (self.call.pass + (done / batches) as u64, done % batches),
+            false => (self.history.passes, 0),
+        };
+        let mut feed = Feed::new(train, train_store, pass, begun);
         let mut waited = 0.0;
-        self.history.passes += 1;
-        let mut streamed = 0;
+        self.history.passes = pass + 1;
         for epoch in first..=last {
             if epoch > first && !stream {
-                feed = Feed::new(train, train_store, self.history.passes);
+                feed = Feed::new(train, train_store, self.history.passes, 0);
                 waited = 0.0;
                 self.history.passes += 1;
             }
             observer.event(&Event::EpochStart { epoch, epochs: last });
             let began = Instant::now();
-            let sums = self.epoch(&mut feed, (epoch, last, steps), epoch - first, began, observer);
+            let before = epoch - 1 - self.call.first;
+            let plateau = self.plateau_factor();
+            let sums = self.epoch(&mut feed, (epoch, last, steps), plateau, began, observer);
             if stream {
                 // A stream begins a new pass whenever it has been through all pictures.
-                streamed += steps * self.fit.batch_size;
-                let begun = streamed / train.split().len().max(1);
-                self.history.passes += begun as u64;
-                streamed -= begun * train.split().len();
+                self.history.passes = self.call.pass + 1 + ((before + 1) * steps / batches) as u64;
             }
             let sums = sums?;
             self.network.synchronize();
@@ -131,8 +169,7 @@ impl Session<'_> {
                 epoch,
                 loss: sums.loss(),
                 accuracy: sums.accuracy(),
-                learning_rate: self.fit.rate()
-                    * self.fit.schedule.factor((epoch - first) * steps, self.fit.epochs * steps),
+                learning_rate: self.rate(before * steps, steps, plateau),
                 training_images: sums.images,
                 training_seconds: began.elapsed().as_secs_f64(),
                 input_wait_seconds: wait - waited,
@@ -151,7 +188,7 @@ impl Session<'_> {
             self.history.epochs.push(metrics.clone());
             observer.event(&Event::EpochEnd { metrics, epochs: last, steps });
             let began = Instant::now();
-            let stop = self.callbacks(epoch, first, observer);
+            let stop = self.callbacks(epoch, last, plateau, observer);
             if let Some(metrics) = self.history.epochs.last_mut() {
                 metrics.callback_seconds = began.elapsed().as_secs_f64();
             }
@@ -162,20 +199,47 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// The epochs of this call.
+    fn own_epochs(&self) -> &[EpochMetrics] {
+        &self.history.epochs[self.call.first.min(self.history.epochs.len())..]
+    }
+
+    /// Whether a resumed call had already ended.
+    fn stopped_early(&self) -> bool {
+        let stops = |callback: &Callback| match callback {
+            Callback::EarlyStopping(stopping) => stopping.stops(self.own_epochs()),
+            _ => false,
+        };
+        !self.own_epochs().is_empty() && self.fit.callbacks.iter().any(stops)
+    }
+
+    /// What plateaus have made of the learning rate by now.
+    fn plateau_factor(&self) -> f64 {
+        let factors = self.fit.callbacks.iter().map(|callback| match callback {
+            Callback::ReduceOnPlateau(plateau) => plateau.factor_after(self.own_epochs()),
+            _ => 1.0,
+        });
+        factors.product()
+    }
+
+    /// The learning rate after `done` steps of this call.
+    fn rate(&self, done: usize, steps: usize, plateau: f64) -> f64 {
+        self.fit.rate() * plateau * self.fit.schedule.factor(done, self.fit.epochs, steps)
+    }
+
     fn epoch(
         &mut self,
         feed: &mut Feed<'_>,
         (epoch, epochs, steps): (usize, usize, usize),
-        done: usize,
+        plateau: f64,
         began: Instant,
         observer: &mut dyn Observer,
     ) -> Result<Sums, Error> {
         let mut sums = Sums::default();
-        let total = self.fit.epochs * steps;
+        let before = (epoch - 1 - self.call.first) * steps;
         for step in 1..=steps {
             interrupt::check()?;
-            let factor = self.fit.schedule.factor(done * steps + step - 1, total);
-            let rate = self.fit.rate() * factor;
+            let rate = self.rate(before + step - 1, steps, plateau);
             let Some(fed) = feed.next()? else { break };
             let seed = step_seed(self.fit.seed, self.history.steps);
             let class_weights = self.fit.class_weights;
@@ -198,10 +262,11 @@ impl Session<'_> {
     fn callbacks(
         &mut self,
         epoch: usize,
-        first: usize,
+        last: usize,
+        plateau: f64,
         observer: &mut dyn Observer,
     ) -> Result<bool, Error> {
-        let mut stop = false;
+        let mut stop = observer.stops();
         for callback in &self.fit.callbacks {
             match callback {
                 Callback::BestCheckpoint(checkpoint) => {
@@ -210,7 +275,7 @@ impl Session<'_> {
                     let Some(value) = value else { continue };
                     let best = self.best.get(&checkpoint.path).copied().unwrap_or(monitor.worst());
                     let saved = if monitor.improves(value, best) {
-                        (self.save)(self.network, self.history, &checkpoint.path)?;
+                        self.save(Contents::Weights, &checkpoint.path)?;
                         self.best.insert(checkpoint.path.clone(), value);
                         Some(checkpoint.path.clone())
                     } else {
@@ -219,14 +284,38 @@ impl Session<'_> {
                     observer.event(&Event::Checkpoint { epoch, monitor, best, value, saved });
                 }
                 Callback::EarlyStopping(stopping) => {
-                    if stopping.stops(&self.history.epochs[first - 1..]) {
+                    if stopping.stops(self.own_epochs()) {
                         stop = true;
                         observer.event(&Event::EarlyStop { epoch });
                     }
                 }
+                Callback::CsvLog(log) => {
+                    let text = CsvLog::text(&self.history.epochs);
+                    write_atomically(&log.path, |file| file.write_all(text.as_bytes())).map_err(
+                        |source| Error::File { action: "write", path: log.path.clone(), source },
+                    )?;
+                }
+                // After all others, which it must know of.
+                Callback::ReduceOnPlateau(_) | Callback::Checkpoint(_) => {}
+            }
+        }
+        let now = self.plateau_factor();
+        if now < plateau {
+            observer.event(&Event::RateReduced { epoch, rate: self.fit.rate() * now });
+        }
+        for callback in &self.fit.callbacks {
+            let Callback::Checkpoint(Checkpoint { path, every }) = callback else { continue };
+            if stop || epoch == last || (epoch - self.call.first).is_multiple_of(*every) {
+                self.save(Contents::Everything, path)?;
+                observer.event(&Event::Saved { epoch, path: path.clone() });
             }
         }
         Ok(stop)
+    }
+
+    fn save(&self, contents: Contents, path: &Path) -> Result<(), Error> {
+        let (network, history, best) = (&*self.network, &*self.history, &*self.best);
+        (self.save)(&Snapshot { network, history, best, contents }, path)
     }
 }
 
@@ -238,7 +327,7 @@ pub(crate) fn evaluate_pass(
     limit: Option<usize>,
 ) -> Result<Sums, Error> {
     let mut sums = Sums::default();
-    let mut feed = Feed::new(loader, store, 0);
+    let mut feed = Feed::new(loader, store, 0, 0);
     for _ in 0..limit.unwrap_or(usize::MAX) {
         interrupt::check()?;
         let Some(fed) = feed.next()? else { break };

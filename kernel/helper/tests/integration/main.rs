@@ -1,7 +1,10 @@
 //! The helper library as a notebook uses it: real JPEG files, real LibTorch.
 
+mod agreement;
 mod bad_input;
+mod comforts;
 mod photos;
 mod pictures;
 mod records;
+mod resume;
 mod training;

@@ -1,0 +1,79 @@
+"""Validation accuracy on photos from ImageNet weights, for several seeds.
+
+Only the head learns; the features of the frozen base are computed once and shared by the seeds, which differ in the
+head's starting weights, the order of the pictures and the dropout masks. The figure is that of the final epoch.
+BENCHBOOK_DATA names the image folder, BENCHBOOK_WEIGHTS the weights (safetensors). Leaves each seed's record.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPOSITORY / "kernel" / "tests"))
+
+import driver  # noqa: E402
+
+CELL = """
+let mut run = Run::new("seed %(seed)d");
+let net = Vgg { size: %(size)d, head: Head::%(head)s, seed: %(seed)d, base: Base::Frozen,
+    weights: Weights::Safetensors("%(weights)s".into()), processor: Processor::%(processor)s, ..Vgg::default() };
+let (data, _) = run.load("%(data)s", &net, 32)?;
+let mut model = run.build(net)?;
+if let Some(first) = &first {
+    model.share_features(first)?;
+}
+let fit = Fit { epochs: %(epochs)d, learning_rate: Some(%(rate)s), schedule: Schedule::Cosine, cache_features: true,
+    seed: %(seed)d, ..Fit::default() };
+let history = run.train_observed(&mut model, &data, fit, &mut benchbook::train::Silent)?;
+run.record(&mut model)?.write("%(record)s")?;
+println!("{}", history.last().and_then(|epoch| epoch.val_accuracy).unwrap_or(f64::NAN));
+if first.is_none() {
+    first = Some(model);
+}
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="environment/bench accuracy", description=__doc__)
+    parser.add_argument("--data", default=os.environ.get("BENCHBOOK_DATA"))
+    parser.add_argument("--weights", default=os.environ.get("BENCHBOOK_WEIGHTS"))
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--head", choices=["Keras", "PyTorch"], default="Keras")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--rate", default="1e-4", help="Adam's learning rate (default: 1e-4)")
+    parser.add_argument("--processor", default="Auto")
+    parser.add_argument("--output", type=Path, default=REPOSITORY / "results" / "bench-accuracy.json")
+    options = parser.parse_args()
+    if not options.data or not options.weights:
+        raise SystemExit("set BENCHBOOK_DATA (an image folder) and BENCHBOOK_WEIGHTS (safetensors)")
+    # Features of a thousand photos at 224² take some minutes on two cores, in one cell.
+    driver.PATIENCE = 3600
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    kernel = driver.Kernel()
+    accuracies = {}
+    try:
+        kernel.good("let mut first: Option<Model> = None;")
+        for seed in options.seeds:
+            record = options.output.with_name(f"{options.output.stem}-seed-{seed}.json")
+            settings = vars(options) | {"seed": seed, "record": record.resolve()}
+            cell = kernel.good("{" + CELL % settings + "}")
+            accuracies[seed] = float(cell.stdout.splitlines()[-1])
+            print(f"seed {seed}: {accuracies[seed]:.4f}", flush=True)
+    finally:
+        kernel.stop()
+    mean = statistics.mean(accuracies.values())
+    print(f"mean of {len(accuracies)} seeds: {mean:.4f}")
+    facts = {key: getattr(options, key) for key in ("size", "head", "epochs", "rate")}
+    result = {"benchmark": "accuracy", **facts, "accuracies": accuracies, "mean": mean}
+    options.output.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,224 @@
+"""A training step against the same step in PyTorch's Python, with the same libtorch.
+
+VGG16 with each of the report's heads, a trainable and a frozen base, at several batch sizes. Both sides get the same
+threads and take turns of a few steps, so that the machine's moods meet both; each combination has fresh processes,
+so that its peak memory is its own. Ours runs in cells of the installed kernel. Needs `.venv-references`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPOSITORY / "kernel" / "tests"))
+
+from driver import Kernel  # noqa: E402
+
+REFERENCES = Path(os.environ.get("BENCHBOOK_REFERENCES") or REPOSITORY / ".venv-references") / "bin" / "python"
+ORIGINAL = REPOSITORY / "environment" / "originals" / "train_step.py"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One combination."""
+
+    head: str
+    base: str
+    batch: int
+    size: int
+    threads: int
+    optimizer: str
+
+    def name(self) -> str:
+        return f"{'Keras' if self.head == 'keras' else 'PyTorch'} head, {self.base} base, batch {self.batch}"
+
+
+class Ours:
+    """The step in cells."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.kernel = Kernel({"OMP_NUM_THREADS": str(settings.threads)})
+        head = {"keras": "Keras", "pytorch": "PyTorch"}[settings.head]
+        optimizer = {"adam": "Optimizer::default()", "sgd": "Optimizer::sgd()"}[settings.optimizer]
+        self.kernel.good(
+            f"""
+            use benchbook::backend::{{Input, Step}};
+            let net = Vgg {{ head: Head::{head}, base: Base::{settings.base.capitalize()}, size: {settings.size},
+                threads: Some({settings.threads}), processor: Processor::Cpu, ..Vgg::default() }};
+            let mut model = net.build()?;
+            model.network().compile({optimizer});
+            let count = {settings.batch} * 3 * {settings.size} * {settings.size};
+            let pixels: Vec<f32> = (0..count).map(|at| ((at * 7919) % 1009) as f32 / 1009.0).collect();
+            let labels: Vec<i64> = (0..{settings.batch}).map(|at| at % 2).collect();
+            """
+        )
+        info = self.kernel.good('println!("{} {}", model.backend().version, model.backend().threads);').stdout.split()
+        self.facts = {"version": info[0], "threads": int(info[1])}
+
+    def steps(self, count: int) -> dict[str, Any]:
+        cell = self.kernel.good(
+            f"""
+            for step in 0..{count} {{
+                let began = std::time::Instant::now();
+                let outcome = model.network().train_step(Input::Pixels(&pixels), &labels, Step::new(1e-5, step))?;
+                println!("{{}} {{}}", began.elapsed().as_secs_f64(), outcome.loss);
+            }}
+            let status = std::fs::read_to_string("/proc/self/status")?;
+            let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+            println!("peak {{}}", peak.unwrap_or_default().trim().trim_end_matches(" kB"));
+            """
+        )
+        *steps, peak = cell.stdout.split("\n")[:-1]
+        return {
+            "seconds": [float(line.split()[0]) for line in steps],
+            "loss": float(steps[-1].split()[1]),
+            "peak": int(peak.split()[1]) * 1024,
+        }
+
+    def stop(self) -> None:
+        self.kernel.stop()
+
+
+class Theirs:
+    """The step in PyTorch's Python."""
+
+    def __init__(self, settings: Settings) -> None:
+        environment = os.environ | {"OMP_NUM_THREADS": str(settings.threads)}
+        self.process = subprocess.Popen(
+            [REFERENCES, ORIGINAL], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
+        self.facts = self.ask(asdict(settings))
+
+    def ask(self, question: dict[str, Any]) -> dict[str, Any]:
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.write(json.dumps(question) + "\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"PyTorch's side ended with {self.process.wait()}")
+        return json.loads(line)
+
+    def steps(self, count: int) -> dict[str, Any]:
+        return self.ask({"steps": count})
+
+    def stop(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def measure(settings: Settings, rounds: int, steps: int) -> dict[str, Any]:
+    """Both sides in turns; who begins changes from round to round."""
+    sides = {"benchbook": Ours(settings), "python": Theirs(settings)}
+    try:
+        seconds: dict[str, list[float]] = {name: [] for name in sides}
+        last: dict[str, dict[str, Any]] = {}
+        for side in sides.values():
+            # The first step chooses kernels and makes the optimiser's state.
+            side.steps(1)
+        for turn in range(rounds):
+            order = list(sides) if turn % 2 == 0 else list(reversed(sides))
+            for name in order:
+                last[name] = sides[name].steps(steps)
+                seconds[name] += last[name]["seconds"]
+        facts = {name: side.facts for name, side in sides.items()}
+    finally:
+        for side in sides.values():
+            side.stop()
+    return {
+        **asdict(settings),
+        "name": settings.name(),
+        "facts": facts,
+        "seconds": seconds,
+        "median": {name: statistics.median(values) for name, values in seconds.items()},
+        "peak": {name: answer["peak"] for name, answer in last.items()},
+    }
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """The medians and ratios; below 1 is in favour of Benchbook."""
+    lines = [
+        "| VGG16 | Benchbook [s/step] | Python [s/step] | time ratio | Benchbook [MB] | Python [MB] | memory ratio |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for result in results:
+        ours, theirs = (result["median"][name] for name in ("benchbook", "python"))
+        our_peak, their_peak = (result["peak"][name] / 1e6 for name in ("benchbook", "python"))
+        lines.append(
+            f"| {result['name']}, {result['size']}² | {ours:.4f} | {theirs:.4f} | {ours / theirs:.3f} "
+            f"| {our_peak:.0f} | {their_peak:.0f} | {our_peak / their_peak:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def chart(results: list[dict[str, Any]], path: Path) -> None:
+    """The ratios as bars, drawn by Benchbook itself."""
+    names = ", ".join(json.dumps(f"{r['name'].replace(' head', '').replace(' base', '')}, {r['size']}²") for r in results)
+
+    def ratios(what: str) -> str:
+        return ", ".join(f"{r[what]['benchbook'] / r[what]['python']:.5f}" for r in results)
+
+    kernel = Kernel()
+    try:
+        kernel.good(
+            f"""
+            let chart = BarChart::new("Benchbook / PyTorch's Python, below 1 is better", [{names}])
+                .y("ratio").series("time of a step", [{ratios("median")}])?.series("peak memory", [{ratios("peak")}])?
+                .size(1100, 420);
+            std::fs::write({json.dumps(str(path))}, chart.svg())?;
+            """
+        )
+    finally:
+        kernel.stop()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="environment/bench train", description=__doc__)
+    parser.add_argument("--size", type=int, default=96, help="height and width of the pictures (default: 96)")
+    parser.add_argument("--full", action="store_true", help="at 224², as in the report: about an hour on two cores")
+    parser.add_argument("--batch", type=int, nargs="+", default=[8, 32], help="batch sizes (default: 8 32)")
+    parser.add_argument("--head", nargs="+", choices=["keras", "pytorch"], default=["keras", "pytorch"])
+    parser.add_argument("--base", nargs="+", choices=["trainable", "frozen"], default=["trainable", "frozen"])
+    parser.add_argument("--optimizer", choices=["adam", "sgd"], default="adam")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of each side (default: all cores)")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each side (default: 5)")
+    parser.add_argument("--steps", type=int, default=2, help="steps in a turn (default: 2)")
+    parser.add_argument("--output", type=Path, default=REPOSITORY / "results" / "bench-train.json")
+    options = parser.parse_args()
+    if not REFERENCES.exists():
+        raise SystemExit(f"there is no {REFERENCES}: environment/references installs PyTorch for Python")
+    size = 224 if options.full else options.size
+    results = []
+    for base in options.base:
+        for head in options.head:
+            for batch in options.batch:
+                settings = Settings(head, base, batch, size, options.threads, options.optimizer)
+                results.append(measure(settings, options.rounds, options.steps))
+                print(table(results[-1:]).splitlines()[-1], flush=True)
+    print("\n" + table(results))
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    facts = {
+        "benchmark": "train",
+        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
+        "rounds": options.rounds,
+        "steps": options.steps,
+        "results": results,
+    }
+    options.output.write_text(json.dumps(facts, indent=1) + "\n")
+    chart(results, options.output.with_suffix(".svg"))
+    print(f"\n{options.output} and {options.output.with_suffix('.svg').name}")
+
+
+if __name__ == "__main__":
+    main()

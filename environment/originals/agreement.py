@@ -1,0 +1,98 @@
+"""Whole gradients of PyTorch's Python against Benchbook's, for `kernel/tests/test_agreement.py`.
+
+    agreement.py make FOLDER DEPTH HEAD SIZE BATCH_NORM FORMAT
+
+writes weights and a batch as `torch.save` does (FORMAT `old` or `zip`), and what Python computes from them.
+
+    agreement.py compare FOLDER
+
+compares it with `found.safetensors`, prints the largest deviations and fails beyond the tolerances.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import sys
+from pathlib import Path
+
+import numpy
+import torch
+
+from vgg_torch import Net
+
+BATCH = 4
+# Of logits and losses.
+RELATIVE = 1e-4
+ABSOLUTE = 1e-5
+# Of a gradient, as a share of its largest value, at least ABSOLUTE / 10: sums in another order differ by rounding.
+OF_LARGEST = 1e-4
+
+
+def make(folder: Path, depth: str, head: str, size: int, batch_norm: bool, kind: str) -> None:
+    """Weights from PyTorch's own initialisation, a batch of normal numbers, and the expected results."""
+    torch.manual_seed(7)
+    torch.set_num_threads(2)
+    net = Net(depth, head, size, batch_norm, dropout=0.0)
+    pixels = torch.randn(BATCH, 3, size, size)
+    labels = torch.arange(BATCH) % 2
+    torch.save(net.benchbook_state(), folder / "weights.pth", _use_new_zipfile_serialization=kind == "zip")
+    torch.save({"pixels": pixels, "labels": labels.float()}, folder / "batch.pth")
+    net.eval()
+    with torch.no_grad():
+        expected = {"logits": net(pixels).flatten()}
+    net.train()
+    loss = net.loss(net(pixels), labels)
+    loss.backward()
+    expected["loss"] = loss.detach().reshape(1)
+    for name, parameter in net.named_parameters():
+        expected[net.benchbook_name(name)] = parameter.grad
+    torch.save(expected, folder / "expected.pth")
+
+
+def safetensors(path: Path) -> dict[str, numpy.ndarray]:
+    """The 32-bit floats of a safetensors file: a length, a JSON header, the bytes."""
+    data = path.read_bytes()
+    (length,) = struct.unpack_from("<Q", data)
+    header = json.loads(data[8 : 8 + length])
+    header.pop("__metadata__", None)
+    arrays = {}
+    for name, entry in header.items():
+        begin, end = entry["data_offsets"]
+        values = numpy.frombuffer(data[8 + length + begin : 8 + length + end], dtype="<f4")
+        arrays[name] = values.reshape(entry["shape"])
+    return arrays
+
+
+def compare(folder: Path) -> bool:
+    """Whether everything agrees."""
+    expected = {name: tensor.numpy() for name, tensor in torch.load(folder / "expected.pth").items()}
+    found = safetensors(folder / "found.safetensors")
+    if expected.keys() != found.keys():
+        print("other names:", sorted(expected.keys() ^ found.keys()))
+        return False
+    agrees = True
+    for name, values in expected.items():
+        apart = numpy.abs(found[name].reshape(values.shape) - values)
+        if name in ("logits", "loss"):
+            allowed = RELATIVE * numpy.abs(values) + ABSOLUTE
+        else:
+            allowed = RELATIVE * numpy.abs(values) + max(OF_LARGEST * float(numpy.abs(values).max()), ABSOLUTE / 10)
+        within = bool((apart <= allowed).all())
+        agrees &= within
+        if not within or name in ("logits", "loss"):
+            print(f"{name}: largest value {numpy.abs(values).max():.3e}, largest deviation {apart.max():.3e}")
+    return agrees
+
+
+def main() -> int:
+    task, folder = sys.argv[1], Path(sys.argv[2])
+    if task == "make":
+        depth, head, size, batch_norm, kind = sys.argv[3:]
+        make(folder, depth, head, int(size), batch_norm == "true", kind)
+        return 0
+    return 0 if compare(folder) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

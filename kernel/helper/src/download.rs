@@ -1,0 +1,485 @@
+//! Files from the network: with progress, resumed where a connection broke, checked, and kept.
+
+use crate::interrupt::{self, Interrupted};
+use md5::Md5;
+use sha2::{Digest, Sha256};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use ureq::http::StatusCode;
+use ureq::http::header::{CONTENT_RANGE, RANGE};
+
+/// A file that its publisher names together with its checksum.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Download {
+    /// Where it is.
+    pub url: String,
+    /// What it is called in the cache.
+    pub name: String,
+    /// What its bytes must give.
+    pub checksum: Checksum,
+}
+
+/// A checksum in hexadecimal digits, as publishers give it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Checksum {
+    /// The first digits of SHA-256, which PyTorch puts into its files' names.
+    Sha256(String),
+    /// MD5, which Keras has in its source.
+    Md5(String),
+}
+
+impl Checksum {
+    /// The checksum of a file, in as many digits as this one has.
+    fn of(&self, file: &mut File) -> io::Result<String> {
+        let hexadecimal =
+            |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+        file.rewind()?;
+        let (expected, mut found) = match self {
+            Checksum::Sha256(expected) => {
+                let mut hash = Sha256::new();
+                io::copy(file, &mut hash)?;
+                (expected, hexadecimal(&hash.finalize()))
+            }
+            Checksum::Md5(expected) => {
+                let mut hash = Md5::new();
+                io::copy(file, &mut hash)?;
+                (expected, hexadecimal(&hash.finalize()))
+            }
+        };
+        found.truncate(expected.len());
+        Ok(found)
+    }
+
+    fn digits(&self) -> &str {
+        match self {
+            Checksum::Sha256(digits) | Checksum::Md5(digits) => digits,
+        }
+    }
+}
+
+/// A file that could not be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DownloadError {
+    /// No network, no such server, or a connection that broke again and again.
+    #[error(
+        "cannot download {name} from {url}: {problem} ({received} bytes are kept, the next attempt \
+         goes on from there). Without a network, put the file into {} under that name", folder.display()
+    )]
+    Network {
+        /// The file.
+        name: String,
+        /// Where it should be.
+        url: String,
+        /// What went wrong.
+        problem: String,
+        /// What is there.
+        received: u64,
+        /// Where it would be found.
+        folder: PathBuf,
+    },
+    /// The server has something else under that address.
+    #[error("cannot download {name} from {url}: the server answers {status}")]
+    Status {
+        /// The file.
+        name: String,
+        /// Where it should be.
+        url: String,
+        /// HTTP's status.
+        status: u16,
+    },
+    /// The bytes are not those that were published.
+    #[error(
+        "expected {name} from {url} with the checksum {expected}, found {found}; the file is removed"
+    )]
+    Checksum {
+        /// The file.
+        name: String,
+        /// Where it is from.
+        url: String,
+        /// The published one.
+        expected: String,
+        /// That of what came.
+        found: String,
+    },
+    /// The cache cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// There is no folder for caches.
+    #[error("expected a cache folder, found neither BENCHBOOK_CACHE nor HOME")]
+    NoCache,
+    /// The user interrupted the cell. What was received is kept.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+}
+
+/// Connections in a row that bring nothing before the download is given up.
+const FRUITLESS: usize = 3;
+const CONNECTING: Duration = Duration::from_secs(20);
+/// Without a byte for so long, a connection counts as broken.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// `weights` in the cache folder: `$BENCHBOOK_CACHE`, `$XDG_CACHE_HOME/benchbook`, or
+/// `~/.cache/benchbook`.
+///
+/// # Errors
+/// [`DownloadError::NoCache`].
+pub fn cache_folder() -> Result<PathBuf, DownloadError> {
+    let folder = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let cache = folder("BENCHBOOK_CACHE")
+        .map(PathBuf::from)
+        .or_else(|| folder("XDG_CACHE_HOME").map(|cache| Path::new(&cache).join("benchbook")))
+        .or_else(|| folder("HOME").map(|home| Path::new(&home).join(".cache/benchbook")));
+    Ok(cache.ok_or(DownloadError::NoCache)?.join("weights"))
+}
+
+impl Download {
+    /// The file in `folder`, downloaded if it is not there. A partial file of an earlier attempt is
+    /// continued; the file gets its name only when its checksum is right. `progress` hears of the
+    /// bytes that are there and of the bytes in all, where the server says so.
+    ///
+    /// # Errors
+    /// [`DownloadError`].
+    pub fn fetch(
+        &self,
+        folder: &Path,
+        progress: &mut dyn FnMut(u64, Option<u64>),
+    ) -> Result<PathBuf, DownloadError> {
+        let path = folder.join(&self.name);
+        let failed = |source| DownloadError::Write { path: path.clone(), source };
+        if path.exists() {
+            return Ok(path);
+        }
+        std::fs::create_dir_all(folder).map_err(failed)?;
+        let partial = folder.join(format!(".{}.partial", self.name));
+        let mut options = OpenOptions::new();
+        let mut file = options
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(&partial)
+            .map_err(failed)?;
+        // Two kernels that want the same file: the second waits, and then finds it.
+        file.lock().map_err(failed)?;
+        if path.exists() {
+            return Ok(path);
+        }
+        self.receive(&mut file, folder, progress)?;
+        let found = self.checksum.of(&mut file).map_err(failed)?;
+        if found != self.checksum.digits() {
+            std::fs::remove_file(&partial).map_err(failed)?;
+            return Err(DownloadError::Checksum {
+                name: self.name.clone(),
+                url: self.url.clone(),
+                expected: self.checksum.digits().into(),
+                found,
+            });
+        }
+        file.sync_all().map_err(failed)?;
+        std::fs::rename(&partial, &path).map_err(failed)?;
+        Ok(path)
+    }
+
+    /// Connects until the whole file is there.
+    fn receive(
+        &self,
+        file: &mut File,
+        folder: &Path,
+        progress: &mut dyn FnMut(u64, Option<u64>),
+    ) -> Result<(), DownloadError> {
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_connect(Some(CONNECTING))
+            .timeout_recv_response(Some(SILENCE))
+            .timeout_per_read(Some(SILENCE))
+            .build()
+            .into();
+        let mut fruitless = 0;
+        loop {
+            let before = self.length(file, folder)?;
+            let problem = match self.connect(&agent, file, folder, progress)? {
+                Ok(()) => return Ok(()),
+                Err(problem) => problem,
+            };
+            let received = self.length(file, folder)?;
+            fruitless = if received > before { 0 } else { fruitless + 1 };
+            if fruitless == FRUITLESS {
+                return Err(DownloadError::Network {
+                    name: self.name.clone(),
+                    url: self.url.clone(),
+                    problem,
+                    received,
+                    folder: folder.into(),
+                });
+            }
+        }
+    }
+
+    fn length(&self, file: &File, folder: &Path) -> Result<u64, DownloadError> {
+        let length = file.metadata().map(|metadata| metadata.len());
+        length.map_err(|source| self.unwritable(folder, source))
+    }
+
+    fn unwritable(&self, folder: &Path, source: io::Error) -> DownloadError {
+        DownloadError::Write { path: folder.join(&self.name), source }
+    }
+
+    /// One connection: `Ok(Ok(()))` if the file is now complete, `Ok(Err(why))` if another one may
+    /// help.
+    fn connect(
+        &self,
+        agent: &ureq::Agent,
+        file: &mut File,
+        folder: &Path,
+        progress: &mut dyn FnMut(u64, Option<u64>),
+    ) -> Result<Result<(), String>, DownloadError> {
+        let unwritable = |source| self.unwritable(folder, source);
+        let mut at = self.length(file, folder)?;
+        let mut request = agent.get(&self.url);
+        if at > 0 {
+            request = request.header(RANGE, format!("bytes={at}-"));
+        }
+        let mut response = match request.call() {
+            Ok(response) => response,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        match response.status() {
+            StatusCode::OK => {
+                // A server without ranges begins again.
+                at = 0;
+                file.set_len(0).map_err(unwritable)?;
+            }
+            StatusCode::PARTIAL_CONTENT => {
+                let range = response.headers().get(CONTENT_RANGE);
+                let range = range.and_then(|value| value.to_str().ok()).unwrap_or_default();
+                if !range.starts_with(&format!("bytes {at}-")) {
+                    file.set_len(0).map_err(unwritable)?;
+                    return Ok(Err(format!("asked for bytes from {at}, received `{range}`")));
+                }
+            }
+            // Nothing is left to send: the checksum tells whether it is the right file.
+            StatusCode::RANGE_NOT_SATISFIABLE if at > 0 => return Ok(Ok(())),
+            status if status.is_server_error() => {
+                return Ok(Err(format!("the server answers {status}")));
+            }
+            status => {
+                return Err(DownloadError::Status {
+                    name: self.name.clone(),
+                    url: self.url.clone(),
+                    status: status.as_u16(),
+                });
+            }
+        }
+        let total = response.body().content_length().map(|rest| at + rest);
+        progress(at, total);
+        file.seek(SeekFrom::Start(at)).map_err(unwritable)?;
+        let mut body = response.body_mut().with_config().limit(u64::MAX).reader();
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            interrupt::check()?;
+            let count = match body.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(error) => return Ok(Err(error.to_string())),
+            };
+            file.write_all(&buffer[..count]).map_err(unwritable)?;
+            at += count as u64;
+            progress(at, total);
+        }
+        Ok(match total {
+            Some(total) if at < total => {
+                Err(format!("the connection ended after {at} of {total} bytes"))
+            }
+            _ => Ok(()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, BufReader};
+    use std::net::TcpListener;
+    use std::thread::JoinHandle;
+
+    /// How the server answers one connection.
+    #[derive(Clone, Copy)]
+    enum Answer {
+        /// As it should, from the byte that was asked for.
+        Whole,
+        /// Breaks off after so many bytes of the body.
+        Cut(usize),
+        /// As if it knew no ranges.
+        FromTheStart,
+        /// Another file of the same length.
+        Wrong,
+        Status(u16),
+    }
+
+    fn content() -> Vec<u8> {
+        (0..200_000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
+    }
+
+    fn download(url: String) -> Download {
+        let sum = Sha256::digest(content());
+        let digits = sum[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+        Download { url, name: "file.bin".into(), checksum: Checksum::Sha256(digits) }
+    }
+
+    /// A server for as many connections as there are answers; it gives back the first byte that each
+    /// asked for.
+    fn serve(answers: Vec<Answer>) -> (String, JoinHandle<Vec<usize>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/file.bin", listener.local_addr().unwrap());
+        let server = std::thread::spawn(move || {
+            let mut asked = Vec::new();
+            for answer in answers {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut from = 0;
+                for line in BufReader::new(&stream).lines() {
+                    let line = line.unwrap().to_lowercase();
+                    if let Some(range) = line.strip_prefix("range: bytes=") {
+                        from = range.trim_end_matches('-').parse().unwrap();
+                    }
+                    if line.is_empty() {
+                        break;
+                    }
+                }
+                asked.push(from);
+                let mut body = content();
+                let total = body.len();
+                let (status, start) = match answer {
+                    Answer::Status(status) => (status, total),
+                    Answer::FromTheStart => (200, 0),
+                    _ if from >= total => (416, total),
+                    _ if from > 0 => (206, from),
+                    _ => (200, 0),
+                };
+                if let Answer::Wrong = answer {
+                    body[total / 2] ^= 1;
+                }
+                let body = &body[start..];
+                let mut head = format!(
+                    "HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n",
+                    body.len()
+                );
+                if status == 206 {
+                    head += &format!("content-range: bytes {start}-{}/{total}\r\n", total - 1);
+                }
+                let sent = if let Answer::Cut(length) = answer { length } else { body.len() };
+                stream.write_all(format!("{head}\r\n").as_bytes()).unwrap();
+                stream.write_all(&body[..sent]).unwrap();
+            }
+            asked
+        });
+        (url, server)
+    }
+
+    #[test]
+    fn a_file_is_fetched_once_and_progress_ends_at_its_length() {
+        let folder = tempfile::tempdir().unwrap();
+        let (url, server) = serve(vec![Answer::Whole]);
+        let mut last = (0, None);
+        let mut progress = |done, total| last = (done, total);
+        let path = download(url.clone()).fetch(folder.path(), &mut progress).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), content());
+        assert_eq!(last, (200_000, Some(200_000)));
+        assert_eq!(server.join().unwrap(), [0]);
+        // The server is gone; the file is there.
+        assert_eq!(download(url).fetch(folder.path(), &mut |_, _| ()).unwrap(), path);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn broken_connections_are_continued_where_they_broke() {
+        let folder = tempfile::tempdir().unwrap();
+        let (url, server) = serve(vec![Answer::Cut(70_000), Answer::Cut(50_000), Answer::Whole]);
+        let path = download(url).fetch(folder.path(), &mut |_, _| ()).unwrap();
+        assert_eq!(std::fs::read(path).unwrap(), content());
+        assert_eq!(server.join().unwrap(), [0, 70_000, 120_000]);
+    }
+
+    #[test]
+    fn an_attempt_that_failed_is_continued_by_the_next_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let (url, server) =
+            serve(vec![Answer::Cut(90_000), Answer::Cut(0), Answer::Cut(0), Answer::Cut(0)]);
+        let failed = download(url).fetch(folder.path(), &mut |_, _| ()).unwrap_err().to_string();
+        assert!(failed.contains("file.bin") && failed.contains("90000 bytes are kept"), "{failed}");
+        server.join().unwrap();
+        let (url, server) = serve(vec![Answer::Whole]);
+        let path = download(url).fetch(folder.path(), &mut |_, _| ()).unwrap();
+        assert_eq!(std::fs::read(path).unwrap(), content());
+        assert_eq!(server.join().unwrap(), [90_000]);
+    }
+
+    #[test]
+    fn a_server_without_ranges_begins_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (url, server) = serve(vec![Answer::Cut(90_000), Answer::FromTheStart]);
+        let path = download(url).fetch(folder.path(), &mut |_, _| ()).unwrap();
+        assert_eq!(std::fs::read(path).unwrap(), content());
+        assert_eq!(server.join().unwrap(), [0, 90_000]);
+    }
+
+    #[test]
+    fn wrong_bytes_are_named_and_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (url, server) = serve(vec![Answer::Wrong]);
+        let wrong = download(url).fetch(folder.path(), &mut |_, _| ()).unwrap_err();
+        assert!(matches!(wrong, DownloadError::Checksum { .. }), "{wrong}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn a_file_that_was_complete_but_unchecked_needs_no_more_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(".file.bin.partial"), content()).unwrap();
+        let (url, server) = serve(vec![Answer::Whole]);
+        let path = download(url).fetch(folder.path(), &mut |_, _| ()).unwrap();
+        assert_eq!(std::fs::read(path).unwrap(), content());
+        assert_eq!(server.join().unwrap(), [200_000]);
+    }
+
+    #[test]
+    fn a_missing_file_and_a_missing_server_say_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let (url, server) = serve(vec![Answer::Status(404)]);
+        let missing = download(url.clone()).fetch(folder.path(), &mut |_, _| ()).unwrap_err();
+        assert!(matches!(missing, DownloadError::Status { status: 404, .. }), "{missing}");
+        server.join().unwrap();
+        // Nobody listens there any more.
+        let nobody = download(url).fetch(folder.path(), &mut |_, _| ()).unwrap_err().to_string();
+        let advice = format!("put the file into {}", folder.path().display());
+        assert!(nobody.contains(&advice), "{nobody}");
+    }
+
+    #[test]
+    fn a_full_disk_names_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/dev/full", folder.path().join(".file.bin.partial")).unwrap();
+        let (url, server) = serve(vec![Answer::Whole]);
+        let full = download(url).fetch(folder.path(), &mut |_, _| ()).unwrap_err();
+        assert!(matches!(full, DownloadError::Write { .. }), "{full}");
+        assert!(full.to_string().contains("file.bin"), "{full}");
+        drop(server);
+    }
+
+    #[test]
+    fn md5_is_keras_way() {
+        // echo -n abc | md5sum
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"abc").unwrap();
+        let sum = Checksum::Md5("900150983cd24fb0d6963f7d28e17f72".into());
+        assert_eq!(sum.of(&mut file).unwrap(), sum.digits());
+    }
+}

@@ -1,0 +1,102 @@
+//! What makes a training easier to watch and to judge.
+
+use crate::pictures::{Pictures, small_net};
+use benchbook::chart::Chart;
+use benchbook::prelude::{Callback, Fit, Rich, Weights};
+use benchbook::train::{AfterEpoch, Both, Events, Silent};
+use std::ops::ControlFlow;
+
+#[test]
+fn a_callback_of_ones_own_sees_each_epoch_and_can_end_the_training() {
+    let pictures = Pictures::new(4, 2);
+    let data = pictures.open();
+    let mut model = small_net().build().unwrap();
+    let mut seen = Vec::new();
+    let mut own = AfterEpoch::new(|epoch| {
+        seen.push((epoch.epoch, epoch.val_accuracy.is_some()));
+        if epoch.epoch == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    let mut events = Events::default();
+    let fit = Fit { epochs: 5, batch_size: 8, ..Fit::default() };
+    model.fit_observed(&data, fit, &mut Both(&mut events, &mut own)).unwrap();
+    assert_eq!(seen, [(1, true), (2, true)]);
+    assert_eq!(model.history().epochs.len(), 2);
+}
+
+#[test]
+fn predictions_give_matrix_interval_and_the_pictures_worth_a_look() {
+    let pictures = Pictures::new(4, 5);
+    let data = pictures.open();
+    let mut model = small_net().build().unwrap();
+    let mut predictions = model.predict(&data.validation()).unwrap();
+    // Known by hand: of five cats one is taken for a dog, of five dogs two for cats.
+    for (at, prediction) in predictions.predictions.iter_mut().enumerate() {
+        prediction.truth = Some(usize::from(at >= 5));
+        let wrong = [1, 6, 8].contains(&at);
+        prediction.class = usize::from((at >= 5) != wrong);
+        prediction.probability = 0.5 + 0.05 * at as f64;
+    }
+    let matrix = predictions.confusion_matrix().unwrap();
+    assert_eq!(matrix.data().counts, [[4, 1], [2, 3]]);
+    // Wilson's interval of 7 of 10: 0.397 to 0.892.
+    assert!(
+        matrix.data().subtitle.contains("accuracy 0.700 (95%: 0.397 to 0.892)"),
+        "{:?}",
+        matrix.data()
+    );
+    assert!(matrix.svg().contains("<svg"));
+    let captions = |grid: benchbook::chart::PictureGrid| -> Vec<String> {
+        grid.pictures().iter().map(|picture| picture.caption.clone()).collect()
+    };
+    let wrong = predictions.most_wrong(2).unwrap();
+    assert!(wrong.title().contains("3 wrong"), "{}", wrong.title());
+    assert_eq!(captions(wrong), ["cat 90%", "cat 80%"]);
+    assert_eq!(captions(predictions.most_unsure(3).unwrap()), ["cat 50%", "dog 55%", "cat 60%"]);
+    for prediction in &mut predictions.predictions {
+        prediction.truth = None;
+    }
+    assert!(predictions.most_wrong(2).is_err());
+
+    let evaluation = model.evaluate(&data.validation()).unwrap();
+    let html = evaluation.bundle().data["text/html"].as_str().unwrap().to_owned();
+    assert!(html.contains("<svg") && html.contains("interval"), "{html}");
+}
+
+#[test]
+fn a_callback_that_cannot_write_names_its_file_and_the_model_stays() {
+    let pictures = Pictures::new(4, 2);
+    let data = pictures.open();
+    let mut model = small_net().build().unwrap();
+    for callback in [
+        Callback::csv_log("/proc/none/log.csv"),
+        Callback::checkpoint("/proc/none/last.safetensors"),
+        Callback::best_checkpoint("/proc/none/best.safetensors"),
+    ] {
+        let before = model.history().epochs.len();
+        let path = callback.path().unwrap().display().to_string();
+        let fit = Fit { callbacks: vec![callback], ..Fit::default() };
+        let wrong = model.fit_observed(&data, fit, &mut Silent).unwrap_err().to_string();
+        assert!(wrong.contains(&path), "{wrong}");
+        assert_eq!(model.history().epochs.len(), before + 1, "the epoch itself is kept");
+    }
+}
+
+#[test]
+fn weights_of_another_publisher_or_format_are_refused_in_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = folder.path().join("notes.txt");
+    std::fs::write(&text, "These are not the weights you are looking for.").unwrap();
+    for (weights, expected) in [
+        (Weights::PyTorch(text.clone()), "a state dict of PyTorch"),
+        (Weights::PyTorch("none.pth".into()), "cannot read the weights none.pth"),
+        (Weights::Safetensors(text.clone()), "safetensors"),
+    ] {
+        let wrong =
+            benchbook::model::Vgg { weights, ..small_net() }.build().unwrap_err().to_string();
+        assert!(wrong.contains(expected), "{wrong}");
+    }
+    let net =
+        benchbook::model::Vgg { weights: Weights::Keras(text), batch_norm: false, ..small_net() };
+    let wrong = net.build().unwrap_err().to_string();
+    assert!(wrong.contains("Keras' VGG weights in HDF5") && wrong.contains("notes.txt"), "{wrong}");
+}

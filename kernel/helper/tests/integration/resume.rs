@@ -1,0 +1,160 @@
+//! A training that another process goes on with.
+
+use crate::pictures::{Pictures, small_net};
+use benchbook::data::Augmentation;
+use benchbook::model::{Model, Vgg};
+use benchbook::prelude::{Base, Callback, Fit, History, Optimizer, Schedule};
+use benchbook::train::{
+    AfterEpoch, Checkpoint, EarlyStopping, EpochMetrics, Event, Events, Monitor, ReduceOnPlateau,
+    Silent,
+};
+use std::ops::ControlFlow;
+use std::path::Path;
+
+/// What two trainings must have in common: everything but the times.
+fn numbers(history: &History) -> Vec<(usize, f64, f64, Option<f64>, Option<f64>, f64)> {
+    let of = |e: &EpochMetrics| {
+        (e.epoch, e.loss, e.accuracy, e.val_loss, e.val_accuracy, e.learning_rate)
+    };
+    history.epochs.iter().map(of).collect()
+}
+
+/// The files of a training: its checkpoint, the best weights and the log.
+fn callbacks(folder: &Path) -> Vec<Callback> {
+    vec![
+        Callback::best_checkpoint(folder.join("best.safetensors")),
+        Callback::csv_log(folder.join("log.csv")),
+        Callback::ReduceOnPlateau(ReduceOnPlateau {
+            monitor: Monitor::ValidationLoss,
+            factor: 0.5,
+            patience: 1,
+        }),
+        Callback::checkpoint(folder.join("last.safetensors")),
+    ]
+}
+
+/// Trains four epochs at once, and another time two and then, with what the checkpoint holds, two.
+fn compare(net: Vgg, fit: Fit) {
+    let pictures = Pictures::new(9, 3);
+    let data = pictures.open();
+    let (whole, parted) = (pictures.path().join("whole"), pictures.path().join("parted"));
+    let of = |folder: &Path| Fit { epochs: 4, callbacks: callbacks(folder), ..fit.clone() };
+
+    let mut through = net.clone().build().unwrap();
+    let uninterrupted = through.fit_observed(&data, of(&whole), &mut Silent).unwrap();
+
+    let mut first = net.build().unwrap();
+    let mut two_epochs = AfterEpoch::new(|epoch| match epoch.epoch {
+        2 => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    first.fit_observed(&data, of(&parted), &mut two_epochs).unwrap();
+    assert_eq!(first.history().epochs.len(), 2);
+    drop(first);
+    let mut second = Model::load(parted.join("last.safetensors")).unwrap();
+    let resumed = second.resume_observed(&data, &mut Silent).unwrap();
+
+    assert_eq!(numbers(&uninterrupted), numbers(&resumed), "{fit:?}");
+    assert_eq!((uninterrupted.steps, uninterrupted.passes), (resumed.steps, resumed.passes));
+    assert_eq!(through.parameters().unwrap(), second.parameters().unwrap());
+    let states = [&mut through, &mut second].map(|m| m.network().optimizer_state().unwrap());
+    assert_eq!(states[0], states[1]);
+    let best =
+        |folder: &Path| Model::load(folder.join("best.safetensors")).unwrap().parameters().unwrap();
+    assert_eq!(best(&whole), best(&parted));
+    let log = std::fs::read_to_string(parted.join("log.csv")).unwrap();
+    assert_eq!(log.lines().count(), 5, "{log}");
+    // Nothing is left to do.
+    let mut events = Events::default();
+    second.resume_observed(&data, &mut events).unwrap();
+    assert!(!events.0.iter().any(|event| matches!(event, Event::Step { .. })));
+}
+
+fn fit() -> Fit {
+    Fit { batch_size: 4, learning_rate: Some(1e-4), seed: 3, ..Fit::default() }
+}
+
+#[test]
+fn a_resumed_training_has_the_losses_of_the_uninterrupted_one_bit_by_bit() {
+    compare(small_net(), Fit { schedule: Schedule::Cosine, ..fit() });
+}
+
+#[test]
+fn so_has_one_with_a_fixed_number_of_steps_augmentation_and_momentum() {
+    // Three batches of a pass of five are left over at the checkpoint.
+    let stream = Fit {
+        steps_per_epoch: Some(4),
+        augmentation: vec![Augmentation::FLIP],
+        optimizer: Optimizer::momentum(0.9),
+        schedule: Schedule::Step { epochs: 1, factor: 0.5 },
+        class_weights: Some([1.0, 2.0]),
+        ..fit()
+    };
+    compare(small_net(), stream);
+}
+
+#[test]
+fn so_has_one_with_cached_features() {
+    let net = Vgg { base: Base::Frozen, ..small_net() };
+    for steps_per_epoch in [None, Some(4)] {
+        compare(net.clone(), Fit { cache_features: true, steps_per_epoch, ..fit() });
+    }
+}
+
+#[test]
+fn an_early_stopped_training_stays_stopped() {
+    let pictures = Pictures::new(4, 2);
+    let data = pictures.open();
+    let file = pictures.path().join("last.safetensors");
+    let fit = Fit {
+        epochs: 9,
+        // A learning rate of 0 never improves.
+        learning_rate: Some(0.0),
+        callbacks: vec![
+            Callback::EarlyStopping(EarlyStopping {
+                monitor: Monitor::ValidationLoss,
+                patience: 1,
+            }),
+            Callback::Checkpoint(Checkpoint { path: file.clone(), every: 5 }),
+        ],
+        ..fit()
+    };
+    let net = Vgg { batch_norm: false, ..small_net() };
+    let mut model = net.build().unwrap();
+    assert_eq!(model.fit_observed(&data, fit, &mut Silent).unwrap().epochs.len(), 2);
+    let mut loaded = Model::load(&file).unwrap();
+    assert_eq!(loaded.resume_observed(&data, &mut Silent).unwrap().epochs.len(), 2);
+}
+
+#[test]
+fn a_model_that_was_never_trained_cannot_be_resumed() {
+    let pictures = Pictures::new(2, 1);
+    let mut model = small_net().build().unwrap();
+    let wrong = model.resume_observed(&pictures.open(), &mut Silent).unwrap_err();
+    assert!(wrong.to_string().contains("never trained"), "{wrong}");
+}
+
+#[test]
+fn features_of_a_frozen_base_are_shared_between_heads_and_only_with_the_same_base() {
+    let pictures = Pictures::new(6, 2);
+    let data = pictures.open();
+    let net = Vgg { base: Base::Frozen, ..small_net() };
+    let fit = Fit { cache_features: true, ..fit() };
+    let mut first = net.clone().build().unwrap();
+    first.fit_observed(&data, fit.clone(), &mut Silent).unwrap();
+    let trained = |model: &mut Model| {
+        let mut events = Events::default();
+        let history = model.fit_observed(&data, fit.clone(), &mut events).unwrap();
+        let computed = events.0.iter().any(|event| matches!(event, Event::Features { .. }));
+        (numbers(&history), computed)
+    };
+    let mut alone = net.clone().build().unwrap();
+    let mut sharing = net.clone().build().unwrap();
+    sharing.share_features(&first).unwrap();
+    let ((expected, computed), (found, again)) = (trained(&mut alone), trained(&mut sharing));
+    assert_eq!(expected, found);
+    assert!(computed && !again);
+    let mut other = Vgg { seed: 9, ..net }.build().unwrap();
+    let wrong = other.share_features(&first).unwrap_err();
+    assert!(wrong.to_string().contains("other weights of the base"), "{wrong}");
+}

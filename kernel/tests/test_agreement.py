@@ -1,0 +1,84 @@
+"""The same weights and batch give in a cell what they give in PyTorch's Python: logits, loss and whole gradients.
+
+PyTorch's Python makes the weights, saves them in both of its formats and computes what it expects
+(`environment/originals/agreement.py`, where the tolerances stand); a cell reads the file directly, without
+Python, and writes what it computes as safetensors; PyTorch's Python compares. Both run without dropout, since
+the two libraries draw different masks. Needs `.venv-references`, which `environment/references` makes.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from driver import Kernel
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PYTHON = Path(os.environ.get("BENCHBOOK_REFERENCES") or REPOSITORY / ".venv-references") / "bin" / "python"
+PROGRAM = REPOSITORY / "environment" / "originals" / "agreement.py"
+
+CELL = """
+use benchbook::backend::{Input, Step};
+use benchbook::parameters::{Array, Parameters};
+let folder = std::path::PathBuf::from("%(folder)s");
+let batch = Parameters::read_torch(&folder.join("batch.pth"), |_| true)?;
+let labels: Vec<i64> = batch.arrays["labels"].values.iter().map(|label| *label as i64).collect();
+let input = Input::Pixels(&batch.arrays["pixels"].values);
+let mut model = Vgg {
+    depth: Depth::%(depth)s,
+    head: Head::%(head)s,
+    size: %(size)d,
+    batch_norm: %(batch_norm)s,
+    dropout: 0.0,
+    weights: Weights::PyTorch(folder.join("weights.pth")),
+    threads: Some(2),
+    ..Vgg::default()
+}
+.build()?;
+let net = model.network();
+let mut found = net.gradients(input, &labels)?;
+let mut add = |name: &str, values: Vec<f32>| {
+    found.arrays.insert(name.to_owned(), Array { shape: vec![values.len()], values });
+};
+add("logits", net.logits(input, labels.len())?);
+net.compile(Optimizer::sgd());
+add("loss", vec![net.train_step(input, &labels, Step::new(0.0, 0))?.loss as f32]);
+found.write(&folder.join("found.safetensors"), Default::default())?;
+println!("computed");
+"""
+
+
+def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs the program of PyTorch's side."""
+    return subprocess.run([PYTHON, PROGRAM, *arguments], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("depth", "head", "size", "batch_norm", "kind"),
+    [
+        ("vgg16", "keras", 96, "false", "old"),
+        ("vgg16", "pytorch", 64, "false", "zip"),
+        ("vgg19", "keras", 64, "true", "zip"),
+    ],
+)
+def test_logits_loss_and_gradients(
+    kernel: Kernel, tmp_path: Path, depth: str, head: str, size: int, batch_norm: str, kind: str
+) -> None:
+    if not PYTHON.exists():
+        pytest.skip(f"there is no {PYTHON}: environment/references installs PyTorch for Python")
+    made = python("make", str(tmp_path), depth, head, str(size), batch_norm, kind)
+    assert made.returncode == 0, made.stderr
+    names = {"keras": "Keras", "pytorch": "PyTorch", "vgg16": "Vgg16", "vgg19": "Vgg19"}
+    code = CELL % {
+        "folder": tmp_path,
+        "depth": names[depth],
+        "head": names[head],
+        "size": size,
+        "batch_norm": batch_norm,
+    }
+    kernel.good("{" + code + "}")
+    compared = python("compare", str(tmp_path))
+    assert compared.returncode == 0, compared.stdout + compared.stderr
