@@ -57,7 +57,8 @@ def fill(net: Net) -> None:
 def kept(tensor: torch.Tensor) -> list[float]:
     """Values of a tensor at evenly spread places."""
     flat = tensor.detach().flatten()
-    return [float(flat[index * flat.numel() // KEPT]) for index in range(min(KEPT, flat.numel()))]
+    count = min(KEPT, flat.numel())
+    return [float(flat[index * flat.numel() // count]) for index in range(count)]
 
 
 def run(case: dict[str, Any]) -> dict[str, Any]:

@@ -428,9 +428,11 @@ impl Model {
         self.history.clone()
     }
 
-    /// Keras' table of the net.
+    /// Keras' table of the net, and under it the starting weights and what happens to pixels.
     pub fn summary(&self) -> Summary {
-        Summary(self.config.architecture().summary(self.config.base == Base::Frozen))
+        let table = self.config.architecture().summary(self.config.base == Base::Frozen);
+        let weights = self.config.weights.describe(self.config.seed);
+        Summary(format!("{table}Weights: {weights}\nPixels: {}\n", self.preprocessing))
     }
 
     /// The settings that it was built with.

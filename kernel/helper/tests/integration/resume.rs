@@ -12,11 +12,15 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 /// What two trainings must have in common: everything but the times.
-fn numbers(history: &History) -> Vec<(usize, f64, f64, Option<f64>, Option<f64>, f64)> {
-    let of = |e: &EpochMetrics| {
-        (e.epoch, e.loss, e.accuracy, e.val_loss, e.val_accuracy, e.learning_rate)
+fn numbers(history: &History) -> Vec<EpochMetrics> {
+    let timeless = |epoch: &EpochMetrics| EpochMetrics {
+        training_seconds: 0.0,
+        input_wait_seconds: 0.0,
+        validation_seconds: 0.0,
+        callback_seconds: 0.0,
+        ..epoch.clone()
     };
-    history.epochs.iter().map(of).collect()
+    history.epochs.iter().map(timeless).collect()
 }
 
 /// The files of a training: its checkpoint, the best weights and the log.
