@@ -53,12 +53,11 @@ class Ours:
         self.kernel.good(
             f"""
             use benchbook::backend::{{Input, Step}};
-            let net = Vgg {{ head: Head::{head}, base: Base::{settings.base.capitalize()}, size: {settings.size},
-                threads: Some({settings.threads}), processor: Processor::Cpu, ..Vgg::default() }};
-            let mut model = net.build()?;
+            let mut model = Vgg {{ head: Head::{head}, base: Base::{settings.base.capitalize()}, size: {settings.size},
+                threads: Some({settings.threads}), processor: Processor::Cpu, ..Vgg::default() }}.build()?;
             model.network().compile({optimizer});
             let count = {settings.batch} * 3 * {settings.size} * {settings.size};
-            let pixels: Vec<f32> = (0..count).map(|at| ((at * 7919) % 1009) as f32 / 1009.0).collect();
+            let pixels: Vec<f32> = (0..count as u64).map(|at| ((at * 7919) % 1009) as f32 / 1009.0).collect();
             let labels: Vec<i64> = (0..{settings.batch}).map(|at| at % 2).collect();
             """
         )
@@ -68,14 +67,14 @@ class Ours:
     def steps(self, count: int) -> dict[str, Any]:
         cell = self.kernel.good(
             f"""
-            for step in 0..{count} {{
+            {{ for step in 0..{count} {{
                 let began = std::time::Instant::now();
                 let outcome = model.network().train_step(Input::Pixels(&pixels), &labels, Step::new(1e-5, step))?;
                 println!("{{}} {{}}", began.elapsed().as_secs_f64(), outcome.loss);
             }}
             let status = std::fs::read_to_string("/proc/self/status")?;
             let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-            println!("peak {{}}", peak.unwrap_or_default().trim().trim_end_matches(" kB"));
+            println!("peak {{}}", peak.unwrap_or_default().trim().trim_end_matches(" kB")); }}
             """
         )
         *steps, peak = cell.stdout.split("\n")[:-1]
@@ -172,10 +171,10 @@ def chart(results: list[dict[str, Any]], path: Path) -> None:
     try:
         kernel.good(
             f"""
-            let chart = BarChart::new("Benchbook / PyTorch's Python, below 1 is better", [{names}])
+            {{ let chart = BarChart::new("Benchbook / PyTorch's Python, below 1 is better", [{names}])
                 .y("ratio").series("time of a step", [{ratios("median")}])?.series("peak memory", [{ratios("peak")}])?
                 .size(1100, 420);
-            std::fs::write({json.dumps(str(path))}, chart.svg())?;
+            std::fs::write({json.dumps(str(path))}, chart.svg())?; }}
             """
         )
     finally:

@@ -246,3 +246,19 @@ fn settings_survive_json() {
     assert_eq!(serde_json::from_str::<LoaderConfig>(&json).unwrap(), config);
     assert_eq!(serde_json::from_str::<LoaderConfig>("{}").unwrap(), LoaderConfig::default());
 }
+
+#[test]
+fn an_epoch_that_goes_on_in_its_middle_gives_what_is_left_of_it() {
+    let (_root, split) = train();
+    let config = LoaderConfig { augmentation: vec![Augmentation::FLIP], ..small() };
+    let loader = Loader::new(&split, config.clone()).unwrap();
+    let whole = batches(&split, config.clone(), 4);
+    for done in 0..5 {
+        let rest: Vec<Batch> = loader.epoch_from(4, done).collect::<Result<_, _>>().unwrap();
+        assert_eq!(rest, whole[done.min(3)..]);
+    }
+    // In a stream the next epoch follows.
+    let stream = Loader::new(&split, LoaderConfig { repeat: true, ..config.clone() }).unwrap();
+    let next: Vec<Batch> = stream.epoch_from(4, 2).take(2).collect::<Result<_, _>>().unwrap();
+    assert_eq!(next, [whole[2].clone(), batches(&split, config, 5)[0].clone()]);
+}
