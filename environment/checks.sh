@@ -6,7 +6,8 @@
 long_tests() {
     if [[ -n $full ]]; then
         export BENCHBOOK_FULL=1
-        rust_test_options=(-- --include-ignored)
+        # Their figures, which a test that passes would keep to itself.
+        rust_test_options=(-- --include-ignored --show-output)
     else
         rust_test_options=()
     fi
@@ -40,6 +41,49 @@ plan_kernel_checks() {
     if [[ -n ${BENCHBOOK_DATA:-} ]]; then
         check "Notebooks on photos" 240 0 check_notebooks_on_photos "runs each on $BENCHBOOK_DATA"
     fi
+}
+
+# --- The browser --------------------------------------------------------------------------------------
+
+# For the test of JupyterLab alone. Where it may not or cannot be installed, nothing else suffers: the test is
+# skipped, and says with which line it would run.
+has_chromium() { [[ -n $(type -P chromium chromium-browser google-chrome) ]]; }
+
+has_playwright() { "$venv/bin/python" -c 'import playwright' 2>/dev/null; }
+
+may_install_chromium() { [[ -n ${may_install:-} ]] && command -v apt-get >/dev/null; }
+
+plan_browser() {
+    if has_chromium && has_playwright; then
+        step "Browser" 1 0 browser_step ""
+    elif has_chromium; then
+        step "Browser" 10 50 browser_step "Playwright into .venv, to drive Chromium in the test of JupyterLab"
+    elif may_install_chromium; then
+        step "Browser" 60 175 browser_step "installs chromium, and Playwright into .venv, for the test of JupyterLab"
+    else
+        step "Browser" 1 0 browser_step ""
+    fi
+}
+
+browser_step() {
+    if ! has_chromium && may_install_chromium; then
+        # The words of $sudo are meant to be split.
+        # shellcheck disable=SC2086
+        {
+            $sudo apt-get update -q &&
+                $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends chromium
+        } || say "      apt-get could not install it"
+    fi
+    if ! has_chromium; then
+        say "      There is no Chromium, so the test of JupyterLab will be skipped. With this line it runs:"
+        say "        ${sudo}apt-get update && ${sudo}apt-get install -y --no-install-recommends chromium"
+        return
+    fi
+    if ! has_playwright && ! pip_install -r environment/requirements-browser.txt; then
+        say "      Playwright could not be installed, so the test of JupyterLab will be skipped: pip's words are above."
+        return
+    fi
+    say "      $("$(type -P chromium chromium-browser google-chrome | head -n 1)" --version 2>/dev/null)"
 }
 
 # The packages that are built without libtorch and without rust-analyzer.

@@ -228,3 +228,33 @@ def test_nothing_is_changed_by_planning(machine):
     assert status == 0, said
     assert "545 MB to download" in said
     assert sorted(os.listdir(machine.folder)) == sorted([*before, "sysroot"])
+
+
+CHECKS = f"source {ENVIRONMENT}/checks.sh; packages=; "
+
+
+def test_without_rights_the_browsers_line_is_printed_and_the_tests_go_on(machine):
+    machine.complete().add("apt-get", "exit 1")
+    status, said = machine.shell(f"{CHECKS} may_install=; sudo='sudo '; plan_browser; announce_steps Plan; run_steps")
+    assert status == 0, said
+    assert "sudo apt-get update && sudo apt-get install -y --no-install-recommends chromium" in said
+    assert "will be skipped" in said
+    assert "chromium, and" not in said, "nothing is announced that will not be done"
+
+
+def test_with_rights_the_browser_is_installed_with_what_drives_it(machine):
+    chromium = f'echo "#!/bin/sh\necho Chromium 1" >{machine.tools}/chromium; {shutil.which("chmod")} +x {machine.tools}/chromium'
+    machine.complete().add("apt-get", f'echo "apt-get $*"; [[ $1 == update ]] || {{ {chromium}; }}')
+    script = f'{CHECKS} may_install=yes; sudo=; pip_install() {{ echo "pip $*"; }}; plan_browser; run_steps'
+    status, said = machine.shell(script)
+    assert status == 0, said
+    assert "apt-get install -q -y --no-install-recommends chromium" in said
+    assert "pip -r environment/requirements-browser.txt" in said
+    assert "Chromium 1" in said
+
+
+def test_a_browser_that_cannot_be_had_does_not_stop_the_tests(machine):
+    machine.complete().add("apt-get", "echo no network; exit 100")
+    status, said = machine.shell(f"{CHECKS} may_install=yes; sudo=; plan_browser; run_steps")
+    assert status == 0, said
+    assert "no network" in said and "will be skipped" in said
