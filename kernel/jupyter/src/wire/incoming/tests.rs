@@ -5,7 +5,10 @@ use crate::wire::{
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
+use std::thread;
+use std::time::Instant;
 
 type Parts = Vec<Vec<u8>>;
 
@@ -157,11 +160,20 @@ fn read_as_everything(message: &Incoming) {
     let _ = message.content::<ShutdownRequest>();
 }
 
-proptest! {
-    #![proptest_config(cases())]
+/// Checks a property in as many cases as there is time for, and says how many they were.
+fn check<S: Strategy>(strategy: S, property: impl Fn(S::Value) -> Result<(), TestCaseError>) {
+    let config = cases();
+    let (cases, begun) = (config.cases, Instant::now());
+    if let Err(error) = TestRunner::new(config).run(&strategy, property) {
+        panic!("{error}");
+    }
+    let name = thread::current().name().unwrap_or_default().to_owned();
+    println!("{name}: {cases} cases in {:.1} s", begun.elapsed().as_secs_f64());
+}
 
-    #[test]
-    fn a_genuine_message_is_read_as_it_was_written(parts in genuine()) {
+#[test]
+fn a_genuine_message_is_read_as_it_was_written() {
+    check(genuine(), |parts| {
         let delimiter = parts.iter().position(|part| part == DELIMITER).unwrap();
         let read = parse(parts.clone(), "key").unwrap();
         prop_assert_eq!(&read.identities, &parts[..delimiter]);
@@ -173,38 +185,41 @@ proptest! {
         prop_assert_eq!(&read.content, &parts[delimiter + 5]);
         prop_assert_eq!(&read.buffers, &parts[delimiter + 6..]);
         read_as_everything(&read);
-    }
+        Ok(())
+    });
+}
 
-    #[test]
-    fn a_damaged_message_is_dropped_unless_what_is_signed_is_whole(
-        parts in genuine(),
-        damages in vec(damage(), 1..4),
-    ) {
+#[test]
+fn a_damaged_message_is_dropped_unless_what_is_signed_is_whole() {
+    check((genuine(), vec(damage(), 1..4)), |(parts, damages)| {
         let mut damaged = parts.clone();
         damages.into_iter().for_each(|damage| damage.apply(&mut damaged));
         if let Ok(read) = parse(damaged, "key") {
             prop_assert!(parts.iter().any(|part| part[..] == read.raw_header[..]));
             prop_assert!(parts.contains(&read.content));
         }
-    }
+        Ok(())
+    });
+}
 
-    #[test]
-    fn arbitrary_parts_are_dropped(
-        parts in vec(prop_oneof![bytes(), Just(DELIMITER.to_vec()), Just(b"{}".to_vec())], 0..12),
-    ) {
+#[test]
+fn arbitrary_parts_are_dropped() {
+    let part = prop_oneof![bytes(), Just(DELIMITER.to_vec()), Just(b"{}".to_vec())];
+    check(vec(part, 0..12), |parts| {
         prop_assert!(parse(parts.clone(), "key").is_err());
         // Without a key whatever has the form of a message is one.
         if let Ok(read) = parse(parts, "") {
             read_as_everything(&read);
         }
-    }
+        Ok(())
+    });
+}
 
-    #[test]
-    fn any_bytes_as_json_are_read_or_refused(
-        header in bytes(),
-        content in prop_oneof![bytes(), value().prop_map(|value| value.to_string().into_bytes())],
-        text in r#"[{}\[\]",:0-9eE.\\u+-]{0,60}"#,
-    ) {
+#[test]
+fn any_bytes_as_json_are_read_or_refused() {
+    let content = prop_oneof![bytes(), value().prop_map(|value| value.to_string().into_bytes())];
+    let text = r#"[{}\[\]",:0-9eE.\\u+-]{0,60}"#;
+    check((bytes(), content, text), |(header, content, text)| {
         let good = br#"{"msg_id": "1", "msg_type": "execute_request"}"#.to_vec();
         for header in [header, text.clone().into_bytes(), good] {
             for content in [&content, text.as_bytes()] {
@@ -214,7 +229,8 @@ proptest! {
                 }
             }
         }
-    }
+        Ok(())
+    });
 }
 
 #[test]
