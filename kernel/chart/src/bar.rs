@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use self::values::Values;
 use crate::axis::{Axis, Fit};
-use crate::chart::{Chart, Sheet, sheet_methods};
+use crate::chart::{Chart, Sheet, Source, sheet_methods};
 use crate::drawing::{Align, Drawing, Type};
 use crate::error::{Result, same_length};
 use crate::font;
@@ -35,6 +35,9 @@ pub struct BarData {
     pub title: String,
     /// The line under it.
     pub subtitle: String,
+    /// Where the numbers come from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<Source>,
     /// What the bars show, with the unit.
     pub y: String,
     /// The groups of bars, from left to right.
@@ -63,7 +66,7 @@ pub struct BarChart {
     sheet: Sheet,
 }
 
-sheet_methods!(BarChart);
+sheet_methods!(BarChart, "bars");
 
 impl BarChart {
     /// A chart with these categories and no bars yet.

@@ -1,4 +1,5 @@
 use benchbook_display::{Bundle, Rich};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::drawing::Drawing;
@@ -33,6 +34,19 @@ pub trait Chart: Rich {
     }
 }
 
+/// The MIME type under which a notebook keeps what a chart draws: `{"chart": kind, "data": …}`.
+/// Front ends leave it alone; a program can check the numbers and draw them anew.
+pub const DATA_MIME: &str = "application/vnd.benchbook.chart+json";
+
+/// Where numbers of a chart come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// What identifies the record.
+    pub record: String,
+    /// The place in the record, as a JSON pointer (RFC 6901), for example `/phases`.
+    pub pointer: String,
+}
+
 /// Size of a chart and which forms of it a notebook gets.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Sheet {
@@ -55,9 +69,14 @@ impl Sheet {
     }
 }
 
-/// The forms of a chart: text with its numbers, SVG, and PNG (at twice the size, for sharp
-/// screens) where it was asked for.
-pub(crate) fn bundle(chart: &impl Chart, sheet: Sheet) -> Bundle {
+/// The forms of a chart: text with its numbers, SVG, its data, and PNG (at twice the size, for
+/// sharp screens) where it was asked for.
+pub(crate) fn bundle(
+    chart: &impl Chart,
+    kind: &str,
+    data: &impl Serialize,
+    sheet: Sheet,
+) -> Bundle {
     let table = chart.table().to_text();
     let plain = match chart.title() {
         "" => table,
@@ -66,6 +85,10 @@ pub(crate) fn bundle(chart: &impl Chart, sheet: Sheet) -> Bundle {
     let drawing = chart.drawing();
     let alt = chart.alt();
     let mut bundle = Bundle::text(plain).svg(drawing.svg(chart.title(), &alt));
+    // Numbers and texts can always be written as JSON.
+    if let Ok(data) = serde_json::to_value(data) {
+        bundle.data.insert(DATA_MIME.into(), json!({"chart": kind, "data": data}));
+    }
     if sheet.png
         && let Ok(png) = drawing.png(2.0)
     {
@@ -78,7 +101,7 @@ pub(crate) fn bundle(chart: &impl Chart, sheet: Sheet) -> Bundle {
 
 /// The methods that every chart with a `sheet` has, and its [`Rich`] form.
 macro_rules! sheet_methods {
-    ($chart:ty) => {
+    ($chart:ty, $kind:literal) => {
         impl $chart {
             /// Width and height in CSS pixels, between 240 and 4000 each.
             pub fn size(mut self, width: u32, height: u32) -> Self {
@@ -97,11 +120,25 @@ macro_rules! sheet_methods {
                 self.data.subtitle = subtitle.into();
                 self
             }
+
+            /// Another title.
+            pub fn titled(mut self, title: impl Into<String>) -> Self {
+                self.data.title = title.into();
+                self
+            }
+
+            /// Says where the numbers come from: what identifies the record and a JSON pointer to
+            /// the place in it. A chart may have several sources.
+            pub fn source(mut self, record: impl Into<String>, pointer: impl Into<String>) -> Self {
+                let (record, pointer) = (record.into(), pointer.into());
+                self.data.sources.push($crate::chart::Source { record, pointer });
+                self
+            }
         }
 
         impl benchbook_display::Rich for $chart {
             fn bundle(&self) -> benchbook_display::Bundle {
-                $crate::chart::bundle(self, self.sheet)
+                $crate::chart::bundle(self, $kind, &self.data, self.sheet)
             }
         }
     };

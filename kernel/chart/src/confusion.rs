@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::chart::{Chart, Sheet, sheet_methods};
+use crate::chart::{Chart, Sheet, Source, sheet_methods};
 use crate::drawing::{Align, Drawing, Type};
 use crate::error::{Error, Result, same_length};
 use crate::font;
@@ -16,6 +16,9 @@ pub struct ConfusionData {
     pub title: String,
     /// The line under it.
     pub subtitle: String,
+    /// Where the numbers come from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<Source>,
     /// The classes, in the order of rows and columns.
     pub classes: Vec<String>,
     /// `counts[truth][prediction]`.
@@ -29,7 +32,7 @@ pub struct ConfusionMatrix {
     sheet: Sheet,
 }
 
-sheet_methods!(ConfusionMatrix);
+sheet_methods!(ConfusionMatrix, "confusion");
 
 impl ConfusionMatrix {
     /// A matrix of `counts[truth][prediction]`.
@@ -55,7 +58,8 @@ impl ConfusionMatrix {
             same_length(what, classes.len(), row.len())?;
         }
         let side = 150 + (90 * classes.len() as u32).min(600);
-        let data = ConfusionData { title, subtitle: String::new(), classes, counts };
+        let data =
+            ConfusionData { title, subtitle: String::new(), sources: Vec::new(), classes, counts };
         Ok(Self { data, sheet: Sheet::new(side + 110, side) })
     }
 

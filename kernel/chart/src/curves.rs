@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::chart::{Chart, Sheet, sheet_methods};
+use crate::chart::{Chart, Sheet, Source, sheet_methods};
 use crate::drawing::Drawing;
 use crate::line::{self, LineChart, LineData};
 use crate::numbers::Numbers;
@@ -14,6 +14,9 @@ pub struct CurvesData {
     pub title: String,
     /// The line under it.
     pub subtitle: String,
+    /// Where the numbers come from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<Source>,
     /// The charts, from left to right.
     pub panels: Vec<LineData>,
 }
@@ -35,7 +38,7 @@ pub struct Curves {
     sheet: Sheet,
 }
 
-sheet_methods!(Curves);
+sheet_methods!(Curves, "curves");
 
 impl Curves {
     /// No panels yet.

@@ -3,7 +3,7 @@ use plotters::style::Color;
 use serde::{Deserialize, Serialize};
 
 use crate::axis::{Axis, Fit};
-use crate::chart::{Chart, Sheet, sheet_methods};
+use crate::chart::{Chart, Sheet, Source, sheet_methods};
 use crate::drawing::Drawing;
 use crate::error::{Result, some_finite};
 use crate::numbers::{Numbers, drawable, short};
@@ -21,6 +21,9 @@ pub struct HistogramData {
     pub title: String,
     /// The line under it.
     pub subtitle: String,
+    /// Where the numbers come from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<Source>,
     /// What was counted, with the unit.
     pub x: String,
     /// The edges of the bins, one more than there are bins, rising.
@@ -39,7 +42,7 @@ pub struct Histogram {
     sheet: Sheet,
 }
 
-sheet_methods!(Histogram);
+sheet_methods!(Histogram, "histogram");
 
 impl Histogram {
     /// Counts the values in `bins` bins (1 to 400) between the lowest and the highest.
@@ -72,6 +75,7 @@ impl Histogram {
         let data = HistogramData {
             title,
             subtitle: String::new(),
+            sources: Vec::new(),
             x: String::new(),
             edges,
             counts,

@@ -36,7 +36,7 @@ mod scatter;
 mod table;
 
 pub use bar::{BarChart, BarData, BarSeries};
-pub use chart::Chart;
+pub use chart::{Chart, DATA_MIME, Source};
 pub use confusion::{ConfusionData, ConfusionMatrix};
 pub use curves::{Curves, CurvesData};
 pub use drawing::Drawing;

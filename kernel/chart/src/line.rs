@@ -5,7 +5,7 @@ use plotters::style::Color;
 use serde::{Deserialize, Serialize};
 
 use crate::axis::{Axis, Fit};
-use crate::chart::{Chart, Sheet, sheet_methods};
+use crate::chart::{Chart, Sheet, Source, sheet_methods};
 use crate::drawing::Drawing;
 use crate::error::{Result, same_length};
 use crate::numbers::{Numbers, drawable, gaps, short};
@@ -50,6 +50,9 @@ pub struct LineData {
     pub title: String,
     /// The line under it.
     pub subtitle: String,
+    /// Where the numbers come from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<Source>,
     /// What the x axis shows, with the unit.
     pub x: String,
     /// What the y axis shows, with the unit.
@@ -73,7 +76,7 @@ pub struct LineChart {
     pub(crate) joined: bool,
 }
 
-sheet_methods!(LineChart);
+sheet_methods!(LineChart, "lines");
 
 impl LineChart {
     /// A chart without lines yet; it shows itself as empty axes.

@@ -57,6 +57,7 @@ pub struct Picture {
 #[derive(Clone, Debug, PartialEq)]
 pub struct PictureGrid {
     title: String,
+    subtitle: String,
     pictures: Vec<Picture>,
     columns: usize,
     tile: u32,
@@ -73,7 +74,25 @@ const QUALITY: u8 = 88;
 impl PictureGrid {
     /// A grid of at most four columns, each 150 pixels wide, and no pictures yet.
     pub fn new(title: impl Into<String>) -> Self {
-        Self { title: title.into(), pictures: Vec::new(), columns: 4, tile: 150 }
+        Self {
+            title: title.into(),
+            subtitle: String::new(),
+            pictures: Vec::new(),
+            columns: 4,
+            tile: 150,
+        }
+    }
+
+    /// A line under the title: conditions, machine, scale.
+    pub fn subtitle(mut self, subtitle: impl Into<String>) -> Self {
+        self.subtitle = subtitle.into();
+        self
+    }
+
+    /// Another title.
+    pub fn titled(mut self, title: impl Into<String>) -> Self {
+        self.title = title.into();
+        self
     }
 
     /// Adds a picture with the text under it.
@@ -134,11 +153,11 @@ impl PictureGrid {
         // The title is written once on a trial card to learn how high it is.
         let mut trial = Drawing::card(width as u32, 100);
         let room = Room::card(&trial);
-        let head = plot::title(&mut trial, room, &self.title, "").top;
+        let head = plot::title(&mut trial, room, &self.title, &self.subtitle).top;
         let body = (rows as f32 * (tile + CAPTION + GAP) - GAP).max(24.0);
         // JPEG has no transparent corners.
         let mut card = Drawing::sheet(width as u32, (head + body + 14.0) as u32, 0.0);
-        let room = plot::title(&mut card, room, &self.title, "");
+        let room = plot::title(&mut card, room, &self.title, &self.subtitle);
         if self.pictures.is_empty() {
             card.text(
                 room.left,

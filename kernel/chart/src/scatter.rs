@@ -59,6 +59,12 @@ impl Scatter {
         Self(self.0.subtitle(subtitle))
     }
 
+    /// Says where the numbers come from: what identifies the record and a JSON pointer to the place
+    /// in it. A chart may have several sources.
+    pub fn source(self, record: impl Into<String>, pointer: impl Into<String>) -> Self {
+        Self(self.0.source(record, pointer))
+    }
+
     /// Width and height in CSS pixels, between 240 and 4000 each.
     pub fn size(self, width: u32, height: u32) -> Self {
         Self(self.0.size(width, height))

@@ -1,8 +1,8 @@
 //! What charts promise to who uses them: data, words, and pictures that every front end can show.
 
 use benchbook_chart::{
-    BarChart, Chart, ConfusionMatrix, Curves, Error, Histogram, Library, LineChart, LineData, Mark,
-    PictureGrid, Scatter, Table, plot,
+    BarChart, BarData, Chart, ConfusionMatrix, Curves, DATA_MIME, Error, Histogram, Library,
+    LineChart, LineData, Mark, PictureGrid, Scatter, Table, plot,
 };
 use benchbook_display::Rich;
 use image::RgbImage;
@@ -199,13 +199,27 @@ fn a_notebook_gets_text_and_svg_and_png_on_request() {
     let chart = LineChart::new("Loss").y("loss").series("training", [0.69, 0.22]);
     let bundle = chart.bundle();
     let kinds: Vec<&str> = bundle.data.keys().map(String::as_str).collect();
-    assert_eq!(kinds, ["image/svg+xml", "text/plain"]);
+    assert_eq!(kinds, [DATA_MIME, "image/svg+xml", "text/plain"]);
     assert!(bundle.plain().starts_with("Loss\n\nloss"), "{}", bundle.plain());
     assert!(bundle.plain().contains("training"), "{}", bundle.plain());
 
     let with_png = chart.with_png().bundle();
     assert!(with_png.data.contains_key("image/png"));
     assert_eq!(with_png.metadata["image/png"]["width"], 680);
+}
+
+#[test]
+fn a_notebook_keeps_what_is_drawn_and_where_it_comes_from() {
+    let chart = BarChart::of("Build", [("TensorFlow", 5.061016321), ("PyTorch", 31.89926934)])
+        .source("report", "/times/colab")
+        .titled("Build the model");
+    let kept = &chart.bundle().data[DATA_MIME];
+    assert_eq!(kept["chart"], "bars");
+    assert_eq!(kept["data"]["title"], "Build the model");
+    assert_eq!(kept["data"]["sources"][0]["record"], "report");
+    assert_eq!(kept["data"]["sources"][0]["pointer"], "/times/colab");
+    let data: BarData = serde_json::from_value(kept["data"].clone()).unwrap();
+    assert_eq!(&data, chart.data());
 }
 
 #[test]
