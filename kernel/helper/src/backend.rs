@@ -21,6 +21,18 @@ pub enum Library {
     LibTorch,
 }
 
+impl std::str::FromStr for Library {
+    type Err = BackendError;
+
+    /// `libtorch`. A library that is not built in is an error and never replaced by another one.
+    fn from_str(text: &str) -> Result<Self, BackendError> {
+        match text {
+            "libtorch" => Ok(Library::LibTorch),
+            found => Err(BackendError::NoLibrary { found: found.into() }),
+        }
+    }
+}
+
 impl Library {
     /// The library, ready to build nets.
     pub fn backend(self) -> &'static dyn Backend {
@@ -151,6 +163,12 @@ pub enum BackendError {
     /// The weights do not fit the net.
     #[error(transparent)]
     Weights(#[from] WeightsError),
+    /// No such library.
+    #[error("expected a library that this build has (libtorch), found {found}")]
+    NoLibrary {
+        /// The name that was asked for.
+        found: String,
+    },
     /// The device is not there.
     #[error("expected a device that {library} can use, found none for {processor:?}: {found}")]
     Device {

@@ -24,6 +24,7 @@ pub mod parameters;
 mod print;
 pub mod record;
 pub mod run;
+pub mod scale;
 pub mod show;
 pub mod train;
 pub mod vgg;
@@ -45,7 +46,8 @@ pub mod prelude {
     pub use crate::optimizer::{Convention, Optimizer};
     pub use crate::record::Record;
     pub use crate::run::Run;
-    pub use crate::train::{Callback, Fit, History, Schedule};
+    pub use crate::scale::Scale;
+    pub use crate::train::{Callback, Fit, History, KerasLog, Schedule, TorchLog};
     pub use crate::vgg::{Depth, Head};
     pub use std::ops::ControlFlow;
     pub use tch::{self, Device, IndexOp, Kind, Tensor};

@@ -292,7 +292,11 @@ impl Model {
         training.cache = fit.cache;
         // A part of the pictures in order would be of one class only.
         let part = fit.validation_steps.is_some();
-        let validating = LoaderConfig { shuffle: part, ..training.for_evaluation() };
+        let validating = LoaderConfig {
+            shuffle: part,
+            batch_size: fit.validation_batch_size.unwrap_or(fit.batch_size),
+            ..training.for_evaluation()
+        };
         let train = Loader::new(train, training)?;
         let validation = if fit.validate {
             check_classes(validation)?;

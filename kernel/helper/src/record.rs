@@ -199,6 +199,11 @@ pub(crate) fn revision() -> String {
 }
 
 impl Record {
+    /// What charts name as the source of their numbers: the run's name and when it began.
+    pub fn id(&self) -> String {
+        format!("{}@{}", self.name, self.started)
+    }
+
     /// Writes the record as JSON, in one move.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ mod history;
 mod keras_log;
 mod live;
 mod run;
+mod torch_log;
 
 pub use callback::{
     BestCheckpoint, Callback, Checkpoint, CsvLog, EarlyStopping, Monitor, ReduceOnPlateau,
@@ -20,6 +21,7 @@ pub use history::{EpochMetrics, History};
 pub use keras_log::KerasLog;
 pub use live::Live;
 pub(crate) use run::{Call, Contents, Session, Snapshot, evaluate_pass};
+pub use torch_log::{TorchLine, TorchLog};
 
 use crate::error::Error;
 use crate::optimizer::Optimizer;
@@ -94,9 +96,11 @@ pub struct Fit {
     pub steps_per_epoch: Option<usize>,
     /// Pictures in a batch. Default: 32.
     pub batch_size: usize,
-    /// Batches of the validation after each epoch; `None` (the default) for all pictures. A batch
-    /// has `batch_size` pictures; which ones is drawn by `seed`, the same in every epoch.
+    /// Batches of the validation after each epoch; `None` (the default) for all pictures. Which
+    /// pictures is drawn by `seed`, the same in every epoch.
     pub validation_steps: Option<usize>,
+    /// Pictures in a batch of the validation; `None` (the default) for as many as in training.
+    pub validation_batch_size: Option<usize>,
     /// Whether each epoch ends with a validation. Default: true.
     pub validate: bool,
     /// How gradients change the weights. Default: PyTorch's Adam. The optimiser's state stays with
@@ -135,6 +139,7 @@ impl Default for Fit {
             steps_per_epoch: None,
             batch_size: 32,
             validation_steps: None,
+            validation_batch_size: None,
             validate: true,
             optimizer: Optimizer::default(),
             learning_rate: None,
@@ -166,6 +171,7 @@ impl Fit {
         positive("batch_size", Some(self.batch_size))?;
         positive("steps_per_epoch", self.steps_per_epoch)?;
         positive("validation_steps", self.validation_steps)?;
+        positive("validation_batch_size", self.validation_batch_size)?;
         let rate = self.rate();
         if !(rate.is_finite() && rate >= 0.0) {
             let expected = "a finite number of at least 0";

@@ -26,6 +26,11 @@ const NAME: &str = "LibTorch";
 #[derive(Clone, Copy, Debug)]
 pub struct LibTorch;
 
+/// Whether LibTorch can use a GPU here.
+pub fn has_gpu() -> bool {
+    Cuda::is_available()
+}
+
 impl Backend for LibTorch {
     fn name(&self) -> &'static str {
         NAME

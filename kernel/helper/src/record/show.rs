@@ -3,7 +3,7 @@
 use super::Record;
 use crate::backend::Base;
 use crate::vgg::thousands;
-use benchbook_chart::{BarChart, Chart, Table};
+use benchbook_chart::{BarChart, Chart, Curves, Table};
 use benchbook_display::{Bundle, Rich};
 
 impl Record {
@@ -14,7 +14,31 @@ impl Record {
     pub fn phase_chart(&self) -> Result<BarChart, benchbook_chart::Error> {
         let chart =
             BarChart::of(format!("{}: time of each phase", self.name), self.phases.measured());
-        Ok(chart.y("time [s]"))
+        Ok(chart.y("time [s]").subtitle(self.conditions()).source(self.id(), "/phases"))
+    }
+
+    /// Accuracy and loss of each epoch.
+    pub fn curves(&self) -> Curves {
+        let curves = self.history.curves();
+        let title = format!("{}: {}", self.name, curves.title().to_lowercase());
+        curves.titled(title).subtitle(self.conditions()).source(self.id(), "/history/epochs")
+    }
+
+    /// One line for under a chart: size of the pictures, batch, library, device, machine.
+    pub fn conditions(&self) -> String {
+        let batch =
+            self.fit.as_ref().map_or(String::new(), |fit| format!(", batch {}", fit.batch_size));
+        let machine = match self.environment.gpus.as_slice() {
+            [gpu, ..] if self.backend.device != "cpu" => gpu.clone(),
+            _ => {
+                let cpu = self.environment.cpu.as_deref().unwrap_or("unknown processor");
+                format!("{cpu}, {} threads", self.backend.threads)
+            }
+        };
+        format!(
+            "{0} × {0} px{batch}; {1} {2} on {machine}",
+            self.net.size, self.backend.name, self.backend.version
+        )
     }
 
     /// What was run and what came out, one line a fact.

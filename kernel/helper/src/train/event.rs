@@ -47,6 +47,10 @@ pub enum Event {
         loss: f64,
         /// Share of the epoch's pictures that were recognised, 0 to 1.
         accuracy: f64,
+        /// Pictures in this step's batch.
+        images: usize,
+        /// Pictures of the batch that were recognised.
+        correct: usize,
         /// Since the epoch began.
         elapsed: Duration,
     },

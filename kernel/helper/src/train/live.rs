@@ -134,6 +134,8 @@ mod tests {
             steps: 1000,
             loss: 0.5,
             accuracy: 0.75,
+            images: 4,
+            correct: 3,
             elapsed: Duration::from_millis(10),
         };
         live.event(&step(1));

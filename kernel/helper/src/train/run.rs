@@ -252,8 +252,17 @@ impl Session<'_> {
             self.history.steps += 1;
             sums.add(outcome.loss, outcome.correct, fed.labels.len());
             let (loss, accuracy) = (sums.loss(), sums.accuracy());
-            let elapsed = began.elapsed();
-            observer.event(&Event::Step { epoch, epochs, step, steps, loss, accuracy, elapsed });
+            observer.event(&Event::Step {
+                epoch,
+                epochs,
+                step,
+                steps,
+                loss,
+                accuracy,
+                images: fed.labels.len(),
+                correct: outcome.correct,
+                elapsed: began.elapsed(),
+            });
         }
         Ok(sums)
     }
