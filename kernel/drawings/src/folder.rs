@@ -1,7 +1,7 @@
 //! A whole data set, written into a folder.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -11,10 +11,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::animal::Animal;
+use crate::output::{self, DESCRIPTION_FILE, FileError, failed};
 use crate::picture::{Frame, JPEG_QUALITY, Picture, Split};
-
-/// Name of the file beside the pictures that says how they were made.
-pub const DESCRIPTION_FILE: &str = "dataset.json";
 
 /// Raised whenever the same seed gives other pictures than before.
 pub const GENERATOR_VERSION: u32 = 1;
@@ -161,16 +159,8 @@ pub enum GenerateError {
         source: ImageError,
     },
     /// A file or folder could not be read or written.
-    #[error("could not {action} {}", path.display())]
-    Io {
-        /// What was being done.
-        action: &'static str,
-        /// The file or folder.
-        path: PathBuf,
-        /// What the operating system found.
-        #[source]
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 /// Where a picture lies in its data set: `train/cat/cat.00000.jpg` or `test/00000.jpg`. Files of one
@@ -259,40 +249,22 @@ fn write_all(
     draft: &Path,
     progress: impl Fn(u32) + Sync,
 ) -> Result<Written, GenerateError> {
-    let classes = Animal::ALL.map(Animal::name);
-    for labelled in [Split::Train, Split::Validation] {
-        for class in classes {
-            create(&draft.join(labelled.name()).join(class))?;
-        }
-    }
-    create(&draft.join(Split::Test.name()))?;
-
+    output::create_layout(draft)?;
     let (ready, bytes) = (AtomicU32::new(0), AtomicU64::new(0));
-    pictures(plan).par_iter().try_for_each(|picture| {
+    let write = |picture: &Picture| {
         let jpeg = encode(picture, plan.frame)?;
-        let path = draft.join(file_name(picture));
+        let name = file_name(picture);
+        let path = draft.join(&name);
         fs::write(&path, &jpeg).map_err(failed("write", &path))?;
         bytes.fetch_add(jpeg.len() as u64, Ordering::Relaxed);
         progress(ready.fetch_add(1, Ordering::Relaxed) + 1);
-        Ok(())
-    })?;
-
-    let path = draft.join(DESCRIPTION_FILE);
-    let mut text = serde_json::to_string_pretty(&Description::new(plan))
-        .map_err(io::Error::from)
-        .map_err(failed("write", &path))?;
-    text.push('\n');
-    fs::write(&path, text).map_err(failed("write", &path))?;
+        Ok((name, output::digest(&jpeg)))
+    };
+    let digests: Result<BTreeMap<PathBuf, String>, GenerateError> =
+        pictures(plan).par_iter().map(write).collect();
+    output::write_checksums(draft, &digests?)?;
+    output::write_json(&draft.join(DESCRIPTION_FILE), &Description::new(plan))?;
     Ok(Written { pictures: ready.into_inner(), bytes: bytes.into_inner() })
-}
-
-fn create(folder: &Path) -> Result<(), GenerateError> {
-    fs::create_dir_all(folder).map_err(failed("create", folder))
-}
-
-fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> GenerateError {
-    let path = path.to_owned();
-    move |source| GenerateError::Io { action, path, source }
 }
 
 fn check_side(frame: Frame) -> Result<(), GenerateError> {
@@ -302,11 +274,7 @@ fn check_side(frame: Frame) -> Result<(), GenerateError> {
 
 /// Succeeds where the folder is missing, empty, or an earlier output that may be replaced.
 fn check_folder(folder: &Path, existing: Existing) -> Result<(), GenerateError> {
-    let found = match fs::read_dir(folder) {
-        Ok(entries) => entries.count(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(source) => return Err(failed("read", folder)(source)),
-    };
+    let found = output::entries(folder)?;
     if found == 0 {
         return Ok(());
     }

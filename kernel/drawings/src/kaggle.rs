@@ -19,17 +19,14 @@ use zip::ZipArchive;
 use zip::result::ZipError;
 
 use crate::animal::Animal;
-use crate::folder::DESCRIPTION_FILE;
+use crate::output::{self, CHECKSUM_FILE, DESCRIPTION_FILE, FileError, failed};
 use crate::picture::Split;
 
 /// The report's log: 5,348 of Kaggle's 25,000 labelled photos were for validation.
 pub const REPORT_SHARE: f64 = 5348.0 / 25000.0;
 
-/// Name of the file that lists the SHA-256 of every picture, as `sha256sum` writes and checks it.
-pub const CHECKSUM_FILE: &str = "checksums.sha256";
-
-/// How an import under way divides the pictures, kept beside them until it is complete.
-const NOTE_FILE: &str = "division.json";
+/// What an import under way is one of, kept beside the pictures until it is complete.
+const NOTE_FILE: &str = "import.json";
 
 /// Pictures held in memory at a time.
 const CHUNK: usize = 256;
@@ -58,11 +55,20 @@ impl Default for Division {
     }
 }
 
+/// What makes two imports the same.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Origin {
+    archive_sha256: String,
+    division: Division,
+}
+
 /// What an import did; also the contents of `dataset.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Imported {
     /// Where the photos come from.
     pub source: String,
+    /// SHA-256 of the archive.
+    pub archive_sha256: String,
     /// How they were divided.
     pub division: Division,
     /// Pictures in `train/`.
@@ -79,6 +85,12 @@ pub struct Imported {
     pub duplicates_across_parts: Vec<Vec<PathBuf>>,
 }
 
+impl Imported {
+    fn origin(&self) -> Origin {
+        Origin { archive_sha256: self.archive_sha256.clone(), division: self.division }
+    }
+}
+
 /// Why no photos were imported.
 #[derive(Debug, Error)]
 pub enum ImportError {
@@ -87,6 +99,17 @@ pub enum ImportError {
     Zip {
         /// The archive.
         path: PathBuf,
+        /// What the reader found.
+        #[source]
+        source: ZipError,
+    },
+    /// A picture of the archive is damaged: its bytes are not those of the archive's own checksum.
+    #[error("{} in {} could not be unpacked; download the archive again", target.display(), path.display())]
+    Entry {
+        /// The archive.
+        path: PathBuf,
+        /// The file that the picture would become.
+        target: PathBuf,
         /// What the reader found.
         #[source]
         source: ZipError,
@@ -144,26 +167,35 @@ pub enum ImportError {
         /// Number of files and folders in it.
         found: usize,
     },
-    /// An interrupted import divided the pictures in another way.
+    /// A complete import is no longer what it was.
     #[error(
-        "{} was begun with another seed or validation share; repeat those, or delete it to start anew",
+        "{} was expected to hold {expected} pictures with the bytes in {CHECKSUM_FILE}, found {found}; the first \
+         that is missing or has other bytes is {}; delete the folder and import anew",
+        folder.display(), first.display()
+    )]
+    Damaged {
+        /// The folder.
+        folder: PathBuf,
+        /// Pictures that were imported.
+        expected: usize,
+        /// Pictures with their bytes.
+        found: usize,
+        /// The first of the others.
+        first: PathBuf,
+    },
+    /// An earlier import, complete or interrupted, was one of another archive or division.
+    #[error(
+        "{} is an import of another archive, or with another seed or validation share; repeat those, or \
+         delete it to start anew",
         folder.display()
     )]
-    OtherDivision {
+    OtherImport {
         /// The folder of the interrupted import.
         folder: PathBuf,
     },
     /// A file or folder could not be read or written.
-    #[error("could not {action} {}", path.display())]
-    Io {
-        /// What was being done.
-        action: &'static str,
-        /// The file or folder.
-        path: PathBuf,
-        /// What the operating system found.
-        #[source]
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 /// One picture of the archive and where it goes.
@@ -182,12 +214,14 @@ enum Outcome {
 /// Writes the pictures of `archive` into `folder`: `train/{cat,dog}`, `validation/{cat,dog}` and `test`.
 ///
 /// Every picture is decoded before it is written, into `<folder>.part`, which takes the folder's name at
-/// the end; an import that was interrupted goes on from there. `progress` is told how many pictures of
+/// the end; an import that was interrupted goes on from there. A folder that already holds this import
+/// is verified instead ([`verify`]). `progress` is told how many pictures of
 /// how many are done.
 ///
 /// # Errors
-/// When the share is not from 0 to 1, the folder holds something, the archive is damaged or holds no labelled pictures, a picture
-/// cannot be decoded (unless these are to be skipped), or writing fails.
+/// When the share is not from 0 to 1, the folder holds something else than this import, the archive is
+/// damaged or holds no labelled pictures, a picture cannot be decoded (unless these are to be skipped),
+/// or writing fails.
 pub fn import(
     archive: &Path,
     folder: &Path,
@@ -199,14 +233,24 @@ pub fn import(
     if !(0.0..=1.0).contains(&found) {
         return Err(ImportError::Share { found });
     }
-    refuse_full(folder)?;
+    let origin = Origin { archive_sha256: file_digest(archive)?, division };
+    let there = output::entries(folder)?;
+    if there > 0 {
+        // A second call on a complete import looks at it again and changes nothing.
+        return match verify(folder)? {
+            Some(complete) if complete.origin() == origin => Ok(complete),
+            Some(_) => Err(ImportError::OtherImport { folder: folder.to_owned() }),
+            None => Err(ImportError::NotEmpty { folder: folder.to_owned(), found: there }),
+        };
+    }
     let part = part_folder(folder);
     let mut archives = open_all(archive)?;
     let entries = plan(archive, &mut archives, division)?;
-    begin(&part, division)?;
+    begin(&part, &origin)?;
 
     let mut imported = Imported {
         source: "Kaggle, competition Dogs vs. Cats".to_owned(),
+        archive_sha256: origin.archive_sha256,
         division,
         train: 0,
         validation: 0,
@@ -221,8 +265,14 @@ pub fn import(
         let mut loaded = Vec::with_capacity(chunk.len());
         for entry in chunk {
             // Reading to the end also checks the archive's own checksum of the entry.
-            let bytes = read_entry(&mut archives[entry.archive], entry.index)
-                .map_err(|source| ImportError::Zip { path: archive.to_owned(), source })?;
+            let bytes =
+                read_entry(&mut archives[entry.archive], entry.index).map_err(|source| {
+                    ImportError::Entry {
+                        path: archive.to_owned(),
+                        target: entry.target.clone(),
+                        source,
+                    }
+                })?;
             loaded.push((&entry.target, bytes));
         }
         let outcomes: Result<Vec<_>, ImportError> =
@@ -260,18 +310,12 @@ pub fn import(
     Ok(imported)
 }
 
-fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ImportError {
-    let path = path.to_owned();
-    move |source| ImportError::Io { action, path, source }
-}
-
-fn refuse_full(folder: &Path) -> Result<(), ImportError> {
-    match fs::read_dir(folder).map(Iterator::count) {
-        Ok(0) => Ok(()),
-        Ok(found) => Err(ImportError::NotEmpty { folder: folder.to_owned(), found }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(source) => Err(failed("read", folder)(source)),
-    }
+/// SHA-256 of a file that need not fit into memory.
+fn file_digest(path: &Path) -> Result<String, ImportError> {
+    let mut file = File::open(path).map_err(failed("open", path))?;
+    let mut hash = Sha256::new();
+    io::copy(&mut file, &mut hash).map_err(failed("read", path))?;
+    Ok(format!("{:x}", hash.finalize()))
 }
 
 /// The folder in which an import is made before it is complete.
@@ -378,34 +422,28 @@ fn plan(
 }
 
 /// Makes the folders, or finds those of an interrupted import.
-fn begin(part: &Path, division: Division) -> Result<(), ImportError> {
+fn begin(part: &Path, origin: &Origin) -> Result<(), ImportError> {
     let note = part.join(NOTE_FILE);
-    if part.exists() {
-        let begun = fs::read(&note).ok().and_then(|text| serde_json::from_slice(&text).ok());
-        if begun != Some(division) {
-            return Err(ImportError::OtherDivision { folder: part.to_owned() });
-        }
+    match fs::read(&note) {
+        Ok(text) if serde_json::from_slice::<Origin>(&text).ok().as_ref() == Some(origin) => {}
+        // The note is there before any picture is, so without one nothing has been imported.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && pictures_in(part)? == 0 => {}
+        _ => return Err(ImportError::OtherImport { folder: part.to_owned() }),
     }
-    fs::create_dir_all(part).map_err(failed("create", part))?;
-    write_json(&note, &division)?;
-    for split in [Split::Train, Split::Validation] {
-        for animal in Animal::ALL {
-            let folder = part.join(split.name()).join(animal.name());
-            fs::create_dir_all(&folder).map_err(failed("create", &folder))?;
-        }
-    }
-    let test = part.join(Split::Test.name());
-    fs::create_dir_all(&test).map_err(failed("create", &test))
+    output::create_layout(part)?;
+    let draft = part.join(NOTE_FILE).with_extension("draft");
+    output::write_json(&draft, origin)?;
+    Ok(fs::rename(&draft, &note).map_err(failed("write", &note))?)
 }
 
-fn write_json(path: &Path, value: &impl Serialize) -> Result<(), ImportError> {
-    let text = serde_json::to_string_pretty(value).map_err(io::Error::from);
-    text.and_then(|text| fs::write(path, text + "\n")).map_err(failed("write", path))
+/// Pictures in the folders of an import under way.
+fn pictures_in(part: &Path) -> Result<usize, FileError> {
+    output::layout().iter().map(|folder| output::entries(&part.join(folder))).sum()
 }
 
 /// Decodes a picture and writes its bytes. What is already there was decoded when it was written.
 fn store(path: &Path, bytes: &[u8]) -> Result<Outcome, ImportError> {
-    let digest = format!("{:x}", Sha256::digest(bytes));
+    let digest = output::digest(bytes);
     if fs::read(path).is_ok_and(|there| there == bytes) {
         return Ok(Outcome::Written { resumed: true, digest });
     }
@@ -438,12 +476,53 @@ fn finish(
     imported: &Imported,
     digests: &BTreeMap<PathBuf, String>,
 ) -> Result<(), ImportError> {
-    let sums = part.join(CHECKSUM_FILE);
-    let lines: String =
-        digests.iter().map(|(path, digest)| format!("{digest}  {}\n", path.display())).collect();
-    fs::write(&sums, lines).map_err(failed("write", &sums))?;
-    write_json(&part.join(DESCRIPTION_FILE), imported)?;
+    output::write_checksums(part, digests)?;
+    output::write_json(&part.join(DESCRIPTION_FILE), imported)?;
     fs::rename(part, folder).map_err(failed("write", folder))?;
+    remove_note(folder)
+}
+
+/// Removes what marks an import under way, where it still is.
+fn remove_note(folder: &Path) -> Result<(), ImportError> {
     let note = folder.join(NOTE_FILE);
-    fs::remove_file(&note).map_err(failed("delete", &note))
+    match fs::remove_file(&note) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(failed("delete", &note)(error).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Looks at an import that is complete: whether each picture still has its bytes. `None` where the
+/// folder holds none of this program's.
+///
+/// # Errors
+/// [`ImportError::Damaged`], naming the first picture that is missing or has other bytes;
+/// [`ImportError::File`].
+pub fn verify(folder: &Path) -> Result<Option<Imported>, ImportError> {
+    let Some(imported) = fs::read(folder.join(DESCRIPTION_FILE))
+        .ok()
+        .and_then(|text| serde_json::from_slice::<Imported>(&text).ok())
+    else {
+        return Ok(None);
+    };
+    let digests = output::read_checksums(folder)?.unwrap_or_default();
+    let found = digests.par_iter().filter(|(path, digest)| {
+        fs::read(folder.join(path)).map_or(true, |bytes| output::digest(&bytes) != **digest)
+    });
+    let mut bad: Vec<&PathBuf> = found.map(|(path, _)| path).collect();
+    bad.sort();
+    let expected = imported.train + imported.validation + imported.test;
+    match bad.first() {
+        None if digests.len() == expected => {
+            remove_note(folder)?;
+            Ok(Some(imported))
+        }
+        first => Err(ImportError::Damaged {
+            folder: folder.to_owned(),
+            expected,
+            found: digests.len() - bad.len(),
+            first: first.map_or_else(|| output::CHECKSUM_FILE.into(), |path| (*path).clone()),
+        }),
+    }
 }

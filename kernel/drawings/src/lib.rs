@@ -14,13 +14,15 @@ mod figure;
 mod folder;
 pub mod kaggle;
 mod light;
+mod output;
 mod picture;
 mod scene;
 mod shape;
 
 pub use animal::Animal;
 pub use folder::{
-    DESCRIPTION_FILE, Description, Existing, GENERATOR_VERSION, GenerateError, Plan, SIDES,
-    Written, estimate_bytes, file_name, generate,
+    Description, Existing, GENERATOR_VERSION, GenerateError, Plan, SIDES, Written, estimate_bytes,
+    file_name, generate,
 };
+pub use output::{CHECKSUM_FILE, DESCRIPTION_FILE, FileError};
 pub use picture::{Frame, JPEG_QUALITY, Picture, Split};

@@ -7,7 +7,8 @@ use benchbook_drawings::kaggle::{Division, REPORT_SHARE, Unreadable, import};
 use clap::Parser;
 
 /// Unpacks Kaggle's dogs-vs-cats.zip into train/{cat,dog}, validation/{cat,dog} and test/. Every picture
-/// is decoded; an import that was interrupted goes on where it stopped.
+/// is decoded; an import that was interrupted goes on where it stopped, and one that is complete is
+/// verified.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use benchbook_drawings::{
-    Animal, DESCRIPTION_FILE, Description, Existing, Frame, GenerateError, Picture, Plan, Split,
-    estimate_bytes, file_name, generate,
+    Animal, CHECKSUM_FILE, DESCRIPTION_FILE, Description, Existing, Frame, GenerateError, Picture,
+    Plan, Split, estimate_bytes, file_name, generate,
 };
 use tempfile::TempDir;
 
@@ -38,7 +38,9 @@ fn generated(plan: &Plan) -> BTreeMap<PathBuf, Vec<u8>> {
     let out = folder.path().join("out");
     generate(plan, &out, Existing::Keep, |_| {}).unwrap();
     let mut files = files(&out);
-    files.remove(Path::new(DESCRIPTION_FILE)).unwrap();
+    for beside in [DESCRIPTION_FILE, CHECKSUM_FILE] {
+        files.remove(Path::new(beside)).unwrap();
+    }
     files
 }
 
@@ -213,7 +215,7 @@ fn an_earlier_output_is_replaced_only_on_request() {
     assert!(files(&out) == before);
 
     generate(&fewer, &out, Existing::Replace, |_| {}).unwrap();
-    assert_eq!(files(&out).len(), 5);
+    assert_eq!(files(&out).len(), 6);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }
 

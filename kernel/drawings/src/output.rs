@@ -1,0 +1,99 @@
+//! The folder that a data set is written into: checked before, described after.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+use crate::animal::Animal;
+use crate::picture::Split;
+
+/// Name of the file beside the pictures that says how they came there.
+pub const DESCRIPTION_FILE: &str = "dataset.json";
+
+/// Name of the file that lists the SHA-256 of every picture, as `sha256sum` writes and checks it.
+pub const CHECKSUM_FILE: &str = "checksums.sha256";
+
+/// A file or folder that could not be read or written.
+#[derive(Debug, Error)]
+#[error("could not {action} {}", path.display())]
+pub struct FileError {
+    /// What was being done.
+    pub action: &'static str,
+    /// The file or folder.
+    pub path: PathBuf,
+    /// What the operating system found.
+    #[source]
+    pub source: io::Error,
+}
+
+/// What a failed action on a path becomes.
+pub(crate) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileError {
+    let path = path.to_owned();
+    move |source| FileError { action, path, source }
+}
+
+/// Entries of a folder that is to be written; 0 where there is none yet.
+pub(crate) fn entries(folder: &Path) -> Result<usize, FileError> {
+    match fs::read_dir(folder) {
+        Ok(entries) => Ok(entries.count()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        Err(source) => Err(failed("read", folder)(source)),
+    }
+}
+
+/// The folders of a data set: `train/{cat,dog}`, `validation/{cat,dog}` and `test`.
+pub(crate) fn layout() -> Vec<PathBuf> {
+    let class = |split: Split, animal: Animal| Path::new(split.name()).join(animal.name());
+    let labelled = [Split::Train, Split::Validation];
+    let mut folders: Vec<PathBuf> = labelled
+        .into_iter()
+        .flat_map(|split| Animal::ALL.map(|animal| class(split, animal)))
+        .collect();
+    folders.push(Split::Test.name().into());
+    folders
+}
+
+/// Makes the folders of [`layout`].
+pub(crate) fn create_layout(folder: &Path) -> Result<(), FileError> {
+    layout()
+        .into_iter()
+        .map(|part| folder.join(part))
+        .try_for_each(|part| fs::create_dir_all(&part).map_err(failed("create", &part)))
+}
+
+/// The SHA-256 of a file's bytes in hexadecimal digits.
+pub(crate) fn digest(bytes: &[u8]) -> String {
+    format!("{:x}", Sha256::digest(bytes))
+}
+
+/// Writes [`CHECKSUM_FILE`] for files by their paths in the folder.
+pub(crate) fn write_checksums(
+    folder: &Path,
+    digests: &BTreeMap<PathBuf, String>,
+) -> Result<(), FileError> {
+    let path = folder.join(CHECKSUM_FILE);
+    let lines: String =
+        digests.iter().map(|(path, digest)| format!("{digest}  {}\n", path.display())).collect();
+    fs::write(&path, lines).map_err(failed("write", &path))
+}
+
+/// Reads what [`write_checksums`] wrote; `None` where it is not of that form.
+pub(crate) fn read_checksums(
+    folder: &Path,
+) -> Result<Option<BTreeMap<PathBuf, String>>, FileError> {
+    let path = folder.join(CHECKSUM_FILE);
+    let text = fs::read_to_string(&path).map_err(failed("read", &path))?;
+    let line = |line: &str| line.split_once("  ").map(|(sum, path)| (path.into(), sum.into()));
+    Ok(text.lines().map(line).collect())
+}
+
+/// Writes a value as readable JSON.
+pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), FileError> {
+    let text = serde_json::to_string_pretty(value).map_err(io::Error::from);
+    text.and_then(|text| fs::write(path, text + "\n")).map_err(failed("write", path))
+}
