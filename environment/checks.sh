@@ -37,9 +37,9 @@ plan_helper_checks() {
 
 plan_kernel_checks() {
     check "Tests of the running kernel" 300 0 check_kernel "pytest kernel/tests"
-    check "Notebooks" 240 0 check_notebooks "runs each from its first cell to its last, on drawings"
+    check "Notebooks" 180 0 check_notebooks "runs each from its first cell to its last at a tiny scale, on drawings"
     if [[ -n ${BENCHBOOK_DATA:-} ]]; then
-        check "Notebooks on photos" 240 0 check_notebooks_on_photos "runs each on $BENCHBOOK_DATA"
+        check "Notebooks on photos" 180 0 check_notebooks_on_photos "runs each on $BENCHBOOK_DATA"
     fi
 }
 
@@ -168,17 +168,19 @@ check_kernel() { run_pytest kernel/tests; }
 
 check_notebooks() {
     unset BENCHBOOK_DATA BENCHBOOK_WEIGHTS
-    run_notebooks ''
+    run_notebooks drawings
 }
 
-check_notebooks_on_photos() { run_notebooks -photos; }
+check_notebooks_on_photos() { run_notebooks photos; }
 
-# run_notebooks SUFFIX: the suffix tells apart the results of the same notebook.
+# run_notebooks KIND: each notebook at its smallest, KIND telling apart the results. No cell may fail, and what a chart
+# draws must be what its record says.
 run_notebooks() {
-    local path results failed=()
+    local path results=results/test-$1 failed=()
+    rm -rf "$results"
     while read -r path; do
-        results=results/$(basename "${path%.rs}")$1
-        "$venv/bin/python" environment/notebook run "$path" "$results" </dev/null || failed+=("$path")
+        "$venv/bin/python" environment/notebook run "$path" "$results/$(basename "${path%.rs}")" \
+            -p scale tiny -p results "../$results" --records "$results" --records notebooks/report.json </dev/null || failed+=("$path")
     done < <(notebook_sources)
     ((${#failed[@]} == 0)) || stop "failed: ${failed[*]}"
 }

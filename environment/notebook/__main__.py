@@ -4,13 +4,22 @@
     python environment/notebook check NOTEBOOK.rs...    fail where the .ipynb is not what `make` writes
     python environment/notebook prepare NOTEBOOK        what `run` does first: `make`, unless the .ipynb was edited
     python environment/notebook run NOTEBOOK FOLDER     execute an .rs or .ipynb; results go into FOLDER
+        -p NAME VALUE       a parameter, as papermill's -p
+        --records PLACE     fail where a chart draws other numbers than the records (files or folders of JSON)
+    python environment/notebook page NOTEBOOK.ipynb...  write a page, NOTEBOOK.html, beside each executed notebook
+    python environment/notebook charts NOTEBOOK.ipynb PLACE...  compare its charts with records
+    python environment/notebook keep FOLDER NOTEBOOK.rs  take executed cells and records of FOLDER over into the repository
 """
 
 import argparse
 import sys
 from pathlib import Path
 
+from papermill.cli import _resolve_type as value_of
+
 import execute
+import kept
+import page
 import source
 
 
@@ -23,10 +32,28 @@ def main() -> int:
     run = commands.add_parser("run")
     run.add_argument("notebook", type=Path)
     run.add_argument("folder", type=Path)
+    run.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    run.add_argument("--records", type=Path, action="append", metavar="PLACE")
+    commands.add_parser("page").add_argument("notebooks", nargs="+", type=Path)
+    compare = commands.add_parser("charts")
+    compare.add_argument("notebook", type=Path)
+    compare.add_argument("places", nargs="+", type=Path)
+    keep = commands.add_parser("keep")
+    keep.add_argument("folder", type=Path)
+    keep.add_argument("source", type=Path)
     chosen = parser.parse_args()
 
     if chosen.command == "run":
-        return execute.run(chosen.notebook, chosen.folder)
+        parameters = {name: value_of(text) for name, text in chosen.parameter}
+        return execute.run(chosen.notebook, chosen.folder, parameters, chosen.records)
+    if chosen.command == "page":
+        for path in chosen.notebooks:
+            print(page.write(path))
+        return 0
+    if chosen.command == "charts":
+        return kept.compare(chosen.notebook, chosen.places)
+    if chosen.command == "keep":
+        return kept.keep(chosen.folder, chosen.source)
     if chosen.command == "prepare":
         source.prepare(chosen.notebook)
         return 0

@@ -10,6 +10,10 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbformat import NotebookNode
 
+from papermill.iorw import load_notebook_node
+from papermill.parameterize import parameterize_notebook
+
+import charts
 import page
 import source
 
@@ -51,9 +55,15 @@ def traceback(notebook: NotebookNode, index: int | None) -> str:
     return "\n".join(line for output in outputs if output.output_type == "error" for line in output.traceback)
 
 
-def run(path: Path, folder: Path) -> int:
-    """Executes the notebook and fills the folder, also when a cell failed. Returns the exit status."""
+def run(path: Path, folder: Path, parameters: dict[str, object] | None = None, records: list[Path] | None = None) -> int:
+    """Executes the notebook and fills the folder, also when a cell failed. Returns the exit status.
+
+    Parameters go behind the cell tagged `parameters`, as papermill puts them. With folders or files of records, charts that
+    draw other numbers than these are a failure.
+    """
     path, notebook = source.prepare(path)
+    if parameters:
+        notebook = parameterize_notebook(load_notebook_node(str(path)), parameters)
     progress = Progress(notebook)
     client = NotebookClient(
         notebook,
@@ -65,7 +75,8 @@ def run(path: Path, folder: Path) -> int:
         on_cell_start=progress.start,
         on_cell_executed=progress.end,
     )
-    print(f"  {path}, kernel {client.kernel_name}", flush=True)
+    given = "".join(f", {name} {value}" for name, value in (parameters or {}).items())
+    print(f"  {path}, kernel {client.kernel_name}{given}", flush=True)
     begun = time.monotonic()
     fault: str | None = None
     try:
@@ -88,6 +99,11 @@ def run(path: Path, folder: Path) -> int:
     (folder / f"{path.stem}.html").write_text(page.html(notebook, path.stem), encoding="utf-8")
     figures = page.write_figures(notebook, folder / "figures")
     seconds = time.monotonic() - begun
+    if records is not None and not fault:
+        files = [file for place in records for file in ([place] if place.is_file() else sorted(place.rglob("*.json")))]
+        wrong = charts.check(notebook, files)
+        if wrong:
+            fault = "\n".join(["Charts that are not what the records say:", *wrong])
     if fault:
         print(f"\n\n{fault}\n\nWhat there was until then: {folder}", file=sys.stderr)
         return 1

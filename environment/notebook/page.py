@@ -3,6 +3,7 @@
 import base64
 from pathlib import Path
 
+import nbformat
 from jupyter_core.paths import jupyter_path
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
@@ -24,6 +25,13 @@ def html(notebook: NotebookNode, title: str) -> str:
     exporter = HTMLExporter(extra_template_basedirs=[str(TEMPLATES)], template_name="page")
     text, _ = exporter.from_notebook_node(notebook, resources={"metadata": {"name": title}, "dark_theme": dark_theme()})
     return text
+
+
+def write(path: Path) -> Path:
+    """Writes the page of an executed notebook beside it."""
+    target = path.with_suffix(".html")
+    target.write_text(html(nbformat.read(path, as_version=4), path.stem), encoding="utf-8")
+    return target
 
 
 def write_figures(notebook: NotebookNode, folder: Path) -> int:

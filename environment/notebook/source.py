@@ -6,6 +6,8 @@ import jupytext
 import nbformat
 from nbformat import NotebookNode
 
+import charts
+
 METADATA = {
     "kernelspec": {"name": "benchbook", "display_name": "Rust (Benchbook)", "language": "rust"},
     "language_info": {
@@ -45,6 +47,11 @@ def make(path: Path) -> Path:
     return target
 
 
+def records_beside(path: Path) -> list[Path]:
+    """All JSON files that the kept outputs of a notebook may draw from."""
+    return sorted(path.parent.glob("*.json")) + sorted((path.parent / "records").rglob("*.json"))
+
+
 def check(paths: list[Path]) -> int:
     differing = []
     for path in paths:
@@ -52,7 +59,14 @@ def check(paths: list[Path]) -> int:
         if not target.exists() or not same_cells(path, target):
             differing.append(path)
             print(f"{target} is not what {path} says. To write it again: .venv/bin/python environment/notebook make {path}")
-    print(f"{len(paths) - len(differing)} of {len(paths)} notebooks are what their sources say")
+            continue
+        notebook = nbformat.read(target, as_version=4)
+        # Outputs are kept with the records that they come from.
+        if any(charts.charts(notebook)):
+            for fault in charts.check(notebook, records_beside(path)):
+                differing.append(path)
+                print(f"{target}: {fault}")
+    print(f"{len(paths) - len(set(differing))} of {len(paths)} notebooks are what their sources say")
     return 1 if differing else 0
 
 

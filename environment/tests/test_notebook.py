@@ -125,3 +125,27 @@ def test_a_missing_kernel_is_named(tmp_path):
     nbformat.write(made, path)
     with pytest.raises(SystemExit, match="no kernel named no-such-kernel"):
         execute.run(path, tmp_path / "results")
+
+
+def test_parameters_stand_behind_their_cell_and_are_in_the_executed_notebook(tmp_path, capsys):
+    path = python_notebook(tmp_path / "settings.ipynb", "scale = 'auto'", "print(scale)")
+    made = nbformat.read(path, as_version=4)
+    made.cells[0].metadata.tags = ["parameters"]
+    nbformat.write(made, path)
+    assert execute.run(path, tmp_path / "results", {"scale": "tiny"}) == 0
+    executed = nbformat.read(tmp_path / "results" / "settings.ipynb", as_version=4)
+    assert executed.cells[1].source.endswith('scale = "tiny"\n')
+    assert executed.cells[2].outputs[0].text == "tiny\n"
+    assert "scale tiny" in capsys.readouterr().out
+
+
+def test_a_chart_that_is_not_its_records_is_a_failure(tmp_path, capsys):
+    chart = {"chart": "bars", "data": {"title": "T", "categories": [""], "series": [{"name": "load", "values": [0.5], "error": []}]}}
+    show = f"from IPython.display import display; display({{'application/vnd.benchbook.chart+json': {chart!r}}}, raw=True)"
+    path = python_notebook(tmp_path / "chart.ipynb", show)
+    record = tmp_path / "record.json"
+    record.write_text('{"load": 0.5}')
+    assert execute.run(path, tmp_path / "results", None, [record]) == 0
+    record.write_text('{"load": 0.25}')
+    assert execute.run(path, tmp_path / "results", None, [record]) == 1
+    assert "chart 'T'" in capsys.readouterr().err

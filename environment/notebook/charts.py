@@ -1,0 +1,122 @@
+"""Whether the charts of an executed notebook draw what its records say.
+
+A chart keeps its numbers in the output (`application/vnd.benchbook.chart+json`) and names where each comes from: a record
+and a JSON pointer into it. A chart that names no source may draw numbers of any record.
+"""
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from nbformat import NotebookNode
+
+DATA_MIME = "application/vnd.benchbook.chart+json"
+
+
+def charts(notebook: NotebookNode) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Each chart with the number of its code cell, counted from 1."""
+    code_cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    for number, cell in enumerate(code_cells, 1):
+        for output in cell.outputs:
+            if DATA_MIME in output.get("data", {}):
+                yield number, output.data[DATA_MIME]
+
+
+def read_records(paths: list[Path]) -> dict[str, Any]:
+    """JSON files by what identifies them: `id`, name and start of a run, or else the file's name."""
+    records = {}
+    for path in paths:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if "id" in record:
+            records[record["id"]] = record
+        elif {"name", "started"} <= record.keys():
+            records[f"{record['name']}@{record['started']}"] = record
+        else:
+            records[path.stem] = record
+    return records
+
+
+def resolve(record: Any, pointer: str) -> Any:
+    """What a JSON pointer (RFC 6901) leads to."""
+    for part in pointer.split("/")[1:]:
+        part = part.replace("~1", "/").replace("~0", "~")
+        record = record[int(part)] if isinstance(record, list) else record[part]
+    return record
+
+
+def faults(notebook: NotebookNode, records: dict[str, Any]) -> list[str]:
+    """One line for each series that is not what its source says."""
+    found = []
+    for cell, chart in charts(notebook):
+        title = chart["data"]["title"]
+        try:
+            targets = [resolve(records[source["record"]], source["pointer"]) for source in chart["data"].get("sources", [])]
+        except (KeyError, IndexError, ValueError) as error:
+            found.append(f"code cell {cell}, chart {title!r}: its source {error} is in no record")
+            continue
+        series = list(all_series(chart))
+        for index, (key, values, labels) in enumerate(series):
+            if len(targets) == len(series):
+                allowed = [targets[index]]
+            else:
+                allowed = targets or list(records.values())
+            if not any(holds(target, key, values, labels) for target in allowed):
+                found.append(f"code cell {cell}, chart {title!r}: the values of {key!r}, {values}, are not those of its source")
+    return found
+
+
+def all_series(chart: dict[str, Any]) -> Iterator[tuple[str, list[float], list[str]]]:
+    """Each series: what it is called in a record, its numbers without gaps, the labels of its numbers."""
+    data = chart["data"]
+    if chart["chart"] == "bars":
+        for series in data["series"]:
+            bars = [(value, label) for value, label in zip(series["values"], data["categories"], strict=True) if value is not None]
+            yield series["name"], [value for value, _ in bars], [label for _, label in bars]
+    elif chart["chart"] in ("curves", "lines"):
+        for panel in data.get("panels", [data]):
+            for series in panel["series"]:
+                key = {"training": panel["y"], "validation": f"val_{panel['y']}"}.get(series["name"], series["name"])
+                yield key, [value for value in series["y"] if value is not None], []
+    elif chart["chart"] == "histogram":
+        yield data["title"], data["counts"], []
+    else:
+        yield data["title"], [value for row in data["counts"] for value in row], []
+
+
+def holds(target: Any, key: str, values: list[float], labels: list[str]) -> bool:
+    """Whether the place in the record holds these values under this name."""
+    if isinstance(target, (int, float)):
+        return same(values, [target])
+    if isinstance(target, dict):
+        if labels == [""] and key in target:
+            return same(values, [target[key]])
+        if labels and all(label in target for label in labels):
+            return same(values, [target[label] for label in labels])
+        inner = target.values()
+    else:
+        if target and all(isinstance(item, dict) for item in target):
+            if any(key in item for item in target):
+                return same(values, [item[key] for item in target if item.get(key) is not None])
+        if same(values, target):
+            return True
+        inner = target
+    # A pointer to a larger part of a record: the values are in one of its parts.
+    return any(holds(part, key, values, labels) for part in inner if isinstance(part, (dict, list))) or (
+        bool(values) and all(any(same([value], [number]) for number in inner) for value in values)
+    )
+
+
+def same(values: list[float], expected: list[Any]) -> bool:
+    """Whether both hold the same numbers. A message's number may be off by its last bit: the kernel reads JSON fast, not exactly."""
+    return len(values) == len(expected) and all(
+        isinstance(number, (int, float)) and math.isclose(value, number, rel_tol=1e-12) for value, number in zip(values, expected, strict=True)
+    )
+
+
+def check(notebook: NotebookNode, records: list[Path]) -> list[str]:
+    """The faults of a notebook's charts; a notebook without any chart is one, too."""
+    if not any(charts(notebook)):
+        return ["there is no chart in it"]
+    return faults(notebook, read_records(records))

@@ -1,0 +1,50 @@
+"""Outputs that the repository keeps: those of a recorded run on generated pictures, with the records beside them."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import nbformat
+
+import charts
+import source
+
+
+def records_of(path: Path) -> Path:
+    """Where the records of a kept notebook lie."""
+    return path.parent / "records" / path.stem
+
+
+def compare(notebook: Path, places: list[Path]) -> int:
+    files = [file for place in places for file in ([place] if place.is_file() else sorted(place.rglob("*.json")))]
+    wrong = charts.check(nbformat.read(notebook, as_version=4), files)
+    for line in wrong:
+        print(f"{notebook}: {line}", file=sys.stderr)
+    if not wrong:
+        print(f"{notebook}: its charts are what the records say")
+    return 1 if wrong else 0
+
+
+def keep(folder: Path, text: Path) -> int:
+    """Takes the executed notebook of `folder` and the records beside it over into the repository."""
+    executed = folder / f"{text.stem}.ipynb"
+    if source.cells(nbformat.read(executed, as_version=4)) != source.cells(source.read(text)):
+        raise SystemExit(f"{executed} was not executed from {text} as it is: it has other cells, or parameters")
+    records = {path: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+    photos = [path for path, record in records.items() if record.get("data", {}).get("name", "drawings") != "drawings"]
+    if photos or not records:
+        raise SystemExit(f"expected records of runs on datasets/drawings in {folder}, found {photos or 'none'}")
+    target = records_of(text)
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    for path in records:
+        shutil.copy(path, target / path.name)
+    # Under the same cell names as `make` writes, so that only outputs differ.
+    made = nbformat.read(executed, as_version=4)
+    for number, cell in enumerate(made.cells, 1):
+        cell.id = f"cell-{number:02}"
+        cell.metadata.pop("execution", None)
+    made.metadata = source.read(text).metadata
+    nbformat.write(made, text.with_suffix(".ipynb"))
+    return compare(text.with_suffix(".ipynb"), source.records_beside(text))

@@ -1,0 +1,122 @@
+"""Charts of executed notebooks against records."""
+
+import json
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "notebook"))
+
+import charts  # noqa: E402
+import kept  # noqa: E402
+import source as sources  # noqa: E402
+
+RECORD = {
+    "name": "small, tiny scale",
+    "started": 7,
+    "data": {"name": "drawings"},
+    "phases": {"load": 0.1, "build": 0.25, "train": 3.5, "test": None},
+    "history": {"epochs": [{"loss": 0.7, "val_loss": 0.69, "accuracy": 0.5}, {"loss": 0.6, "val_loss": None, "accuracy": 0.75}]},
+}
+ID = "small, tiny scale@7"
+
+
+def source(pointer, record=ID):
+    return {"record": record, "pointer": pointer}
+
+
+def bars(categories, *sources, **series):
+    data = {"title": "Times", "categories": categories, "sources": list(sources)}
+    data["series"] = [{"name": name, "values": values, "error": []} for name, values in series.items()]
+    return {"chart": "bars", "data": data}
+
+
+def curves(**series):
+    panel = {"y": "loss", "series": [{"name": name, "x": [1, 2], "y": values} for name, values in series.items()]}
+    return {"chart": "curves", "data": {"title": "Curves", "panels": [panel], "sources": [source("/history/epochs")]}}
+
+
+def notebook(*shown):
+    outputs = [new_output("display_data", {charts.DATA_MIME: chart, "text/plain": ""}) for chart in shown]
+    return new_notebook(cells=[new_code_cell("chart", outputs=outputs)])
+
+
+def faults(*shown, **more):
+    return charts.faults(notebook(*shown), {ID: RECORD, **more})
+
+
+def test_named_bars_are_the_records_phases():
+    assert faults(bars([""], source("/phases"), load=[0.1], build=[0.25])) == []
+    assert "'build', [0.1]" in faults(bars([""], source("/phases"), load=[0.1], build=[0.1]))[0]
+
+
+def test_bars_with_a_source_each_are_held_against_their_own():
+    both = (source("/phases/load"), source("/times/load", "report"))
+    report = {"times": {"load": 2.04}}
+    assert faults(bars([""], *both, here=[0.1], report=[2.04]), report=report) == []
+    assert len(faults(bars([""], *both, here=[2.04], report=[0.1]), report=report)) == 2
+
+
+def test_categories_are_names_in_the_record():
+    assert faults(bars(["load", "train"], source("/phases"), LibTorch=[0.1, 3.5])) == []
+    assert len(faults(bars(["load", "train"], source("/phases"), LibTorch=[3.5, 0.1]))) == 1
+
+
+def test_curves_are_columns_of_the_history():
+    assert faults(curves(training=[0.7, 0.6], validation=[0.69, None])) == []
+    assert len(faults(curves(training=[0.6, 0.7]))) == 1
+    assert len(faults(curves(validation=[0.7, 0.6]))) == 1, "training's numbers are not validation's"
+
+
+def test_a_number_may_be_off_by_its_last_bit_and_no_more():
+    assert faults(bars([""], source("/phases"), load=[0.1 + 1e-16])) == []
+    assert len(faults(bars([""], source("/phases"), load=[0.1 + 1e-9]))) == 1
+
+
+def test_a_chart_without_source_draws_numbers_of_some_record():
+    assert faults(bars([""], load=[0.1])) == []
+    assert len(faults(bars([""], load=[0.11]))) == 1
+
+
+def test_a_source_that_is_not_there_is_named():
+    assert "'other@1' is in no record" in faults(bars([""], source("/phases", "other@1"), load=[0.1]))[0]
+    assert "'nothing' is in no record" in faults(bars([""], source("/nothing"), load=[0.1]))[0]
+
+
+def test_a_notebook_without_charts_shows_nothing_that_could_be_checked(tmp_path):
+    assert charts.check(notebook(), []) == ["there is no chart in it"]
+
+
+def executed(tmp_path, record=RECORD):
+    """A repository's notebook and the folder of its run."""
+    text, folder = tmp_path / "notebooks/small.rs", tmp_path / "results/small"
+    text.parent.mkdir()
+    folder.mkdir(parents=True)
+    text.write_text("// %%\nchart\n")
+    nbformat.write(notebook(bars([""], source("/phases"), load=[0.1])), folder / "small.ipynb")
+    (folder / "record.json").write_text(json.dumps(record))
+    return folder, text
+
+
+def test_kept_outputs_lie_beside_their_records_and_are_checked(tmp_path, capsys):
+    folder, text = executed(tmp_path)
+    assert kept.keep(folder, text) == 0
+    assert (tmp_path / "notebooks/records/small/record.json").exists()
+    assert sources.check([text]) == 0
+    other = {**RECORD, "phases": {"load": 0.2}}
+    (tmp_path / "notebooks/records/small/record.json").write_text(json.dumps(other))
+    assert sources.check([text]) == 1
+    assert "'load', [0.1]" in capsys.readouterr().out
+
+
+def test_outputs_of_photos_or_of_another_notebook_are_not_kept(tmp_path):
+    folder, text = executed(tmp_path, {**RECORD, "data": {"name": "photos"}})
+    with pytest.raises(SystemExit, match="datasets/drawings"):
+        kept.keep(folder, text)
+    text.write_text("// %%\nother\n")
+    with pytest.raises(SystemExit, match="was not executed from"):
+        kept.keep(folder, text)
+    assert not (tmp_path / "notebooks/records").exists()
