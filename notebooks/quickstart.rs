@@ -4,6 +4,10 @@
 // The job of the 2019 report, cell by cell: load pictures, build VGG16, train and validate it, test it, and see what each
 // phase took. The pictures are those in the folder `BENCHBOOK_DATA`; without it, drawings from `datasets/generate`.
 
+// %% tags=["parameters"]
+let scale = String::from("auto"); // tiny: one epoch, to see whether it runs
+let results = String::from("../results");
+
 // %%
 let folder = std::env::var("BENCHBOOK_DATA").unwrap_or_else(|_| "../datasets/drawings".into());
 let weights = std::env::var_os("BENCHBOOK_WEIGHTS");
@@ -48,10 +52,10 @@ model.summary()
 
 // %%
 run.train(&mut model, &data, Fit {
-    epochs: 8,
+    epochs: if scale == "tiny" { 1 } else { 8 },
     batch_size: 16,
     schedule: Schedule::Cosine,
-    callbacks: vec![Callback::best_checkpoint("../results/quickstart/vgg16_1.safetensors")],
+    callbacks: vec![Callback::best_checkpoint(format!("{results}/quickstart/vgg16_1.safetensors"))],
     ..fit.clone()
 })?;
 
@@ -73,7 +77,7 @@ run.evaluate(&mut model, &data.validation())?
 // %%
 let pictures = if data.test().is_empty() { data.validation() } else { data.test() };
 let predictions = run.test(&mut model, &pictures)?;
-predictions.write_csv("../results/quickstart/predictions.csv")?;
+predictions.write_csv(format!("{results}/quickstart/predictions.csv"))?;
 predictions
 
 // %% [markdown]
@@ -81,7 +85,7 @@ predictions
 
 // %%
 let record = run.record(&mut model)?;
-record.write("../results/quickstart/record.json")?;
+record.write(format!("{results}/quickstart/record.json"))?;
 record.phase_chart()?
 
 // %% [markdown]

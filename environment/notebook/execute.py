@@ -69,6 +69,8 @@ def run(path: Path, folder: Path, parameters: dict[str, object] | None = None, r
         notebook,
         timeout=None,
         startup_timeout=START_TIMEOUT_SECONDS,
+        # Prints that follow one another are one output, as front ends show them.
+        coalesce_streams=True,
         kernel_name=notebook.metadata.get("kernelspec", {}).get("name", "benchbook"),
         # Where Jupyter would run it, so that relative paths mean the same.
         resources={"metadata": {"path": str(path.resolve().parent)}},

@@ -1,0 +1,133 @@
+// %% [markdown]
+// # Colab and Keras: figures 1 to 5
+//
+// The first notebook of the 2019 report, cell by cell: TensorFlow-Keras on Colab's Tesla K80. Load the pictures, build a network
+// "based on VGG16", train and validate it, draw the curves, look at predictions.
+//
+// **Where it runs today:** in any Jupyter that has the kernel *Rust (Benchbook)*. Colab and Kaggle do not yet let a user choose
+// a kernel.
+
+// %% [markdown]
+// ## Settings
+// `scale` fits the job to the machine: `report` is the report's own job and wants a GPU, `laptop` takes minutes on two cores,
+// `tiny` takes seconds; `auto` is `report` where there is a GPU and `laptop` elsewhere. `backend` is the library that computes:
+// one that is not there is an error and is never replaced by another.
+
+// %% tags=["parameters"]
+let scale = String::from("auto");
+let backend = String::from("libtorch");
+let data = std::env::var("BENCHBOOK_DATA").unwrap_or("../datasets/drawings".into());
+let weights = std::env::var("BENCHBOOK_WEIGHTS").unwrap_or_default();
+let results = String::from("../results");
+let seed: i64 = 1;
+
+// %%
+let fitted: Scale = scale.parse()?;
+// Side of the pictures in pixels, epochs, steps of an epoch, batch. The report validated in batches half as large.
+let (size, epochs, steps, batch) = match fitted {
+    Scale::Report => (224, 30, 10, 64),
+    Scale::Laptop => (32, 30, 10, 16),
+    Scale::Tiny => (32, 2, 2, 4),
+};
+// Random weights learn next to nothing in so few steps unless each convolution is followed by batch normalisation.
+let (start, batch_norm, rate) = match weights.as_str() {
+    "" => (Weights::Random, true, 3e-4),
+    file => (Weights::Safetensors(file.into()), false, 5e-5),
+};
+let net = Vgg {
+    head: Head::Keras,
+    size,
+    batch_norm,
+    weights: start,
+    preprocessing: Some(benchbook::data::Preprocessing::Rescaled),
+    library: backend.parse()?,
+    seed: seed as u64,
+    ..Vgg::default()
+};
+let fit = Fit {
+    epochs,
+    steps_per_epoch: Some(steps),
+    batch_size: batch,
+    validation_steps: Some(steps),
+    validation_batch_size: Some(batch / 2),
+    augmentation: vec![Augmentation::ROTATION_180],
+    optimizer: Optimizer::adam(Convention::Keras),
+    learning_rate: Some(rate),
+    seed: seed as u64,
+    callbacks: vec![Callback::best_checkpoint(format!("{results}/1-colab-keras/vgg16_1.safetensors"))],
+    ..Fit::default()
+};
+
+// %% [markdown]
+// What the report does not say is chosen here: the optimiser (Keras' Adam), its rate, and the seed. That the base started from
+// ImageNet's weights is inferred: nothing else reaches 0.95 after 19,200 pictures. They are used if `weights` names their file.
+
+// %% [markdown]
+// ## Figure 1: loading the pictures
+// `ImageDataGenerator(rescale=1./255, rotation_range=180)` for training, `rescale` alone for validation. In the report this cell
+// lists files and decodes none of them; here the phase ends with the first batch on the device.
+
+// %%
+let mut run = Run::new(format!("Colab, Keras, {fitted}"));
+let (pictures, first) = run.load(&data, &net, fit.batch_size)?;
+for split in [pictures.train(), pictures.validation()] {
+    println!("Found {} images belonging to {} classes.", split.len(), split.classes().len());
+}
+println!("First batch: {:?}", first.shape());
+
+// %%
+pictures
+
+// %% [markdown]
+// ## Figure 2: the model
+// The report's table comes first, whatever the scale; then the net of this run, whose numbers differ where its pictures are
+// smaller or its base has batch normalisation.
+
+// %%
+benchbook::model::Summary(Vgg::default().architecture().summary(false))
+
+// %%
+let mut model = run.build(net.clone())?;
+model.summary()
+
+// %% [markdown]
+// ## Figure 3: training
+// Keras' log of 2019, with the checkpoint of the best validation accuracy. The time of a line is that of its whole epoch, so
+// the milliseconds a step have the validation in them, here as in the report.
+
+// %%
+run.train_observed(&mut model, &pictures, fit.clone(), &mut KerasLog::new(std::io::stdout()))?;
+
+// %% [markdown]
+// ## Figure 4: the curves
+
+// %%
+run.record(&mut model)?.curves()
+
+// %% [markdown]
+// The best epoch of a training is the best of many looks at few pictures: of the report's 0.953 nobody can say how much is luck.
+// One look at all validation pictures, with its interval:
+
+// %%
+run.evaluate(&mut model, &pictures.validation())?
+
+// %% [markdown]
+// ## Figure 5: predictions on test pictures
+
+// %%
+let unseen = if pictures.test().is_empty() { pictures.validation() } else { pictures.test() };
+let predictions = run.test(&mut model, &unseen)?;
+predictions.write_csv(format!("{results}/1-colab-keras/predictions.csv"))?;
+let record = run.record(&mut model)?;
+predictions.grid(12)?.titled(format!("{}: {predictions}", record.name)).subtitle(record.conditions())
+
+// %% [markdown]
+// ## What it took
+// The four times that the report compares in its figures 15 to 18. `6-comparison` reads this record.
+
+// %%
+record.write(format!("{results}/1-colab-keras/record.json"))?;
+record.phase_chart()?
+
+// %%
+record.table()?

@@ -1,0 +1,114 @@
+// %% [markdown]
+// # Kaggle and PyTorch: figures 10 to 14
+//
+// The report's third notebook: PyTorch on Kaggle's Tesla P100, three epochs with a line every 200 iterations. It runs on
+// LibTorch, the library inside PyTorch.
+//
+// **Where it runs today:** in any Jupyter that has the kernel *Rust (Benchbook)*. Colab and Kaggle do not yet let a user choose
+// a kernel.
+
+// %% [markdown]
+// ## Settings
+// `scale` fits the job to the machine: `report` wants a GPU, `laptop` takes minutes on two cores, `tiny` seconds; `auto` is
+// `report` where there is a GPU and `laptop` elsewhere. A `backend` that is not there is an error.
+
+// %% tags=["parameters"]
+let scale = String::from("auto");
+let backend = String::from("libtorch");
+let data = std::env::var("BENCHBOOK_DATA").unwrap_or("../datasets/drawings".into());
+let weights = std::env::var("BENCHBOOK_WEIGHTS").unwrap_or_default();
+let results = String::from("../results");
+let seed: i64 = 1;
+
+// %%
+let fitted: Scale = scale.parse()?;
+// Side of the pictures in pixels, epochs, steps of an epoch (none: all pictures), batch, steps between two lines of the log.
+let (size, epochs, steps, batch, every) = match fitted {
+    Scale::Report => (224, 3, None, 32, 200_usize),
+    Scale::Laptop => (32, 3, Some(30), 16, 10),
+    Scale::Tiny => (32, 3, Some(3), 2, 1),
+};
+let (start, batch_norm, rate) = match weights.as_str() {
+    "" => (Weights::Random, true, 1e-3),
+    file => (Weights::Safetensors(file.into()), false, 1e-3),
+};
+let net = Vgg {
+    head: Head::PyTorch,
+    size,
+    batch_norm,
+    weights: start,
+    library: backend.parse()?,
+    seed: seed as u64,
+    ..Vgg::default()
+};
+let fit = Fit {
+    epochs,
+    steps_per_epoch: steps,
+    batch_size: batch,
+    validation_steps: if fitted == Scale::Tiny { Some(2) } else { None },
+    optimizer: Optimizer::momentum(0.9),
+    learning_rate: Some(rate),
+    seed: seed as u64,
+    ..Fit::default()
+};
+
+// %% [markdown]
+// ## Figure 10: loading the pictures
+// The report's log: 19,652 images under train, 5,348 under validation, which together are Kaggle's 25,000.
+
+// %%
+let mut run = Run::new(format!("Kaggle, PyTorch, {fitted}"));
+let (pictures, first) = run.load(&data, &net, fit.batch_size)?;
+for split in [pictures.train(), pictures.validation()] {
+    println!("Loaded {} images under {}", split.len(), split.name());
+}
+println!("Classes:\n[{}]", pictures.classes().iter().map(|class| format!("'{class}'")).collect::<Vec<_>>().join(", "));
+println!("First batch: {:?}", first.shape());
+
+// %% [markdown]
+// ## Figure 11: the model
+
+// %%
+let mut model = run.build(net.clone())?;
+model
+
+// %% [markdown]
+// ## Figure 12: training
+// The report's lines, but for its clock. There every second line says something like `437644m 45s`: the notebook kept the start
+// of its clock and the time that had passed in one variable, `t = time.time() - t`, and so every second value was the time since
+// 1970, shown as hours (`t // 3600`) with an `m` behind them. `6-comparison` does the sum. Here a line's time is that since the
+// training began, by a clock that nobody sets.
+
+// %%
+let mut log = TorchLog::new(std::io::stdout(), every);
+run.train_observed(&mut model, &pictures, fit.clone(), &mut log)?;
+
+// %% [markdown]
+// ## Figure 13: training and validation
+
+// %%
+run.record(&mut model)?.curves()
+
+// %%
+run.evaluate(&mut model, &pictures.validation())?
+
+// %% [markdown]
+// ## Figure 14: predictions on test pictures
+
+// %%
+let unseen = if pictures.test().is_empty() { pictures.validation() } else { pictures.test() };
+let predictions = run.test(&mut model, &unseen)?;
+predictions.write_csv(format!("{results}/4-kaggle-pytorch/predictions.csv"))?;
+let record = run.record(&mut model)?;
+predictions.grid(12)?.titled(format!("{}: {predictions}", record.name)).subtitle(record.conditions())
+
+// %% [markdown]
+// ## What it took
+// PyTorch's bars of figures 19 to 22. `6-comparison` reads this record.
+
+// %%
+record.write(format!("{results}/4-kaggle-pytorch/record.json"))?;
+record.phase_chart()?
+
+// %%
+record.table()?

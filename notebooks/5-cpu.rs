@@ -1,0 +1,129 @@
+// %% [markdown]
+// # CPUs: the sections that the report left empty
+//
+// The report has a heading "results on CPUs" for Colab (4.1.1) and one for Kaggle (4.2.1), and nothing under either. Here is the
+// Colab notebook's job on this machine's processor, with each library in turn: same net, same weights, same order of pictures,
+// same number of threads.
+//
+// **Where it runs today:** in any Jupyter that has the kernel *Rust (Benchbook)*. Colab and Kaggle do not yet let a user choose
+// a kernel.
+
+// %% [markdown]
+// ## Settings
+// A processor trains VGG16 at 224 × 224 pixels with about one picture a second, so the report's 19,200 pictures would take half a
+// day: `scale` is `laptop` (minutes) or `tiny` (seconds) here, and `report` for the patient. `backends` are the libraries; one
+// that is not in this build is named and has no bar.
+
+// %% tags=["parameters"]
+let scale = String::from("laptop");
+let backends = String::from("tensorflow libtorch");
+let threads: i64 = std::thread::available_parallelism().map_or(1, |cores| cores.get()) as i64;
+let data = std::env::var("BENCHBOOK_DATA").unwrap_or("../datasets/drawings".into());
+let weights = std::env::var("BENCHBOOK_WEIGHTS").unwrap_or_default();
+let results = String::from("../results");
+let seed: i64 = 1;
+
+// %%
+let fitted: Scale = scale.parse()?;
+// Side of the pictures in pixels, epochs, steps of an epoch, batch.
+let (size, epochs, steps, batch) = match fitted {
+    Scale::Report => (224, 30, 10, 64),
+    Scale::Laptop => (32, 6, 10, 16),
+    Scale::Tiny => (32, 2, 2, 4),
+};
+let (start, batch_norm, rate) = match weights.as_str() {
+    "" => (Weights::Random, true, 3e-4),
+    file => (Weights::Safetensors(file.into()), false, 5e-5),
+};
+let job = Job {
+    net: Vgg {
+        head: Head::Keras,
+        size,
+        batch_norm,
+        weights: start,
+        preprocessing: Some(benchbook::data::Preprocessing::Rescaled),
+        processor: Processor::Cpu,
+        threads: Some(threads as usize),
+        seed: seed as u64,
+        ..Vgg::default()
+    },
+    fit: Fit {
+        epochs,
+        steps_per_epoch: Some(steps),
+        batch_size: batch,
+        validation_steps: Some(steps),
+        validation_batch_size: Some(batch / 2),
+        augmentation: vec![Augmentation::ROTATION_180],
+        optimizer: Optimizer::adam(Convention::Keras),
+        learning_rate: Some(rate),
+        seed: seed as u64,
+        ..Fit::default()
+    },
+    ..Job::new(&data)
+};
+
+// %% [markdown]
+// ## Load, build, train and validate, test
+// All four phases with each library, with Keras' log.
+
+// %%
+let mut records: Vec<Record> = Vec::new();
+for backend in backends.split_whitespace() {
+    match backend.parse::<Library>() {
+        Err(missing) => println!("{backend} is left out: {missing}\n"),
+        Ok(library) => {
+            println!("{backend}");
+            let job = Job {
+                name: format!("CPU, {backend}, {fitted}"),
+                net: Vgg { library, ..job.net.clone() },
+                record: Some(format!("{results}/5-cpu/{backend}.json").into()),
+                ..job.clone()
+            };
+            records.push(job::run(&job, &mut KerasLog::new(std::io::stdout()))?);
+            println!();
+        }
+    }
+}
+
+// %% [markdown]
+// ## The four times
+
+// %%
+let conditions = records.first().map(Record::conditions).unwrap_or_default();
+for (name, of) in [
+    ("load", (|phases| phases.load) as fn(&benchbook::record::Phases) -> Option<f64>),
+    ("build", |phases| phases.build),
+    ("train", |phases| phases.train),
+    ("test", |phases| phases.test),
+] {
+    let bars = records.iter().map(|record| (record.backend.name.clone(), of(&record.phases).unwrap_or(f64::NAN)));
+    let mut chart = BarChart::of(format!("CPU, {fitted}: {name}"), bars).y("time [s]").subtitle(&conditions).size(420, 320);
+    for record in &records {
+        chart = chart.source(record.id(), format!("/phases/{name}"));
+    }
+    display(&chart);
+}
+
+// %% [markdown]
+// One run of each, so there are no error bars: `6-comparison` repeats and says how sure one can be. What the times are made of
+// differs between libraries, too: one that compiles its graph at the first step pays for it in *train*, one that draws its
+// weights anew in *build*.
+
+// %%
+let mut chart = BarChart::of(
+    format!("CPU, {fitted}: training rate"),
+    records.iter().map(|record| (record.backend.name.clone(), record.throughput.training.unwrap_or(f64::NAN))),
+)
+.y("images per second [1/s]")
+.subtitle(&conditions)
+.size(420, 320);
+for record in &records {
+    chart = chart.source(record.id(), "/throughput/training");
+}
+chart
+
+// %%
+for record in &records {
+    display(&record.curves());
+    display(&record.table()?);
+}
