@@ -103,6 +103,8 @@ impl<W: Write> Observer for TorchLog<W> {
             | Event::Step { .. }
             | Event::Checkpoint { .. }
             | Event::EarlyStop { .. }
+            | Event::Saved { .. }
+            | Event::RateReduced { .. }
             | Event::End(Outcome::Finished) => {}
         }
     }
