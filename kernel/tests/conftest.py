@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ import pytest
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 
 from driver import NAME, Kernel
+
+Manifest = dict[str, Any]
 
 
 @pytest.fixture(scope="session")
@@ -82,3 +84,37 @@ def kernels(private_folders: None) -> Iterator[Any]:
     yield start
     for kernel in started:
         kernel.stop()
+
+
+@pytest.fixture
+def spoil(tmp_path: Path, template: Path) -> Callable[[Callable[[Manifest], None]], Path]:
+    """Makes a copy of the template with a changed description."""
+
+    def copy(change: Callable[[Manifest], None]) -> Path:
+        folder = tmp_path / "template"
+        folder.mkdir()
+        for entry in template.iterdir():
+            if entry.name != "template.json":
+                (folder / entry.name).symlink_to(entry)
+        manifest = json.loads((template / "template.json").read_text())
+        change(manifest)
+        (folder / "template.json").write_text(json.dumps(manifest))
+        return folder
+
+    return copy
+
+
+@pytest.fixture
+def prefix(tmp_path: Path, kernelspec: dict[str, Any]) -> Callable[[Path], Path]:
+    """Makes an environment whose kernelspec names another template."""
+
+    def make(template: Path) -> Path:
+        prefix = tmp_path / "prefix"
+        folder = prefix / "share/jupyter/kernels" / NAME
+        folder.mkdir(parents=True)
+        words = list(kernelspec["argv"])
+        words[words.index("--template") + 1] = str(template)
+        (folder / "kernel.json").write_text(json.dumps({**kernelspec, "argv": words}))
+        return prefix
+
+    return make

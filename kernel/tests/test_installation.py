@@ -17,43 +17,8 @@ from typing import Any
 
 import pytest
 
-from driver import NAME, Cell, Kernel
-
-Manifest = dict[str, Any]
-
-
-@pytest.fixture
-def spoil(tmp_path: Path, template: Path) -> Callable[[Callable[[Manifest], None]], Path]:
-    """Makes a copy of the template with a changed description."""
-
-    def copy(change: Callable[[Manifest], None]) -> Path:
-        folder = tmp_path / "template"
-        folder.mkdir()
-        for entry in template.iterdir():
-            if entry.name != "template.json":
-                (folder / entry.name).symlink_to(entry)
-        manifest = json.loads((template / "template.json").read_text())
-        change(manifest)
-        (folder / "template.json").write_text(json.dumps(manifest))
-        return folder
-
-    return copy
-
-
-@pytest.fixture
-def prefix(tmp_path: Path, kernelspec: dict[str, Any]) -> Callable[[Path], Path]:
-    """Makes an environment whose kernelspec names another template."""
-
-    def make(template: Path) -> Path:
-        prefix = tmp_path / "prefix"
-        folder = prefix / "share/jupyter/kernels" / NAME
-        folder.mkdir(parents=True)
-        words = list(kernelspec["argv"])
-        words[words.index("--template") + 1] = str(template)
-        (folder / "kernel.json").write_text(json.dumps({**kernelspec, "argv": words}))
-        return prefix
-
-    return make
+from conftest import Manifest
+from driver import Cell, Kernel
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@
 //! with the same names into each cell. What it has to be told goes straight to it, not by way of
 //! the user's standard output.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -25,13 +25,37 @@ impl VariableStore {
 
     /// Keeps a variable, in place of one of the same name.
     pub fn put_variable<T: 'static>(&mut self, name: &str, value: T) {
-        self.variables.insert(name.to_owned(), Box::new(value));
+        self.put(name, Box::new(value));
     }
 
     /// Whether the variable, if there is one, still has the type that the cell expects. evcxr is
     /// told if it has not: the user has defined the type anew.
     pub fn check_variable<T: 'static>(&mut self, name: &str) -> bool {
-        let fits = self.variables.get(name).is_none_or(|value| value.is::<T>());
+        self.check(name, TypeId::of::<T>())
+    }
+
+    /// Hands a variable to the running cell.
+    ///
+    /// # Panics
+    /// There is none of this name and type; evcxr has then lost track of its variables.
+    pub fn take_variable<T: 'static>(&mut self, name: &str) -> T {
+        match self.take(name).downcast::<T>() {
+            Ok(value) => *value,
+            Err(_) => has_another_type(name),
+        }
+    }
+
+    // What does not depend on the type is compiled here, once, and not in every cell.
+
+    #[inline(never)]
+    fn put(&mut self, name: &str, value: Box<dyn Any>) {
+        self.variables.insert(name.to_owned(), value);
+    }
+
+    #[inline(never)]
+    fn check(&mut self, name: &str, expected: TypeId) -> bool {
+        let fits =
+            self.variables.get(name).is_none_or(|value| value.as_ref().type_id() == expected);
         if !fits {
             let text =
                 format_args!("the type of `{name}` was defined anew, so the variable is lost\n");
@@ -41,14 +65,10 @@ impl VariableStore {
         fits
     }
 
-    /// Hands a variable to the running cell.
-    ///
-    /// # Panics
-    /// There is none of this name and type; evcxr has then lost track of its variables.
-    pub fn take_variable<T: 'static>(&mut self, name: &str) -> T {
-        match self.variables.remove(name).map(|value| value.downcast::<T>()) {
-            Some(Ok(value)) => *value,
-            Some(Err(_)) => panic!("the variable `{name}` has another type than expected"),
+    #[inline(never)]
+    fn take(&mut self, name: &str) -> Box<dyn Any> {
+        match self.variables.remove(name) {
+            Some(value) => value,
             None => panic!("the variable `{name}` has gone missing"),
         }
     }
@@ -70,6 +90,12 @@ impl VariableStore {
     pub fn merge(&mut self, other: Self) {
         self.variables.extend(other.variables);
     }
+}
+
+#[cold]
+#[inline(never)]
+fn has_another_type(name: &str) -> ! {
+    panic!("the variable `{name}` has another type than expected")
 }
 
 /// A new store, never freed: it lives as long as the worker.

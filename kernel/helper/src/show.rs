@@ -39,7 +39,7 @@ pub trait ShowRich {
 
 impl<T: Rich + ?Sized> ShowRich for T {
     fn evcxr_display(&self) {
-        send(Message::Result { bundle: self.bundle() });
+        result(self.bundle());
     }
 }
 
@@ -51,9 +51,7 @@ pub trait ShowDebug {
 
 impl<T: Debug + ?Sized> ShowDebug for &T {
     fn evcxr_display(&self) {
-        // A unit has nothing to show: a loop, a call for its effect.
-        let text = if std::any::type_name::<T>() == "()" { return } else { format!("{self:?}") };
-        send(Message::Result { bundle: Bundle::text(text) });
+        debug(self, std::any::type_name::<T>());
     }
 }
 
@@ -65,10 +63,26 @@ pub trait ShowName {
 
 impl<T: ?Sized> ShowName for &T {
     fn evcxr_display(&mut self) {
-        // The crate of the cells is called `ctx`, which the user has never heard of.
-        let name = std::any::type_name::<T>().replace("ctx::", "");
-        let text =
-            format!("a value of type {name} (derive or implement Debug to see what is in it)");
-        send(Message::Result { bundle: Bundle::text(text) });
+        name(std::any::type_name::<T>());
     }
+}
+
+// What does not depend on the type is compiled here, once, and not in every cell.
+
+fn result(bundle: Bundle) {
+    send(Message::Result { bundle });
+}
+
+fn debug(value: &dyn Debug, type_name: &str) {
+    // A unit has nothing to show: a loop, a call for its effect.
+    if type_name != "()" {
+        result(Bundle::text(format!("{value:?}")));
+    }
+}
+
+fn name(type_name: &str) {
+    // The crate of the cells is called `ctx`, which the user has never heard of.
+    let name = type_name.replace("ctx::", "");
+    let text = format!("a value of type {name} (derive or implement Debug to see what is in it)");
+    result(Bundle::text(text));
 }

@@ -40,6 +40,13 @@ pub trait Evaluator {
         None
     }
 
+    /// Does a piece of what can be done ahead of the next request, and says whether there is
+    /// more. Called when nothing waits, until it returns false; a request that comes meanwhile waits
+    /// for the piece's end.
+    fn idle(&mut self) -> bool {
+        false
+    }
+
     /// Ends everything that the evaluator has started. No method is called afterwards. At most
     /// [`SHUTDOWN_GRACE`](crate::SHUTDOWN_GRACE) is waited for it.
     fn shutdown(&mut self, restart: bool) {

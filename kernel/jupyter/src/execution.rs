@@ -40,10 +40,20 @@ enum Job {
 
 /// What comes next on the execute thread.
 enum Next {
-    Cell { request: Request, content: ExecuteRequest, interrupted: Arc<AtomicBool> },
-    Aborted { request: Request },
+    Cell {
+        request: Request,
+        content: ExecuteRequest,
+        interrupted: Arc<AtomicBool>,
+    },
+    Aborted {
+        request: Request,
+    },
     Question(Request),
-    Close { restart: bool },
+    Close {
+        restart: bool,
+    },
+    /// Nothing waits.
+    Idle,
 }
 
 impl Executor {
@@ -99,8 +109,8 @@ impl Executor {
         self.changed.notify_one();
     }
 
-    /// Waits for the next thing to do.
-    fn next(&self) -> Next {
+    /// Waits for the next thing to do; not unless `patient`.
+    fn next(&self, patient: bool) -> Next {
         let mut state = locked(&self.state);
         loop {
             match (state.queue.pop_front(), state.closing) {
@@ -114,6 +124,7 @@ impl Executor {
                 }
                 (Some(Job::Question(request)), _) => return Next::Question(request),
                 (None, Some(restart)) => return Next::Close { restart },
+                (None, None) if !patient => return Next::Idle,
                 (None, None) => {
                     state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
                 }
@@ -158,8 +169,10 @@ pub(crate) fn serve(core: &Arc<Core>, build: Factory) {
     core.executor.ready();
     // The number of the latest cell that was counted.
     let mut count = 0;
+    // Whether the evaluator has nothing left to do ahead.
+    let mut prepared = evaluator.is_err();
     loop {
-        match core.executor.next() {
+        match core.executor.next(prepared) {
             Next::Cell { request, content, interrupted } => {
                 cell::run(core, &mut evaluator, &mut count, &request, content, interrupted);
             }
@@ -168,6 +181,12 @@ pub(crate) fn serve(core: &Arc<Core>, build: Factory) {
                 Ok(evaluator) => answer(core, &request, evaluator),
                 Err(failure) => fail(core, &request, failure),
             },
+            Next::Idle => {
+                prepared = match &mut evaluator {
+                    Ok(evaluator) => !guarded(|| evaluator.idle()).unwrap_or(false),
+                    Err(_) => true,
+                }
+            }
             Next::Close { restart } => {
                 if let Ok(evaluator) = &mut evaluator {
                     let _ = guarded(|| evaluator.shutdown(restart));

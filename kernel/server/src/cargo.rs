@@ -12,20 +12,26 @@
 //! | `metadata` | what the real cargo says, and the helper library's crates as well |
 //! | `clean` | the compiled cells are removed |
 //!
-//! `metadata` of the standard library is answered as the real cargo did at installation, when there
-//! was a network. Everything else, and every call for another crate, is handed to the real cargo
-//! unchanged. The crates that the user adds with `:dep` are compiled by the real cargo in a crate of their own
+//! It is `rustc` there as well, for the few questions that a beginning session asks. Those and their
+//! like to cargo are answered as the real tools did at installation (`answers.rs`), the
+//! standard library's `metadata` too. Everything else, and every call for another crate, is handed to
+//! the real tool unchanged. The crates that the user adds with `:dep` are compiled by the real cargo in a crate of their own
 //! (`dependencies.rs`), so they can neither rebuild the helper library nor change its features.
 //!
 //! The rustc call is not recorded and replayed but spelt out here, with the compiler and the
 //! libraries that the template's manifest names.
 
+pub mod answers;
 mod build;
 mod dependencies;
 pub mod metadata;
+mod prelude;
+mod variables;
 
 use crate::template::Template;
 use std::ffi::{OsStr, OsString};
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -36,10 +42,18 @@ pub const TEMPLATE: &str = "BENCHBOOK_TEMPLATE";
 pub const USER_PATH: &str = "BENCHBOOK_USER_PATH";
 /// `CARGO_HOME` as the user had it; absent if it was not set.
 pub const USER_CARGO_HOME: &str = "BENCHBOOK_USER_CARGO_HOME";
+/// `RUST_SRC_PATH` as the user had it; absent if it was not set.
+pub const USER_RUST_SRC_PATH: &str = "BENCHBOOK_USER_RUST_SRC_PATH";
 /// The folder of the crate that evcxr writes.
 pub const CRATE: &str = "BENCHBOOK_CRATE";
 /// While this file exists in the crate's folder, nothing is compiled: the user has interrupted.
 pub const INTERRUPTED: &str = "interrupted";
+
+/// From when this file exists in the crate's folder, rust-analyzer is told of all crates. Until then it
+/// hears of none, and costs nothing: only `let`s, commands and questions need to know types.
+pub const TYPES: &str = "types";
+/// What the stand-in has to say to the kernel's log, in the crate's folder.
+pub const LOG: &str = "stand-in.log";
 
 /// The file that is compiled, in the crate's folder. Its name ends as evcxr expects the file of a
 /// message to end.
@@ -48,8 +62,9 @@ pub const CELL: &str = "target/cell/lib.rs";
 /// Whether this process was started under the name `cargo`, or as cargo's compiler wrapper.
 pub fn is_called(program: &OsStr) -> bool {
     let name = Path::new(program).file_name();
+    let names = ["cargo", "rustc", dependencies::WRAPPER];
     std::env::var_os(TEMPLATE).is_some()
-        && (name == Some(OsStr::new("cargo")) || name == Some(OsStr::new(dependencies::WRAPPER)))
+        && names.into_iter().any(|known| name == Some(OsStr::new(known)))
 }
 
 /// Does what cargo would be asked to do.
@@ -57,10 +72,11 @@ pub fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
     let program = arguments.next().unwrap_or_default();
     let arguments: Vec<OsString> = arguments.collect();
-    let result = if Path::new(&program).file_name() == Some(OsStr::new(dependencies::WRAPPER)) {
-        dependencies::wrap(&arguments)
-    } else {
-        answer(&arguments)
+    let name = Path::new(&program).file_name().and_then(OsStr::to_str).unwrap_or_default();
+    let result = match name {
+        dependencies::WRAPPER => dependencies::wrap(&arguments),
+        "rustc" => template().and_then(|template| pass_on(&template, "rustc", &arguments)),
+        _ => template().and_then(|template| answer(&template, &arguments)),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
@@ -68,22 +84,51 @@ pub fn main() -> ExitCode {
     })
 }
 
-fn answer(arguments: &[OsString]) -> anyhow::Result<ExitCode> {
+fn template() -> anyhow::Result<Template> {
     let folder = std::env::var_os(TEMPLATE).map(PathBuf::from).unwrap_or_default();
-    let template = Template::open(&folder)?;
+    Ok(Template::open(&folder)?)
+}
+
+fn answer(template: &Template, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
     let command =
         arguments.iter().filter_map(|word| word.to_str()).find(|word| !word.starts_with('-'));
     match command {
-        Some("build") if in_session() => build::run(&template, build::Emit::Library),
-        Some("check") if in_session() => build::run(&template, build::Emit::Nothing),
+        Some("build") if in_session() => build::run(template, build::Emit::Library),
+        Some("check") if in_session() => build::run(template, build::Emit::Nothing),
         Some("clean") if in_session() => build::clean(),
-        Some("metadata") if metadata::is_for_standard_library(&template, arguments) => {
-            metadata::standard_library(&template)
+        Some("metadata") if metadata::is_for_standard_library(template, arguments) => {
+            metadata::standard_library(template)
         }
         Some("metadata") if metadata::is_for_session(arguments) => {
-            metadata::answer(&template, arguments)
+            metadata::answer(template, arguments)
         }
-        _ => Err(real(&template).args(arguments).exec().into()),
+        _ => pass_on(template, "cargo", arguments),
+    }
+}
+
+/// Answers as the real tool did at installation, or becomes the real tool.
+fn pass_on(template: &Template, tool: &str, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
+    match answers::recorded(template, tool, arguments) {
+        Some(answer) => answer.repeat(),
+        None if answers::is_recording() => answers::ask(template, tool, arguments)?.repeat(),
+        None => {
+            log(&format!("became the real {tool}: {arguments:?}"));
+            Err(answers::real(template, tool).args(arguments).exec().into())
+        }
+    }
+}
+
+/// Whether rust-analyzer shall know the crates of the session.
+fn types_are_wanted() -> bool {
+    std::env::var_os(CRATE).is_some_and(|folder| Path::new(&folder).join(TYPES).exists())
+}
+
+/// Leaves a line for the kernel's log. One that cannot be written is lost and nothing else.
+fn log(line: &str) {
+    let Some(folder) = std::env::var_os(CRATE) else { return };
+    let file = OpenOptions::new().create(true).append(true).open(Path::new(&folder).join(LOG));
+    if let Ok(mut file) = file {
+        let _ = writeln!(file, "{line}");
     }
 }
 
@@ -95,13 +140,6 @@ fn in_session() -> bool {
     here.ok() == session && session.is_some()
 }
 
-/// The real cargo, in the environment that the user has.
-fn real(template: &Template) -> Command {
-    let mut command = Command::new(&template.manifest.toolchain.cargo);
-    restore_environment(&mut command);
-    command
-}
-
 /// Undoes what a session changed in the environment.
 ///
 /// Outside a session nothing was changed.
@@ -109,13 +147,26 @@ pub fn restore_environment(command: &mut Command) {
     if std::env::var_os(TEMPLATE).is_none() {
         return;
     }
-    for (variable, saved) in [("PATH", USER_PATH), ("CARGO_HOME", USER_CARGO_HOME)] {
+    for (variable, saved) in [
+        ("PATH", USER_PATH),
+        ("CARGO_HOME", USER_CARGO_HOME),
+        ("RUST_SRC_PATH", USER_RUST_SRC_PATH),
+    ] {
         match std::env::var_os(saved) {
             Some(value) => command.env(variable, value),
             None => command.env_remove(variable),
         };
     }
-    for variable in [USER_PATH, USER_CARGO_HOME, TEMPLATE, CRATE, "EVCXR_TMPDIR"] {
+    for variable in [
+        USER_PATH,
+        USER_CARGO_HOME,
+        USER_RUST_SRC_PATH,
+        TEMPLATE,
+        CRATE,
+        answers::RECORDING,
+        "EVCXR_TMPDIR",
+        "EVCXR_CONFIG_DIR",
+    ] {
         command.env_remove(variable);
     }
 }

@@ -7,9 +7,9 @@
 mod errors;
 mod prepare;
 
-use crate::cargo::CELL;
+use crate::cargo::{CELL, LOG, TYPES};
 use crate::libtorch::Libtorch;
-use crate::session::Session;
+use crate::session::{OPT_LEVEL, Session};
 use crate::template::Template;
 use crate::worker::{self, Host};
 use benchbook_display::Bundle;
@@ -33,8 +33,12 @@ const PRELUDE: &str = "use benchbook::prelude::*;
 use benchbook::{eprint, eprintln, print, println};
 Ok::<(), String>(())?;";
 
-/// The optimisation level of cells until `:opt` says otherwise.
-const OPT_LEVEL: &str = "1";
+/// What completions are asked for while nobody waits, so that rust-analyzer has the names of all crates and the
+/// implementations of all traits when the first `let` needs them.
+const WARM_UP: &[&str] = &[
+    "benchbook::",
+    "let warm_up = vec![1.0].into_iter().map(|x: f64| x * 2.0).collect::<Vec<f64>>();\nwarm_up.",
+];
 
 /// Rust, evaluated by evcxr in a worker.
 pub struct Rust {
@@ -43,6 +47,10 @@ pub struct Rust {
     host: Host,
     crate_folder: PathBuf,
     notice: Option<String>,
+    /// rust-analyzer knows the crates of the session.
+    types: bool,
+    /// How many of [`WARM_UP`] were done.
+    warmed: usize,
     /// `:clear` has taken the prelude away, and an interrupt kept it from coming back.
     prelude_due: bool,
 }
@@ -68,6 +76,7 @@ impl Rust {
             })?;
         }
         let mut context = CommandContext::with_eval_context(context);
+        // Unless an `evcxr.toml` in the working folder says otherwise, it is set already.
         context.set_opt_level(OPT_LEVEL).map_err(|error| anyhow::anyhow!("{error}"))?;
         let prelude = context.execute(PRELUDE);
         let ended = host.end(false);
@@ -81,8 +90,44 @@ impl Rust {
             host,
             crate_folder: session.crate_folder(),
             notice: notice(template),
+            types: false,
+            warmed: 0,
             prelude_due: false,
         })
+    }
+
+    /// Has rust-analyzer learn the crates of the session, which takes it seconds. Until then it knows
+    /// none, since cells without a `let` need no types.
+    fn load_types(&mut self) {
+        if self.types {
+            return;
+        }
+        self.types = true;
+        // It loads anew when the manifest has changed: here by a blank, which means nothing. The
+        // manifest is written by evcxr before a cell, and here for the questions before the next.
+        let manifest = self.crate_folder.join("Cargo.toml");
+        let level = format!("{OPT_LEVEL} ");
+        let written = fs::write(self.crate_folder.join(TYPES), "").and_then(|()| {
+            let line = |level: &str| format!("opt-level = {level}\n");
+            let text = fs::read_to_string(&manifest)?;
+            fs::write(&manifest, text.replace(&line(OPT_LEVEL), &line(&level)))
+        });
+        if let Err(error) = written {
+            tracing::error!("types will have to be written down: {error}");
+        }
+        if let Err(error) = self.context.set_opt_level(&level) {
+            tracing::error!("types will have to be written down: {error}");
+        }
+    }
+
+    /// Passes on what the stand-in for cargo has noted.
+    fn log(&self) {
+        let path = self.crate_folder.join(LOG);
+        let Ok(text) = fs::read_to_string(&path) else { return };
+        let _ = fs::remove_file(path);
+        for line in text.lines() {
+            tracing::info!("stand-in for cargo: {line}");
+        }
     }
 
     /// The places in a traceback, in the user's cell and not in the file that was compiled.
@@ -139,7 +184,11 @@ impl Rust {
         let before: Vec<String> =
             self.context.variables_and_types().map(|(name, _)| name.to_owned()).collect();
         let begun = Instant::now();
+        if prepare::needs_types(&cell.code) {
+            self.load_types();
+        }
         let result = self.run(&prepared.code, output);
+        self.log();
         let died = matches!(result, Err(Error::SubprocessTerminated(_)));
         let ended = self.host.end(died);
         let run = ended.ran.as_secs_f64();
@@ -186,7 +235,19 @@ impl Evaluator for Rust {
         self.host.kill();
     }
 
+    fn idle(&mut self) -> bool {
+        let Some(code) = WARM_UP.get(self.warmed) else { return false };
+        self.warmed += 1;
+        self.load_types();
+        if let Err(error) = self.context.completions(code, code.len()) {
+            tracing::debug!("not warmed up: {error:#}");
+        }
+        self.log();
+        self.warmed < WARM_UP.len()
+    }
+
     fn complete(&mut self, code: &str, cursor: usize) -> Completions {
+        self.load_types();
         match self.context.completions(&prepare::without_refused(code), cursor) {
             Ok(found) => Completions {
                 matches: found
@@ -205,6 +266,7 @@ impl Evaluator for Rust {
     }
 
     fn inspect(&mut self, code: &str, cursor: usize, _detail: Detail) -> Option<Bundle> {
+        self.load_types();
         let end = code[cursor..].find(|c: char| !(c.is_alphanumeric() || c == '_'));
         let end = end.map_or(code.len(), |end| cursor + end);
         match self.context.hover_at(&prepare::without_refused(&code[..end]), end) {

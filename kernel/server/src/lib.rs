@@ -15,6 +15,7 @@ pub mod is_complete;
 pub mod kernel;
 pub mod kernelspec;
 pub mod libtorch;
+pub mod record;
 pub mod session;
 pub mod template;
 pub mod toolchain;

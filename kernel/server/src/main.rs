@@ -1,10 +1,13 @@
 //! `benchbook`: parses the command line and calls the library.
 
 use anyhow::Context;
-use benchbook_kernel::{bench, cargo, doctor, install, kernel};
+use benchbook_kernel::{bench, cargo, doctor, install, kernel, record};
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A Jupyter kernel for Rust that compares deep-learning libraries.
 #[derive(Parser)]
@@ -45,6 +48,12 @@ enum Command {
         /// The Python environment in which the kernel was installed.
         #[arg(long)]
         prefix: Option<PathBuf>,
+    },
+    /// Note what a session asks first; `install` calls this.
+    #[command(hide = true)]
+    Record {
+        /// The template that keeps the notes.
+        template: PathBuf,
     },
     /// Run a benchmark job in a terminal.
     Bench(bench::Arguments),
@@ -91,6 +100,11 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             let report = doctor::examine(prefix.as_deref());
             print!("{report}");
             Ok(if report.works() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Command::Record { template } => {
+            // SAFETY: nothing has started a thread yet.
+            unsafe { record::record(&template) }?;
+            Ok(ExitCode::SUCCESS)
         }
         Command::Bench(arguments) => bench::run(&arguments),
     }

@@ -1,7 +1,7 @@
 //! What one running kernel has to itself: a folder for evcxr's crate, and an environment in which
 //! `cargo` is the stand-in (see `cargo.rs`).
 
-use crate::cargo::{CRATE, INTERRUPTED, TEMPLATE, USER_CARGO_HOME, USER_PATH};
+use crate::cargo::{CRATE, INTERRUPTED, TEMPLATE, USER_CARGO_HOME, USER_PATH, USER_RUST_SRC_PATH};
 use crate::template::Template;
 use anyhow::Context;
 use std::ffi::OsString;
@@ -15,6 +15,9 @@ use tempfile::TempDir;
 pub struct Session {
     folder: TempDir,
 }
+
+/// The optimisation level of cells until `:opt` says otherwise.
+pub const OPT_LEVEL: &str = "1";
 
 const PREFIX: &str = "benchbook-session-";
 
@@ -39,8 +42,13 @@ impl Session {
         fs::create_dir_all(session.crate_folder())?;
         let tools = session.tools();
         fs::create_dir_all(&tools)?;
-        symlink(std::env::current_exe()?, tools.join("cargo"))?;
-        symlink(&template.manifest.toolchain.rustc, tools.join("rustc"))?;
+        for tool in ["cargo", "rustc"] {
+            symlink(std::env::current_exe()?, tools.join(tool))?;
+        }
+        // Where evcxr looks for settings: the optimisation level is part of the crate's manifest, and
+        // rust-analyzer would load everything anew if it were set later.
+        let settings = format!("[evcxr]\nopt_level = \"{OPT_LEVEL}\"\n");
+        fs::write(session.folder.path().join("evcxr.toml"), settings)?;
         session.write_rustup()?;
         let path = std::env::var_os("PATH").unwrap_or_default();
         let mut folders = vec![tools];
@@ -52,8 +60,14 @@ impl Session {
             (TEMPLATE, template.folder.clone().into()),
             (CRATE, session.crate_folder().into()),
             ("EVCXR_TMPDIR", session.crate_folder().into()),
+            ("EVCXR_CONFIG_DIR", session.folder.path().into()),
+            ("RUST_SRC_PATH", template.standard_library().into()),
         ];
-        changes.extend(std::env::var_os("CARGO_HOME").map(|home| (USER_CARGO_HOME, home)));
+        for (name, saved) in
+            [("CARGO_HOME", USER_CARGO_HOME), ("RUST_SRC_PATH", USER_RUST_SRC_PATH)]
+        {
+            changes.extend(std::env::var_os(name).map(|value| (saved, value)));
+        }
         for (name, value) in changes {
             // SAFETY: the caller vouches for there being no other thread.
             unsafe { std::env::set_var(name, value) };

@@ -13,7 +13,10 @@
 //!   bin/benchbook-worker  the worker
 //!   source/               the source, for rust-analyzer and hover
 //!   metadata.json         what cargo says of the helper library's crates, for rust-analyzer
-//!   standard-library.json what it says of the standard library's
+//!   library/              the part of the standard library's source that rust-analyzer needs
+//!   standard-library.json what cargo says of that
+//!   answers/              what the tools answer to the questions of a session that begins
+//!   cells/                the cells that every session begins with, compiled
 //! ```
 
 use crate::cache;
@@ -30,8 +33,11 @@ use std::process::Command;
 /// Flags for everything that shares the worker's process. One libstd for all of it.
 pub const RUSTFLAGS: &str = "-Cprefer-dynamic";
 
+/// The copy of the standard library's source, in a template's folder.
+pub const STANDARD_LIBRARY: &str = "library";
+
 /// Raised when the layout of a template changes.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// The packages that end up in the worker's process, and the files that fix their dependencies.
 const SOURCES: &[&str] = &[
@@ -156,6 +162,11 @@ impl Template {
     /// The helper library.
     pub fn helper(&self) -> PathBuf {
         self.folder.join("lib/libbenchbook.so")
+    }
+
+    /// The part of the standard library's source from which types are inferred.
+    pub fn standard_library(&self) -> PathBuf {
+        self.folder.join(STANDARD_LIBRARY)
     }
 
     /// Where the crates that users add with `:dep` are compiled and kept between sessions.

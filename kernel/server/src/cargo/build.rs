@@ -1,12 +1,14 @@
 //! Compiles a cell with one rustc call.
 
-use super::{CELL, INTERRUPTED, dependencies};
+use super::{CELL, INTERRUPTED, answers, dependencies, prelude, variables};
 use crate::template::{RUSTFLAGS, Template, hex};
 use anyhow::{Context, bail};
 use sha2::{Digest, Sha256};
+use std::ffi::OsString;
 use std::fs;
-use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Output, Stdio};
 
 /// SHA-256 of the runtime module that evcxr 0.22 pastes, which `benchbook::evcxr_runtime` stands
 /// in for.
@@ -23,6 +25,7 @@ pub(super) enum Emit {
 
 /// Where compiled cells go. evcxr renames each one there, so they pile up until the session ends.
 const OUTPUT: &str = "target/cells";
+const LIBRARY: &str = "target/cells/libctx.so";
 
 pub(super) fn run(template: &Template, emit: Emit) -> anyhow::Result<ExitCode> {
     if Path::new(INTERRUPTED).exists() {
@@ -37,35 +40,101 @@ pub(super) fn run(template: &Template, emit: Emit) -> anyhow::Result<ExitCode> {
     };
     fs::create_dir_all("target/cell")?;
     fs::create_dir_all(OUTPUT)?;
-    fs::write(CELL, with_shared_runtime(fs::read_to_string("src/lib.rs")?)?)?;
-    let toolchain = &template.manifest.toolchain;
-    let status = Command::new(&toolchain.rustc)
-        .args(["--crate-name", "ctx", "--edition", "2024", CELL, "--crate-type", "cdylib"])
-        .args(["--error-format=json", "--json=diagnostic-rendered-ansi"])
-        .args(["--emit", if emit == Emit::Library { "link" } else { "metadata" }])
-        .args(["--out-dir", OUTPUT, RUSTFLAGS])
-        .args(["-C", &format!("opt-level={}", opt_level(&manifest)), "-C", "codegen-units=1"])
-        .args(["-C", "debuginfo=0", "-C", "strip=debuginfo", "-C", "overflow-checks=on"])
-        .args(["-C", "debug-assertions=on"])
-        .arg("--extern")
-        .arg(format!("benchbook={}", template.helper().display()))
-        .arg("-L")
-        .arg(format!("dependency={}", template.folder.join("deps").display()))
-        .arg("-L")
-        .arg(format!("native={}", template.folder.join("stubs").display()))
-        .args(dependencies)
-        .status()
-        .with_context(|| toolchain.rustc.display().to_string())?;
-    if !status.success() {
+    let source = with_shared_runtime(fs::read_to_string("src/lib.rs")?)?;
+    let mut arguments = arguments(template, emit, &opt_level(&manifest));
+    let prelude =
+        if dependencies.is_empty() { prelude::name(template, &arguments, &source) } else { None };
+    if let Some(name) = &prelude
+        && let Some(status) = prelude::repeat(template, name, Path::new(LIBRARY))?
+    {
+        // The file is named in messages and tracebacks.
+        fs::write(CELL, &source)?;
+        return finish(emit, status == 0);
+    }
+    arguments.extend(dependencies);
+    let compile = |source: &str| -> anyhow::Result<Output> {
+        fs::write(CELL, source)?;
+        let rustc = &template.manifest.toolchain.rustc;
+        let output = Command::new(rustc).args(&arguments).stdin(Stdio::null()).output();
+        output.with_context(|| rustc.display().to_string())
+    };
+    let less = variables::without_unnamed(&source);
+    let mut output = compile(less.as_ref().unwrap_or(&source))?;
+    if less.is_some() && names_something_unknown(&output) {
+        // It may be one that was left out, brought in by a macro, or one that rustc would suggest.
+        output = compile(&source)?;
+    }
+    std::io::stderr().write_all(&output.stderr)?;
+    let status = if output.status.success() { 0 } else { 101 };
+    if let Some(name) = &prelude
+        && answers::is_recording()
+    {
+        prelude::keep(template, name, status, &output.stderr, Path::new(LIBRARY))?;
+    }
+    finish(emit, status == 0)
+}
+
+/// The compiler's words for a cell, but for its dependencies.
+fn arguments(template: &Template, emit: Emit, opt_level: &str) -> Vec<OsString> {
+    let mut words: Vec<OsString> = [
+        "--crate-name",
+        "ctx",
+        "--edition",
+        "2024",
+        CELL,
+        "--crate-type",
+        "cdylib",
+        "--error-format=json",
+        "--json=diagnostic-rendered-ansi",
+        "--emit",
+        if emit == Emit::Library { "link" } else { "metadata" },
+        "--out-dir",
+        OUTPUT,
+        RUSTFLAGS,
+        "-C",
+        &format!("opt-level={opt_level}"),
+        "-C",
+        "codegen-units=1",
+        "-C",
+        "debuginfo=0",
+        "-C",
+        "strip=debuginfo",
+        "-C",
+        "overflow-checks=on",
+        "-C",
+        "debug-assertions=on",
+    ]
+    .map(OsString::from)
+    .into();
+    let folder = |kind: &str, path: PathBuf| {
+        let mut word = OsString::from(format!("{kind}="));
+        word.push(path);
+        word
+    };
+    words.extend(["--extern".into(), folder("benchbook", template.helper())]);
+    words.extend(["-L".into(), folder("dependency", template.folder.join("deps"))]);
+    words.extend(["-L".into(), folder("native", template.folder.join("stubs"))]);
+    words
+}
+
+/// Tells evcxr where the library is.
+fn finish(emit: Emit, success: bool) -> anyhow::Result<ExitCode> {
+    if !success {
         return Ok(ExitCode::from(101));
     }
     if emit == Emit::Library
         && let Some(file) = std::env::var_os("EVCXR_EXECUTION_SO_PATH")
     {
-        let library = std::env::current_dir()?.join(OUTPUT).join("libctx.so");
+        let library = std::env::current_dir()?.join(LIBRARY);
         fs::write(file, library.as_os_str().as_encoded_bytes())?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether the compiler says E0425: that there is no value of some name.
+fn names_something_unknown(output: &Output) -> bool {
+    const CODE: &[u8] = b"\"code\":\"E0425\"";
+    !output.status.success() && output.stderr.windows(CODE.len()).any(|bytes| bytes == CODE)
 }
 
 pub(super) fn clean() -> anyhow::Result<ExitCode> {

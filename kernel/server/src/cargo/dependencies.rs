@@ -4,7 +4,7 @@
 //! library. What cargo passes to rustc for that crate is what a cell needs to use them; cargo is
 //! asked for it by a wrapper around the compiler of workspace crates, which is this program again.
 
-use super::{TEMPLATE, real};
+use super::{TEMPLATE, answers};
 use crate::template::Template;
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -54,7 +54,7 @@ pub(super) fn compiled(
     }
     let wrapper = std::env::current_exe()?;
     let wrapper = link(&folder, &wrapper)?;
-    let status = real(template)
+    let status = answers::real(template, "cargo")
         .args(["build", "--message-format=short", "--target-dir"])
         // Kept between sessions; cargo's own lock lets one session at a time build in it.
         .arg(template.user_crates())

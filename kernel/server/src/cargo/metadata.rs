@@ -1,8 +1,8 @@
 //! What rust-analyzer is told of a session's crates: those of the real cargo, and the helper
 //! library with the crates below it, which cargo knows nothing of.
 
-use super::{CRATE, real};
-use crate::template::{RUSTFLAGS, Template};
+use super::{CRATE, answers, types_are_wanted};
+use crate::template::{self, RUSTFLAGS, Template};
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
@@ -22,9 +22,8 @@ pub(super) fn is_for_session(arguments: &[OsString]) -> bool {
 
 /// Whether the standard library is asked about, with what it uses.
 pub(super) fn is_for_standard_library(template: &Template, arguments: &[OsString]) -> bool {
-    is_asked_about(arguments, &template.manifest.toolchain.source())
+    is_asked_about(arguments, &template.standard_library())
         && !arguments.iter().any(|word| word == "--no-deps")
-        && template.folder.join(STANDARD_LIBRARY).exists()
 }
 
 fn is_asked_about(arguments: &[OsString], folder: &Path) -> bool {
@@ -36,13 +35,56 @@ fn is_asked_about(arguments: &[OsString], folder: &Path) -> bool {
     folder.is_some() && asked.and_then(canonical) == folder
 }
 
-/// What cargo said of the standard library at installation. Asked now, it would look for the
-/// library's few dependencies on the network, and without them types such as `HashMap` stay
-/// unknown.
+/// What cargo said of the standard library at installation, of the packages that types in cells
+/// depend on. Asked now, it would look for the library's few dependencies on the network, and
+/// without them types such as `HashMap` stay unknown.
 pub(super) fn standard_library(template: &Template) -> anyhow::Result<ExitCode> {
-    print!("{}", fs::read_to_string(template.folder.join(STANDARD_LIBRARY))?);
+    let recorded = if types_are_wanted() {
+        fs::read_to_string(template.folder.join(STANDARD_LIBRARY))?
+            .replace(TEMPLATE_FOLDER, &in_json(&template.folder)?)
+    } else {
+        let library = template.standard_library();
+        json!({
+            "packages": [],
+            "workspace_members": [],
+            "workspace_default_members": [],
+            "resolve": { "nodes": [], "root": null },
+            "target_directory": library,
+            "version": 1,
+            "workspace_root": library,
+            "metadata": null,
+        })
+        .to_string()
+    };
+    print!("{recorded}");
     Ok(ExitCode::SUCCESS)
 }
+
+/// Stands for the template's folder, which may be moved, in what it keeps.
+const TEMPLATE_FOLDER: &str = "{template}";
+
+/// A path as it stands within a string of JSON.
+fn in_json(path: &Path) -> anyhow::Result<String> {
+    Ok(serde_json::to_string(path)?.trim_matches('"').to_owned())
+}
+
+/// What is kept of the standard library: the crates that cells can name, and those that their public types are
+/// made of. The others (libc, backtraces, the tests) only cost rust-analyzer time and memory.
+const STANDARD_PACKAGES: &[&str] = &[
+    "alloc",
+    "cfg-if",
+    "core",
+    "hashbrown",
+    "proc_macro",
+    "rustc-std-workspace-alloc",
+    "rustc-std-workspace-core",
+    "rustc-std-workspace-std",
+    "std",
+    "std_detect",
+];
+
+/// The folders of the standard library's source that belong to them.
+pub const STANDARD_FOLDERS: &[&str] = &["alloc", "core", "proc_macro", "std", "std_detect"];
 
 /// cargo's metadata of the standard library.
 ///
@@ -60,34 +102,74 @@ pub fn record_standard_library(template: &Template) -> anyhow::Result<Vec<u8>> {
         .output()?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "cargo metadata of the standard library failed: {said}");
-    Ok(output.stdout)
+    let mut metadata: Value = serde_json::from_slice(&output.stdout)?;
+    keep_standard_packages(&mut metadata).context("cargo's metadata has an unknown form")?;
+    let text = metadata.to_string().replace(
+        &in_json(&toolchain.source())?,
+        &format!("{TEMPLATE_FOLDER}/{}", template::STANDARD_LIBRARY),
+    );
+    Ok(text.into_bytes())
+}
+
+fn keep_standard_packages(metadata: &mut Value) -> Option<()> {
+    let packages = metadata["packages"].as_array_mut()?;
+    packages.retain(|package| {
+        package["name"].as_str().is_some_and(|name| STANDARD_PACKAGES.contains(&name))
+    });
+    let kept: HashSet<String> =
+        packages.iter().filter_map(|package| Some(package["id"].as_str()?.to_owned())).collect();
+    let is_kept = |id: &Value| id.as_str().is_some_and(|id| kept.contains(id));
+    for list in ["workspace_members", "workspace_default_members"] {
+        metadata[list].as_array_mut()?.retain(is_kept);
+    }
+    let nodes = metadata["resolve"]["nodes"].as_array_mut()?;
+    nodes.retain(|node| is_kept(&node["id"]));
+    for node in nodes {
+        node["dependencies"].as_array_mut()?.retain(is_kept);
+        node["deps"].as_array_mut()?.retain(|dependency| is_kept(&dependency["pkg"]));
+    }
+    Some(())
 }
 
 pub(super) fn answer(template: &Template, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
-    let output = real(template).args(arguments).output()?;
-    eprint!("{}", String::from_utf8_lossy(&output.stderr));
-    if !output.status.success() {
-        return Ok(ExitCode::from(101));
+    let mut answer = match answers::recorded(template, "cargo", arguments) {
+        Some(answer) => answer,
+        None => answers::ask(template, "cargo", arguments)?,
+    };
+    if answer.status == 0 && types_are_wanted() {
+        let mut metadata: Value = serde_json::from_str(&answer.stdout)?;
+        if !metadata["resolve"].is_null() {
+            let recorded = fs::read_to_string(template.folder.join("metadata.json"))?
+                .replace(TEMPLATE_FOLDER, &in_json(&template.folder)?);
+            add(&mut metadata, &serde_json::from_str(&recorded)?)?;
+        }
+        answer.stdout = format!("{metadata}\n");
     }
-    let mut metadata: Value = serde_json::from_slice(&output.stdout)?;
-    if !metadata["resolve"].is_null() {
-        let recorded = fs::read(template.folder.join("metadata.json"))?;
-        add(&mut metadata, &serde_json::from_slice(&recorded)?)?;
-    }
-    println!("{metadata}");
-    Ok(ExitCode::SUCCESS)
+    answer.repeat()
 }
 
 /// The libraries that a cell reaches by name through the helper library.
 const RE_EXPORTED: &[&str] = &["image", "plotters", "serde_json", "tch"];
 
-/// The helper library's part of the answer: its own packages, the re-exported ones, and what those
-/// use directly. Nothing further down can be named in a cell, and rust-analyzer takes its time and
-/// memory for every package that it hears of.
+/// What their public types and traits are made of besides. Of what else they use, a cell meets
+/// nothing.
+const IN_THEIR_TYPES: &[&str] = &[
+    "half",
+    "num-traits",
+    "plotters-backend",
+    "plotters-bitmap",
+    "plotters-svg",
+    "serde_core",
+    "torch-sys",
+];
+
+/// The helper library's part of the answer: its own packages, the re-exported ones, and what their types are
+/// made of. rust-analyzer takes its time and memory for every package that it hears of: with all that
+/// these use directly, it was a third more of both.
 ///
 /// # Errors
 /// The real cargo does not run, or its answer is not understood.
-pub fn record(template: &Template) -> anyhow::Result<Value> {
+pub fn record(template: &Template) -> anyhow::Result<String> {
     let toolchain = &template.manifest.toolchain;
     let output = Command::new(&toolchain.cargo)
         .args(["metadata", "--format-version=1", "--filter-platform", toolchain.host()])
@@ -114,10 +196,11 @@ pub fn record(template: &Template) -> anyhow::Result<Value> {
         .filter_map(|package| Some((package["id"].as_str()?, package)))
         .collect();
     let is_own = |id: &str| packages.get(id).is_some_and(|package| package["source"].is_null());
-    let is_re_exported = |id: &str| {
+    let is_named = |id: &str, names: &[&str]| {
         let name = packages.get(id).and_then(|package| package["name"].as_str());
-        name.is_some_and(|name| RE_EXPORTED.contains(&name))
+        name.is_some_and(|name| names.contains(&name))
     };
+    let is_re_exported = |id: &str| is_named(id, RE_EXPORTED);
     let mut wanted = HashSet::new();
     let mut open = vec![root];
     while let Some(id) = open.pop() {
@@ -127,7 +210,7 @@ pub fn record(template: &Template) -> anyhow::Result<Value> {
         if is_own(id) {
             open.extend(used.filter(|id| is_own(id) || is_re_exported(id)));
         } else if is_re_exported(id) {
-            open.extend(used);
+            open.extend(used.filter(|id| is_named(id, IN_THEIR_TYPES)));
         }
     }
     let keep = |values: &Value| -> Vec<Value> {
@@ -144,7 +227,8 @@ pub fn record(template: &Template) -> anyhow::Result<Value> {
         node["dependencies"] = deps.iter().map(|dep| dep["pkg"].clone()).collect();
         node["deps"] = Value::Array(deps);
     }
-    Ok(json!({ "root": root, "packages": keep(&all["packages"]), "nodes": nodes }))
+    let recorded = json!({ "root": root, "packages": keep(&all["packages"]), "nodes": nodes });
+    Ok(recorded.to_string().replace(&in_json(&template.folder)?, TEMPLATE_FOLDER))
 }
 
 fn is_normal(dependency: &&Value) -> bool {

@@ -131,6 +131,17 @@ const REFUSED: &[(&str, &str)] = &[
     ),
 ];
 
+/// Whether types have to be known for a cell: it has a `let`, whose variables are kept by their types, or a
+/// command, or cannot be understood.
+pub(super) fn needs_types(cell: &str) -> bool {
+    let begin = rust_begins(cell);
+    let parsed = parse(&cell[begin..]);
+    let is_let = |statement| matches!(statement, ast::Stmt::LetStmt(_));
+    cell[..begin].lines().any(|line| command(line).is_some())
+        || !parsed.errors().is_empty()
+        || statements(&parsed).is_none_or(|body| body.statements().any(is_let))
+}
+
 /// The first command of a cell that is not available here, and why.
 pub(super) fn refused(cell: &str) -> Option<(&'static str, &'static str)> {
     let commands = cell[..rust_begins(cell)].lines().filter_map(command);
@@ -307,6 +318,31 @@ mod tests {
             "let a = const { loop { break 1; } };",
         ] {
             assert_eq!(code(cell), cell);
+        }
+    }
+
+    #[test]
+    fn types_are_needed_for_variables_and_commands() {
+        for cell in [
+            "let a = 1;",
+            "f();\nlet (a, b) = c;",
+            "let Some(a) = b else { return };",
+            ":dep a",
+            "f(",
+            "!ls\n:vars",
+        ] {
+            assert!(needs_types(cell), "{cell}");
+        }
+        for cell in [
+            "",
+            "1 + 1",
+            "a = 2;",
+            "fn f() { let a = 1; }",
+            "{ let a = 1; a }",
+            "!ls\nf()",
+            "if let Some(a) = b { a; }",
+        ] {
+            assert!(!needs_types(cell), "{cell}");
         }
     }
 

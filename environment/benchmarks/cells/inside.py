@@ -1,0 +1,129 @@
+"""The same calls in a cell and in a program that is compiled against the same helper library."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+from . import statistics
+from .session import Session
+from .toolchain import Installed
+
+# Each prints the seconds of its calls as a JSON list. All the work is in prebuilt code.
+JOBS = {
+    "training step": """
+fn train() {
+    use benchbook::tch::{nn, nn::ModuleT, nn::OptimizerConfig, Device, Kind, Tensor};
+    benchbook::tch::manual_seed(1);
+    let variables = nn::VarStore::new(Device::Cpu);
+    let root = variables.root();
+    let network = nn::seq_t()
+        .add(nn::conv2d(&root / "a", 3, 32, 3, Default::default()))
+        .add_fn(|x| x.relu().max_pool2d_default(2))
+        .add(nn::conv2d(&root / "b", 32, 64, 3, Default::default()))
+        .add_fn(|x| x.relu().max_pool2d_default(2).flat_view())
+        .add(nn::linear(&root / "c", 64 * 14 * 14, 2, Default::default()));
+    let mut optimizer = nn::Adam::default().build(&variables, 1e-3).unwrap();
+    let pictures = Tensor::rand([16, 3, 64, 64], (Kind::Float, Device::Cpu));
+    let labels = Tensor::zeros([16], (Kind::Int64, Device::Cpu));
+    let mut seconds = Vec::new();
+    for step in 0..12 {
+        let begun = std::time::Instant::now();
+        let loss = network.forward_t(&pictures, true).cross_entropy_for_logits(&labels);
+        optimizer.backward_step(&loss);
+        std::hint::black_box(loss.double_value(&[]));
+        if step >= 2 { seconds.push(begun.elapsed().as_secs_f64()); }
+    }
+    println!("{seconds:?}");
+}
+""",
+    "plot": """
+fn plot_often() {
+    use benchbook::display::Rich;
+    let values: Vec<f64> = (0..1000).map(|i| (i as f64 * 0.01).sin()).collect();
+    let mut seconds = Vec::new();
+    for round in 0..22 {
+        let begun = std::time::Instant::now();
+        let chart = benchbook::chart::plot(&values).unwrap();
+        std::hint::black_box(chart.bundle());
+        if round >= 2 { seconds.push(begun.elapsed().as_secs_f64()); }
+    }
+    println!("{seconds:?}");
+}
+""",
+}
+CALLS = {"training step": "train();", "plot": "plot_often();"}
+
+
+class Program:
+    """A compiled program that runs a job for each line that it is sent."""
+
+    def __init__(self, installed: Installed, folder: Path) -> None:
+        source = folder / "inside.rs"
+        arms = "".join(f'"{name}" => {{ {call} }}\n' for name, call in CALLS.items())
+        source.write_text(
+            "".join(JOBS.values())
+            + "fn main() { for line in std::io::stdin().lines() { match line.unwrap().as_str() {\n"
+            + arms
+            + "other => panic!(\"{other}\") } } }\n"
+        )
+        program = folder / "inside"
+        template = installed.template
+        subprocess.run(
+            [installed.rustc, "--edition", "2024", "-O", "-C", "prefer-dynamic", source, "-o", program]
+            + ["--extern", f"benchbook={template}/lib/libbenchbook.so"]
+            + ["-L", f"dependency={template}/deps", "-L", f"native={installed.libtorch}"]
+            + ["-C", "link-arg=-Wl,--allow-shlib-undefined"],
+            check=True,
+        )
+        self.process = subprocess.Popen(
+            [program],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "LD_LIBRARY_PATH": installed.libraries},
+        )
+
+    def run(self, name: str) -> list[float]:
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.write(f"{name}\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def stop(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def measure(installed: Installed, session: Session, rounds: int) -> dict[str, dict[str, object]]:
+    """Runs each job in turns in a cell and in the program; a round of each is one pair."""
+    for job in JOBS.values():
+        session.run(job)
+    found: dict[str, dict[str, object]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        program = Program(installed, Path(folder))
+        try:
+            for name, call in CALLS.items():
+                cells, programs = [], []
+                for round in range(rounds):
+                    # Which is first changes, so that neither gains by a machine that warms or tires.
+                    for turn in (round, round + 1):
+                        if turn % 2 == 0:
+                            times = json.loads(session.printed(f"{call} // {round}"))
+                            cells.append(statistics.median(times))
+                        else:
+                            programs.append(statistics.median(program.run(name)))
+                ratio, low, high = statistics.ratio_interval(cells, programs)
+                found[name] = {
+                    "cell_s": cells,
+                    "program_s": programs,
+                    "ratio": ratio,
+                    "interval": [low, high],
+                }
+        finally:
+            program.stop()
+    return found

@@ -1,0 +1,93 @@
+//! The cells that every session begins with, compiled once at installation.
+//!
+//! evcxr runs a cell of its own when it starts, and the kernel's prelude follows. Each is kept with
+//! all that it depends on in its name: the compiler's arguments and the source, byte for byte, in a
+//! template that belongs to one compiler and one helper library. Any other cell is compiled.
+
+use super::answers::{self, Places};
+use crate::template::{Template, hex};
+use anyhow::Context;
+use sha2::{Digest, Sha256};
+use std::ffi::OsString;
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+/// The folder of a template that keeps them.
+const FOLDER: &str = "cells";
+
+/// The name of a cell among those that are kept.
+pub(super) fn name(template: &Template, arguments: &[OsString], source: &str) -> Option<String> {
+    let places = Places::of(template)?;
+    let mut hash = Sha256::new();
+    for word in arguments {
+        hash.update(places.take_out(word.to_str()?));
+        hash.update([0]);
+    }
+    for line in in_order(source) {
+        hash.update(line);
+        hash.update("\n");
+    }
+    Some(hex(hash.finalize())[..32].to_owned())
+}
+
+/// The lines, with those that only import sorted: evcxr writes them in another order each time.
+fn in_order(source: &str) -> Vec<&str> {
+    let mut lines: Vec<&str> = source.lines().collect();
+    let is_import = |line: &str| line.starts_with("use ") && line.ends_with(';');
+    let imports: Vec<usize> = (0..lines.len()).filter(|at| is_import(lines[*at])).collect();
+    let mut sorted: Vec<&str> = imports.iter().map(|at| lines[*at]).collect();
+    sorted.sort_unstable();
+    for (at, line) in imports.into_iter().zip(sorted) {
+        lines[at] = line;
+    }
+    lines
+}
+
+/// Says what the compiler said and puts the library in its place; `None` if the cell is not kept.
+pub(super) fn repeat(
+    template: &Template,
+    name: &str,
+    library: &Path,
+) -> anyhow::Result<Option<u8>> {
+    let folder = template.folder.join(FOLDER);
+    let Ok(messages) = fs::read(folder.join(name).with_extension("messages")) else {
+        return Ok(None);
+    };
+    let kept = folder.join(name).with_extension("so");
+    let status = if kept.exists() { 0 } else { 101 };
+    if status == 0 {
+        fs::copy(&kept, library).with_context(|| kept.display().to_string())?;
+    }
+    std::io::stderr().write_all(&messages)?;
+    Ok(Some(status))
+}
+
+/// Keeps what the compiler said and made.
+pub(super) fn keep(
+    template: &Template,
+    name: &str,
+    status: u8,
+    messages: &[u8],
+    library: &Path,
+) -> anyhow::Result<()> {
+    let path = template.folder.join(FOLDER).join(name);
+    if status == 0 {
+        answers::keep(&path.with_extension("so"), &fs::read(library)?)?;
+    }
+    // Last: its presence says that the cell is kept.
+    answers::keep(&path.with_extension("messages"), messages)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_order_of_imports_does_not_matter() {
+        let one = "use a;\nuse b::*;\nfn f() {}\ng();";
+        assert_eq!(in_order(one), in_order("use b::*;\nuse a;\nfn f() {}\ng();"));
+        assert_ne!(in_order(one), in_order("use a;\nuse b::*;\ng();\nfn f() {}"));
+        assert_ne!(in_order(one), in_order("use a;\nfn f() {}\nuse b::*;\ng();"));
+    }
+}

@@ -1,0 +1,33 @@
+//! `benchbook record`: begins a session once, so that the stand-in for cargo notes in the template
+//! what every session asks and compiles first.
+
+use crate::cargo::answers::RECORDING;
+use crate::evaluate::Rust;
+use crate::session::Session;
+use crate::template::Template;
+use crate::worker::Host;
+use benchbook_jupyter::Evaluator;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Adds what is not noted yet.
+///
+/// # Errors
+/// Cells cannot be run with the template, or its folder cannot be written.
+///
+/// # Safety
+/// No other thread may run yet, since the environment of this process is changed.
+pub unsafe fn record(folder: &Path) -> anyhow::Result<()> {
+    let template = Template::open(folder)?;
+    // SAFETY: passed on to the caller.
+    unsafe { std::env::set_var(RECORDING, "1") };
+    // SAFETY: as above.
+    let session = unsafe { Session::begin(&template) }?;
+    let (host, _) = Host::listen(session.folder(), session.interrupted(), template.worker())?;
+    let session = Arc::new(session);
+    let mut rust = Rust::start(&template, &session, host)?;
+    while rust.idle() {}
+    rust.shutdown(false);
+    session.remove();
+    Ok(())
+}
