@@ -6,6 +6,7 @@ and a JSON pointer into it. A chart that names no source may draw numbers of any
 
 import json
 import math
+import statistics
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,28 @@ def charts(notebook: NotebookNode) -> Iterator[tuple[int, dict[str, Any]]]:
                 yield number, output.data[DATA_MIME]
 
 
+def files(places: list[Path]) -> list[Path]:
+    """The files of records among files and in folders."""
+    return [file for place in places for file in ([place] if place.is_file() else sorted([*place.rglob("*.json"), *place.rglob("*.jsonl")]))]
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    """The records of a file: one, or in a `.jsonl` one a line."""
+    text = path.read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines() if line.strip()] if path.suffix == ".jsonl" else [json.loads(text)]
+
+
 def read_records(paths: list[Path]) -> dict[str, Any]:
-    """JSON files by what identifies them: `id`, name and start of a run, or else the file's name."""
+    """JSON files by what identifies them: `id`, name and start of a run, or else the file's name.
+
+    A study's file (`.jsonl`, a record a line) goes by its name.
+    """
     records = {}
     for path in paths:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        if path.suffix == ".jsonl":
+            records[path.stem] = Study(lines(path))
+            continue
+        (record,) = lines(path)
         if "id" in record:
             records[record["id"]] = record
         elif {"name", "started"} <= record.keys():
@@ -38,8 +56,25 @@ def read_records(paths: list[Path]) -> dict[str, Any]:
     return records
 
 
+class Study:
+    """The runs of a study. A pointer leads to the median of each backend, over the good runs that are no warm-up."""
+
+    def __init__(self, runs: list[dict[str, Any]]) -> None:
+        self.runs = [run for run in runs if run["status"]["state"] == "ok" and not run["place"]["warm_up"]]
+
+    def medians(self, pointer: str) -> dict[str, float]:
+        by_backend: dict[str, list[float]] = {}
+        for run in self.runs:
+            value = resolve(run, pointer)
+            if value is not None:
+                by_backend.setdefault(run["place"]["backend"], []).append(value)
+        return {backend: statistics.median(values) for backend, values in by_backend.items()}
+
+
 def resolve(record: Any, pointer: str) -> Any:
     """What a JSON pointer (RFC 6901) leads to."""
+    if isinstance(record, Study):
+        return record.medians(pointer)
     for part in pointer.split("/")[1:]:
         part = part.replace("~1", "/").replace("~0", "~")
         record = record[int(part)] if isinstance(record, list) else record[part]
@@ -61,7 +96,7 @@ def faults(notebook: NotebookNode, records: dict[str, Any]) -> list[str]:
             if len(targets) == len(series):
                 allowed = [targets[index]]
             else:
-                allowed = targets or list(records.values())
+                allowed = targets or [run for record in records.values() for run in (record.runs if isinstance(record, Study) else [record])]
             if not any(holds(target, key, values, labels) for target in allowed):
                 found.append(f"code cell {cell}, chart {title!r}: the values of {key!r}, {values}, are not those of its source")
     return found

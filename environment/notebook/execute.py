@@ -102,8 +102,7 @@ def run(path: Path, folder: Path, parameters: dict[str, object] | None = None, r
     figures = page.write_figures(notebook, folder / "figures")
     seconds = time.monotonic() - begun
     if records is not None and not fault:
-        files = [file for place in records for file in ([place] if place.is_file() else sorted(place.rglob("*.json")))]
-        wrong = charts.check(notebook, files)
+        wrong = charts.check(notebook, charts.files(records))
         if wrong:
             fault = "\n".join(["Charts that are not what the records say:", *wrong])
     if fault:

@@ -1,6 +1,5 @@
 """Outputs that the repository keeps: those of a recorded run on generated pictures, with the records beside them."""
 
-import json
 import shutil
 import sys
 from pathlib import Path
@@ -17,8 +16,7 @@ def records_of(path: Path) -> Path:
 
 
 def compare(notebook: Path, places: list[Path]) -> int:
-    files = [file for place in places for file in ([place] if place.is_file() else sorted(place.rglob("*.json")))]
-    wrong = charts.check(nbformat.read(notebook, as_version=4), files)
+    wrong = charts.check(nbformat.read(notebook, as_version=4), charts.files(places))
     for line in wrong:
         print(f"{notebook}: {line}", file=sys.stderr)
     if not wrong:
@@ -31,8 +29,8 @@ def keep(folder: Path, text: Path) -> int:
     executed = folder / f"{text.stem}.ipynb"
     if source.cells(nbformat.read(executed, as_version=4)) != source.cells(source.read(text)):
         raise SystemExit(f"{executed} was not executed from {text} as it is: it has other cells, or parameters")
-    records = {path: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
-    photos = [path for path, record in records.items() if record.get("data", {}).get("name", "drawings") != "drawings"]
+    records = [path for path in charts.files([folder]) if path.parent == folder]
+    photos = [path for path in records for record in charts.lines(path) if record.get("data", {}).get("name", "drawings") != "drawings"]
     if photos or not records:
         raise SystemExit(f"expected records of runs on datasets/drawings in {folder}, found {photos or 'none'}")
     target = records_of(text)

@@ -49,7 +49,7 @@ def make(path: Path) -> Path:
 
 def records_beside(path: Path) -> list[Path]:
     """All JSON files that the kept outputs of a notebook may draw from."""
-    return sorted(path.parent.glob("*.json")) + sorted((path.parent / "records").rglob("*.json"))
+    return sorted(path.parent.glob("*.json")) + charts.files([path.parent / "records"])
 
 
 def check(paths: list[Path]) -> int:

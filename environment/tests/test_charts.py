@@ -90,6 +90,22 @@ def test_a_notebook_without_charts_shows_nothing_that_could_be_checked(tmp_path)
     assert charts.check(notebook(), []) == ["there is no chart in it"]
 
 
+def test_bars_of_a_study_are_medians_of_its_good_runs(tmp_path):
+    def run(backend, seconds, state="ok", warm_up=False):
+        place = {"study": "s", "backend": backend, "round": 1, "warm_up": warm_up}
+        return {"status": {"state": state}, "place": place, "phases": {"train": seconds}}
+
+    runs = [run("libtorch", 9.0, warm_up=True), run("libtorch", 1.0), run("libtorch", 3.0), run("libtorch", 2.5)]
+    runs += [run("tensorflow", 4.0), run("tensorflow", None, state="failed")]
+    path = tmp_path / "study.jsonl"
+    path.write_text("\n".join(map(json.dumps, runs)) + "\n")
+    records = charts.read_records(charts.files([tmp_path]))
+    chart = bars([""], source("/phases/train", "study"), libtorch=[2.5], tensorflow=[4.0])
+    assert charts.faults(notebook(chart), records) == []
+    chart = bars([""], source("/phases/train", "study"), libtorch=[3.0], tensorflow=[4.0])
+    assert len(charts.faults(notebook(chart), records)) == 1
+
+
 def executed(tmp_path, record=RECORD):
     """A repository's notebook and the folder of its run."""
     text, folder = tmp_path / "notebooks/small.rs", tmp_path / "results/small"

@@ -3,7 +3,8 @@
 //! `cargo run -p benchbook-chart --example notebooks -- OUT_FOLDER NOTEBOOK.ipynb…`
 //!
 //! Each chart is drawn anew from the data that the notebook keeps; picture grids are taken as they
-//! are. `light-1.png`, `dark-1.png` and so on hold as many as stay legible.
+//! are. `light-1.png`, `dark-1.png` and so on hold as many as stay legible; each picture alone is in a
+//! file by its notebook's name and its number.
 
 use std::error::Error;
 use std::fs;
@@ -32,8 +33,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     for path in arguments {
         let before = tiles.len();
         let notebook: Value = serde_json::from_slice(&fs::read(&path)?)?;
+        let name = Path::new(&path).file_stem().unwrap_or_default().to_string_lossy();
         for output in outputs(&notebook) {
-            tiles.extend(tile(output)?);
+            if let Some(picture) = tile(output)? {
+                let number = tiles.len() - before + 1;
+                picture.save(Path::new(&folder).join(format!("{name}-{number:02}.png")))?;
+                tiles.push(picture);
+            }
         }
         println!("{path}: {} pictures", tiles.len() - before);
     }
