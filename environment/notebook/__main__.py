@@ -12,15 +12,22 @@
 """
 
 import argparse
+import json
 import sys
 from pathlib import Path
-
-from papermill.cli import _resolve_type as value_of
 
 import execute
 import kept
 import page
 import source
+
+
+def value_of(text: str) -> object:
+    """A parameter's value: JSON where it is (3, 0.5, true, [32, 64]), else the text itself."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def main() -> int:
