@@ -255,7 +255,7 @@ println!("{correct} of {of} = {:.3}, Wilson's 95% interval {low:.3} to {high:.3}
 // real data for the K80).
 
 // %%
-let computed = benchbook::serde_json::json!({
+let computed: Value = benchbook::serde_json::json!({
     "id": "computed from the report",
     "K80, TensorFlow": keras_images / trained(&report, "colab", "TensorFlow"),
     "K80, PyTorch": pytorch_images / trained(&report, "colab", "PyTorch"),
