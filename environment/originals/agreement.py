@@ -4,6 +4,10 @@
 
 writes weights and a batch as `torch.save` does (FORMAT `old` or `zip`), and what Python computes from them.
 
+    agreement.py keras FOLDER
+
+writes the convolutions of a VGG16 in the layout of Keras' published file (h5py, as Keras does), and expects them back.
+
     agreement.py compare FOLDER
 
 compares it with `found.safetensors`, prints the largest deviations and fails beyond the tolerances.
@@ -16,10 +20,11 @@ import struct
 import sys
 from pathlib import Path
 
+import h5py
 import numpy
 import torch
 
-from vgg_torch import Net
+from vgg_torch import BLOCKS, Net
 
 BATCH = 4
 # Of logits and losses.
@@ -48,6 +53,23 @@ def make(folder: Path, depth: str, head: str, size: int, batch_norm: bool, kind:
     for name, parameter in net.named_parameters():
         expected[net.benchbook_name(name)] = parameter.grad
     torch.save(expected, folder / "expected.pth")
+
+
+def keras(folder: Path) -> None:
+    """`blockB_convC/blockB_convC_W_1:0` as [rows, columns, inputs, outputs], and `…_b_1:0`."""
+    torch.manual_seed(7)
+    net = Net("vgg16", "keras", 32)
+    state = {name: tensor for name, tensor in net.benchbook_state().items() if name.startswith("features.")}
+    torch.save(state, folder / "expected.pth")
+    convolutions = [layer for layer in net.features if isinstance(layer, torch.nn.Conv2d)]
+    names = [f"block{b + 1}_conv{c + 1}" for b, block in enumerate(BLOCKS["vgg16"]) for c in range(len(block))]
+    with h5py.File(folder / "weights.h5", "w", libver="earliest") as file:
+        file.attrs["layer_names"] = [name.encode() for name in names]
+        for name, layer in zip(names, convolutions, strict=True):
+            group = file.create_group(name)
+            group.attrs["weight_names"] = [f"{name}_W_1:0".encode(), f"{name}_b_1:0".encode()]
+            group.create_dataset(f"{name}_W_1:0", data=layer.weight.detach().permute(2, 3, 1, 0).numpy())
+            group.create_dataset(f"{name}_b_1:0", data=layer.bias.detach().numpy())
 
 
 def safetensors(path: Path) -> dict[str, numpy.ndarray]:
@@ -87,6 +109,9 @@ def compare(folder: Path) -> bool:
 
 def main() -> int:
     task, folder = sys.argv[1], Path(sys.argv[2])
+    if task == "keras":
+        keras(folder)
+        return 0
     if task == "make":
         depth, head, size, batch_norm, kind = sys.argv[3:]
         make(folder, depth, head, int(size), batch_norm == "true", kind)

@@ -8,7 +8,6 @@ the two libraries draw different masks. Needs `.venv-references`, which `environ
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import pytest
 from driver import Kernel
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PYTHON = Path(os.environ.get("BENCHBOOK_REFERENCES") or REPOSITORY / ".venv-references") / "bin" / "python"
+PYTHON = REPOSITORY / ".venv-references" / "bin" / "python"
 PROGRAM = REPOSITORY / "environment" / "originals" / "agreement.py"
 
 CELL = """
@@ -80,5 +79,25 @@ def test_logits_loss_and_gradients(
         "batch_norm": batch_norm,
     }
     kernel.good("{" + code + "}")
+    compared = python("compare", str(tmp_path))
+    assert compared.returncode == 0, compared.stdout + compared.stderr
+
+
+def test_keras_file_of_a_whole_base_is_read(kernel: Kernel, tmp_path: Path) -> None:
+    if not PYTHON.exists():
+        pytest.skip(f"there is no {PYTHON}: environment/references installs h5py")
+    made = python("keras", str(tmp_path))
+    assert made.returncode == 0, made.stderr
+    kernel.good(
+        f"""{{
+        let folder = std::path::PathBuf::from("{tmp_path}");
+        let weights = Weights::Keras(folder.join("weights.h5"));
+        let model = Vgg {{ size: 32, weights, ..Vgg::default() }}.build()?;
+        assert_eq!(model.preprocessing(), &benchbook::data::Preprocessing::Caffe);
+        let mut found = model.parameters()?;
+        found.arrays.retain(|name, _| name.starts_with("features."));
+        found.write(&folder.join("found.safetensors"), Default::default())?;
+        }}"""
+    )
     compared = python("compare", str(tmp_path))
     assert compared.returncode == 0, compared.stdout + compared.stderr

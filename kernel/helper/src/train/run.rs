@@ -93,6 +93,9 @@ impl Session<'_> {
         let steps = self.fit.steps_per_epoch.unwrap_or_else(|| self.train.batches());
         observer.event(&Event::Start { past: self.history.clone(), epochs: last, steps });
         self.network.compile(self.fit.optimizer);
+        if first > last || self.stopped_early() {
+            return Ok(());
+        }
         if self.fit.cache_features {
             let began = Instant::now();
             let computed = self.compute_features(observer);
@@ -101,9 +104,6 @@ impl Session<'_> {
         }
         // With a fixed number of steps one stream of batches runs through all epochs.
         let (train, validation) = (self.train.clone(), self.validation.clone());
-        if self.stopped_early() {
-            return Ok(());
-        }
         let stores = std::mem::take(self.stores);
         let result = self.epochs(&stores, &train, &validation, (first, last, steps), observer);
         *self.stores = stores;

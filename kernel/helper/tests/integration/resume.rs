@@ -72,6 +72,7 @@ fn compare(net: Vgg, fit: Fit) {
     let mut events = Events::default();
     second.resume_observed(&data, &mut events).unwrap();
     assert!(!events.0.iter().any(|event| matches!(event, Event::Step { .. })));
+    assert_eq!(second.history(), resumed);
 }
 
 fn fit() -> Fit {
