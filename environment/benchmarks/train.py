@@ -162,7 +162,9 @@ def table(results: list[dict[str, Any]]) -> str:
 
 def chart(results: list[dict[str, Any]], path: Path) -> None:
     """The ratios as bars, drawn by Benchbook itself."""
-    names = ", ".join(json.dumps(f"{r['name'].replace(' head', '').replace(' base', '')}, {r['size']}²") for r in results)
+    labels = [f"{r['name'].replace(' head', '').replace(' base', '')}, {r['size']}²" for r in results]
+    # Rust knows JSON's strings, but not its escapes.
+    names = ", ".join(json.dumps(label, ensure_ascii=False) for label in labels)
 
     def ratios(what: str) -> str:
         return ", ".join(f"{r[what]['benchbook'] / r[what]['python']:.5f}" for r in results)
@@ -174,7 +176,7 @@ def chart(results: list[dict[str, Any]], path: Path) -> None:
             {{ let chart = BarChart::new("Benchbook / PyTorch's Python, below 1 is better", [{names}])
                 .y("ratio").series("time of a step", [{ratios("median")}])?.series("peak memory", [{ratios("peak")}])?
                 .size(1100, 420);
-            std::fs::write({json.dumps(str(path))}, chart.svg())?; }}
+            std::fs::write({json.dumps(str(path), ensure_ascii=False)}, chart.svg())?; }}
             """
         )
     finally:
