@@ -37,6 +37,8 @@ class Cell:
     code: str
     request: str
     messages: list[dict[str, Any]] = field(default_factory=list)
+    # What was shown only while the cell was compiled, of which nothing is left.
+    transient: list[dict[str, Any]] = field(default_factory=list)
     idle: bool = False
     answer: dict[str, Any] | None = None
 
@@ -214,6 +216,8 @@ class Kernel:
             return
         if message["msg_type"] == "status":
             cell.idle = message["content"]["execution_state"] == "idle"
+        elif message["metadata"].get("benchbook_transient"):
+            cell.transient.append(message)
         else:
             cell.messages.append(message)
 

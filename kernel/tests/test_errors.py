@@ -106,6 +106,84 @@ def test_a_syntax_error_points_to_the_users_text(kernel: Kernel) -> None:
     assert place(cell) == "line 2, column 5", cell.traceback
 
 
+@pytest.mark.parametrize(
+    ("code", "evalue", "where"),
+    [
+        ("fn f( {", "this `(` is never closed", "line 1, column 5"),
+        ("let a = 1;\nif a > 0 { f(a; }", "is not closed before", "line 2, column 13"),
+        ('let a = 1;\nlet s = "open', "this string is never closed", "line 2, column 9"),
+    ],
+)
+def test_what_is_never_closed_is_shown_where_it_begins(
+    kernel: Kernel, code: str, evalue: str, where: str
+) -> None:
+    cell = kernel.run(code)
+    assert_error(cell, "CompileError", evalue)
+    assert place(cell) == where, cell.traceback
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        pytest.param(
+            "let v = vec![1]; let w = v; v.len()", "lend it with `&v`", id="a moved variable"
+        ),
+        pytest.param(
+            "let owner = String::new(); let lent = &owner;",
+            "keep a value of its own",
+            id="a borrow that cannot be kept",
+        ),
+        pytest.param(
+            "let all = [1, 2].iter().map(|x| x + 1).collect();",
+            "write the type down",
+            id="a type that is not known",
+        ),
+        pytest.param("let a: f64 = 1;", "`1.0`, not `1`", id="an integer for a float"),
+        pytest.param("let b = 2.0 * 3;", "`2.0` for a float", id="two kinds of numbers"),
+        pytest.param("let c: usize = 1i64;", "as usize", id="an integer of another size"),
+        pytest.param("let i = 0i32; [1.0][i]", "v[i as usize]", id="an index"),
+        pytest.param('let n: i32 = "1".parse::<i32>();', "with `?`", id="a missing question mark"),
+        pytest.param('"1".parse::<i32>().abs()', "put `?` before", id="a method of a result"),
+        pytest.param("const N: i32 = 1; let n = N; n += 1;", "let mut", id="not mutable"),
+        pytest.param("use no_such_crate::Thing;", ":dep no_such_crate", id="a crate"),
+        pytest.param("fn two(a: i32, b: i32) {} two(1)", "Fit { epochs: 3", id="defaults"),
+        pytest.param("fn one(a: i32) {} one(epochs = 3)", "Fit { epochs: 3", id="names"),
+        pytest.param("let yes = True;", "`true`", id="Python's words"),
+        pytest.param("struct Plain; println!(\"{:?}\", Plain);", "derive(Debug)", id="Debug"),
+    ],
+)
+def test_the_usual_stumbling_blocks_come_with_what_to_do(
+    kernel: Kernel, code: str, advice: str
+) -> None:
+    cell = kernel.run(code)
+    assert cell.ename == "CompileError", cell.problem
+    told = [line for line in cell.traceback.splitlines() if "what to do: " in line]
+    assert len(told) == 1 and advice in told[0], cell.traceback
+    assert "--> cell" in cell.traceback, "and with the place"
+
+
+def test_a_variable_that_was_moved_in_an_earlier_cell_is_explained(kernel: Kernel) -> None:
+    kernel.good("let travelled = vec![1];")
+    count = kernel.good("drop(travelled);").reply["execution_count"]
+    assert f"`travelled` was moved away in cell {count}" in kernel.run("travelled").traceback
+
+
+def test_an_ignored_result_is_warned_of_and_the_cell_runs(kernel: Kernel) -> None:
+    cell = kernel.good('let a = 1;\n"x".parse::<i32>();\nprintln!("ran");')
+    assert "unused `Result`" in cell.stderr and "line 2, column 1" in cell.stderr
+    assert "put `?` before the semicolon" in cell.stderr
+    assert cell.stdout == "ran\n"
+    assert kernel.good("println!(\"quiet\");").stderr == "", "once, by the cell that does it"
+
+
+def test_errors_are_plain_text_where_no_color_is_set(kernels) -> None:
+    kernel = kernels({"NO_COLOR": "1"})
+    cell = kernel.run("missing + 1")
+    assert cell.ename == "CompileError"
+    assert "\x1b" not in "".join(cell.reply["traceback"])
+    assert "--> cell 1, line 1, column 1" in cell.traceback
+
+
 def test_variables_survive_a_compile_error(kernel: Kernel) -> None:
     kernel.good("let before = vec![1, 2];")
     assert kernel.run("let lost = before; missing").ename == "CompileError"
@@ -156,6 +234,32 @@ def test_a_panic_in_a_function_of_an_earlier_cell_says_so(kernel: Kernel) -> Non
     assert "earlier cell" in cell.traceback and 'panic!("from below")' in cell.traceback, (
         cell.traceback
     )
+
+
+def test_a_panic_shows_the_users_line(kernel: Kernel) -> None:
+    cell = kernel.run('let a = 1;\nif a == 1 { panic!("boom") }')
+    lines = cell.traceback.splitlines()
+    at = next(i for i, line in enumerate(lines) if "panic!(" in line)
+    assert lines[at].endswith('if a == 1 { panic!("boom") }')
+    assert lines[at + 1].index("^") == lines[at].index("panic!")
+
+
+@pytest.mark.parametrize(
+    ("code", "ename"),
+    [
+        ('let other = given; panic!("boom {}", other.len());', "Panic"),
+        ('drop(given); let n: i32 = "x".parse()?;', "ParseIntError"),
+    ],
+)
+def test_a_failing_cell_names_the_variables_that_it_had_moved(
+    kernel: Kernel, code: str, ename: str
+) -> None:
+    kernel.good("let given = vec![1]; let untouched = 5;")
+    cell = kernel.run(code)
+    assert cell.ename == ename, cell.problem
+    assert "lost variables: given " in cell.traceback, cell.traceback
+    assert "was lost in cell" in kernel.run("given").traceback
+    assert kernel.value("untouched") == "5"
 
 
 def test_variables_survive_a_panic(kernel: Kernel) -> None:

@@ -104,3 +104,13 @@ def test_a_cell_after_an_interrupt_can_be_interrupted_again(kernel: Kernel) -> N
         cell = kernel.start('println!("running"); loop {}').wait_for_print("running")
         kernel.interrupt()
         interrupted(cell)
+
+
+def test_an_interrupt_names_the_variables_that_the_cell_had_moved(kernel: Kernel) -> None:
+    kernel.good("let given_away = vec![1]; let stays = 2;")
+    cell = kernel.start('let taken = given_away; println!("running"); loop {}')
+    cell.wait_for_print("running")
+    kernel.interrupt()
+    interrupted(cell)
+    assert "given_away" in cell.evalue and "stays" not in cell.evalue, cell.evalue
+    assert kernel.value("stays") == "2"

@@ -127,3 +127,44 @@ def test_questions_are_answered_before_the_first_cell_can_run(kernels) -> None:
     kernel = kernels()  # Returns when kernel_info was answered, while the compiler still starts.
     assert kernel.ask(kernel.client.is_complete("fn f() {"))["status"] == "incomplete"
     assert kernel.value("1 + 1") == "2"
+
+
+def test_expressions_of_the_front_end_are_evaluated(kernel: Kernel) -> None:
+    cell = kernel.good(
+        "let asked_of = vec![1, 2, 3];",
+        user_expressions={
+            "length": "asked_of.len()",
+            "rich": "benchbook::chart::plot(&[1.0, 2.0])?",
+            "unknown": "no_such_name",
+            "panics": 'panic!("in an expression")',
+            "statement": "let nothing = 1;",
+        },
+    )
+    values = cell.reply["user_expressions"]
+    assert values["length"] == {"status": "ok", "data": {"text/plain": "3"}, "metadata": {}}
+    assert "image/svg+xml" in values["rich"]["data"]
+    assert values["unknown"]["ename"] == "CompileError"
+    assert (values["panics"]["ename"], values["panics"]["evalue"]) == ("Panic", "in an expression")
+    assert values["statement"]["status"] == "error"
+    assert cell.of("execute_result", "display_data", "error") == [], "nothing of it is shown"
+    assert kernel.value("asked_of.len()") == "3"
+
+
+def test_expressions_are_evaluated_for_a_silent_cell_and_not_after_an_error(kernel: Kernel) -> None:
+    silent = kernel.good("", silent=True, store_history=False, user_expressions={"six": "2 * 3"})
+    assert silent.reply["user_expressions"]["six"]["data"] == {"text/plain": "6"}
+    failed = kernel.run('panic!("boom")', user_expressions={"six": "2 * 3"})
+    assert not failed.reply.get("user_expressions")
+
+
+def test_usage_is_told_in_the_form_of_ipykernel(kernel: Kernel) -> None:
+    request = kernel.client.session.msg("usage_request", {})
+    kernel.client.control_channel.send(request)
+    reply = kernel.client.get_control_msg(timeout=300)
+    assert reply["msg_type"] == "usage_reply"
+    content = reply["content"]
+    assert content["pid"] == kernel.process
+    assert content["kernel_memory"] > 100 << 20, "server and worker with libtorch"
+    assert content["host_virtual_memory"]["total"] > content["kernel_memory"]
+    if "gpu_memory" in content:
+        assert 0 <= content["gpu_memory"] <= content["gpu_memory_total"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from driver import Kernel
@@ -134,6 +136,45 @@ def test_a_display_is_changed_in_place_also_from_a_later_cell(kernel: Kernel) ->
     assert second.events == [("update_display_data", "100%")]
     outputs = first.of("display_data", "update_display_data") + second.of("update_display_data")
     assert len({output["transient"]["display_id"] for output in outputs}) == 1
+
+
+def test_a_fast_loop_reaches_the_client_at_a_pace_it_can_draw(kernel: Kernel) -> None:
+    cell = kernel.good(
+        """
+        let handle = display(&Bundle::text("begun"));
+        for i in 0..100_000 { handle.update(&Bundle::text(format!("{i}"))); }
+        """
+    )
+    updates = cell.of("update_display_data")
+    # One leaves at once, one at the end, and ten in each second between.
+    most = 3 + 10 * cell.answer["metadata"]["benchbook"]["run_s"]
+    assert 2 <= len(updates) <= most, f"{len(updates)} updates"
+    assert updates[-1]["data"]["text/plain"] == "99999", "the last one always arrives"
+
+
+def test_an_update_that_must_not_be_skipped_is_not(kernel: Kernel) -> None:
+    cell = kernel.good(
+        """
+        let handle = display(&Bundle::text("begun"));
+        for i in 0..20 { handle.update_now(&Bundle::text(format!("{i}"))); }
+        """
+    )
+    assert len(cell.of("update_display_data")) == 20
+
+
+def test_a_waiting_update_arrives_while_the_cell_goes_on(kernel: Kernel, tmp_path: Path) -> None:
+    signal = tmp_path / "go on"
+    cell = kernel.start(
+        f"""
+        let handle = display(&Bundle::text("begun"));
+        for i in 0..5 {{ handle.update(&Bundle::text(format!("{{i}}"))); }}
+        while !std::path::Path::new("{signal}").exists() {{ std::thread::yield_now(); }}
+        """
+    )
+    kernel.wait(lambda: ("update_display_data", "4") in cell.events or cell.idle, "the last update")
+    assert not cell.idle
+    signal.touch()
+    assert cell.finish().status == "ok"
 
 
 def test_two_displays_have_two_identities(kernel: Kernel) -> None:

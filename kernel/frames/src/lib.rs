@@ -72,6 +72,19 @@ pub enum Message {
         /// Where it happened, one line each.
         traceback: Vec<String>,
     },
+    /// The main thread panicked. The cell may catch it, so this is no failure yet; it is told at
+    /// once because an abort can follow, after which nothing is told any more.
+    Panicked {
+        /// What it says.
+        message: String,
+        /// Where it happened, one line each.
+        traceback: Vec<String>,
+    },
+    /// A model was written to a file, from which it can be loaded should the worker die.
+    Checkpoint {
+        /// The absolute path.
+        path: String,
+    },
     /// The cell asks the user for a line of text. The server answers with [`Answer`].
     Input {
         /// The text before the field.

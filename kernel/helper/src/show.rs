@@ -4,15 +4,27 @@
 //! method resolution, in this order: an `evcxr_display` method of the type's own, [`Rich`],
 //! `Debug`, and at last the name of the type. Each trait below is found one reference further out
 //! than the one before, so the first that applies wins, also for types that borrow.
+//!
+//! evcxr's `:fmt` and `:types` arrive as further arguments: the format in which a value with nothing
+//! but `Debug` is written, and whether its type stands before it.
 
 use crate::display::{Bundle, Rich};
 use crate::worker::send;
 use benchbook_frames::Message;
+use std::cell::Cell;
 use std::fmt::Debug;
 
 /// Shows the value of an expression as the result of the cell.
 #[macro_export]
 macro_rules! show {
+    ($expression:expr, $format:literal) => {{
+        let _form = $crate::show::Form::begin(|value| ::std::format!($format, value), false);
+        $crate::show!($expression)
+    }};
+    ($expression:expr, $format:literal, types) => {{
+        let _form = $crate::show::Form::begin(|value| ::std::format!($format, value), true);
+        $crate::show!($expression)
+    }};
     ($expression:expr) => {
         match &$expression {
             #[allow(unused_mut)]
@@ -31,6 +43,52 @@ pub fn begin() {
     send(Message::Showing);
 }
 
+/// Writes a value.
+type Format = fn(&dyn Debug) -> String;
+
+thread_local! {
+    static FORM: Cell<Form> = const { Cell::new(Form { format: None, types: false }) };
+}
+
+/// The form in which the value of this cell is shown.
+#[derive(Clone, Copy)]
+pub struct Form {
+    format: Option<Format>,
+    types: bool,
+}
+
+/// Ends a form when it is dropped.
+pub struct FormGuard;
+
+impl Form {
+    /// Shows values in this form as long as the guard lives.
+    pub fn begin(format: Format, types: bool) -> FormGuard {
+        FORM.set(Form { format: Some(format), types });
+        FormGuard
+    }
+
+    fn write(self, value: &dyn Debug) -> String {
+        match self.format {
+            Some(format) => format(value),
+            None => format!("{value:?}"),
+        }
+    }
+
+    /// What stands before a value: its type without paths, if it is asked for.
+    fn before(self, type_name: &str) -> String {
+        match self.types {
+            true => format!(": {} = ", crate::worker::short(type_name)),
+            false => String::new(),
+        }
+    }
+}
+
+impl Drop for FormGuard {
+    fn drop(&mut self) {
+        FORM.set(Form { format: None, types: false });
+    }
+}
+
 /// Types with a rich form.
 pub trait ShowRich {
     /// Shows the value as the result of the cell.
@@ -39,7 +97,8 @@ pub trait ShowRich {
 
 impl<T: Rich + ?Sized> ShowRich for T {
     fn evcxr_display(&self) {
-        result(self.bundle());
+        let type_name = std::any::type_name::<T>();
+        result(self.bundle(), type_name);
     }
 }
 
@@ -69,14 +128,19 @@ impl<T: ?Sized> ShowName for &T {
 
 // What does not depend on the type is compiled here, once, and not in every cell.
 
-fn result(bundle: Bundle) {
+fn result(mut bundle: Bundle, type_name: &str) {
+    let before = FORM.get().before(type_name);
+    if !before.is_empty() {
+        let plain = before + bundle.plain();
+        bundle = bundle.with("text/plain", plain);
+    }
     send(Message::Result { bundle });
 }
 
 fn debug(value: &dyn Debug, type_name: &str) {
     // A unit has nothing to show: a loop, a call for its effect.
     if type_name != "()" {
-        result(Bundle::text(format!("{value:?}")));
+        result(Bundle::text(FORM.get().write(value)), type_name);
     }
 }
 
@@ -84,5 +148,5 @@ fn name(type_name: &str) {
     // The crate of the cells is called `ctx`, which the user has never heard of.
     let name = type_name.replace("ctx::", "");
     let text = format!("a value of type {name} (derive or implement Debug to see what is in it)");
-    result(Bundle::text(text));
+    send(Message::Result { bundle: Bundle::text(text) });
 }

@@ -14,6 +14,7 @@ mod job;
 mod run;
 mod streams;
 
+pub(crate) use failure::short;
 pub use failure::{error_reached_top, hold_back, panic_reached_top};
 pub use job::benchbook_job_main;
 pub use run::{benchbook_worker_main, variable_changed_type};
@@ -53,6 +54,12 @@ impl Server {
         frames
     }
 
+    /// Sends a frame that need not keep its place among the prints. It takes no lock of the standard
+    /// streams, so it can be called while the caller holds one: from the panic hook.
+    fn send_aside(&self, frame: &Frame) {
+        let _ = frame.write_to(&mut *lock(&self.frames));
+    }
+
     fn send(&self, frame: &Frame) {
         // If the server is gone there is nobody to tell; evcxr's pipe closes and ends the worker.
         let _ = frame.write_to(&mut *self.ordered());
@@ -70,6 +77,12 @@ pub fn send(message: Message) {
             }
         }
     }
+}
+
+/// Tells the server that a model can be loaded from `path` should this process die.
+pub(crate) fn checkpoint_written(path: &std::path::Path) {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
+    send(Message::Checkpoint { path: path.to_string_lossy().into_owned() });
 }
 
 /// Prints to the notebook at once, without waiting for the end of the line.
@@ -91,6 +104,7 @@ pub(crate) fn ask(prompt: &str, password: bool) -> io::Result<String> {
         return Err(io::Error::other("input is only possible in a notebook cell"));
     };
     let mut answers = lock(&server.answers);
+    crate::display::send_waiting();
     server.send(&Frame::Message(Message::Input { prompt: prompt.into(), password }));
     let mut line = String::new();
     io::BufRead::read_line(&mut *answers, &mut line)?;
@@ -108,6 +122,7 @@ pub(crate) fn ask(prompt: &str, password: bool) -> io::Result<String> {
 fn finish() {
     let Some(server) = SERVER.get() else { return };
     let mut answers = lock(&server.answers);
+    crate::display::send_waiting();
     server.send(&Frame::Message(Message::Done));
     // If the server is gone there is nothing to wait for; evcxr's pipe closes and ends the worker.
     let _ = io::BufRead::read_line(&mut *answers, &mut String::new());

@@ -6,8 +6,12 @@ use crate::wake::locked;
 use crate::wire::{Content, DisplayData, ExecuteResult, Outgoing, Parent, UpdateDisplayData};
 use benchbook_display::Bundle;
 use jupyter_protocol::messaging::ClearOutput;
+use serde_json::{Map, Value};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+
+/// The key in a message's metadata that marks what is shown only for a while.
+const TRANSIENT: &str = "benchbook_transient";
 
 /// Where printed text was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +45,16 @@ struct Shared {
     interrupted: Arc<AtomicBool>,
     /// The plain text of the latest result, for the history.
     result: Mutex<Option<String>>,
+    transient: Mutex<Transient>,
+}
+
+/// What is shown only for a while.
+#[derive(Default)]
+struct Transient {
+    /// The id of what is shown now.
+    shown: Option<String>,
+    /// The cell has shown something that stays.
+    others: bool,
 }
 
 impl Output {
@@ -61,14 +75,16 @@ impl Output {
                 allow_stdin: cell.allow_stdin,
                 interrupted,
                 result: Mutex::default(),
+                transient: Mutex::default(),
             }),
         }
     }
 
-    /// Prints text. Small pieces that follow each other within 20 ms leave as one message, before
-    /// whatever else the cell shows and before its end.
+    /// Prints text. Small pieces that follow each other closely leave as one message, some ten of
+    /// which leave in a second, before whatever else the cell shows and before its end.
     pub fn stream(&self, stream: Stream, text: &str) {
         if !self.shared.silent && !text.is_empty() {
+            locked(&self.shared.transient).others = true;
             self.shared.core.iopub.stream(&self.shared.parent, stream, text);
         }
     }
@@ -93,6 +109,30 @@ impl Output {
     /// nothing flickers.
     pub fn clear(&self, wait: bool) {
         self.publish(&ClearOutput { wait });
+    }
+
+    /// Shows a bundle for a while, in the place of the one that was shown so before. Nothing of it
+    /// is left after [`Output::end_transient`].
+    pub fn transient(&self, bundle: &Bundle) {
+        let mut transient = locked(&self.shared.transient);
+        if let Some(id) = &transient.shown {
+            return self.publish_transient(&UpdateDisplayData::new(bundle, id));
+        }
+        let id = uuid::Uuid::new_v4().to_string();
+        self.publish_transient(&DisplayData::new(bundle, Some(&id)));
+        transient.shown = Some(id);
+    }
+
+    /// Removes what [`Output::transient`] shows.
+    pub fn end_transient(&self) {
+        let mut transient = locked(&self.shared.transient);
+        let Some(id) = transient.shown.take() else { return };
+        if transient.others {
+            // A single output cannot be removed; this one becomes empty.
+            self.publish_transient(&UpdateDisplayData::new(&Bundle::text(""), &id));
+        } else {
+            self.publish_transient(&ClearOutput { wait: false });
+        }
     }
 
     /// Asks the user for a line of text and waits for it.
@@ -125,7 +165,17 @@ impl Output {
 
     fn publish<C: Content>(&self, content: &C) {
         if !self.shared.silent {
+            locked(&self.shared.transient).others = true;
             self.shared.core.iopub.send(Outgoing::publish(&self.shared.parent, content));
+        }
+    }
+
+    /// The message's metadata say that it is not one of the cell's own outputs.
+    fn publish_transient<C: Content>(&self, content: &C) {
+        if !self.shared.silent {
+            let metadata = Map::from_iter([(TRANSIENT.to_owned(), Value::Bool(true))]);
+            let message = Outgoing::publish(&self.shared.parent, content).with_metadata(metadata);
+            self.shared.core.iopub.send(message);
         }
     }
 }

@@ -26,6 +26,7 @@ mod build;
 mod dependencies;
 pub mod metadata;
 mod prelude;
+pub mod progress;
 mod variables;
 
 use crate::template::Template;
@@ -58,6 +59,9 @@ pub const LOG: &str = "stand-in.log";
 /// The file that is compiled, in the crate's folder. Its name ends as evcxr expects the file of a
 /// message to end.
 pub const CELL: &str = "target/cell/lib.rs";
+
+/// What the compiler said of unused results, in the crate's folder: its messages as JSON, one a line.
+pub const UNUSED: &str = "target/cell/unused.jsonl";
 
 /// Whether this process was started under the name `cargo`, or as cargo's compiler wrapper.
 pub fn is_called(program: &OsStr) -> bool {

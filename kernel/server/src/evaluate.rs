@@ -4,26 +4,38 @@
 //! our worker in the seat of its child process; a cell is rewritten once before it gets there
 //! (`evaluate/prepare.rs`).
 
+mod commands;
+mod configuration;
+mod death;
 mod errors;
 mod prepare;
 
 use crate::cargo::{CELL, LOG, TYPES};
 use crate::libtorch::Libtorch;
+use crate::names::Names;
 use crate::session::{OPT_LEVEL, Session};
 use crate::template::Template;
-use crate::worker::{self, Host};
+use crate::worker::{self, Ended, Host};
 use benchbook_display::Bundle;
 use benchbook_jupyter::{
-    Cell, Completions, Detail, Evaluator, Executed, Failure, Match, Outcome, Output,
+    Cell, Completions, Detail, Evaluator, Executed, Expression, Failure, Match, Outcome, Output,
 };
+use commands::Form;
+use death::{Cause, Checkpoint};
+use errors::Place;
 use evcxr::{CommandContext, Error, EvalContext, EvalOutputs};
+use prepare::Prepared;
 use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
+
+pub(crate) use configuration::copy as copy_configuration;
+pub(crate) use errors::is_closed;
 
 /// What every session begins with. The macros are named one by one, since a glob would leave it
 /// open whether `println!` is ours or the standard library's. The `?` makes evcxr wrap this cell,
@@ -45,6 +57,8 @@ pub struct Rust {
     /// Never dropped: rust-analyzer takes seconds to free what the end of the process frees.
     context: ManuallyDrop<CommandContext>,
     host: Host,
+    /// What workers wrote to their own standard error: the last words of one that died.
+    last_words: crossbeam_channel::Receiver<String>,
     crate_folder: PathBuf,
     notice: Option<String>,
     /// rust-analyzer knows the crates of the session.
@@ -53,46 +67,65 @@ pub struct Rust {
     warmed: usize,
     /// `:clear` has taken the prelude away, and an interrupt kept it from coming back.
     prelude_due: bool,
+    /// How values are shown.
+    form: Form,
+    /// The variables that are gone, with a sentence of how and what to do.
+    gone: HashMap<String, String>,
+    /// What is answered while a cell runs.
+    names: Arc<Names>,
 }
+
+/// A variable's name and its type.
+type Variable = (String, String);
 
 impl Rust {
     /// Starts a worker and evcxr. Takes seconds; the kernel answers meanwhile.
     ///
     /// # Errors
     /// Anything that keeps cells from running, with what to do about it.
-    pub fn start(template: &Template, session: &Arc<Session>, host: Host) -> anyhow::Result<Self> {
+    pub fn start(
+        template: &Template,
+        session: &Arc<Session>,
+        host: Host,
+        names: Arc<Names>,
+    ) -> anyhow::Result<Self> {
         template.check()?;
         let libtorch = Libtorch::find(Some(&template.manifest.libtorch.folder))?;
         tracing::info!("libtorch {} at {}", libtorch.version, libtorch.folder.display());
         let socket = session.folder().join("frames");
-        let command = worker::session_command(template, &libtorch, &socket)?;
+        let mut command = worker::session_command(template, &libtorch, &socket)?;
+        command.current_dir(std::env::current_dir()?);
         host.begin(None);
-        let (context, outputs) = EvalContext::with_subprocess_command(command)
-            .map_err(|error| anyhow::anyhow!("the worker could not start: {error}"))?;
-        for lines in [outputs.stdout, outputs.stderr] {
-            let host = host.clone();
-            thread::Builder::new().name("evcxr output".into()).spawn(move || {
-                lines.iter().for_each(|line| host.log(&line));
-            })?;
-        }
+        let started = configuration::without(session.folder(), || {
+            EvalContext::with_subprocess_command(command)
+        })?;
+        let (context, outputs) =
+            started.map_err(|error| anyhow::anyhow!("the worker could not start: {error}"))?;
+        let lines = outputs.stdout;
+        let listener = host.clone();
+        // evcxr waits until these lines are read.
+        thread::Builder::new().name("evcxr output".into()).spawn(move || {
+            lines.iter().for_each(|line| listener.log(&line));
+        })?;
         let mut context = CommandContext::with_eval_context(context);
-        // Unless an `evcxr.toml` in the working folder says otherwise, it is set already.
-        context.set_opt_level(OPT_LEVEL).map_err(|error| anyhow::anyhow!("{error}"))?;
         let prelude = context.execute(PRELUDE);
         let ended = host.end(false);
         if let Some(failure) = ended.failure {
             anyhow::bail!("the helper library does not work: {}", failure.evalue);
         }
         prelude.map_err(|error| anyhow::anyhow!("the helper library cannot be used: {error}"))?;
-        let context = ManuallyDrop::new(context);
         Ok(Self {
-            context,
+            context: ManuallyDrop::new(context),
             host,
+            last_words: outputs.stderr,
             crate_folder: session.crate_folder(),
             notice: notice(template),
             types: false,
             warmed: 0,
             prelude_due: false,
+            form: Form::default(),
+            gone: HashMap::new(),
+            names,
         })
     }
 
@@ -130,27 +163,42 @@ impl Rust {
         }
     }
 
+    fn variables(&self) -> Vec<Variable> {
+        let variables = self.context.variables_and_types();
+        let mut variables: Vec<Variable> =
+            variables.map(|(name, kind)| (name.to_owned(), kind.to_owned())).collect();
+        variables.sort();
+        variables
+    }
+
     /// The places in a traceback, in the user's cell and not in the file that was compiled.
-    fn with_places(&self, mut failure: Failure, prepared: &prepare::Prepared) -> Failure {
-        let Ok(compiled) = fs::read_to_string(self.crate_folder.join(CELL)) else { return failure };
-        for entry in &mut failure.traceback {
+    fn with_places(&self, traceback: Vec<String>, cell: &str, prepared: &Prepared) -> Vec<String> {
+        let Ok(compiled) = fs::read_to_string(self.crate_folder.join(CELL)) else {
+            return traceback;
+        };
+        let mut lines = Vec::new();
+        for entry in traceback {
             let Some(place) = entry.strip_prefix("at ").and_then(|place| place.strip_prefix(CELL))
             else {
+                lines.push(entry);
                 continue;
             };
             let mut numbers =
                 place.trim_start_matches(':').split(':').map(|number| number.parse().unwrap_or(0));
             let (line, column) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-            *entry = match prepared.place(&compiled, line, column) {
-                Some((line, column)) => format!("at line {line}, column {column}"),
+            match prepared.place(&compiled, line, column) {
+                Some((line, column)) => {
+                    lines.push(format!("at line {line}, column {column}"));
+                    lines.extend(errors::source_line(cell, line, column));
+                }
                 None => {
                     let text =
                         compiled.lines().nth(line.saturating_sub(1)).unwrap_or_default().trim();
-                    format!("in code of an earlier cell: {text}")
+                    lines.push(format!("in code of an earlier cell: {text}"));
                 }
-            };
+            }
         }
-        failure
+        lines
     }
 
     /// Runs prepared code. After `:clear` everything that a session begins with is there again.
@@ -159,7 +207,7 @@ impl Rust {
             self.context.execute(PRELUDE)?;
             self.prelude_due = false;
         }
-        let Some((head, tail)) = prepare::split_at_clear(code) else {
+        let Some((head, tail)) = commands::split_at_clear(code) else {
             return self.context.execute(code);
         };
         self.prelude_due = true;
@@ -170,64 +218,205 @@ impl Rust {
     }
 
     fn outcome(&mut self, cell: &Cell, output: &Output) -> (Outcome, Map<String, Value>) {
-        if let Some((command, instead)) = prepare::refused(&cell.code) {
+        let at = Place { cell: &cell.code, count: cell.execution_count, gone: &self.gone };
+        let refused = commands::refused(&cell.code).map(|text| Failure::new("CommandError", text));
+        let syntax = || errors::unclosed(at);
+        let pattern = || {
+            let place = prepare::missing_pattern(&cell.code)?;
+            Some(errors::syntax("expected pattern", place, at))
+        };
+        if let Some(failure) = refused.or_else(syntax).or_else(pattern) {
             self.host.end(false);
-            let text = format!("{command} is not available in Benchbook: {instead}");
-            return (Outcome::Error(Failure::new("CommandError", text)), Map::new());
-        }
-        if let Some((line, column)) = prepare::missing_pattern(&cell.code) {
-            self.host.end(false);
-            let failure = errors::syntax("expected pattern", line, column, cell);
             return (Outcome::Error(failure), Map::new());
         }
-        let prepared = prepare::prepare(&cell.code);
-        let before: Vec<String> =
-            self.context.variables_and_types().map(|(name, _)| name.to_owned()).collect();
+        self.form.obey(&cell.code);
+        let prepared = prepare::prepare(&cell.code, &self.form);
+        self.tell_before_run(cell, &prepared, output);
+        let before = self.variables();
+        let out_of_memory = death::processes_ended_for_memory();
         let begun = Instant::now();
         if prepare::needs_types(&cell.code) {
             self.load_types();
         }
         let result = self.run(&prepared.code, output);
         self.log();
+        self.last_words.try_iter().for_each(|line| self.host.log(&line));
         let died = matches!(result, Err(Error::SubprocessTerminated(_)));
-        let ended = self.host.end(died);
+        let mut ended = self.host.end(died);
         let run = ended.ran.as_secs_f64();
         let compile = (begun.elapsed().as_secs_f64() - run).max(0.0);
         let mut metadata = Map::new();
         metadata.insert("benchbook".into(), json!({ "compile_s": compile, "run_s": run }));
+        for panic in &mut ended.panics {
+            let traceback = std::mem::take(&mut panic.traceback);
+            panic.traceback = self.with_places(traceback, &cell.code, &prepared);
+        }
+        let lost = self.note_gone(before, cell, died, result.is_ok() && ended.failure.is_none());
+        let at = Place { cell: &cell.code, count: cell.execution_count, gone: &self.gone };
         let failure = match result {
             Ok(outputs) => {
                 show(&outputs, output);
-                ended.failure.map(|failure| self.with_places(failure, &prepared))
+                if commands::asks_for_help(&cell.code) {
+                    output.display(&commands::help(), None);
+                }
+                ended.failure.map(|mut failure| {
+                    failure.traceback = self.with_places(failure.traceback, &cell.code, &prepared);
+                    and_lost(failure, &lost)
+                })
             }
             Err(Error::SubprocessTerminated(how)) => {
-                Some(died_of(&how, ended.interrupted, before, cell))
+                let out_of_memory = death::processes_ended_for_memory() > out_of_memory;
+                let cause = Cause::of(&how, &ended.said, out_of_memory);
+                Some(self.died_of(&cause, &ended, &lost, cell))
             }
             Err(_) if ended.interrupted => Some(interrupted()),
-            Err(Error::CompilationErrors(errors)) => {
-                Some(errors::failure(&errors, &cell.code, &prepared, cell.execution_count))
+            Err(Error::CompilationErrors(found)) => Some(errors::failure(&found, &prepared, at)),
+            Err(error) => {
+                let text = error.to_string();
+                let known = errors::not_kept(&text, at);
+                Some(known.unwrap_or_else(|| Failure::new("Error", text)))
             }
-            Err(error) => Some(Failure::new("Error", error.to_string())),
         };
         let outcome = match failure {
             Some(failure) => Outcome::Error(with_traceback(failure, cell)),
-            None => Outcome::ok(),
+            None => Outcome::Ok {
+                user_expressions: self.expressions(cell, output),
+                payload: Vec::new(),
+            },
         };
         (outcome, metadata)
+    }
+
+    /// Has the cell's first words said as soon as it is compiled: what is to be known of the
+    /// installation, and of results that the cell ignores.
+    fn tell_before_run(&mut self, cell: &Cell, prepared: &Prepared, output: &Output) {
+        let (prepared, output, code) = (prepared.clone(), output.clone(), cell.code.clone());
+        let (folder, count) = (self.crate_folder.clone(), cell.execution_count);
+        let notice = self.notice.take();
+        self.host.before_run(Box::new(move |runs| {
+            if let Some(notice) = notice {
+                output.stream(benchbook_jupyter::Stream::Stderr, &notice);
+            }
+            if runs {
+                errors::show_unused(&folder, &code, count, &prepared, &output);
+            }
+        }));
+    }
+
+    /// Remembers how the variables went that are no longer there, and returns them.
+    fn note_gone(
+        &mut self,
+        before: Vec<Variable>,
+        cell: &Cell,
+        died: bool,
+        succeeded: bool,
+    ) -> Vec<Variable> {
+        let now: HashMap<String, String> = self.variables().into_iter().collect();
+        self.gone.retain(|name, _| !now.contains_key(name));
+        // `:clear` takes all of them away on purpose.
+        if commands::split_at_clear(&cell.code).is_some() {
+            return Vec::new();
+        }
+        let gone: Vec<Variable> =
+            before.into_iter().filter(|(name, _)| !now.contains_key(name)).collect();
+        let count = cell.execution_count;
+        for (name, kind) in &gone {
+            let how = if died {
+                let load = match self.host.checkpoint() {
+                    Some(path) if is_model(kind) => {
+                        format!("; {}", Checkpoint { path, variable: name.clone() })
+                    }
+                    _ => String::new(),
+                };
+                format!("`{name}` was lost when cell {count} ended its process{load}")
+            } else if succeeded {
+                format!(
+                    "`{name}` was moved away in cell {count}; lend it there with `&{name}`, or hand on a copy, `{name}.clone()` (`{name}.shallow_clone()` for a Tensor)"
+                )
+            } else {
+                format!("`{name}` was lost in cell {count}, which had moved it away when it failed")
+            };
+            self.gone.insert(name.clone(), how);
+        }
+        gone
+    }
+
+    /// Evaluates the expressions that came with a cell.
+    fn expressions(&mut self, cell: &Cell, output: &Output) -> BTreeMap<String, Expression> {
+        let expressions = cell.user_expressions.iter();
+        expressions
+            .map(|(name, code)| (name.clone(), self.expression(code, cell, output)))
+            .collect()
+    }
+
+    fn expression(&mut self, code: &str, cell: &Cell, output: &Output) -> Expression {
+        self.host.begin_quietly(output);
+        self.host.keep_values();
+        if prepare::needs_types(code) {
+            self.load_types();
+        }
+        let prepared = prepare::prepare(code, &self.form);
+        let result = self.context.execute(&prepared.code);
+        let ended = self.host.end(matches!(result, Err(Error::SubprocessTerminated(_))));
+        let value = self.host.values().pop();
+        let at = Place { cell: code, count: cell.execution_count, gone: &self.gone };
+        match (result, ended.failure, value) {
+            (Err(Error::CompilationErrors(found)), ..) => {
+                Expression::Error(errors::failure(&found, &prepared, at))
+            }
+            (Err(error), ..) => Expression::Error(Failure::new("Error", error.to_string())),
+            (_, Some(failure), _) => Expression::Error(failure),
+            (_, _, Some(value)) => Expression::Ok(value),
+            (..) => {
+                let text = format!("expected an expression with a value, received {code:?}");
+                Expression::Error(Failure::new("ValueError", text))
+            }
+        }
+    }
+
+    /// The failure of a cell whose worker is gone.
+    fn died_of(&self, cause: &Cause, ended: &Ended, lost: &[Variable], cell: &Cell) -> Failure {
+        let count = cell.execution_count;
+        let lost_names = match lost {
+            [] => "no variables were lost".to_owned(),
+            lost => format!("lost variables: {}", names(lost)),
+        };
+        let (ename, evalue) = if ended.interrupted {
+            let text = format!(
+                "cell {count} did not react to the interrupt, so its process was ended; {lost_names}"
+            );
+            ("KeyboardInterrupt", text)
+        } else {
+            let text = format!(
+                "cell {count} ended the process that runs the cells: {cause}; {lost_names}"
+            );
+            ("WorkerDied", text)
+        };
+        let mut failure = Failure::new(ename, evalue);
+        let model = lost.iter().find(|(_, kind)| is_model(kind));
+        let variable = model.map_or("model", |(name, _)| name).to_owned();
+        let checkpoint = self.host.checkpoint().map(|path| Checkpoint { path, variable });
+        failure.traceback.extend(death::details(ended, checkpoint.as_ref()));
+        if checkpoint.is_none() && model.is_some() {
+            failure.traceback.push(
+                "no model was saved; `Callback::best_checkpoint(\"best.safetensors\")` in a training, or `model.save(…)`, keeps one".into(),
+            );
+        }
+        failure
     }
 }
 
 impl Evaluator for Rust {
     fn execute(&mut self, cell: &Cell, output: &Output) -> Executed {
+        self.names.begin(&cell.code);
         self.host.begin(Some(output));
         if output.interrupted() {
             // It came before the state of the last cell was cleared.
             self.host.interrupt();
         }
-        if let Some(notice) = self.notice.take() {
-            output.stream(benchbook_jupyter::Stream::Stderr, &notice);
-        }
         let (outcome, metadata) = self.outcome(cell, output);
+        let defined = matches!(outcome, Outcome::Ok { .. }).then_some(cell.code.as_str());
+        self.names.end(self.variables(), defined);
         Executed { outcome, metadata }
     }
 
@@ -248,7 +437,7 @@ impl Evaluator for Rust {
 
     fn complete(&mut self, code: &str, cursor: usize) -> Completions {
         self.load_types();
-        match self.context.completions(&prepare::without_refused(code), cursor) {
+        match self.context.completions(&commands::without_refused(code), cursor) {
             Ok(found) => Completions {
                 matches: found
                     .completions
@@ -269,7 +458,7 @@ impl Evaluator for Rust {
         self.load_types();
         let end = code[cursor..].find(|c: char| !(c.is_alphanumeric() || c == '_'));
         let end = end.map_or(code.len(), |end| cursor + end);
-        match self.context.hover_at(&prepare::without_refused(&code[..end]), end) {
+        match self.context.hover_at(&commands::without_refused(&code[..end]), end) {
             Ok((plain, _)) if plain.is_empty() || plain == "No documentation found" => None,
             Ok((plain, html)) => Some(Bundle::text(plain).html(html)),
             Err(error) => {
@@ -306,16 +495,25 @@ fn notice(template: &Template) -> Option<String> {
     ))
 }
 
-/// Outputs of evcxr itself: what its commands say.
+/// Outputs of evcxr itself: what its commands say, and what `:timing` measured.
 fn show(outputs: &EvalOutputs, output: &Output) {
-    if outputs.is_empty() {
-        return;
+    if !outputs.is_empty() {
+        let plain = outputs.get("text/plain").unwrap_or_default();
+        // A worker gets its environment anew at `:clear`; evcxr's own `:restart` is not available.
+        let plain = plain.replace("(use :restart command", "(use the :clear command");
+        let mut bundle = Bundle::text(plain);
+        for (mime, content) in &outputs.content_by_mime_type {
+            if mime != "text/plain" {
+                bundle = bundle.with(mime, content);
+            }
+        }
+        output.result(&bundle);
     }
-    let mut bundle = Bundle::text(outputs.get("text/plain").unwrap_or_default());
-    for (mime, content) in &outputs.content_by_mime_type {
-        bundle = bundle.with(mime, content);
+    if let Some(took) = outputs.timing {
+        let text = format!("Took {} ms", took.as_millis());
+        let html = format!("<span style=\"opacity:0.6\">{text}</span>");
+        output.display(&Bundle::text(text).html(html), None);
     }
-    output.result(&bundle);
 }
 
 fn interrupted() -> Failure {
@@ -325,33 +523,39 @@ fn interrupted() -> Failure {
     )
 }
 
-fn died_of(how: &str, interrupted: bool, variables: Vec<String>, cell: &Cell) -> Failure {
-    let how =
-        how.lines().last().unwrap_or(how).trim_start_matches("Subprocess terminated with status: ");
-    let lost = match variables.as_slice() {
-        [] => "no variables were lost".to_owned(),
-        names => format!("lost variables: {}", names.join(", ")),
-    };
-    let count = cell.execution_count;
-    if interrupted {
-        let text = format!(
-            "cell {count} did not react to the interrupt, so its process was ended; {lost}"
-        );
-        return Failure::new("KeyboardInterrupt", text);
+/// Names the variables that a failed cell has taken along.
+fn and_lost(mut failure: Failure, lost: &[Variable]) -> Failure {
+    if lost.is_empty() {
+        return failure;
     }
-    Failure::new(
-        "WorkerDied",
-        format!("the process that runs the cells ended in cell {count} ({how}); {lost}"),
-    )
+    let text =
+        format!("lost variables: {} (the cell had moved them away when it failed)", names(lost));
+    if failure.ename == "KeyboardInterrupt" {
+        failure.evalue = format!("the cell was interrupted; {text}");
+    } else {
+        failure.traceback.push(text);
+    }
+    failure
+}
+
+fn names(variables: &[Variable]) -> String {
+    variables.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// Whether a type is the helper library's model.
+fn is_model(kind: &str) -> bool {
+    kind.rsplit("::").next() == Some("Model")
 }
 
 /// The traceback begins with what failed, as everywhere in Jupyter.
 fn with_traceback(mut failure: Failure, cell: &Cell) -> Failure {
-    let head = format!("{}: {}", failure.ename, failure.evalue);
-    if failure.ename != "CompileError" && failure.traceback.first() != Some(&head) {
+    if failure.ename != "CompileError" {
+        let head = format!("{}: {}", failure.ename, failure.evalue);
+        if failure.traceback.first() == Some(&head) {
+            failure.traceback.remove(0);
+        }
         let place = format!("in cell {}", cell.execution_count);
-        failure.traceback.insert(0, head);
-        failure.traceback.insert(1, place);
+        failure.traceback.splice(0..0, [head, place]);
     }
     failure
 }

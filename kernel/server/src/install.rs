@@ -4,7 +4,7 @@ use crate::cargo::metadata;
 use crate::libtorch::Libtorch;
 use crate::template::{Manifest, RUSTFLAGS, Template};
 use crate::toolchain::Toolchain;
-use crate::{cache, kernelspec};
+use crate::{cache, kernelspec, names};
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 use std::fs::{self, File};
@@ -51,6 +51,10 @@ pub fn install(options: &Install) -> anyhow::Result<(Template, PathBuf)> {
 
 /// A template that fits but was described from another checkout or libtorch folder.
 fn refresh(mut template: Template, manifest: Manifest) -> anyhow::Result<Template> {
+    // An installation of an earlier release made none.
+    if !template.folder.join(names::INDEX).exists() {
+        names::record(&template)?;
+    }
     if template.manifest != manifest {
         template.manifest = manifest;
         write_manifest(&template)?;
@@ -95,6 +99,7 @@ fn build(folder: &Path, manifest: Manifest, target: Option<&Path>) -> anyhow::Re
     compile(&template, &target, &libtorch)?;
     let recorded = metadata::record(&template)?;
     fs::write(folder.join("metadata.json"), recorded)?;
+    names::record(&template)?;
     match metadata::record_standard_library(&template) {
         Ok(recorded) => fs::write(folder.join(metadata::STANDARD_LIBRARY), recorded)?,
         Err(error) => eprintln!("types of some variables will have to be written down: {error:#}"),

@@ -1,5 +1,6 @@
 //! Whether a cell can be run as it is, for front ends that run it at the Enter key.
 
+use crate::evaluate::is_closed;
 use benchbook_jupyter::Completeness;
 use ra_ap_syntax::{Edition, SourceFile, SyntaxKind};
 
@@ -23,12 +24,7 @@ pub fn is_complete(code: &str) -> Completeness {
                 let Some(outer) = depth.checked_sub(1) else { return Completeness::Invalid };
                 depth = outer;
             }
-            SyntaxKind::STRING if !closed(token.text(), '"') => return more(depth),
-            SyntaxKind::COMMENT
-                if token.text().starts_with("/*") && !token.text().ends_with("*/") =>
-            {
-                return more(depth);
-            }
+            kind if !is_closed(kind, token.text()) => return more(depth),
             _ => {}
         }
     }
@@ -52,12 +48,6 @@ fn more(depth: usize) -> Completeness {
     Completeness::Incomplete { indent: "    ".repeat(depth) }
 }
 
-fn closed(literal: &str, quote: char) -> bool {
-    let body = literal.trim_start_matches(['b', 'c', 'r']);
-    let escapes = body.chars().rev().skip(1).take_while(|c| *c == '\\').count();
-    body.len() > 1 && body.ends_with(quote) && escapes % 2 == 0
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,6 +66,7 @@ mod tests {
             ":vars",
             ":dep a\na::b()",
             "let s = \"a\\\"\";",
+            "let s = r#\"a \" b\"#;",
             "for i in 0..3 {}",
         ] {
             assert_eq!(is_complete(code), Completeness::Complete, "{code}");
@@ -87,7 +78,7 @@ mod tests {
         assert_eq!(is_complete("fn f() {"), incomplete("    "));
         assert_eq!(is_complete("for a in b {\n    if c {"), incomplete("        "));
         assert_eq!(is_complete("f(1,"), incomplete("    "));
-        for code in ["let a =", "let s = \"a", "/* a"] {
+        for code in ["let a =", "let s = \"a", "let s = r#\"a\"", "/* a"] {
             assert_eq!(is_complete(code), incomplete(""), "{code}");
         }
     }

@@ -5,13 +5,15 @@
 
 use crate::evaluate::{Rust, Unavailable};
 use crate::is_complete::is_complete;
+use crate::names::Names;
 use crate::session::Session;
 use crate::template::{Template, TemplateError};
 use crate::worker::Host;
-use crate::{cache, kernelspec};
+use crate::{cache, gpu, kernelspec};
+use benchbook_display::Bundle;
 use benchbook_jupyter::{
-    About, CodeMirrorMode, Completeness, Control, End, Evaluator, HelpLink, Kernel, LanguageInfo,
-    Settings, connection,
+    About, CodeMirrorMode, Completeness, Completions, Control, Detail, End, Evaluator, GpuMemory,
+    HelpLink, Kernel, LanguageInfo, Settings, connection,
 };
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -34,11 +36,12 @@ pub unsafe fn serve(connection_file: &Path, template: Option<&Path>) -> anyhow::
     let kernel = Kernel::bind(connection, settings)?;
     let end = match parts {
         Ok((template, session, host)) => {
-            let control = Arc::new(Signals { host: Some(host.clone()) });
+            let names = Arc::new(Names::new(&template.folder));
+            let control = Arc::new(Signals { host: Some(host.clone()), names: Arc::clone(&names) });
             let session = Arc::new(session);
             let kept = Arc::clone(&session);
             let end = kernel.run(control, move || {
-                let rust = Rust::start(&template, &kept, host);
+                let rust = Rust::start(&template, &kept, host, names);
                 Ok(match rust {
                     Ok(rust) => Box::new(rust) as Box<dyn Evaluator>,
                     Err(error) => unavailable(&error),
@@ -47,7 +50,10 @@ pub unsafe fn serve(connection_file: &Path, template: Option<&Path>) -> anyhow::
             session.remove();
             end
         }
-        Err(error) => kernel.run(Arc::new(Signals { host: None }), move || Ok(unavailable(&error))),
+        Err(error) => {
+            let control = Signals { host: None, names: Arc::default() };
+            kernel.run(Arc::new(control), move || Ok(unavailable(&error)))
+        }
     };
     let end: End = end?;
     tracing::info!("the kernel ends: {end:?}");
@@ -90,6 +96,7 @@ fn unavailable(error: &anyhow::Error) -> Box<dyn Evaluator> {
 /// What can be asked while a cell runs.
 struct Signals {
     host: Option<Host>,
+    names: Arc<Names>,
 }
 
 impl Control for Signals {
@@ -107,6 +114,18 @@ impl Control for Signals {
 
     fn is_complete(&self, code: &str) -> Completeness {
         is_complete(code)
+    }
+
+    fn complete(&self, code: &str, cursor: usize) -> Completions {
+        self.names.complete(code, cursor)
+    }
+
+    fn inspect(&self, code: &str, cursor: usize, _detail: Detail) -> Option<Bundle> {
+        self.names.inspect(code, cursor)
+    }
+
+    fn gpu_memory(&self) -> Option<GpuMemory> {
+        gpu::memory(self.host.as_ref()?.worker())
     }
 }
 

@@ -25,7 +25,7 @@ pub unsafe fn record(folder: &Path) -> anyhow::Result<()> {
     let session = unsafe { Session::begin(&template) }?;
     let (host, _) = Host::listen(session.folder(), session.interrupted(), template.worker())?;
     let session = Arc::new(session);
-    let mut rust = Rust::start(&template, &session, host)?;
+    let mut rust = Rust::start(&template, &session, host, Arc::default())?;
     while rust.idle() {}
     rust.shutdown(false);
     session.remove();

@@ -50,6 +50,9 @@ impl Session {
         let settings = format!("[evcxr]\nopt_level = \"{OPT_LEVEL}\"\n");
         fs::write(session.folder.path().join("evcxr.toml"), settings)?;
         session.write_rustup()?;
+        let configuration = session.folder.path().join("evcxr");
+        crate::evaluate::copy_configuration(&configuration)?;
+        let configuration = configuration.into_os_string();
         let path = std::env::var_os("PATH").unwrap_or_default();
         let mut folders = vec![tools];
         folders.extend(std::env::split_paths(&path));
@@ -60,7 +63,7 @@ impl Session {
             (TEMPLATE, template.folder.clone().into()),
             (CRATE, session.crate_folder().into()),
             ("EVCXR_TMPDIR", session.crate_folder().into()),
-            ("EVCXR_CONFIG_DIR", session.folder.path().into()),
+            ("EVCXR_CONFIG_DIR", configuration),
             ("RUST_SRC_PATH", template.standard_library().into()),
         ];
         for (name, saved) in

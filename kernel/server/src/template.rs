@@ -12,6 +12,7 @@
 //!   stubs/                empty libraries with libtorch's names, to link cells against quickly
 //!   bin/benchbook-worker  the worker
 //!   source/               the source, for rust-analyzer and hover
+//!   names.json            the names that its libraries define, for completion while a cell runs
 //!   metadata.json         what cargo says of the helper library's crates, for rust-analyzer
 //!   library/              the part of the standard library's source that rust-analyzer needs
 //!   standard-library.json what cargo says of that

@@ -9,12 +9,13 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
 
+mod building;
 mod host;
 mod markers;
 mod processes;
 mod text;
 
-pub use host::{Ended, Host};
+pub use host::{BeforeRun, Ended, Host, Panic};
 
 /// The command that starts a worker, with the libraries where it finds them and otherwise in the
 /// user's own environment.

@@ -65,6 +65,7 @@ pub(super) fn save(header: &Header, snapshot: &Snapshot<'_>, path: &Path) -> Res
         source,
     })?;
     parameters.write(path, HashMap::from([(KEY.into(), text)]))?;
+    crate::worker::checkpoint_written(path);
     Ok(())
 }
 

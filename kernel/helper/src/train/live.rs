@@ -56,7 +56,8 @@ impl Live {
     fn draw(&mut self) {
         self.drawn = Some(Instant::now());
         match &self.output {
-            Some(output) => output.update(&self.picture),
+            // Paced here, so that the end of an epoch is never skipped.
+            Some(output) => output.update_now(&self.picture),
             None => self.output = Some(display(&self.picture)),
         }
     }

@@ -1,44 +1,121 @@
 //! The last words of a worker that dies.
 //!
-//! What a library prints right before it aborts is still in the pipes, whose reader dies with it.
-//! The handler copies it to evcxr's log and lets the signal do what it would have done.
+//! What a library prints right before the process ends is still in the pipes, whose reader dies
+//! with it. On a fatal signal a handler copies it to evcxr's log and lets the signal do what it
+//! would have done; at a call of `exit` there is still time to send it as usual.
 
-use super::SERVER;
+use super::{SERVER, lock};
+use std::io::{self, Write};
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
 
 static LOG: AtomicI32 = AtomicI32::new(-1);
 
-/// Installs the handler for the signals that end a process because of its own fault.
+/// Rust's own handlers of SIGSEGV and SIGBUS, which tell a stack overflow apart.
+static BEFORE: [AtomicPtr<libc::sigaction>; 2] =
+    [const { AtomicPtr::new(std::ptr::null_mut()) }; 2];
+
+/// The signals of which Rust has a handler, in the order of [`BEFORE`].
+const CHAINED: [i32; 2] = [libc::SIGSEGV, libc::SIGBUS];
+
+type Handler = extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void);
+
+/// Installs the handlers for the signals that end a process because of its own fault, and for
+/// its end by `exit`.
 pub(super) fn install(log: RawFd) {
     LOG.store(log, Ordering::Relaxed);
-    // SIGSEGV and SIGBUS stay with Rust's own handler, which tells a stack overflow apart and then
-    // lets the process die; what is lost with them is only text that was not yet sent.
-    // SAFETY: the handler calls nothing but async-signal-safe functions.
-    unsafe { libc::signal(libc::SIGABRT, last_words as *const () as libc::sighandler_t) };
+    widen_stack();
+    handle(libc::SIGABRT, last_words);
+    for (signal, before) in CHAINED.iter().zip(&BEFORE) {
+        // Never freed: the handler needs it as long as the process lives.
+        before.store(Box::into_raw(Box::new(handle(*signal, chained))), Ordering::Release);
+    }
+    // SAFETY: registers a function that lives as long as the process.
+    unsafe { libc::atexit(at_exit) };
 }
 
-extern "C" fn last_words(signal: i32) {
-    let log = LOG.load(Ordering::Relaxed);
-    if let Some(server) = SERVER.get() {
-        let mut buffer = [0_u8; 4096];
-        for fd in server.streams.descriptors() {
-            // SAFETY: plain system calls on open descriptors and a local buffer; the reading ends
-            // never block.
-            unsafe {
-                loop {
-                    let length = libc::read(fd, buffer.as_mut_ptr().cast(), buffer.len());
-                    if length <= 0 || libc::write(log, buffer.as_ptr().cast(), length as usize) < 0
-                    {
-                        break;
-                    }
-                }
-            }
-        }
+/// How large the main thread's stack for handlers is, in bytes.
+const STACK: usize = 64 << 10;
+
+/// Gives the main thread a larger stack for handlers: of a stack overflow two run on it, one within
+/// the other, each with a copy of all registers, and Rust's own is made for one.
+fn widen_stack() {
+    // Never freed: the handlers need it as long as the process lives.
+    let memory = Box::leak(vec![0_u8; STACK].into_boxed_slice());
+    let stack =
+        libc::stack_t { ss_sp: memory.as_mut_ptr().cast(), ss_flags: 0, ss_size: memory.len() };
+    // SAFETY: the memory is as long as said and nobody else's; no handler runs now.
+    unsafe { libc::sigaltstack(&stack, std::ptr::null_mut()) };
+}
+
+/// Installs a handler on the stack that Rust has set aside for them; returns the one before.
+fn handle(signal: i32, handler: Handler) -> libc::sigaction {
+    // SAFETY: both structures are local and whole; the handlers call nothing but
+    // async-signal-safe functions.
+    unsafe {
+        let mut before: libc::sigaction = std::mem::zeroed();
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handler as *const () as libc::sighandler_t;
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+        libc::sigaction(signal, &action, &mut before);
+        before
     }
+}
+
+extern "C" fn last_words(signal: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    drain();
     // SAFETY: restores the default action and repeats the signal, which ends the process.
     unsafe {
         libc::signal(signal, libc::SIG_DFL);
         libc::raise(signal);
     }
+}
+
+extern "C" fn chained(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    drain();
+    let before = CHAINED.iter().position(|known| *known == signal).map(|at| &BEFORE[at]);
+    let before = before.map_or(std::ptr::null_mut(), |before| before.load(Ordering::Acquire));
+    // SAFETY: the pointer is null or leads to the structure that `install` has leaked, and a
+    // handler in it takes what this one was given.
+    unsafe {
+        match before.as_ref().map(|action| action.sa_sigaction) {
+            Some(libc::SIG_DFL | libc::SIG_IGN) | None => {
+                // The instruction is repeated, and the process ends by the signal.
+                libc::signal(signal, libc::SIG_DFL);
+            }
+            Some(handler) => {
+                let handler = std::mem::transmute::<libc::sighandler_t, Handler>(handler);
+                handler(signal, info, context);
+            }
+        }
+    }
+}
+
+/// Copies what is in the pipes to the log.
+fn drain() {
+    let log = LOG.load(Ordering::Relaxed);
+    let Some(server) = SERVER.get() else { return };
+    // The stack for handlers of other threads is small.
+    let mut buffer = [0_u8; 256];
+    for fd in server.streams.descriptors() {
+        // SAFETY: plain system calls on open descriptors and a local buffer; the reading ends
+        // never block.
+        unsafe {
+            loop {
+                let length = libc::read(fd, buffer.as_mut_ptr().cast(), buffer.len());
+                if length <= 0 || libc::write(log, buffer.as_ptr().cast(), length as usize) < 0 {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// A library or the cell called `exit`: what was printed is sent before the process is gone.
+extern "C" fn at_exit() {
+    let Some(server) = SERVER.get() else { return };
+    let _ = io::stdout().flush();
+    // SAFETY: flushes C's own buffers; null means all of them.
+    unsafe { libc::fflush(std::ptr::null_mut()) };
+    server.streams.drain(&mut lock(&server.frames));
 }

@@ -3,9 +3,9 @@
 //! A panic alone is no failure, since the user's code may catch it. The hook remembers it; only
 //! when evcxr's wrapper around the cell catches it, [`panic_reached_top`] reports it.
 
-use super::{print, run, send};
+use super::{SERVER, run, send};
 use crate::interrupt;
-use benchbook_frames::{Message, Stream};
+use benchbook_frames::{Frame, Message, Stream};
 use std::panic::PanicHookInfo;
 use std::sync::{Mutex, PoisonError};
 use std::thread::ThreadId;
@@ -43,15 +43,18 @@ fn remember(info: &PanicHookInfo<'_>) {
     // The server knows how the compiled file's lines lie in the cell.
     let place = info.location().map(|at| format!("at {at}"));
     let traceback: Vec<String> = place.into_iter().collect();
+    // Whatever panicked may hold the lock of standard output, so nothing is flushed here.
+    let tell = |frame| SERVER.get().map_or((), |server| server.send_aside(&frame));
     if thread.name() != Some("main") {
         // No wrapper of evcxr's sees the panic of another thread.
         let name = thread.name().unwrap_or("without a name");
-        print(
-            Stream::Stderr,
-            format_args!("thread {name} panicked: {message}\n{}\n", traceback.join("\n")),
-        );
-        return;
+        let text = format!("thread {name} panicked: {message}\n{}\n", traceback.join("\n"));
+        return tell(Frame::Print(Stream::Stderr, text.into_bytes()));
     }
+    tell(Frame::Message(Message::Panicked {
+        message: message.clone(),
+        traceback: traceback.clone(),
+    }));
     let mut state = state();
     state.panics.retain(|(id, _)| *id != thread.id());
     state.panics.push((thread.id(), Panic { message, traceback }));
@@ -77,6 +80,22 @@ pub fn panic_reached_top() {
         |panic| (panic.message, panic.traceback),
     );
     send(Message::Error { ename: "Panic".into(), evalue, traceback });
+}
+
+/// The cell was compiled, but what it calls is nowhere in the process; it has not run.
+pub(super) fn not_loaded(error: &dyn std::error::Error) {
+    let mut reason = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        reason = error.to_string();
+        source = error.source();
+    }
+
+    // As after a panic: what the cell would have defined is not there.
+    run::reply("EVCXR_PANIC_NOTIFICATION");
+    // The path of the cell's library means nothing to the user.
+    let evalue = reason.split_once(".so: ").map_or(reason.as_str(), |(_, why)| why).to_owned();
+    send(Message::Error { ename: "LinkError".into(), evalue, traceback: Vec::new() });
 }
 
 /// Holds back a printed error. evcxr's conversion of the error of a failing `?` prints it just
@@ -114,7 +133,7 @@ fn interrupted() -> Message {
 }
 
 /// `a::b::Error<c::D>` as `Error<D>`.
-fn short(type_name: &str) -> String {
+pub(crate) fn short(type_name: &str) -> String {
     let mut result = String::new();
     let mut word = String::new();
     for character in type_name.chars() {

@@ -44,6 +44,10 @@ pub extern "C" fn benchbook_worker_main() -> i32 {
     // A server that was killed takes the worker along; a training would go on for nobody.
     // SAFETY: asks the operating system for a signal; no memory is involved.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+    // evcxr asks for backtraces; in a notebook they hide what was said, and a panic is told by the
+    // server, with the line of the cell.
+    // SAFETY: no thread of this library's or of a cell's runs yet.
+    unsafe { std::env::remove_var("RUST_BACKTRACE") };
     let control = match super::connect() {
         Ok(control) => control,
         Err(error) => {
@@ -86,7 +90,16 @@ fn run(line: &str, variables: *mut c_void) -> Result<*mut c_void, String> {
     failure::clear();
     send(Message::Started);
     // SAFETY: the file was compiled by this session against this very helper library.
-    let library = unsafe { libloading::Library::new(path) }.map_err(|error| error.to_string())?;
+    let library = match unsafe { libloading::Library::new(path) } {
+        Ok(library) => library,
+        Err(error) => {
+            // A function that is declared `extern` and is nowhere, for example.
+            failure::not_loaded(&error);
+            super::finish();
+            reply("EVCXR_EXECUTION_COMPLETE");
+            return Ok(variables);
+        }
+    };
     type Cell = unsafe extern "C" fn(*mut c_void) -> *mut c_void;
     // SAFETY: evcxr declares the function of every cell with this signature.
     let variables = unsafe {

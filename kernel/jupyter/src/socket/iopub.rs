@@ -1,7 +1,9 @@
 //! The iopub channel: everything that all clients see.
 //!
 //! The socket is an XPUB, which learns of subscriptions and welcomes each of them (JEP 65). Printed
-//! text waits up to [`GATHER`] for more of its kind, unless another message comes.
+//! text waits for more of its kind, unless another message comes: [`GATHER`] after a silence, and
+//! otherwise until [`PAUSE`] has passed, so that a progress bar redrawn in a loop costs a client
+//! ten messages a second.
 
 use super::router::Wire;
 use super::{poll, receive};
@@ -16,6 +18,9 @@ use std::time::{Duration, Instant};
 
 /// How long printed text waits for more.
 const GATHER: Duration = Duration::from_millis(20);
+
+/// How long printed text waits after the text before it has left.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// How much printed text waits, in bytes; more leaves at once.
 const GATHER_BYTES: usize = 1 << 20;
@@ -35,6 +40,8 @@ struct State {
     queue: VecDeque<Item>,
     /// The cell that is running.
     running: Option<Parent>,
+    /// When printed text left last.
+    text_sent: Option<Instant>,
     stopping: bool,
 }
 
@@ -76,7 +83,9 @@ impl IoPub {
             }
             last.due = Instant::now();
         } else {
-            let due = Instant::now() + GATHER;
+            let now = Instant::now();
+            let pause = state.text_sent.map_or(now, |sent| sent + PAUSE);
+            let due = pause.max(now + GATHER);
             let (parent, text) = (parent.clone(), text.to_owned());
             state.queue.push_back(Item::Text(Text { parent, stream, text, due }));
         }
@@ -146,6 +155,9 @@ impl IoPub {
         };
         let last = if waiting.is_some() { state.queue.pop_back() } else { None };
         let items = std::mem::take(&mut state.queue);
+        if items.iter().any(|item| matches!(item, Item::Text(_))) {
+            state.text_sent = Some(Instant::now());
+        }
         state.queue.extend(last);
         match (waiting, state.stopping) {
             (_, true) => (items, Next::Stop),

@@ -47,6 +47,15 @@ impl Echo {
                     output.stream(Stream::Stdout, &format!("{n}\n"));
                 }
             }
+            // A progress bar in a loop; says how many milliseconds it took.
+            "spin" => {
+                let began = std::time::Instant::now();
+                for n in 1..=rest.parse::<usize>().unwrap() {
+                    output.stream(Stream::Stdout, &format!("{n}\r"));
+                    std::thread::sleep(std::time::Duration::from_millis(1));
+                }
+                self.events.send(began.elapsed().as_millis().to_string()).unwrap();
+            }
             "threads" => std::thread::scope(|scope| {
                 for name in ["a", "b"] {
                     scope.spawn(move || {
@@ -59,6 +68,8 @@ impl Echo {
             "show" => output.display(&Bundle::text("shown"), Some(rest)),
             "update" => output.update_display(&Bundle::text("updated"), rest),
             "clear" => output.clear(rest == "wait"),
+            "transient" => output.transient(&Bundle::text(rest)),
+            "end" => output.end_transient(),
             "fail" => return Err(Failure::new("EchoError", rest)),
             "panic" => panic!("{rest}"),
             "input" | "password" => match output.input(rest, command == "password") {

@@ -89,3 +89,47 @@ fn outputs_can_be_cleared_now_or_when_the_next_comes() {
     assert_eq!(ran.outputs[1].content, json!({"wait": false}));
     assert_eq!(ran.outputs[2].content, json!({"wait": true}));
 }
+
+#[test]
+fn what_is_shown_for_a_while_leaves_nothing_behind() {
+    let mut session = Session::start();
+    let ran = session.frontend.execute("transient a\ntransient b\nend\nend\nprint x");
+    assert_eq!(
+        ran.brief(),
+        ["display_data", "update_display_data", "clear_output", "stdout \"x\""]
+    );
+    let outputs = &ran.outputs[1..];
+    assert_eq!(outputs[1].content["data"], json!({"text/plain": "b"}));
+    assert_eq!(outputs[0].content["transient"], outputs[1].content["transient"]);
+    assert_eq!(outputs[2].content, json!({"wait": false}));
+    let marked: Vec<bool> =
+        outputs.iter().map(|message| message.metadata["benchbook_transient"] == true).collect();
+    assert_eq!(marked, [true, true, true, false]);
+}
+
+#[test]
+fn what_is_shown_for_a_while_never_takes_other_outputs_along() {
+    let mut session = Session::start();
+    for code in ["print x\ntransient a\nend", "transient a\nprint x\nend"] {
+        let ran = session.frontend.execute(code);
+        let last = ran.outputs.last().unwrap();
+        assert_eq!(last.kind(), "update_display_data");
+        assert_eq!(last.content["data"], json!({"text/plain": ""}));
+    }
+}
+
+#[test]
+fn text_of_a_fast_loop_leaves_some_ten_times_a_second() {
+    let mut session = Session::start();
+    let ran = session.frontend.execute("spin 500");
+    let streams = ran.outputs.iter().filter(|message| message.kind() == "stream").count();
+    let text: String = ran.outputs[1..]
+        .iter()
+        .map(|message| message.content["text"].as_str().unwrap().to_owned())
+        .collect();
+    assert!(text.ends_with("500\r") && text.starts_with("1\r2\r"), "nothing is lost");
+    // The loop says for how many milliseconds it printed; the first and the last text do not wait.
+    assert_eq!(session.event(), "execute spin 500");
+    let milliseconds: u64 = session.event().parse().unwrap();
+    assert!(streams as u64 <= milliseconds / 100 + 3, "{streams} in {milliseconds} ms");
+}

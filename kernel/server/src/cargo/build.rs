@@ -1,6 +1,6 @@
 //! Compiles a cell with one rustc call.
 
-use super::{CELL, INTERRUPTED, answers, dependencies, prelude, variables};
+use super::{CELL, INTERRUPTED, UNUSED, answers, dependencies, prelude, progress, variables};
 use crate::template::{RUSTFLAGS, Template, hex};
 use anyhow::{Context, bail};
 use sha2::{Digest, Sha256};
@@ -38,6 +38,10 @@ pub(super) fn run(template: &Template, emit: Emit) -> anyhow::Result<ExitCode> {
         Ok(arguments) => arguments,
         Err(status) => return Ok(status),
     };
+    progress::note(match emit {
+        Emit::Library => "Compiling the cell",
+        Emit::Nothing => "Checking the cell",
+    });
     fs::create_dir_all("target/cell")?;
     fs::create_dir_all(OUTPUT)?;
     let source = with_shared_runtime(fs::read_to_string("src/lib.rs")?)?;
@@ -49,6 +53,7 @@ pub(super) fn run(template: &Template, emit: Emit) -> anyhow::Result<ExitCode> {
     {
         // The file is named in messages and tracebacks.
         fs::write(CELL, &source)?;
+        fs::write(UNUSED, "")?;
         return finish(emit, status == 0);
     }
     arguments.extend(dependencies);
@@ -65,6 +70,7 @@ pub(super) fn run(template: &Template, emit: Emit) -> anyhow::Result<ExitCode> {
         output = compile(&source)?;
     }
     std::io::stderr().write_all(&output.stderr)?;
+    fs::write(UNUSED, of_unused_results(&output.stderr))?;
     let status = if output.status.success() { 0 } else { 101 };
     if let Some(name) = &prelude
         && answers::is_recording()
@@ -135,6 +141,20 @@ fn finish(emit: Emit, success: bool) -> anyhow::Result<ExitCode> {
 fn names_something_unknown(output: &Output) -> bool {
     const CODE: &[u8] = b"\"code\":\"E0425\"";
     !output.status.success() && output.stderr.windows(CODE.len()).any(|bytes| bytes == CODE)
+}
+
+/// The compiler's messages of unused results, which evcxr forgets as it does all warnings: in a
+/// notebook, a result that is not looked at hides that a training or a file failed.
+fn of_unused_results(messages: &[u8]) -> Vec<u8> {
+    let lines = messages.split_inclusive(|byte| *byte == b'\n');
+    lines.filter(|line| is_unused_result(line)).flatten().copied().collect()
+}
+
+fn is_unused_result(line: &[u8]) -> bool {
+    const CODE: &[u8] = b"unused_must_use";
+    line.windows(CODE.len()).any(|bytes| bytes == CODE)
+        && serde_json::from_slice::<serde_json::Value>(line)
+            .is_ok_and(|message| message["code"]["code"] == "unused_must_use")
 }
 
 pub(super) fn clean() -> anyhow::Result<ExitCode> {

@@ -4,7 +4,7 @@
 //! library. What cargo passes to rustc for that crate is what a cell needs to use them; cargo is
 //! asked for it by a wrapper around the compiler of workspace crates, which is this program again.
 
-use super::{TEMPLATE, answers};
+use super::{TEMPLATE, answers, progress};
 use crate::template::Template;
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -54,7 +54,8 @@ pub(super) fn compiled(
     }
     let wrapper = std::env::current_exe()?;
     let wrapper = link(&folder, &wrapper)?;
-    let status = answers::real(template, "cargo")
+    progress::note("Compiling crates");
+    let mut cargo = answers::real(template, "cargo")
         .args(["build", "--message-format=short", "--target-dir"])
         // Kept between sessions; cargo's own lock lets one session at a time build in it.
         .arg(template.user_crates())
@@ -68,7 +69,12 @@ pub(super) fn compiled(
         .env_remove("CARGO_TARGET_DIR")
         .env_remove("CARGO_BUILD_BUILD_DIR")
         .stdout(Stdio::from(std::io::stderr()))
-        .status()?;
+        .stderr(Stdio::piped())
+        .spawn()?;
+    if let Some(messages) = cargo.stderr.take() {
+        progress::follow(messages)?;
+    }
+    let status = cargo.wait()?;
     if !status.success() {
         fs::remove_file(folder.join("Cargo.toml"))?;
         return Ok(Err(ExitCode::from(101)));

@@ -1,7 +1,7 @@
 //! What rust-analyzer is told of a session's crates: those of the real cargo, and the helper
 //! library with the crates below it, which cargo knows nothing of.
 
-use super::{CRATE, answers, types_are_wanted};
+use super::{CRATE, answers, progress, types_are_wanted};
 use crate::template::{self, RUSTFLAGS, Template};
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
@@ -131,17 +131,27 @@ fn keep_standard_packages(metadata: &mut Value) -> Option<()> {
     Some(())
 }
 
+/// What [`record`] noted.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn recorded(template: &Template) -> anyhow::Result<Value> {
+    let text = fs::read_to_string(template.folder.join("metadata.json"))?;
+    Ok(serde_json::from_str(&text.replace(TEMPLATE_FOLDER, &in_json(&template.folder)?))?)
+}
+
 pub(super) fn answer(template: &Template, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
     let mut answer = match answers::recorded(template, "cargo", arguments) {
         Some(answer) => answer,
-        None => answers::ask(template, "cargo", arguments)?,
+        None => {
+            progress::note("Looking up crates");
+            answers::ask(template, "cargo", arguments)?
+        }
     };
     if answer.status == 0 && types_are_wanted() {
         let mut metadata: Value = serde_json::from_str(&answer.stdout)?;
         if !metadata["resolve"].is_null() {
-            let recorded = fs::read_to_string(template.folder.join("metadata.json"))?
-                .replace(TEMPLATE_FOLDER, &in_json(&template.folder)?);
-            add(&mut metadata, &serde_json::from_str(&recorded)?)?;
+            add(&mut metadata, &recorded(template)?)?;
         }
         answer.stdout = format!("{metadata}\n");
     }

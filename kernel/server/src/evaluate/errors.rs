@@ -1,29 +1,45 @@
-//! Compiler messages as a person wants to read them: with the cell's own lines and numbers.
+//! Compiler messages as a person wants to read them: with the cell's own lines and numbers, and a
+//! sentence of what to do where many stumble.
+
+mod advice;
+mod brackets;
+mod excerpt;
+mod kept;
+mod unused;
 
 use super::prepare::Prepared;
-use benchbook_jupyter::{Cell, Failure};
+use benchbook_jupyter::Failure;
 use evcxr::CompilationError;
-use std::fmt::Write;
+use excerpt::{Excerpt, Mark};
+use std::collections::HashMap;
 
-const RED: &str = "\x1b[1;31m";
-const BLUE: &str = "\x1b[1;34m";
-const BOLD: &str = "\x1b[1m";
-const PLAIN: &str = "\x1b[0m";
+pub(crate) use brackets::is_closed;
+pub(super) use unused::show as show_unused;
+
+/// What is known of a cell that failed.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    /// The user's text.
+    pub(super) cell: &'a str,
+    /// Its number.
+    pub(super) count: u64,
+    /// The variables that are gone, with how.
+    pub(super) gone: &'a HashMap<String, String>,
+}
 
 /// The failure of a cell that does not compile.
-pub(super) fn failure(
-    errors: &[CompilationError],
-    cell: &str,
-    prepared: &Prepared,
-    count: u64,
-) -> Failure {
+pub(super) fn failure(errors: &[CompilationError], prepared: &Prepared, at: Place<'_>) -> Failure {
     let mut errors: Vec<_> = errors.iter().filter(|error| error.level() == "error").collect();
     if errors.iter().any(|error| error.is_from_user_code()) {
         errors.retain(|error| error.is_from_user_code());
     }
     let mut traceback = Vec::new();
+    let mut advised = Vec::new();
     for error in &errors {
-        traceback.extend(describe(error, cell, prepared, count).lines().map(str::to_owned));
+        // The same advice once is enough.
+        let advice = advice::of(error, at).filter(|advice| !advised.contains(advice));
+        traceback.extend(describe(error, prepared, at, advice.as_deref()));
+        advised.extend(advice);
     }
     let first = errors.first().map(|error| title(error));
     let more = errors.len().saturating_sub(1);
@@ -39,70 +55,81 @@ pub(super) fn failure(
 }
 
 /// The failure of a cell with an error that only the parser has found.
-pub(super) fn syntax(message: &str, line: usize, column: usize, cell: &Cell) -> Failure {
-    let text = cell.code.lines().nth(line - 1).unwrap_or_default();
-    let width = line.to_string().len();
-    let traceback = vec![
-        format!("{RED}error{PLAIN}{BOLD}: {message}{PLAIN}"),
-        format!(
-            "{BLUE}{:width$}--> {PLAIN}cell {}, line {line}, column {column}",
-            "", cell.execution_count
-        ),
-        format!("{BLUE}{line} |{PLAIN} {text}"),
-        format!("{BLUE}{:width$} |{PLAIN} {}{RED}^{PLAIN}", "", " ".repeat(column - 1)),
-    ];
-    Failure { ename: "CompileError".into(), evalue: message.into(), traceback }
+pub(super) fn syntax(message: &str, (line, column): (usize, usize), at: Place<'_>) -> Failure {
+    let mark = Mark { line, column, width: 1, primary: true, label: String::new() };
+    let excerpt = Excerpt::new(at.cell, at.count).title("error", message).marks(vec![mark]);
+    Failure {
+        ename: "CompileError".into(),
+        evalue: message.into(),
+        traceback: excerpt.lines(&[], None),
+    }
+}
+
+/// A bracket or a string that is never closed, or a bracket that closes another one.
+pub(super) fn unclosed(at: Place<'_>) -> Option<Failure> {
+    let found = brackets::unclosed(at.cell)?;
+    Some(syntax(&found.message, found.place, at))
+}
+
+/// What evcxr says of a variable that it cannot keep, with the place of its `let`.
+pub(super) fn not_kept(message: &str, at: Place<'_>) -> Option<Failure> {
+    kept::failure(message, at)
+}
+
+/// The line of the user's text at a place of a traceback.
+pub(super) fn source_line(cell: &str, line: usize, column: usize) -> Vec<String> {
+    let mark = Mark { line, column, width: 1, primary: true, label: String::new() };
+    Excerpt::new(cell, 0).marks(vec![mark]).source()
 }
 
 fn title(error: &CompilationError) -> String {
     match error.code() {
         Some(code) => format!("{} [{code}]", error.message()),
-        None => error.message(),
+        // Messages of evcxr's are broken into lines.
+        None => error.message().split_whitespace().collect::<Vec<_>>().join(" "),
     }
 }
 
-fn describe(error: &CompilationError, cell: &str, prepared: &Prepared, count: u64) -> String {
-    let mut text = format!("{RED}error{PLAIN}{BOLD}: {}{PLAIN}\n", title(error));
-    let primary = error.primary_spanned_message();
-    let place = primary.and_then(|message| message.span);
-    let numbers = error.spanned_messages().iter().filter_map(|message| message.span);
-    let width = numbers.map(|span| span.end_line.to_string().len()).max().unwrap_or(1);
-    if let Some(span) = place {
+fn describe(
+    error: &CompilationError,
+    prepared: &Prepared,
+    at: Place<'_>,
+    advice: Option<&str>,
+) -> Vec<String> {
+    let marks = error.spanned_messages().iter().filter_map(|message| {
+        let span = message.span?;
+        let line = at.cell.lines().nth(span.start_line.checked_sub(1)?)?;
         let column = prepared.column(span.start_line, span.start_column);
-        let _ = writeln!(
-            text,
-            "{BLUE}{:width$}--> {PLAIN}cell {count}, line {}, column {column}",
-            "", span.start_line
-        );
-    }
-    let mut messages: Vec<_> = error.spanned_messages().iter().collect();
-    messages.sort_by_key(|message| message.span.map(|span| (span.start_line, span.start_column)));
-    for message in messages {
-        let Some(span) = message.span else { continue };
-        let Some(line) = cell.lines().nth(span.start_line - 1) else { continue };
-        let start = prepared.column(span.start_line, span.start_column);
         let end = if span.end_line == span.start_line {
-            prepared.column(span.end_line, span.end_column).max(start + 1)
+            prepared.column(span.end_line, span.end_column).max(column + 1)
         } else {
-            line.chars().count().max(start) + 1
+            line.chars().count().max(column) + 1
         };
-        let (mark, colour) = if message.is_primary { ("^", RED) } else { ("-", BLUE) };
-        let _ = writeln!(text, "{BLUE}{:width$} |{PLAIN} {line}", span.start_line);
-        let gap: String =
-            line.chars().take(start - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-        let _ = writeln!(
-            text,
-            "{BLUE}{:width$} |{PLAIN} {gap}{colour}{} {}{PLAIN}",
-            "",
-            mark.repeat(end - start),
-            message.label
-        );
+        Some(Mark {
+            line: span.start_line,
+            column,
+            width: end - column,
+            primary: message.is_primary,
+            label: message.label.clone(),
+        })
+    });
+    let mut marks: Vec<Mark> = marks.collect();
+    if marks.is_empty() {
+        // evcxr takes imports apart and loses their places.
+        marks.extend(mention(at.cell, &error.message()));
     }
-    for help in error.help() {
-        let _ = writeln!(text, "{BLUE}{:width$} ={PLAIN} help: {}", "", help.replace('\n', " "));
-    }
-    if let Some(hint) = error.evcxr_extra_hint() {
-        let _ = writeln!(text, "{BLUE}{:width$} ={PLAIN} note: {hint}", "");
-    }
-    text
+    let notes = error.help().into_iter();
+    // All types that would have fitted are more than anybody reads.
+    let notes = notes.filter(|help| !help.starts_with("the following other types implement"));
+    let notes: Vec<(&str, String)> = notes.map(|help| ("help", help.replace('\n', " "))).collect();
+    Excerpt::new(at.cell, at.count).title("error", &title(error)).marks(marks).lines(&notes, advice)
+}
+
+/// Where a cell mentions first what a message has in backquotes.
+fn mention(cell: &str, message: &str) -> Option<Mark> {
+    let name = message.split('`').nth(1).filter(|name| !name.is_empty())?;
+    let (line, text) = cell.lines().enumerate().find(|(_, text)| text.contains(name))?;
+    let column = text[..text.find(name)?].chars().count() + 1;
+    let width = name.chars().count();
+    Some(Mark { line: line + 1, column, width, primary: true, label: String::new() })
 }

@@ -11,8 +11,10 @@
 //! subtracting what was inserted before it on its line. A cell that does not parse is left as it
 //! is, for the compiler to explain.
 
-use ra_ap_syntax::ast::{self, AstNode, HasLoopBody};
+use super::commands::{self, Form};
+use ra_ap_syntax::ast::{self, AstNode, HasLoopBody, HasName};
 use ra_ap_syntax::{Edition, Parse, SourceFile, SyntaxNode};
+use std::borrow::Cow;
 
 /// What stands before the cell when it is parsed, so that statements are understood.
 const OPEN: &str = "fn f(){";
@@ -97,39 +99,27 @@ pub(super) fn missing_pattern(cell: &str) -> Option<(usize, usize)> {
     Some(line_and_column(cell, at))
 }
 
+/// The line and column, in characters from 1, of a variable's name where a `let` of the cell binds
+/// it last.
+pub(super) fn binding(cell: &str, name: &str) -> Option<(usize, usize)> {
+    let begin = rust_begins(cell);
+    let parsed = parse(&cell[begin..]);
+    let names = statements(&parsed)?.statements().filter_map(|statement| match statement {
+        ast::Stmt::LetStmt(statement) => statement.pat(),
+        _ => None,
+    });
+    let names = names.flat_map(|pattern| pattern.syntax().descendants().collect::<Vec<_>>());
+    let names = names.filter_map(ast::IdentPat::cast).filter_map(|pattern| pattern.name());
+    let last = names.filter(|found| found.text() == name).last()?;
+    Some(line_and_column(cell, begin + place(last.syntax().text_range().start())))
+}
+
 /// Line and column, in characters from 1, of a byte of the text.
-fn line_and_column(text: &str, at: usize) -> (usize, usize) {
+pub(super) fn line_and_column(text: &str, at: usize) -> (usize, usize) {
     let before = &text[..at];
     let line_begins = before.rfind('\n').map_or(0, |newline| newline + 1);
     (before.matches('\n').count() + 1, before[line_begins..].chars().count() + 1)
 }
-
-/// What stands before and from a line `:clear`, which evcxr obeys before any code: the second part
-/// has as many lines as the whole, so positions in it are those of the cell. `None` without such
-/// a line.
-pub(super) fn split_at_clear(code: &str) -> Option<(String, String)> {
-    let commands = &code[..rust_begins(code)];
-    let at = commands.lines().position(|line| command(line) == Some(":clear"))?;
-    let head: String = code.split_inclusive('\n').take(at + 1).collect();
-    let tail = "\n".repeat(at + 1) + &code[head.len()..];
-    Some((head, tail))
-}
-
-/// evcxr's commands that would put its own cargo, compiler or worker in the place of ours, and what
-/// to do instead.
-const REFUSED: &[(&str, &str)] = &[
-    (":allow_static_linking", "cells are always linked against the helper library"),
-    (":cache", "crates added with :dep are kept between sessions anyway"),
-    (":codegen_backend", "cells are compiled with rustc's own"),
-    (":linker", "cells are linked by the linker that rustc brings"),
-    (":quit", "shut the kernel down from the front end"),
-    (":restart", "restart the kernel from the front end, or use :clear"),
-    (":sccache", "crates added with :dep are kept between sessions anyway"),
-    (
-        ":toolchain",
-        "choose it with `rustup default` and run `environment/run`: the helper library is compiled with one",
-    ),
-];
 
 /// Whether types have to be known for a cell: it has a `let`, whose variables are kept by their types, or a
 /// command, or cannot be understood.
@@ -137,38 +127,15 @@ pub(super) fn needs_types(cell: &str) -> bool {
     let begin = rust_begins(cell);
     let parsed = parse(&cell[begin..]);
     let is_let = |statement| matches!(statement, ast::Stmt::LetStmt(_));
-    cell[..begin].lines().any(|line| command(line).is_some())
+    commands::has_any(cell)
         || !parsed.errors().is_empty()
         || statements(&parsed).is_none_or(|body| body.statements().any(is_let))
 }
 
-/// The first command of a cell that is not available here, and why.
-pub(super) fn refused(cell: &str) -> Option<(&'static str, &'static str)> {
-    let commands = cell[..rust_begins(cell)].lines().filter_map(command);
-    commands.into_iter().find_map(|word| REFUSED.iter().find(|(name, _)| *name == word)).copied()
-}
-
-/// The text with those commands blanked: evcxr would obey them when it is asked for completions.
-pub(super) fn without_refused(code: &str) -> String {
-    let lines = code.split_inclusive('\n').map(|line| match command(line) {
-        Some(word) if REFUSED.iter().any(|(name, _)| *name == word) => line
-            .chars()
-            .map(|c| if c == '\n' { "\n".to_owned() } else { " ".repeat(c.len_utf8()) })
-            .collect(),
-        _ => line.to_owned(),
-    });
-    lines.collect()
-}
-
-/// The command of a line, with its colon.
-fn command(line: &str) -> Option<&str> {
-    line.split_whitespace().next().filter(|word| word.starts_with(':') && !word.starts_with("::"))
-}
-
-/// Rewrites a cell.
-pub(super) fn prepare(cell: &str) -> Prepared {
+/// Rewrites a cell, whose value is to be shown in this form.
+pub(super) fn prepare(cell: &str, form: &Form) -> Prepared {
     let begin = rust_begins(cell);
-    let mut inserted = insertions(&cell[begin..]);
+    let mut inserted = insertions(&cell[begin..], form);
     inserted.sort_by_key(|(at, _)| *at);
     let mut code = String::with_capacity(cell.len() + 64);
     let mut insertions = Vec::new();
@@ -176,7 +143,7 @@ pub(super) fn prepare(cell: &str) -> Prepared {
     for (at, text) in inserted {
         let at = begin + at;
         code.push_str(&cell[copied..at]);
-        code.push_str(text);
+        code.push_str(&text);
         copied = at;
         let (line, column) = line_and_column(cell, at);
         insertions.push(Insertion { line, column, length: text.chars().count() });
@@ -186,7 +153,7 @@ pub(super) fn prepare(cell: &str) -> Prepared {
 }
 
 /// Where evcxr's commands, shell lines, comments and empty lines at the top of a cell end.
-fn rust_begins(cell: &str) -> usize {
+pub(super) fn rust_begins(cell: &str) -> usize {
     let mut at = 0;
     for line in cell.split_inclusive('\n') {
         let text = line.trim_start();
@@ -211,7 +178,7 @@ fn statements(parsed: &Parse<SourceFile>) -> Option<ast::StmtList> {
     parsed.syntax_node().children().find_map(ast::Fn::cast)?.body()?.stmt_list()
 }
 
-fn insertions(rust: &str) -> Vec<(usize, &'static str)> {
+fn insertions(rust: &str, form: &Form) -> Vec<(usize, Cow<'static, str>)> {
     let parsed = parse(rust);
     if !parsed.errors().is_empty() {
         return Vec::new();
@@ -220,16 +187,26 @@ fn insertions(rust: &str) -> Vec<(usize, &'static str)> {
     let mut found = Vec::new();
     for node in body.syntax().descendants() {
         if let Some(brace) = loop_body(&node) {
-            found.push((place(brace), POLL));
+            found.push((place(brace), POLL.into()));
         }
     }
     if let Some(last) =
         body.syntax().children().last().filter(|node| ast::Expr::can_cast(node.kind()))
     {
-        found.push((place(last.text_range().start()), SHOW));
-        found.push((place(last.text_range().end()), SHOWN));
+        found.push((place(last.text_range().start()), SHOW.into()));
+        found.push((place(last.text_range().end()), shown(form)));
     }
     found
+}
+
+/// What stands behind a last expression. The format is one that `:fmt` has accepted, so it needs
+/// no escapes.
+fn shown(form: &Form) -> Cow<'static, str> {
+    if *form == Form::default() {
+        return SHOWN.into();
+    }
+    let types = if form.types { ", types" } else { "" };
+    format!(", \"{}\"{types}{SHOWN}", form.format).into()
 }
 
 /// The end of the opening brace of a loop that may call functions.
@@ -259,7 +236,7 @@ mod tests {
     use super::*;
 
     fn code(cell: &str) -> String {
-        prepare(cell).code
+        prepare(cell, &Form::default()).code
     }
 
     #[test]
@@ -267,6 +244,13 @@ mod tests {
         assert_eq!(code("1 + 1"), "benchbook::show!(1 + 1);");
         assert_eq!(code("let a = 1;\na // why"), "let a = 1;\nbenchbook::show!(a); // why");
         assert_eq!(code("if a { 1 } else { 2 }"), "benchbook::show!(if a { 1 } else { 2 });");
+    }
+
+    #[test]
+    fn a_value_is_shown_in_the_form_that_was_asked_for() {
+        let form = Form { format: "{:#?}".into(), types: true };
+        let prepared = prepare("let a = 1;\na", &form);
+        assert_eq!(prepared.code, "let a = 1;\nbenchbook::show!(a, \"{:#?}\", types);");
     }
 
     #[test]
@@ -353,26 +337,8 @@ mod tests {
     }
 
     #[test]
-    fn clear_divides_the_commands_from_the_rest() {
-        let parts = split_at_clear(":vars\n:clear\nlet a = 1;").unwrap();
-        assert_eq!(parts, (":vars\n:clear\n".into(), "\n\nlet a = 1;".into()));
-        assert_eq!(split_at_clear(":clear"), Some((":clear".into(), "\n".into())));
-        assert_eq!(split_at_clear("let a = 1;"), None);
-    }
-
-    #[test]
-    fn commands_that_are_not_available_are_found_and_blanked() {
-        assert_eq!(
-            refused(":vars\n:toolchain nightly\n1").map(|(name, _)| name),
-            Some(":toolchain")
-        );
-        assert_eq!(refused(":vars\n:opt 2\na"), None);
-        assert_eq!(without_refused(":quit now\na.b"), "         \na.b");
-    }
-
-    #[test]
     fn places_in_the_compiled_file_are_found_in_the_cell() {
-        let prepared = prepare("let a = 1; b();\nloop { b(); }\nc()");
+        let prepared = prepare("let a = 1; b();\nloop { b(); }\nc()", &Form::default());
         let compiled = "mod generated;\nlet a = 1; \nb();\nloop {::benchbook::interrupt::poll(); b(); }\nbenchbook::show!(c());\n";
         assert_eq!(prepared.place(compiled, 2, 5), Some((1, 5)));
         assert_eq!(prepared.place(compiled, 3, 1), Some((1, 12)));
@@ -384,7 +350,7 @@ mod tests {
 
     #[test]
     fn columns_are_mapped_back() {
-        let prepared = prepare("let a = 1;\nfor ü in 0..3 { a(ü) }; b + 1");
+        let prepared = prepare("let a = 1;\nfor ü in 0..3 { a(ü) }; b + 1", &Form::default());
         let line = prepared.code.lines().nth(1).unwrap();
         let column = |text: &str| line.find(text).map(|at| line[..at].chars().count() + 1).unwrap();
         let original: Vec<char> = "for ü in 0..3 { a(ü) }; b + 1".chars().collect();

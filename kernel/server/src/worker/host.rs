@@ -1,9 +1,12 @@
 //! Receives what workers send, and knows what the running cell is doing.
 
+use super::building;
 use super::markers::{Markers, Part};
 use super::processes;
 use super::text::Decoder;
+use crate::cargo::progress::PROGRESS;
 use anyhow::Context;
+use benchbook_display::Bundle;
 use benchbook_frames::{Answer, Frame, Message, Stream};
 use benchbook_jupyter::{Failure, Output};
 use std::io::Write;
@@ -29,6 +32,9 @@ struct Shared {
     program: PathBuf,
 }
 
+/// What is to be done before a compiled cell shows anything: it is told whether the cell runs.
+pub type BeforeRun = Box<dyn FnOnce(bool) + Send>;
+
 #[derive(Default)]
 struct State {
     /// Where outputs go; kept after the cell for what background threads still print.
@@ -37,6 +43,21 @@ struct State {
     early: String,
     phase: Phase,
     failure: Option<Failure>,
+    /// The newest panics of the cell's main thread, oldest first.
+    panics: Vec<Panic>,
+    /// The end of what was written to standard error during the cell.
+    said: String,
+    /// The files from which a model can be loaded, newest last.
+    checkpoints: Vec<PathBuf>,
+    /// Counts cells, so that who watches a build knows that it is still the same one.
+    cells: u64,
+    /// What is shown of a build that takes long.
+    building: Option<String>,
+    /// To be called when the cell begins to run, or at its end if it never did.
+    before_run: Option<BeforeRun>,
+    /// The values of expressions are kept here and not shown, while one is evaluated for the front
+    /// end.
+    values: Option<Vec<Bundle>>,
     /// Connected workers: 0 or 1, and for a moment 2 when one replaces another.
     connected: usize,
     /// How many workers have ended, and how many had when the cell began.
@@ -62,6 +83,21 @@ enum Phase {
     Running,
 }
 
+/// A panic of a cell's main thread.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Panic {
+    /// What it says.
+    pub message: String,
+    /// Where it happened, one line each.
+    pub traceback: Vec<String>,
+}
+
+/// How many panics are kept: one that happens while another unwinds, and what Rust then says.
+const PANICS: usize = 3;
+
+/// How much of standard error is kept to tell what a worker died of, in bytes.
+const SAID: usize = 4096;
+
 /// How a cell ended, as far as the worker tells.
 #[derive(Debug)]
 pub struct Ended {
@@ -71,6 +107,10 @@ pub struct Ended {
     pub interrupted: bool,
     /// How long it ran in the worker.
     pub ran: Duration,
+    /// Its newest panics, oldest first, whether they were caught or not.
+    pub panics: Vec<Panic>,
+    /// The end of what was written to standard error.
+    pub said: String,
 }
 
 impl Host {
@@ -106,22 +146,78 @@ impl Host {
         Ok((host, path))
     }
 
-    /// A cell begins; its outputs go to `output`.
+    /// A cell begins; its outputs go to `output`. If its build takes long, that is shown.
     pub fn begin(&self, output: Option<&Output>) {
+        let cell = self.begin_cell(output);
+        if output.is_some() {
+            let host = self.clone();
+            // Without the thread nothing is shown of the build.
+            let _ =
+                thread::Builder::new().name("build".into()).spawn(move || host.watch_build(cell));
+        }
+    }
+
+    /// As [`Host::begin`], and nothing is shown of the build.
+    pub fn begin_quietly(&self, output: &Output) {
+        self.begin_cell(Some(output));
+    }
+
+    /// Returns the number of the cell.
+    fn begin_cell(&self, output: Option<&Output>) -> u64 {
         let _ = std::fs::remove_file(&self.shared.interrupted);
+        let _ = std::fs::remove_file(self.progress());
         let mut state = self.state();
         state.output = output.cloned();
         state.phase = Phase::Compiling;
         state.failure = None;
+        state.panics.clear();
+        state.said.clear();
         state.ended_before = state.ended;
         state.interrupts = 0;
         state.started = None;
         state.ran = Duration::ZERO;
+        state.cells += 1;
+        let cell = state.cells;
         let early = output.map(|_| std::mem::take(&mut state.early)).unwrap_or_default();
         drop(state);
         if let Some(output) = output.filter(|_| !early.is_empty()) {
             write(output, Stream::Stderr, &early);
         }
+        cell
+    }
+
+    /// Has something done as soon as the cell is compiled, before it shows anything.
+    pub fn before_run(&self, action: BeforeRun) {
+        self.state().before_run = Some(action);
+    }
+
+    /// Shows what is being compiled as long as a cell's first build takes.
+    fn watch_build(&self, cell: u64) {
+        let builds = |state: &mut State| {
+            state.cells == cell && state.phase == Phase::Compiling && state.started.is_none()
+        };
+        let mut pause = building::PATIENCE;
+        let mut state = self.state();
+        loop {
+            let waited = self.shared.changed.wait_timeout_while(state, pause, builds);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            if !builds(&mut state) {
+                return;
+            }
+            let now = building::now(&self.progress());
+            if state.building.as_ref() != Some(&now)
+                && let Some(output) = &state.output
+            {
+                output.transient(&building::bundle(&now));
+                state.building = Some(now);
+            }
+            pause = building::LOOK;
+        }
+    }
+
+    /// Where the stand-in for cargo notes what it is at.
+    fn progress(&self) -> PathBuf {
+        self.shared.interrupted.with_file_name(PROGRESS)
     }
 
     /// The cell has ended as far as evcxr is concerned. A worker that lives has waited until all it
@@ -143,6 +239,8 @@ impl Host {
             state.ran += ran;
         }
         state.phase = Phase::Idle;
+        self.shared.changed.notify_all();
+        state.built(false);
         let rest = [(Stream::Stdout, state.stdout.rest()), (Stream::Stderr, state.stderr.rest())];
         let parts = state.markers.rest();
         let output = state.output.clone();
@@ -150,6 +248,8 @@ impl Host {
             failure: state.failure.take(),
             interrupted: state.interrupts > 0,
             ran: state.ran,
+            panics: std::mem::take(&mut state.panics),
+            said: std::mem::take(&mut state.said),
         };
         drop(state);
         if let Some(output) = output {
@@ -163,11 +263,29 @@ impl Host {
 
     /// Text that reached the server by another way than a frame: the last words of a worker.
     pub fn log(&self, line: &str) {
-        let output = self.state().output.clone();
+        let mut state = self.state();
+        state.hear(&format!("{line}\n"));
+        let output = state.output.clone();
+        drop(state);
         match output {
             Some(output) => write(&output, Stream::Stderr, &format!("{line}\n")),
             None => tracing::warn!("worker: {line}"),
         }
+    }
+
+    /// The newest file from which a model can be loaded and that is still there.
+    pub fn checkpoint(&self) -> Option<PathBuf> {
+        self.state().checkpoints.iter().rev().find(|path| path.is_file()).cloned()
+    }
+
+    /// From now on the values of last expressions are kept for [`Host::values`] instead of shown.
+    pub fn keep_values(&self) {
+        self.state().values = Some(Vec::new());
+    }
+
+    /// The values that were kept; from now on they are shown again.
+    pub fn values(&self) -> Vec<Bundle> {
+        self.state().values.take().unwrap_or_default()
     }
 
     /// Asks the running cell to stop: the compiler at once, the worker by a signal at first and by
@@ -194,6 +312,11 @@ impl Host {
                 }
             }
         }
+    }
+
+    /// The process that runs the cells now.
+    pub fn worker(&self) -> Option<u32> {
+        self.state().worker
     }
 
     /// Ends the compiler and the worker.
@@ -251,6 +374,7 @@ impl Host {
             }
             Frame::Print(Stream::Stderr, bytes) => {
                 let text = state.stderr.take(&bytes);
+                state.hear(&text);
                 match output {
                     Some(output) => {
                         drop(state);
@@ -261,7 +385,9 @@ impl Host {
             }
             Frame::Message(Message::Started) => {
                 state.phase = Phase::Running;
+                state.built(true);
                 state.started = Some(Instant::now());
+                self.shared.changed.notify_all();
                 if state.interrupts > 0
                     && let Some(worker) = state.worker
                 {
@@ -282,12 +408,49 @@ impl Host {
             Frame::Message(Message::Error { ename, evalue, traceback }) => {
                 state.failure = Some(Failure { ename, evalue, traceback });
             }
+            Frame::Message(Message::Panicked { message, traceback }) => {
+                if state.panics.len() == PANICS {
+                    state.panics.remove(0);
+                }
+                state.panics.push(Panic { message, traceback });
+            }
+            Frame::Message(Message::Checkpoint { path }) => {
+                let path = PathBuf::from(path);
+                state.checkpoints.retain(|known| *known != path);
+                state.checkpoints.push(path);
+            }
+            Frame::Message(Message::Result { bundle }) if state.values.is_some() => {
+                state.values.get_or_insert_default().push(bundle);
+            }
             Frame::Message(message) => {
                 drop(state);
                 if let Some(output) = output {
                     pass_on(message, &output, socket);
                 }
             }
+        }
+    }
+}
+
+impl State {
+    /// The cell's build has ended: what was shown of it is removed.
+    fn built(&mut self, runs: bool) {
+        if self.building.take().is_some()
+            && let Some(output) = &self.output
+        {
+            output.end_transient();
+        }
+        if let Some(action) = self.before_run.take() {
+            action(runs);
+        }
+    }
+
+    /// Keeps the end of what is written to standard error.
+    fn hear(&mut self, text: &str) {
+        self.said.push_str(text);
+        if self.said.len() > SAID {
+            let from = self.said.ceil_char_boundary(self.said.len() - SAID);
+            self.said.drain(..from);
         }
     }
 }
@@ -311,7 +474,9 @@ fn pass_on(message: Message, output: &Output, socket: &mut UnixStream) {
         | Message::Showing
         | Message::Done
         | Message::Ready
-        | Message::Error { .. } => {}
+        | Message::Error { .. }
+        | Message::Panicked { .. }
+        | Message::Checkpoint { .. } => {}
     }
 }
 

@@ -1,0 +1,206 @@
+//! evcxr's commands, as far as the kernel has a say in them.
+//!
+//! Most are evcxr's own business. A few would put its own cargo, compiler or worker in the place of
+//! ours and are refused with what to do instead; `:fmt` and `:types` also concern how *we* show a
+//! value; and `:help` says where we differ.
+
+use super::prepare::rust_begins;
+use benchbook_display::{Bundle, escape};
+use std::fmt::Write;
+
+/// The commands that are refused, and what to do instead.
+const REFUSED: &[(&str, &str)] = &[
+    (":allow_static_linking", "cells are always linked against the helper library"),
+    (":cache", "crates added with :dep are kept between sessions anyway"),
+    (":codegen_backend", "cells are compiled with rustc's own"),
+    (":linker", "cells are linked by the linker that rustc brings"),
+    (":quit", "shut the kernel down from the front end"),
+    (":restart", "restart the kernel from the front end, or use :clear"),
+    (":sccache", "crates added with :dep are kept between sessions anyway"),
+    (":time_passes", "it needs a nightly compiler; `:timing` tells what a cell takes"),
+    (
+        ":toolchain",
+        "choose it with `rustup default` and run `environment/run`: the helper library is compiled with one",
+    ),
+];
+
+/// The commands that are there and do something else, or less.
+const DIFFERENT: &[(&str, &str)] = &[
+    (":clear", "afterwards the helper library's names are there again, without a word"),
+    (
+        ":dep",
+        "the crates are compiled apart from the helper library, so a type of a crate that both use is not the same type in both; `benchbook::{tch, image, plotters, serde_json}` are there already",
+    ),
+    (":env", "reaches the process that runs the cells when it starts anew, at `:clear`"),
+    (":fmt", "takes formats of `Debug`, such as {:?}, {:#?} or {:.3?}"),
+    (
+        ":load_config",
+        "evcxr.toml, init.evcxr and prelude.rs are not loaded at the start of a session; this command runs their dependencies and prelude, and the other settings of evcxr.toml are never used",
+    ),
+    (":opt", "a session begins with 1, which compiles faster; hot loops belong into a crate"),
+    (":types", "also shows the type where a value has a rich form"),
+];
+
+/// The first command of a cell that is not available here, with why.
+pub(super) fn refused(cell: &str) -> Option<String> {
+    for line in commands(cell) {
+        let (name, argument) = split(line);
+        if let Some((_, instead)) = REFUSED.iter().find(|(refused, _)| *refused == name) {
+            return Some(format!("{name} is not available in Benchbook: {instead}"));
+        }
+        if name == ":fmt" && !argument.is_none_or(is_debug_format) {
+            return Some(format!(
+                ":fmt takes one placeholder for `Debug`, such as {{:?}}, {{:#?}} or {{:.3?}}; received {}",
+                argument.unwrap_or_default()
+            ));
+        }
+    }
+    None
+}
+
+/// Whether a text holds one placeholder, and that is for `Debug`.
+fn is_debug_format(text: &str) -> bool {
+    let plain = text.replace("{{", "").replace("}}", "");
+    let Some((before, rest)) = plain.split_once('{') else { return false };
+    let Some((placeholder, after)) = rest.split_once('}') else { return false };
+    let specification = placeholder.strip_prefix(':').and_then(|text| text.strip_suffix('?'));
+    let known = |text: &str| {
+        text.chars().all(|c| {
+            c.is_ascii_digit() || matches!(c, '#' | '.' | 'x' | 'X' | '+' | '<' | '>' | '^')
+        })
+    };
+    specification.is_some_and(known)
+        && ![before, after].iter().any(|text| text.contains(['{', '}', '"', '\\']))
+}
+
+/// The text with refused commands blanked: evcxr would obey them when it is asked for completions.
+pub(super) fn without_refused(code: &str) -> String {
+    let refused = |line: &str| {
+        command(line).is_some_and(|line| REFUSED.iter().any(|(name, _)| *name == split(line).0))
+    };
+    let blank = |c: char| if c == '\n' { "\n".to_owned() } else { " ".repeat(c.len_utf8()) };
+    let lines = code.split_inclusive('\n').map(|line| match refused(line) {
+        true => line.chars().map(blank).collect(),
+        false => line.to_owned(),
+    });
+    lines.collect()
+}
+
+/// What stands before and from a line `:clear`, which evcxr obeys before any code: the second part
+/// has as many lines as the whole, so positions in it are those of the cell. `None` without such
+/// a line.
+pub(super) fn split_at_clear(code: &str) -> Option<(String, String)> {
+    let top = &code[..rust_begins(code)];
+    let is_clear = |line| command(line).is_some_and(|line| split(line).0 == ":clear");
+    let at = top.lines().position(is_clear)?;
+    let head: String = code.split_inclusive('\n').take(at + 1).collect();
+    let tail = "\n".repeat(at + 1) + &code[head.len()..];
+    Some((head, tail))
+}
+
+/// How the value of a last expression is shown, as `:fmt` and `:types` have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Form {
+    pub(super) format: String,
+    pub(super) types: bool,
+}
+
+impl Default for Form {
+    fn default() -> Self {
+        Self { format: "{:?}".into(), types: false }
+    }
+}
+
+impl Form {
+    /// Obeys the commands of a cell that is not refused.
+    pub(super) fn obey(&mut self, cell: &str) {
+        for line in commands(cell) {
+            match split(line) {
+                (":fmt", format) => self.format = format.unwrap_or("{:?}").to_owned(),
+                (":types", _) => self.types = !self.types,
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Whether a cell asks for help.
+pub(super) fn asks_for_help(cell: &str) -> bool {
+    commands(cell).any(|line| split(line).0 == ":help")
+}
+
+/// What Benchbook adds to evcxr's help.
+pub(super) fn help() -> Bundle {
+    let mut text = String::from("In Benchbook these are different:\n");
+    let mut html = String::from("<p>In Benchbook these are different:</p><table>");
+    let refused =
+        REFUSED.iter().map(|(name, instead)| (*name, format!("not available: {instead}")));
+    let different = DIFFERENT.iter().map(|(name, how)| (*name, (*how).to_owned()));
+    for (name, how) in different.chain(refused) {
+        // Writing into a string does not fail.
+        let _ = writeln!(text, "{name:<22} {how}");
+        let _ = write!(html, "<tr><td>{name}</td><td>{}</td></tr>", escape(&how));
+    }
+    text.push_str(
+        "Lines that begin with ! are run by a shell; what they print comes at their end.\n",
+    );
+    html.push_str("</table><p>Lines that begin with ! are run by a shell; what they print comes at their end.</p>");
+    Bundle::text(text).html(html)
+}
+
+/// Whether a cell has a command.
+pub(super) fn has_any(cell: &str) -> bool {
+    commands(cell).next().is_some()
+}
+
+/// The lines of a cell that are commands, without what stands before the colon.
+fn commands(cell: &str) -> impl Iterator<Item = &str> {
+    cell[..rust_begins(cell)].lines().filter_map(command)
+}
+
+/// A line from its colon on, if it is a command.
+fn command(line: &str) -> Option<&str> {
+    Some(line.trim()).filter(|line| line.starts_with(':') && !line.starts_with("::"))
+}
+
+/// A command's name with its colon, and what follows.
+fn split(command: &str) -> (&str, Option<&str>) {
+    let (name, rest) = command.split_once(' ').unwrap_or((command, ""));
+    (name, Some(rest.trim()).filter(|rest| !rest.is_empty()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clear_divides_the_commands_from_the_rest() {
+        let parts = split_at_clear(":vars\n:clear\nlet a = 1;").unwrap();
+        assert_eq!(parts, (":vars\n:clear\n".into(), "\n\nlet a = 1;".into()));
+        assert_eq!(split_at_clear(":clear"), Some((":clear".into(), "\n".into())));
+        assert_eq!(split_at_clear("let a = 1;"), None);
+    }
+
+    #[test]
+    fn commands_that_are_not_available_are_found_and_blanked() {
+        let why = refused(":vars\n:toolchain nightly\n1").unwrap();
+        assert!(why.starts_with(":toolchain is not available in Benchbook: choose it"), "{why}");
+        assert_eq!(refused(":vars\n:opt 2\na"), None);
+        assert_eq!(without_refused(":quit now\na.b"), "         \na.b");
+    }
+
+    #[test]
+    fn formats_are_those_of_debug() {
+        for format in ["{:?}", "{:#?}", "{:.3?}", "value {:8.2?} {{x}}"] {
+            assert_eq!(refused(&format!(":fmt {format}")), None, "{format}");
+        }
+        for format in ["{}", "{:?} {:?}", "text", "{:\"?}", "\" {:?}", "{a:?}"] {
+            assert!(refused(&format!(":fmt {format}")).is_some(), "{format}");
+        }
+        let mut form = Form::default();
+        form.obey(":fmt {:#?}\n:types\n1");
+        assert_eq!(form, Form { format: "{:#?}".into(), types: true });
+        form.obey(":fmt\n:types");
+        assert_eq!(form, Form::default());
+    }
+}

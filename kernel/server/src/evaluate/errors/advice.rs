@@ -1,0 +1,291 @@
+//! One sentence of what to do about the errors that people meet who come from Keras or PyTorch.
+
+use super::Place;
+use evcxr::CompilationError;
+
+/// What is looked at of an error.
+struct Problem<'a> {
+    code: &'a str,
+    message: &'a str,
+    /// The labels of its marks, the primary ones first.
+    labels: Vec<&'a str>,
+    /// The compiler has a suggestion of its own.
+    helped: bool,
+    /// The user's text from the primary mark on.
+    source: &'a str,
+    /// The whole line of the primary mark.
+    line: &'a str,
+}
+
+const NO_NAMED_ARGUMENTS: &str = "Rust has neither named nor default arguments; settings go into a struct, as in `Fit { epochs: 3, ..Fit::default() }`";
+
+const CANNOT_BORROW: &str = "a variable is kept for the next cells and cannot borrow from what ends before: keep a value of its own (`.clone()`, `.to_owned()`, `.to_vec()`), or wrap the code in braces { … }";
+
+/// What to do about an error, if something is known.
+pub(super) fn of(error: &CompilationError, at: Place<'_>) -> Option<String> {
+    let primary = error.primary_spanned_message();
+    let span = primary.and_then(|message| message.span);
+    let line = span.and_then(|span| at.cell.lines().nth(span.start_line.checked_sub(1)?));
+    let line = line.unwrap_or_default();
+    // The text of the prepared line begins as the user's does, up to what was inserted; a name that
+    // is looked for is found behind it as well.
+    let labels = error.spanned_messages();
+    let mut labels: Vec<_> = labels.iter().map(|m| (!m.is_primary, m.label.as_str())).collect();
+    labels.sort_by_key(|(secondary, _)| *secondary);
+    let message = error.message();
+    let name = quoted(&message);
+    let source = name.and_then(|name| line.find(name).map(|at| &line[at..])).unwrap_or(line);
+    let problem = Problem {
+        code: error.code().unwrap_or_default(),
+        message: &message,
+        labels: labels.into_iter().map(|(_, label)| label).collect(),
+        helped: !error.help().is_empty(),
+        source,
+        line,
+    };
+    let gone = name.and_then(|name| at.gone.get(name));
+    match (problem.code, gone) {
+        ("E0425", Some(gone)) => Some(gone.clone()),
+        _ => advice(&problem),
+    }
+}
+
+fn advice(problem: &Problem<'_>) -> Option<String> {
+    let message = problem.message;
+    let name = quoted(message).unwrap_or("it");
+    let told = |text: &str| Some(text.to_owned());
+    if let Some(advice) = of_python(problem) {
+        return told(advice);
+    }
+    if message.contains("reference with a non-static lifetime") {
+        return told(CANNOT_BORROW);
+    }
+    match problem.code {
+        "E0382" => Some(format!(
+            "`{name}` was moved away; lend it with `&{name}`, or hand on a copy, `{name}.clone()` (`{name}.shallow_clone()` for a Tensor)"
+        )),
+        "E0597" | "E0716" | "E0515" | "E0521" => told(CANNOT_BORROW),
+        "E0505" | "E0502" | "E0499" => told(
+            "what is borrowed cannot be moved or changed meanwhile: do that before or after the other use, or work on a `.clone()`",
+        ),
+        "E0282" | "E0283" | "E0284" => Some(write_the_type("name")),
+        "E0384" | "E0596" => Some(format!(
+            "declare it with `let mut`; a variable of an earlier cell becomes changeable by `let mut {name} = {name};`"
+        )),
+        "E0425" if is_named_argument(problem.source, name) => told(NO_NAMED_ARGUMENTS),
+        "E0061" => told(NO_NAMED_ARGUMENTS),
+        "E0432" | "E0433" => missing_crate(message),
+        "E0308" => mismatch(problem),
+        "E0277" => bound(problem),
+        "E0599"
+            if message.contains("for enum `Result<")
+                || message.contains("for enum `std::result::Result<") =>
+        {
+            told("take the value out of the Result first: put `?` before the point")
+        }
+        "E0599"
+            if message.contains("for enum `Option<")
+                || message.contains("for enum `std::option::Option<") =>
+        {
+            told(
+                "take the value out of the Option first, for example with `.ok_or(\"nothing there\")?`",
+            )
+        }
+        _ => None,
+    }
+}
+
+/// For a type that is not known.
+pub(super) fn write_the_type(name: &str) -> String {
+    format!(
+        "write the type down: `let {name}: Type = …;`, or where it is made, as in `.collect::<Vec<_>>()` or `.parse::<f64>()`"
+    )
+}
+
+/// The first text in backquotes.
+fn quoted(message: &str) -> Option<&str> {
+    message.split('`').nth(1).filter(|name| !name.is_empty())
+}
+
+/// `epochs = 3` among the arguments of a call.
+fn is_named_argument(source: &str, name: &str) -> bool {
+    let after = source.strip_prefix(name).map(str::trim_start);
+    after.is_some_and(|after| {
+        after.starts_with('=') && !after.starts_with("==") && after.contains(')')
+    })
+}
+
+fn of_python(problem: &Problem<'_>) -> Option<&'static str> {
+    let line = problem.line.trim_start();
+    let first = line.split([' ', '(', ':']).next().unwrap_or_default();
+    // The words are valid names in Rust, so only what does not parse, or is unknown, is advised on.
+    match (problem.code, first) {
+        ("", "import" | "from") => Some(
+            "a crate is added with `:dep name = \"version\"`, and `use name::Thing;` brings its names in",
+        ),
+        ("", "def") => Some("a function is written `fn name(x: f64) -> f64 { … }`"),
+        ("E0425", _) if matches!(quoted(problem.message), Some("True" | "False")) => {
+            Some("in Rust they are written `true` and `false`")
+        }
+        _ => None,
+    }
+}
+
+fn missing_crate(message: &str) -> Option<String> {
+    let name = quoted(message)?.split("::").next()?;
+    let is_crate = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+        && !["std", "core", "alloc", "crate", "self", "super", "benchbook"].contains(&name);
+    is_crate.then(|| {
+        format!(
+            "if `{name}` is a crate, add it with `:dep {name} = \"version\"` in a line before the code"
+        )
+    })
+}
+
+const NUMBERS: &[&str] = &[
+    "f32", "f64", "i8", "i16", "i32", "i64", "i128", "isize", "u8", "u16", "u32", "u64", "u128",
+    "usize",
+];
+
+/// `mismatched types`: the label says `expected X, found Y`.
+fn mismatch(problem: &Problem<'_>) -> Option<String> {
+    let label = problem.labels.iter().find(|label| label.contains("found "))?;
+    let (expected, found) = label.split_once("found ")?;
+    let expected = quoted(expected).unwrap_or_default();
+    if found.contains("Result<") || found.contains("enum `Result") {
+        return Some("take the value out of the Result with `?`".into());
+    }
+    if found.contains("Option<") {
+        return Some(
+            "take the value out of the Option, for example with `.ok_or(\"nothing there\")?`"
+                .into(),
+        );
+    }
+    if ["f32", "f64"].contains(&expected) && found.contains("integer") {
+        return Some("a float is written with a point: `1.0`, not `1`".into());
+    }
+    if NUMBERS.contains(&expected) && quoted(found).is_some_and(|found| NUMBERS.contains(&found)) {
+        return Some(format!(
+            "numbers are not converted by themselves: write `value as {expected}`"
+        ));
+    }
+    if !problem.helped && expected == "String" && found.contains("&str") {
+        return Some("make it a String with `.to_string()`".into());
+    }
+    None
+}
+
+/// A trait that is not implemented.
+fn bound(problem: &Problem<'_>) -> Option<String> {
+    let message = problem.message;
+    let arithmetic = ["cannot add", "cannot subtract", "cannot multiply", "cannot divide"];
+    if arithmetic.iter().any(|verb| message.starts_with(verb))
+        || message.starts_with("can't compare")
+    {
+        let number = |word: &str| message.contains(word);
+        if number("float") || number("integer") || NUMBERS.iter().any(|name| message.contains(name))
+        {
+            return Some(
+                "numbers of two types are not mixed: write `2.0` for a float, or convert with `as f64`".into(),
+            );
+        }
+        return None;
+    }
+    if message.contains("cannot be indexed by") {
+        return Some("an index is a `usize`: write `v[i as usize]`".into());
+    }
+    if message.contains("can only be used on `Result`s") || message.contains("on `Option`s") {
+        return Some(
+            "`?` in a cell takes a Result; of an Option make one with `.ok_or(\"nothing there\")?`"
+                .into(),
+        );
+    }
+    if message.contains("can only be used in") {
+        return Some(
+            "let the function return `Result<…, Box<dyn std::error::Error>>`, and end it with `Ok(…)`".into(),
+        );
+    }
+    if message.contains("doesn't implement `Debug`") {
+        return Some("put `#[derive(Debug)]` before the definition of the type".into());
+    }
+    if message.contains("doesn't implement `std::fmt::Display`") {
+        return Some(
+            "print it with `{:?}`; for errors that `?` lets through, `:efmt {:?}` does the same"
+                .into(),
+        );
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(code: &str, message: &str, label: &str, line: &str) -> String {
+        let name = quoted(message).unwrap_or_default();
+        let source = line.find(name).map_or(line, |at| &line[at..]);
+        let labels = vec![label];
+        advice(&Problem { code, message, labels, helped: false, source, line }).unwrap_or_default()
+    }
+
+    #[test]
+    fn the_usual_stumbling_blocks_are_advised_on() {
+        let cases = [
+            ("E0382", "borrow of moved value: `model`", "", "", "&model"),
+            ("E0597", "`y` does not live long enough", "", "", "wrap the code in braces"),
+            ("E0282", "type annotations needed", "", "", "write the type down"),
+            ("E0596", "cannot borrow `v` as mutable", "", "", "let mut v = v;"),
+            ("E0308", "mismatched types", "expected `f64`, found integer", "", "`1.0`"),
+            ("E0308", "mismatched types", "expected `usize`, found `i32`", "", "as usize"),
+            (
+                "E0308",
+                "mismatched types",
+                "expected `Model`, found `Result<Model, Error>`",
+                "",
+                "`?`",
+            ),
+            ("E0277", "cannot multiply `{float}` by `{integer}`", "", "", "2.0"),
+            ("E0277", "the type `[f32]` cannot be indexed by `i32`", "", "", "usize"),
+            ("E0277", "`Net` doesn't implement `Debug`", "", "", "derive(Debug)"),
+            (
+                "E0599",
+                "no method named `fit` found for enum `Result<T, E>` in the current scope",
+                "",
+                "",
+                "`?` before",
+            ),
+            (
+                "E0425",
+                "cannot find value `epochs` in this scope",
+                "",
+                "model.fit(&data, epochs = 3)",
+                "named",
+            ),
+            ("E0425", "cannot find value `True` in this scope", "", "let a = True;", "`true`"),
+            (
+                "E0433",
+                "failed to resolve: use of unresolved module or unlinked crate `rand`",
+                "",
+                "",
+                ":dep rand",
+            ),
+            ("", "expected one of `!` or `::`, found `numpy`", "", "import numpy as np", ":dep"),
+        ];
+        for (code, message, label, line, expected) in cases {
+            let advice = told(code, message, label, line);
+            assert!(advice.contains(expected), "{message}: {advice}");
+        }
+    }
+
+    #[test]
+    fn other_errors_are_left_to_the_compiler() {
+        for (code, message, line) in [
+            ("E0425", "cannot find value `a` in this scope", "a == 3"),
+            ("E0433", "failed to resolve: use of undeclared type `HashMap`", ""),
+            ("E0277", "the trait bound `A: B` is not satisfied", ""),
+            ("E0308", "mismatched types", ""),
+        ] {
+            assert_eq!(told(code, message, "expected `A`, found `B`", line), "", "{message}");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Brackets and strings that are never closed. evcxr puts its own code behind the cell, so the
+//! compiler would find the end of such a cell somewhere in there.
+
+use crate::evaluate::prepare::{line_and_column, rust_begins};
+use ra_ap_syntax::{Edition, SourceFile, SyntaxKind, SyntaxToken};
+
+/// What is wrong, and where: line and column in characters from 1.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Unclosed {
+    pub(super) message: String,
+    pub(super) place: (usize, usize),
+}
+
+/// The first thing in a cell that is never closed, or closes nothing.
+pub(super) fn unclosed(cell: &str) -> Option<Unclosed> {
+    let begin = rust_begins(cell);
+    let parsed = SourceFile::parse(&cell[begin..], Edition::Edition2024);
+    let mut open: Vec<SyntaxToken> = Vec::new();
+    let found = |token: &SyntaxToken, message: String| {
+        let at = begin + usize::from(token.text_range().start());
+        Some(Unclosed { message, place: line_and_column(cell, at) })
+    };
+    let tokens = parsed.syntax_node();
+    let tokens = tokens.descendants_with_tokens().filter_map(|element| element.into_token());
+    for token in tokens {
+        match token.kind() {
+            SyntaxKind::L_CURLY | SyntaxKind::L_PAREN | SyntaxKind::L_BRACK => open.push(token),
+            SyntaxKind::R_CURLY | SyntaxKind::R_PAREN | SyntaxKind::R_BRACK => match open.pop() {
+                Some(opening) if fits(opening.text(), token.text()) => {}
+                Some(opening) => {
+                    let (opening, closing) = (&opening, token.text());
+                    let text = opening.text();
+                    return found(
+                        opening,
+                        format!("this `{text}` is not closed before the `{closing}` that follows"),
+                    );
+                }
+                None => return found(&token, format!("this `{}` closes nothing", token.text())),
+            },
+            kind if !is_closed(kind, token.text()) => {
+                let what = if kind == SyntaxKind::COMMENT { "comment" } else { "string" };
+                return found(&token, format!("this {what} is never closed"));
+            }
+            _ => {}
+        }
+    }
+    let first = open.first()?;
+    found(first, format!("this `{}` is never closed", first.text()))
+}
+
+fn fits(opening: &str, closing: &str) -> bool {
+    matches!((opening, closing), ("(", ")") | ("[", "]") | ("{", "}"))
+}
+
+/// Whether a token that must be closed is.
+pub(crate) fn is_closed(kind: SyntaxKind, text: &str) -> bool {
+    match kind {
+        SyntaxKind::STRING | SyntaxKind::BYTE_STRING | SyntaxKind::C_STRING => {
+            let body = text.trim_start_matches(['b', 'c']);
+            match body.strip_prefix('r') {
+                Some(raw) => {
+                    let hashes = raw.len() - raw.trim_start_matches('#').len();
+                    let end = format!("\"{}", "#".repeat(hashes));
+                    raw.len() > 2 * hashes + 1 && raw.ends_with(&end)
+                }
+                None => {
+                    let escapes = body.chars().rev().skip(1).take_while(|c| *c == '\\').count();
+                    body.len() > 1 && body.ends_with('"') && escapes % 2 == 0
+                }
+            }
+        }
+        SyntaxKind::COMMENT => !text.starts_with("/*") || text.ends_with("*/") && text.len() > 3,
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(cell: &str) -> Option<(String, (usize, usize))> {
+        unclosed(cell).map(|found| (found.message, found.place))
+    }
+
+    #[test]
+    fn what_is_not_closed_is_found_where_it_begins() {
+        for (cell, message, place) in [
+            ("fn f( {", "this `(` is never closed", (1, 5)),
+            (
+                "let a = 1;\nif a {\n  f(a;\n}",
+                "this `(` is not closed before the `}` that follows",
+                (3, 4),
+            ),
+            (":vars\nlet ü = [1, 2;", "this `[` is never closed", (2, 9)),
+            ("f())", "this `)` closes nothing", (1, 4)),
+            ("let s = \"open;\nf()", "this string is never closed", (1, 9)),
+            ("let s = r#\"open\";", "this string is never closed", (1, 9)),
+            ("1 /* open", "this comment is never closed", (1, 3)),
+        ] {
+            assert_eq!(check(cell), Some((message.to_owned(), place)), "{cell}");
+        }
+    }
+
+    #[test]
+    fn what_is_closed_is_left_alone() {
+        for cell in [
+            "",
+            ":dep a = { path = \"b\" }",
+            "!echo (",
+            "let a = ['(', '{', '\"']; // (",
+            "let s = r#\"a \"{\" b\"#; let t = b\"[\"; let u = \"\\\\\";",
+            "fn f<'a>(x: &'a str) -> &'a str { x } /* ( */",
+            "println!(\"{}\", \"(\"); let e = \"\"; let r = r\"\";",
+        ] {
+            assert_eq!(check(cell), None, "{cell}");
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Results that nobody looks at. The code is valid, so it is a warning; but a failure in them goes
+//! unseen.
+
+use super::excerpt::{Excerpt, Mark};
+use crate::cargo::{CELL, UNUSED};
+use crate::evaluate::prepare::Prepared;
+use benchbook_jupyter::{Output, Stream};
+use serde::Deserialize;
+use std::fs;
+use std::path::Path;
+
+/// As much of a message of the compiler's as is needed.
+#[derive(Deserialize)]
+struct Message {
+    message: String,
+    spans: Vec<Span>,
+}
+
+#[derive(Deserialize)]
+struct Span {
+    is_primary: bool,
+    line_start: usize,
+    line_end: usize,
+    column_start: usize,
+    column_end: usize,
+}
+
+/// Shows what the compiler has said of unused results in the cell that was just compiled.
+pub(in crate::evaluate) fn show(
+    folder: &Path,
+    cell: &str,
+    count: u64,
+    prepared: &Prepared,
+    output: &Output,
+) {
+    let Ok(messages) = fs::read_to_string(folder.join(UNUSED)) else { return };
+    if messages.is_empty() {
+        return;
+    }
+    let Ok(compiled) = fs::read_to_string(folder.join(CELL)) else { return };
+    for message in messages.lines().filter_map(|line| serde_json::from_str(line).ok()) {
+        if let Some(lines) = describe(&message, &compiled, cell, count, prepared) {
+            output.stream(Stream::Stderr, &(lines.join("\n") + "\n"));
+        }
+    }
+}
+
+/// `None` if it is about code of an earlier cell, which has been told then.
+fn describe(
+    message: &Message,
+    compiled: &str,
+    cell: &str,
+    count: u64,
+    prepared: &Prepared,
+) -> Option<Vec<String>> {
+    let span = message.spans.iter().find(|span| span.is_primary)?;
+    let (line, column) = prepared.place(compiled, span.line_start, span.column_start)?;
+    let width = if span.line_end == span.line_start {
+        prepared
+            .place(compiled, span.line_end, span.column_end)
+            .map_or(1, |(_, end)| end.saturating_sub(column).max(1))
+    } else {
+        1
+    };
+    let advice = if message.message.contains("`Result`") {
+        "put `?` before the semicolon, so that a failure ends the cell and is shown"
+    } else if message.message.contains("iterators are lazy") {
+        "an iterator does nothing by itself: end it with `.collect::<Vec<_>>()`, or write a `for` loop"
+    } else {
+        "give it a name with `let`, or leave the semicolon away to see it"
+    };
+    let mark = Mark { line, column, width, primary: true, label: String::new() };
+    let excerpt = Excerpt::new(cell, count).title("warning", &message.message).marks(vec![mark]);
+    Some(excerpt.lines(&[], Some(advice)))
+}

@@ -1,0 +1,324 @@
+//! What is known of names while rust-analyzer is busy.
+//!
+//! evcxr's analysis belongs to the thread that runs the cells, so while a cell is compiled or runs
+//! (for an hour, if it trains) it cannot be asked. Completion and inspection are then answered from
+//! here: the variables with their types as they were when the cell began, what the notebook's own
+//! cells define, and an index of the libraries that cells see, made from their source at
+//! installation (`names/index.rs`). Types of expressions are followed through calls by what the
+//! functions say they return (`names/types.rs`); where that does not reach, nothing is offered.
+
+mod index;
+mod types;
+
+use benchbook_display::{Bundle, escape};
+use benchbook_jupyter::{Completions, Match};
+use index::{Index, Member};
+use std::collections::{BTreeMap, HashSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use types::Types;
+
+pub use index::record;
+
+/// The file of a template with the index.
+pub const INDEX: &str = "names.json";
+
+const KEYWORDS: &[&str] = &[
+    "as", "async", "await", "break", "const", "continue", "dyn", "else", "enum", "false", "fn",
+    "for", "if", "impl", "in", "let", "loop", "match", "mod", "move", "mut", "pub", "ref",
+    "return", "self", "static", "struct", "trait", "true", "type", "unsafe", "use", "where",
+    "while",
+];
+
+/// evcxr's commands.
+const COMMANDS: &[&str] = &[
+    ":build_env",
+    ":clear",
+    ":clear_cache",
+    ":dep",
+    ":doc",
+    ":efmt",
+    ":env",
+    ":explain",
+    ":fmt",
+    ":help",
+    ":internal_debug",
+    ":last_compile_dir",
+    ":last_error_json",
+    ":load_config",
+    ":offline",
+    ":opt",
+    ":preserve_vars_on_panic",
+    ":show_deps",
+    ":t",
+    ":timing",
+    ":type",
+    ":types",
+    ":vars",
+    ":version",
+];
+
+const MACROS: &[&str] = &[
+    "assert!",
+    "assert_eq!",
+    "dbg!",
+    "eprintln!",
+    "format!",
+    "panic!",
+    "print!",
+    "println!",
+    "todo!",
+    "vec!",
+];
+
+/// What is answered while a cell is compiled or runs. The thread that runs the cells tells it what
+/// there is; any thread may ask.
+#[derive(Default)]
+pub struct Names {
+    /// The index of the template, read when it is first needed.
+    file: PathBuf,
+    libraries: OnceLock<Index>,
+    session: Mutex<SessionNames>,
+}
+
+#[derive(Default)]
+struct SessionNames {
+    /// Types of variables, by name.
+    variables: BTreeMap<String, String>,
+    /// What the cells that ran define.
+    notebook: Index,
+    /// The text of the cell that is compiled or runs.
+    running: String,
+}
+
+impl Names {
+    /// With the libraries of a template.
+    pub fn new(template: &Path) -> Self {
+        Self { file: template.join(INDEX), ..Self::default() }
+    }
+
+    /// A cell begins.
+    pub fn begin(&self, code: &str) {
+        code.clone_into(&mut self.session().running);
+    }
+
+    /// A cell has ended: the variables and their types are these, and with `code` it defines what
+    /// that says.
+    pub fn end(&self, variables: Vec<(String, String)>, code: Option<&str>) {
+        let mut session = self.session();
+        session.variables = variables.into_iter().collect();
+        session.running.clear();
+        if let Some(code) = code {
+            session.notebook.add_cell(code);
+        }
+    }
+
+    /// What could stand at `cursor`, a byte offset in `code`.
+    pub fn complete(&self, code: &str, cursor: usize) -> Completions {
+        let before = &code[..cursor];
+        let line = &before[before.rfind('\n').map_or(0, |newline| newline + 1)..];
+        if line.starts_with(':') && !line.contains(' ') {
+            let start = cursor - line.len();
+            let found = COMMANDS.iter().filter(|name| name.starts_with(line));
+            let matches = found.map(|name| matched(*name, "magic")).collect();
+            return Completions { matches, start, end: cursor };
+        }
+        let start = word_start(before);
+        let word = &before[start..];
+        let session = self.session();
+        let types = Types::new(&session.variables, [&session.notebook, self.libraries()], code);
+        let mut matches = if let Some(receiver) = types.receiver(code, start) {
+            types.members(&receiver, |member| member.method || member.kind == "field")
+        } else if let Some(owner) = before[..start].strip_suffix("::") {
+            types.within(last_word(owner))
+        } else {
+            self.everywhere(&session, &types)
+        };
+        let mut seen = HashSet::new();
+        matches.retain(|found| {
+            found.text.starts_with(word) && found.text != word && seen.insert(found.text.clone())
+        });
+        Completions { matches, start, end: cursor }
+    }
+
+    /// What is known of the name at `cursor`, a byte offset in `code`.
+    pub fn inspect(&self, code: &str, cursor: usize) -> Option<Bundle> {
+        let start = word_start(&code[..cursor]);
+        let end = code[cursor..].find(|c| !is_part_of_name(c)).map_or(code.len(), |at| cursor + at);
+        let word = &code[start..end];
+        if word.is_empty() {
+            return None;
+        }
+        let session = self.session();
+        let types = Types::new(&session.variables, [&session.notebook, self.libraries()], code);
+        let (signature, docs) = if let Some(receiver) = types.receiver(code, start) {
+            describe(types.member(&receiver, word)?)
+        } else if let Some(owner) = code[..start].strip_suffix("::") {
+            types.item_within(last_word(owner), word)?
+        } else if let Some(kind) = types.variable(word) {
+            let docs = types.of_name(types::base(&kind)).map(|found| found.docs.clone());
+            (format!("let {word}: {kind}"), docs.unwrap_or_default())
+        } else {
+            types.item(word)?
+        };
+        let html = format!("<pre>{}</pre><p>{}</p>", escape(&signature), escape(&docs));
+        let plain = format!("{signature}\n\n{docs}");
+        Some(Bundle::text(plain.trim_end()).html(html))
+    }
+
+    /// What can be named without a path.
+    fn everywhere(&self, session: &SessionNames, types: &Types<'_>) -> Vec<Match> {
+        let libraries = self.libraries();
+        let mut found: Vec<Match> =
+            types.variables().map(|name| matched(name, "instance")).collect();
+        found.extend(session.notebook.names());
+        found.extend(libraries.prelude.iter().map(|name| libraries.matched(name)));
+        found.extend(types::local_names(&session.running).map(|name| matched(name, "instance")));
+        found.extend(MACROS.iter().map(|name| matched(*name, "function")));
+        found.extend(KEYWORDS.iter().map(|name| matched(*name, "keyword")));
+        found.push(matched("benchbook", "module"));
+        found
+    }
+
+    fn libraries(&self) -> &Index {
+        self.libraries.get_or_init(|| {
+            let read = fs::read(&self.file).map_err(anyhow::Error::from);
+            let index = read.and_then(|bytes| Ok(serde_json::from_slice(&bytes)?));
+            index.unwrap_or_else(|error| {
+                tracing::warn!(
+                    "{} cannot be read ({error}); run `environment/run` to have library names completed while a cell runs",
+                    self.file.display()
+                );
+                Index::default()
+            })
+        })
+    }
+
+    fn session(&self) -> MutexGuard<'_, SessionNames> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn matched(text: impl Into<String>, kind: &str) -> Match {
+    Match { text: text.into(), kind: kind.into() }
+}
+
+fn describe(member: &Member) -> (String, String) {
+    (member.signature.clone(), member.docs.clone())
+}
+
+fn is_part_of_name(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+fn word_start(before: &str) -> usize {
+    before
+        .char_indices()
+        .rev()
+        .take_while(|(_, c)| is_part_of_name(*c))
+        .last()
+        .map_or(before.len(), |(at, _)| at)
+}
+
+/// The name that a text ends with, before generic arguments: of `Vec::<f32>` that is `Vec`.
+fn last_word(text: &str) -> &str {
+    let text = match text.strip_suffix('>') {
+        Some(_) => text.find("::<").map_or(text, |at| &text[..at]),
+        None => text,
+    };
+    &text[word_start(text)..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names() -> Names {
+        let names = Names::default();
+        let mut index = Index::default();
+        index.add_library(
+            "tch",
+            "pub struct Tensor; impl Tensor {
+                /// Random numbers.
+                ///
+                /// More of it.
+                pub fn rand(size: &[i64], options: (Kind, Device)) -> Tensor { todo!() }
+                pub fn relu(&self) -> Tensor { todo!() }
+                fn hidden(&self) {}
+             }",
+        );
+        index.add_library(
+            "benchbook",
+            "pub mod prelude { pub use crate::model::{Model, Vgg as Net}; pub use tch::{self, Tensor}; }
+             pub mod model;
+             /// A net and what it has learnt.
+             pub struct Model { pub classes: Vec<String>, secret: u8 }
+             impl Model { pub fn load(path: &str) -> Result<Self, Error> { todo!() }
+                          pub fn history(&self) -> &History { todo!() } }
+             pub struct History { pub epochs: Vec<u8> }
+             pub enum Kind { Float, Int }",
+        );
+        names.libraries.set(index).ok().unwrap();
+        names.end(
+            vec![("model".into(), "Model".into()), ("images".into(), "Vec<Tensor>".into())],
+            Some("struct Mine { size: u8 }\nimpl Mine { fn grow(&mut self, by: u8) -> Tensor { todo!() } }\nfn make() -> Mine { todo!() }"),
+        );
+        names.begin("let running = 1;");
+        names
+    }
+
+    fn complete(code: &str) -> Vec<String> {
+        let found = names().complete(code, code.len());
+        let mut matches: Vec<String> = found.matches.into_iter().map(|found| found.text).collect();
+        matches.sort();
+        matches
+    }
+
+    #[test]
+    fn names_without_a_path_are_completed() {
+        assert_eq!(complete("let a = mod"), ["model"]);
+        assert_eq!(complete("Mo"), ["Model"]);
+        assert_eq!(complete("Ne"), ["Net"]);
+        assert_eq!(complete("mak"), ["make()"]);
+        assert_eq!(complete("runn"), ["running"]);
+        assert_eq!(complete("let here = 1; her"), ["here"]);
+        assert_eq!(complete("printl"), ["println!"]);
+        assert_eq!(complete(":ver"), [":version"]);
+    }
+
+    #[test]
+    fn functions_and_variants_of_a_type_are_completed() {
+        assert_eq!(complete("Tensor::ra"), ["rand(size, options)"]);
+        assert_eq!(complete("Kind::F"), ["Float"]);
+        assert_eq!(complete("benchbook::mo"), ["model"]);
+    }
+
+    #[test]
+    fn methods_and_fields_follow_the_type_of_the_expression() {
+        assert_eq!(complete("model.hi"), ["history()"]);
+        assert_eq!(complete("model.s"), Vec::<String>::new(), "private fields stay private");
+        assert_eq!(complete("model.history().ep"), ["epochs"]);
+        assert_eq!(complete("Model::load(\"a\")?.cl"), ["classes"]);
+        assert_eq!(complete("let m = Model::load(\"a\")?;\nm.his"), ["history()"]);
+        assert_eq!(complete("make().gr"), ["grow(by)"]);
+        assert_eq!(complete("make().grow(1).re"), ["relu()"]);
+        assert_eq!(complete("images[0].re"), ["relu()"]);
+        assert_eq!(complete("for i in &images { i.re"), ["relu()"]);
+        assert_eq!(complete("unknown.re"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_is_known_of_a_name_is_told() {
+        let inspect =
+            |code: &str| names().inspect(code, code.len()).map(|bundle| bundle.plain().to_owned());
+        assert_eq!(inspect("model").unwrap(), "let model: Model\n\nA net and what it has learnt.");
+        assert_eq!(
+            inspect("Tensor::rand").unwrap(),
+            "fn rand(size: &[i64], options: (Kind, Device)) -> Tensor\n\nRandom numbers."
+        );
+        assert_eq!(inspect("model.history").unwrap(), "fn history(&self) -> &History");
+        assert_eq!(inspect("nothing_of_that_name"), None);
+        assert_eq!(inspect("  "), None);
+    }
+}
