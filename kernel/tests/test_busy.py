@@ -114,7 +114,8 @@ def test_names_are_completed_before_the_first_cell_can_run(kernels) -> None:
     assert kernel.value("1 + 1") == "2"
 
 
-def test_the_commands_are_those_of_evcxr(kernel: Kernel) -> None:
+def test_the_commands_are_those_of_evcxr(kernels) -> None:
+    kernel = kernels()
     listed = {line.split()[0] for line in kernel.good(":help").result["text/plain"].splitlines()}
     refused = {":allow_static_linking", ":cache", ":codegen_backend", ":linker", ":quit"}
     refused |= {":restart", ":sccache", ":time_passes", ":toolchain"}

@@ -117,7 +117,7 @@ def test_a_library_that_exits_does_not_take_its_last_words_along(kernel: Kernel)
         """
         { use std::io::Write; write!(std::io::stdout(), "last words").unwrap(); }
         unsafe extern "C" { fn exit(status: i32) -> !; }
-        unsafe { exit(4) }
+        unsafe { exit(4) };
         """
     )
     assert "exit status 4" in cell.evalue, cell.problem

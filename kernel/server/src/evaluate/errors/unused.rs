@@ -67,7 +67,8 @@ fn describe(
     } else if message.message.contains("iterators are lazy") {
         "an iterator does nothing by itself: end it with `.collect::<Vec<_>>()`, or write a `for` loop"
     } else {
-        "give it a name with `let`, or leave the semicolon away to see it"
+        // A value with a semicolon behind it: the user does not want to see it.
+        return None;
     };
     let mark = Mark { line, column, width, primary: true, label: String::new() };
     let excerpt = Excerpt::new(cell, count).title("warning", &message.message).marks(vec![mark]);
