@@ -21,14 +21,17 @@ from cells.toolchain import BareCompiler, Evcxr, Installed
 # compiled into the helper library: evcxr_jupyter cannot link tch's generic functions, whose C functions a
 # Rust dylib hides.
 CELLS = {
-    "helper expression": "benchbook::tch::Tensor::from(N.5).double_value(&[])",
+    "helper expression": "(benchbook::tch::Tensor::new().size(), N)",
     "print": 'println!("text N");',
-    "let": "let value = benchbook::tch::Tensor::from(N.5);",
+    "let": "let value = (benchbook::tch::Tensor::new(), N);",
     "fn item": "fn item(x: i64) -> i64 { x + N }",
 }
 QUESTION = 'let parsed: i64 = "N".parse()?; assert_eq!(parsed, N);'
 WITHOUT_QUESTION = 'let parsed: i64 = "N".parse().unwrap(); assert_eq!(parsed, N);'
-FAILING = "let missing = benchbook::tch::Tensor::from(N.5).no_such_method();"
+FAILING = "let missing = (benchbook::tch::Tensor::new().no_such_method(), N);"
+
+
+PARTS = ["beginnings", "kinds", "growth", "calls"]
 
 
 @dataclass
@@ -73,8 +76,8 @@ class Benchmark:
     def session(self) -> Session:
         return Session(self.installed.argv)
 
-    def run(self) -> None:
-        for part in (self.beginnings, self.kinds, self.growth, self.calls):
+    def run(self, parts: list[str]) -> None:
+        for part in (getattr(self, name) for name in parts):
             begun = time.monotonic()
             part()
             print(f"  {part.__name__}: {time.monotonic() - begun:.0f} s", flush=True)
@@ -191,7 +194,7 @@ class Benchmark:
 
             def twenty() -> list[float]:
                 return [
-                    session.run(self.fill("kept + N + " + CELLS["helper expression"] + " as i32"))
+                    session.run(self.fill("(kept, " + CELLS["helper expression"] + ")"))
                     for _ in range(self.rounds)
                 ]
 
@@ -199,7 +202,7 @@ class Benchmark:
             for count in range(60):
                 session.run(f"fn f{count}(x: f64) -> f64 {{ (x + {count}.0).sin() }}")
             for count in range(40):
-                session.run(f"let v{count} = benchbook::tch::Tensor::from({count}.5);")
+                session.run(f"let v{count} = (benchbook::tch::Tensor::new(), {count});")
             late = twenty()
         row = self.row("helper expression after 60 items and 40 variables", late)
         row.others["before"] = early
@@ -267,6 +270,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="environment/bench kernel", description=__doc__)
     parser.add_argument("--rounds", type=int, default=20, help="cells of each kind (20)")
     parser.add_argument("--starts", type=int, default=5, help="kernels started for a row (5)")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure")
     parser.add_argument("--evcxr", help="the program evcxr_jupyter, if it is not on PATH")
     parser.add_argument("--no-evcxr", action="store_true", help="leave evcxr_jupyter out")
     parser.add_argument("--out", type=Path, default=Path("results/bench-kernel.json"))
@@ -282,7 +286,7 @@ def main() -> None:
     facts = conditions(installed, evcxr)
     benchmark = Benchmark(installed, evcxr, options.rounds, options.starts)
     begun = time.monotonic()
-    benchmark.run()
+    benchmark.run(options.parts)
     print()
     print(table(benchmark.rows))
     print()

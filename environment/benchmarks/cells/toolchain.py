@@ -49,10 +49,14 @@ class Installed:
         )
 
     @property
+    def foreign_libraries(self) -> str:
+        """The search path with which a program finds libtorch and libstd."""
+        return f"{self.libtorch}:{self.sysroot / 'lib/rustlib' / self.host / 'lib'}"
+
+    @property
     def libraries(self) -> str:
-        """The search path with which a program finds libtorch, libstd and the helper library."""
-        standard = self.sysroot / "lib/rustlib" / self.host / "lib"
-        return ":".join(map(str, (self.libtorch, standard, self.template / "lib")))
+        """The same with the helper library."""
+        return f"{self.foreign_libraries}:{self.template / 'lib'}"
 
 
 class BareCompiler:
@@ -98,7 +102,8 @@ class Evcxr:
         environment = {
             "EVCXR_TMPDIR": str(self.folder),
             "LIBTORCH": str(target / "helper/libtorch"),
-            "LD_LIBRARY_PATH": self.installed.libraries,
+            # Without our helper library, which would be found before the one that evcxr compiled.
+            "LD_LIBRARY_PATH": self.installed.foreign_libraries,
         }
         return Session([self.program, "--control_file", "{connection_file}"], environment)
 

@@ -62,7 +62,7 @@ pub trait Control: Send + Sync {
     /// the user asks for, and must return at once: the end of the cell waits for it.
     fn interrupt(&self);
 
-    /// Ends the running cell (or the construction of the evaluator) by all means, because the
+    /// Ends the running cell (or the construction of the evaluator, or its work ahead) by all means, because the
     /// kernel shuts down. Not called when nothing runs.
     fn kill(&self);
 

@@ -11,6 +11,11 @@ use crate::wire::ExecuteRequest;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How long nothing has to come before the evaluator works ahead. A client that has just connected
+/// sends its first cell within this time.
+const QUIET: Duration = Duration::from_millis(250);
 
 /// The other threads' side of the execute thread.
 #[derive(Default)]
@@ -26,6 +31,8 @@ struct State {
     running: Option<Arc<AtomicBool>>,
     /// The evaluator has been built, or could not be.
     ready: bool,
+    /// The evaluator does something ahead of the next request.
+    ahead: bool,
     /// The kernel ends; whether it restarts.
     closing: Option<bool>,
 }
@@ -89,7 +96,7 @@ impl Executor {
         if let Some(interrupted) = &state.running {
             interrupted.store(true, Ordering::SeqCst);
         }
-        let occupied = state.running.is_some() || !state.ready;
+        let occupied = state.running.is_some() || state.ahead || !state.ready;
         drop(state);
         self.changed.notify_one();
         if occupied {
@@ -112,6 +119,7 @@ impl Executor {
     /// Waits for the next thing to do; not unless `patient`.
     fn next(&self, patient: bool) -> Next {
         let mut state = locked(&self.state);
+        state.ahead = false;
         loop {
             match (state.queue.pop_front(), state.closing) {
                 (Some(Job::Cell { request, aborted: true, .. }), _) => {
@@ -124,7 +132,17 @@ impl Executor {
                 }
                 (Some(Job::Question(request)), _) => return Next::Question(request),
                 (None, Some(restart)) => return Next::Close { restart },
-                (None, None) if !patient => return Next::Idle,
+                (None, None) if !patient => {
+                    let (waited, rest) = self
+                        .changed
+                        .wait_timeout(state, QUIET)
+                        .unwrap_or_else(PoisonError::into_inner);
+                    state = waited;
+                    if rest.timed_out() && state.queue.is_empty() && state.closing.is_none() {
+                        state.ahead = true;
+                        return Next::Idle;
+                    }
+                }
                 (None, None) => {
                     state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
                 }

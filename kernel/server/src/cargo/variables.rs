@@ -10,10 +10,10 @@ use std::collections::HashSet;
 /// The source without the variables that it does not name; `None` if it names all.
 pub(super) fn without_unnamed(source: &str) -> Option<String> {
     let mut named = HashSet::new();
-    let mut kept = HashSet::new();
+    let mut kept = Vec::new();
     for line in source.lines() {
         match handled(line) {
-            Some(name) => drop(kept.insert(name)),
+            Some(name) => kept.push(name),
             None => named.extend(words(line)),
         }
     }
@@ -31,7 +31,7 @@ pub(super) fn without_unnamed(source: &str) -> Option<String> {
 /// The variable, if the line does nothing but check, take or put one.
 fn handled(line: &str) -> Option<&str> {
     let (before, call) = line.split_once("evcxr_variable_store.")?;
-    let (rest, end) = match before {
+    let (rest, puts) = match before {
         "" => (call.strip_prefix("put_variable::<")?, true),
         "vars_ok &= " => (call.strip_prefix("check_variable::<")?, false),
         _ if before.starts_with("let ") && before.ends_with(" = ") => {
@@ -41,7 +41,7 @@ fn handled(line: &str) -> Option<&str> {
     };
     let name = &rest[rest.rfind(">(stringify!(")? + ">(stringify!(".len()..];
     let name = name.strip_suffix(");")?;
-    if !end {
+    if !puts {
         return name.strip_suffix(')').filter(|name| is_word(name));
     }
     let (name, value) = name.split_once("), ")?;
