@@ -3,6 +3,7 @@
 use anyhow::Context;
 use benchbook_kernel::{bench, cargo, doctor, install, kernel, record};
 use clap::{Parser, Subcommand};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -27,6 +28,9 @@ enum Command {
         /// The template to run cells against; the newest installed if not given.
         #[arg(long)]
         template: Option<PathBuf>,
+        /// Taken and left alone: `jupyter run script.rs` gives the kernel the script's name, too.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+        others: Vec<OsString>,
     },
     /// Build what cells need and tell Jupyter about the kernel.
     Install {
@@ -85,7 +89,10 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Kernel { connection_file, template } => {
+        Command::Kernel { connection_file, template, others } => {
+            if !others.is_empty() {
+                tracing::debug!("arguments that mean nothing to this kernel: {others:?}");
+            }
             // SAFETY: nothing has started a thread yet.
             unsafe { kernel::serve(&connection_file, template.as_deref()) }
         }
