@@ -96,7 +96,7 @@ for (name, of) in [
     ("train", |phases| phases.train),
     ("test", |phases| phases.test),
 ] {
-    let bars = records.iter().map(|record| (record.backend.name.clone(), of(&record.phases).unwrap_or(f64::NAN)));
+    let bars = records.iter().map(|record| (record.library.name.clone(), of(&record.phases).unwrap_or(f64::NAN)));
     let mut chart = BarChart::of(format!("CPU, {fitted}: {name}"), bars).y("time [s]").subtitle(&conditions).size(420, 320);
     for record in &records {
         chart = chart.source(record.id(), format!("/phases/{name}"));
@@ -112,7 +112,7 @@ for (name, of) in [
 // %%
 let mut chart = BarChart::of(
     format!("CPU, {fitted}: training rate"),
-    records.iter().map(|record| (record.backend.name.clone(), record.throughput.training.unwrap_or(f64::NAN))),
+    records.iter().map(|record| (record.library.name.clone(), record.throughput.training.unwrap_or(f64::NAN))),
 )
 .y("images per second [1/s]")
 .subtitle(&conditions)

@@ -70,7 +70,7 @@ for (number, (phase, words)) in (19..).zip(PHASES) {
 /// A notebook's record, named by the library that computed and by the notebook.
 fn measured(results: &str, notebook: &str, kind: &str) -> Option<(String, Record)> {
     match Record::read(format!("{results}/{notebook}/record.json")) {
-        Ok(record) => Some((format!("{}, {kind} notebook", record.backend.name), record)),
+        Ok(record) => Some((format!("{}, {kind} notebook", record.library.name), record)),
         Err(missing) => {
             println!("{notebook} has no bars: {missing}. Run that notebook first.");
             None

@@ -33,6 +33,9 @@ pub enum Error {
     /// A chart that cannot be drawn.
     #[error(transparent)]
     Chart(#[from] benchbook_chart::Error),
+    /// A record or a study.
+    #[error(transparent)]
+    Study(#[from] benchbook_study::Error),
     /// Training diverged.
     #[error(
         "training stopped in epoch {epoch} at step {step}: expected a finite loss, found {loss} with \

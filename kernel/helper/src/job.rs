@@ -9,6 +9,7 @@ use crate::record::Record;
 use crate::run::Run;
 use crate::train::{Fit, Observer};
 use benchbook_data::FolderOptions;
+use benchbook_study::runner::PHASE;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -46,6 +47,10 @@ pub struct Job {
     /// Where to write the record. Default: nowhere.
     #[serde(default)]
     pub record: Option<PathBuf>,
+    /// Whether net and loader are also measured each by itself, after everything else (see
+    /// [`Run::rates`]). Default: false.
+    #[serde(default)]
+    pub rates: bool,
 }
 
 fn default_name() -> String {
@@ -63,6 +68,7 @@ impl Job {
             fit: Fit::default(),
             predictions: None,
             record: None,
+            rates: false,
         }
     }
 
@@ -100,12 +106,21 @@ pub fn run(job: &Job, observer: &mut dyn Observer) -> Result<Record, Error> {
 /// As [`run`].
 pub fn run_whole(job: &Job, observer: &mut dyn Observer) -> Result<Finished, Error> {
     let mut run = Run::new(&job.name);
+    announce("load");
     let (data, _batch) = run.load_with(&job.data, job.folder, &job.net, job.fit.batch_size)?;
+    announce("build");
     let mut model = run.build(job.net.clone())?;
+    announce("train");
     run.train_observed(&mut model, &data, job.fit.clone(), observer)?;
+    announce("end");
     run.evaluate(&mut model, &data.validation())?;
     let split = if data.test().is_empty() { data.validation() } else { data.test() };
+    announce("test");
     let predictions = run.test(&mut model, &split)?;
+    announce("end");
+    if job.rates {
+        run.rates(&mut model, &data)?;
+    }
     if let Some(path) = &job.predictions {
         predictions.write_csv(path)?;
     }
@@ -114,4 +129,19 @@ pub fn run_whole(job: &Job, observer: &mut dyn Observer) -> Result<Finished, Err
         record.write(path)?;
     }
     Ok(Finished { record, model, predictions })
+}
+
+/// Whether this process is a run of a study, whose standard output is read by whoever started it.
+pub(crate) fn is_studied() -> bool {
+    std::env::var_os(STUDIED).is_some()
+}
+
+/// Set for the processes of a study.
+pub(crate) const STUDIED: &str = "BENCHBOOK_STUDY";
+
+/// Tells the study which phase begins.
+fn announce(phase: &str) {
+    if is_studied() {
+        println!("{PHASE}{phase}");
+    }
 }

@@ -26,6 +26,7 @@ pub mod record;
 pub mod run;
 pub mod scale;
 pub mod show;
+pub mod study;
 pub mod train;
 pub mod vgg;
 pub mod worker;
@@ -47,6 +48,7 @@ pub mod prelude {
     pub use crate::record::Record;
     pub use crate::run::Run;
     pub use crate::scale::Scale;
+    pub use crate::study::{Study, StudyPlan, report_2019};
     pub use crate::train::{Callback, Fit, History, KerasLog, Schedule, TorchLog};
     pub use crate::vgg::{Depth, Head};
     pub use std::ops::ControlFlow;

@@ -1,17 +1,17 @@
 //! A VGG to train, with everything that it has learned and remembered.
 
 mod checkpoint;
-mod evaluation;
 mod predictions;
 mod weights;
 
-pub use evaluation::{Evaluation, wilson_interval};
+pub use benchbook_study::{Evaluation, wilson_interval};
 pub use predictions::{Prediction, Predictions};
 pub use weights::{Publisher, Weights};
 
 use crate::backend::{BackendInfo, Base, Compute, Library, Network, Plan, Processor};
 use crate::error::Error;
 use crate::parameters::Parameters;
+use crate::record::BuildParts;
 use crate::train::{
     AfterEpoch, Both, Call, EpochMetrics, Event, FeatureStore, Fit, History, Live, Observer,
     Outcome, Session, Snapshot, evaluate_pass,
@@ -108,11 +108,19 @@ impl Vgg {
         let architecture = self.architecture();
         architecture.check()?;
         let specifications = architecture.parameters();
+        let mut times = BuildParts::default();
+        let began = Instant::now();
+        self.weights.fetch(&architecture)?;
+        times.download = Some(began.elapsed().as_secs_f64());
+        let began = Instant::now();
         let mut parameters = Parameters::initial(&specifications, self.seed);
+        times.initialise = Some(began.elapsed().as_secs_f64());
+        let began = Instant::now();
         let mut preprocessing = Preprocessing::Rescaled;
         if let Some(starting) = self.weights.read(&architecture)? {
             preprocessing = starting.preprocessing;
             parameters.replace_from(starting.parameters, &specifications, &starting.path)?;
+            times.read = Some(began.elapsed().as_secs_f64());
         }
         let preprocessing = self.preprocessing.clone().unwrap_or(preprocessing);
         let plan = Plan {
@@ -122,8 +130,12 @@ impl Vgg {
             threads: self.threads,
             compute: self.compute,
         };
+        let began = Instant::now();
         let network = self.library.backend().build(&plan, &parameters)?;
+        network.synchronize();
+        times.to_device = Some(began.elapsed().as_secs_f64());
         Ok(Model {
+            build_parts: times,
             config: self,
             preprocessing,
             network,
@@ -163,6 +175,7 @@ pub struct Model {
     trained_with: Option<Fit>,
     /// Where the newest call of `fit` stands.
     call: Option<Call>,
+    build_parts: BuildParts,
 }
 
 impl Model {
@@ -457,6 +470,11 @@ impl Model {
     /// The settings of the newest training; `None` before the first.
     pub fn trained_with(&self) -> Option<&Fit> {
         self.trained_with.as_ref()
+    }
+
+    /// What building it took.
+    pub fn build_parts(&self) -> BuildParts {
+        self.build_parts
     }
 
     /// The weights in the layout of [`crate::parameters`].

@@ -95,6 +95,30 @@ impl Optimizer {
         Optimizer::RmsProp { decay, epsilon, convention }
     }
 
+    /// The same optimiser in a library's formula, with that library's epsilon where this one has the
+    /// other library's own.
+    pub fn in_convention(self, wanted: Convention) -> Self {
+        let swap = |epsilon: f64, own: Convention| {
+            let default = |convention| match convention {
+                Convention::PyTorch => 1e-8,
+                Convention::Keras => 1e-7,
+            };
+            if epsilon == default(own) { default(wanted) } else { epsilon }
+        };
+        match self {
+            Optimizer::Sgd { .. } => self,
+            Optimizer::Adam { beta1, beta2, epsilon, convention } => Optimizer::Adam {
+                beta1,
+                beta2,
+                epsilon: swap(epsilon, convention),
+                convention: wanted,
+            },
+            Optimizer::RmsProp { decay, epsilon, convention } => {
+                Optimizer::RmsProp { decay, epsilon: swap(epsilon, convention), convention: wanted }
+            }
+        }
+    }
+
     /// The library's default learning rate for this optimiser.
     pub fn default_rate(&self) -> f64 {
         match self {

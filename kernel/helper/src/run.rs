@@ -5,14 +5,15 @@
 //! [`Record`] needs. The terminal's jobs go through it too, so that a figure from there and one
 //! from a notebook mean the same.
 
+use crate::backend::{Base, Input, Step};
 use crate::error::Error;
 use crate::model::{Evaluation, Model, Predictions, Vgg};
 use crate::record::{
-    DataFacts, Environment, ImagesSeen, Metrics, PeakMemory, Phases, Record, SCHEMA, Throughput,
-    TrainParts, file_name, sha256,
+    BuildParts, Data, Environment, Epoch, ImagesSeen, Library, LoadParts, Metrics, Net, PeakMemory,
+    Phases, Rates, Record, SCHEMA, TrainParts, compute_settings, peak_memory, sha256, training,
 };
-use crate::train::{Fit, History, Live, Observer};
-use benchbook_data::{Batch, FolderOptions, ImageFolder, Loader, LoaderConfig, Split};
+use crate::train::{EpochMetrics, Event, Fit, History, Live, Observer};
+use benchbook_data::{Batch, FolderOptions, ImageFolder, Loader, LoaderConfig, Picture, Split};
 use std::path::Path;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -21,14 +22,18 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 pub struct Run {
     name: String,
     started: u64,
+    began: Instant,
     phases: Phases,
-    parts: TrainParts,
-    images: ImagesSeen,
+    load_parts: LoadParts,
+    first_step: Option<f64>,
+    features: f64,
+    tested: usize,
     steps: u64,
     evaluations: Vec<Evaluation>,
-    history: History,
+    epochs: Vec<Epoch>,
+    rates: Option<Rates>,
     memory: PeakMemory,
-    data: DataFacts,
+    data: Data,
     weights_sha256: Option<String>,
 }
 
@@ -39,14 +44,18 @@ impl Run {
         Self {
             name: name.into(),
             started: now.map_or(0, |since| since.as_secs()),
+            began: Instant::now(),
             phases: Phases::default(),
-            parts: TrainParts::default(),
-            images: ImagesSeen::default(),
+            load_parts: LoadParts::default(),
+            first_step: None,
+            features: 0.0,
+            tested: 0,
             steps: 0,
             evaluations: Vec::new(),
-            history: History::default(),
+            epochs: Vec::new(),
+            rates: None,
             memory: crate::record::reset_peak_memory(),
-            data: DataFacts::default(),
+            data: Data::default(),
             weights_sha256: None,
         }
     }
@@ -82,6 +91,7 @@ impl Run {
         backend.upload(&[0.0], net.processor)?;
         let began = Instant::now();
         let data = ImageFolder::open_with(folder, options)?;
+        let listed = began.elapsed().as_secs_f64();
         let config = LoaderConfig {
             height: net.size,
             width: net.size,
@@ -93,10 +103,44 @@ impl Run {
         let loader = Loader::new(&data.train(), config)?;
         let empty = || benchbook_data::DataError::EmptySplit { split: "train".into() };
         let batch = loader.epoch(0).next().ok_or_else(empty)??;
+        let made = began.elapsed().as_secs_f64();
         backend.upload(&batch.pixels, net.processor)?;
-        self.phases.load = Some(began.elapsed().as_secs_f64());
+        let seconds = began.elapsed().as_secs_f64();
+        self.phases.load = Some(seconds);
+        self.load_parts = LoadParts {
+            list: Some(listed),
+            first_batch: Some(made - listed),
+            copy: Some(seconds - made),
+            ..LoadParts::default()
+        };
+        self.split_first_batch(&data.train(), &batch, loader.config())?;
         self.data = facts(&data);
         Ok((data, batch))
+    }
+
+    /// Divides the time of the first batch between decoding and the rest, by what each takes on one
+    /// thread for the same pictures. The measuring is in no phase.
+    fn split_first_batch(
+        &mut self,
+        split: &Split,
+        batch: &Batch,
+        config: &LoaderConfig,
+    ) -> Result<(), Error> {
+        let (mut decoding, mut transforming) = (0.0, 0.0);
+        for index in &batch.indices {
+            let began = Instant::now();
+            let picture = Picture::open(&split.samples()[*index].path, config.max_pixels)?;
+            decoding += began.elapsed().as_secs_f64();
+            let began = Instant::now();
+            let resized = config.resize().apply(&picture);
+            std::hint::black_box(config.preprocessing.apply(&resized));
+            transforming += began.elapsed().as_secs_f64();
+        }
+        let whole = self.load_parts.first_batch.unwrap_or_default();
+        let share = decoding / (decoding + transforming).max(f64::MIN_POSITIVE);
+        self.load_parts.decode = Some(whole * share);
+        self.load_parts.transform = Some(whole * (1.0 - share));
+        Ok(())
     }
 
     /// The phase `build`: the net with its weights on its device.
@@ -141,25 +185,15 @@ impl Run {
         let before = model.history();
         model.network().synchronize();
         let began = Instant::now();
-        let result = model.fit_observed(data, fit, observer);
+        let mut observer = FirstStep { observer, seconds: &mut self.first_step };
+        let result = model.fit_observed(data, fit, &mut observer);
         model.network().synchronize();
         let seconds = began.elapsed().as_secs_f64();
         *self.phases.train.get_or_insert(0.0) += seconds;
         let after = model.history();
         self.steps += after.steps - before.steps;
-        self.parts.features += after.feature_seconds - before.feature_seconds;
-        for epoch in &after.epochs[before.epochs.len()..] {
-            self.images.training += epoch.training_images;
-            self.images.validation += epoch.validation_images;
-            self.parts.training += epoch.training_seconds;
-            self.parts.input_wait += epoch.input_wait_seconds;
-            self.parts.validation += epoch.validation_seconds;
-            self.parts.callbacks += epoch.callback_seconds;
-            self.history.epochs.push(epoch.clone());
-        }
-        self.history.steps = self.steps;
-        self.history.passes += after.passes - before.passes;
-        self.history.feature_seconds = self.parts.features;
+        self.features += after.feature_seconds - before.feature_seconds;
+        self.epochs.extend(after.epochs[before.epochs.len()..].iter().map(epoch));
         if self.data.classes.is_empty() {
             self.data = facts(data);
         }
@@ -184,7 +218,7 @@ impl Run {
     pub fn test(&mut self, model: &mut Model, split: &Split) -> Result<Predictions, Error> {
         let predictions = model.predict(split)?;
         *self.phases.test.get_or_insert(0.0) += predictions.seconds;
-        self.images.test += predictions.predictions.len();
+        self.tested += predictions.predictions.len();
         Ok(predictions)
     }
 
@@ -196,66 +230,171 @@ impl Run {
         if self.phases.build.is_none() {
             return Err(Error::Phase { wanted: "a record", missing: "build" });
         }
-        let mut fit =
-            if self.phases.train.is_some() { model.trained_with().cloned() } else { None };
-        for callback in fit.iter_mut().flat_map(|fit| &mut fit.callbacks) {
-            if let Some(path) = callback.path_mut() {
-                *path = file_name(path);
-            }
-        }
-        let mut net = model.config().clone();
-        net.weights = net.weights.without_folders();
-        let (parameters, trainable_parameters) = model.parameter_counts();
-        let last = self.history.last();
-        let per_second = |images: usize, seconds: Option<f64>| {
-            seconds
-                .filter(|seconds| *seconds > 0.0 && images > 0)
-                .map(|seconds| images as f64 / seconds)
+        let fit = if self.phases.train.is_some() { model.trained_with().cloned() } else { None };
+        let net = model.config().clone();
+        let info = model.backend();
+        let environment = Environment::here();
+        let device_name = if info.device.starts_with("cuda") {
+            environment.gpus.first().cloned()
+        } else {
+            environment.cpu.clone()
         };
+        let (parameters, trainable_parameters) = model.parameter_counts();
         let device_bytes = model.network().peak_device_memory();
-        Ok(Record {
+        let metrics = Metrics { evaluations: self.evaluations.clone(), ..Metrics::default() };
+        let record = Record {
             schema: SCHEMA,
             name: self.name.clone(),
             started: self.started,
-            backend: model.backend(),
-            net,
-            weights_sha256: self.weights_sha256.clone(),
-            base: model.config().base,
-            parameters,
-            trainable_parameters,
-            input_size: [model.config().size; 2],
-            preprocessing: model.preprocessing().clone(),
+            wall_seconds: Some(self.began.elapsed().as_secs_f64()),
+            library: Library {
+                name: info.name,
+                version: Some(info.version),
+                language: Some("Rust".into()),
+                device: Some(info.device),
+                device_name,
+                threads: Some(info.threads),
+                precision: Some(info.precision),
+                settings: compute_settings(&net.compute),
+            },
+            net: Net {
+                name: net.architecture().name(),
+                head: Some(net.head.to_string()),
+                base: Some(base_name(net.base).into()),
+                dropout: Some(net.dropout),
+                weights: Some(net.weights.describe(net.seed)),
+                weights_sha256: self.weights_sha256.clone(),
+                parameters: Some(parameters),
+                trainable_parameters: Some(trainable_parameters),
+                input_size: Some([net.size; 2]),
+                preprocessing: Some(model.preprocessing().to_string()),
+            },
             data: self.data.clone(),
-            learning_rate: fit.as_ref().map(Fit::rate),
-            cache_features: fit.as_ref().is_some_and(|fit| fit.cache_features),
-            fit,
-            images_seen: self.images,
-            steps: self.steps,
+            training: fit.as_ref().map(training),
+            images_seen: ImagesSeen {
+                training: fit.as_ref().map(|_| 0),
+                validation: fit.as_ref().map(|_| 0),
+                test: self.phases.test.map(|_| self.tested),
+            },
+            steps: Some(self.steps),
             phases: self.phases,
-            train_parts: self.parts,
-            throughput: Throughput {
-                training: per_second(self.images.training, Some(self.parts.training)),
-                train_phase: per_second(self.images.training, self.phases.train),
-                test: per_second(self.images.test, self.phases.test),
-            },
-            peak_memory: self.memory.now(device_bytes),
-            metrics: Metrics {
-                loss: last.map(|epoch| epoch.loss),
-                accuracy: last.map(|epoch| epoch.accuracy),
-                val_loss: last.and_then(|epoch| epoch.val_loss),
-                val_accuracy: last.and_then(|epoch| epoch.val_accuracy),
-                evaluations: self.evaluations.clone(),
-            },
-            history: self.history.clone(),
-            environment: Environment::here(),
+            load_parts: self.load_parts,
+            build_parts: BuildParts { first_step: self.first_step, ..model.build_parts() },
+            train_parts: TrainParts { features: self.features, ..TrainParts::default() },
+            rates: self.rates,
+            peak_memory: peak_memory(&self.memory, device_bytes),
+            metrics,
+            epochs: self.epochs.clone(),
+            environment,
             revision: crate::record::revision(),
-        })
+            ..Record::default()
+        };
+        Ok(record.complete())
+    }
+
+    /// Net and loader each by itself, beside the training of before: what holds the run back. The
+    /// net's steps have a rate of 0 and leave the weights as they were up to the running statistics of
+    /// batch normalisation and the optimiser's state; so this belongs after everything else. It is in
+    /// no phase.
+    ///
+    /// # Errors
+    /// [`Error::Phase`] if nothing was trained; as [`Model::fit`].
+    pub fn rates(&mut self, model: &mut Model, data: &ImageFolder) -> Result<Rates, Error> {
+        let missing = || Error::Phase { wanted: "rates", missing: "train" };
+        let fit = model.trained_with().cloned().ok_or_else(missing)?;
+        let images: usize = self.epochs.iter().map(|epoch| epoch.training_images).sum();
+        let seconds: f64 = self.epochs.iter().map(|epoch| epoch.training_seconds).sum();
+        if images == 0 {
+            return Err(missing());
+        }
+        let config = LoaderConfig {
+            shuffle: true,
+            seed: fit.seed,
+            augmentation: fit.augmentation.clone(),
+            threads: fit.loader_threads,
+            cache: fit.cache,
+            on_bad_image: fit.on_bad_image,
+            ..model.loader_config(fit.batch_size)
+        };
+        let loader = Loader::new(&data.train(), config)?;
+        let began = Instant::now();
+        let mut loaded = 0;
+        let mut kept = None;
+        for batch in loader.epoch(0) {
+            crate::interrupt::check()?;
+            let batch = batch?;
+            loaded += batch.len();
+            kept = kept.or(Some(batch));
+        }
+        let loader_rate = loaded as f64 / began.elapsed().as_secs_f64();
+        let batch =
+            kept.ok_or_else(|| benchbook_data::DataError::EmptySplit { split: "train".into() })?;
+        let step = Step { rate: 0.0, seed: fit.seed, class_weights: fit.class_weights };
+        let network = model.network();
+        let mut stepped = 0;
+        // The first step warms up; then as long as it takes to be sure, at least three.
+        network.train_step(Input::Pixels(&batch.pixels), &batch.labels, step)?;
+        network.synchronize();
+        let began = Instant::now();
+        while stepped < 3 * batch.len() || began.elapsed() < SYNTHETIC {
+            crate::interrupt::check()?;
+            network.train_step(Input::Pixels(&batch.pixels), &batch.labels, step)?;
+            stepped += batch.len();
+        }
+        network.synchronize();
+        let synthetic = stepped as f64 / began.elapsed().as_secs_f64();
+        let rates = Rates { synthetic, loader: loader_rate, real: images as f64 / seconds };
+        self.rates = Some(rates);
+        Ok(rates)
     }
 }
 
-fn facts(data: &ImageFolder) -> DataFacts {
+/// How long the net runs by itself for [`Run::rates`].
+const SYNTHETIC: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// The word for a base in records.
+pub(crate) fn base_name(base: Base) -> &'static str {
+    match base {
+        Base::Trainable => "trainable",
+        Base::Frozen => "frozen",
+    }
+}
+
+/// Passes everything on and keeps the time of the very first step.
+struct FirstStep<'a> {
+    observer: &'a mut dyn Observer,
+    seconds: &'a mut Option<f64>,
+}
+
+impl Observer for FirstStep<'_> {
+    fn event(&mut self, event: &Event) {
+        if let Event::Step { elapsed, .. } = event {
+            self.seconds.get_or_insert(elapsed.as_secs_f64());
+        }
+        self.observer.event(event);
+    }
+}
+
+fn epoch(metrics: &EpochMetrics) -> Epoch {
+    Epoch {
+        epoch: metrics.epoch,
+        loss: metrics.loss,
+        accuracy: metrics.accuracy,
+        val_loss: metrics.val_loss,
+        val_accuracy: metrics.val_accuracy,
+        learning_rate: Some(metrics.learning_rate),
+        training_images: metrics.training_images,
+        validation_images: metrics.validation_images,
+        training_seconds: metrics.training_seconds,
+        input_wait_seconds: Some(metrics.input_wait_seconds),
+        validation_seconds: metrics.validation_seconds,
+        callback_seconds: metrics.callback_seconds,
+    }
+}
+
+fn facts(data: &ImageFolder) -> Data {
     let root = data.root().canonicalize().unwrap_or_else(|_| data.root().into());
-    DataFacts {
+    Data {
         name: root.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         classes: data.classes().to_vec(),
         training: data.train().len(),

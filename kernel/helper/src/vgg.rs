@@ -6,8 +6,6 @@
 
 mod printed;
 
-pub(crate) use printed::thousands;
-
 use crate::parameters::{Init, Part, Specification};
 use serde::{Deserialize, Serialize};
 

@@ -13,11 +13,13 @@ mod failure;
 mod job;
 mod run;
 mod streams;
+mod study;
 
 pub(crate) use failure::short;
 pub use failure::{error_reached_top, hold_back, panic_reached_top};
 pub use job::benchbook_job_main;
 pub use run::{benchbook_worker_main, variable_changed_type};
+pub use study::benchbook_study_main;
 
 use crate::interrupt;
 use benchbook_frames::{Answer, Frame, Message, SOCKET_VARIABLE, Stream};

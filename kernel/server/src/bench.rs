@@ -31,15 +31,31 @@ pub struct Arguments {
 /// There is no template or no libtorch, the worker does not start, or the archive cannot be
 /// written.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let folder = arguments.template.clone().map_or_else(kernel::newest, Ok)?;
-    let template = Template::open(&folder)?;
-    if let Some(archive) = &arguments.pack {
-        pack(&template, archive)?;
-        return Ok(ExitCode::SUCCESS);
-    }
+    let Some(archive) = &arguments.pack else {
+        return work(arguments.template.as_deref(), "job", &arguments.job);
+    };
+    pack(&opened(arguments.template.as_deref())?, archive)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn opened(template: Option<&Path>) -> anyhow::Result<Template> {
+    let folder = template.map_or_else(kernel::newest, |folder| Ok(folder.to_path_buf()))?;
+    Ok(Template::open(&folder)?)
+}
+
+/// Runs a worker in a role other than that of cells, with its own words, and returns its exit status.
+///
+/// # Errors
+/// There is no template or no libtorch, or the worker does not start.
+pub(crate) fn work(
+    template: Option<&Path>,
+    role: &str,
+    words: &[OsString],
+) -> anyhow::Result<ExitCode> {
+    let template = opened(template)?;
     let libtorch = Libtorch::find(Some(&template.manifest.libtorch.folder))?;
     let mut command = worker::command(&template, &libtorch)?;
-    let status = command.arg("job").args(&arguments.job).status();
+    let status = command.arg(role).args(words).status();
     let status = status.with_context(|| template.worker().display().to_string())?;
     Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
 }

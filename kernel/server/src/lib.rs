@@ -19,6 +19,7 @@ pub mod libtorch;
 pub mod names;
 pub mod record;
 pub mod session;
+pub mod study;
 pub mod template;
 pub mod toolchain;
 pub mod worker;

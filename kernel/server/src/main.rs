@@ -1,7 +1,7 @@
 //! `benchbook`: parses the command line and calls the library.
 
 use anyhow::Context;
-use benchbook_kernel::{bench, cargo, doctor, install, kernel, record};
+use benchbook_kernel::{bench, cargo, doctor, install, kernel, record, study};
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -61,6 +61,8 @@ enum Command {
     },
     /// Run a benchmark job in a terminal.
     Bench(bench::Arguments),
+    /// Run one job with several libraries in turns, and compare them.
+    Study(study::Arguments),
 }
 
 /// What is logged unless `BENCHBOOK_LOG` says otherwise. rust-analyzer warns, with a backtrace, of
@@ -114,5 +116,6 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Study(arguments) => study::run(&arguments),
     }
 }

@@ -49,6 +49,7 @@ const SOURCES: &[&str] = &[
     "kernel/display",
     "kernel/frames",
     "kernel/helper",
+    "kernel/study",
     "kernel/worker",
 ];
 

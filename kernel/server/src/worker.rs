@@ -36,6 +36,8 @@ pub fn command(template: &Template, libtorch: &Libtorch) -> anyhow::Result<Comma
     command
         .env("LD_LIBRARY_PATH", search)
         .env("BENCHBOOK_HELPER", template.helper())
+        // Where the Python originals of studies may have been installed.
+        .env("BENCHBOOK_CHECKOUT", &template.manifest.checkout)
         .env("BENCHBOOK_LIBTORCH_LIB", libtorch.libraries());
     if let Some(revision) = &template.manifest.revision {
         command.env("BENCHBOOK_REVISION", revision);

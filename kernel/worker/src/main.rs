@@ -9,6 +9,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let (role, symbol) = match std::env::args().nth(1).as_deref() {
         Some("job") => ("job", c"benchbook_job_main"),
+        Some("study") => ("study", c"benchbook_study_main"),
         _ => ("cells", c"benchbook_worker_main"),
     };
     match run(symbol) {
@@ -34,7 +35,7 @@ fn run(symbol: &std::ffi::CStr) -> Result<i32, String> {
         )
     }
     .map_err(|error| format!("cannot load {}: {error}", path.display()))?;
-    // SAFETY: the helper library declares both functions with this signature.
+    // SAFETY: the helper library declares these functions with this signature.
     let status = unsafe {
         let main = library
             .get::<unsafe extern "C" fn() -> i32>(symbol.to_bytes())

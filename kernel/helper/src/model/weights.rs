@@ -84,14 +84,12 @@ impl Weights {
         }
     }
 
-    /// Without the folders of this machine, for a record.
-    pub(crate) fn without_folders(&self) -> Self {
-        let name = crate::record::file_name;
+    /// Downloads what has to come from elsewhere and is not here yet, so that reading takes no longer
+    /// than the disk.
+    pub(super) fn fetch(&self, net: &Architecture) -> Result<(), Error> {
         match self {
-            Weights::Safetensors(path) => Weights::Safetensors(name(path)),
-            Weights::PyTorch(path) => Weights::PyTorch(name(path)),
-            Weights::Keras(path) => Weights::Keras(name(path)),
-            other => other.clone(),
+            Weights::ImageNet(publisher) => publisher.fetch(net).map(drop),
+            _ => Ok(()),
         }
     }
 

@@ -1,20 +1,6 @@
 //! The most memory that a run used.
 
-use serde::{Deserialize, Serialize};
-
-/// Peaks since the run began, in bytes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PeakMemory {
-    /// Resident memory of the process; `None` where the system does not tell.
-    pub host_bytes: Option<u64>,
-    /// Whether the counter was set back when the run began. If not (Linux permits it for the own
-    /// process, some containers do not), `host_bytes` is the peak since the process began.
-    pub host_reset: bool,
-    /// Resident memory when the run began: the libraries, and what the session held before.
-    pub host_before_bytes: Option<u64>,
-    /// Memory of the device; `None` where the library does not tell.
-    pub device_bytes: Option<u64>,
-}
+use super::PeakMemory;
 
 /// Sets the process's peak back to what is in use now.
 pub(crate) fn reset() -> PeakMemory {
@@ -28,11 +14,9 @@ pub(crate) fn reset() -> PeakMemory {
     }
 }
 
-impl PeakMemory {
-    /// The peak since [`reset`].
-    pub(crate) fn now(&self, device_bytes: Option<u64>) -> Self {
-        Self { host_bytes: status("VmHWM:"), device_bytes, ..self.clone() }
-    }
+/// The peak since [`reset`], of which `since` is the result.
+pub(crate) fn now(since: &PeakMemory, device_bytes: Option<u64>) -> PeakMemory {
+    PeakMemory { host_bytes: status("VmHWM:"), device_bytes, ..since.clone() }
 }
 
 /// A line of `/proc/self/status` in bytes; the file has kibibytes.

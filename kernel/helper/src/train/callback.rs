@@ -90,16 +90,6 @@ impl Callback {
         }
     }
 
-    /// The file that it writes, to be changed.
-    pub(crate) fn path_mut(&mut self) -> Option<&mut PathBuf> {
-        match self {
-            Callback::BestCheckpoint(BestCheckpoint { path, .. })
-            | Callback::Checkpoint(Checkpoint { path, .. })
-            | Callback::CsvLog(CsvLog { path }) => Some(path),
-            Callback::EarlyStopping(_) | Callback::ReduceOnPlateau(_) => None,
-        }
-    }
-
     pub(crate) fn check(&self) -> Result<(), Error> {
         let wrong = |name, expected, found: String| Err(Error::Setting { name, expected, found });
         match self {

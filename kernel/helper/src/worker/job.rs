@@ -95,7 +95,8 @@ impl Observer for Terminal {
         let Some(progress) = progress(event) else {
             return KerasLog::new(&mut output).event(event);
         };
-        if output.is_terminal() && self.drawn.is_none_or(|drawn| drawn.elapsed() >= PAUSE) {
+        let looks = output.is_terminal() || crate::job::is_studied();
+        if looks && self.drawn.is_none_or(|drawn| drawn.elapsed() >= PAUSE) {
             self.drawn = Some(Instant::now());
             let _ = write!(output, "{progress}\r");
             let _ = output.flush();

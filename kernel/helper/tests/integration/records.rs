@@ -21,21 +21,33 @@ fn a_job_leaves_a_record_with_everything_a_comparison_checks() {
     assert_eq!(Record::read(&path).unwrap(), record);
     assert!(job.predictions.unwrap().exists());
 
-    assert_eq!((record.schema, record.name.as_str()), (1, "check"));
-    assert_eq!((record.backend.name.as_str(), record.backend.device.as_str()), ("LibTorch", "cpu"));
-    assert_eq!((record.backend.version.as_str(), record.backend.threads), ("2.11.0", 2));
-    assert_eq!(record.backend.precision, "float32");
-    assert_eq!(record.input_size, [32, 32]);
+    assert_eq!((record.schema, record.name.as_str()), (2, "check"));
+    let library = &record.library;
+    assert_eq!((library.name.as_str(), library.device.as_deref()), ("LibTorch", Some("cpu")));
+    assert_eq!((library.version.as_deref(), library.threads), (Some("2.11.0"), Some(2)));
+    assert_eq!(library.precision.as_deref(), Some("float32"));
+    assert_eq!(library.device_name, record.environment.cpu);
+    let net = &record.net;
+    assert_eq!((net.name.as_str(), net.head.as_deref()), ("vgg11_bn", Some("Keras")));
+    assert_eq!(
+        (net.weights.as_deref(), net.base.as_deref()),
+        (Some("random (He, seed 0)"), Some("trainable"))
+    );
+    assert_eq!(
+        (net.input_size, net.preprocessing.as_deref()),
+        (Some([32, 32]), Some("x / 255, RGB"))
+    );
     assert_eq!((record.data.training, record.data.validation, record.data.test), (12, 4, 4));
     assert_eq!(record.data.classes, ["cat", "dog"]);
-    assert_eq!((record.images_seen.training, record.images_seen.validation), (24, 8));
-    assert_eq!((record.images_seen.test, record.steps), (4, 6));
-    assert_eq!(record.fit.as_ref().map(|fit| (fit.batch_size, fit.seed)), Some((5, 3)));
-    assert_eq!(record.learning_rate, Some(0.001));
-    assert!(!record.cache_features);
+    assert_eq!((record.images_seen.training, record.images_seen.validation), (Some(24), Some(8)));
+    assert_eq!((record.images_seen.test, record.steps), (Some(4), Some(6)));
+    let training = record.training.as_ref().unwrap();
+    assert_eq!((training.batch_size, training.seed), (Some(5), Some(3)));
+    assert_eq!((training.learning_rate, training.cache_features), (Some(0.001), Some(false)));
+    assert_eq!(training.augmentation.as_deref(), Some("none"));
     // VGG11 with batch normalisation: 9,225,984 learned in the base and 5,504 fixed (running means
     // and variances of 2,752 channels), 394,241 in the head at 32².
-    assert_eq!((record.trainable_parameters, record.parameters), (9_620_225, 9_625_729));
+    assert_eq!((net.trainable_parameters, net.parameters), (Some(9_620_225), Some(9_625_729)));
 
     let phases = record.phases;
     for seconds in [phases.load, phases.build, phases.train, phases.test] {
@@ -46,11 +58,21 @@ fn a_job_leaves_a_record_with_everything_a_comparison_checks() {
         parts.training + parts.validation + parts.callbacks <= phases.train.unwrap(),
         "{parts:?}"
     );
-    assert!(parts.input_wait <= parts.training, "{parts:?}");
+    assert!(parts.input_wait.unwrap() <= parts.training, "{parts:?}");
+    assert!(0.0 < parts.first_epoch && parts.first_epoch < parts.training, "{parts:?}");
+    let load = record.load_parts;
+    let whole = load.list.unwrap() + load.first_batch.unwrap() + load.copy.unwrap();
+    assert!((whole / phases.load.unwrap() - 1.0).abs() < 1e-9, "{load:?}");
+    let divided = load.decode.unwrap() + load.transform.unwrap();
+    assert!((divided / load.first_batch.unwrap() - 1.0).abs() < 1e-9, "{load:?}");
+    let build = record.build_parts;
+    assert!(build.initialise.unwrap() + build.to_device.unwrap() <= phases.build.unwrap());
+    assert!(build.first_step.is_some_and(|seconds| seconds < phases.train.unwrap()), "{build:?}");
+    assert_eq!(record.clock_faults(), [""; 0]);
     let rate = 24.0 / parts.training;
     assert!((record.throughput.training.unwrap() / rate - 1.0).abs() < 1e-9);
     assert!(record.peak_memory.host_bytes.is_some_and(|bytes| bytes > 50_000_000));
-    assert_eq!(record.metrics.val_accuracy, record.history.epochs[1].val_accuracy);
+    assert_eq!(record.metrics.val_accuracy, record.epochs[1].val_accuracy);
     assert_eq!(record.metrics.evaluations.len(), 1);
     assert!(record.environment.cpu.is_some());
     assert!(record.revision.starts_with(env!("CARGO_PKG_VERSION")));
@@ -88,14 +110,34 @@ fn the_phase_chart_has_the_records_numbers() {
 }
 
 #[test]
+fn rates_come_after_a_training_and_leave_the_weights_alone() {
+    let pictures = Pictures::new(4, 2);
+    let data = pictures.open();
+    let net = benchbook::model::Vgg { batch_norm: false, ..small_net() };
+    let mut run = Run::new("rates");
+    let mut model = run.build(net).unwrap();
+    let early = run.rates(&mut model, &data).unwrap_err().to_string();
+    assert!(early.contains("run.train"), "{early}");
+    let fit = Fit { batch_size: 4, ..Fit::default() };
+    run.train_observed(&mut model, &data, fit, &mut Silent).unwrap();
+    let before = model.parameters().unwrap();
+    let rates = run.rates(&mut model, &data).unwrap();
+    assert_eq!(model.parameters().unwrap(), before);
+    assert!(rates.limit().is_some(), "{rates}");
+    let record = run.record(&mut model).unwrap();
+    assert_eq!(record.rates, Some(rates));
+    assert!((record.throughput.training.unwrap() / rates.real - 1.0).abs() < 1e-9);
+}
+
+#[test]
 fn a_record_needs_a_net_and_a_newer_record_is_refused() {
     let pictures = Pictures::new(2, 1);
     let mut model = small_net().build().unwrap();
     let error = Run::new("nothing").record(&mut model).unwrap_err();
     assert!(error.to_string().contains("run.build"), "{error}");
     let path = pictures.path().join("newer.json");
-    std::fs::write(&path, r#"{"schema": 2}"#).unwrap();
-    assert!(Record::read(&path).unwrap_err().to_string().contains("found 2"));
+    std::fs::write(&path, r#"{"schema": 3}"#).unwrap();
+    assert!(Record::read(&path).unwrap_err().to_string().contains("found 3"));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! How good a model is, and how sure one can be of it.
+//! Shares of pictures, and how sure one can be of them.
 
 use benchbook_chart::{Chart, Scatter};
 use benchbook_display::{Bundle, Rich, escape};

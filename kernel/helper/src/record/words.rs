@@ -1,0 +1,60 @@
+//! The settings of a run in the words that comparisons compare.
+
+use super::Training;
+use crate::backend::{Compute, Precision};
+use crate::train::Fit;
+use benchbook_data::Augmentation;
+
+/// Random changes of the pictures; `none` for none.
+fn augmentation(changes: &[Augmentation]) -> String {
+    if changes.is_empty() {
+        return "none".into();
+    }
+    changes.iter().map(|change| format!("{change:?}")).collect::<Vec<_>>().join(", ")
+}
+
+/// What differs from what the library does by itself; the precision has a field of its own.
+pub(crate) fn compute_settings(compute: &Compute) -> Vec<String> {
+    let standard = Compute::default();
+    let Compute {
+        precision: Precision::Float32 | Precision::BFloat16 | Precision::Float16,
+        tf32_matmul,
+        tf32_convolutions,
+        cudnn_benchmark,
+        channels_last,
+        pinned_memory,
+        asynchronous_copies,
+    } = *compute;
+    let switches = [
+        ("TF32 matrix products", tf32_matmul, standard.tf32_matmul),
+        ("TF32 convolutions", tf32_convolutions, standard.tf32_convolutions),
+        ("cuDNN tries algorithms", cudnn_benchmark, standard.cudnn_benchmark),
+        ("channels last", channels_last, standard.channels_last),
+        ("pinned memory", pinned_memory, standard.pinned_memory),
+        ("asynchronous copies", asynchronous_copies, standard.asynchronous_copies),
+    ];
+    let differs = switches.into_iter().filter(|(_, value, standard)| value != standard);
+    differs.map(|(name, value, _)| format!("{name} {}", if value { "on" } else { "off" })).collect()
+}
+
+/// A training as it was asked for.
+pub(crate) fn training(fit: &Fit) -> Training {
+    Training {
+        batch_size: Some(fit.batch_size),
+        epochs: Some(fit.epochs),
+        steps_per_epoch: fit.steps_per_epoch,
+        optimizer: Some(fit.optimizer.to_string()),
+        learning_rate: Some(fit.rate()),
+        schedule: Some(format!("{:?}", fit.schedule)),
+        augmentation: Some(augmentation(&fit.augmentation)),
+        class_weights: Some(
+            fit.class_weights.map_or("none".into(), |factors| format!("{factors:?}")),
+        ),
+        seed: Some(fit.seed),
+        cache_features: Some(fit.cache_features),
+        loader_threads: Some(match fit.loader_threads {
+            0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            threads => threads,
+        }),
+    }
+}

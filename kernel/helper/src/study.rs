@@ -1,0 +1,182 @@
+//! Studies: one job, several backends, each run in a process of its own.
+//!
+//! The records, their statistics and the comparisons are `benchbook_study`'s; here is what knows how to start
+//! this library's own backends and the Python originals on the same job.
+
+mod check;
+mod launch;
+mod live;
+
+pub use benchbook_study::gradients::Tolerance;
+pub use benchbook_study::runner::Event;
+pub use benchbook_study::{
+    Comparison, Quantity, Records, Study, append, compare, differences, report_2019,
+};
+pub use check::{Check, Checked, Computed};
+pub use live::LiveStudy;
+
+use crate::error::Error;
+use crate::files::read_json;
+use crate::interrupt::Interrupted;
+use crate::job::Job;
+use benchbook_study::runner;
+use launch::Workers;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What to compare. In JSON only `job` is needed.
+///
+/// ```json
+/// {
+///   "name": "four ways",
+///   "backends": ["libtorch", "tensorflow", "python-pytorch", "python-keras"],
+///   "records": "results/four-ways.jsonl",
+///   "job": { "data": "datasets/drawings", "net": { "size": 64 }, "fit": { "epochs": 2 } }
+/// }
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StudyPlan {
+    /// The study's name in its records. Default: `study`.
+    #[serde(default = "default_name")]
+    pub name: String,
+    /// `libtorch`, `tensorflow`, `python-pytorch`, `python-keras`. Default: all four.
+    #[serde(default = "default_backends")]
+    pub backends: Vec<String>,
+    /// Rounds that count. Default: 3, the least.
+    #[serde(default = "default_repeats")]
+    pub repeats: usize,
+    /// Rounds of warming up. Default: 1.
+    #[serde(default = "default_warm_up")]
+    pub warm_up: usize,
+    /// The file of records. Default: `results/<name>.jsonl`.
+    #[serde(default)]
+    pub records: Option<PathBuf>,
+    /// The backend that the others are compared with; `None` (the default) for the first with figures.
+    #[serde(default)]
+    pub baseline: Option<String>,
+    /// How the backends are first compared in what they compute; `None` to leave it out. Default: 20
+    /// steps.
+    #[serde(default = "default_check")]
+    pub check: Option<Check>,
+    /// Seconds that one run may take. Default: as long as it takes.
+    #[serde(default)]
+    pub limit_seconds: Option<u64>,
+    /// What every backend runs. `net.library` is replaced, `net.threads` is set to all cores if it is not
+    /// given, and the optimiser is taken in each library's own formula.
+    pub job: Job,
+}
+
+fn default_name() -> String {
+    "study".into()
+}
+
+fn default_backends() -> Vec<String> {
+    ["libtorch", "tensorflow", "python-pytorch", "python-keras"].map(Into::into).to_vec()
+}
+
+fn default_repeats() -> usize {
+    3
+}
+
+fn default_warm_up() -> usize {
+    1
+}
+
+fn default_check() -> Option<Check> {
+    Some(Check::default())
+}
+
+impl StudyPlan {
+    /// A study of a job with the defaults of everything else.
+    pub fn new(name: impl Into<String>, job: Job) -> Self {
+        Self {
+            name: name.into(),
+            backends: default_backends(),
+            repeats: default_repeats(),
+            warm_up: default_warm_up(),
+            records: None,
+            baseline: None,
+            check: default_check(),
+            limit_seconds: None,
+            job,
+        }
+    }
+
+    /// Reads a plan from a JSON file.
+    ///
+    /// # Errors
+    /// [`Error::File`], [`Error::Json`] with line and column, also for a misspelt field.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
+        read_json(path.as_ref(), "a study")
+    }
+
+    /// The file of records.
+    pub fn records_file(&self) -> PathBuf {
+        self.records.clone().unwrap_or_else(|| format!("results/{}.jsonl", self.name).into())
+    }
+
+    /// Runs what is missing, shown live in the notebook. An interrupted study goes on where it was.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`], [`Error::Study`] for settings and the file of records, and what the check of
+    /// the common start needs: [`Error::Data`], [`Error::Weights`], [`Error::Backend`]. A backend that fails is no
+    /// error: it has a row.
+    pub fn run(&self) -> Result<Study, Error> {
+        let mut live = LiveStudy::default();
+        let checked = self.compute_alike(&mut |event| live.event(event))?;
+        if let Some(checked) = &checked {
+            crate::display::display(checked);
+        }
+        self.measure(checked.as_ref(), &mut |event| live.event(event))
+    }
+
+    /// Compares what the backends compute from the same start; `None` if the plan leaves it out.
+    ///
+    /// # Errors
+    /// As [`StudyPlan::run`].
+    pub fn compute_alike(
+        &self,
+        observer: &mut dyn FnMut(&Event),
+    ) -> Result<Option<Checked>, Error> {
+        let Some(check) = &self.check else { return Ok(None) };
+        let mut workers = Workers::new(&self.job)?;
+        check::run(check, &self.backends, &mut workers, observer).map(Some)
+    }
+
+    /// Runs what is missing for an observer of one's own. Backends that `checked` found to compute something
+    /// else are marked wrong.
+    ///
+    /// # Errors
+    /// As [`StudyPlan::run`].
+    pub fn measure(
+        &self,
+        checked: Option<&Checked>,
+        observer: &mut dyn FnMut(&Event),
+    ) -> Result<Study, Error> {
+        let plan = runner::Plan {
+            study: self.name.clone(),
+            backends: self.backends.clone(),
+            repeats: self.repeats,
+            warm_up: self.warm_up,
+            records: self.records_file(),
+            limit: self.limit_seconds.map(Duration::from_secs),
+            wrong: checked.map(Checked::wrong).unwrap_or_default(),
+        };
+        let mut workers = Workers::new(&self.job)?;
+        let stop = crate::interrupt::requested;
+        let records = match runner::run(&plan, &mut workers, observer, &stop) {
+            Err(benchbook_study::Error::Interrupted) => {
+                crate::interrupt::check()?;
+                return Err(Error::Interrupted(Interrupted));
+            }
+            other => other?,
+        };
+        let study = Study::of(records);
+        Ok(match &self.baseline {
+            Some(baseline) => study.baseline(baseline),
+            None => study,
+        })
+    }
+}

@@ -1,0 +1,318 @@
+//! Starts a backend's run: this library's own in a worker, the originals in Python.
+
+use crate::backend::{Base, Compute, Library, Processor};
+use crate::error::Error;
+use crate::job::{Job, STUDIED};
+use crate::model::{Vgg, Weights};
+use crate::optimizer::Convention;
+use crate::record::{
+    Data, Environment, Net, Record, SCHEMA, compute_settings, file_name, sha256, training,
+};
+use crate::train::Schedule;
+use crate::vgg::Depth;
+use benchbook_data::Preprocessing;
+use benchbook_study::references::{self, Reference};
+use benchbook_study::runner::{Launch, Launcher};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What a study's runs share: the job with everything fixed that it left open, and a folder for files.
+pub(super) struct Workers {
+    pub(super) job: Job,
+    folder: tempfile::TempDir,
+    /// The starting weights as a file, once they were needed.
+    start: Option<PathBuf>,
+    /// What the job asks for, as far as it is the same for every backend.
+    asked: Record,
+}
+
+/// Who runs a job.
+pub(super) enum Runner {
+    /// A library behind [`crate::backend`].
+    Own(Library),
+    /// A Python program.
+    Python(Reference),
+}
+
+impl Runner {
+    /// By the name that studies use.
+    pub(super) fn named(name: &str) -> Result<Self, String> {
+        if let Some(reference) = Reference::ALL.into_iter().find(|r| r.name() == name) {
+            return Ok(Self::Python(reference));
+        }
+        // The names of the enum are those of studies, so that a new library needs no line here.
+        serde_json::from_value(serde_json::Value::String(name.into())).map(Self::Own).map_err(|_| {
+            let known = serde_json::to_string(&Library::default()).unwrap_or_default();
+            format!(
+                "expected a backend that this build has ({}, python-pytorch, python-keras), found {name}",
+                known.trim_matches('"')
+            )
+        })
+    }
+
+    /// The job's optimiser is taken in this convention.
+    fn convention(&self) -> Option<Convention> {
+        match self {
+            Self::Own(_) => None,
+            Self::Python(Reference::PyTorch) => Some(Convention::PyTorch),
+            Self::Python(Reference::Keras) => Some(Convention::Keras),
+        }
+    }
+}
+
+impl Workers {
+    pub(super) fn new(job: &Job) -> Result<Self, Error> {
+        let mut job = job.clone();
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        job.net.threads = Some(job.net.threads.unwrap_or(cores));
+        if job.fit.loader_threads == 0 {
+            job.fit.loader_threads = cores;
+        }
+        job.data = std::path::absolute(&job.data).unwrap_or(job.data);
+        if let Weights::Safetensors(path) | Weights::PyTorch(path) | Weights::Keras(path) =
+            &mut job.net.weights
+        {
+            *path = std::path::absolute(&path).unwrap_or(path.clone());
+        }
+        let preprocessing = job.net.resolved_preprocessing()?;
+        job.net.preprocessing = Some(preprocessing);
+        // A worker of a study leaves its record to the study.
+        (job.record, job.predictions) = (None, None);
+        let asked = asked(&job)?;
+        let temporary =
+            |source| Error::File { action: "make a folder in", path: std::env::temp_dir(), source };
+        let folder = tempfile::tempdir().map_err(temporary)?;
+        Ok(Self { job, folder, start: None, asked })
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(super) fn threads(&self) -> usize {
+        self.job.net.threads.unwrap_or(1)
+    }
+
+    /// The starting weights as a file that every backend can read.
+    pub(super) fn start(&mut self) -> Result<PathBuf, Error> {
+        if let Some(path) = &self.start {
+            return Ok(path.clone());
+        }
+        let path = self.folder.path().join("start.safetensors");
+        let net =
+            Vgg { library: Library::LibTorch, processor: Processor::Cpu, ..self.job.net.clone() };
+        net.build()?.parameters()?.write(&path, HashMap::new())?;
+        self.start = Some(path.clone());
+        Ok(path)
+    }
+
+    /// A command of Python with a program and its job.
+    pub(super) fn python(
+        &mut self,
+        program: &str,
+        reference: Reference,
+        output: &Path,
+        check: Option<references::Check>,
+    ) -> Result<Command, String> {
+        self.suits_python()?;
+        let python = references::python(&checkouts())?;
+        let words = |error: &dyn std::fmt::Display| error.to_string();
+        references::write(self.folder.path()).map_err(|error| words(&error))?;
+        let start = self.start().map_err(|error| words(&error))?;
+        let fit = &self.job.fit;
+        let optimizer = match reference {
+            Reference::PyTorch => fit.optimizer.in_convention(Convention::PyTorch),
+            Reference::Keras => fit.optimizer.in_convention(Convention::Keras),
+        };
+        let mut asked = self.asked.clone();
+        // Published weights are on the disk only now.
+        let file = self.job.net.weights.file(&self.job.net.architecture());
+        let sum = file.map(|path| sha256(&path)).transpose();
+        asked.net.weights_sha256 = sum.map_err(|error| words(&error))?;
+        if let Some(training) = &mut asked.training {
+            training.optimizer = Some(optimizer.to_string());
+        }
+        let preprocessing = match self.job.net.preprocessing {
+            Some(Preprocessing::Torchvision) => "torchvision",
+            Some(Preprocessing::Caffe) => "caffe",
+            _ => "rescaled",
+        };
+        let job = references::Job {
+            record: asked,
+            output: output.into(),
+            data: self.job.data.clone(),
+            start,
+            size: self.job.net.size,
+            head: self.job.net.head.to_string(),
+            dropout: self.job.net.dropout,
+            freeze: self.job.net.base == Base::Frozen,
+            preprocessing,
+            batch_size: fit.batch_size,
+            epochs: fit.epochs,
+            steps_per_epoch: fit.steps_per_epoch,
+            validate: fit.validate,
+            optimizer: serde_json::to_value(optimizer).map_err(|error| words(&error))?,
+            learning_rate: fit.rate(),
+            seed: fit.seed,
+            threads: self.threads(),
+            loader_threads: fit.loader_threads,
+            device: device(self.job.net.processor),
+            check,
+        };
+        let path = self.folder.path().join(format!("{program}.json"));
+        job.write(&path).map_err(|error| words(&error))?;
+        let mut command = Command::new(python);
+        command.arg(self.folder.path().join(program)).arg(&path);
+        command.env_remove("PYTHONPATH").env_remove("LD_LIBRARY_PATH");
+        command.envs(variables(self.threads())).env("PYTHONDONTWRITEBYTECODE", "1");
+        command.env("TF_CPP_MIN_LOG_LEVEL", "2").env("CUDA_DEVICE_ORDER", "PCI_BUS_ID");
+        Ok(command)
+    }
+
+    /// Why the Python originals cannot do this job, if they cannot: a setting that they lack would make the
+    /// comparison one of different work.
+    fn suits_python(&self) -> Result<(), String> {
+        let (net, fit) = (&self.job.net, &self.job.fit);
+        let lacking = [
+            ("net.depth other than vgg16", net.depth != Depth::Vgg16),
+            ("net.batch_norm", net.batch_norm),
+            ("net.compute", net.compute != Compute::default()),
+            (
+                "own steps of preprocessing",
+                matches!(net.preprocessing, Some(Preprocessing::Custom(_))),
+            ),
+            ("fit.augmentation", !fit.augmentation.is_empty()),
+            ("fit.class_weights", fit.class_weights.is_some()),
+            ("fit.schedule", fit.schedule != Schedule::Constant),
+            ("fit.callbacks", !fit.callbacks.is_empty()),
+            ("fit.cache_features", fit.cache_features),
+            ("fit.cache", fit.cache != benchbook_data::Cache::Off),
+            ("fit.validation_steps", fit.validation_steps.is_some()),
+        ];
+        if let Some((name, _)) = lacking.into_iter().find(|(_, asked)| *asked) {
+            return Err(format!(
+                "the Python originals of a study do not have {name}, which the job sets"
+            ));
+        }
+        for split in ["train", "validation"] {
+            let folder = self.job.data.join(split);
+            if !folder.is_dir() {
+                return Err(format!(
+                    "the Python originals read train/<class> and validation/<class>; there is no {}",
+                    folder.display()
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Launcher for Workers {
+    fn launch(&mut self, backend: &str, name: &str) -> Result<Launch, String> {
+        let runner = Runner::named(backend)?;
+        let record = self.folder.path().join("record.json");
+        let mut asked = self.asked.clone();
+        asked.name = format!("{name}: {backend}");
+        let command = match runner {
+            Runner::Python(reference) => {
+                asked.library.name = backend.into();
+                self.asked.name.clone_from(&asked.name);
+                self.python(reference.program(), reference, &record, None)?
+            }
+            Runner::Own(library) => {
+                asked.library.name = library.backend().name().into();
+                let mut job = self.job.clone();
+                job.name.clone_from(&asked.name);
+                job.net.library = library;
+                let path = self.folder.path().join("job.json");
+                let text = serde_json::to_vec(&job).map_err(|error| error.to_string())?;
+                std::fs::write(&path, text).map_err(|error| error.to_string())?;
+                let worker = std::env::current_exe().map_err(|error| error.to_string())?;
+                let mut command = Command::new(worker);
+                command.arg("job").arg(path).arg("--record").arg(&record);
+                command.env(STUDIED, "1").envs(variables(self.threads()));
+                command.env_remove(benchbook_frames::SOCKET_VARIABLE);
+                command
+            }
+        };
+        if let (Some(convention), Some(training)) = (runner.convention(), &mut asked.training) {
+            let optimizer = self.job.fit.optimizer.in_convention(convention);
+            training.optimizer = Some(optimizer.to_string());
+        }
+        Ok(Launch { command, record, asked })
+    }
+}
+
+/// What every process of a study gets, so that no library chooses for itself.
+fn variables(threads: usize) -> [(&'static str, String); 3] {
+    [
+        ("OMP_NUM_THREADS", threads.to_string()),
+        ("MKL_NUM_THREADS", threads.to_string()),
+        // TensorFlow's own choice depends on the processor.
+        ("TF_ENABLE_ONEDNN_OPTS", "1".into()),
+    ]
+}
+
+/// Where an environment for Python may lie: the checkout that this was installed from.
+fn checkouts() -> Vec<PathBuf> {
+    std::env::var_os("BENCHBOOK_CHECKOUT").map(PathBuf::from).into_iter().collect()
+}
+
+fn device(processor: Processor) -> String {
+    match processor {
+        Processor::Cpu => "cpu".into(),
+        Processor::Cuda(number) => format!("cuda:{number}"),
+        Processor::Auto if tch::Cuda::is_available() => "cuda:0".into(),
+        Processor::Auto => "cpu".into(),
+    }
+}
+
+/// The record of a run before it has begun: its conditions and the machine.
+fn asked(job: &Job) -> Result<Record, Error> {
+    let net = &job.net;
+    let mut environment = Environment::here();
+    for (name, value) in variables(net.threads.unwrap_or(1)) {
+        environment.variables.retain(|(known, _)| known != name);
+        environment.variables.push((name.into(), value));
+    }
+    let device = device(net.processor);
+    let device_name =
+        if device == "cpu" { environment.cpu.clone() } else { environment.gpus.first().cloned() };
+    let weights = net.weights.file(&net.architecture()).filter(|path| path.exists());
+    let weights_sha256 = weights.map(|path| sha256(&path)).transpose()?;
+    let folder = benchbook_data::ImageFolder::open_with(&job.data, job.folder)?;
+    Ok(Record {
+        schema: SCHEMA,
+        library: benchbook_study::record::Library {
+            device: Some(device),
+            device_name,
+            threads: net.threads,
+            precision: Some(format!("{:?}", net.compute.precision).to_lowercase()),
+            settings: compute_settings(&net.compute),
+            ..Default::default()
+        },
+        net: Net {
+            name: net.architecture().name(),
+            head: Some(net.head.to_string()),
+            base: Some(crate::run::base_name(net.base).into()),
+            dropout: Some(net.dropout),
+            weights: Some(net.weights.describe(net.seed)),
+            weights_sha256,
+            input_size: Some([net.size; 2]),
+            preprocessing: net.preprocessing.as_ref().map(ToString::to_string),
+            ..Net::default()
+        },
+        data: Data {
+            name: file_name(&job.data),
+            classes: folder.classes().to_vec(),
+            training: folder.train().len(),
+            validation: folder.validation().len(),
+            test: folder.test().len(),
+        },
+        training: Some(training(&job.fit)),
+        environment,
+        revision: crate::record::revision(),
+        ..Record::default()
+    })
+}

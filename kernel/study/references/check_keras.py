@@ -1,0 +1,58 @@
+"""What Keras computes from the common start: losses and gradients, for comparison with the other backends."""
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from safetensors.numpy import load_file, save_file
+
+from common import JOB
+from net_keras import build, from_keras, loss, optimizer, set_weights
+
+
+class Given(keras.layers.Layer):
+    """Dropout with the factors that all backends are given."""
+
+    def build(self, shape):
+        self.factors = self.add_weight(shape=(JOB["batch_size"], shape[-1]), initializer="ones", trainable=False)
+
+    def call(self, x):
+        return x * self.factors
+
+
+def main():
+    tf.config.threading.set_intra_op_parallelism_threads(JOB["threads"])
+    dropout = Given()
+    model, named = build(dropout)
+    set_weights(named, load_file(JOB["start"]))
+    batches = load_file(JOB["check"]["batches"])
+    learner, criterion = optimizer(), loss()
+    names = {id(variable): name for name, variable in named.items()}
+
+    @tf.function
+    def step(pixels, truth):
+        with tf.GradientTape() as tape:
+            value = criterion(truth, model(pixels, training=True))
+        return value, tape.gradient(value, model.trainable_variables)
+
+    def of(index):
+        pixels = tf.constant(batches["pixels"][index].transpose(0, 2, 3, 1))
+        return step(pixels, tf.constant(batches["labels"][index].reshape(-1, 1)))
+
+    value, gradients = of(0)
+    losses = [float(value)]
+    pairs = zip(model.trainable_variables, gradients)
+    arrays = {names[id(variable)]: np.ascontiguousarray(from_keras(gradient.numpy())) for variable, gradient in pairs}
+    save_file(arrays, JOB["check"]["gradients"])
+    for index, factors in enumerate(batches["factors"]):
+        dropout.factors.assign(factors)
+        value, gradients = of(index)
+        learner.apply_gradients(zip(gradients, model.trainable_variables))
+        losses.append(float(value))
+    Path(JOB["output"]).write_text(json.dumps(losses))
+
+
+if __name__ == "__main__":
+    main()

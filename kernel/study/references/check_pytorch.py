@@ -1,0 +1,48 @@
+"""What PyTorch computes from the common start: losses and gradients, for comparison with the other backends."""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from common import JOB
+from net_pytorch import build, criterion, optimizer, set_weights
+from pictures_pytorch import DEVICE
+
+
+class Given(torch.nn.Module):
+    """Dropout with the factors that all backends are given."""
+
+    factors = 1.0
+
+    def forward(self, x):
+        return x * self.factors
+
+
+def main():
+    torch.set_num_threads(JOB["threads"])
+    dropout = Given()
+    model, named = build(dropout)
+    set_weights(named, load_file(JOB["start"]))
+    model.to(DEVICE)
+    batches = load_file(JOB["check"]["batches"], device=str(DEVICE))
+    learner = optimizer(named)
+    labels = batches["labels"].long()
+    loss = criterion(model(batches["pixels"][0]), labels[0])
+    loss.backward()
+    losses = [loss.item()]
+    gradients = {name: value.grad.cpu().contiguous() for name, value in named.items() if value.grad is not None}
+    save_file(gradients, JOB["check"]["gradients"])
+    for pixels, truth, factors in zip(batches["pixels"], labels, batches["factors"]):
+        dropout.factors = factors
+        learner.zero_grad()
+        loss = criterion(model(pixels), truth)
+        loss.backward()
+        learner.step()
+        losses.append(loss.item())
+    Path(JOB["output"]).write_text(json.dumps(losses))
+
+
+if __name__ == "__main__":
+    main()

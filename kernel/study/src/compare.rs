@@ -1,0 +1,490 @@
+//! Two backends side by side: a ratio of like with like, or what makes them unlike.
+
+use crate::ceiling::Ceiling;
+use crate::record::Record;
+use crate::statistics::Ratio;
+use std::fmt;
+
+/// What is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quantity {
+    /// Seconds of the phase `load`.
+    Load,
+    /// Seconds of the phase `build`.
+    Build,
+    /// Seconds of the phase `train`.
+    Train,
+    /// Seconds of the phase `test`.
+    Test,
+}
+
+impl Quantity {
+    /// All of them, in order.
+    pub const ALL: [Self; 4] = [Self::Load, Self::Build, Self::Train, Self::Test];
+
+    /// The phase's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Load => "load",
+            Self::Build => "build",
+            Self::Train => "train",
+            Self::Test => "test",
+        }
+    }
+
+    /// A record's seconds.
+    pub fn seconds(self, record: &Record) -> Option<f64> {
+        match self {
+            Self::Load => record.phases.load,
+            Self::Build => record.phases.build,
+            Self::Train => record.phases.train,
+            Self::Test => record.phases.test,
+        }
+    }
+}
+
+/// A condition in which two runs differ, or that somebody did not state.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Difference {
+    /// The condition.
+    pub what: &'static str,
+    /// The first run's.
+    pub first: Option<String>,
+    /// The second run's.
+    pub second: Option<String>,
+    /// The second over the first, for numbers.
+    pub factor: Option<f64>,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.first, &self.second) {
+            (None, None) => return write!(f, "{} not stated by either", self.what),
+            (first, second) => {
+                let word = |side: &Option<String>| side.clone().unwrap_or("not stated".into());
+                write!(f, "{} {} against {}", self.what, word(first), word(second))?;
+            }
+        }
+        match self.factor {
+            Some(factor) if factor.is_finite() && factor > 0.0 => write!(f, " ({factor:.2} ×)"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Everything in which two runs differ that changes how long they take. Empty means that their times
+/// may be compared. What one or both do not state counts as a difference.
+pub fn differences(first: &Record, second: &Record) -> Vec<Difference> {
+    let mut found = Vec::new();
+    let mut words = |what, of: &dyn Fn(&Record) -> Option<String>| {
+        let (first, second) = (of(first), of(second));
+        if first.is_none() || first != second {
+            found.push(Difference { what, first, second, factor: None });
+        }
+    };
+    words("net", &|r| Some(r.net.name.clone()).filter(|name| !name.is_empty()));
+    words("head", &|r| r.net.head.clone());
+    words("learning part", &|r| r.net.base.clone());
+    words("dropout", &|r| r.net.dropout.map(|rate| rate.to_string()));
+    words("input", &|r| r.net.input_size.map(|[height, width]| format!("{height} × {width}")));
+    words("preprocessing", &|r| r.net.preprocessing.clone());
+    // The same file is the same weights, whatever it is called.
+    words("weights", &|r| r.net.weights_sha256.clone().or(r.net.weights.clone()));
+    words("augmentation", &|r| r.training.as_ref()?.augmentation.clone());
+    words("optimiser", &|r| r.training.as_ref()?.optimizer.clone());
+    words("class weights", &|r| r.training.as_ref()?.class_weights.clone());
+    words("cached features", &|r| {
+        Some(if r.training.as_ref()?.cache_features? { "yes" } else { "no" }.into())
+    });
+    words("precision", &|r| r.library.precision.clone());
+    words("settings", &|r| {
+        let stated = !r.library.settings.is_empty();
+        Some(if stated { r.library.settings.join(", ") } else { "the library's own".into() })
+    });
+    words("device", &|r| {
+        let parts: Vec<String> =
+            [&r.library.device, &r.library.device_name].into_iter().flatten().cloned().collect();
+        (!parts.is_empty()).then(|| parts.join(", "))
+    });
+    let mut counts = |what, of: &dyn Fn(&Record) -> Option<usize>| {
+        let (a, b) = (of(first), of(second));
+        if a.is_none() || a != b {
+            let factor = a.zip(b).map(|(a, b)| b as f64 / a as f64);
+            let text = |count: Option<usize>| count.map(|count| count.to_string());
+            found.push(Difference { what, first: text(a), second: text(b), factor });
+        }
+    };
+    counts("pictures trained on", &|r| r.images_seen.training);
+    counts("pictures validated on", &|r| r.images_seen.validation);
+    counts("pictures tested on", &|r| r.images_seen.test);
+    counts("batch", &|r| r.training.as_ref()?.batch_size);
+    counts("learning parameters", &|r| r.net.trainable_parameters);
+    counts("parameters", &|r| r.net.parameters);
+    counts("threads", &|r| r.library.threads);
+    found
+}
+
+/// Times per training picture, as a ratio of the second to the first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PerImage {
+    /// The ratio's smallest value under the assumption in `basis`.
+    pub low: f64,
+    /// Its largest.
+    pub high: f64,
+    /// How it was computed.
+    pub basis: &'static str,
+}
+
+impl fmt::Display for PerImage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if format!("{:.2}", self.low) == format!("{:.2}", self.high) {
+            write!(f, "{:.2}", self.low)
+        } else {
+            write!(f, "{:.2} to {:.2}", self.low, self.high)
+        }
+    }
+}
+
+/// What a validation picture costs, in training pictures, where a record has only the time of both
+/// together: between nothing and a third, which is the forward pass without the backward pass of twice
+/// its cost.
+const VALIDATION_COST: [f64; 2] = [0.0, 1.0 / 3.0];
+
+impl PerImage {
+    const STEPS: &str = "seconds of the training steps over the pictures trained on";
+    const PHASES: &str = "seconds of the phase over the pictures trained on, a validation picture counted as 0 to 1/3 of one";
+    const TEST: &str = "seconds of the phase over the pictures tested on";
+
+    fn of(first: &Record, second: &Record, quantity: Quantity) -> Option<Self> {
+        let ratio = |of: &dyn Fn(&Record) -> Option<f64>| Some(of(second)? / of(first)?);
+        match quantity {
+            Quantity::Load | Quantity::Build => None,
+            Quantity::Test => {
+                let value = ratio(&|r| Some(r.phases.test? / nonzero(r.images_seen.test?)?))?;
+                Some(Self { low: value, high: value, basis: Self::TEST })
+            }
+            Quantity::Train => {
+                let steps =
+                    |r: &Record| Some(r.train_parts.training).filter(|seconds| *seconds > 0.0);
+                if steps(first).is_some() && steps(second).is_some() {
+                    let value = ratio(&|r| Some(steps(r)? / nonzero(r.images_seen.training?)?))?;
+                    return Some(Self { low: value, high: value, basis: Self::STEPS });
+                }
+                let at = |cost: f64| {
+                    ratio(&|r| {
+                        let validated = r.images_seen.validation.unwrap_or(0) as f64;
+                        let pictures = nonzero(r.images_seen.training?)? + cost * validated;
+                        Some(r.phases.train? / pictures)
+                    })
+                };
+                let [a, b] = [at(VALIDATION_COST[0])?, at(VALIDATION_COST[1])?];
+                Some(Self { low: a.min(b), high: a.max(b), basis: Self::PHASES })
+            }
+        }
+    }
+}
+
+fn nonzero(count: usize) -> Option<f64> {
+    (count > 0).then_some(count as f64)
+}
+
+/// What can be said of two backends' times.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Comparison {
+    /// What was compared.
+    pub quantity: Quantity,
+    /// The second's time over the first's.
+    pub ratio: Ratio,
+    /// Why the ratio does not count; empty where it does.
+    pub differences: Vec<Difference>,
+    /// Why a side is not believed: impossible clocks, rates above what was ever published.
+    pub faults: Vec<String>,
+    /// The same per picture.
+    pub per_image: Option<PerImage>,
+    /// What one of the sides takes for granted.
+    pub assumptions: Vec<String>,
+}
+
+impl Comparison {
+    /// Whether the ratio is one of like with like, of figures that can be believed.
+    pub fn is_comparable(&self) -> bool {
+        self.differences.is_empty() && self.faults.is_empty()
+    }
+
+    /// The ratio in words: with its interval, or "no difference shown" where that holds 1.
+    pub fn words(&self) -> String {
+        let value = self.ratio.value;
+        match (self.ratio.interval, self.ratio.shows_difference()) {
+            (Some((low, high)), Some(false)) => {
+                format!("{value:.2} ({low:.2} to {high:.2}), no difference shown")
+            }
+            (Some((low, high)), _) => format!("{value:.2} ({low:.2} to {high:.2})"),
+            (None, _) => format!("{value:.2}"),
+        }
+    }
+
+    /// Why the ratio does not count, as one sentence; `None` where it does.
+    pub fn why_not(&self) -> Option<String> {
+        if self.is_comparable() {
+            return None;
+        }
+        let mut parts: Vec<String> = Vec::new();
+        if !self.differences.is_empty() {
+            let all: Vec<String> = self.differences.iter().map(ToString::to_string).collect();
+            parts.push(format!("not comparable: {}", all.join("; ")));
+        }
+        parts.extend(self.faults.iter().map(|fault| format!("not believed: {fault}")));
+        if !self.assumptions.is_empty() {
+            parts.push(format!("assumed: {}", self.assumptions.join("; ")));
+        }
+        Some(parts.join(". "))
+    }
+}
+
+/// Compares the runs of two backends: the second's time over the first's. Runs of the same round of one
+/// study are pairs. Runs that did not end well and rounds of warming up do not count; `None` if either
+/// side then has no figure.
+pub fn compare(first: &[&Record], second: &[&Record], quantity: Quantity) -> Option<Comparison> {
+    let counts = |records: &[&Record]| -> Vec<(Option<(String, usize)>, f64)> {
+        let valid = records.iter().filter(|record| counts(record));
+        valid
+            .filter_map(|record| {
+                let round = record.place.as_ref().map(|place| (place.study.clone(), place.round));
+                Some((round, quantity.seconds(record)?))
+            })
+            .collect()
+    };
+    let (left, right) = (counts(first), counts(second));
+    let pairs: Vec<(f64, f64)> = left
+        .iter()
+        .filter(|(round, _)| round.is_some())
+        .filter_map(|(round, a)| {
+            right.iter().find(|(other, _)| other == round).map(|(_, b)| (*a, *b))
+        })
+        .collect();
+    let ratio = if pairs.is_empty() {
+        let seconds = |side: &[(Option<(String, usize)>, f64)]| -> Vec<f64> {
+            side.iter().map(|(_, seconds)| *seconds).collect()
+        };
+        Ratio::of_groups(&seconds(&left), &seconds(&right), SEED)?
+    } else {
+        Ratio::of_pairs(&pairs, SEED)?
+    };
+    // The conditions of a backend are the same in all of its runs but for the places; any two will do, and
+    // those that differ among themselves show up against the other side.
+    let one = first.iter().find(|record| counts_in(record, quantity))?;
+    let other = second.iter().find(|record| counts_in(record, quantity))?;
+    let mut all = differences(one, other);
+    for record in first.iter().chain(second).filter(|record| counts_in(record, quantity)) {
+        let own = if first.iter().any(|r| std::ptr::eq(*r, *record)) { one } else { other };
+        for difference in differences(own, record) {
+            let known = all.iter().any(|known| known.what == difference.what);
+            if !known && difference.first != difference.second {
+                all.push(difference);
+            }
+        }
+    }
+    let mut faults = Vec::new();
+    let mut assumptions = Vec::new();
+    for record in [one, other] {
+        let found = record.clock_faults().into_iter().chain(Ceiling::fault(record));
+        faults.extend(found.map(|fault| format!("{}: {fault}", record.backend())));
+        assumptions.extend(record.assumptions.iter().cloned());
+    }
+    Some(Comparison {
+        quantity,
+        ratio,
+        differences: all,
+        faults,
+        per_image: PerImage::of(one, other, quantity),
+        assumptions,
+    })
+}
+
+/// The seed of the resamples: any will do, as long as it stays.
+const SEED: u64 = 2019;
+
+/// Whether a run counts in a comparison.
+pub(crate) fn counts(record: &Record) -> bool {
+    record.status.reason().is_none() && !record.place.as_ref().is_some_and(|place| place.warm_up)
+}
+
+fn counts_in(record: &Record, quantity: Quantity) -> bool {
+    counts(record) && quantity.seconds(record).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{ImagesSeen, Library, Net, Phases, Place, Status, Training};
+    use crate::report::report_2019;
+
+    /// A record that states everything, in round `round` of a study.
+    fn stated(backend: &str, round: usize, train: f64) -> Record {
+        let word = |text: &str| Some(text.to_owned());
+        Record {
+            place: Some(Place {
+                study: "s".into(),
+                backend: backend.into(),
+                round,
+                warm_up: false,
+            }),
+            library: Library {
+                device: word("cpu"),
+                threads: Some(2),
+                precision: word("float32"),
+                ..Library::default()
+            },
+            net: Net {
+                name: "vgg16".into(),
+                head: word("Keras"),
+                base: word("trainable"),
+                dropout: Some(0.5),
+                weights: word("random"),
+                parameters: Some(10),
+                trainable_parameters: Some(10),
+                input_size: Some([64, 64]),
+                preprocessing: word("x / 255"),
+                ..Net::default()
+            },
+            training: Some(Training {
+                batch_size: Some(32),
+                optimizer: word("Adam"),
+                augmentation: word("none"),
+                cache_features: Some(false),
+                class_weights: word("none"),
+                ..Training::default()
+            }),
+            images_seen: ImagesSeen { training: Some(800), validation: Some(200), test: Some(100) },
+            phases: Phases { train: Some(train), ..Phases::default() },
+            ..Record::default()
+        }
+    }
+
+    fn three(backend: &str, times: [f64; 3]) -> Vec<Record> {
+        times.iter().enumerate().map(|(round, time)| stated(backend, round, *time)).collect()
+    }
+
+    fn compared(first: &[Record], second: &[Record]) -> Comparison {
+        let (first, second): (Vec<&Record>, Vec<&Record>) =
+            (first.iter().collect(), second.iter().collect());
+        compare(&first, &second, Quantity::Train).unwrap()
+    }
+
+    #[test]
+    fn like_runs_have_a_ratio_with_its_interval_by_pairs() {
+        let comparison = compared(&three("a", [10.0, 20.0, 30.0]), &three("b", [11.0, 24.0, 39.0]));
+        assert!(comparison.is_comparable(), "{:?}", comparison.why_not());
+        assert_eq!(comparison.words(), "1.20 (1.10 to 1.30)");
+        let same = compared(&three("a", [10.0, 10.0, 10.0]), &three("b", [9.0, 10.0, 11.0]));
+        assert_eq!(same.words(), "1.00 (0.90 to 1.10), no difference shown");
+    }
+
+    /// Each condition of the issue, changed alone, must strike the ratio and be named.
+    #[test]
+    fn each_condition_strikes_the_ratio_and_is_named_with_both_values() {
+        let word = |text: &str| Some(text.to_owned());
+        type Change<'a> = (&'a str, &'a dyn Fn(&mut Record));
+        let changes: [Change<'_>; 11] = [
+            ("pictures trained on 800 against 400 (0.50 ×)", &|r| {
+                r.images_seen.training = Some(400);
+            }),
+            ("pictures validated on 200 against 0", &|r| r.images_seen.validation = Some(0)),
+            ("batch 32 against 64 (2.00 ×)", &|r| {
+                r.training.as_mut().unwrap().batch_size = Some(64);
+            }),
+            ("head Keras against PyTorch", &|r| r.net.head = word("PyTorch")),
+            ("learning parameters 10 against 5 (0.50 ×)", &|r| {
+                r.net.trainable_parameters = Some(5);
+            }),
+            ("precision float32 against float16", &|r| r.library.precision = word("float16")),
+            ("preprocessing x / 255 against not stated", &|r| r.net.preprocessing = None),
+            ("weights random against ImageNet", &|r| r.net.weights = word("ImageNet")),
+            ("device cpu against cuda:0", &|r| r.library.device = word("cuda:0")),
+            ("threads 2 against 4 (2.00 ×)", &|r| r.library.threads = Some(4)),
+            ("input 64 × 64 against 224 × 224", &|r| r.net.input_size = Some([224, 224])),
+        ];
+        for (expected, change) in changes {
+            let mut second = three("b", [11.0, 12.0, 13.0]);
+            second.iter_mut().for_each(change);
+            let comparison = compared(&three("a", [10.0, 10.0, 10.0]), &second);
+            assert!(!comparison.is_comparable());
+            assert_eq!(comparison.why_not().unwrap(), format!("not comparable: {expected}"));
+        }
+    }
+
+    #[test]
+    fn a_run_whose_conditions_changed_within_its_own_backend_strikes_the_ratio() {
+        let mut second = three("b", [11.0, 12.0, 13.0]);
+        second[2].library.threads = Some(1);
+        let why = compared(&three("a", [10.0, 10.0, 10.0]), &second).why_not().unwrap();
+        assert_eq!(why, "not comparable: threads 2 against 1 (0.50 ×)");
+    }
+
+    #[test]
+    fn failed_runs_and_warm_ups_do_not_count() {
+        let mut second = three("b", [99.0, 99.0, 13.0]);
+        second[0].status = Status::Failed { message: "gone".into() };
+        second[1].place.as_mut().unwrap().warm_up = true;
+        let comparison = compared(&three("a", [10.0, 10.0, 10.0]), &second);
+        assert_eq!((comparison.ratio.value, comparison.ratio.interval), (1.3, None));
+        second[2].status = Status::Interrupted;
+        let first = three("a", [10.0, 10.0, 10.0]);
+        let sides: (Vec<&Record>, Vec<&Record>) = (first.iter().collect(), second.iter().collect());
+        assert_eq!(compare(&sides.0, &sides.1, Quantity::Train), None);
+    }
+
+    /// DIGEST: K80, reported 3.18, per picture 1.04 to 1.21; P100, reported 1.33, per picture 0.43 to 0.51.
+    /// By hand for the K80: (938.33 / 58,956) / (294.98 / 19,200) = 1.036, and with 9,600 validation pictures at a
+    /// third (938.33 / 58,956) / (294.98 / 22,400) = 1.209.
+    #[test]
+    fn the_reports_ratios_are_reproduced_and_struck_by_the_ordinary_comparison() {
+        let report = report_2019();
+        for (tensorflow, pytorch, printed, per_image) in
+            [(0, 1, "3.18", "1.04 to 1.21"), (2, 3, "1.33", "0.43 to 0.51")]
+        {
+            let (first, second) = (&report[tensorflow], &report[pytorch]);
+            let comparison = compare(&[first], &[second], Quantity::Train).unwrap();
+            assert_eq!(comparison.words(), printed);
+            assert_eq!(comparison.per_image.as_ref().unwrap().to_string(), per_image);
+            let why = comparison.why_not().unwrap();
+            for named in [
+                "batch 64 against 32",
+                "head Keras against PyTorch",
+                "pictures trained on 19200 against 58956 (3.07 ×)",
+                "parameters 27691841 against 117487426 (4.24 ×)",
+                "preprocessing x / 255, RGB against not stated",
+                "assumed: ",
+                "3 × 19,652",
+            ] {
+                assert!(why.contains(named), "{named} is not in: {why}");
+            }
+        }
+    }
+
+    /// A record that somebody measured and one from the report go the same way: a copy of the report's
+    /// figures that says "measured" is treated alike.
+    #[test]
+    fn the_report_has_no_path_of_its_own() {
+        let mut copy = report_2019();
+        for record in &mut copy {
+            record.provenance = crate::record::Provenance::Measured;
+            record.name = "copy".into();
+        }
+        let report = report_2019();
+        let of = |records: &[Record]| compare(&[&records[0]], &[&records[1]], Quantity::Train);
+        assert_eq!(of(&copy), of(&report));
+    }
+
+    /// DIGEST: both K80 rates are 1.7 to 1.9 times over what was published; the P100's are below.
+    #[test]
+    fn the_reports_k80_rates_are_above_the_published_ceiling() {
+        let faults: Vec<Option<String>> = report_2019().iter().map(Ceiling::fault).collect();
+        assert!(
+            faults[0].as_ref().unwrap().contains("65.1 images/s is 1.8 times the 35.4"),
+            "{faults:?}"
+        );
+        assert!(faults[1].as_ref().unwrap().contains("62.8 images/s is 1.8 times"), "{faults:?}");
+        assert_eq!((&faults[2], &faults[3]), (&None, &None));
+    }
+}

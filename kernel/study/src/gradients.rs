@@ -1,0 +1,149 @@
+//! Whether backends compute the same thing from the same start: the loss before the first step, the
+//! gradient of each parameter there, and the losses of the steps that follow.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What a backend computed from the common start.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Trace {
+    /// The loss of each step on its batch, each before its change of the weights.
+    pub losses: Vec<f64>,
+    /// The gradient of the first batch's loss by parameter, in the layout of the weights.
+    pub gradients: BTreeMap<String, Vec<f32>>,
+}
+
+/// How far two backends may be apart.
+///
+/// 32-bit sums over a hundred thousand terms, taken in another order, differ by some 1e-6 to 1e-5 of
+/// their size; a wrong formula (a factor, a mask, a transposed kernel) differs by 1e-2 and more. The steps
+/// multiply what the first gradients differ by.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Tolerance {
+    /// Of the first loss, relative.
+    pub loss: f64,
+    /// Of each parameter's gradient: the length of the difference over the length of the reference's.
+    pub gradient: f64,
+    /// Of the losses of all steps: the largest difference, relative to the first loss.
+    pub curve: f64,
+}
+
+impl Default for Tolerance {
+    fn default() -> Self {
+        Self { loss: 1e-4, gradient: 1e-3, curve: 1e-2 }
+    }
+}
+
+/// How far a backend is from the reference.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Agreement {
+    /// Relative difference of the first losses.
+    pub loss: f64,
+    /// The largest relative difference of a gradient, and whose it is.
+    pub gradient: (f64, String),
+    /// The largest difference of the losses of a step, relative to the first loss, and the step from 1.
+    pub curve: (f64, usize),
+    /// What is beyond the tolerance, in words; empty if the backend computes the same.
+    pub faults: Vec<String>,
+}
+
+/// Compares a backend with the reference.
+pub fn agreement(reference: &Trace, other: &Trace, tolerance: Tolerance) -> Agreement {
+    let mut faults = Vec::new();
+    let relative = |a: f64, b: f64| (a - b).abs() / a.abs().max(f64::MIN_POSITIVE);
+    let first = |trace: &Trace| trace.losses.first().copied().unwrap_or(f64::NAN);
+    let (a, b) = (first(reference), first(other));
+    let loss = relative(a, b);
+    if !within(loss, tolerance.loss) {
+        faults.push(format!("first loss {b:.6} for {a:.6}"));
+    }
+    let mut gradient = (0.0f64, String::new());
+    for (name, expected) in &reference.gradients {
+        let found = other.gradients.get(name);
+        let Some(found) = found.filter(|found| found.len() == expected.len()) else {
+            faults.push(format!("no gradient of {name} with {} values", expected.len()));
+            continue;
+        };
+        let distance = relative_distance(expected, found);
+        if !within(distance, gradient.0) {
+            gradient = (distance, name.clone());
+        }
+        if !within(distance, tolerance.gradient) {
+            faults.push(format!("gradient of {name} off by {:.2e} of its length", distance));
+        }
+    }
+    if reference.losses.len() != other.losses.len() {
+        faults.push(format!("{} steps for {}", other.losses.len(), reference.losses.len()));
+    }
+    let mut curve = (0.0f64, 0);
+    for (index, (expected, found)) in reference.losses.iter().zip(&other.losses).enumerate() {
+        let distance = (expected - found).abs() / a.abs().max(f64::MIN_POSITIVE);
+        if !within(distance, curve.0) {
+            curve = (distance, index + 1);
+        }
+    }
+    if !within(curve.0, tolerance.curve) {
+        faults.push(format!("loss of step {} off by {:.2e} of the first", curve.1, curve.0));
+    }
+    Agreement { loss, gradient, curve, faults }
+}
+
+/// False for NaN, which is within nothing.
+fn within(distance: f64, limit: f64) -> bool {
+    distance <= limit
+}
+
+/// The length of the difference over the length of `expected`; 0 for two zero vectors.
+fn relative_distance(expected: &[f32], found: &[f32]) -> f64 {
+    let length = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
+    let difference =
+        length(&mut expected.iter().zip(found).map(|(a, b)| f64::from(*a) - f64::from(*b)));
+    let size = length(&mut expected.iter().map(|v| f64::from(*v)));
+    if difference == 0.0 { 0.0 } else { difference / size.max(f64::MIN_POSITIVE) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trace(losses: &[f64], gradient: &[f32]) -> Trace {
+        Trace {
+            losses: losses.to_vec(),
+            gradients: BTreeMap::from([("features.0.weight".to_owned(), gradient.to_vec())]),
+        }
+    }
+
+    #[test]
+    fn a_backend_with_a_quarter_of_a_gradient_is_found() {
+        // What candle's max pooling did in a 2 × 2 window: a quarter of the gradient.
+        let reference = trace(&[0.7, 0.6], &[4.0, -8.0]);
+        let found = agreement(&reference, &trace(&[0.7, 0.6], &[1.0, -2.0]), Tolerance::default());
+        assert_eq!(found.gradient, (0.75, "features.0.weight".to_owned()));
+        assert_eq!(found.faults, ["gradient of features.0.weight off by 7.50e-1 of its length"]);
+    }
+
+    #[test]
+    fn rounding_is_no_fault_and_nan_is_one() {
+        let reference = trace(&[0.7, 0.6], &[4.0, -8.0]);
+        let near = agreement(
+            &reference,
+            &trace(&[0.700_001, 0.600_1], &[4.0001, -8.0]),
+            Tolerance::default(),
+        );
+        assert!(near.faults.is_empty(), "{near:?}");
+        let nan = agreement(
+            &reference,
+            &trace(&[0.7, f64::NAN], &[f32::NAN, -8.0]),
+            Tolerance::default(),
+        );
+        assert_eq!(nan.faults.len(), 2, "{nan:?}");
+    }
+
+    #[test]
+    fn a_missing_gradient_and_missing_steps_are_named() {
+        let reference = trace(&[0.7, 0.6], &[4.0, -8.0]);
+        let short = Trace { losses: vec![0.7], ..Trace::default() };
+        let faults = agreement(&reference, &short, Tolerance::default()).faults;
+        assert_eq!(faults, ["no gradient of features.0.weight with 2 values", "1 steps for 2"]);
+    }
+}

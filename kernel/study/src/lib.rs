@@ -1,0 +1,34 @@
+//! Records of runs, their statistics, and comparisons that say when they are none.
+//!
+//! A [`Record`] is what one run was and what it took, whoever wrote it: the helper library, a Python
+//! program, or somebody who typed in a published table. [`Records`] reads files of them, one JSON
+//! line each, from any number of machines. [`compare`] puts two backends' records side by side: it
+//! gives a ratio only of like with like, and otherwise says what differs. [`Study`] draws all of it.
+//! [`runner`] executes the runs of a study, each in a process of its own.
+//!
+//! No library of deep learning is linked or named here beyond strings.
+
+mod ceiling;
+mod compare;
+mod error;
+pub mod gradients;
+mod proportion;
+pub mod record;
+mod records;
+pub mod references;
+mod report;
+pub mod resources;
+pub mod runner;
+pub mod statistics;
+mod study;
+mod verdict;
+
+pub use ceiling::{Ceiling, ceilings};
+pub use compare::{Comparison, Difference, PerImage, Quantity, compare, differences};
+pub use error::Error;
+pub use proportion::{Evaluation, wilson_interval};
+pub use record::Record;
+pub use records::{Records, Unreadable, append};
+pub use report::report_2019;
+pub use study::Study;
+pub use verdict::{Limit, Rates};

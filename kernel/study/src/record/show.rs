@@ -1,0 +1,227 @@
+//! A record as a table and a chart.
+
+use super::{Epoch, Record, Status};
+use benchbook_chart::{BarChart, Chart, Curves, Table};
+use benchbook_display::{Bundle, Rich};
+
+impl Record {
+    /// The seconds of the phases, as the report draws them.
+    ///
+    /// # Errors
+    /// [`benchbook_chart::Error`] if no phase was measured.
+    pub fn phase_chart(&self) -> Result<BarChart, benchbook_chart::Error> {
+        let chart =
+            BarChart::of(format!("{}: time of each phase", self.name), self.phases.measured());
+        Ok(chart.y("time [s]").subtitle(self.conditions()).source(self.id(), "/phases"))
+    }
+
+    /// What charts name as the source of their numbers: the run's name and when it began.
+    pub fn id(&self) -> String {
+        format!("{}@{}", self.name, self.started)
+    }
+
+    /// Accuracy and loss of each epoch.
+    pub fn curves(&self) -> Curves {
+        let of = |value: &dyn Fn(&Epoch) -> Option<f64>| -> Vec<f64> {
+            self.epochs.iter().filter_map(value).collect()
+        };
+        let count = self.epochs.len();
+        let plural = if count == 1 { "" } else { "s" };
+        Curves::new(format!("{}: training, {count} epoch{plural}", self.name))
+            .metric("accuracy", of(&|e| Some(e.accuracy)), of(&|e| e.val_accuracy))
+            .metric("loss", of(&|e| Some(e.loss)), of(&|e| e.val_loss))
+            .subtitle(self.conditions())
+            .source(self.id(), "/epochs")
+    }
+
+    /// One line for under a chart: size of the pictures, batch, library, device, machine. What nobody
+    /// stated is left out.
+    pub fn conditions(&self) -> String {
+        let size = self.net.input_size.map(|[height, width]| format!("{height} × {width} px"));
+        let batch = self.training.as_ref().and_then(|training| training.batch_size);
+        let work: Vec<String> =
+            size.into_iter().chain(batch.map(|batch| format!("batch {batch}"))).collect();
+        let library = &self.library;
+        let version =
+            library.version.as_ref().map_or(String::new(), |version| format!(" {version}"));
+        let machine = library.device_name.as_deref().unwrap_or("unknown processor");
+        let threads = match (library.device.as_deref(), library.threads) {
+            (Some("cpu"), Some(threads)) => format!(", {threads} threads"),
+            _ => String::new(),
+        };
+        format!("{}; {}{version} on {machine}{threads}", work.join(", "), library.name)
+    }
+
+    /// What was run and what came out, one line a fact.
+    ///
+    /// # Errors
+    /// [`benchbook_chart::Error`].
+    pub fn table(&self) -> Result<Table, benchbook_chart::Error> {
+        let mut table = Table::new(["", &self.name]);
+        for (name, value) in self.rows() {
+            table = table.row([name.to_owned(), value])?;
+        }
+        Ok(table)
+    }
+
+    fn rows(&self) -> Vec<(&'static str, String)> {
+        let seconds = |value: Option<f64>| value.map(|seconds| format!("{seconds:.3} s"));
+        let share = |value: Option<f64>| value.map(|share| format!("{share:.4}"));
+        let rate = |value: Option<f64>| value.map(|rate| format!("{rate:.1} images/s"));
+        let megabytes = |bytes: u64| format!("{:.0} MB", bytes as f64 / 1e6);
+        // What nobody stated is left out of a list, and an empty list is no line.
+        let listed = |parts: Vec<Option<String>>| {
+            let parts: Vec<String> = parts.into_iter().flatten().collect();
+            (!parts.is_empty()).then(|| parts.join(", "))
+        };
+        let library = &self.library;
+        let net = &self.net;
+        let memory = self.peak_memory.host_bytes.map(|bytes| {
+            let scope = if self.peak_memory.host_reset { "of the run" } else { "of the process" };
+            format!("{} ({scope})", megabytes(bytes))
+        });
+        let parts = &self.train_parts;
+        let spent = (parts.training > 0.0).then(|| {
+            let waiting = parts.input_wait.map(|wait| format!(" (waiting for input {wait:.2} s)"));
+            let mut text = format!(
+                "steps {:.2} s{}, validation {:.2} s, callbacks {:.2} s",
+                parts.training,
+                waiting.unwrap_or_default(),
+                parts.validation,
+                parts.callbacks
+            );
+            if parts.features > 0.0 {
+                text += &format!(", features once {:.2} s", parts.features);
+            }
+            text
+        });
+        let ms = |name: &str, seconds: Option<f64>| {
+            seconds.map(|seconds| format!("{name} {:.1} ms", seconds * 1e3))
+        };
+        let load = &self.load_parts;
+        let loading = listed(vec![
+            ms("list", load.list),
+            ms("first batch", load.first_batch),
+            ms("of it decode", load.decode),
+            ms("and transform", load.transform),
+            ms("copy", load.copy),
+        ]);
+        let build = &self.build_parts;
+        let building = listed(vec![
+            ms("download", build.download),
+            ms("read", build.read),
+            ms("initialise", build.initialise),
+            ms("to the device", build.to_device),
+            ms("first step", build.first_step),
+        ]);
+        let training = self.training.as_ref().and_then(|training| {
+            listed(vec![
+                training.optimizer.clone(),
+                training.learning_rate.map(|rate| format!("rate {rate}")),
+                training.schedule.clone(),
+                training.batch_size.map(|size| format!("batch {size}")),
+                training.seed.map(|seed| format!("seed {seed}")),
+            ])
+        });
+        let parameters = match (net.trainable_parameters, net.parameters) {
+            (Some(trainable), Some(all)) => {
+                Some(format!("{} trainable of {}", thousands(trainable), thousands(all)))
+            }
+            (None, Some(all)) => Some(thousands(all)),
+            _ => None,
+        };
+        let seen = &self.images_seen;
+        let images = listed(vec![
+            seen.training.map(|count| format!("{count} in training")),
+            seen.validation.map(|count| format!("{count} in validation")),
+            seen.test.map(|count| format!("{count} in the test")),
+        ]);
+        let all = [
+            ("status", (self.status != Status::Ok).then(|| self.status.reason()).flatten()),
+            (
+                "library",
+                listed(vec![
+                    Some(library.name.clone()),
+                    library.version.clone(),
+                    library.language.clone(),
+                ]),
+            ),
+            (
+                "device",
+                listed(vec![
+                    library.device.clone(),
+                    library.device_name.clone(),
+                    library.threads.map(|threads| format!("{threads} threads")),
+                    library.precision.clone(),
+                ]),
+            ),
+            (
+                "net",
+                listed(vec![
+                    Some(net.name.clone()).filter(|name| !name.is_empty()),
+                    net.head.as_ref().map(|head| format!("{head} head")),
+                    net.base.as_ref().map(|base| format!("base {base}")),
+                ]),
+            ),
+            ("weights", net.weights.clone()),
+            ("parameters", parameters),
+            (
+                "input",
+                listed(vec![
+                    net.input_size.map(|[height, width]| format!("{height} × {width} pixels")),
+                    net.preprocessing.clone(),
+                ]),
+            ),
+            ("training", training),
+            ("images seen", images),
+            ("load", seconds(self.phases.load)),
+            ("of which", loading),
+            ("build", seconds(self.phases.build)),
+            ("of which", building),
+            ("train", seconds(self.phases.train)),
+            ("of which", spent),
+            ("test", seconds(self.phases.test)),
+            ("training rate", rate(self.throughput.training)),
+            ("after the first epoch", rate(self.throughput.later_epochs)),
+            ("verdict", self.rates.map(|rates| rates.to_string())),
+            ("peak memory", memory),
+            ("training accuracy", share(self.metrics.accuracy)),
+            ("validation accuracy", share(self.metrics.val_accuracy)),
+            ("processor", self.environment.cpu.clone()),
+            ("GPU", (!self.environment.gpus.is_empty()).then(|| self.environment.gpus.join(", "))),
+            (
+                "figures",
+                (self.provenance != super::Provenance::Measured)
+                    .then(|| self.provenance.to_string()),
+            ),
+            ("Benchbook", Some(self.revision.clone()).filter(|revision| !revision.is_empty())),
+        ];
+        all.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))).collect()
+    }
+}
+
+/// 14714688 as `14,714,688`.
+fn thousands(count: usize) -> String {
+    let digits = count.to_string();
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+impl Rich for Record {
+    fn bundle(&self) -> Bundle {
+        let (table, chart) = match (self.table(), self.phase_chart()) {
+            (Ok(table), Ok(chart)) => (table, chart),
+            (Err(error), _) | (_, Err(error)) => {
+                return Bundle::text(format!("{self:?}\n({error})"));
+            }
+        };
+        let html = format!("<div>{}{}</div>", table.to_html(), chart.svg());
+        Bundle::text(table.to_text()).html(html)
+    }
+}

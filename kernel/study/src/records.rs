@@ -1,0 +1,252 @@
+//! Files of records: one JSON line each, only ever appended to.
+
+use crate::error::Error;
+use crate::record::{Record, SCHEMA};
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+/// A line that is no record this version can read. It does not keep the others from being read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// The file.
+    pub path: PathBuf,
+    /// The line, from 1.
+    pub line: usize,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl std::fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}, line {}: {}", self.path.display(), self.line, self.reason)
+    }
+}
+
+/// Records of any number of files and machines.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Records {
+    /// In the order of the files and their lines.
+    pub records: Vec<Record>,
+    /// The lines that could not be read.
+    pub unreadable: Vec<Unreadable>,
+}
+
+impl Records {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`Error::File`]. A line that cannot be read is no error: it is named in `unreadable`.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let bytes = fs::read(path).map_err(|source| Error::File {
+            action: "read",
+            path: path.into(),
+            source,
+        })?;
+        let mut read = Self::default();
+        for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
+            if line.iter().all(u8::is_ascii_whitespace) {
+                continue;
+            }
+            match parse(line) {
+                Ok(record) => read.records.push(record),
+                Err(reason) => {
+                    read.unreadable.push(Unreadable { path: path.into(), line: index + 1, reason });
+                }
+            }
+        }
+        Ok(read)
+    }
+
+    /// Adds another machine's file. A record that is there already (the same run copied twice) is
+    /// left out.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn and(mut self, path: impl AsRef<Path>) -> Result<Self, Error> {
+        let more = Self::read(path)?;
+        for record in more.records {
+            if !self.records.contains(&record) {
+                self.records.push(record);
+            }
+        }
+        self.unreadable.extend(more.unreadable);
+        Ok(self)
+    }
+}
+
+fn parse(line: &[u8]) -> Result<Record, String> {
+    #[derive(serde::Deserialize)]
+    struct Version {
+        schema: Option<u32>,
+    }
+    let version: Version = serde_json::from_slice(line).map_err(|wrong| wrong.to_string())?;
+    match version.schema {
+        Some(SCHEMA) => serde_json::from_slice(line).map_err(|wrong| wrong.to_string()),
+        Some(other) => Err(format!("expected a record of schema {SCHEMA}, found schema {other}")),
+        None => Err("expected a record, found no `schema`".into()),
+    }
+}
+
+/// A record in a file of its own.
+impl Record {
+    /// Writes the record as JSON; the previous file of that name stays whole until then.
+    ///
+    /// # Errors
+    /// [`Error::File`], [`Error::Json`].
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<PathBuf, Error> {
+        let path = path.as_ref();
+        let failed = |source| Error::File { action: "write", path: path.into(), source };
+        let mut text = serde_json::to_vec_pretty(self).map_err(|source| Error::Json {
+            what: "a record",
+            path: path.into(),
+            source,
+        })?;
+        text.push(b'\n');
+        let mut partial = path.as_os_str().to_owned();
+        partial.push(format!(".partial-{}", std::process::id()));
+        let partial = PathBuf::from(partial);
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(failed)?;
+        }
+        let moved = fs::write(&partial, text).and_then(|()| fs::rename(&partial, path));
+        if moved.is_err() {
+            let _ = fs::remove_file(&partial);
+        }
+        moved.map_err(failed)?;
+        Ok(path.into())
+    }
+
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// [`Error::File`], [`Error::Setting`] for another schema, [`Error::Json`].
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
+        #[derive(serde::Deserialize)]
+        struct Version {
+            schema: Option<u32>,
+        }
+        let path = path.as_ref();
+        let bytes = fs::read(path).map_err(|source| Error::File {
+            action: "read",
+            path: path.into(),
+            source,
+        })?;
+        let json = |source| Error::Json { what: "a record", path: path.into(), source };
+        let version: Version = serde_json::from_slice(&bytes).map_err(json)?;
+        if version.schema != Some(SCHEMA) {
+            let found = version.schema.map_or("none".into(), |schema| schema.to_string());
+            return Err(Error::Setting { name: "schema", expected: SCHEMA.to_string(), found });
+        }
+        serde_json::from_slice(&bytes).map_err(json)
+    }
+}
+
+/// Adds a record to a file, which is created if need be. The line is written in one piece, so that two
+/// processes can append to one file; a half line that a killed one left is ended first.
+///
+/// # Errors
+/// [`Error::File`].
+pub fn append(path: impl AsRef<Path>, record: &Record) -> Result<(), Error> {
+    let path = path.as_ref();
+    let failed = |source| Error::File { action: "append to", path: path.into(), source };
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(failed)?;
+    }
+    let mut file =
+        OpenOptions::new().create(true).read(true).append(true).open(path).map_err(failed)?;
+    let mut line = Vec::new();
+    if !ends_a_line(&mut file).map_err(failed)? {
+        line.push(b'\n');
+    }
+    serde_json::to_writer(&mut line, record).map_err(|source| Error::Json {
+        what: "a record",
+        path: path.into(),
+        source,
+    })?;
+    line.push(b'\n');
+    file.write_all(&line).and_then(|()| file.sync_data()).map_err(failed)
+}
+
+fn ends_a_line(file: &mut File) -> std::io::Result<bool> {
+    if file.seek(SeekFrom::End(0))? == 0 {
+        return Ok(true);
+    }
+    file.seek(SeekFrom::End(-1))?;
+    let mut last = [0];
+    file.read_exact(&mut last)?;
+    Ok(last == *b"\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(name: &str) -> Record {
+        Record { schema: SCHEMA, name: name.into(), ..Record::default() }
+    }
+
+    fn names(records: &Records) -> Vec<&str> {
+        records.records.iter().map(|record| record.name.as_str()).collect()
+    }
+
+    #[test]
+    fn an_unreadable_line_is_named_and_the_others_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/records.jsonl");
+        append(&path, &named("first")).unwrap();
+        let mut file = OpenOptions::new().append(true).open(&path).unwrap();
+        writeln!(file, r#"{{"schema": 3, "name": "from the future"}}"#).unwrap();
+        writeln!(file, r#"{{"schema": 2, "nmae": "misspelt"}}"#).unwrap();
+        writeln!(file, "\n\u{fffd}no json").unwrap();
+        write!(file, r#"{{"schema": 2, "name": "half a li"#).unwrap();
+        append(&path, &named("after the crash")).unwrap();
+        let read = Records::read(&path).unwrap();
+        assert_eq!(names(&read), ["first", "after the crash"]);
+        let told: Vec<String> = read.unreadable.iter().map(ToString::to_string).collect();
+        assert!(
+            told[0].contains("line 2: expected a record of schema 2, found schema 3"),
+            "{told:?}"
+        );
+        assert!(told[1].contains("line 3") && told[1].contains("`nmae`"), "{told:?}");
+        assert!(told[2].contains("line 5") && told[3].contains("line 6"), "{told:?}");
+    }
+
+    #[test]
+    fn another_machines_file_is_added_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let (here, there) = (folder.path().join("here.jsonl"), folder.path().join("there.jsonl"));
+        append(&here, &named("laptop")).unwrap();
+        append(&there, &named("laptop")).unwrap();
+        append(&there, &named("H100")).unwrap();
+        let both = Records::read(&here).unwrap().and(&there).unwrap();
+        assert_eq!(names(&both), ["laptop", "H100"]);
+        assert!(Records::read(folder.path().join("none")).is_err());
+    }
+
+    #[test]
+    fn a_file_of_one_record_is_read_back_and_another_schema_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/record.json");
+        named("one").write(&path).unwrap();
+        assert_eq!(Record::read(&path).unwrap(), named("one"));
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+        fs::write(&path, r#"{"schema": 7}"#).unwrap();
+        assert_eq!(
+            Record::read(&path).unwrap_err().to_string(),
+            "expected 2 for `schema`, found 7"
+        );
+    }
+
+    #[test]
+    fn numbers_come_back_bit_for_bit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("records.jsonl");
+        let mut record = named("numbers");
+        record.phases.load = Some(0.1 + 0.2);
+        record.phases.train = Some(938.329_384_8);
+        append(&path, &record).unwrap();
+        assert_eq!(Records::read(&path).unwrap().records, [record]);
+    }
+}

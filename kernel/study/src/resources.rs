@@ -1,0 +1,231 @@
+//! What a process used, phase by phase, seen from outside: memory, processor time, GPU, energy.
+//!
+//! Whoever starts a run watches it, so that programs in any language are measured by the same eyes.
+//! Memory and processor time are of the process's group, that is with its loader processes.
+
+mod nvml;
+mod processes;
+
+use nvml::Nvml;
+use processes::{Usage, reset_peak};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+/// What one phase used. `None` where the system does not tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Resources {
+    /// How long it was watched, by a monotonic clock.
+    pub seconds: f64,
+    /// Processor time of all threads and processes, in seconds.
+    pub cpu_seconds: Option<f64>,
+    /// The most resident memory, in bytes. Memory that processes share counts in each of them.
+    pub host_peak_bytes: Option<u64>,
+    /// The mean of the resident memory over the samples, in bytes.
+    pub host_mean_bytes: Option<u64>,
+    /// The most memory in use on the first GPU by anybody, in bytes.
+    pub gpu_peak_bytes: Option<u64>,
+    /// The mean utilisation of the first GPU, 0 to 1: the share of time in which it did anything.
+    pub gpu_utilisation: Option<f64>,
+    /// Energy of the first GPU, in joules.
+    pub gpu_joules: Option<f64>,
+    /// Energy of the first processor package, in joules, by RAPL; everything on the machine is in it.
+    pub cpu_joules: Option<f64>,
+    /// How often memory and utilisation were looked at.
+    pub samples: usize,
+}
+
+/// Watches one process group through its phases.
+pub struct Watch {
+    group: u32,
+    nvml: Option<Nvml>,
+    phases: BTreeMap<String, Resources>,
+    current: Option<Phase>,
+}
+
+struct Phase {
+    name: String,
+    began: Instant,
+    cpu_before: Option<f64>,
+    gpu_joules_before: Option<f64>,
+    cpu_joules_before: Option<f64>,
+    host: Series,
+    gpu: Series,
+    utilisation: Series,
+}
+
+#[derive(Default)]
+struct Series {
+    sum: f64,
+    count: usize,
+    peak: f64,
+}
+
+impl Series {
+    fn add(&mut self, value: f64) {
+        self.sum += value;
+        self.count += 1;
+        self.peak = self.peak.max(value);
+    }
+
+    fn mean(&self) -> Option<f64> {
+        (self.count > 0).then(|| self.sum / self.count as f64)
+    }
+
+    fn peak(&self) -> Option<f64> {
+        (self.count > 0).then_some(self.peak)
+    }
+}
+
+impl Watch {
+    /// Begins to watch the process group whose leader is `group`.
+    pub fn new(group: u32) -> Self {
+        Self { group, nvml: Nvml::open(), phases: BTreeMap::new(), current: None }
+    }
+
+    /// A phase begins; the one before, if any, ends.
+    pub fn begin(&mut self, name: &str) {
+        self.end();
+        reset_peak(self.group);
+        self.current = Some(Phase {
+            name: name.to_owned(),
+            began: Instant::now(),
+            cpu_before: Usage::of_group(self.group).map(|usage| usage.cpu_seconds),
+            gpu_joules_before: self.nvml.as_ref().and_then(Nvml::joules),
+            cpu_joules_before: rapl_joules(),
+            host: Series::default(),
+            gpu: Series::default(),
+            utilisation: Series::default(),
+        });
+        self.sample();
+    }
+
+    /// Looks at memory and utilisation now.
+    pub fn sample(&mut self) {
+        let Some(phase) = &mut self.current else { return };
+        if let Some(usage) = Usage::of_group(self.group) {
+            phase.host.add(usage.resident_bytes as f64);
+        }
+        if let Some(nvml) = &self.nvml {
+            if let Some(bytes) = nvml.used_bytes() {
+                phase.gpu.add(bytes as f64);
+            }
+            if let Some(share) = nvml.utilisation() {
+                phase.utilisation.add(share);
+            }
+        }
+    }
+
+    /// The running phase ends. One that is entered again goes on adding to what it used before.
+    pub fn end(&mut self) {
+        self.sample();
+        let Some(phase) = self.current.take() else { return };
+        // Read before the processor time, since the process may be about to end.
+        let exact = processes::peak(self.group).map(|bytes| bytes as f64);
+        let usage = Usage::of_group(self.group);
+        let used = |before: Option<f64>, now: Option<f64>| {
+            before.zip(now).map(|(before, now)| now - before).filter(|joules| *joules >= 0.0)
+        };
+        let cpu_now = usage.map(|usage| usage.cpu_seconds);
+        let peak = exact.into_iter().chain(phase.host.peak()).reduce(f64::max);
+        let new = Resources {
+            seconds: phase.began.elapsed().as_secs_f64(),
+            cpu_seconds: used(phase.cpu_before, cpu_now),
+            host_peak_bytes: peak.map(|bytes| bytes as u64),
+            host_mean_bytes: phase.host.mean().map(|bytes| bytes as u64),
+            gpu_peak_bytes: phase.gpu.peak().map(|bytes| bytes as u64),
+            gpu_utilisation: phase.utilisation.mean(),
+            gpu_joules: used(phase.gpu_joules_before, self.nvml.as_ref().and_then(Nvml::joules)),
+            cpu_joules: used(phase.cpu_joules_before, rapl_joules()),
+            samples: phase.host.count,
+        };
+        self.phases.entry(phase.name).and_modify(|old| *old = merged(*old, new)).or_insert(new);
+    }
+
+    /// What each phase used.
+    pub fn finish(mut self) -> BTreeMap<String, Resources> {
+        self.end();
+        self.phases
+    }
+}
+
+fn merged(old: Resources, new: Resources) -> Resources {
+    let sum = |a: Option<f64>, b: Option<f64>| a.zip(b).map(|(a, b)| a + b);
+    let (before, after) = (old.samples as f64, new.samples as f64);
+    let mean = |a: f64, b: f64| (a * before + b * after) / (before + after).max(1.0);
+    Resources {
+        seconds: old.seconds + new.seconds,
+        cpu_seconds: sum(old.cpu_seconds, new.cpu_seconds),
+        host_peak_bytes: old.host_peak_bytes.max(new.host_peak_bytes),
+        host_mean_bytes: old
+            .host_mean_bytes
+            .zip(new.host_mean_bytes)
+            .map(|(a, b)| mean(a as f64, b as f64) as u64),
+        gpu_peak_bytes: old.gpu_peak_bytes.max(new.gpu_peak_bytes),
+        gpu_utilisation: old.gpu_utilisation.zip(new.gpu_utilisation).map(|(a, b)| mean(a, b)),
+        gpu_joules: sum(old.gpu_joules, new.gpu_joules),
+        cpu_joules: sum(old.cpu_joules, new.cpu_joules),
+        samples: old.samples + new.samples,
+    }
+}
+
+/// The energy counter of the first processor package, where the kernel lets everybody read it. It wraps
+/// round after some hours, which shows as a negative use and is left out.
+fn rapl_joules() -> Option<f64> {
+    let text = std::fs::read_to_string("/sys/class/powercap/intel-rapl:0/energy_uj").ok()?;
+    text.trim().parse::<f64>().ok().map(|microjoules| microjoules / 1e6)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, BufReader, Write};
+    use std::os::unix::process::CommandExt;
+    use std::process::{Command, Stdio};
+
+    /// A shell that allocates on demand and says when it is done; no clock is asked.
+    #[test]
+    fn memory_and_processor_time_are_those_of_the_phase() {
+        let script = r#"
+            read line; x=$(head -c 40000000 /dev/zero | tr '\0' a); echo filled
+            read line; x=; i=0; while [ $i -lt 200000 ]; do i=$((i + 1)); done; echo counted
+            read line"#;
+        let mut child = Command::new("bash")
+            .args(["-c", script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let mut input = child.stdin.take().unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut step = |word: &str| {
+            writeln!(input).unwrap();
+            let mut line = String::new();
+            output.read_line(&mut line).unwrap();
+            assert_eq!(line.trim(), word);
+        };
+        let mut watch = Watch::new(child.id());
+        watch.begin("fill");
+        step("filled");
+        watch.begin("count");
+        step("counted");
+        let phases = watch.finish();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let (fill, count) = (&phases["fill"], &phases["count"]);
+        assert!(fill.host_peak_bytes.unwrap() > 40_000_000, "{fill:?}");
+        // 200,000 rounds of a shell's loop take a tenth of a second or more on any machine.
+        assert!(count.cpu_seconds.unwrap() >= 0.05, "{count:?}");
+        assert!(count.samples >= 2 && count.host_mean_bytes.is_some(), "{count:?}");
+    }
+
+    #[test]
+    fn a_process_that_is_gone_leaves_no_figures_and_no_failure() {
+        let mut watch = Watch::new(u32::MAX - 1);
+        watch.begin("load");
+        let phases = watch.finish();
+        assert_eq!((phases["load"].cpu_seconds, phases["load"].host_peak_bytes), (None, None));
+    }
+}

@@ -1,0 +1,80 @@
+//! Processes as `/proc` shows them.
+
+use std::fs;
+
+/// What a process group uses now.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Usage {
+    /// Of all threads since they began, with processes that ended and were waited for.
+    pub(super) cpu_seconds: f64,
+    pub(super) resident_bytes: u64,
+}
+
+impl Usage {
+    /// The sum over a group; `None` if nobody of it is there.
+    pub(super) fn of_group(group: u32) -> Option<Self> {
+        let mut sum: Option<Usage> = None;
+        for entry in fs::read_dir("/proc").ok()?.flatten() {
+            let name = entry.file_name();
+            if !name.to_string_lossy().starts_with(|c: char| c.is_ascii_digit()) {
+                continue;
+            }
+            let Ok(text) = fs::read_to_string(entry.path().join("stat")) else { continue };
+            let Some((of, usage)) = parse(&text) else { continue };
+            if of == group {
+                let sum = sum.get_or_insert(Usage { cpu_seconds: 0.0, resident_bytes: 0 });
+                sum.cpu_seconds += usage.cpu_seconds;
+                sum.resident_bytes += usage.resident_bytes;
+            }
+        }
+        sum
+    }
+}
+
+/// The group and the use of one process, from its line (proc_pid_stat(5)). The name in parentheses may
+/// hold anything, also parentheses and spaces.
+fn parse(stat: &str) -> Option<(u32, Usage)> {
+    let fields: Vec<&str> = stat.get(stat.rfind(')')? + 1..)?.split_whitespace().collect();
+    let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
+    // Fields 14 to 17 of the manual: user and system time, own and of waited-for children.
+    let ticks = number(11)? + number(12)? + number(13)? + number(14)?;
+    let usage = Usage {
+        cpu_seconds: ticks as f64 / system(libc::_SC_CLK_TCK),
+        resident_bytes: number(21)? * system(libc::_SC_PAGESIZE) as u64,
+    };
+    Some((fields.get(2)?.parse().ok()?, usage))
+}
+
+fn system(name: libc::c_int) -> f64 {
+    // SAFETY: reads a constant of the system.
+    unsafe { libc::sysconf(name) as f64 }
+}
+
+/// Sets a process's peak of resident memory back to what it has now, where that is allowed
+/// (proc_pid_clear_refs(5)).
+pub(super) fn reset_peak(process: u32) {
+    let _ = fs::write(format!("/proc/{process}/clear_refs"), "5");
+}
+
+/// A process's peak of resident memory since the last reset, in bytes.
+pub(super) fn peak(process: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_parentheses_does_not_shift_the_fields() {
+        // From a machine, with the name and the interesting fields replaced.
+        let line = "4012 (py (x) 3) S 4000 4010 4000 34816 4012 4194304 100 0 0 0 300 100 20 5 20 0 1 0 5 9 2048 18446744073709551615";
+        let (group, usage) = parse(line).unwrap();
+        assert_eq!(group, 4010);
+        assert_eq!(usage.cpu_seconds, 425.0 / system(libc::_SC_CLK_TCK));
+        assert_eq!(usage.resident_bytes, 2048 * system(libc::_SC_PAGESIZE) as u64);
+    }
+}

@@ -1,0 +1,377 @@
+//! Executes the runs of a study: each in a process of its own, backends taking turns.
+//!
+//! The processes may be anything that trains and leaves a [`Record`] in a file. Their standard output is
+//! shown while they run; a line `@phase NAME` there tells that a phase begins (and `@phase end` that none
+//! runs), so that memory, processor time and energy are booked on the right one.
+
+mod child;
+
+use crate::error::Error;
+use crate::record::{Place, Record, SCHEMA, Status};
+use crate::records::{Records, append};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// The beginning of a line that tells of a phase.
+pub const PHASE: &str = "@phase ";
+
+/// What a study runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// Its name in the records.
+    pub study: String,
+    /// The backends, by the names that the launcher knows.
+    pub backends: Vec<String>,
+    /// Rounds that count, at least 3.
+    pub repeats: usize,
+    /// Rounds before them, which warm caches and processor up and count for nothing.
+    pub warm_up: usize,
+    /// The file that the records are appended to; what is in it already is not run again.
+    pub records: PathBuf,
+    /// How long one run may take; `None` for as long as it takes.
+    pub limit: Option<Duration>,
+    /// Backends that are known to compute something else, with what: their runs are marked wrong.
+    pub wrong: BTreeMap<String, String>,
+}
+
+/// One run, ready to start.
+pub struct Launch {
+    /// The process. It gets a group of its own and no standard input.
+    pub command: Command,
+    /// The file in which it leaves its record.
+    pub record: PathBuf,
+    /// What is known of the run beforehand, for its row in case that it fails.
+    pub asked: Record,
+}
+
+/// Knows how to start backends.
+pub trait Launcher {
+    /// Prepares a run of `backend`, for a study that is called `name`.
+    ///
+    /// # Errors
+    /// Why this backend cannot run here, in words, with what to do.
+    fn launch(&mut self, backend: &str, name: &str) -> Result<Launch, String>;
+}
+
+/// What happens in a study.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A run begins.
+    Begin {
+        /// The backend.
+        backend: String,
+        /// The run's number, from 1.
+        run: usize,
+        /// Runs in all, those of earlier calls too.
+        runs: usize,
+        /// Whether it only warms up.
+        warm_up: bool,
+    },
+    /// The process says something; a line that it replaces by the next one has `passing`.
+    Line {
+        /// The backend.
+        backend: String,
+        /// The line.
+        text: String,
+        /// Whether the next line takes its place.
+        passing: bool,
+    },
+    /// A phase begins.
+    Phase {
+        /// The backend.
+        backend: String,
+        /// For example `train`.
+        phase: String,
+    },
+    /// A run has ended, and its record is in the file.
+    End(Box<Record>),
+    /// A run of an earlier call is in the file already.
+    Kept {
+        /// The backend.
+        backend: String,
+        /// The run's number, from 1.
+        run: usize,
+    },
+}
+
+/// Runs what is missing of a study and returns all records of its file. Round by round every backend runs
+/// once; odd rounds go backwards, so that what drifts meets all alike. A backend that fails keeps its rows
+/// and is tried again in the next round; one that cannot start has one row.
+///
+/// `stop` is asked ten times a second; when it says true, the running process is ended, its row says
+/// interrupted, and the same call later goes on from there.
+///
+/// # Errors
+/// [`Error::Interrupted`], [`Error::Setting`], and [`Error::File`] for the file of records.
+pub fn run(
+    plan: &Plan,
+    launcher: &mut dyn Launcher,
+    observer: &mut dyn FnMut(&Event),
+    stop: &dyn Fn() -> bool,
+) -> Result<Records, Error> {
+    check(plan)?;
+    let earlier =
+        if plan.records.exists() { Records::read(&plan.records)? } else { Records::default() };
+    // An interrupted run is done again; a failed one has told what it had to tell.
+    let mut done: BTreeSet<(String, usize)> = earlier
+        .records
+        .iter()
+        .filter(|record| record.status != Status::Interrupted)
+        .filter_map(|record| record.place.as_ref())
+        .filter(|place| place.study == plan.study)
+        .map(|place| (place.backend.clone(), place.round))
+        .collect();
+    let rounds = plan.warm_up + plan.repeats;
+    let runs = rounds * plan.backends.len();
+    let mut number = 0;
+    let mut absent = BTreeSet::new();
+    for round in 0..rounds {
+        let mut backends = plan.backends.clone();
+        if round % 2 == 1 {
+            backends.reverse();
+        }
+        for backend in backends {
+            number += 1;
+            if absent.contains(&backend) {
+                continue;
+            }
+            if !done.insert((backend.clone(), round)) {
+                observer(&Event::Kept { backend, run: number });
+                continue;
+            }
+            let warm_up = round < plan.warm_up;
+            observer(&Event::Begin { backend: backend.clone(), run: number, runs, warm_up });
+            let place =
+                Place { study: plan.study.clone(), backend: backend.clone(), round, warm_up };
+            let record = match launcher.launch(&backend, &plan.study) {
+                Ok(launch) => one(launch, place, plan, observer, stop),
+                Err(message) => {
+                    absent.insert(backend.clone());
+                    let status = Status::Failed { message };
+                    Record { name: backend, place: Some(place), status, ..begun() }
+                }
+            };
+            append(&plan.records, &record)?;
+            let interrupted = record.status == Status::Interrupted;
+            observer(&Event::End(Box::new(record)));
+            if interrupted {
+                return Err(Error::Interrupted);
+            }
+        }
+    }
+    Records::read(&plan.records)
+}
+
+fn check(plan: &Plan) -> Result<(), Error> {
+    let wrong = |name, expected: &str, found: String| {
+        Err(Error::Setting { name, expected: expected.into(), found })
+    };
+    if plan.repeats < 3 {
+        return wrong("repeats", "at least 3", plan.repeats.to_string());
+    }
+    if plan.backends.is_empty() {
+        return wrong("backends", "at least one name", "none".into());
+    }
+    let distinct: BTreeSet<&String> = plan.backends.iter().collect();
+    if distinct.len() != plan.backends.len() {
+        return wrong("backends", "each name once", plan.backends.join(", "));
+    }
+    Ok(())
+}
+
+/// A record of now.
+fn begun() -> Record {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    Record { schema: SCHEMA, started: now.map_or(0, |since| since.as_secs()), ..Record::default() }
+}
+
+fn one(
+    launch: Launch,
+    place: Place,
+    plan: &Plan,
+    observer: &mut dyn FnMut(&Event),
+    stop: &dyn Fn() -> bool,
+) -> Record {
+    let Launch { command, record: path, asked } = launch;
+    let started = begun().started;
+    let backend = place.backend.clone();
+    let ended = child::watch(command, &backend, plan.limit, observer, stop);
+    let written = std::fs::read(&path)
+        .ok()
+        .map(|bytes| serde_json::from_slice::<Record>(&bytes).map_err(|wrong| wrong.to_string()));
+    let _ = std::fs::remove_file(&path);
+    let (mut record, mut status) = match (ended.status, written) {
+        (Status::Ok, Some(Ok(record))) => (record.complete(), Status::Ok),
+        (Status::Ok, Some(Err(wrong))) => {
+            (asked, Status::Failed { message: format!("its record cannot be read: {wrong}") })
+        }
+        (Status::Ok, None) => (asked, Status::Failed { message: "it left no record".into() }),
+        (status, _) => (asked, status),
+    };
+    if let (Status::Ok, Some(message)) = (&status, plan.wrong.get(&backend)) {
+        status = Status::Wrong { message: message.clone() };
+    }
+    record.schema = SCHEMA;
+    record.started = started;
+    record.wall_seconds = Some(ended.seconds);
+    record.resources = ended.resources;
+    record.place = Some(place);
+    record.status = status;
+    record
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Phases;
+
+    /// Backends that are shell scripts.
+    struct Shell<'a> {
+        folder: &'a std::path::Path,
+        scripts: BTreeMap<&'static str, String>,
+    }
+
+    impl Launcher for Shell<'_> {
+        fn launch(&mut self, backend: &str, _: &str) -> Result<Launch, String> {
+            let script = self.scripts.get(backend).ok_or("not installed; run the installer")?;
+            let record = self.folder.join("record.json");
+            let mut command = Command::new("bash");
+            command.args(["-c", script]).env("RECORD", &record);
+            let asked = Record { name: "asked".into(), ..begun() };
+            Ok(Launch { command, record, asked })
+        }
+    }
+
+    fn good(seconds: f64) -> String {
+        let phases = Phases { train: Some(seconds), ..Phases::default() };
+        let record = Record { name: "good".into(), phases, ..begun() };
+        let text = serde_json::to_string(&record).unwrap();
+        format!(
+            "printf '@phase train\\n1/2\\r2/2\\n@phase end\\n'; cat >$RECORD <<'END'\n{text}\nEND"
+        )
+    }
+
+    fn plan(folder: &std::path::Path, backends: &[&str]) -> Plan {
+        Plan {
+            study: "test".into(),
+            backends: backends.iter().map(ToString::to_string).collect(),
+            repeats: 3,
+            warm_up: 1,
+            records: folder.join("records.jsonl"),
+            limit: None,
+            wrong: BTreeMap::new(),
+        }
+    }
+
+    fn rows(records: &Records) -> Vec<(String, usize, bool)> {
+        let place = |record: &Record| record.place.clone().unwrap();
+        let ended = |record: &Record| record.status == Status::Ok;
+        records.records.iter().map(|r| (place(r).backend, place(r).round, ended(r))).collect()
+    }
+
+    #[test]
+    fn backends_take_turns_and_their_lines_and_phases_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let scripts = BTreeMap::from([("a", good(0.001)), ("b", good(0.002))]);
+        let mut shell = Shell { folder: folder.path(), scripts };
+        let mut events = Vec::new();
+        let records = run(
+            &plan(folder.path(), &["a", "b"]),
+            &mut shell,
+            &mut |event| events.push(event.clone()),
+            &|| false,
+        )
+        .unwrap();
+        let order: Vec<String> = rows(&records).into_iter().map(|(backend, ..)| backend).collect();
+        assert_eq!(order, ["a", "b", "b", "a", "a", "b", "b", "a"]);
+        assert!(records.records[0].place.as_ref().unwrap().warm_up);
+        assert!(!records.records[2].place.as_ref().unwrap().warm_up);
+        let told: Vec<String> = events
+            .iter()
+            .filter_map(|event| match event {
+                Event::Phase { phase, .. } => Some(format!("phase {phase}")),
+                Event::Line { text, passing, .. } => Some(format!("{text} {passing}")),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(told[..3], ["phase train", "1/2 true", "2/2 false"]);
+        assert!(records.records[0].resources.contains_key("train"));
+        assert!(records.records[0].wall_seconds.unwrap() > 0.0);
+    }
+
+    #[test]
+    fn failures_stay_rows_with_their_last_words() {
+        let folder = tempfile::tempdir().unwrap();
+        let scripts = BTreeMap::from([
+            ("bad", "echo tried; echo 'ValueError: no such layer' >&2; exit 3".to_owned()),
+            ("silent", "true".to_owned()),
+            ("greedy", "echo 'RuntimeError: CUDA out of memory' >&2; exit 1".to_owned()),
+            ("killed", "kill -9 $$".to_owned()),
+        ]);
+        let mut shell = Shell { folder: folder.path(), scripts };
+        let backends = ["bad", "silent", "greedy", "killed", "absent"];
+        let records =
+            run(&plan(folder.path(), &backends), &mut shell, &mut |_| (), &|| false).unwrap();
+        let status = |name: &str| {
+            let of = |r: &&Record| r.place.as_ref().unwrap().backend == name;
+            let all: Vec<&Record> = records.records.iter().filter(of).collect();
+            (all.len(), all[0].status.reason().unwrap())
+        };
+        assert_eq!(status("bad"), (4, "failed: exit status 3: ValueError: no such layer".into()));
+        assert_eq!(status("silent"), (4, "failed: it left no record".into()));
+        assert!(status("greedy").1.starts_with("out of memory: "), "{:?}", status("greedy"));
+        assert!(status("killed").1.contains("signal 9"), "{:?}", status("killed"));
+        assert_eq!(status("absent"), (1, "failed: not installed; run the installer".into()));
+        assert_eq!(records.records[0].name, "asked", "the conditions of a failed run stay known");
+    }
+
+    #[test]
+    fn an_interrupted_study_resumes_where_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        // The second backend waits for ever once it has said so.
+        let waits = "echo waiting; sleep 1000".to_owned();
+        let scripts = BTreeMap::from([("a", good(0.001)), ("b", waits)]);
+        let mut shell = Shell { folder: folder.path(), scripts };
+        let plan = plan(folder.path(), &["a", "b"]);
+        let waiting = std::cell::Cell::new(false);
+        let mut observer = |event: &Event| {
+            if matches!(event, Event::Line { text, .. } if text == "waiting") {
+                waiting.set(true);
+            }
+        };
+        let ended = run(&plan, &mut shell, &mut observer, &|| waiting.get());
+        assert!(matches!(ended, Err(Error::Interrupted)));
+        let rows_before = rows(&Records::read(&plan.records).unwrap());
+        assert_eq!(rows_before, [("a".into(), 0, true), ("b".into(), 0, false)]);
+        shell.scripts.insert("b", good(0.002));
+        let mut kept = 0;
+        let mut observer = |event: &Event| kept += usize::from(matches!(event, Event::Kept { .. }));
+        let records = run(&plan, &mut shell, &mut observer, &|| false).unwrap();
+        assert_eq!(kept, 1, "the finished run of the first call");
+        assert_eq!(records.records.len(), 9, "8 runs and the row of the interrupted one");
+        assert_eq!(records.records.iter().filter(|r| r.status == Status::Ok).count(), 8);
+    }
+
+    #[test]
+    fn a_backend_that_computes_something_else_is_marked_wrong() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut shell =
+            Shell { folder: folder.path(), scripts: BTreeMap::from([("a", good(0.001))]) };
+        let mut plan = plan(folder.path(), &["a"]);
+        plan.wrong.insert("a".into(), "a quarter of a gradient".into());
+        let records = run(&plan, &mut shell, &mut |_| (), &|| false).unwrap();
+        let reason = records.records[0].status.reason().unwrap();
+        assert_eq!(reason, "wrong: a quarter of a gradient");
+    }
+
+    #[test]
+    fn fewer_than_three_repeats_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut shell = Shell { folder: folder.path(), scripts: BTreeMap::new() };
+        let plan = Plan { repeats: 2, ..plan(folder.path(), &["a"]) };
+        let error = run(&plan, &mut shell, &mut |_| (), &|| false).unwrap_err();
+        assert_eq!(error.to_string(), "expected at least 3 for `repeats`, found 2");
+    }
+}

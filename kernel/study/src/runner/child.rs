@@ -1,0 +1,185 @@
+//! One process of a study, from its start to its end.
+
+use super::{Event, PHASE};
+use crate::record::Status;
+use crate::resources::{Resources, Watch};
+use std::collections::{BTreeMap, VecDeque};
+use std::io::Read;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+/// How a process ended, and what it used.
+pub(super) struct Ended {
+    pub(super) status: Status,
+    pub(super) seconds: f64,
+    pub(super) resources: BTreeMap<String, Resources>,
+}
+
+/// How often memory and utilisation are looked at, and `stop` is asked.
+const SAMPLE: Duration = Duration::from_millis(100);
+/// Lines of standard error that are kept for a failed run's row.
+const LAST_WORDS: usize = 12;
+
+enum Said {
+    Output {
+        text: String,
+        passing: bool,
+    },
+    Error(String),
+    /// One of the two streams is closed.
+    Closed,
+}
+
+pub(super) fn watch(
+    mut command: Command,
+    backend: &str,
+    limit: Option<Duration>,
+    observer: &mut dyn FnMut(&Event),
+    stop: &dyn Fn() -> bool,
+) -> Ended {
+    let began = Instant::now();
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    let mut child = match command.spawn() {
+        Ok(child) => child,
+        Err(error) => {
+            let program = command.get_program().to_string_lossy().into_owned();
+            let status = Status::Failed { message: format!("{program} does not start: {error}") };
+            return Ended { status, seconds: 0.0, resources: BTreeMap::new() };
+        }
+    };
+    let said = listen(&mut child);
+    let mut watch = Watch::new(child.id());
+    let mut words = VecDeque::new();
+    let mut ended_early = None;
+    let mut open = 2;
+    let mut next = Instant::now() + SAMPLE;
+    while open > 0 {
+        match said.recv_timeout(next.saturating_duration_since(Instant::now())) {
+            Ok(Said::Output { text, passing }) => match text.strip_prefix(PHASE) {
+                Some("end") => watch.end(),
+                Some(phase) => {
+                    watch.begin(phase);
+                    observer(&Event::Phase { backend: backend.into(), phase: phase.into() });
+                }
+                None => observer(&Event::Line { backend: backend.into(), text, passing }),
+            },
+            Ok(Said::Error(text)) => {
+                if words.len() == LAST_WORDS {
+                    words.pop_front();
+                }
+                words.push_back(text);
+            }
+            Ok(Said::Closed) | Err(RecvTimeoutError::Disconnected) => open -= 1,
+            Err(RecvTimeoutError::Timeout) => {
+                next = Instant::now() + SAMPLE;
+                watch.sample();
+                let too_long = limit.filter(|limit| began.elapsed() > *limit);
+                if ended_early.is_none() && stop() {
+                    ended_early = Some(Status::Interrupted);
+                } else if let (None, Some(limit)) = (&ended_early, too_long) {
+                    let message = format!("it took longer than {} s", limit.as_secs());
+                    ended_early = Some(Status::Failed { message });
+                }
+                if ended_early.is_some() {
+                    end_group(&child);
+                }
+            }
+        }
+    }
+    let resources = watch.finish();
+    let status = child.wait();
+    let seconds = began.elapsed().as_secs_f64();
+    // Loader processes that outlive their parent would disturb the next run.
+    end_group(&child);
+    let status = ended_early.unwrap_or_else(|| match status {
+        Ok(status) => judged(status, words.make_contiguous()),
+        Err(error) => Status::Failed { message: error.to_string() },
+    });
+    Ended { status, seconds, resources }
+}
+
+/// What an exit status and the last lines of standard error say.
+fn judged(status: ExitStatus, words: &[String]) -> Status {
+    if status.success() {
+        return Status::Ok;
+    }
+    let how = match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit status {code}"),
+        (None, Some(9)) => "killed by signal 9, as by the system when memory runs out".into(),
+        (None, Some(signal)) => format!("killed by signal {signal}"),
+        (None, None) => "ended".into(),
+    };
+    let last = words.iter().rev().find(|line| !line.trim().is_empty());
+    let message = last.map_or(how.clone(), |last| format!("{how}: {}", last.trim()));
+    let memory = words.iter().map(|line| line.to_lowercase()).any(|line| {
+        [
+            "out of memory",
+            "outofmemory",
+            "memoryerror",
+            "bad_alloc",
+            "can't allocate memory",
+            "resource exhausted",
+            "resourceexhausted",
+        ]
+        .iter()
+        .any(|sign| line.contains(sign))
+    });
+    if memory || status.signal() == Some(9) {
+        Status::OutOfMemory { message }
+    } else {
+        Status::Failed { message }
+    }
+}
+
+fn end_group(child: &Child) {
+    if let Ok(group) = i32::try_from(child.id()) {
+        // SAFETY: sends a signal to the group that this run's process leads; no memory is involved.
+        unsafe { libc::kill(-group, libc::SIGKILL) };
+    }
+}
+
+fn listen(child: &mut Child) -> Receiver<Said> {
+    let (send, said) = channel();
+    let output = child.stdout.take();
+    let errors = child.stderr.take();
+    spawn(output, send.clone(), |text, passing| Said::Output { text, passing });
+    spawn(errors, send, |text, _| Said::Error(text));
+    said
+}
+
+/// Reads lines; one that ends in a carriage return is passing.
+fn spawn(
+    stream: Option<impl Read + Send + 'static>,
+    send: Sender<Said>,
+    message: impl Fn(String, bool) -> Said + Send + 'static,
+) {
+    std::thread::spawn(move || {
+        if let Some(mut stream) = stream {
+            let mut line = Vec::new();
+            let mut bytes = [0; 4096];
+            loop {
+                let count = match stream.read(&mut bytes) {
+                    Ok(0) | Err(_) => break,
+                    Ok(count) => count,
+                };
+                for &byte in &bytes[..count] {
+                    match byte {
+                        b'\n' | b'\r' if line.is_empty() => {}
+                        b'\n' | b'\r' => {
+                            let text = String::from_utf8_lossy(&line).into_owned();
+                            line.clear();
+                            let _ = send.send(message(text, byte == b'\r'));
+                        }
+                        _ => line.push(byte),
+                    }
+                }
+            }
+            if !line.is_empty() {
+                let _ = send.send(message(String::from_utf8_lossy(&line).into_owned(), false));
+            }
+        }
+        let _ = send.send(Said::Closed);
+    });
+}

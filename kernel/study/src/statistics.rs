@@ -1,0 +1,169 @@
+//! Medians, quartiles and bootstrap intervals. Everything is drawn from fixed seeds, so that the same
+//! records give the same figures.
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
+
+/// The share of resamples inside of an interval.
+pub const CONFIDENCE: f64 = 0.95;
+/// Resamples of a bootstrap.
+pub const RESAMPLES: usize = 10_000;
+
+/// Median and quartiles of one quantity over the repeats.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Summary {
+    /// How many values there were.
+    pub count: usize,
+    /// The median.
+    pub median: f64,
+    /// The first quartile.
+    pub lower: f64,
+    /// The third quartile.
+    pub upper: f64,
+}
+
+impl Summary {
+    /// Of values in any order; `None` if there is none.
+    pub fn of(values: &[f64]) -> Option<Self> {
+        Some(Self {
+            count: values.len(),
+            median: quantile(values, 0.5)?,
+            lower: quantile(values, 0.25)?,
+            upper: quantile(values, 0.75)?,
+        })
+    }
+}
+
+/// A quantile between neighbours, linearly: type 7 of Hyndman and Fan (1996), the default of numpy
+/// and R. `None` without values.
+pub fn quantile(values: &[f64], share: f64) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let last = sorted.len().checked_sub(1)?;
+    let place = share.clamp(0.0, 1.0) * last as f64;
+    let (low, high) = (place.floor() as usize, place.ceil() as usize);
+    Some(sorted[low] + (sorted[high] - sorted[low]) * (place - low as f64))
+}
+
+/// A ratio of medians with its uncertainty.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ratio {
+    /// The ratio.
+    pub value: f64,
+    /// Its bootstrap 95% interval; `None` where one side has a single value.
+    pub interval: Option<(f64, f64)>,
+}
+
+impl Ratio {
+    /// Whether the interval leaves 1 out; `None` without an interval.
+    pub fn shows_difference(&self) -> Option<bool> {
+        self.interval.map(|(low, high)| low > 1.0 || high < 1.0)
+    }
+
+    /// The median of the ratios `second / first` of runs that stood side by side in time, and the
+    /// percentile interval (Efron, 1979) of that median when the pairs are drawn again with replacement.
+    /// What slows both runs of a pair, such as a warm machine, cancels. `None` without pairs.
+    pub fn of_pairs(pairs: &[(f64, f64)], seed: u64) -> Option<Self> {
+        let ratios: Vec<f64> = pairs.iter().map(|(first, second)| second / first).collect();
+        let value = quantile(&ratios, 0.5)?;
+        let interval = (ratios.len() > 1).then(|| {
+            bootstrap(seed, |draw| {
+                let again: Vec<f64> = ratios.iter().map(|_| ratios[draw(ratios.len())]).collect();
+                quantile(&again, 0.5).unwrap_or(f64::NAN)
+            })
+        });
+        Some(Self { value, interval })
+    }
+
+    /// The ratio of the medians of two sets of runs that were not made in pairs, each set drawn again
+    /// by itself. `None` if one is empty.
+    pub fn of_groups(first: &[f64], second: &[f64], seed: u64) -> Option<Self> {
+        let value = quantile(second, 0.5)? / quantile(first, 0.5)?;
+        let interval = (first.len() > 1 && second.len() > 1).then(|| {
+            bootstrap(seed, |draw| {
+                let mut median = |values: &[f64]| {
+                    let again: Vec<f64> =
+                        values.iter().map(|_| values[draw(values.len())]).collect();
+                    quantile(&again, 0.5).unwrap_or(f64::NAN)
+                };
+                median(second) / median(first)
+            })
+        });
+        Some(Self { value, interval })
+    }
+}
+
+/// The percentile interval of a statistic over [`RESAMPLES`] resamples; `resample` gets a function
+/// that draws an index below its argument.
+fn bootstrap(seed: u64, resample: impl Fn(&mut dyn FnMut(usize) -> usize) -> f64) -> (f64, f64) {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    // Lemire's reduction without the rejection: its bias is below the count over 2^32.
+    let mut draw = |below: usize| ((u64::from(random.next_u32()) * below as u64) >> 32) as usize;
+    let values: Vec<f64> = (0..RESAMPLES).map(|_| resample(&mut draw)).collect();
+    let outside = (1.0 - CONFIDENCE) / 2.0;
+    (
+        quantile(&values, outside).unwrap_or(f64::NAN),
+        quantile(&values, 1.0 - outside).unwrap_or(f64::NAN),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `numpy.percentile([15, 20, 35, 40, 50], [25, 40, 50, 75])` is 20, 29, 35, 40 (the example of
+    /// Wikipedia's "Percentile", second variant, which is type 7).
+    #[test]
+    fn quantiles_are_numpys() {
+        let values = [50.0, 15.0, 40.0, 20.0, 35.0];
+        let found = [0.25, 0.4, 0.5, 0.75].map(|share| quantile(&values, share).unwrap());
+        assert_eq!(found, [20.0, 29.0, 35.0, 40.0]);
+        assert_eq!(quantile(&[], 0.5), None);
+        // By hand: between the 2 and the 4 of 1, 2, 4, 8.
+        assert_eq!(Summary::of(&[8.0, 1.0, 4.0, 2.0]).unwrap().median, 3.0);
+    }
+
+    /// The resampled median of three values is the smallest in 7 of 27 cases (at least two of the three
+    /// draws), so both ends of a 95% interval are the outermost values.
+    #[test]
+    fn with_three_pairs_the_interval_is_their_range() {
+        let pairs = [(10.0, 11.0), (20.0, 24.0), (10.0, 13.0)];
+        let ratio = Ratio::of_pairs(&pairs, 1).unwrap();
+        assert_eq!((ratio.value, ratio.interval), (1.2, Some((1.1, 1.3))));
+        assert_eq!(ratio.shows_difference(), Some(true));
+    }
+
+    /// The median of n draws from the uniform distribution on 1 to 2 deviates by √(1/4n) of its width:
+    /// for n = 101 by 0.0498, and 1.96 of that reach 0.0975 to each side of 1.5 (order statistics: the
+    /// median is Beta(51, 51) with deviation √(1/(4·103)) = 0.0493).
+    #[test]
+    fn the_interval_of_many_pairs_is_that_of_the_medians_distribution() {
+        let pairs: Vec<(f64, f64)> = (0..101).map(|i| (1.0, 1.0 + f64::from(i) / 100.0)).collect();
+        let (low, high) = Ratio::of_pairs(&pairs, 7).unwrap().interval.unwrap();
+        assert!((low - 1.4025).abs() < 0.02 && (high - 1.5975).abs() < 0.02, "{low} {high}");
+    }
+
+    #[test]
+    fn an_interval_that_holds_1_shows_no_difference_and_a_single_pair_has_none() {
+        let pairs = [(1.0, 0.9), (1.0, 1.1), (1.0, 1.05)];
+        assert_eq!(Ratio::of_pairs(&pairs, 1).unwrap().shows_difference(), Some(false));
+        let single = Ratio::of_pairs(&[(294.98, 938.33)], 1).unwrap();
+        assert_eq!((single.interval, single.shows_difference()), (None, None));
+        assert_eq!(Ratio::of_pairs(&[], 1), None);
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_interval_and_pairing_narrows_it() {
+        // Each round is slower than the one before, for both: pairs see a constant ratio.
+        let first: Vec<f64> = (1..=8).map(f64::from).collect();
+        let second: Vec<f64> = first.iter().map(|value| value * 1.1).collect();
+        let pairs: Vec<(f64, f64)> = first.iter().copied().zip(second.iter().copied()).collect();
+        let paired = Ratio::of_pairs(&pairs, 3).unwrap();
+        let apart = Ratio::of_groups(&first, &second, 3).unwrap();
+        assert_eq!(apart, Ratio::of_groups(&first, &second, 3).unwrap());
+        assert_eq!(
+            (paired.shows_difference(), apart.shows_difference()),
+            (Some(true), Some(false))
+        );
+    }
+}

@@ -1,0 +1,431 @@
+//! All runs in one table and one chart.
+
+use crate::compare::{Quantity, compare, counts};
+use crate::error::Error;
+use crate::proportion::wilson_interval;
+use crate::record::{Provenance, Record};
+use crate::records::{Records, Unreadable};
+use crate::statistics::Summary;
+use benchbook_chart::{Align, BarChart, Cell, Chart, Table};
+use benchbook_display::{Bundle, Rich};
+
+/// Records, grouped by backend and machine, and compared with the first group.
+#[derive(Clone, Debug, Default)]
+pub struct Study {
+    records: Records,
+    baseline: Option<String>,
+}
+
+/// The runs of one backend on one machine.
+struct Group<'a> {
+    name: String,
+    records: Vec<&'a Record>,
+}
+
+impl Group<'_> {
+    fn valid(&self) -> Vec<&Record> {
+        self.records.iter().copied().filter(|record| counts(record)).collect()
+    }
+
+    fn summary(&self, of: impl Fn(&Record) -> Option<f64>) -> Option<Summary> {
+        let values: Vec<f64> = self.valid().into_iter().filter_map(of).collect();
+        Summary::of(&values)
+    }
+
+    /// Validation accuracy with Wilson's interval, from the median run's last evaluation or epoch.
+    fn accuracy(&self) -> Option<String> {
+        let summary = self.summary(accuracy)?;
+        let images = self.valid().into_iter().find_map(pictures)?;
+        let (low, high) =
+            wilson_interval((summary.median * images as f64).round() as usize, images);
+        Some(format!("{:.3} ({low:.3} to {high:.3})", summary.median))
+    }
+}
+
+fn accuracy(record: &Record) -> Option<f64> {
+    let evaluation = record.metrics.evaluations.last().map(|evaluation| evaluation.accuracy);
+    evaluation.or(record.metrics.val_accuracy)
+}
+
+fn pictures(record: &Record) -> Option<usize> {
+    let evaluated = record.metrics.evaluations.last().map(|evaluation| evaluation.images);
+    evaluated
+        .or_else(|| record.epochs.last().map(|epoch| epoch.validation_images))
+        .filter(|n| *n > 0)
+}
+
+impl Study {
+    /// Of the records of any number of files.
+    pub fn of(records: Records) -> Self {
+        Self { records, baseline: None }
+    }
+
+    /// Of records at hand.
+    pub fn of_records(records: impl IntoIterator<Item = Record>) -> Self {
+        let records = records.into_iter().collect();
+        Self::of(Records { records, unreadable: Vec::new() })
+    }
+
+    /// Reads one file.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn read(path: impl AsRef<std::path::Path>) -> Result<Self, Error> {
+        Ok(Self::of(Records::read(path)?))
+    }
+
+    /// Adds another machine's file.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn and(mut self, path: impl AsRef<std::path::Path>) -> Result<Self, Error> {
+        self.records = self.records.and(path)?;
+        Ok(self)
+    }
+
+    /// The backend that the others are compared with; without it, each with the first that has figures on
+    /// its machine.
+    pub fn baseline(mut self, backend: impl Into<String>) -> Self {
+        self.baseline = Some(backend.into());
+        self
+    }
+
+    /// All records, those of failed runs too.
+    pub fn records(&self) -> &[Record] {
+        &self.records.records
+    }
+
+    /// The lines of the files that could not be read.
+    pub fn unreadable(&self) -> &[Unreadable] {
+        &self.records.unreadable
+    }
+
+    fn groups(&self) -> Vec<Group<'_>> {
+        let key = |record: &Record| {
+            let study = record.place.as_ref().map(|place| place.study.clone());
+            (record.backend().to_owned(), study, machine(record))
+        };
+        let mut groups: Vec<(_, Group<'_>)> = Vec::new();
+        for record in self.records() {
+            let key = key(record);
+            match groups.iter_mut().find(|(known, _)| *known == key) {
+                Some((_, group)) => group.records.push(record),
+                None => {
+                    groups.push((key, Group { name: String::new(), records: vec![record] }));
+                }
+            }
+        }
+        let keys: Vec<_> = groups.iter().map(|(key, _)| key.clone()).collect();
+        let several = |of: &dyn Fn(usize) -> Option<String>| {
+            let first = of(0);
+            (0..keys.len()).any(|index| of(index) != first)
+        };
+        let machines = several(&|index| keys[index].2.clone());
+        let studies = several(&|index| keys[index].1.clone());
+        for ((backend, study, machine), group) in &mut groups {
+            let mut parts = vec![backend.clone()];
+            parts.extend(machine.clone().filter(|_| machines));
+            parts.extend(study.clone().filter(|_| studies));
+            group.name = parts.join(", ");
+        }
+        groups.into_iter().map(|(_, group)| group).collect()
+    }
+
+    /// One row a backend: medians with quartiles of the phases, rate, accuracy, memory, and the time of `train`
+    /// as a multiple of the baseline's, struck through where the two are not alike. Backends without a good run
+    /// keep their row and say why.
+    ///
+    /// # Errors
+    /// [`Error::Chart`].
+    pub fn table(&self) -> Result<Table, Error> {
+        let groups = self.groups();
+        let mut table = Table::new([
+            "backend",
+            "figures",
+            "runs",
+            "load [s]",
+            "build [s]",
+            "train [s]",
+            "test [s]",
+            "images/s",
+            "accuracy",
+            "peak memory",
+            "train ×",
+            "× per image",
+        ])
+        .align([Align::Left, Align::Left].into_iter().chain([Align::Right; 10]));
+        for group in &groups {
+            table = table.row(self.row(group, &groups))?;
+        }
+        Ok(table)
+    }
+
+    fn row(&self, group: &Group<'_>, groups: &[Group<'_>]) -> Vec<Cell> {
+        let valid = group.valid();
+        let bad: Vec<String> = reasons(&group.records);
+        let warm_ups = group.records.iter().filter(|record| warms_up(record)).count();
+        let all = group.records.len() - warm_ups;
+        let mut runs = Cell::from(if valid.len() == all {
+            all.to_string()
+        } else {
+            format!("{} of {all}", valid.len())
+        });
+        if !bad.is_empty() {
+            runs = runs.note(bad.join("; "));
+        }
+        let dash = || Cell::from("–");
+        let seconds = |quantity: Quantity| {
+            group
+                .summary(|record| quantity.seconds(record))
+                .map_or_else(dash, |s| spread(&s).into())
+        };
+        let rate =
+            group.summary(|record| record.throughput.training.or(record.throughput.train_phase));
+        let mut rate = rate.map_or_else(dash, |rate| format!("{:.1}", rate.median).into());
+        if let Some(rates) = valid.iter().find_map(|record| record.rates) {
+            rate = rate.note(rates.to_string());
+        }
+        let memory = group.summary(|record| {
+            let watched = record.resources.values().filter_map(|used| used.host_peak_bytes).max();
+            watched.or(record.peak_memory.host_bytes).map(|bytes| bytes as f64)
+        });
+        let mut row = vec![
+            Cell::from(&group.name),
+            Cell::from(group.records[0].provenance.to_string()),
+            runs,
+        ];
+        row.extend(Quantity::ALL.map(seconds));
+        row.push(rate);
+        row.push(group.accuracy().map_or_else(dash, Cell::from));
+        row.push(memory.map_or_else(dash, |bytes| format!("{:.0} MB", bytes.median / 1e6).into()));
+        row.extend(self.ratios(group, groups));
+        row
+    }
+
+    fn ratios(&self, group: &Group<'_>, groups: &[Group<'_>]) -> [Cell; 2] {
+        let dash = || Cell::from("–");
+        let Some(base) = self.base_of(group, groups) else { return [dash(), dash()] };
+        if std::ptr::eq(base, group) {
+            return [Cell::from("1"), Cell::from("1")];
+        }
+        let Some(found) = compare(&base.valid(), &group.valid(), Quantity::Train) else {
+            return [dash(), dash()];
+        };
+        let against = format!("× {}: ", base.name);
+        let ratio = match found.why_not() {
+            Some(why) => Cell::struck(found.words(), format!("{against}{why}")),
+            None => Cell::from(found.words()),
+        };
+        let per_image = found
+            .per_image
+            .map_or_else(dash, |per_image| Cell::from(per_image.to_string()).note(per_image.basis));
+        [ratio, per_image]
+    }
+
+    /// What a group is compared with: the baseline of its machine, or else the first of its machine that has
+    /// figures. Another machine's figures are never the base of a ratio unless they were asked for.
+    fn base_of<'a, 'b>(&self, group: &Group<'_>, groups: &'b [Group<'a>]) -> Option<&'b Group<'a>> {
+        let machine_of = |group: &Group<'_>| group.records.first().and_then(|r| machine(r));
+        let here = || groups.iter().filter(|other| machine_of(other) == machine_of(group));
+        let asked = |other: &&Group<'_>| {
+            self.baseline.as_deref().is_some_and(|name| other.records[0].backend() == name)
+        };
+        here().find(asked).or_else(|| groups.iter().find(asked)).or_else(|| {
+            if self.baseline.is_some() {
+                return None;
+            }
+            here().find(|other| !other.valid().is_empty())
+        })
+    }
+
+    /// The medians of a phase with half the distance of the quartiles as error bars, as the report draws its
+    /// times. What was not measured has no bar.
+    ///
+    /// # Errors
+    /// [`Error::Chart`].
+    pub fn chart(&self, quantity: Quantity) -> Result<BarChart, Error> {
+        let groups = self.groups();
+        let mut chart = BarChart::new(format!("Time of the phase {}", quantity.name()), [""])
+            .y("time [s]")
+            .subtitle("medians; the bars of error reach over the quartiles");
+        for group in &groups {
+            if let Some(summary) = group.summary(|record| quantity.seconds(record)) {
+                let error = (summary.upper - summary.lower) / 2.0;
+                chart = chart.series_with_error(&group.name, [summary.median], [error])?;
+            }
+        }
+        Ok(chart)
+    }
+
+    /// The ratios of `train` to the baseline with their intervals. Only ratios of like with like are drawn; the
+    /// table has the others, struck through.
+    ///
+    /// # Errors
+    /// [`Error::Chart`].
+    pub fn ratio_chart(&self) -> Result<BarChart, Error> {
+        let groups = self.groups();
+        let mut chart = BarChart::new("Time of train as a multiple of the baseline's", [""])
+            .y("ratio")
+            .subtitle("medians of pairs; the bars of error are as wide as the 95% intervals");
+        for group in &groups {
+            let Some(base) = self.base_of(group, &groups) else { continue };
+            if std::ptr::eq(base, group) {
+                chart = chart.series_with_error(&group.name, [1.0], [0.0])?;
+            } else if let Some(found) = compare(&base.valid(), &group.valid(), Quantity::Train)
+                && found.is_comparable()
+            {
+                let error = found.ratio.interval.map_or(0.0, |(low, high)| (high - low) / 2.0);
+                chart = chart.series_with_error(&group.name, [found.ratio.value], [error])?;
+            }
+        }
+        Ok(chart)
+    }
+}
+
+/// Why runs have no figures: each reason once, with how often.
+fn reasons(records: &[&Record]) -> Vec<String> {
+    let mut all: Vec<(String, usize)> = Vec::new();
+    for reason in records.iter().filter_map(|record| record.status.reason()) {
+        match all.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, count)) => *count += 1,
+            None => all.push((reason, 1)),
+        }
+    }
+    let several =
+        |(reason, count)| if count > 1 { format!("{reason} ({count} runs)") } else { reason };
+    all.into_iter().map(several).collect()
+}
+
+fn warms_up(record: &Record) -> bool {
+    record.status.reason().is_none() && record.place.as_ref().is_some_and(|place| place.warm_up)
+}
+
+/// What computed: the device's name, or the machine's processor.
+fn machine(record: &Record) -> Option<String> {
+    match record.provenance {
+        Provenance::Measured => {
+            record.library.device_name.clone().or(record.environment.cpu.clone())
+        }
+        Provenance::Reported { .. } => record.library.device_name.clone(),
+    }
+}
+
+/// A median with its quartiles, in three digits; a single value alone.
+fn spread(summary: &Summary) -> String {
+    let digits = match summary.median {
+        seconds if seconds >= 100.0 => 0,
+        seconds if seconds >= 10.0 => 1,
+        seconds if seconds >= 1.0 => 2,
+        _ => 3,
+    };
+    if summary.count == 1 {
+        return format!("{:.digits$}", summary.median);
+    }
+    format!(
+        "{:.digits$} [{:.digits$} to {:.digits$}]",
+        summary.median, summary.lower, summary.upper
+    )
+}
+
+impl Rich for Study {
+    fn bundle(&self) -> Bundle {
+        let drawn = self.table().and_then(|table| Ok((table, self.chart(Quantity::Train)?)));
+        let (table, chart) = match drawn {
+            Ok(drawn) => drawn,
+            Err(error) => return Bundle::text(error.to_string()),
+        };
+        let mut text = table.to_text();
+        let mut html = format!("<div>{}{}</div>", table.to_html(), chart.svg());
+        for line in self.unreadable() {
+            text += &format!("\nnot read: {line}");
+            html +=
+                &format!("<div>not read: {}</div>", benchbook_display::escape(&line.to_string()));
+        }
+        Bundle::text(text).html(html)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Phases, Place, Status};
+    use crate::report::report_2019;
+
+    #[test]
+    fn the_reports_table_has_its_ratios_struck_with_the_reason_and_the_figure_per_picture() {
+        let text = Study::of_records(report_2019()).table().unwrap().to_text();
+        let row = |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+        let k80 = row("PyTorch, Tesla K80");
+        assert!(
+            k80.contains("reported, 2019")
+                && k80.contains("~3.18~ [")
+                && k80.contains("1.04 to 1.21"),
+            "{text}"
+        );
+        let p100 = row("PyTorch, Tesla P100");
+        assert!(p100.contains("~1.33~ [") && p100.contains("0.43 to 0.51"), "{text}");
+        assert!(text.contains("× TensorFlow-Keras, Tesla K80: not comparable: "), "{text}");
+        assert!(text.contains("not believed: TensorFlow-Keras: 65.1 images/s"), "{text}");
+    }
+
+    fn run(backend: &str, round: usize, seconds: f64) -> Record {
+        let place =
+            Place { study: "s".into(), backend: backend.into(), round, warm_up: round == 0 };
+        let phases = Phases { train: Some(seconds), ..Phases::default() };
+        Record { place: Some(place), phases, ..Record::default() }
+    }
+
+    #[test]
+    fn failed_runs_keep_their_row_and_warm_ups_do_not_count() {
+        let mut records: Vec<Record> = (0..4).map(|round| run("libtorch", round, 2.0)).collect();
+        records[0].phases.train = Some(99.0);
+        for round in 0..4 {
+            let message = "CUDA out of memory".to_owned();
+            records.push(Record {
+                status: Status::OutOfMemory { message },
+                phases: Phases::default(),
+                ..run("python-keras", round, 0.0)
+            });
+        }
+        let table = Study::of_records(records).table().unwrap();
+        assert_eq!(
+            (table.rows()[0][2].text.as_str(), table.rows()[0][5].text.as_str()),
+            ("3", "2.00 [2.00 to 2.00]")
+        );
+        assert_eq!(table.rows()[1][2].text, "0 of 4");
+        assert_eq!(
+            table.rows()[1][2].note.as_deref(),
+            Some("out of memory: CUDA out of memory (4 runs)")
+        );
+        assert_eq!(table.rows()[1][5].text, "–");
+    }
+
+    #[test]
+    fn the_chart_has_medians_and_quartiles_and_no_bar_for_what_failed() {
+        let mut records: Vec<Record> = [1.0, 2.0, 3.0, 4.0, 5.0]
+            .iter()
+            .zip(1..)
+            .map(|(s, round)| run("a", round, *s))
+            .collect();
+        records.push(Record { status: Status::Interrupted, ..run("b", 1, 9.0) });
+        let chart = Study::of_records(records).chart(Quantity::Train).unwrap();
+        let series = &chart.data().series;
+        assert_eq!(series.len(), 1);
+        assert_eq!((series[0].values[0], series[0].error[0]), (3.0, 1.0));
+    }
+
+    #[test]
+    fn a_study_shows_itself_as_text_and_html_with_what_could_not_be_read() {
+        let unreadable =
+            vec![Unreadable { path: "a.jsonl".into(), line: 3, reason: "half <line>".into() }];
+        let study = Study::of(Records { records: report_2019(), unreadable });
+        let bundle = study.bundle();
+        assert!(bundle.plain().contains("not read: a.jsonl, line 3: half <line>"));
+        let html = bundle.data["text/html"].as_str().unwrap();
+        assert!(
+            html.contains("<s style")
+                && html.contains("<svg")
+                && html.contains("half &lt;line&gt;")
+        );
+    }
+}

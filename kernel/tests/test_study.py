@@ -1,0 +1,100 @@
+"""`benchbook study`: runs in processes of their own, records that are added to, and the Python originals."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+NET = {"size": 32, "processor": "cpu", "threads": 1}
+
+
+@pytest.fixture(scope="module")
+def pictures(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve drawings to train on, four to validate and four to test on."""
+    root = tmp_path_factory.mktemp("pictures") / "drawings"
+    draw = program.with_name("benchbook-drawings")
+    subprocess.run([draw, "--out", root, "--train", "12", "--validation", "4", "--test", "4"], check=True, capture_output=True)
+    return root
+
+
+def job(pictures: Path, **fit: Any) -> dict[str, Any]:
+    settings = {"epochs": 2, "batch_size": 4, "optimizer": {"name": "sgd", "momentum": 0.9}, "learning_rate": 0.001}
+    return {"data": str(pictures), "net": NET, "fit": settings | fit}
+
+
+def study(program: Path, template: Path, folder: Path, plan: dict[str, Any], *options: str) -> tuple[str, list[dict]]:
+    """Runs a study and returns what it said, and its records."""
+    (folder / "study.json").write_text(json.dumps(plan | {"records": str(folder / "records.jsonl")}))
+    command = [program, "study", "--template", template, folder / "study.json", *options]
+    ran = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    lines = (folder / "records.jsonl").read_text().splitlines()
+    return ran.stdout, [json.loads(line) for line in lines]
+
+
+def test_a_study_has_a_row_for_what_ran_and_for_what_could_not(
+    program: Path, template: Path, pictures: Path, tmp_path: Path
+) -> None:
+    plan = {"name": "one", "backends": ["libtorch", "caffe"], "warm_up": 0, "check": None, "job": job(pictures)}
+    said, records = study(program, template, tmp_path, plan)
+    mine = [record for record in records if record["place"]["backend"] == "libtorch"]
+    assert [record["place"]["round"] for record in mine] == [0, 1, 2]
+    for record in mine:
+        assert record["status"] == {"state": "ok"}
+        assert record["images_seen"] == {"training": 24, "validation": 8, "test": 4}
+        assert set(record["resources"]) == {"load", "build", "train", "test"}
+        assert record["resources"]["train"]["host_peak_bytes"] > 10_000_000
+        assert record["wall_seconds"] > record["phases"]["train"]
+    absent = [record for record in records if record["place"]["backend"] == "caffe"]
+    assert len(absent) == 1 and "found caffe" in absent[0]["status"]["message"]
+    assert "0 of 1" in said and "found caffe" in said
+
+    again, after = study(program, template, tmp_path, plan)
+    assert after == records, "everything was in the file already"
+    assert again.count("kept from an earlier call") == 4
+
+
+def test_the_report_is_compared_by_the_ordinary_table(program: Path, template: Path) -> None:
+    command = [program, "study", "--template", template, "--report"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    for words in ("~3.18~", "1.04 to 1.21", "~1.33~", "0.43 to 0.51", "reported, 2019", "batch 64 against 32"):
+        assert words in said
+
+
+def python_of_references() -> Path:
+    folder = Path(os.environ.get("BENCHBOOK_REFERENCES", REPOSITORY / ".venv-references"))
+    python = folder / "bin" / "python"
+    if not python.exists():
+        pytest.skip(f"the Python originals are not installed ({python}): run environment/references")
+    return python
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_the_originals_compute_the_same_from_the_same_start(
+    program: Path, template: Path, pictures: Path, tmp_path: Path, dropout: float
+) -> None:
+    python_of_references()
+    plan = {
+        "name": "start",
+        "backends": ["libtorch", "python-pytorch", "python-keras"],
+        "warm_up": 0,
+        "check": {"steps": 20, "batch_size": 4},
+        "job": job(pictures) | {"net": NET | {"dropout": dropout}},
+    }
+    if dropout:
+        plan |= {"backends": ["libtorch", "python-pytorch"]}
+    said, records = study(program, template, tmp_path, plan)
+    assert said.count("computes the same") == len(plan["backends"]), said
+    assert all(record["status"] == {"state": "ok"} for record in records), records
+    for name in plan["backends"]:
+        own = [record for record in records if record["place"]["backend"] == name]
+        assert {record["images_seen"]["training"] for record in own} == {24}
+        assert {record["net"]["trainable_parameters"] for record in own} == {15_108_929}
+        assert all(set(record["resources"]) == {"load", "build", "train", "test"} for record in own)
+    assert "not comparable" not in said
