@@ -1,21 +1,37 @@
 //! Random changes of training pictures.
 //!
-//! The geometric changes of a list are combined into one map from the pixels of the result to
-//! points of the picture, so the picture is sampled once and blurred once, as in Keras'
-//! `ImageDataGenerator`.
+//! Keras' geometric changes that follow each other in a list are combined into one map from the
+//! pixels of the result to points of the picture, so the picture is sampled once and blurred once, as
+//! in Keras' `ImageDataGenerator`.
+
+mod affine;
+mod warp;
+
+use std::fmt;
 
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::preprocess::PixelMap;
 use crate::seed::{Purpose, generator};
+use affine::Affine;
+use warp::{Sampling, Stage};
 
 /// A random change, drawn anew for each picture and epoch.
+///
+/// Keras' generator turns, shifts, zooms and mirrors in this order; with the changes in this order
+/// the result is the one that Keras gives for the same angle, shift and zoom.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Augmentation {
     /// Mirrors left and right with probability `p`, 0 to 1: torchvision's `RandomHorizontalFlip`;
     /// Keras' `horizontal_flip` is `p = 0.5`.
     HorizontalFlip {
+        /// The probability.
+        p: f64,
+    },
+    /// Mirrors top and bottom with probability `p`, 0 to 1: torchvision's `RandomVerticalFlip`;
+    /// Keras' `vertical_flip` is `p = 0.5`.
+    VerticalFlip {
         /// The probability.
         p: f64,
     },
@@ -26,6 +42,38 @@ pub enum Augmentation {
         degrees: f64,
         /// What is seen where the turned picture does not reach.
         fill: Fill,
+    },
+    /// Moves by a share of the height and a share of the width, each drawn evenly from minus to plus
+    /// its limit, with bilinear interpolation: Keras' `height_shift_range` and `width_shift_range`
+    /// as fractions. (Keras 3.15 exchanges the two axes; here `height` moves up and down.)
+    Shift {
+        /// The largest share of the height, 0 to 1.
+        height: f64,
+        /// The largest share of the width, 0 to 1.
+        width: f64,
+        /// What is seen where the moved picture does not reach.
+        fill: Fill,
+    },
+    /// Enlarges (below 1) or reduces (above 1) height and width, each by a factor of its own drawn
+    /// evenly from `low` to `high`, with bilinear interpolation: Keras' `zoom_range=[low, high]`.
+    /// Keras' `zoom_range=0.2` is 0.8 to 1.2.
+    Zoom {
+        /// The smallest factor, above 0.
+        low: f64,
+        /// The largest factor, at most 100.
+        high: f64,
+        /// What is seen around a reduced picture.
+        fill: Fill,
+    },
+    /// Turns about the centre by an angle drawn evenly from `-degrees` to `degrees`, taking the
+    /// nearest pixel: torchvision's `RandomRotation` with its default interpolation. Changes of Keras' that
+    /// come after it in the list take nearest pixels as well.
+    RandomRotation {
+        /// The largest angle in degrees, 0 to 180.
+        degrees: f64,
+        /// The colour seen where the turned picture does not reach, RGB, each 0 to 255;
+        /// torchvision's default is black.
+        fill: [f32; 3],
     },
 }
 
@@ -38,189 +86,204 @@ impl Augmentation {
     pub const ROTATION_180: Self = Self::Rotation { degrees: 180.0, fill: Fill::Nearest };
 }
 
-/// What is seen outside of a picture that was turned.
+/// What is seen outside of a picture that was turned, moved or reduced: Keras' `fill_mode`, as SciPy's
+/// `affine_transform` defines it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub enum Fill {
-    /// The nearest pixel of the edge: Keras' and SciPy's `nearest`.
+    /// The nearest pixel of the edge: `nearest`.
     #[default]
     Nearest,
     /// One colour, RGB, each 0 to 255; a point beyond the centres of the outermost pixels is
-    /// outside: Keras' and SciPy's `constant`, but for SciPy's treatment of the last pixel's width.
+    /// outside: `constant` with `cval`.
     Constant([f32; 3]),
+    /// The picture mirrored at its edges, `d c b a | a b c d | d c b a`: `reflect`.
+    Reflect,
+    /// The picture repeated, the first pixel upon the last one: `wrap`.
+    Wrap,
 }
 
-/// A map from the pixel (row, column) of the result to a point of the picture: the first two rows
-/// of a 3 × 3 matrix.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Affine([[f64; 3]; 2]);
-
-impl Affine {
-    const IDENTITY: Self = Self([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]);
-
-    fn flip(width: usize) -> Self {
-        Self([[1.0, 0.0, 0.0], [0.0, -1.0, width as f64 - 1.0]])
-    }
-
-    /// Turns about the centre, in the direction of Keras' `apply_affine_transform`. That function
-    /// exchanges the two coordinates of the centre of a picture that is not square; this does not.
-    fn rotation(degrees: f64, height: usize, width: usize) -> Self {
-        let (sin, cos) = degrees.to_radians().sin_cos();
-        let (row, column) = (height as f64 / 2.0 - 0.5, width as f64 / 2.0 - 0.5);
-        Self([
-            [cos, sin, row - cos * row - sin * column],
-            [-sin, cos, column + sin * row - cos * column],
-        ])
-    }
-
-    /// This map after `inner`: `self(inner(p))`.
-    fn after(self, inner: Self) -> Self {
-        let mut out = [[0.0; 3]; 2];
-        for (row, out) in self.0.iter().zip(&mut out) {
-            for (column, out) in out.iter_mut().enumerate() {
-                *out = row[0] * inner.0[0][column] + row[1] * inner.0[1][column];
-            }
-            out[2] += row[2];
-        }
-        Self(out)
-    }
+/// A change as it was drawn, in pixels of the resized picture.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Change {
+    /// Left and right are exchanged.
+    MirroredAcross,
+    /// Top and bottom are exchanged.
+    MirroredDown,
+    /// [`Augmentation::Rotation`] by this angle.
+    Turned {
+        /// The angle; Keras' `theta`.
+        degrees: f64,
+        /// What is seen outside.
+        fill: Fill,
+    },
+    /// [`Augmentation::Shift`] by this many pixels: the result at row r and column c is the picture
+    /// at (r + `rows`, c + `columns`).
+    Shifted {
+        /// Down in the picture, up in the result.
+        rows: f64,
+        /// To the right in the picture, to the left in the result.
+        columns: f64,
+        /// What is seen outside.
+        fill: Fill,
+    },
+    /// [`Augmentation::Zoom`] by these factors.
+    Zoomed {
+        /// Of the height.
+        height: f64,
+        /// Of the width.
+        width: f64,
+        /// What is seen outside.
+        fill: Fill,
+    },
+    /// [`Augmentation::RandomRotation`] by this angle.
+    TurnedToNearest {
+        /// The angle, counter-clockwise.
+        degrees: f64,
+        /// The colour outside.
+        fill: [f32; 3],
+    },
 }
 
-/// What the draws for one picture came to.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Draw {
-    /// The picture as it is.
-    Unchanged,
-    /// Mirrored only, which moves pixels and makes none.
-    Mirrored,
-    /// Sampled through a map.
-    Mapped(Mapped),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Mapped {
-    map: Affine,
-    fill: Fill,
-}
-
-/// Draws the changes of one picture, which depend on `seed`, `epoch` and `index` only. The fill of
-/// the last rotation in the list holds for the whole map.
+/// Draws the changes of one picture of `(height, width)` pixels, which depend on `seed`, `epoch` and
+/// `index` only.
 pub(crate) fn draw(
     list: &[Augmentation],
     (height, width): (usize, usize),
-    seed: u64,
-    epoch: u64,
-    index: usize,
-) -> Draw {
+    (seed, epoch, index): (u64, u64, usize),
+) -> Vec<Change> {
+    if list.is_empty() {
+        return Vec::new();
+    }
     let mut random = generator(Purpose::Augment, seed, epoch, index as u64);
-    let (mut map, mut fill) = (Affine::IDENTITY, None);
+    let mut changes = Vec::with_capacity(list.len());
     for change in list {
         match *change {
             Augmentation::HorizontalFlip { p } => {
                 if random.random_bool(p) {
-                    map = map.after(Affine::flip(width));
+                    changes.push(Change::MirroredAcross);
                 }
             }
-            Augmentation::Rotation { degrees, fill: outside } => {
-                let angle = random.random_range(-degrees..=degrees);
-                map = map.after(Affine::rotation(angle, height, width));
-                fill = Some(outside);
+            Augmentation::VerticalFlip { p } => {
+                if random.random_bool(p) {
+                    changes.push(Change::MirroredDown);
+                }
+            }
+            Augmentation::Rotation { degrees, fill } => {
+                let degrees = random.random_range(-degrees..=degrees);
+                changes.push(Change::Turned { degrees, fill });
+            }
+            Augmentation::Shift { height: down, width: across, fill } => {
+                let rows = random.random_range(-down..=down) * height as f64;
+                let columns = random.random_range(-across..=across) * width as f64;
+                changes.push(Change::Shifted { rows, columns, fill });
+            }
+            Augmentation::Zoom { low, high, fill } => {
+                let height = random.random_range(low..=high);
+                let width = random.random_range(low..=high);
+                changes.push(Change::Zoomed { height, width, fill });
+            }
+            Augmentation::RandomRotation { degrees, fill } => {
+                let degrees = random.random_range(-degrees..=degrees);
+                changes.push(Change::TurnedToNearest { degrees, fill });
             }
         }
     }
-    match fill {
-        Some(fill) => Draw::Mapped(Mapped { map, fill }),
-        None if map == Affine::IDENTITY => Draw::Unchanged,
-        None => Draw::Mirrored,
+    changes
+}
+
+/// Changes and preprocesses a picture: `[height, width, 3]` bytes to `[3, height, width]` values.
+/// `memory` is used again from picture to picture.
+pub(crate) fn apply(
+    changes: &[Change],
+    rgb: &[u8],
+    size: (usize, usize),
+    pixels: &PixelMap,
+    memory: &mut Vec<[f32; 4]>,
+    out: &mut [f32],
+) {
+    let plan = Plan::new(changes, size);
+    if !plan.stages.is_empty() {
+        warp::apply(&plan.stages, rgb, size, pixels, memory, out);
+        return;
+    }
+    let (height, width) = size;
+    pixels.planes(rgb, out);
+    if plan.across {
+        out.chunks_exact_mut(width).for_each(<[f32]>::reverse);
+    }
+    if plan.down {
+        for plane in out.chunks_exact_mut(height * width) {
+            let (upper, rest) = plane.split_at_mut(height / 2 * width);
+            let lower = &mut rest[height % 2 * width..];
+            let rows = upper.chunks_exact_mut(width).zip(lower.chunks_exact_mut(width).rev());
+            rows.for_each(|(a, b)| a.swap_with_slice(b));
+        }
     }
 }
 
-impl Draw {
-    /// Changes and preprocesses a picture: `[height, width, 3]` bytes to `[3, height, width]`.
-    pub(crate) fn apply(
-        &self,
-        rgb: &[u8],
-        (height, width): (usize, usize),
-        pixels: &PixelMap,
-        out: &mut [f32],
-    ) {
+/// How changes are carried out.
+#[derive(Debug, Default, PartialEq)]
+struct Plan {
+    /// The samplings in the order of the changes; empty where there are flips at most.
+    stages: Vec<Stage>,
+    /// Without stages: whether left and right are exchanged.
+    across: bool,
+    /// Without stages: whether top and bottom are exchanged.
+    down: bool,
+}
+
+impl Plan {
+    fn new(changes: &[Change], (height, width): (usize, usize)) -> Self {
+        let mut plan = Self::default();
+        for change in changes {
+            let (map, sampling) = match *change {
+                Change::MirroredAcross => {
+                    plan.across ^= true;
+                    (Affine::mirror_across(width), Sampling::None)
+                }
+                Change::MirroredDown => {
+                    plan.down ^= true;
+                    (Affine::mirror_down(height), Sampling::None)
+                }
+                Change::Turned { degrees, fill } => {
+                    (Affine::rotation(degrees, height, width), Sampling::Bilinear(fill))
+                }
+                Change::Shifted { rows, columns, fill } => {
+                    (Affine::shift(rows, columns), Sampling::Bilinear(fill))
+                }
+                Change::Zoomed { height: down, width: across, fill } => {
+                    (Affine::zoom((down, across), height, width), Sampling::Bilinear(fill))
+                }
+                Change::TurnedToNearest { degrees, fill } => {
+                    (Affine::rotation(degrees, height, width), Sampling::Nearest(fill))
+                }
+            };
+            match plan.stages.last_mut() {
+                Some(last) if last.joins(sampling) => last.join(map, sampling),
+                _ => plan.stages.push(Stage { map, sampling }),
+            }
+        }
+        if plan.stages.iter().all(|stage| stage.sampling == Sampling::None) {
+            plan.stages.clear();
+        }
+        plan
+    }
+}
+
+impl fmt::Display for Augmentation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unchanged => pixels.planes(rgb, out),
-            Self::Mirrored => {
-                pixels.planes(rgb, out);
-                out.chunks_exact_mut(width).for_each(<[f32]>::reverse);
+            Self::HorizontalFlip { p } => write!(f, "horizontal flip (p = {p})"),
+            Self::VerticalFlip { p } => write!(f, "vertical flip (p = {p})"),
+            Self::Rotation { degrees, .. } => write!(f, "rotation up to {degrees}°"),
+            Self::Shift { height, width, .. } => {
+                write!(f, "shift up to {height} of the height and {width} of the width")
             }
-            Self::Mapped(mapped) => mapped.apply(rgb, (height, width), pixels, out),
-        }
-    }
-}
-
-impl Mapped {
-    /// Preprocesses first and samples then: preprocessing is linear in each channel and the weights
-    /// of an interpolation add up to 1, so the order does not matter, and four lanes a pixel are
-    /// what a processor adds and multiplies at once.
-    fn apply(
-        &self,
-        rgb: &[u8],
-        (height, width): (usize, usize),
-        pixels: &PixelMap,
-        out: &mut [f32],
-    ) {
-        let source = Source { pixels: pixels.interleaved(rgb), height, width };
-        let outside = match self.fill {
-            Fill::Nearest => None,
-            Fill::Constant(colour) => Some(pixels.pixel(colour)),
-        };
-        let (first, rest) = out.split_at_mut(height * width);
-        let (second, third) = rest.split_at_mut(height * width);
-        let planes = first
-            .chunks_exact_mut(width)
-            .zip(second.chunks_exact_mut(width))
-            .zip(third.chunks_exact_mut(width));
-        let [down, across] = self.map.0;
-        for (row, ((first, second), third)) in planes.enumerate() {
-            let y = down[0] * row as f64 + down[2];
-            let x = across[0] * row as f64 + across[2];
-            let values = first.iter_mut().zip(second).zip(third);
-            for (column, ((first, second), third)) in values.enumerate() {
-                let (y, x) = (y + down[1] * column as f64, x + across[1] * column as f64);
-                [*first, *second, *third, _] = source.sample(outside, y, x);
+            Self::Zoom { low, high, .. } => write!(f, "zoom {low} to {high}"),
+            Self::RandomRotation { degrees, .. } => {
+                write!(f, "rotation up to {degrees}° (nearest pixel)")
             }
         }
-    }
-}
-
-/// A preprocessed picture, with a fourth value that is not used.
-struct Source {
-    pixels: Vec<[f32; 4]>,
-    height: usize,
-    width: usize,
-}
-
-impl Source {
-    /// The values at a point between pixel centres, interpolated between the four around it.
-    #[inline]
-    fn sample(&self, outside: Option<[f32; 4]>, y: f64, x: f64) -> [f32; 4] {
-        let (bottom, right) = ((self.height - 1) as f64, (self.width - 1) as f64);
-        if let Some(colour) = outside
-            && !((0.0..=bottom).contains(&y) && (0.0..=right).contains(&x))
-        {
-            return colour;
-        }
-        let (y, x) = (y.clamp(0.0, bottom), x.clamp(0.0, right));
-        // Through i32, which is one instruction; the clamp has made both small and positive.
-        let (top, left) = (y as i32, x as i32);
-        let (dy, dx) = ((y - f64::from(top)) as f32, (x - f64::from(left)) as f32);
-        let (top, left) = (top as usize, left as usize);
-        let beside = usize::from(left + 1 < self.width);
-        let below = if top + 1 < self.height { self.width } else { 0 };
-        let at = top * self.width + left;
-        let (a, b) = (self.pixels[at], self.pixels[at + beside]);
-        let (c, d) = (self.pixels[at + below], self.pixels[at + below + beside]);
-        std::array::from_fn(|i| {
-            let upper = a[i] + (b[i] - a[i]) * dx;
-            let lower = c[i] + (d[i] - c[i]) * dx;
-            upper + (lower - upper) * dy
-        })
     }
 }
 
@@ -232,11 +295,11 @@ mod tests {
 
     const SIZE: (usize, usize) = (5, 5);
 
-    /// The red plane of the pattern of 5 × 5 pixels after a change, values 0 to 255.
-    fn red(draw: Draw) -> Vec<f32> {
+    /// The red plane of the pattern of 5 × 5 pixels after changes, values 0 to 255.
+    fn red(changes: &[Change]) -> Vec<f32> {
         let mut out = vec![0.0; 3 * 5 * 5];
         let unscaled = PixelMap::new(&Preprocessing::Custom(Vec::new()));
-        draw.apply(&pattern(5, 5).rgb, SIZE, &unscaled, &mut out);
+        apply(changes, &pattern(5, 5).rgb, SIZE, &unscaled, &mut Vec::new(), &mut out);
         out.truncate(25);
         out
     }
@@ -247,8 +310,8 @@ mod tests {
         assert!(near && found.len() == expected.len(), "expected {expected:?}, found {found:?}");
     }
 
-    fn turned(degrees: f64, fill: Fill) -> Draw {
-        Draw::Mapped(Mapped { map: Affine::rotation(degrees, 5, 5), fill })
+    fn turned(degrees: f64, fill: Fill) -> Change {
+        Change::Turned { degrees, fill }
     }
 
     /// `apply_affine_transform` of Keras 3.15.1 (`keras/src/legacy/preprocessing/image.py`, with
@@ -261,12 +324,10 @@ mod tests {
             61.383, 141.543, 0.0, 97.308, 194.617, 69.043, 145.235, 114.543, 83.851, 129.713,
             101.086, 131.778, 229.086, 96.106, 140.617,
         ];
-        assert_close(&red(turned(30.0, Fill::Nearest)), &expected);
+        assert_close(&red(&[turned(30.0, Fill::Nearest)]), &expected);
     }
 
-    /// As above with `fill_mode="constant", cval=10`, but for the pixel (1, 4): its point is 0.232
-    /// pixels beyond the right edge, which SciPy counts as inside (186.957), though not the pixel
-    /// opposite, (3, 0), which is as far beyond the left edge.
+    /// As above with `fill_mode="constant", cval=10`.
     #[test]
     fn a_rotation_with_a_constant_is_keras() {
         let expected = [
@@ -274,52 +335,109 @@ mod tests {
             141.543, 0.0, 97.308, 194.617, 10.0, 145.235, 114.543, 83.851, 129.713, 10.0, 131.778,
             229.086, 10.0, 10.0,
         ];
-        assert_close(&red(turned(30.0, Fill::Constant([10.0; 3]))), &expected);
+        assert_close(&red(&[turned(30.0, Fill::Constant([10.0; 3]))]), &expected);
+    }
+
+    /// SciPy 1.17.1: `affine_transform(np.arange(10., 60, 10), [[1.]], [p], order=1, mode=mode)`.
+    #[test]
+    fn points_outside_are_scipys() {
+        let row = |value: f32| [value, value, value, 0.0];
+        // One row of five, with the last row and column twice.
+        let values = [10.0, 20.0, 30.0, 40.0, 50.0, 50.0].map(row);
+        let source = warp::Source { pixels: &[values, values].concat(), height: 1, width: 5 };
+        for (at, reflected, wrapped) in [
+            (-6.3, 47.0, 27.0),
+            (-5.2, 50.0, 38.0),
+            (-1.2, 12.0, 38.0),
+            (-0.2, 10.0, 48.0),
+            (4.5, 50.0, 15.0),
+            (5.3, 47.0, 23.0),
+            (9.4, 10.0, 24.0),
+            (11.2, 22.0, 42.0),
+        ] {
+            let found = [source.reflected(0.0, at)[0], source.wrapped(0.0, at)[0]];
+            assert_close(&found, &[reflected, wrapped]);
+        }
     }
 
     #[test]
     fn half_a_turn_reverses_the_pixels() {
-        let mut expected = red(Draw::Unchanged);
+        let mut expected = red(&[]);
         expected.reverse();
-        assert_close(&red(turned(180.0, Fill::Nearest)), &expected);
+        assert_close(&red(&[turned(180.0, Fill::Nearest)]), &expected);
+        let nearest = Change::TurnedToNearest { degrees: 180.0, fill: [0.0; 3] };
+        assert_close(&red(&[nearest]), &expected);
+        assert_eq!(red(&[Change::MirroredAcross, Change::MirroredDown]), expected);
     }
 
     #[test]
-    fn a_flip_mirrors_each_row() {
-        let mut expected = red(Draw::Unchanged);
-        expected.chunks_exact_mut(5).for_each(<[f32]>::reverse);
-        assert_eq!(red(draw(&[Augmentation::HorizontalFlip { p: 1.0 }], SIZE, 0, 0, 0)), expected);
+    fn a_quarter_counter_clockwise_moves_the_right_column_to_the_top() {
+        let nearest = Change::TurnedToNearest { degrees: 90.0, fill: [0.0; 3] };
+        let (before, after) = (red(&[]), red(&[nearest]));
+        assert_eq!(after[..5], [before[4], before[9], before[14], before[19], before[24]]);
+        assert_close(&red(&[turned(90.0, Fill::Nearest)]), &after);
+    }
+
+    #[test]
+    fn a_flip_mirrors_each_row_or_each_column() {
+        let mut across = red(&[]);
+        across.chunks_exact_mut(5).for_each(<[f32]>::reverse);
+        assert_eq!(red(&[Change::MirroredAcross]), across);
+        let down: Vec<f32> = red(&[]).chunks_exact(5).rev().flatten().copied().collect();
+        assert_eq!(red(&[Change::MirroredDown]), down);
+    }
+
+    #[test]
+    fn a_shift_by_whole_pixels_moves_them() {
+        let fill = Fill::Constant([7.0; 3]);
+        let before = red(&[]);
+        let after = red(&[Change::Shifted { rows: 1.0, columns: -2.0, fill }]);
+        assert_eq!(after[..5], [7.0, 7.0, before[5], before[6], before[7]]);
+        assert_eq!(after[20..], [7.0; 5]);
     }
 
     #[test]
     fn changes_apply_in_their_order_with_one_sampling() {
-        let flip = Augmentation::HorizontalFlip { p: 1.0 };
-        let still = Augmentation::Rotation { degrees: 0.0, fill: Fill::Nearest };
-        let expected = red(draw(&[flip], SIZE, 0, 0, 0));
-        assert_close(&red(draw(&[still, flip], SIZE, 0, 0, 0)), &expected);
-        assert_eq!(draw(&[flip, flip], SIZE, 0, 0, 0), Draw::Unchanged);
+        let (flip, still) = (Change::MirroredAcross, turned(0.0, Fill::Nearest));
+        let expected = red(&[flip]);
+        assert_close(&red(&[still, flip]), &expected);
+        assert_eq!(red(&[flip, flip]), red(&[]));
+        assert_eq!(Plan::new(&[turned(5.0, Fill::Wrap), flip, still], SIZE).stages.len(), 1);
         // Mirroring after a turn to one side is turning the mirrored picture to the other side.
-        let there = Affine::rotation(20.0, 5, 5).after(Affine::flip(5));
-        let back = Affine::flip(5).after(Affine::rotation(-20.0, 5, 5));
+        let there = Affine::rotation(20.0, 5, 5).after(Affine::mirror_across(5));
+        let back = Affine::mirror_across(5).after(Affine::rotation(-20.0, 5, 5));
         for (a, b) in there.0.as_flattened().iter().zip(back.0.as_flattened()) {
             assert!((a - b).abs() < 1e-12, "{a} {b}");
         }
     }
 
+    /// Two turns to the nearest pixel are two samplings: a quarter and a quarter are exactly a half,
+    /// and a flip between them is carried out between them.
+    #[test]
+    fn samplings_of_the_nearest_pixel_follow_each_other() {
+        let quarter = Change::TurnedToNearest { degrees: 90.0, fill: [0.0; 3] };
+        let half = Change::TurnedToNearest { degrees: 180.0, fill: [0.0; 3] };
+        assert_eq!(red(&[quarter, quarter]), red(&[half]));
+        assert_eq!(
+            red(&[quarter, Change::MirroredAcross, quarter]),
+            red(&[Change::MirroredAcross])
+        );
+    }
+
     #[test]
     fn draws_depend_on_seed_epoch_and_index() {
         let list = [Augmentation::ROTATION_180];
-        let base = draw(&list, SIZE, 1, 2, 3);
-        assert_eq!(base, draw(&list, SIZE, 1, 2, 3));
-        for (seed, epoch, index) in [(2, 2, 3), (1, 3, 3), (1, 2, 4)] {
-            assert_ne!(base, draw(&list, SIZE, seed, epoch, index));
+        let base = draw(&list, SIZE, (1, 2, 3));
+        assert_eq!(base, draw(&list, SIZE, (1, 2, 3)));
+        for key in [(2, 2, 3), (1, 3, 3), (1, 2, 4)] {
+            assert_ne!(base, draw(&list, SIZE, key));
         }
     }
 
     #[test]
     fn a_flip_with_one_half_is_drawn_about_half_of_the_time() {
         let flips = (0..1000)
-            .filter(|&index| draw(&[Augmentation::FLIP], SIZE, 7, 0, index) == Draw::Mirrored)
+            .filter(|&index| !draw(&[Augmentation::FLIP], SIZE, (7, 0, index)).is_empty())
             .count();
         // 500 with a deviation of 15.8; four deviations on either side.
         assert!((437..=563).contains(&flips), "{flips}");

@@ -39,7 +39,9 @@ impl Picture {
     /// [`DataError::BadImage`] with the path and the reason.
     pub fn open(path: &Path, max_pixels: u64) -> Result<Self, DataError> {
         let mut picture = Self::default();
-        read_into(path, &mut Vec::new(), max_pixels, &mut picture)
+        let mut bytes = Vec::new();
+        read_bytes(path, &mut bytes)
+            .and_then(|()| decode_into(&bytes, max_pixels, &mut picture))
             .map_err(|fault| DataError::BadImage { path: path.into(), fault })?;
         Ok(picture)
     }
@@ -62,20 +64,21 @@ impl fmt::Debug for Picture {
     }
 }
 
-/// Reads and decodes a file into `picture`; `bytes` and `picture` keep their memory between calls,
-/// which saves the page faults of fresh memory for every file.
-pub(crate) fn read_into(
-    path: &Path,
-    bytes: &mut Vec<u8>,
+/// Reads a file; `bytes` keeps its memory between calls, which saves the page faults of fresh memory
+/// for every file.
+pub(crate) fn read_bytes(path: &Path, bytes: &mut Vec<u8>) -> Result<(), ImageFault> {
+    bytes.clear();
+    let mut file = File::open(path).map_err(ImageFault::Read)?;
+    file.read_to_end(bytes).map_err(ImageFault::Read)?;
+    Ok(())
+}
+
+/// Decodes the bytes of a file into `picture`, whose memory is used again.
+pub(crate) fn decode_into(
+    bytes: &[u8],
     max_pixels: u64,
     picture: &mut Picture,
 ) -> Result<(), ImageFault> {
-    bytes.clear();
-    File::open(path).and_then(|mut file| file.read_to_end(bytes)).map_err(ImageFault::Read)?;
-    decode_into(bytes, max_pixels, picture)
-}
-
-fn decode_into(bytes: &[u8], max_pixels: u64, picture: &mut Picture) -> Result<(), ImageFault> {
     if bytes.is_empty() {
         return Err(ImageFault::Empty);
     }

@@ -98,6 +98,28 @@ pub enum DataError {
         /// The reason.
         source: rayon::ThreadPoolBuildError,
     },
+    /// A cache would not fit.
+    #[error(
+        "expected room for {} MB of decoded pictures in {place}, found {} MB (a smaller size or no \
+         cache needs less)",
+        .needed.div_ceil(1_000_000), .available / 1_000_000
+    )]
+    CacheSpace {
+        /// The folder, or "memory".
+        place: String,
+        /// Bytes that are missing from it.
+        needed: u64,
+        /// Bytes that are free.
+        available: u64,
+    },
+    /// The folder of a cache cannot be used.
+    #[error("cannot keep decoded pictures in {}: {source}", .path.display())]
+    Cache {
+        /// The folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
     /// A thumbnail cannot be encoded.
     #[error("cannot encode a thumbnail of {width} × {height} pixels: {source}")]
     Encode {

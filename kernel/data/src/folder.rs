@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +65,7 @@ pub struct ImageFolder {
     validation: Split,
     test: Split,
     ignored: Arc<[Ignored]>,
+    listing: Duration,
 }
 
 impl ImageFolder {
@@ -88,6 +90,7 @@ impl ImageFolder {
     /// # Errors
     /// As [`open`](Self::open); [`DataError::Setting`] if the fraction is not between 0 and 1.
     pub fn open_with(path: impl AsRef<Path>, options: FolderOptions) -> Result<Self, DataError> {
+        let began = Instant::now();
         let root = path.as_ref();
         if let Some(fraction) = options.validation_fraction
             && !(fraction > 0.0 && fraction < 1.0)
@@ -138,6 +141,7 @@ impl ImageFolder {
             validation: Split::from_parts("validation", &classes, validation_samples),
             test: Split::from_parts("test", &classes, test_samples),
             ignored: ignored.into(),
+            listing: began.elapsed(),
         })
     }
 
@@ -176,6 +180,11 @@ impl ImageFolder {
     /// test folder.
     pub fn test(&self) -> Split {
         self.test.clone()
+    }
+
+    /// The time that listing the files took.
+    pub fn listing(&self) -> Duration {
+        self.listing
     }
 
     /// Files and folders that are not used, sorted by path. Hidden ones are not listed.

@@ -1,5 +1,8 @@
 //! From a split to batches of pixels, on threads of its own.
 
+mod cache;
+mod canvas;
+mod clock;
 mod config;
 mod epoch;
 mod work;
@@ -7,18 +10,23 @@ mod work;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rand::seq::SliceRandom;
 use rayon::{ThreadPool, ThreadPoolBuilder};
+use serde::{Deserialize, Serialize};
 
+use crate::augment::{self, Change};
+use crate::crop::Window;
 use crate::error::DataError;
 use crate::preprocess::PixelMap;
-use crate::resize::Resize;
 use crate::seed::{Purpose, generator};
 use crate::split::Split;
 
-pub use config::{Cache, LoaderConfig, OnBadImage};
+use cache::Store;
+pub use cache::{Cache, CacheReport};
+pub use clock::EpochTimes;
+pub use config::{LoaderConfig, OnBadImage};
 pub use epoch::Epoch;
 
 /// A batch of pictures as a network takes them.
@@ -86,12 +94,21 @@ pub struct Loader {
 struct Shared {
     split: Split,
     config: LoaderConfig,
-    resize: Resize,
     pixels: PixelMap,
     pool: ThreadPool,
     skipped: Mutex<BTreeMap<usize, Skipped>>,
-    /// The resized picture of each sample, `[height, width, 3]`, once it was decoded.
-    cache: Option<Vec<OnceLock<Arc<Vec<u8>>>>>,
+    store: Store,
+    /// Memory of batches that were given back.
+    spare: Mutex<Vec<Vec<f32>>>,
+}
+
+/// What the random choices for one picture and epoch came to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Drawn {
+    /// The part of the picture that was resized.
+    pub window: Window,
+    /// The changes of the resized picture, in their order.
+    pub changes: Vec<Change>,
 }
 
 impl Loader {
@@ -99,7 +116,8 @@ impl Loader {
     ///
     /// # Errors
     /// [`DataError::Setting`] for a setting outside its range, [`DataError::EmptySplit`],
-    /// [`DataError::Threads`].
+    /// [`DataError::Threads`]; [`DataError::CacheSpace`] if the cache would not fit, and
+    /// [`DataError::Cache`] if its folder cannot be used.
     pub fn new(split: &Split, config: LoaderConfig) -> Result<Self, DataError> {
         config.check()?;
         if split.is_empty() {
@@ -113,18 +131,15 @@ impl Loader {
             .panic_handler(|_| {})
             .build()
             .map_err(|source| DataError::Threads { threads, source })?;
-        let cache = match config.cache {
-            Cache::Off => None,
-            Cache::Memory => Some((0..split.len()).map(|_| OnceLock::new()).collect()),
-        };
+        let store = Store::open(split, &config)?;
         let shared = Shared {
             split: split.clone(),
-            resize: config.resize(),
             pixels: PixelMap::new(&config.preprocessing),
             config,
             pool,
             skipped: Mutex::default(),
-            cache,
+            store,
+            spare: Mutex::default(),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -144,9 +159,36 @@ impl Loader {
         self.shared.batches()
     }
 
-    /// The bytes that [`Cache::Memory`] takes once every picture is in it, whether it is on or not.
+    /// The bytes that the cache takes once every picture is in it; where it is off, what
+    /// [`Cache::Memory`] would take.
     pub fn cache_bytes(&self) -> u64 {
-        (self.split().len() * self.config().height * self.config().width * 3) as u64
+        cache::picture_bytes(self.config()) * self.split().len() as u64
+    }
+
+    /// What the cache holds so far.
+    pub fn cached(&self) -> CacheReport {
+        self.shared.store.report()
+    }
+
+    /// What the random choices come to for the sample with this index, a picture of `(height, width)`
+    /// pixels, in an epoch. They depend on these, the seed and the settings only.
+    pub fn drawn(&self, epoch: u64, index: usize, source: (u32, u32)) -> Drawn {
+        let config = self.config();
+        let key = (config.seed, epoch, index);
+        Drawn {
+            window: config.crop.window(source, config.size(), key),
+            changes: augment::draw(&config.augmentation, config.size(), key),
+        }
+    }
+
+    /// Takes a batch back whose values are no longer needed, for example because they were copied to a
+    /// device. The next one is made in its memory, which saves asking the system for it.
+    pub fn recycle(&self, batch: Batch) {
+        let mut spare = self.shared.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        // No more than can be in work at once.
+        if spare.len() <= self.config().prefetch {
+            spare.push(batch.pixels);
+        }
     }
 
     /// The batches of one epoch, counted from 0. The order of the samples and the random changes
@@ -178,6 +220,10 @@ impl Loader {
 }
 
 impl Shared {
+    fn spare(&self) -> Option<Vec<f32>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
     fn batches(&self) -> usize {
         let (samples, size) = (self.split.len(), self.config.batch_size);
         if self.config.drop_last { samples / size } else { samples.div_ceil(size) }
@@ -214,7 +260,15 @@ impl fmt::Display for Loader {
             config.height,
             config.width,
             config.preprocessing
-        )
+        )?;
+        let megabytes = self.cache_bytes().div_ceil(1_000_000);
+        match &config.cache {
+            Cache::Off => Ok(()),
+            Cache::Memory => write!(f, ", cached in up to {megabytes} MB of memory"),
+            Cache::Disk(folder) => {
+                write!(f, ", cached in up to {megabytes} MB in {}", folder.display())
+            }
+        }
     }
 }
 

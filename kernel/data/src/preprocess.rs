@@ -132,13 +132,22 @@ impl PixelMap {
         }
     }
 
-    /// `[height, width, 3]` bytes to `[height, width, 4]` values, of which the fourth is 0.
-    pub(crate) fn interleaved(&self, rgb: &[u8]) -> Vec<[f32; 4]> {
+    /// `[height, width, 3]` bytes to `[height + 1, width + 1, 4]` values, of which the fourth is 0. The
+    /// last row and the last column are there twice, so that every pixel has one beside and below it.
+    pub(crate) fn interleaved(&self, rgb: &[u8], width: usize, out: &mut Vec<[f32; 4]>) {
         let [a, b, c] = &self.channels;
         let value =
             |channel: &Channel, pixel: &[u8; 3]| channel.table[usize::from(pixel[channel.source])];
-        let pixels = rgb.as_chunks::<3>().0.iter();
-        pixels.map(|pixel| [value(a, pixel), value(b, pixel), value(c, pixel), 0.0]).collect()
+        out.clear();
+        out.reserve((rgb.len() / (3 * width) + 1) * (width + 1));
+        for row in rgb.chunks_exact(3 * width) {
+            let pixels = row.as_chunks::<3>().0.iter();
+            out.extend(
+                pixels.map(|pixel| [value(a, pixel), value(b, pixel), value(c, pixel), 0.0]),
+            );
+            out.extend_from_within(out.len() - 1..);
+        }
+        out.extend_from_within(out.len() - (width + 1)..);
     }
 
     /// One colour with fractions, 0 to 255.
@@ -198,7 +207,10 @@ mod tests {
         for preprocessing in steps {
             let planes = orange(&preprocessing);
             let map = PixelMap::new(&preprocessing);
-            assert_eq!(map.interleaved(&[255, 128, 0])[0][..3], planes);
+            let mut interleaved = Vec::new();
+            map.interleaved(&[255, 128, 0], 1, &mut interleaved);
+            assert_eq!(interleaved.len(), 4);
+            assert!(interleaved.iter().all(|pixel| pixel[..3] == planes));
             let exact = map.pixel([255.0, 128.0, 0.0]);
             for (a, b) in exact.iter().zip(&planes) {
                 assert!((a - b).abs() < 2e-5, "{a} {b}");

@@ -1,9 +1,10 @@
 //! Resizing to the size that a network takes.
 
-use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::images::{CroppedImage, Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use serde::{Deserialize, Serialize};
 
+use crate::crop::Window;
 use crate::decode::Picture;
 
 /// How the pixels of the resized picture are made from those of the original.
@@ -17,6 +18,9 @@ pub enum Filter {
     /// halves: `tf.image.resize` with its default `antialias=False`, and so
     /// `image_dataset_from_directory`.
     BilinearNoAntialias,
+    /// Cubic (a = -0.5) with a support that grows with the reduction: Pillow's `BICUBIC`, and so
+    /// torchvision's on a PIL image.
+    Bicubic,
     /// The nearest pixel, with pixel centres at halves: Pillow's `NEAREST`, and so Keras'
     /// `load_img` and `ImageDataGenerator.flow_from_directory` by default.
     Nearest,
@@ -38,31 +42,45 @@ impl Resize {
     /// The resized picture: `[height, width, 3]`, each value rounded to 0 to 255.
     pub fn apply(&self, picture: &Picture) -> Picture {
         let mut rgb = vec![0; self.height * self.width * 3];
-        self.apply_into(&mut Resizer::new(), picture, &mut rgb);
+        self.apply_into(&mut Resizer::new(), picture, Window::Whole, &mut rgb);
         Picture { width: self.width as u32, height: self.height as u32, rgb }
     }
 
-    /// Resizes into `out`, which must hold `height * width * 3` bytes.
-    pub(crate) fn apply_into(&self, resizer: &mut Resizer, picture: &Picture, out: &mut [u8]) {
-        let (width, height) = (self.width as u32, self.height as u32);
-        if (picture.width, picture.height) == (width, height) {
-            out.copy_from_slice(&picture.rgb);
-            return;
-        }
+    /// Resizes a part of a picture, which must lie in it, into `out`, which must hold
+    /// `height * width * 3` bytes.
+    pub(crate) fn apply_into(
+        &self,
+        resizer: &mut Resizer,
+        picture: &Picture,
+        window: Window,
+        out: &mut [u8],
+    ) {
         let algorithm = match self.filter {
             Filter::Bilinear => ResizeAlg::Convolution(FilterType::Bilinear),
             Filter::BilinearNoAntialias => ResizeAlg::Interpolation(FilterType::Bilinear),
+            Filter::Bicubic => ResizeAlg::Convolution(FilterType::CatmullRom),
             Filter::Nearest => ResizeAlg::Nearest,
         };
         let options = ResizeOptions::new().resize_alg(algorithm).use_alpha(false);
         let source = ImageRef::new(picture.width, picture.height, &picture.rgb, PixelType::U8x3);
+        let (width, height) = (self.width as u32, self.height as u32);
         let target = Image::from_slice_u8(width, height, out, PixelType::U8x3);
         // These fail only if a buffer does not have the size that its width and height say, and
         // both were allocated by exactly these.
         let (Ok(source), Ok(mut target)) = (source, target) else {
             unreachable!("a picture's buffer has the size that its width and height say")
         };
-        let resized = resizer.resize(&source, &mut target, &options);
+        let resized = match window {
+            Window::Whole => resizer.resize(&source, &mut target, &options),
+            Window::Cut { left, top, width, height } => {
+                let cut = CroppedImage::new(&source, left, top, width, height);
+                let Ok(cut) = cut else { unreachable!("the part lies in the picture") };
+                resizer.resize(&cut, &mut target, &options)
+            }
+            Window::Within { left, top, width, height } => {
+                resizer.resize(&source, &mut target, &options.crop(left, top, width, height))
+            }
+        };
         assert!(resized.is_ok(), "both pictures have three 8-bit channels: {resized:?}");
     }
 }

@@ -11,6 +11,7 @@ pub(crate) enum Purpose {
     Augment = 3,
     Show = 4,
     Subset = 5,
+    Crop = 6,
 }
 
 /// The generator for one purpose, one epoch and one sample (0 where there is none). ChaCha is used

@@ -119,10 +119,23 @@ impl Split {
     /// Decodes every picture and gives an error for each that cannot be used, in the order of the
     /// samples. It takes as long as an epoch without training; it uses rayon's global threads.
     pub fn verify(&self) -> Vec<DataError> {
-        self.samples
+        self.usable().1
+    }
+
+    /// The samples whose pictures can be used, and an error for each of the others: what
+    /// [`verify`](Self::verify) finds is left out.
+    pub fn usable(&self) -> (Self, Vec<DataError>) {
+        let found: Vec<_> = self
+            .samples
             .par_iter()
-            .filter_map(|sample| Picture::open(&sample.path, DEFAULT_MAX_PIXELS).err())
-            .collect()
+            .map(|sample| Picture::open(&sample.path, DEFAULT_MAX_PIXELS).err())
+            .collect();
+        let usable = self.samples.iter().zip(&found).filter(|(_, fault)| fault.is_none());
+        let samples = usable.map(|(sample, _)| sample.clone()).collect();
+        (
+            Self::from_parts(&self.name, &self.classes, samples),
+            found.into_iter().flatten().collect(),
+        )
     }
 
     /// The indices of the samples class by class, and the unlabelled ones last.

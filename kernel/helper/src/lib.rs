@@ -38,7 +38,9 @@ pub mod prelude {
         BarChart, Chart, ConfusionMatrix, Curves, Histogram, LineChart, PictureGrid, Scatter,
         Table, plot,
     };
-    pub use crate::data::{Augmentation, ImageFolder, Split};
+    pub use crate::data::{
+        Augmentation, Cache, Crop, Fill, ImageFolder, Loader, LoaderConfig, OnBadImage, Split,
+    };
     pub use crate::display::{Bundle, DisplayHandle, Rich, clear_output, display};
     pub use crate::input::{input, password};
     pub use crate::interrupt;

@@ -302,7 +302,7 @@ impl Model {
         training.repeat = fit.steps_per_epoch.is_some();
         training.threads = fit.loader_threads;
         training.on_bad_image = fit.on_bad_image;
-        training.cache = fit.cache;
+        training.cache = fit.cache.clone();
         // A part of the pictures in order would be of one class only.
         let part = fit.validation_steps.is_some();
         let validating = LoaderConfig {

@@ -312,7 +312,7 @@ impl Run {
             seed: fit.seed,
             augmentation: fit.augmentation.clone(),
             threads: fit.loader_threads,
-            cache: fit.cache,
+            cache: fit.cache.clone(),
             on_bad_image: fit.on_bad_image,
             ..model.loader_config(fit.batch_size)
         };

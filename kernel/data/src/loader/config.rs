@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::cache::Cache;
 use crate::augment::Augmentation;
+use crate::crop::Crop;
 use crate::decode::DEFAULT_MAX_PIXELS;
 use crate::error::DataError;
 use crate::preprocess::{PixelStep, Preprocessing};
@@ -19,17 +21,6 @@ pub enum OnBadImage {
     Skip,
 }
 
-/// Whether decoded pictures are kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Cache {
-    /// Every epoch reads and decodes every file.
-    #[default]
-    Off,
-    /// Decoded and resized pictures stay in memory, as bytes, before any random change;
-    /// [`Loader::cache_bytes`](crate::Loader::cache_bytes) says how much that takes.
-    Memory,
-}
-
 /// The settings of a [`Loader`](crate::Loader).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -40,6 +31,8 @@ pub struct LoaderConfig {
     pub width: usize,
     /// How pictures are resized. Default: bilinear with antialias.
     pub filter: Filter,
+    /// Which part of a picture is resized. Default: all of it.
+    pub crop: Crop,
     /// Pictures in a batch. Default: 32.
     pub batch_size: usize,
     /// Whether each epoch has an order of its own. Default: true, as in Keras.
@@ -52,8 +45,9 @@ pub struct LoaderConfig {
     pub augmentation: Vec<Augmentation>,
     /// Threads that decode; 0 for as many as there are cores. Default: 0.
     pub threads: usize,
-    /// Batches in work or waiting beside the one that was handed out, which bounds the memory; 0
-    /// works on a batch only when it is asked for. Default: 2.
+    /// Batches in work or waiting beside the one that was handed out, which bounds the memory: each takes
+    /// `12 * height * width` bytes a picture, whatever the number of pictures in the folder. 0 works on a
+    /// batch only when it is asked for. Default: 2.
     pub prefetch: usize,
     /// What to do with a file that cannot be used. Default: fail.
     pub on_bad_image: OnBadImage,
@@ -74,6 +68,7 @@ impl Default for LoaderConfig {
             height: 224,
             width: 224,
             filter: Filter::Bilinear,
+            crop: Crop::None,
             batch_size: 32,
             shuffle: true,
             seed: 0,
@@ -91,9 +86,11 @@ impl Default for LoaderConfig {
 }
 
 impl LoaderConfig {
-    /// The settings for validation and test: in order, without random changes.
+    /// The settings for validation and test: in order, without random changes. A random crop becomes
+    /// the middle of the picture in the same proportion as torchvision's 224 pixels of 256.
     pub fn for_evaluation(&self) -> Self {
         Self {
+            crop: self.crop.for_evaluation(self.size()),
             shuffle: false,
             augmentation: Vec::new(),
             repeat: false,
@@ -105,6 +102,11 @@ impl LoaderConfig {
     /// The resize that the loader does.
     pub fn resize(&self) -> Resize {
         Resize { height: self.height, width: self.width, filter: self.filter }
+    }
+
+    /// Height and width in pixels.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        (self.height, self.width)
     }
 
     /// The number of threads, with 0 replaced by the number of cores.
@@ -124,17 +126,8 @@ impl LoaderConfig {
         range("batch_size", "at least 1", self.batch_size > 0, self.batch_size)?;
         range("max_pixels", "at least 1", self.max_pixels > 0, self.max_pixels)?;
         range("threads", "0 to 1024", self.threads <= 1024, self.threads)?;
-        for change in &self.augmentation {
-            match *change {
-                Augmentation::HorizontalFlip { p } => {
-                    range("HorizontalFlip { p }", "0 to 1", (0.0..=1.0).contains(&p), p)?;
-                }
-                Augmentation::Rotation { degrees, .. } => {
-                    let valid = (0.0..=180.0).contains(&degrees);
-                    range("Rotation { degrees }", "0 to 180", valid, degrees)?;
-                }
-            }
-        }
+        self.check_crop()?;
+        self.augmentation.iter().try_for_each(check_augmentation)?;
         for step in self.preprocessing.steps() {
             if let PixelStep::Normalize { std, .. } = step {
                 let valid = std.iter().all(|deviation| deviation.is_normal());
@@ -142,6 +135,54 @@ impl LoaderConfig {
             }
         }
         Ok(())
+    }
+
+    fn check_crop(&self) -> Result<(), DataError> {
+        match self.crop {
+            Crop::None | Crop::AspectRatio => {}
+            Crop::Center { shorter } => {
+                let valid = (self.height.max(self.width)..=16_384).contains(&shorter);
+                const EXPECTED: &str = "at least height and width, at most 16384 pixels";
+                range("Center { shorter }", EXPECTED, valid, shorter)?;
+            }
+            Crop::RandomResized { scale, ratio } => {
+                let valid = scale[0] > 0.0 && scale[0] <= scale[1] && scale[1] <= 1.0;
+                const SHARES: &str = "two shares in order, above 0 to 1";
+                range("RandomResized { scale }", SHARES, valid, format!("{scale:?}"))?;
+                let valid = ratio[0] >= 0.01 && ratio[0] <= ratio[1] && ratio[1] <= 100.0;
+                const RATIOS: &str = "two ratios in order, 0.01 to 100";
+                range("RandomResized { ratio }", RATIOS, valid, format!("{ratio:?}"))?;
+            }
+        }
+        let valid = self.cache == Cache::Off || !self.crop.is_random();
+        const EXPECTED: &str = "off with a random crop, since it keeps resized pictures";
+        range("cache", EXPECTED, valid, format!("{:?}", self.cache))
+    }
+}
+
+fn check_augmentation(change: &Augmentation) -> Result<(), DataError> {
+    const SHARE: &str = "0 to 1";
+    const ANGLE: &str = "0 to 180";
+    let share = |value| (0.0..=1.0).contains(&value);
+    let angle = |value| (0.0..=180.0).contains(&value);
+    match *change {
+        Augmentation::HorizontalFlip { p } => range("HorizontalFlip { p }", SHARE, share(p), p),
+        Augmentation::VerticalFlip { p } => range("VerticalFlip { p }", SHARE, share(p), p),
+        Augmentation::Rotation { degrees, .. } => {
+            range("Rotation { degrees }", ANGLE, angle(degrees), degrees)
+        }
+        Augmentation::RandomRotation { degrees, .. } => {
+            range("RandomRotation { degrees }", ANGLE, angle(degrees), degrees)
+        }
+        Augmentation::Shift { height, width, .. } => {
+            range("Shift { height }", SHARE, share(height), height)?;
+            range("Shift { width }", SHARE, share(width), width)
+        }
+        Augmentation::Zoom { low, high, .. } => {
+            const FACTORS: &str = "two factors in order, above 0 to 100";
+            let valid = low > 0.0 && low <= high && high <= 100.0;
+            range("Zoom { low, high }", FACTORS, valid, format!("{low}, {high}"))
+        }
     }
 }
 

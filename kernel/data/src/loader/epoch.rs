@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use super::work::{BatchResult, Work};
+use super::clock::{Clock, EpochTimes};
+use super::work::{BatchResult, Pass, Work};
 use super::{Batch, Shared};
 use crate::error::DataError;
 
@@ -22,6 +23,7 @@ pub struct Epoch {
     next: usize,
     in_flight: VecDeque<InFlight>,
     cancelled: Arc<AtomicBool>,
+    clock: Arc<Clock>,
     ended: bool,
     /// Batches in a row of which every picture was skipped.
     empty: usize,
@@ -45,6 +47,7 @@ impl Epoch {
             next,
             in_flight: VecDeque::new(),
             cancelled: Arc::default(),
+            clock: Arc::default(),
             ended: false,
             empty: 0,
             wait: Duration::ZERO,
@@ -56,6 +59,11 @@ impl Epoch {
     /// The time that `next` spent waiting for a batch so far: what decoding holds training up by.
     pub fn wait(&self) -> Duration {
         self.wait
+    }
+
+    /// What the pictures took so far, stage by stage.
+    pub fn times(&self) -> EpochTimes {
+        self.clock.times(self.wait)
     }
 
     /// Hands batches to the threads until `count` of them are in work or waiting.
@@ -78,7 +86,12 @@ impl Epoch {
         let first = self.next * size;
         let indices = self.order[first..self.order.len().min(first + size)].to_vec();
         let (sender, result) = channel();
-        Work::start(&self.shared, &self.cancelled, self.pass, indices, sender);
+        let pass = Pass {
+            cancelled: Arc::clone(&self.cancelled),
+            clock: Arc::clone(&self.clock),
+            epoch: self.pass,
+        };
+        Work::start(&self.shared, pass, indices, sender);
         self.in_flight.push_back(InFlight { pass: self.pass, batch: self.next, result });
         self.next += 1;
         true

@@ -1,7 +1,7 @@
 //! What the loader's threads do.
 //!
-//! Each picture of a batch is a job of its own, so that all threads share the first batch, and
-//! leaves its resized bytes in a slot. Whichever job fills the last slot makes the batch of them.
+//! Each picture of a batch is a job of its own, so that all threads share the first batch, and writes
+//! its values into its own part of the batch. Whichever job is the last one hands the batch out.
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,29 +11,38 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use fast_image_resize::Resizer;
 
+use super::cache::Kept;
+use super::canvas::Canvas;
+use super::clock::Clock;
 use super::{Batch, OnBadImage, Shared, Skipped};
 use crate::augment;
-use crate::decode::{Picture, read_into};
+use crate::decode::{Picture, decode_into, read_bytes};
 use crate::error::{DataError, ImageFault};
 
 /// `None` where every picture of the batch was skipped.
 pub(super) type BatchResult = Result<Option<Batch>, DataError>;
 
+/// What all batches of an epoch have in common.
+#[derive(Clone)]
+pub(super) struct Pass {
+    pub(super) cancelled: Arc<AtomicBool>,
+    pub(super) clock: Arc<Clock>,
+    pub(super) epoch: u64,
+}
+
 /// A batch in work.
 pub(super) struct Work {
     shared: Arc<Shared>,
-    cancelled: Arc<AtomicBool>,
-    epoch: u64,
+    pass: Pass,
     indices: Vec<usize>,
+    canvas: Canvas,
     slots: Mutex<Slots>,
     sender: Sender<BatchResult>,
 }
 
-type Resized = Result<Arc<Vec<u8>>, ImageFault>;
-
 struct Slots {
     unfilled: usize,
-    pictures: Vec<Option<Resized>>,
+    faults: Vec<Option<ImageFault>>,
 }
 
 /// Memory that a thread uses for one picture after another.
@@ -42,6 +51,24 @@ struct Scratch {
     bytes: Vec<u8>,
     picture: Picture,
     resizer: Resizer,
+    resized: Vec<u8>,
+    interleaved: Vec<[f32; 4]>,
+}
+
+/// What a thread keeps of it at most, in bytes: 20 million pixels. One huge picture should not take
+/// its memory for the rest of a training.
+const KEPT: usize = 60_000_000;
+
+impl Scratch {
+    fn shrink(&mut self) {
+        if self.picture.rgb.capacity() > KEPT {
+            self.picture = Picture::default();
+            self.resizer.reset_internal_buffers();
+        }
+        if self.bytes.capacity() > KEPT {
+            self.bytes = Vec::new();
+        }
+    }
 }
 
 thread_local! {
@@ -52,20 +79,19 @@ impl Work {
     /// Hands the pictures of a batch to the threads.
     pub(super) fn start(
         shared: &Arc<Shared>,
-        cancelled: &Arc<AtomicBool>,
-        epoch: u64,
+        pass: Pass,
         indices: Vec<usize>,
         sender: Sender<BatchResult>,
     ) {
         let count = indices.len();
         let work = Arc::new(Self {
             shared: Arc::clone(shared),
-            cancelled: Arc::clone(cancelled),
-            epoch,
+            pass,
+            canvas: Canvas::new(shared.spare(), count, shared.values()),
             indices,
             slots: Mutex::new(Slots {
                 unfilled: count,
-                pictures: (0..count).map(|_| None).collect(),
+                faults: (0..count).map(|_| None).collect(),
             }),
             sender,
         });
@@ -76,81 +102,127 @@ impl Work {
     }
 
     fn fill(&self, slot: usize) {
-        if self.cancelled.load(Ordering::Relaxed) {
+        if self.pass.cancelled.load(Ordering::Relaxed) {
             return;
         }
-        let index = self.indices[slot];
-        let resized = catch_unwind(AssertUnwindSafe(|| self.shared.resized(index)))
-            .unwrap_or(Err(ImageFault::DecoderPanicked));
+        // SAFETY: each slot is filled by the one job that was spawned for it, and the batch is taken
+        // only after all of them have counted themselves below.
+        let out = unsafe { self.canvas.slot(slot) };
+        let done = SCRATCH.with_borrow_mut(|scratch| {
+            let done = self.picture(self.indices[slot], scratch, out);
+            scratch.shrink();
+            done
+        });
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        slots.pictures[slot] = Some(resized);
+        slots.faults[slot] = done.err();
         slots.unfilled -= 1;
         if slots.unfilled == 0 {
-            let pictures = std::mem::take(&mut slots.pictures);
+            let faults = std::mem::take(&mut slots.faults);
             drop(slots);
             // The receiver is gone if the epoch was dropped, and then nobody wants the batch.
-            let _ = self.sender.send(self.assemble(pictures));
+            let _ = self.sender.send(self.batch(faults));
         }
     }
 
-    /// Changes, preprocesses and joins the pictures, and sorts out the bad ones.
-    fn assemble(&self, pictures: Vec<Option<Resized>>) -> BatchResult {
-        let config = &self.shared.config;
-        let samples = self.shared.split.samples();
-        let mut good = Vec::with_capacity(pictures.len());
-        for (&index, resized) in self.indices.iter().zip(pictures.into_iter().flatten()) {
-            match (resized, config.on_bad_image) {
-                (Ok(rgb), _) => good.push((index, rgb)),
-                (Err(fault), OnBadImage::Fail) => {
+    /// Fills `out` with the values of a picture.
+    fn picture(
+        &self,
+        index: usize,
+        scratch: &mut Scratch,
+        out: &mut [f32],
+    ) -> Result<(), ImageFault> {
+        let Self { shared, pass: Pass { clock, epoch, .. }, .. } = self;
+        let config = &shared.config;
+        let kept = match shared.store.is_off() {
+            true => None,
+            false => clock.cache.time(|| shared.store.get(index, &mut scratch.bytes)),
+        };
+        let rgb: &[u8] = match &kept {
+            Some(kept) => {
+                clock.cached.fetch_add(1, Ordering::Relaxed);
+                match kept {
+                    Kept::Shared(rgb) => rgb,
+                    Kept::Read(start) => &scratch.bytes[*start..],
+                }
+            }
+            None => {
+                self.decode(index, scratch)?;
+                &scratch.resized
+            }
+        };
+        clock.change.time(|| {
+            let key = (config.seed, *epoch, index);
+            let changes = augment::draw(&config.augmentation, config.size(), key);
+            let memory = &mut scratch.interleaved;
+            augment::apply(&changes, rgb, config.size(), &shared.pixels, memory, out);
+        });
+        Ok(())
+    }
+
+    /// Reads, decodes and resizes a picture.
+    fn decode(&self, index: usize, scratch: &mut Scratch) -> Result<(), ImageFault> {
+        let Self { shared, pass: Pass { clock, epoch, .. }, .. } = self;
+        let config = &shared.config;
+        let Scratch { bytes, picture, resizer, resized, .. } = scratch;
+        clock.read.time(|| read_bytes(&shared.split.samples()[index].path, bytes))?;
+        clock.decode.time(|| {
+            catch_unwind(AssertUnwindSafe(|| decode_into(bytes, config.max_pixels, picture)))
+                .unwrap_or(Err(ImageFault::DecoderPanicked))
+        })?;
+        clock.resize.time(|| {
+            let source = (picture.height, picture.width);
+            let key = (config.seed, *epoch, index);
+            let window = config.crop.window(source, config.size(), key);
+            resized.resize(shared.values(), 0);
+            config.resize().apply_into(resizer, picture, window, resized);
+        });
+        clock.decoded.fetch_add(1, Ordering::Relaxed);
+        if !shared.store.is_off() {
+            clock.cache.time(|| shared.store.put(index, resized));
+        }
+        Ok(())
+    }
+
+    /// The batch, and what becomes of its bad pictures.
+    fn batch(&self, faults: Vec<Option<ImageFault>>) -> BatchResult {
+        let Self { shared, .. } = self;
+        let samples = shared.split.samples();
+        // SAFETY: all jobs that write to it are done; this is the last of them.
+        let mut pixels = unsafe { self.canvas.take() };
+        let mut indices = Vec::with_capacity(self.indices.len());
+        for (slot, (&index, fault)) in self.indices.iter().zip(faults).enumerate() {
+            match (fault, shared.config.on_bad_image) {
+                (None, _) => {
+                    let (values, at) = (shared.values(), indices.len());
+                    if at != slot {
+                        pixels.copy_within(slot * values..(slot + 1) * values, at * values);
+                    }
+                    indices.push(index);
+                }
+                (Some(fault), OnBadImage::Fail) => {
                     return Err(DataError::BadImage { path: samples[index].path.clone(), fault });
                 }
-                (Err(fault), OnBadImage::Skip) => self.shared.skip(index, &fault),
+                (Some(fault), OnBadImage::Skip) => shared.skip(index, &fault),
             }
         }
-        if good.is_empty() {
+        if indices.is_empty() {
             return Ok(None);
         }
-        let size = (config.height, config.width);
-        let values = 3 * config.height * config.width;
-        let mut pixels = vec![0.0; good.len() * values];
-        for ((index, rgb), out) in good.iter().zip(pixels.chunks_exact_mut(values)) {
-            augment::draw(&config.augmentation, size, config.seed, self.epoch, *index).apply(
-                rgb,
-                size,
-                &self.shared.pixels,
-                out,
-            );
-        }
-        let indices: Vec<usize> = good.iter().map(|(index, _)| *index).collect();
-        let labels = if self.shared.split.is_labelled() {
+        pixels.truncate(indices.len() * shared.values());
+        let labels = if shared.split.is_labelled() {
             indices.iter().filter_map(|&index| samples[index].label).map(|l| l as i64).collect()
         } else {
             Vec::new()
         };
-        Ok(Some(Batch { pixels, labels, indices, height: config.height, width: config.width }))
+        let (height, width) = shared.config.size();
+        Ok(Some(Batch { pixels, labels, indices, height, width }))
     }
 }
 
 impl Shared {
-    /// The resized picture of a sample, from the cache where it is on.
-    fn resized(&self, index: usize) -> Resized {
-        let cached = self.cache.as_ref().map(|cache| &cache[index]);
-        if let Some(rgb) = cached.and_then(|slot| slot.get()) {
-            return Ok(Arc::clone(rgb));
-        }
-        let rgb = SCRATCH.with_borrow_mut(|scratch| {
-            let Scratch { bytes, picture, resizer } = scratch;
-            let path = &self.split.samples()[index].path;
-            read_into(path, bytes, self.config.max_pixels, picture)?;
-            let mut rgb = vec![0; 3 * self.resize.height * self.resize.width];
-            self.resize.apply_into(resizer, picture, &mut rgb);
-            Ok(Arc::new(rgb))
-        })?;
-        if let Some(slot) = cached {
-            // Two epochs at once may both decode it, to the same bytes.
-            let _ = slot.set(Arc::clone(&rgb));
-        }
-        Ok(rgb)
+    /// The values of one picture.
+    fn values(&self) -> usize {
+        3 * self.config.height * self.config.width
     }
 
     fn skip(&self, index: usize, fault: &ImageFault) {

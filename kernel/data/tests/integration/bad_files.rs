@@ -138,9 +138,8 @@ fn a_truncated_png_is_an_error() {
     assert!(matches!(fault, ImageFault::Truncated { format: "PNG", .. }), "{fault}");
 }
 
-/// A PNG header of 30,000 × 30,000 RGBA pixels would want 3.6 GB.
-#[test]
-fn a_decompression_bomb_is_refused_by_its_header() {
+/// The beginning of a PNG of 30,000 × 30,000 RGBA pixels, which would want 3.6 GB.
+pub fn huge_png() -> Vec<u8> {
     let mut content = b"\x89PNG\r\n\x1a\n".to_vec();
     let mut header = b"IHDR".to_vec();
     header.extend(30_000_u32.to_be_bytes());
@@ -152,7 +151,12 @@ fn a_decompression_bomb_is_refused_by_its_header() {
     content.extend([0, 0, 0, 0]);
     content.extend(b"IDAT");
     content.extend(crc(b"IDAT").to_be_bytes());
-    let fault = fault(&content);
+    content
+}
+
+#[test]
+fn a_decompression_bomb_is_refused_by_its_header() {
+    let fault = fault(&huge_png());
     assert!(matches!(fault, ImageFault::TooLarge { width: 30_000, height: 30_000, .. }), "{fault}");
     assert!(fault.to_string().contains("over the limit of 89478485 pixels"), "{fault}");
 }

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use benchbook_data::{
-    Augmentation, Batch, Cache, DataError, Epoch, Loader, LoaderConfig, PixelStep, Preprocessing,
-    Split,
+    Augmentation, Batch, Cache, Crop, DataError, Epoch, Fill, Loader, LoaderConfig, PixelStep,
+    Preprocessing, Split,
 };
 use tempfile::TempDir;
 
@@ -77,7 +77,15 @@ fn the_seed_and_the_epoch_decide_and_the_number_of_threads_does_not() {
         threads,
         seed,
         prefetch,
-        augmentation: vec![Augmentation::FLIP, Augmentation::ROTATION_180],
+        crop: Crop::RANDOM_RESIZED,
+        augmentation: vec![
+            Augmentation::ROTATION_180,
+            Augmentation::Shift { height: 0.2, width: 0.1, fill: Fill::Reflect },
+            Augmentation::Zoom { low: 0.8, high: 1.2, fill: Fill::Wrap },
+            Augmentation::FLIP,
+            Augmentation::VerticalFlip { p: 0.5 },
+            Augmentation::RandomRotation { degrees: 20.0, fill: [0.0; 3] },
+        ],
         ..small()
     };
     let expected = batches(&split, config(1, 3, 0), 2);
@@ -261,4 +269,77 @@ fn an_epoch_that_goes_on_in_its_middle_gives_what_is_left_of_it() {
     let stream = Loader::new(&split, LoaderConfig { repeat: true, ..config.clone() }).unwrap();
     let next: Vec<Batch> = stream.epoch_from(4, 2).take(2).collect::<Result<_, _>>().unwrap();
     assert_eq!(next, [whole[2].clone(), batches(&split, config, 5)[0].clone()]);
+}
+
+#[test]
+fn what_is_drawn_can_be_asked_for_and_differs_from_epoch_to_epoch() {
+    let (_root, split) = train();
+    let config = LoaderConfig {
+        crop: Crop::RANDOM_RESIZED,
+        augmentation: vec![Augmentation::ROTATION_180],
+        ..small()
+    };
+    let loader = Loader::new(&split, config).unwrap();
+    let drawn = loader.drawn(2, 5, (30, 40));
+    assert_eq!(drawn, loader.drawn(2, 5, (30, 40)));
+    assert_eq!(drawn.changes.len(), 1);
+    assert_ne!(drawn.window, loader.drawn(3, 5, (30, 40)).window);
+    assert_ne!(drawn.changes, loader.drawn(2, 6, (30, 40)).changes);
+}
+
+#[test]
+fn what_is_outside_its_range_is_refused() {
+    let (_root, split) = train();
+    let fill = Fill::Nearest;
+    for augmentation in [
+        Augmentation::VerticalFlip { p: 1.5 },
+        Augmentation::Shift { height: f64::NAN, width: 0.0, fill },
+        Augmentation::Zoom { low: 0.0, high: 1.0, fill },
+        Augmentation::Zoom { low: 1.2, high: 0.8, fill },
+        Augmentation::RandomRotation { degrees: 181.0, fill: [0.0; 3] },
+    ] {
+        let config = LoaderConfig { augmentation: vec![augmentation], ..small() };
+        let error = Loader::new(&split, config).unwrap_err();
+        assert!(matches!(error, DataError::Setting { .. }), "{augmentation}: {error}");
+    }
+    for crop in [
+        Crop::Center { shorter: 13 },
+        Crop::RandomResized { scale: [0.0, 1.0], ratio: [1.0, 1.0] },
+        Crop::RandomResized { scale: [0.5, 0.1], ratio: [1.0, 1.0] },
+        Crop::RandomResized { scale: [0.1, 1.0], ratio: [1.0, f64::INFINITY] },
+    ] {
+        let error = Loader::new(&split, LoaderConfig { crop, ..small() }).unwrap_err();
+        assert!(matches!(error, DataError::Setting { .. }), "{crop:?}: {error}");
+    }
+}
+
+#[test]
+fn memory_that_is_given_back_is_used_again_and_changes_nothing() {
+    let (_root, split) = train();
+    let loader = Loader::new(&split, small()).unwrap();
+    let expected = batches(&split, small(), 1);
+    for batch in loader.epoch(0) {
+        let mut batch = batch.unwrap();
+        batch.pixels.fill(f32::NAN);
+        loader.recycle(batch);
+    }
+    assert!(loader.epoch(1).collect::<Result<Vec<_>, _>>().unwrap() == expected);
+}
+
+#[test]
+fn the_stages_of_an_epoch_are_timed() {
+    let (_root, split) = train();
+    let config = LoaderConfig { cache: Cache::Memory, ..small() };
+    let loader = Loader::new(&split, config).unwrap();
+    let mut epoch = loader.epoch(0);
+    epoch.by_ref().for_each(|batch| drop(batch.unwrap()));
+    let times = epoch.times();
+    assert_eq!((times.decoded, times.cached), (12, 0));
+    for stage in [times.read, times.decode, times.resize, times.change, times.cache] {
+        assert!(stage > Duration::ZERO, "{times:?}");
+    }
+    let mut epoch = loader.epoch(1);
+    epoch.by_ref().for_each(|batch| drop(batch.unwrap()));
+    assert_eq!((epoch.times().decoded, epoch.times().cached), (0, 12));
+    assert_eq!(epoch.times().decode, Duration::ZERO);
 }

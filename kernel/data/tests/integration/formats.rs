@@ -117,3 +117,38 @@ fn a_jpeg_is_turned_as_its_exif_says() {
     assert_eq!((half.width, half.height), (48, 32));
     assert_near(&half, (43, 27), [230; 3], 6);
 }
+
+/// What Pillow 13.0.0 wrote, against the pixels that it reads from it: `tests/data/pillow/make.py` says
+/// how. JPEG decoders differ by rounding in the transform and in the colours, and by more where the
+/// chroma is coded at half the size and interpolated back.
+#[test]
+fn files_of_another_library_have_its_pixels() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/pillow");
+    let sizes = std::fs::read_to_string(folder.join("sizes.json")).unwrap();
+    let sizes: std::collections::BTreeMap<String, (u32, u32)> =
+        serde_json::from_str(&sizes).unwrap();
+    assert_eq!(sizes.len(), 30);
+    let mut wrong = Vec::new();
+    for (name, (height, width)) in sizes {
+        let picture = Picture::open(&folder.join(&name), DEFAULT_MAX_PIXELS).unwrap();
+        assert_eq!((picture.height, picture.width), (height, width), "{name}");
+        let expected = std::fs::read(folder.join(format!("{name}.rgb"))).unwrap();
+        let largest = picture.rgb.iter().zip(&expected).map(|(a, b)| a.abs_diff(*b)).max();
+        let tolerance = match name.as_str() {
+            "420.jpg" | "422.jpg" | "progressive.jpg" | "restart.jpg" => 4,
+            "lossy.webp" => 2,
+            name if name.ends_with(".jpg") => 2,
+            _ => 0,
+        };
+        if largest > Some(tolerance) || expected.len() != picture.rgb.len() {
+            wrong.push(format!("{name}: {largest:?} beyond {tolerance}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:?}");
+}
+
+#[test]
+fn a_gif_is_said_not_to_be_readable() {
+    let fault = Picture::decode(b"GIF89a\x01\0\x01\0\0\0\0;", DEFAULT_MAX_PIXELS).unwrap_err();
+    assert!(fault.to_string().contains("expected the content of a JPEG, PNG, WebP or BMP file"));
+}

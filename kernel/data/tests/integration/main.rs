@@ -2,6 +2,8 @@
 
 mod bad_files;
 mod batches;
+mod caches;
+mod damage;
 mod folders;
 mod formats;
 mod photos;

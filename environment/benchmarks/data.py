@@ -1,0 +1,247 @@
+"""Loading photos against PyTorch's DataLoader, tf.data and Keras' ImageDataGenerator, and each stage of ours.
+
+800 photos to 224 x 224 pixels in batches of 32, in the order of the files: each pass is the first one of a process of
+its own, over files that the system has in memory. Both sides take turns and use all cores (PyTorch two workers). Ours
+has the filter and the random changes of the library that it is compared with; how far the pixels of the first batch
+are apart stands beside it (without rotation; `kernel/tests/test_transforms.py` compares that one angle by angle).
+Then our stages one by one, passes from both caches, and the memory of a pass over 1,000 and over 25,000 drawings,
+which are drawn into datasets/ the first time. Needs `.venv-references` and a folder of photos.
+"""
+
+from __future__ import annotations
+
+import argparse
+import array
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+REFERENCES = Path(os.environ.get("BENCHBOOK_REFERENCES") or REPOSITORY / ".venv-references") / "bin" / "python"
+ORIGINAL = REPOSITORY / "environment" / "originals" / "data_pass.py"
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR") or REPOSITORY / "target") / "release"
+ROTATION = {"Rotation": {"degrees": 180.0, "fill": "Nearest"}}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One library and our settings that do what it does."""
+
+    library: str
+    title: str
+    settings: dict[str, Any]
+    aim: float
+
+
+COMPARISONS = [
+    Comparison("torch", "PyTorch DataLoader, torchvision.io, 2 workers", {"filter": "Bilinear"}, 2.0),
+    Comparison(
+        "tensorflow",
+        "tf.data, image_dataset_from_directory",
+        {"filter": "BilinearNoAntialias", "preprocessing": {"Custom": []}},
+        1.2,
+    ),
+    Comparison(
+        "keras",
+        "Keras ImageDataGenerator, rotation of 180°",
+        {"filter": "Nearest", "augmentation": [ROTATION]},
+        8.0,
+    ),
+]
+
+
+def answer(command: list[Any]) -> dict[str, Any]:
+    """What a program prints as JSON."""
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    if ran.returncode:
+        raise SystemExit(f"{' '.join(map(str, command))} ended with {ran.returncode}:\n{ran.stderr}")
+    return json.loads(ran.stdout)
+
+
+def ours(folder: Path, settings: dict[str, Any], epochs: int = 1) -> dict[str, Any]:
+    config = {"shuffle": False} | settings
+    return answer([TARGET / "examples" / "pass", folder, json.dumps(config), epochs])
+
+
+def rate(passed: dict[str, Any]) -> float:
+    """Pictures a second from opening the folder to the last batch."""
+    return passed["pictures"] / (passed["list_seconds"] + passed["epochs"][0]["seconds"])
+
+
+def difference(folder: Path, comparison: Comparison) -> dict[str, float]:
+    """How far the pixels of the first batch are from the library's, in levels of 0 to 255."""
+    settings = comparison.settings | {"shuffle": False, "augmentation": [], "preprocessing": {"Custom": []}}
+    with tempfile.TemporaryDirectory() as scratch:
+        # A folder with the first 32 pictures alone, of one class, for our side.
+        first = sorted(folder.iterdir())[0]
+        part = Path(scratch, "part", first.name)
+        part.mkdir(parents=True)
+        for path in sorted(first.iterdir())[:32]:
+            (part / path.name).symlink_to(path.resolve())
+        found, expected = Path(scratch, "ours"), Path(scratch, "theirs")
+        answer([TARGET / "examples" / "pixels", part.parent, json.dumps(settings), 0, found])
+        subprocess.run([REFERENCES, ORIGINAL, comparison.library, folder, expected], check=True, capture_output=True)
+        values = [array.array("f", path.read_bytes()) for path in (found, expected)]
+    assert len(values[0]) == len(values[1]), "both sides have 32 pictures"
+    apart = [abs(a - b) for a, b in zip(*values)]
+    return {"mean": statistics.fmean(apart), "largest": max(apart)}
+
+
+def compare(folder: Path, rounds: int) -> list[dict[str, Any]]:
+    results = []
+    for comparison in COMPARISONS:
+        rates: dict[str, list[float]] = {"benchbook": [], "python": []}
+        for turn in range(rounds):
+            for side in ["benchbook", "python"] if turn % 2 == 0 else ["python", "benchbook"]:
+                if side == "benchbook":
+                    rates[side].append(rate(ours(folder, comparison.settings)))
+                else:
+                    theirs = answer([REFERENCES, ORIGINAL, comparison.library, folder])
+                    rates[side].append(theirs["pictures"] / theirs["seconds"])
+        medians = {side: statistics.median(values) for side, values in rates.items()}
+        results.append(
+            {
+                "library": comparison.library,
+                "title": comparison.title,
+                "settings": comparison.settings,
+                "images_per_second": rates,
+                "median": medians,
+                "ratio": medians["benchbook"] / medians["python"],
+                "aim": comparison.aim,
+                "difference": difference(folder, comparison),
+            }
+        )
+        print(table(results[-1:]).splitlines()[-1], flush=True)
+    return results
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    lines = [
+        "| compared with | Benchbook [images/s] | Python [images/s] | ratio | aim | pixels apart, mean (largest) |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for result in results:
+        median, apart = result["median"], result["difference"]
+        lines.append(
+            f"| {result['title']} | {median['benchbook']:.0f} | {median['python']:.0f} | {result['ratio']:.2f} "
+            f"| {result['aim']:g} | {apart['mean']:.2f} ({apart['largest']:.0f}) |"
+        )
+    return "\n".join(lines)
+
+
+def stages(folder: Path, rounds: int) -> dict[str, float]:
+    """Milliseconds a picture of one thread, but for listing, which one thread does for all at once."""
+    passes = [ours(folder, {"augmentation": [ROTATION]}) for _ in range(rounds)]
+    each = {"list": statistics.median(1e3 * p["list_seconds"] / p["pictures"] for p in passes)}
+    for stage in ["read", "decode", "resize", "change", "copy"]:
+        each[stage] = statistics.median(1e3 * p["epochs"][0][stage] / p["pictures"] for p in passes)
+    return each
+
+
+def caches(folder: Path, rounds: int) -> dict[str, Any]:
+    """The second epoch of a loader with a cache, and the first one of a process that finds a disk cache."""
+    found: dict[str, Any] = {"memory": [], "disk": []}
+    with tempfile.TemporaryDirectory() as scratch:
+        on_disk = {"cache": {"Disk": scratch}}
+        ours(folder, on_disk)
+        for _ in range(rounds):
+            passed = ours(folder, {"cache": "Memory"}, 2)
+            found["memory"].append(passed["pictures"] / passed["epochs"][1]["seconds"])
+            found["disk"].append(rate(ours(folder, on_disk)))
+            found["bytes"] = passed["cache_bytes"]
+    return {name: statistics.median(value) if isinstance(value, list) else value for name, value in found.items()}
+
+
+def memory(pictures: int) -> list[dict[str, Any]]:
+    """The largest memory of a pass over few and over many drawings."""
+    results = []
+    for count in (1000, pictures):
+        folder = REPOSITORY / "datasets" / f"drawings-bench-{count}"
+        if not (folder / "train").is_dir():
+            # The program writes into a missing or empty folder; a half-written one is in the way.
+            shutil.rmtree(folder, ignore_errors=True)
+            draw = [TARGET / "benchbook-drawings", "--train", count, "--validation", 2, "--test", 0, "--size", 64]
+            subprocess.run([*map(str, draw), "--out", str(folder)], check=True, stdout=subprocess.DEVNULL)
+        passed = ours(folder / "train", {})
+        results.append({"pictures": count, "peak_bytes": passed["peak_bytes"], "images_per_second": rate(passed)})
+    return results
+
+
+def chart(results: list[dict[str, Any]], path: Path) -> None:
+    """Both sides as bars, drawn by Benchbook's own charts."""
+    data = {
+        "title": "Photos loaded to 224 × 224 pixels",
+        "subtitle": "first pass of a fresh process, batch 32, all cores, median",
+        "y": "images/s",
+        "categories": [f"{r['title'].replace(', ', ' (', 1)}): {r['ratio']:.1f} ×" for r in results],
+        "series": [
+            {"name": "Benchbook", "values": [r["median"]["benchbook"] for r in results], "error": []},
+            {"name": "Python", "values": [r["median"]["python"] for r in results], "error": []},
+        ],
+    }
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(data, file)
+        file.flush()
+        subprocess.run([TARGET / "examples" / "bars", file.name, path], check=True)
+
+
+def build() -> None:
+    packages = ["-p", "benchbook-data", "-p", "benchbook-chart", "-p", "benchbook-drawings"]
+    kinds = ["--bins", "--example", "pass", "--example", "pixels", "--example", "bars"]
+    subprocess.run(["cargo", "build", "--release", "--locked", *packages, *kinds], cwd=REPOSITORY, check=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="environment/bench data", description=__doc__)
+    parser.add_argument("--data", type=Path, default=os.environ.get("BENCHBOOK_DATA"), help="an image folder")
+    parser.add_argument("--rounds", type=int, default=5, help="passes of each side (default: 5)")
+    parser.add_argument("--drawings", type=int, default=25_000, help="for the memory; 0 leaves it out (default: 25000)")
+    parser.add_argument("--output", type=Path, default=REPOSITORY / "results" / "bench-data.json")
+    options = parser.parse_args()
+    if options.data is None:
+        raise SystemExit("--data or BENCHBOOK_DATA has to name an image folder with photos")
+    if not REFERENCES.exists():
+        raise SystemExit(f"there is no {REFERENCES}: environment/references installs the Python libraries")
+    build()
+    folder = options.data / "train"
+    for path in folder.rglob("*.*"):
+        # From here on the system has the files in memory, for both sides.
+        path.read_bytes()
+    results = compare(folder, options.rounds)
+    each = stages(folder, options.rounds)
+    kept = caches(folder, min(options.rounds, 3))
+    peaks = memory(options.drawings) if options.drawings else []
+    print("\n" + table(results))
+    print("\nstages, ms a picture: " + ", ".join(f"{name} {value:.3f}" for name, value in each.items()))
+    print(
+        f"from a cache of {kept['bytes'] / 1e6:.0f} MB: in memory {kept['memory']:.0f} images/s, "
+        f"on disk {kept['disk']:.0f} images/s"
+    )
+    for peak in peaks:
+        print(f"{peak['pictures']} drawings: largest memory {peak['peak_bytes'] / 1e6:.0f} MB")
+    facts = {
+        "benchmark": "data",
+        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
+        "rounds": options.rounds,
+        "results": results,
+        "stages_ms": each,
+        "caches": kept,
+        "memory": peaks,
+    }
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(json.dumps(facts, indent=1) + "\n")
+    chart(results, options.output.with_suffix(".svg"))
+    print(f"\n{options.output} and {options.output.with_suffix('.svg').name}")
+
+
+if __name__ == "__main__":
+    main()

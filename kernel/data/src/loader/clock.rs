@@ -1,0 +1,92 @@
+//! What the loader's threads spent their time on.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// What the pictures of an epoch took so far, stage by stage: the sum over all threads, so on two
+/// threads two seconds of it pass in one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EpochTimes {
+    /// Pictures that came from files.
+    pub decoded: u64,
+    /// Pictures that came from the cache.
+    pub cached: u64,
+    /// Reading files.
+    pub read: Duration,
+    /// Decoding what was read.
+    pub decode: Duration,
+    /// Cropping and resizing.
+    pub resize: Duration,
+    /// Random changes, preprocessing and putting in the batch.
+    pub change: Duration,
+    /// Reading and writing the cache.
+    pub cache: Duration,
+    /// Waiting of whoever takes the batches, by one clock: what loading holds training up by.
+    pub wait: Duration,
+}
+
+impl fmt::Display for EpochTimes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pictures = (self.decoded + self.cached).max(1) as f64;
+        let each = |time: Duration| time.as_secs_f64() * 1e3 / pictures;
+        write!(
+            f,
+            "{} pictures decoded, {} from the cache; ms a picture: read {:.3}, decode {:.3}, resize \
+             {:.3}, change {:.3}, cache {:.3}; waited {:.3} s",
+            self.decoded,
+            self.cached,
+            each(self.read),
+            each(self.decode),
+            each(self.resize),
+            each(self.change),
+            each(self.cache),
+            self.wait.as_secs_f64()
+        )
+    }
+}
+
+/// The same, as threads add to it.
+#[derive(Default)]
+pub(super) struct Clock {
+    pub(super) decoded: AtomicU64,
+    pub(super) cached: AtomicU64,
+    pub(super) read: Stage,
+    pub(super) decode: Stage,
+    pub(super) resize: Stage,
+    pub(super) change: Stage,
+    pub(super) cache: Stage,
+}
+
+/// Nanoseconds of one stage.
+#[derive(Default)]
+pub(super) struct Stage(AtomicU64);
+
+impl Stage {
+    /// Does some work and adds the time that it took.
+    pub(super) fn time<T>(&self, work: impl FnOnce() -> T) -> T {
+        let began = Instant::now();
+        let done = work();
+        self.0.fetch_add(began.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        done
+    }
+
+    fn total(&self) -> Duration {
+        Duration::from_nanos(self.0.load(Ordering::Relaxed))
+    }
+}
+
+impl Clock {
+    pub(super) fn times(&self, wait: Duration) -> EpochTimes {
+        EpochTimes {
+            decoded: self.decoded.load(Ordering::Relaxed),
+            cached: self.cached.load(Ordering::Relaxed),
+            read: self.read.total(),
+            decode: self.decode.total(),
+            resize: self.resize.total(),
+            change: self.change.total(),
+            cache: self.cache.total(),
+            wait,
+        }
+    }
+}
