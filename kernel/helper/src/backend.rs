@@ -5,7 +5,9 @@
 //! libraries must agree on (the description of the net, its starting weights, the order of pictures,
 //! the dropout masks) is made on this side; what they are compared by (how they compute) on theirs.
 
+pub(crate) mod cuda;
 pub mod libtorch;
+pub mod tensorflow;
 
 use crate::optimizer::Optimizer;
 use crate::parameters::{Parameters, WeightsError};
@@ -19,15 +21,19 @@ pub enum Library {
     /// PyTorch's C++ library, through the crate `tch`.
     #[default]
     LibTorch,
+    /// TensorFlow, through its C API. It is found and opened when it is first used.
+    TensorFlow,
 }
 
 impl std::str::FromStr for Library {
     type Err = BackendError;
 
-    /// `libtorch`. A library that is not built in is an error and never replaced by another one.
+    /// `libtorch` or `tensorflow`. A library that is not built in or not installed is an error and never
+    /// replaced by another one.
     fn from_str(text: &str) -> Result<Self, BackendError> {
         match text {
             "libtorch" => Ok(Library::LibTorch),
+            "tensorflow" => tensorflow::check_installed().map(|()| Library::TensorFlow),
             found => Err(BackendError::NoLibrary { found: found.into() }),
         }
     }
@@ -38,6 +44,7 @@ impl Library {
     pub fn backend(self) -> &'static dyn Backend {
         match self {
             Library::LibTorch => &libtorch::LibTorch,
+            Library::TensorFlow => &tensorflow::TensorFlow,
         }
     }
 }
@@ -134,8 +141,8 @@ pub struct Plan {
     pub base: Base,
     /// Where to compute.
     pub processor: Processor,
-    /// CPU threads within one operation; `None` leaves the library's choice. The setting holds for
-    /// the whole process, since the libraries have no narrower one.
+    /// CPU threads within one operation; `None` leaves the library's choice. With LibTorch the setting
+    /// holds for the whole process, since it has no narrower one.
     pub threads: Option<usize>,
     /// How the library computes where it leaves a choice.
     pub compute: Compute,
@@ -154,6 +161,9 @@ pub struct BackendInfo {
     pub threads: usize,
     /// The type of the numbers, for example `float32`.
     pub precision: String,
+    /// What the process's environment told the library about how to compute, as `NAME=value`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settings: Vec<String>,
 }
 
 /// A failure inside a library.
@@ -167,10 +177,28 @@ pub enum BackendError {
     #[error(transparent)]
     Weights(#[from] WeightsError),
     /// No such library.
-    #[error("expected a library that this build has (libtorch), found {found}")]
+    #[error("expected a library that this build has (libtorch, tensorflow), found {found}")]
     NoLibrary {
         /// The name that was asked for.
         found: String,
+    },
+    /// The library is not installed, or cannot be used.
+    #[error("{source}")]
+    Unavailable {
+        /// What was looked for, where, and how to get it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Two libraries with CUDA in one process.
+    #[error(
+        "expected one CUDA library in a process, found {library} asked for a GPU beside {owner}, which \
+         has CUDA here already; compute on the CPU (processor: Processor::Cpu), or run {library} in a \
+         process of its own: a study gives each library one, and so does `benchbook bench`"
+    )]
+    SecondCudaLibrary {
+        /// Who asks.
+        library: &'static str,
+        /// Who has CUDA.
+        owner: &'static str,
     },
     /// The device is not there.
     #[error("expected a device that {library} can use, found none for {processor:?}: {found}")]

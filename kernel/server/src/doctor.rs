@@ -4,6 +4,7 @@ use crate::kernelspec;
 use crate::libtorch::{self, Libtorch};
 use crate::template::Template;
 use crate::toolchain::{Toolchain, on_path};
+use benchbook_tensorflow::Location;
 use serde_json::Value;
 use std::fmt;
 use std::fs;
@@ -77,7 +78,7 @@ pub fn examine(prefix: Option<&Path>) -> Report {
     linker(&mut report);
     libtorch(&mut report, template.as_ref());
     gpu(&mut report, template.as_ref());
-    tensorflow(&mut report, prefix);
+    tensorflow(&mut report);
     match spec {
         Some((folder, path)) => {
             report.add("kernelspec", State::Good, folder.display().to_string(), None);
@@ -220,20 +221,12 @@ fn gpu(report: &mut Report, template: Option<&Template>) {
     }
 }
 
-fn tensorflow(report: &mut Report, prefix: Option<&Path>) {
-    let environment = std::env::var_os("VIRTUAL_ENV").map(PathBuf::from);
-    let found = [prefix.map(Path::to_path_buf), environment, Some(".venv".into())]
-        .into_iter()
-        .flatten()
-        .filter_map(|environment| fs::read_dir(environment.join("lib")).ok())
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path().join("site-packages/tensorflow/libtensorflow_cc.so.2"))
-        .find(|path| path.exists());
-    match found {
-        Some(path) => report.add("TensorFlow", State::Good, path.display().to_string(), None),
-        None => {
-            report.add("TensorFlow", State::Absent, "not installed; no notebook needs it yet", None)
+fn tensorflow(report: &mut Report) {
+    match Location::find() {
+        Ok(found) => report.add("TensorFlow", State::Good, found.path.display().to_string(), None),
+        Err(_) => {
+            let text = "not found; only the TensorFlow backend needs it";
+            report.add("TensorFlow", State::Absent, text, Some(benchbook_tensorflow::FIX));
         }
     }
 }

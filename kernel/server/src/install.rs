@@ -118,7 +118,7 @@ fn copy_source(template: &Template) -> anyhow::Result<()> {
     // The workspace of the copy has only the packages that were copied.
     let path = template.folder.join("source/Cargo.toml");
     let mut workspace: toml::Table = fs::read_to_string(&path)?.parse()?;
-    let members = ["chart", "data", "display", "frames", "helper", "study", "worker"];
+    let members = ["chart", "data", "display", "frames", "helper", "study", "tensorflow", "worker"];
     let members =
         members.iter().map(|name| toml::Value::String(format!("kernel/{name}"))).collect();
     let section = workspace.get_mut("workspace").and_then(toml::Value::as_table_mut);

@@ -50,6 +50,7 @@ const SOURCES: &[&str] = &[
     "kernel/frames",
     "kernel/helper",
     "kernel/study",
+    "kernel/tensorflow",
     "kernel/worker",
 ];
 

@@ -7,7 +7,7 @@ mod settings;
 
 use super::{
     Backend, BackendError, BackendInfo, Base, Compute, Input, Network, Outcome, Plan, Precision,
-    Processor, Step,
+    Processor, Step, cuda,
 };
 use crate::optimizer::Optimizer;
 use crate::parameters::{Array, Parameters, Part, Specification};
@@ -20,7 +20,7 @@ use tch::{Cuda, Device, Kind, Reduction, TchError, Tensor};
 /// The version that `tch` is made for; its build script refuses any other, and the server checks
 /// the library again before it starts a worker.
 const VERSION: &str = "2.11.0";
-const NAME: &str = "LibTorch";
+pub(crate) const NAME: &str = "LibTorch";
 
 /// The library.
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +75,9 @@ impl Backend for LibTorch {
 }
 
 fn device(processor: Processor) -> Result<Device, BackendError> {
+    if processor != Processor::Cpu {
+        cuda::is_free_for(NAME)?;
+    }
     let count = usize::try_from(Cuda::device_count()).unwrap_or(0);
     match processor {
         Processor::Cpu => Ok(Device::Cpu),
@@ -356,6 +359,7 @@ impl Network for Net {
                 Precision::Float16 => "float16 autocast",
             }
             .into(),
+            settings: Vec::new(),
         }
     }
 

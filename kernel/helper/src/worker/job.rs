@@ -1,6 +1,7 @@
 //! `benchbook bench` ends up here: a job in a terminal, without a server and without cells.
 
 use super::run::load_cuda;
+use crate::backend::Library;
 use crate::chart::Progress;
 use crate::display::Rich;
 use crate::error::Error;
@@ -32,7 +33,10 @@ pub extern "C" fn benchbook_job_main() -> i32 {
             return 2;
         }
     };
-    load_cuda();
+    // One CUDA library a process: a job has the process for itself, so its library gets CUDA.
+    if job.net.library == Library::LibTorch {
+        load_cuda();
+    }
     match job::run(&job, &mut Terminal::default()) {
         Ok(record) => {
             println!("{}", record.bundle().plain());

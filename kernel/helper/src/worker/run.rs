@@ -125,7 +125,11 @@ pub(super) fn load_cuda() {
     }
     // SAFETY: libtorch's own library, whose initialisers only register operators.
     match unsafe { libloading::Library::new(&path) } {
-        Ok(library) => std::mem::forget(library),
+        Ok(library) => {
+            std::mem::forget(library);
+            // Nothing can have it yet: this is the beginning of the process.
+            let _ = crate::backend::cuda::claim(crate::backend::libtorch::NAME);
+        }
         Err(error) => {
             let _ = writeln!(io::stderr(), "CUDA is not available: {}: {error}", path.display());
         }

@@ -1,0 +1,191 @@
+//! A graph of operations, and how operations are added to it.
+
+use crate::api::{Api, FLOAT, INT32, Output, TF_Graph, TF_Operation, TF_OperationDescription};
+use crate::error::{Error, Status};
+use crate::tensor::Tensor;
+use std::ffi::{CStr, CString, c_int};
+
+/// The graph. Operations are never removed from it.
+pub(crate) struct Graph {
+    pub(crate) api: &'static Api,
+    pub(crate) raw: *mut TF_Graph,
+    operations: usize,
+}
+
+impl Graph {
+    pub(crate) fn new(api: &'static Api) -> Self {
+        // SAFETY: no arguments.
+        let raw = unsafe { (api.TF_NewGraph)() };
+        Self { api, raw, operations: 0 }
+    }
+
+    /// Begins an operation of a kind such as `MatMul`, with a name of its own.
+    pub(crate) fn add(&mut self, kind: &CStr) -> Adding {
+        self.operations += 1;
+        let name = format!("{}_{}", kind.to_string_lossy(), self.operations);
+        // A kind has no zero byte, so neither has the name.
+        let name = CString::new(name).unwrap_or_default();
+        // SAFETY: the graph is alive and the two texts are read during the call.
+        let raw = unsafe { (self.api.TF_NewOperation)(self.raw, kind.as_ptr(), name.as_ptr()) };
+        Adding { api: self.api, raw, failed: None }
+    }
+
+    /// An input of 32-bit floats that each run must give. A length of -1 is open.
+    pub(crate) fn placeholder(&mut self, shape: &[i64]) -> Result<Output, Error> {
+        self.add(c"Placeholder").kind(c"dtype", FLOAT).shape(c"shape", shape).output()
+    }
+
+    pub(crate) fn floats(&mut self, shape: &[usize], values: &[f32]) -> Result<Output, Error> {
+        let tensor = Tensor::floats(self.api, shape, values);
+        self.add(c"Const").kind(c"dtype", FLOAT).tensor(c"value", &tensor).output()
+    }
+
+    pub(crate) fn scalar(&mut self, value: f64) -> Result<Output, Error> {
+        self.floats(&[], &[value as f32])
+    }
+
+    pub(crate) fn integers(&mut self, values: &[i32]) -> Result<Output, Error> {
+        let tensor = Tensor::integers(self.api, values);
+        self.add(c"Const").kind(c"dtype", INT32).tensor(c"value", &tensor).output()
+    }
+
+    /// An operation on 32-bit floats without settings of its own, for example `Relu` or `Mul`.
+    pub(crate) fn apply(&mut self, kind: &CStr, inputs: &[Output]) -> Result<Output, Error> {
+        self.add(kind).inputs(inputs).floats().output()
+    }
+
+    pub(crate) fn transpose(&mut self, x: Output, order: &[i32]) -> Result<Output, Error> {
+        let order = self.integers(order)?;
+        self.add(c"Transpose").inputs(&[x, order]).floats().kind(c"Tperm", INT32).output()
+    }
+
+    pub(crate) fn reshape(&mut self, x: Output, shape: &[i32]) -> Result<Output, Error> {
+        let shape = self.integers(shape)?;
+        self.add(c"Reshape").inputs(&[x, shape]).floats().kind(c"Tshape", INT32).output()
+    }
+
+    /// Gradients of the sum of `y` with respect to `x`.
+    pub(crate) fn gradients(&mut self, y: Output, x: &[Output]) -> Result<Vec<Output>, Error> {
+        let status = Status::new(self.api);
+        let (mut y, mut x) = (y, x.to_vec());
+        let mut gradients = vec![Output { operation: std::ptr::null_mut(), index: 0 }; x.len()];
+        // SAFETY: the lists have the lengths that are given and outlive the call. In c_api.h
+        // `dx` are the gradients to begin with, null for ones, and `dy` the results.
+        unsafe {
+            (self.api.TF_AddGradients)(
+                self.raw,
+                &raw mut y,
+                1,
+                x.as_mut_ptr(),
+                x.len() as c_int,
+                std::ptr::null_mut(),
+                status.raw,
+                gradients.as_mut_ptr(),
+            );
+        }
+        status.check("adding the gradients")?;
+        Ok(gradients)
+    }
+}
+
+impl Drop for Graph {
+    fn drop(&mut self) {
+        // SAFETY: made by `new` and deleted once; the session counts itself as a user.
+        unsafe { (self.api.TF_DeleteGraph)(self.raw) }
+    }
+}
+
+/// An operation that is being described. It becomes part of the graph with [`Adding::operation`] or
+/// [`Adding::output`], one of which must follow.
+#[must_use]
+pub(crate) struct Adding {
+    api: &'static Api,
+    raw: *mut TF_OperationDescription,
+    failed: Option<Error>,
+}
+
+impl Adding {
+    pub(crate) fn inputs(self, inputs: &[Output]) -> Self {
+        for input in inputs {
+            // SAFETY: both belong to one graph, which is alive.
+            unsafe { (self.api.TF_AddInput)(self.raw, *input) }
+        }
+        self
+    }
+
+    /// The operation runs only after that one, and only if that one runs.
+    pub(crate) fn after(self, operation: *mut TF_Operation) -> Self {
+        // SAFETY: both belong to one graph, which is alive.
+        unsafe { (self.api.TF_AddControlInput)(self.raw, operation) }
+        self
+    }
+
+    /// The attribute `T`, which most operations have, is 32-bit floats.
+    pub(crate) fn floats(self) -> Self {
+        self.kind(c"T", FLOAT)
+    }
+
+    pub(crate) fn kind(self, name: &CStr, kind: c_int) -> Self {
+        // SAFETY: the description is alive and the name is read during the call.
+        unsafe { (self.api.TF_SetAttrType)(self.raw, name.as_ptr(), kind) }
+        self
+    }
+
+    pub(crate) fn text(self, name: &CStr, text: &str) -> Self {
+        // SAFETY: as above; the text is given with its length.
+        unsafe {
+            (self.api.TF_SetAttrString)(self.raw, name.as_ptr(), text.as_ptr().cast(), text.len());
+        }
+        self
+    }
+
+    pub(crate) fn integers(self, name: &CStr, values: &[i64]) -> Self {
+        let (data, length) = (values.as_ptr(), values.len() as c_int);
+        // SAFETY: as for `kind`; the list is given with its length.
+        unsafe { (self.api.TF_SetAttrIntList)(self.raw, name.as_ptr(), data, length) }
+        self
+    }
+
+    pub(crate) fn float(self, name: &CStr, value: f32) -> Self {
+        // SAFETY: as for `kind`.
+        unsafe { (self.api.TF_SetAttrFloat)(self.raw, name.as_ptr(), value) }
+        self
+    }
+
+    pub(crate) fn flag(self, name: &CStr, value: bool) -> Self {
+        // SAFETY: as for `kind`.
+        unsafe { (self.api.TF_SetAttrBool)(self.raw, name.as_ptr(), value.into()) }
+        self
+    }
+
+    pub(crate) fn shape(self, name: &CStr, shape: &[i64]) -> Self {
+        let (data, length) = (shape.as_ptr(), shape.len() as c_int);
+        // SAFETY: as for `integers`.
+        unsafe { (self.api.TF_SetAttrShape)(self.raw, name.as_ptr(), data, length) }
+        self
+    }
+
+    pub(crate) fn tensor(mut self, name: &CStr, tensor: &Tensor) -> Self {
+        let status = Status::new(self.api);
+        // SAFETY: as for `kind`; the graph copies the tensor.
+        unsafe { (self.api.TF_SetAttrTensor)(self.raw, name.as_ptr(), tensor.raw, status.raw) }
+        self.failed = self.failed.or(status.check("adding a constant").err());
+        self
+    }
+
+    /// Adds it to the graph.
+    pub(crate) fn operation(self) -> Result<*mut TF_Operation, Error> {
+        let status = Status::new(self.api);
+        // SAFETY: the description is finished once, here, and used no more.
+        let operation = unsafe { (self.api.TF_FinishOperation)(self.raw, status.raw) };
+        match self.failed {
+            Some(error) => Err(error),
+            None => status.check("adding an operation").map(|()| operation),
+        }
+    }
+
+    /// Adds it to the graph and gives its first output.
+    pub(crate) fn output(self) -> Result<Output, Error> {
+        Ok(Output { operation: self.operation()?, index: 0 })
+    }
+}

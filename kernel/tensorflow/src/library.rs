@@ -1,0 +1,412 @@
+//! Finds TensorFlow's library, opens it, and says what holds for the whole process.
+
+use crate::api::Api;
+use crate::error::Error;
+use crate::graph::Graph;
+use crate::session::{Config, Device, Session};
+use std::ffi::{CStr, OsStr};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+/// The oldest release whose library is accepted: the first that came with Keras 3.
+pub const MINIMUM: [u32; 2] = [2, 16];
+
+/// The library of a Python package, and that of TensorFlow's own download for C.
+const FILES: [&str; 2] = ["libtensorflow_cc.so.2", "libtensorflow.so.2"];
+
+/// Names the folder, and nothing else is looked at.
+const VARIABLE: &str = "BENCHBOOK_TENSORFLOW";
+
+/// How to get the library.
+pub const FIX: &str = "run `environment/tensorflow`, which fetches it (270 MB), or set BENCHBOOK_TENSORFLOW \
+                   to the folder of a TensorFlow 2.16 or newer, for example a Python environment's \
+                   site-packages/tensorflow";
+
+/// Why there is no TensorFlow.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// It is in none of the places.
+    #[error("TensorFlow was not found: expected {} in {}; {FIX}", FILES[0], Places(searched))]
+    NotFound {
+        /// The folders that were looked at, in order.
+        searched: Vec<PathBuf>,
+    },
+    /// The system cannot open it.
+    #[error("TensorFlow cannot be opened: {}: {}; {FIX}", path.display(), words(source))]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        source: libloading::Error,
+    },
+    /// A function of the C API is not in it.
+    #[error(
+        "expected TensorFlow's C API with {symbol}, found a library without it: {}: {}; {FIX}",
+        path.display(),
+        words(source)
+    )]
+    Symbol {
+        /// The file.
+        path: PathBuf,
+        /// The function.
+        symbol: &'static str,
+        /// The system's words.
+        source: libloading::Error,
+    },
+    /// An older release.
+    #[error(
+        "expected TensorFlow {}.{} or newer, found {found}: {}; {FIX}",
+        MINIMUM[0],
+        MINIMUM[1],
+        path.display()
+    )]
+    TooOld {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: String,
+    },
+}
+
+/// The system's words, which `libloading` keeps behind its own.
+fn words(error: &libloading::Error) -> String {
+    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+struct Places<'a>(&'a [PathBuf]);
+
+impl fmt::Display for Places<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str(
+                "an active Python environment or Benchbook's cache, and there is neither",
+            );
+        }
+        let places: Vec<String> = self.0.iter().map(|place| place.display().to_string()).collect();
+        f.write_str(&places.join(", "))
+    }
+}
+
+/// Where the library is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Location {
+    /// The file that is opened.
+    pub path: PathBuf,
+}
+
+impl Location {
+    /// Looks for the library without opening it: in the folder that `BENCHBOOK_TENSORFLOW` names, and
+    /// only there if it is set; else in Benchbook's cache, where `environment/tensorflow` puts it, in
+    /// the active Python environment (`VIRTUAL_ENV`, `CONDA_PREFIX`), and in the folders of
+    /// `LD_LIBRARY_PATH`. The cache comes first: an unfit release elsewhere is then no obstacle.
+    ///
+    /// # Errors
+    /// [`LoadError::NotFound`] with all places.
+    pub fn find() -> Result<Self, LoadError> {
+        Self::find_with(&|name| std::env::var_os(name).map(PathBuf::from).filter(|path| path != ""))
+    }
+
+    fn find_with(variable: &dyn Fn(&str) -> Option<PathBuf>) -> Result<Self, LoadError> {
+        let mut folders = Vec::new();
+        if let Some(chosen) = variable(VARIABLE) {
+            if chosen.is_file() {
+                return Ok(Self { path: chosen });
+            }
+            folders.push(chosen.clone());
+            folders.extend(packages(&chosen));
+        } else {
+            folders.extend(cache(variable));
+            for name in ["VIRTUAL_ENV", "CONDA_PREFIX"] {
+                folders.extend(variable(name).into_iter().flat_map(|prefix| packages(&prefix)));
+            }
+            let paths = variable("LD_LIBRARY_PATH").unwrap_or_default();
+            folders.extend(std::env::split_paths(&paths).filter(|path| path != ""));
+        }
+        let found = folders.iter().find_map(|folder| {
+            FILES.iter().map(|file| folder.join(file)).find(|path| path.is_file())
+        });
+        found.map(|path| Self { path }).ok_or(LoadError::NotFound { searched: folders })
+    }
+}
+
+/// The package folders in a Python environment; the place where one would be if there is none.
+fn packages(prefix: &Path) -> Vec<PathBuf> {
+    let pythons = std::fs::read_dir(prefix.join("lib")).into_iter().flatten().flatten();
+    let mut folders: Vec<PathBuf> = pythons
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("python3"))
+        .map(|entry| entry.path().join("site-packages/tensorflow"))
+        .collect();
+    folders.sort();
+    if folders.is_empty() {
+        folders.push(prefix.join("lib/python3/site-packages/tensorflow"));
+    }
+    folders
+}
+
+/// `$BENCHBOOK_CACHE/tensorflow`, else `~/.cache/benchbook/tensorflow`.
+fn cache(variable: &dyn Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
+    let cache = variable("BENCHBOOK_CACHE").or_else(|| {
+        let caches = variable("XDG_CACHE_HOME")
+            .filter(|path| path.is_absolute())
+            .or_else(|| variable("HOME").map(|home| home.join(".cache")));
+        caches.map(|caches| caches.join("benchbook"))
+    });
+    cache.map(|cache| cache.join("tensorflow"))
+}
+
+/// What TensorFlow reads from the environment once, when it is first used. A value that is there
+/// stays; otherwise the second column is set, so that the setting is known and not the release's.
+const PINNED: [(&str, &str); 4] = [
+    ("TF_ENABLE_ONEDNN_OPTS", "1"),
+    ("TF_DETERMINISTIC_OPS", "1"),
+    // Each net has its own threads; by default all nets share those of the first one.
+    ("TF_OVERRIDE_GLOBAL_THREADPOOL", "1"),
+    // Its greetings would stand in the notebook; errors still do.
+    ("TF_CPP_MIN_LOG_LEVEL", "2"),
+];
+
+/// The opened library. It stays open until the process ends.
+pub struct Library {
+    pub(crate) api: Api,
+    path: PathBuf,
+    version: String,
+    cuda: bool,
+    set_tf32: Option<unsafe extern "C" fn(bool)>,
+}
+
+static LOADED: OnceLock<Library> = OnceLock::new();
+
+impl Library {
+    /// Finds and opens the library, or returns the one that is open.
+    ///
+    /// # Errors
+    /// [`LoadError`]. A later call tries again.
+    pub fn load() -> Result<&'static Self, LoadError> {
+        Self::load_found(Location::find)
+    }
+
+    /// Opens the library of a folder (as `BENCHBOOK_TENSORFLOW` may name it), or returns the one that
+    /// is open already, wherever it is from.
+    ///
+    /// # Errors
+    /// [`LoadError`]. A later call tries again.
+    pub fn load_from(folder: &Path) -> Result<&'static Self, LoadError> {
+        let chosen = |name: &str| (name == VARIABLE).then(|| folder.to_path_buf());
+        Self::load_found(|| Location::find_with(&chosen))
+    }
+
+    /// The library if it is open.
+    pub fn loaded() -> Option<&'static Self> {
+        LOADED.get()
+    }
+
+    fn load_found(
+        find: impl FnOnce() -> Result<Location, LoadError>,
+    ) -> Result<&'static Self, LoadError> {
+        static LOADING: Mutex<()> = Mutex::new(());
+        let _one_at_a_time = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(library) = LOADED.get() {
+            return Ok(library);
+        }
+        let library = Self::open(&find()?)?;
+        Ok(LOADED.get_or_init(|| library))
+    }
+
+    fn open(location: &Location) -> Result<Self, LoadError> {
+        let path = location.path.clone();
+        for (name, value) in PINNED {
+            if std::env::var_os(name).is_none() {
+                // SAFETY: Rust's own readers of the environment wait for each other. C code of another
+                // thread could read it at this moment: this happens once, before the first net.
+                unsafe { std::env::set_var(name, value) };
+            }
+        }
+        // SAFETY: TensorFlow's initialisers register its operations and touch nothing of ours.
+        let library = unsafe { libloading::Library::new(&path) }
+            .map_err(|source| LoadError::Open { path: path.clone(), source })?;
+        let api = Api::bind(&library, &path)?;
+        // SAFETY: these C++ functions (tensorflow/core/util/port.h, tsl/platform/tensor_float_32_utils.h)
+        // have the given types in every release since MINIMUM; the C++ ABI calls them as C's.
+        let (is_cuda, set_tf32) = unsafe {
+            (
+                library.get::<unsafe extern "C" fn() -> bool>(
+                    b"_ZN10tensorflow19IsGoogleCudaEnabledEv",
+                ),
+                library.get::<unsafe extern "C" fn(bool)>(
+                    b"_ZN3tsl32enable_tensor_float_32_executionEb",
+                ),
+            )
+        };
+        // A build that does not say is taken for one that may use a GPU.
+        // SAFETY: no arguments.
+        let cuda = is_cuda.map_or(true, |is_cuda| unsafe { is_cuda() });
+        let set_tf32 = set_tf32.ok().map(|set| *set);
+        // Its threads never end, so it cannot be closed.
+        std::mem::forget(library);
+        // SAFETY: no arguments; the text is a constant of the library.
+        let version = unsafe { CStr::from_ptr((api.TF_Version)()) }.to_string_lossy().into_owned();
+        if is_older(&version) {
+            return Err(LoadError::TooOld { path, found: version });
+        }
+        Ok(Self { api, path, version, cuda, set_tf32 })
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// For example `2.21.0`.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// The settings of the process that change how fast or how repeatably it computes, as
+    /// `NAME=value`.
+    pub fn settings(&self) -> Vec<String> {
+        let pinned = PINNED[..2].iter();
+        let value = |name| std::env::var_os(name).unwrap_or_default();
+        pinned.map(|(name, _)| format!("{name}={}", OsStr::to_string_lossy(&value(name)))).collect()
+    }
+
+    /// Whether it is a build that can use a CUDA GPU.
+    pub fn has_cuda(&self) -> bool {
+        self.cuda
+    }
+
+    /// Whether a GPU may use TF32 for matrix products and convolutions; TensorFlow has one switch for
+    /// both and the process. Returns false if the library has none.
+    pub fn allow_tf32(&self, allowed: bool) -> bool {
+        // SAFETY: it stores the value.
+        self.set_tf32.map(|set| unsafe { set(allowed) }).is_some()
+    }
+
+    /// Number of CUDA GPUs that it can use. The first question wakes them up, which takes a second or
+    /// more; a build for the CPU has none.
+    ///
+    /// # Errors
+    /// [`Error::Library`].
+    pub fn gpus(&'static self) -> Result<usize, Error> {
+        if !self.cuda {
+            return Ok(0);
+        }
+        static COUNT: OnceLock<usize> = OnceLock::new();
+        if let Some(count) = COUNT.get() {
+            return Ok(*count);
+        }
+        let graph = Graph::new(&self.api);
+        let session = Session::new(&graph, Config { device: Device::Cuda, threads: 1 });
+        let count = session.and_then(|session| session.gpus())?;
+        Ok(*COUNT.get_or_init(|| count))
+    }
+}
+
+impl fmt::Debug for Library {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Library").field("path", &self.path).field("version", &self.version).finish()
+    }
+}
+
+/// Whether a version such as `2.21.0-rc1` is older than [`MINIMUM`]; one that says nothing is.
+fn is_older(version: &str) -> bool {
+    let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    [parts.next().unwrap_or(0), parts.next().unwrap_or(0)] < MINIMUM
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn environment<'a>(pairs: &'a [(&'a str, &'a Path)]) -> impl Fn(&str) -> Option<PathBuf> + 'a {
+        move |name| pairs.iter().find(|pair| pair.0 == name).map(|pair| pair.1.to_path_buf())
+    }
+
+    fn place(folder: PathBuf) -> PathBuf {
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(FILES[0]), "").unwrap();
+        folder.join(FILES[0])
+    }
+
+    #[test]
+    fn the_chosen_folder_excludes_all_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let (chosen, active) = (folder.path().join("chosen"), folder.path().join("active"));
+        let in_active = place(active.join("lib/python3.12/site-packages/tensorflow"));
+        let find = |pairs: &[(&str, &Path)]| Location::find_with(&environment(pairs));
+        let found = find(&[("VIRTUAL_ENV", &active)]).unwrap();
+        assert_eq!(found.path, in_active);
+        let both = [(VARIABLE, chosen.as_path()), ("VIRTUAL_ENV", active.as_path())];
+        let text = find(&both).unwrap_err().to_string();
+        assert!(text.contains(chosen.to_str().unwrap()), "{text}");
+        assert!(!text.contains(active.to_str().unwrap()), "{text}");
+        // A package folder, an environment and the file itself are all understood.
+        let file = place(chosen.clone());
+        assert_eq!(find(&both).unwrap().path, file);
+        assert_eq!(find(&[(VARIABLE, &file)]).unwrap().path, file);
+        assert_eq!(find(&[(VARIABLE, &active)]).unwrap().path, in_active);
+    }
+
+    #[test]
+    fn the_cache_comes_before_the_active_environment() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().join("home");
+        let active = folder.path().join("active");
+        let in_active = place(active.join("lib/python3.11/site-packages/tensorflow"));
+        let pairs = [("HOME", home.as_path()), ("VIRTUAL_ENV", active.as_path())];
+        assert_eq!(Location::find_with(&environment(&pairs)).unwrap().path, in_active);
+        let cached = place(home.join(".cache/benchbook/tensorflow"));
+        assert_eq!(Location::find_with(&environment(&pairs)).unwrap().path, cached);
+    }
+
+    #[test]
+    fn a_missing_library_is_an_error_that_says_where_it_was_looked_for_and_how_to_get_it() {
+        let nowhere = Path::new("/nowhere/home");
+        let pairs = [("HOME", nowhere), ("VIRTUAL_ENV", Path::new("/nowhere/environment"))];
+        let text = Location::find_with(&environment(&pairs)).unwrap_err().to_string();
+        for words in [
+            "libtensorflow_cc.so.2",
+            "/nowhere/environment/lib/python3/site-packages/tensorflow",
+            "/nowhere/home/.cache/benchbook/tensorflow",
+            "environment/tensorflow",
+            "BENCHBOOK_TENSORFLOW",
+        ] {
+            assert!(text.contains(words), "{words} is not in: {text}");
+        }
+        let text = Location::find_with(&|_| None).unwrap_err().to_string();
+        assert!(text.contains("there is neither"), "{text}");
+    }
+
+    #[test]
+    fn a_file_that_is_no_library_is_named_with_the_systems_words() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = place(folder.path().into());
+        let text = Library::open(&Location { path: path.clone() }).unwrap_err().to_string();
+        assert!(text.contains(path.to_str().unwrap()) && text.contains("too short"), "{text}");
+    }
+
+    #[test]
+    fn a_library_without_the_c_api_is_named_with_the_function() {
+        // The C library's mathematics are a library that is on every machine and not TensorFlow.
+        let path = PathBuf::from("libm.so.6");
+        let text = Library::open(&Location { path }).unwrap_err().to_string();
+        assert!(text.contains("TF_Version") && text.contains("libm.so.6"), "{text}");
+    }
+
+    #[test]
+    fn versions_are_compared_by_their_numbers() {
+        for (version, older) in [
+            ("2.21.0", false),
+            ("2.16.0", false),
+            ("2.16.0-rc0", false),
+            ("3.0", false),
+            ("2.9.3", true),
+            ("1.15.5", true),
+            ("", true),
+        ] {
+            assert_eq!(is_older(version), older, "{version}");
+        }
+    }
+}

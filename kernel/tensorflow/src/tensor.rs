@@ -1,0 +1,101 @@
+//! Values in memory that TensorFlow manages.
+
+use crate::api::{Api, FLOAT, INT32, TF_Tensor};
+use crate::error::Error;
+use std::ffi::c_int;
+
+/// A block of values with a shape, freed when it is dropped.
+pub(crate) struct Tensor {
+    api: &'static Api,
+    pub(crate) raw: *mut TF_Tensor,
+}
+
+impl Tensor {
+    /// 32-bit floats of this shape, zero and then filled by `fill`.
+    pub(crate) fn filled(
+        api: &'static Api,
+        shape: &[usize],
+        fill: impl FnOnce(&mut [f32]),
+    ) -> Self {
+        Self::new(api, FLOAT, shape, fill)
+    }
+
+    /// The given 32-bit floats.
+    pub(crate) fn floats(api: &'static Api, shape: &[usize], values: &[f32]) -> Self {
+        Self::filled(api, shape, |to| to.copy_from_slice(values))
+    }
+
+    /// One 32-bit float without axes.
+    pub(crate) fn scalar(api: &'static Api, value: f64) -> Self {
+        Self::floats(api, &[], &[value as f32])
+    }
+
+    /// The given 32-bit integers in one row, as operations take shapes and axes.
+    pub(crate) fn integers(api: &'static Api, values: &[i32]) -> Self {
+        Self::new(api, INT32, &[values.len()], |to: &mut [i32]| to.copy_from_slice(values))
+    }
+
+    /// `T` is the 4-byte type of numbers that `kind` says.
+    fn new<T>(
+        api: &'static Api,
+        kind: c_int,
+        shape: &[usize],
+        fill: impl FnOnce(&mut [T]),
+    ) -> Self {
+        let count = shape.iter().product::<usize>();
+        let dimensions: Vec<i64> = shape.iter().map(|length| *length as i64).collect();
+        let bytes = count * size_of::<T>();
+        // SAFETY: the dimensions are read during the call. The block has room for `count` values, is
+        // aligned for them (to 64 bytes), and is zeroed before it is seen as a slice; nobody else has
+        // its address yet.
+        unsafe {
+            let raw = (api.TF_AllocateTensor)(
+                kind,
+                dimensions.as_ptr(),
+                dimensions.len() as c_int,
+                bytes,
+            );
+            let tensor = Self { api, raw };
+            if count > 0 {
+                let data = (api.TF_TensorData)(raw).cast::<T>();
+                data.cast::<u8>().write_bytes(0, bytes);
+                fill(std::slice::from_raw_parts_mut(data, count));
+            }
+            tensor
+        }
+    }
+
+    /// Takes over a tensor that TensorFlow made.
+    ///
+    /// # Safety
+    /// `raw` is a tensor that nobody else deletes.
+    pub(crate) unsafe fn from_raw(api: &'static Api, raw: *mut TF_Tensor) -> Self {
+        Self { api, raw }
+    }
+
+    /// The values of a tensor of 32-bit floats.
+    pub(crate) fn values(&self) -> Result<&[f32], Error> {
+        // SAFETY: the tensor is alive; of a tensor of 32-bit floats the data are as many bytes as it
+        // says, and nothing writes to them while `self` is borrowed: a variable that shares them is
+        // changed by `&mut Net` alone.
+        unsafe {
+            let kind = (self.api.TF_TensorType)(self.raw);
+            if kind != FLOAT {
+                let message = format!("expected 32-bit floats, found type {kind} of TF_DataType");
+                return Err(Error::Library { operation: "reading values", message });
+            }
+            let count = (self.api.TF_TensorByteSize)(self.raw) / size_of::<f32>();
+            if count == 0 {
+                return Ok(&[]);
+            }
+            Ok(std::slice::from_raw_parts((self.api.TF_TensorData)(self.raw).cast(), count))
+        }
+    }
+}
+
+impl Drop for Tensor {
+    fn drop(&mut self) {
+        // SAFETY: this is the tensor's one owner; a session that still uses the values counts itself.
+        unsafe { (self.api.TF_DeleteTensor)(self.raw) }
+    }
+}

@@ -1,0 +1,9 @@
+//! Nets in the real library, against results that anybody can recompute. Without TensorFlow each test
+//! says that it was skipped.
+
+mod checkpoints;
+mod gradients;
+mod layers;
+mod optimizers;
+mod refusals;
+mod support;
