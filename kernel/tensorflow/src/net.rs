@@ -401,7 +401,8 @@ impl Net {
         let pairs = compiled.slots.iter().map(|slot| {
             let Parameter { name, shape, .. } = &slot.parameter;
             let length = shape.iter().product();
-            let values = state.get(state_name(name)).map_or(&zeros[..length], Vec::as_slice);
+            let values =
+                state.get(state_name(name)).map_or_else(|| &zeros[..length], Vec::as_slice);
             (slot, values)
         });
         variables::set(&self.graph, &self.session, pairs.collect::<Vec<_>>().into_iter())?;

@@ -116,9 +116,9 @@ fn every_layers_gradient_predicts_how_the_loss_changes() {
     for (name, gradient) in &gradients {
         let square: f64 = gradient.iter().map(|g| f64::from(*g).powi(2)).sum();
         assert!(square > 0.0, "{name} has no gradient");
-        // Along the gradient the loss changes by its square; the distance makes that about 2e-4, far
-        // above the rounding of the loss and far below the next kink of a ReLU.
-        let distance = 1e-4 / square;
+        // Along the gradient the loss changes by its square; the distance makes that 2e-5, a
+        // hundred times the rounding of the loss and little enough to pass few kinks of ReLUs.
+        let distance = 1e-5 / square;
         let mut loss_at = |sign: f64| {
             let mut moved = start.clone();
             if let Some(values) = moved.get_mut(name) {
