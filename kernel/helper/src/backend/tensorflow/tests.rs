@@ -113,7 +113,7 @@ fn logits_features_loss_and_every_layers_gradient_are_those_of_libtorch() {
 }
 
 #[test]
-fn five_steps_with_dropout_and_class_weights_go_the_same_way() {
+fn three_steps_with_dropout_and_class_weights_go_the_same_way() {
     use crate::optimizer::Convention::{Keras, PyTorch};
     if !is_here() {
         return;
@@ -123,13 +123,13 @@ fn five_steps_with_dropout_and_class_weights_go_the_same_way() {
         (Head::Keras, false, Optimizer::momentum(0.9), 0.005),
         (Head::Keras, true, Optimizer::adam(Keras), 1e-5),
         (Head::PyTorch, false, Optimizer::adam(PyTorch), 1e-5),
-        (Head::PyTorch, false, Optimizer::rmsprop(Keras), 1e-6),
+        (Head::Keras, false, Optimizer::rmsprop(Keras), 1e-6),
         (Head::Keras, false, Optimizer::rmsprop(PyTorch), 1e-6),
     ] {
         let losses =
             both(&architecture(head, batch_norm, 32), Base::Trainable, 1).map(|mut net| {
                 net.compile(optimizer);
-                let losses: Vec<f32> = (0..5)
+                let losses: Vec<f32> = (0..3)
                     .map(|seed| {
                         let step =
                             Step { class_weights: Some([0.5, 2.0]), ..Step::new(rate, seed) };
