@@ -1,0 +1,202 @@
+"""JupyterLab in Debian's headless Chromium: the quickstart as a person meets it.
+
+Opens it, chooses the kernel, runs all cells, watches the curve grow while the training runs,
+interrupts a second training and goes on. The pictures of it are kept in `results/tests/jupyterlab`.
+The notebook is a copy with fewer epochs and fewer pictures, so that it takes about a minute.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+from browser import chromium, is_local, jupyterlab, numbered
+from driver import PATIENCE
+from figures import REPOSITORY, RESULTS, say
+
+DRAWINGS = REPOSITORY / "datasets" / "drawings"
+SCREENSHOTS = RESULTS / "jupyterlab"
+EPOCHS = ("epochs: 8,", "epochs: 4,")
+
+
+@pytest.fixture
+def notebook(tmp_path: Path) -> Path:
+    """The quickstart without outputs and without a kernel, beside a part of the drawings."""
+    if not DRAWINGS.is_dir():
+        pytest.skip("datasets/drawings is missing; this makes it: datasets/generate")
+    for split, count in {"train": 60, "validation": 10}.items():
+        for name in ("cat", "dog"):
+            target = tmp_path / "pictures" / split / name
+            target.mkdir(parents=True)
+            for picture in sorted((DRAWINGS / split / name).iterdir())[:count]:
+                shutil.copy(picture, target)
+    quickstart = nbformat.read(REPOSITORY / "notebooks" / "quickstart.ipynb", as_version=4)
+    # JupyterLab asks for a kernel where neither one nor a language is named.
+    del quickstart.metadata["kernelspec"], quickstart.metadata["language_info"]
+    for cell in quickstart.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+            cell.source = cell.source.replace(*EPOCHS)
+    assert any(EPOCHS[1] in cell.source for cell in quickstart.cells), "a training of fewer epochs"
+    path = tmp_path / "notebooks" / "quickstart.ipynb"
+    path.parent.mkdir()
+    (tmp_path / "results" / "quickstart").mkdir(parents=True)
+    nbformat.write(quickstart, path)
+    return path
+
+
+@pytest.fixture
+def page(notebook: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The notebook's page; fails if anything but JupyterLab itself was asked for anything."""
+    sync_api = pytest.importorskip(
+        "playwright.sync_api",
+        reason="no Playwright: .venv/bin/python -m pip install -r environment/requirements-browser.txt",
+    )
+    program = chromium()
+    monkeypatch.setenv("BENCHBOOK_DATA", str(tmp_path / "pictures"))
+    # With these weights the net is another one, which takes minutes.
+    monkeypatch.delenv("BENCHBOOK_WEIGHTS", raising=False)
+    # The driver of the browser is a program with a temporary folder of its own.
+    foreign: list[str] = []
+    with jupyterlab(tmp_path, tmp_path / "jupyter") as address, sync_api.sync_playwright() as driver:
+        browser = driver.chromium.launch(
+            executable_path=program,
+            args=[
+                "--no-sandbox",  # Root has no sandbox, and only our own page is opened.
+                "--disable-gpu",
+                "--disable-quic",
+                "--no-first-run",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+            ],
+        )
+        page = browser.new_page(viewport={"width": 1100, "height": 1000})
+        page.set_default_timeout(PATIENCE * 1000)
+        page.on("request", lambda asked: foreign.append(asked.url) if not is_local(asked.url) else None)
+        path = notebook.relative_to(tmp_path)
+        page.goto(address.replace("/lab?", f"/lab/tree/{path}?"))
+        yield page
+        browser.close()
+    assert foreign == [], "JupyterLab asked the network"
+
+
+class Notebook:
+    """The open notebook: its cells, prompts and outputs."""
+
+    def __init__(self, page: Any) -> None:
+        self.page = page
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        for old in SCREENSHOTS.glob("*.png"):
+            old.unlink()
+        self.taken = 0
+
+    def screenshot(self, name: str) -> None:
+        self.taken += 1
+        self.page.screenshot(path=SCREENSHOTS / f"{self.taken:02}-{name}.png")
+
+    def cell(self, text: str) -> Any:
+        """The code cell that contains `text`, the last such one."""
+        return self.page.locator(".jp-CodeCell").filter(has_text=text).last
+
+    def prompt(self, cell: Any) -> str:
+        return cell.locator(".jp-InputPrompt").first.inner_text()
+
+    def wait_for_end(self, cell: Any) -> None:
+        """Waits until the cell has a number, which it gets when it has ended."""
+        self.page.wait_for_function(
+            r"cell => /\[\d+\]/.test(cell.querySelector('.jp-InputPrompt').innerText)",
+            arg=cell.element_handle(),
+        )
+
+    def wait_for_another_curve(self, cell: Any, seen: list[str]) -> str:
+        """Waits until the chart in the output has lines that were not seen yet; returns them."""
+        return self.page.wait_for_function(
+            """([cell, seen]) => {
+                const lines = cell.querySelectorAll('.jp-OutputArea-output svg :is(polyline, circle)');
+                const drawn = [...lines].map(line => line.getAttribute('points') ?? line.getAttribute('cy'));
+                return drawn.length > 0 && !seen.includes(drawn.join('; ')) && drawn.join('; ');
+            }""",
+            arg=[cell.element_handle(), seen],
+        ).json_value()
+
+    def append(self, code: str) -> Any:
+        """Adds a cell at the end, types into it and runs it."""
+        last = self.page.locator(".jp-Notebook .jp-Cell").last
+        last.locator(".jp-InputArea-editor").click()
+        self.page.keyboard.press("Escape")
+        self.page.keyboard.press("b")
+        self.page.keyboard.press("Enter")
+        self.page.keyboard.insert_text(code)
+        cell = self.page.locator(".jp-Notebook .jp-Cell").last
+        self.page.keyboard.press("Control+Enter")
+        return cell
+
+
+def choose_kernel(page: Any) -> None:
+    """Answers JupyterLab's question for a kernel."""
+    dialog = page.locator(".jp-Dialog")
+    dialog.get_by_text("Select Kernel").first.wait_for()
+    dialog.locator("select").select_option(label="Rust (Benchbook)")
+    dialog.get_by_role("button", name="Select").click()
+    page.locator(".jp-Toolbar-kernelName").filter(has_text="Rust (Benchbook)").wait_for()
+
+
+def test_the_quickstart_in_the_browser(page: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    notebook = Notebook(page)
+    page.locator(".jp-Notebook .jp-Cell").first.wait_for()
+    choose_kernel(page)
+    notebook.screenshot("opened")
+
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    training = notebook.cell("run.train(")
+    states: list[str] = []
+    while len(states) < 3:
+        states.append(notebook.wait_for_another_curve(training, states))
+        assert numbered(notebook.prompt(training)) is None, "the curve moves before the cell ends"
+        training.locator(".jp-OutputArea-output svg").scroll_into_view_if_needed()
+        notebook.screenshot(f"curve-{len(states)}")
+    last = notebook.cell("record.table()")
+    notebook.wait_for_end(last)
+    errors = page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr']")
+    said = [text for text in errors.all_inner_texts() if not text.startswith("Note: ")]
+    assert said == [], "nothing failed and nothing was said to standard error"
+    last.scroll_into_view_if_needed()
+    notebook.screenshot("all-cells-have-run")
+    epochs = EPOCHS[1].split()[1].rstrip(",")
+
+    again = notebook.append(
+        "model.fit(&data, Fit { epochs: 1000, batch_size: 16, ..fit.clone() })?;"
+    )
+    # It begins with the curve so far; another one is that of one more epoch.
+    curve = notebook.wait_for_another_curve(again, [])
+    notebook.wait_for_another_curve(again, [curve])
+    page.locator("[data-command='notebook:interrupt-kernel']").click()
+    notebook.wait_for_end(again)
+    assert "KeyboardInterrupt" in again.locator(".jp-OutputArea").inner_text()
+    again.locator(".jp-OutputArea-output").last.scroll_into_view_if_needed()
+    notebook.screenshot("interrupted")
+
+    after = notebook.append(f"model.history().epochs.len() > {epochs}")
+    notebook.wait_for_end(after)
+    shown = after.locator(".jp-OutputArea-executeResult").inner_text()
+    assert shown.split()[-1] == "true", "the interrupted epochs are kept"
+    goes_on = notebook.append(
+        "model.fit(&data, Fit { epochs: 1, batch_size: 16, ..fit.clone() })?.epochs.len() > 5"
+    )
+    notebook.wait_for_end(goes_on)
+    assert goes_on.locator(".jp-OutputArea-executeResult").inner_text().split()[-1] == "true"
+    notebook.screenshot("went-on")
+    say(
+        capsys,
+        f"JupyterLab: {len(states)} states of the curve seen before the training ended;"
+        f" {notebook.taken} pictures in {SCREENSHOTS.relative_to(REPOSITORY)}",
+        f"  {os.path.basename(chromium())}, Playwright",
+    )
