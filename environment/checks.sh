@@ -36,7 +36,7 @@ plan_helper_checks() {
 }
 
 plan_kernel_checks() {
-    check "Tests of the running kernel" 300 0 check_kernel "pytest kernel/tests"
+    check "Tests of the running kernel" 600 0 check_kernel "pytest kernel/tests"
     check "Notebooks" 180 0 check_notebooks "runs each from its first cell to its last at a tiny scale, on drawings"
     if [[ -n ${BENCHBOOK_DATA:-} ]]; then
         check "Notebooks on photos" 180 0 check_notebooks_on_photos "runs each on $BENCHBOOK_DATA"
