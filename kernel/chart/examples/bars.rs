@@ -3,14 +3,14 @@
 
 use std::error::Error;
 
-use benchbook_chart::{BarChart, BarData};
+use benchbook_chart::{BarChart, BarData, Chart};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [data, out] = arguments.as_slice() else {
         return Err("usage: bars DATA.json OUT.svg".into());
     };
-    let BarData { title, subtitle, y, categories, series } =
+    let BarData { title, subtitle, y, categories, series, .. } =
         serde_json::from_str(&std::fs::read_to_string(data)?)?;
     let mut chart = BarChart::new(title, categories).subtitle(subtitle).y(y);
     for series in series {
