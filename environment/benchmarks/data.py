@@ -60,7 +60,7 @@ COMPARISONS = [
 
 def answer(command: list[Any]) -> dict[str, Any]:
     """What a program prints as JSON."""
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    ran = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
     if ran.returncode:
         raise SystemExit(f"{' '.join(map(str, command))} ended with {ran.returncode}:\n{ran.stderr}")
     return json.loads(ran.stdout)

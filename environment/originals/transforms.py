@@ -104,7 +104,9 @@ def resizing(ours: Ours, photos: Path) -> None:
     largest("Resize with antialias, tensor", 1, against(found, lambda e: F.resize(tensor(e), size, antialias=True)))
     found = ours.pictures(photos, filter="Bicubic")
     cubic = InterpolationMode.BICUBIC
-    largest("Resize, bicubic, Pillow image", 1, against(found, lambda e: F.resize(pil(e), size, cubic)))
+    # Both round between the two directions, and Pillow does the rows first: where the cubic overshoots, the values cut
+    # off at 0 and 255 are not the same.
+    largest("Resize, bicubic, Pillow image", 4, against(found, lambda e: F.resize(pil(e), size, cubic)))
     found = ours.pictures(photos, filter="Nearest")
     nearest = against(found, lambda e: pil(e).resize((WIDTH, HEIGHT), Image.Resampling.NEAREST))
     apart("Keras target_size (nearest)", 0, nearest, 0)
@@ -154,7 +156,7 @@ def turning(ours: Ours, photos: Path) -> None:
                 picture = F.pil_to_tensor(picture)
             differences.append(values - array(F.rotate(picture, degrees)))
         # Points halfway between two pixels are rounded in 16.16 fixed point by Pillow, in float32 by PyTorch.
-        apart(f"RandomRotation, same angle, {name}", 0.02, differences, 0)
+        apart(f"RandomRotation, same angle, {name}", 0.005, differences, 0)
 
 
 def keras_changes(ours: Ours, photos: Path) -> None:
@@ -227,7 +229,7 @@ def decoding(ours: Ours, jpegs: Path) -> None:
         (path,) = folder.iterdir()
         width, height = Image.open(path).size
         found += ours.pictures(folder, height=height, width=width)
-    largest("JPEG, Pillow", 6, against(found, pil))
+    largest("JPEG, Pillow", 12, against(found, pil))
     average("JPEG, Pillow", 0.5, against(found, pil))
 
     def torchvision_io(entry: dict[str, Any]) -> torch.Tensor:

@@ -19,7 +19,7 @@ pub enum Filter {
     /// `image_dataset_from_directory`.
     BilinearNoAntialias,
     /// Cubic (a = -0.5) with a support that grows with the reduction: Pillow's `BICUBIC`, and so
-    /// torchvision's on a PIL image.
+    /// torchvision's on a PIL image, but for up to four levels where the cubic overshoots black or white.
     Bicubic,
     /// The nearest pixel, with pixel centres at halves: Pillow's `NEAREST`, and so Keras'
     /// `load_img` and `ImageDataGenerator.flow_from_directory` by default.
