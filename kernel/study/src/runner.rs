@@ -150,6 +150,17 @@ pub fn run(
                 Err(message) => {
                     absent.insert(backend.clone());
                     let status = Status::Failed { message };
+                    // An earlier call has its row already.
+                    let told = |record: &&Record| {
+                        let same = record.place.as_ref().is_some_and(|known| {
+                            known.study == place.study && known.backend == backend
+                        });
+                        same && record.status == status
+                    };
+                    if earlier.records.iter().any(|record| told(&record)) {
+                        observer(&Event::Kept { backend, run: number });
+                        continue;
+                    }
                     Record { name: backend, place: Some(place), status, ..begun() }
                 }
             };
@@ -325,6 +336,8 @@ mod tests {
         assert!(status("killed").1.contains("signal 9"), "{:?}", status("killed"));
         assert_eq!(status("absent"), (1, "failed: not installed; run the installer".into()));
         assert_eq!(records.records[0].name, "asked", "the conditions of a failed run stay known");
+        let again = run(&plan(folder.path(), &backends), &mut shell, &mut |_| (), &|| false).unwrap();
+        assert_eq!(again.records.len(), records.records.len(), "a second call adds no row");
     }
 
     #[test]
