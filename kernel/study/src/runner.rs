@@ -336,7 +336,8 @@ mod tests {
         assert!(status("killed").1.contains("signal 9"), "{:?}", status("killed"));
         assert_eq!(status("absent"), (1, "failed: not installed; run the installer".into()));
         assert_eq!(records.records[0].name, "asked", "the conditions of a failed run stay known");
-        let again = run(&plan(folder.path(), &backends), &mut shell, &mut |_| (), &|| false).unwrap();
+        let again =
+            run(&plan(folder.path(), &backends), &mut shell, &mut |_| (), &|| false).unwrap();
         assert_eq!(again.records.len(), records.records.len(), "a second call adds no row");
     }
 
