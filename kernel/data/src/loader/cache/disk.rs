@@ -209,7 +209,7 @@ fn available_space(folder: &Path) -> io::Result<u64> {
     }
     // SAFETY: `statvfs` has succeeded and so has filled it.
     let found = unsafe { found.assume_init() };
-    Ok(found.f_bavail as u64 * found.f_frsize as u64)
+    Ok(found.f_bavail * found.f_frsize)
 }
 
 #[cfg(test)]
