@@ -91,7 +91,7 @@ fn files_and_folders_that_may_not_be_read_are_named() {
     let root = class_folders();
     let file = below(&root, "train/cat/cat.0.jpg");
     let folder = below(&root, "validation/dog");
-    let forbid = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap();
+    let forbid = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o0)).unwrap();
     forbid(&file);
     // SAFETY: geteuid(2) has no conditions and cannot fail.
     if unsafe { libc::geteuid() } != 0 {
