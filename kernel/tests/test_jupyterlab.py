@@ -164,7 +164,10 @@ def test_the_quickstart_in_the_browser(page: Any, capsys: pytest.CaptureFixture[
     while len(states) < 3:
         states.append(notebook.wait_for_another_curve(training, states))
         assert numbered(notebook.prompt(training)) is None, "the curve moves before the cell ends"
-        training.locator(".jp-OutputArea-output svg").scroll_into_view_if_needed()
+        # In one step of the page's, since the next update may replace the picture.
+        training.evaluate(
+            "cell => cell.querySelector('.jp-OutputArea-output svg')?.scrollIntoView({block: 'center'})"
+        )
         notebook.screenshot(f"curve-{len(states)}")
     last = notebook.cell("record.table()")
     notebook.wait_for_end(last)
