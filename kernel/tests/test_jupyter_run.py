@@ -44,7 +44,9 @@ def script(tmp_path: Path) -> Path:
 def test_a_file_is_run(private_folders: None, script: Path) -> None:
     ran = run("--kernel", NAME, str(script))
     assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.splitlines() == ['{"a": 2, "b": 1}', "42"]
+    # jupyter run cannot take back what it has printed, so a build of more than a second leaves its word before.
+    structure, number = ran.stdout.splitlines()
+    assert structure.endswith('{"a": 2, "b": 1}') and number == "42"
     assert ran.stderr.endswith("to stderr\n")
 
 
@@ -74,9 +76,11 @@ def test_several_files_share_a_session(kernel: Kernel, tmp_path: Path) -> None:
     paths[0].write_text("let shared = 40;")
     paths[1].write_text("shared + 2")
     ran = run("--existing", kernel.manager.connection_file, *map(str, paths))
-    assert (ran.returncode, ran.stdout.strip()) == (0, "42"), ran.stderr
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.strip().endswith("42")
 
 
 def test_code_can_come_by_a_pipe(kernel: Kernel) -> None:
     ran = run("--existing", kernel.manager.connection_file, text="6 * 7")
-    assert (ran.returncode, ran.stdout.strip()) == (0, "42"), ran.stderr
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.strip().endswith("42")
