@@ -3,8 +3,8 @@
 //! evcxr reads `evcxr.toml` in the current folder or in its configuration folder when it starts.
 //! Its settings (a folder for temporary files, a wrapper around the compiler) would take the place
 //! of what a session needs, and a mistake in it would keep cells from running. So evcxr starts in a
-//! folder that has none, and its configuration folder is one of the session's own, with what
-//! `:load_config` may run: dependencies and prelude.
+//! folder with none but the session's own, which sets the optimisation, and its configuration folder
+//! is one of the session's own, with what `:load_config` may run: dependencies and prelude.
 
 use anyhow::Context;
 use std::env;
@@ -36,7 +36,7 @@ pub(crate) fn copy(folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Calls `start` in `folder`, where no `evcxr.toml` is.
+/// Calls `start` in `folder`, where no `evcxr.toml` of the user is.
 pub(super) fn without<T>(folder: &Path, start: impl FnOnce() -> T) -> anyhow::Result<T> {
     let here = env::current_dir().context("the current folder is gone")?;
     env::set_current_dir(folder)?;
