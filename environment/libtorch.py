@@ -6,12 +6,12 @@ The wheels are those of libtorch.txt. FOLDER appears complete or not at all: it 
 place and renamed.
 """
 
-import os
 import shutil
 import sys
-import tempfile
 import zipfile
 from pathlib import Path
+
+from folders import complete
 
 LIBRARIES = {
     "torch/lib/libtorch_cpu.so",
@@ -64,19 +64,8 @@ def main() -> None:
     folder, *wheels = map(Path, sys.argv[1:])
     if not wheels:
         raise SystemExit(__doc__)
-    # What an interrupted run left beside the place.
-    for left in folder.parent.glob(folder.name + ".partial-*"):
-        shutil.rmtree(left)
-    partial = Path(tempfile.mkdtemp(prefix=folder.name + ".partial-", dir=folder.parent))
-    try:
+    with complete(folder) as partial:
         assemble(partial, wheels)
-        # A folder that was found unusable makes room.
-        if folder.exists():
-            shutil.rmtree(folder)
-        partial.chmod(0o755)
-        os.rename(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 if __name__ == "__main__":

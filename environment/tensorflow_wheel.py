@@ -5,12 +5,12 @@
 FOLDER appears complete or not at all: it is put together beside its place and renamed.
 """
 
-import os
 import shutil
 import sys
-import tempfile
 import zipfile
 from pathlib import Path
+
+from folders import complete
 
 LIBRARIES = ("libtensorflow_cc.so.2", "libtensorflow_framework.so.2")
 
@@ -32,19 +32,8 @@ def main() -> None:
     if len(sys.argv) != 3:
         raise SystemExit(__doc__)
     folder, wheel = map(Path, sys.argv[1:])
-    # What an interrupted run left beside the place.
-    for left in folder.parent.glob(folder.name + ".partial-*"):
-        shutil.rmtree(left)
-    partial = Path(tempfile.mkdtemp(prefix=folder.name + ".partial-", dir=folder.parent))
-    try:
+    with complete(folder) as partial:
         take(wheel, partial)
-        # A folder that was found unusable makes room.
-        if folder.exists():
-            shutil.rmtree(folder)
-        partial.chmod(0o755)
-        os.rename(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 if __name__ == "__main__":
