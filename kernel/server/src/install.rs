@@ -2,7 +2,7 @@
 
 use crate::cargo::metadata;
 use crate::libtorch::Libtorch;
-use crate::template::{Manifest, RUSTFLAGS, Template};
+use crate::template::{Manifest, RUSTFLAGS, SOURCES, Template};
 use crate::toolchain::Toolchain;
 use crate::{cache, kernelspec, names};
 use anyhow::{Context, bail, ensure};
@@ -118,9 +118,8 @@ fn copy_source(template: &Template) -> anyhow::Result<()> {
     // The workspace of the copy has only the packages that were copied.
     let path = template.folder.join("source/Cargo.toml");
     let mut workspace: toml::Table = fs::read_to_string(&path)?.parse()?;
-    let members = ["chart", "data", "display", "frames", "helper", "study", "tensorflow", "worker"];
-    let members =
-        members.iter().map(|name| toml::Value::String(format!("kernel/{name}"))).collect();
+    let members = SOURCES.iter().filter(|source| source.starts_with("kernel/"));
+    let members = members.map(|source| toml::Value::String((*source).into())).collect();
     let section = workspace.get_mut("workspace").and_then(toml::Value::as_table_mut);
     let section = section.context("the root Cargo.toml has no [workspace]")?;
     section.insert("members".into(), toml::Value::Array(members));

@@ -41,7 +41,7 @@ pub const STANDARD_LIBRARY: &str = "library";
 const FORMAT: u32 = 2;
 
 /// The packages that end up in the worker's process, and the files that fix their dependencies.
-const SOURCES: &[&str] = &[
+pub(crate) const SOURCES: &[&str] = &[
     "Cargo.toml",
     "Cargo.lock",
     "kernel/chart",
@@ -49,6 +49,7 @@ const SOURCES: &[&str] = &[
     "kernel/display",
     "kernel/frames",
     "kernel/helper",
+    "kernel/nvml",
     "kernel/study",
     "kernel/tensorflow",
     "kernel/worker",

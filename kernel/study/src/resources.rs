@@ -3,10 +3,9 @@
 //! Whoever starts a run watches it, so that programs in any language are measured by the same eyes.
 //! Memory and processor time are of the process's group, that is with its loader processes.
 
-mod nvml;
 mod processes;
 
-use nvml::Nvml;
+use benchbook_nvml::{Device, Nvml};
 use processes::{Usage, reset_peak};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -39,7 +38,7 @@ pub struct Resources {
 /// Watches one process group through its phases.
 pub struct Watch {
     group: u32,
-    nvml: Option<Nvml>,
+    gpu: Option<Device<'static>>,
     phases: BTreeMap<String, Resources>,
     current: Option<Phase>,
 }
@@ -81,7 +80,7 @@ impl Series {
 impl Watch {
     /// Begins to watch the process group whose leader is `group`.
     pub fn new(group: u32) -> Self {
-        Self { group, nvml: Nvml::open(), phases: BTreeMap::new(), current: None }
+        Self { group, gpu: first_gpu(), phases: BTreeMap::new(), current: None }
     }
 
     /// A phase begins; the one before, if any, ends.
@@ -92,7 +91,7 @@ impl Watch {
             name: name.to_owned(),
             began: Instant::now(),
             cpu_before: Usage::of_group(self.group).map(|usage| usage.cpu_seconds),
-            gpu_joules_before: self.nvml.as_ref().and_then(Nvml::joules),
+            gpu_joules_before: self.gpu.and_then(Device::joules),
             cpu_joules_before: rapl_joules(),
             host: Series::default(),
             gpu: Series::default(),
@@ -107,11 +106,11 @@ impl Watch {
         if let Some(usage) = Usage::of_group(self.group) {
             phase.host.add(usage.resident_bytes as f64);
         }
-        if let Some(nvml) = &self.nvml {
-            if let Some(bytes) = nvml.used_bytes() {
-                phase.gpu.add(bytes as f64);
+        if let Some(gpu) = self.gpu {
+            if let Some(memory) = gpu.memory() {
+                phase.gpu.add(memory.used as f64);
             }
-            if let Some(share) = nvml.utilisation() {
+            if let Some(share) = gpu.utilisation() {
                 phase.utilisation.add(share);
             }
         }
@@ -136,7 +135,7 @@ impl Watch {
             host_mean_bytes: phase.host.mean().map(|bytes| bytes as u64),
             gpu_peak_bytes: phase.gpu.peak().map(|bytes| bytes as u64),
             gpu_utilisation: phase.utilisation.mean(),
-            gpu_joules: used(phase.gpu_joules_before, self.nvml.as_ref().and_then(Nvml::joules)),
+            gpu_joules: used(phase.gpu_joules_before, self.gpu.and_then(Device::joules)),
             cpu_joules: used(phase.cpu_joules_before, rapl_joules()),
             samples: phase.host.count,
         };
@@ -148,6 +147,10 @@ impl Watch {
         self.end();
         self.phases
     }
+}
+
+fn first_gpu() -> Option<Device<'static>> {
+    Nvml::load()?.devices().into_iter().next()
 }
 
 fn merged(old: Resources, new: Resources) -> Resources {

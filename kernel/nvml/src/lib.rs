@@ -1,0 +1,261 @@
+//! NVIDIA's management library (NVML), which comes with the driver and is opened where it is there.
+//!
+//! Functions and types are those of `nvml.h` of CUDA 11 and newer. What a GPU or a driver does not tell is `None`.
+
+use std::ffi::{CStr, c_uint, c_ulonglong, c_void};
+use std::sync::OnceLock;
+
+/// The opened library.
+#[derive(Debug)]
+pub struct Nvml {
+    library: *mut c_void,
+}
+
+// SAFETY: the library stays open as long as the process lives, and its functions may be called by
+// several threads at once (NVML API reference: "The API is thread-safe").
+unsafe impl Send for Nvml {}
+// SAFETY: as above.
+unsafe impl Sync for Nvml {}
+
+/// A GPU.
+#[derive(Clone, Copy, Debug)]
+pub struct Device<'a> {
+    nvml: &'a Nvml,
+    raw: *mut c_void,
+}
+
+/// Memory of a GPU, in bytes (`nvmlMemory_t`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Memory {
+    /// All of it.
+    pub total: c_ulonglong,
+    /// What nobody uses.
+    pub free: c_ulonglong,
+    /// What is in use by anybody.
+    pub used: c_ulonglong,
+}
+
+/// `nvmlUtilization_t`, in percent.
+#[derive(Default)]
+#[repr(C)]
+struct Utilization {
+    gpu: c_uint,
+    _memory: c_uint,
+}
+
+/// `nvmlProcessInfo_t` of version 2 and 3.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+struct Process {
+    pid: c_uint,
+    used: c_ulonglong,
+    _gpu_instance: c_uint,
+    _compute_instance: c_uint,
+}
+
+/// `nvmlReturn_t`: 0 is success.
+type Return = c_uint;
+
+/// How many processes on one GPU are looked at.
+const PROCESSES: usize = 256;
+
+/// `NVML_VALUE_NOT_AVAILABLE`, for a process whose memory the driver does not tell.
+const NOT_AVAILABLE: c_ulonglong = c_ulonglong::MAX;
+
+impl Nvml {
+    /// The library, opened and started at the first call; `None` without a driver.
+    pub fn load() -> Option<&'static Self> {
+        static NVML: OnceLock<Option<Nvml>> = OnceLock::new();
+        NVML.get_or_init(|| Self::open(c"libnvidia-ml.so.1")).as_ref()
+    }
+
+    fn open(file: &CStr) -> Option<Self> {
+        // SAFETY: the name ends with a zero; the driver's own library does nothing when it is opened.
+        let library = unsafe { libc::dlopen(file.as_ptr(), libc::RTLD_NOW) };
+        let nvml = (!library.is_null()).then_some(Self { library })?;
+        // SAFETY: nvml.h declares the function so.
+        let init = unsafe {
+            std::mem::transmute::<*mut c_void, unsafe extern "C" fn() -> Return>(
+                nvml.function(c"nvmlInit_v2")?,
+            )
+        };
+        // SAFETY: no arguments.
+        (unsafe { init() } == 0).then_some(nvml)
+    }
+
+    /// The address of a function; `None` where the driver is too old to have it.
+    fn function(&self, name: &CStr) -> Option<*mut c_void> {
+        // SAFETY: the library is open and the name ends with a zero.
+        let found = unsafe { libc::dlsym(self.library, name.as_ptr()) };
+        (!found.is_null()).then_some(found)
+    }
+
+    /// All GPUs in the driver's order, which is not CUDA's.
+    pub fn devices(&self) -> Vec<Device<'_>> {
+        let Some(count) = self.function(c"nvmlDeviceGetCount_v2") else { return Vec::new() };
+        let Some(handle) = self.function(c"nvmlDeviceGetHandleByIndex_v2") else {
+            return Vec::new();
+        };
+        let mut devices = 0;
+        // SAFETY: nvml.h declares the functions so; the addresses are those of local variables.
+        unsafe {
+            let count = std::mem::transmute::<
+                *mut c_void,
+                unsafe extern "C" fn(*mut c_uint) -> Return,
+            >(count);
+            if count(&raw mut devices) != 0 {
+                return Vec::new();
+            }
+            let handle = std::mem::transmute::<
+                *mut c_void,
+                unsafe extern "C" fn(c_uint, *mut *mut c_void) -> Return,
+            >(handle);
+            let device = |index| {
+                let mut raw = std::ptr::null_mut();
+                (handle(index, &raw mut raw) == 0).then_some(Device { nvml: self, raw })
+            };
+            (0..devices).filter_map(device).collect()
+        }
+    }
+}
+
+impl Device<'_> {
+    /// What a function `nvmlReturn_t name(nvmlDevice_t, T *)` writes.
+    ///
+    /// # Safety
+    /// nvml.h declares `name` with this `T`.
+    unsafe fn ask<T: Default>(self, name: &CStr) -> Option<T> {
+        type Question<T> = unsafe extern "C" fn(*mut c_void, *mut T) -> Return;
+        let function = self.nvml.function(name)?;
+        let mut answer = T::default();
+        // SAFETY: the caller says that the function has this type; the device is NVML's.
+        unsafe {
+            let function = std::mem::transmute::<*mut c_void, Question<T>>(function);
+            (function(self.raw, &raw mut answer) == 0).then_some(answer)
+        }
+    }
+
+    /// The number N of its file `/dev/nvidiaN`.
+    pub fn minor(self) -> Option<u32> {
+        // SAFETY: `unsigned int *`.
+        unsafe { self.ask(c"nvmlDeviceGetMinorNumber") }
+    }
+
+    /// Its memory.
+    pub fn memory(self) -> Option<Memory> {
+        // SAFETY: `nvmlMemory_t *`.
+        unsafe { self.ask(c"nvmlDeviceGetMemoryInfo") }
+    }
+
+    /// Share of the last sampling period in which something ran, 0 to 1.
+    pub fn utilisation(self) -> Option<f64> {
+        // SAFETY: `nvmlUtilization_t *`.
+        let utilization: Utilization = unsafe { self.ask(c"nvmlDeviceGetUtilizationRates") }?;
+        Some(f64::from(utilization.gpu) / 100.0)
+    }
+
+    /// Energy since the driver was loaded, in joules (Volta and newer).
+    pub fn joules(self) -> Option<f64> {
+        // SAFETY: `unsigned long long *`, in millijoules.
+        let millijoules: c_ulonglong = unsafe { self.ask(c"nvmlDeviceGetTotalEnergyConsumption") }?;
+        Some(millijoules as f64 / 1000.0)
+    }
+
+    /// The memory that a process holds, in bytes; `None` where the driver does not tell or does not know the
+    /// process by this number.
+    pub fn used_by(self, process: u32) -> Option<u64> {
+        type List = unsafe extern "C" fn(*mut c_void, *mut c_uint, *mut Process) -> Return;
+        let list = self.nvml.function(c"nvmlDeviceGetComputeRunningProcesses_v3")?;
+        let mut found = [Process::default(); PROCESSES];
+        let mut count = PROCESSES as c_uint;
+        // SAFETY: nvml.h declares the function so; the array has room for as many as the count says.
+        let ended = unsafe {
+            let list = std::mem::transmute::<*mut c_void, List>(list);
+            list(self.raw, &raw mut count, found.as_mut_ptr())
+        };
+        let mut found = found.iter().take(if ended == 0 { count as usize } else { 0 });
+        found.find(|one| one.pid == process && one.used != NOT_AVAILABLE).map(|one| one.used)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::CString;
+    use std::process::Command;
+
+    /// A driver's library with two GPUs, of which the second tells nothing but its memory. The declarations
+    /// are copied from nvml.h.
+    const DRIVER: &str = r"
+        typedef unsigned int nvmlReturn_t;
+        typedef struct { int number; } *nvmlDevice_t;
+        typedef struct { unsigned long long total, free, used; } nvmlMemory_t;
+        typedef struct { unsigned int gpu, memory; } nvmlUtilization_t;
+        typedef struct {
+            unsigned int pid;
+            unsigned long long usedGpuMemory;
+            unsigned int gpuInstanceId;
+            unsigned int computeInstanceId;
+        } nvmlProcessInfo_t;
+        static struct { int number; } gpus[2] = {{0}, {1}};
+        static int started;
+        nvmlReturn_t nvmlInit_v2(void) { started = 1; return 0; }
+        nvmlReturn_t nvmlDeviceGetCount_v2(unsigned int *count) { *count = 2; return started ? 0 : 1; }
+        nvmlReturn_t nvmlDeviceGetHandleByIndex_v2(unsigned int index, nvmlDevice_t *device) {
+            *device = (nvmlDevice_t)&gpus[index];
+            return 0;
+        }
+        nvmlReturn_t nvmlDeviceGetMinorNumber(nvmlDevice_t device, unsigned int *minor) {
+            *minor = 5;
+            return device->number;
+        }
+        nvmlReturn_t nvmlDeviceGetMemoryInfo(nvmlDevice_t device, nvmlMemory_t *memory) {
+            memory->total = 100; memory->free = 60; memory->used = 40 + device->number;
+            return 0;
+        }
+        nvmlReturn_t nvmlDeviceGetUtilizationRates(nvmlDevice_t device, nvmlUtilization_t *rates) {
+            rates->gpu = 75; rates->memory = 20;
+            return device->number;
+        }
+        nvmlReturn_t nvmlDeviceGetTotalEnergyConsumption(nvmlDevice_t device, unsigned long long *energy) {
+            *energy = 2500;
+            return device->number;
+        }
+        nvmlReturn_t nvmlDeviceGetComputeRunningProcesses_v3(
+            nvmlDevice_t device, unsigned int *count, nvmlProcessInfo_t *infos) {
+            if (*count < 2) return 7;
+            *count = 2;
+            infos[0].pid = 11; infos[0].usedGpuMemory = ~0ULL;
+            infos[1].pid = 12; infos[1].usedGpuMemory = 30;
+            return device->number;
+        }";
+
+    #[test]
+    fn what_a_driver_tells_is_passed_on_and_what_it_refuses_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let (source, library) = (folder.path().join("nvml.c"), folder.path().join("libnvml.so"));
+        std::fs::write(&source, DRIVER).unwrap();
+        let words = ["-shared", "-fPIC", "-w", "-o"];
+        let compiled = Command::new("cc").args(words).args([&library, &source]).status();
+        assert!(compiled.unwrap().success());
+        let file = CString::new(library.to_str().unwrap()).unwrap();
+        let nvml = Nvml::open(&file).unwrap();
+        let [one, other] = nvml.devices()[..] else { panic!("two GPUs") };
+        assert_eq!(one.memory(), Some(Memory { total: 100, free: 60, used: 40 }));
+        assert_eq!(other.memory().unwrap().used, 41);
+        assert_eq!(
+            (one.minor(), one.utilisation(), one.joules()),
+            (Some(5), Some(0.75), Some(2.5))
+        );
+        assert_eq!((other.minor(), other.utilisation(), other.joules()), (None, None, None));
+        // The driver does not tell of process 11, and does not know 13.
+        assert_eq!([11, 12, 13].map(|process| one.used_by(process)), [None, Some(30), None]);
+        assert_eq!(other.used_by(12), None);
+    }
+
+    #[test]
+    fn without_a_driver_there_is_nothing_to_ask() {
+        assert!(Nvml::open(c"libnvidia-ml-that-nobody-has.so.1").is_none());
+    }
+}
