@@ -22,6 +22,14 @@ pub(crate) struct Output {
     pub(crate) index: c_int,
 }
 
+/// One input of an operation (`TF_Input`).
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct Input {
+    pub(crate) operation: *mut TF_Operation,
+    pub(crate) index: c_int,
+}
+
 /// `TF_OK` of `TF_Code`.
 pub(crate) const OK: c_int = 0;
 
@@ -83,6 +91,10 @@ functions! {
     fn TF_SetAttrShape(*mut TF_OperationDescription, *const c_char, *const i64, c_int);
     fn TF_SetAttrTensor(*mut TF_OperationDescription, *const c_char, *mut TF_Tensor, *mut TF_Status);
     fn TF_FinishOperation(*mut TF_OperationDescription, *mut TF_Status) -> *mut TF_Operation;
+    fn TF_OperationNumInputs(*mut TF_Operation) -> c_int;
+    fn TF_OperationInput(Input) -> Output;
+    fn TF_OperationOutputNumConsumers(Output) -> c_int;
+    fn TF_OperationOutputConsumers(Output, *mut Input, c_int) -> c_int;
     fn TF_AddGradients(*mut TF_Graph, *mut Output, c_int, *mut Output, c_int, *mut Output, *mut TF_Status, *mut Output);
 
     fn TF_NewSessionOptions() -> *mut TF_SessionOptions;

@@ -1,8 +1,11 @@
 //! A graph of operations, and how operations are added to it.
 
-use crate::api::{Api, FLOAT, INT32, Output, TF_Graph, TF_Operation, TF_OperationDescription};
+use crate::api::{
+    Api, FLOAT, INT32, Input, Output, TF_Graph, TF_Operation, TF_OperationDescription,
+};
 use crate::error::{Error, Status};
 use crate::tensor::Tensor;
+use std::collections::HashSet;
 use std::ffi::{CStr, CString, c_int};
 
 /// The graph. Operations are never removed from it.
@@ -86,6 +89,36 @@ impl Graph {
         status.check("adding the gradients")?;
         Ok(gradients)
     }
+
+    /// The operations that a run for these ends consists of.
+    pub(crate) fn needed(&self, ends: &[Output]) -> HashSet<*mut TF_Operation> {
+        let mut waiting: Vec<_> = ends.iter().map(|end| end.operation).collect();
+        let mut found = HashSet::new();
+        while let Some(operation) = waiting.pop() {
+            if found.insert(operation) {
+                // SAFETY: the operation is of this graph, and each index is below the count of its inputs.
+                unsafe {
+                    let count = (self.api.TF_OperationNumInputs)(operation);
+                    waiting.extend((0..count).map(|index| {
+                        (self.api.TF_OperationInput)(Input { operation, index }).operation
+                    }));
+                }
+            }
+        }
+        found
+    }
+
+    /// The operations that take `value` in.
+    pub(crate) fn readers(&self, value: Output) -> Vec<*mut TF_Operation> {
+        // SAFETY: the list has room for as many as there are, which the first call tells.
+        unsafe {
+            let count = (self.api.TF_OperationOutputNumConsumers)(value);
+            let none = Input { operation: std::ptr::null_mut(), index: 0 };
+            let mut readers = vec![none; count as usize];
+            (self.api.TF_OperationOutputConsumers)(value, readers.as_mut_ptr(), count);
+            readers.into_iter().map(|input| input.operation).collect()
+        }
+    }
 }
 
 impl Drop for Graph {
@@ -113,10 +146,12 @@ impl Adding {
         self
     }
 
-    /// The operation runs only after that one, and only if that one runs.
-    pub(crate) fn after(self, operation: *mut TF_Operation) -> Self {
-        // SAFETY: both belong to one graph, which is alive.
-        unsafe { (self.api.TF_AddControlInput)(self.raw, operation) }
+    /// The operation runs only after those, and only if all of them run.
+    pub(crate) fn after(self, operations: &[*mut TF_Operation]) -> Self {
+        for operation in operations {
+            // SAFETY: both belong to one graph, which is alive.
+            unsafe { (self.api.TF_AddControlInput)(self.raw, *operation) }
+        }
         self
     }
 

@@ -89,8 +89,8 @@ pub struct Net {
     inference: Ends,
     /// Of [`Variables::learned`], in that order.
     gradients: Vec<Output>,
-    /// Runs only if the loss of a training step is finite.
-    gate: *mut TF_Operation,
+    /// What an update of each of them waits for: see [`waits`].
+    waits: Vec<Vec<*mut TF_Operation>>,
     /// Move the running statistics of batch normalisation.
     moves: Vec<*mut TF_Operation>,
     optimizers: usize,
@@ -162,6 +162,7 @@ impl Net {
         let values: Vec<Output> = variables.learned().map(|variable| variable.value).collect();
         let gradients = graph.gradients(training.loss, &values)?;
         let gate = gate(&mut graph, training.loss)?;
+        let waits = waits(&graph, &values, &gradients, gate);
         let moves = moving
             .iter()
             .map(|moving| move_statistic(&mut graph, moving, gate))
@@ -181,7 +182,7 @@ impl Net {
             training,
             inference,
             gradients,
-            gate,
+            waits,
             moves,
             optimizers: 0,
             compiled: None,
@@ -229,9 +230,10 @@ impl Net {
         self.optimizers += 1;
         let graph = &mut self.graph;
         let (rate, epsilon) = (graph.placeholder(&[])?, graph.placeholder(&[])?);
-        let numbers = Numbers { rate, epsilon, gate: self.gate };
+        let numbers = Numbers { rate, epsilon };
         let (mut all, mut updates) = (Vec::new(), Vec::new());
-        for (variable, gradient) in self.variables.learned().zip(&self.gradients) {
+        let learned = self.variables.learned().zip(&self.gradients).zip(&self.waits);
+        for ((variable, gradient), after) in learned {
             let mut slots = Vec::new();
             for suffix in optimizer.slots() {
                 let parameter = Parameter {
@@ -247,6 +249,7 @@ impl Net {
                 value: variable.value,
                 gradient: *gradient,
                 slots: &handles,
+                after,
             };
             updates.push(optimizer.update(graph, &place, &numbers)?);
             all.extend(slots);
@@ -574,6 +577,23 @@ fn gate(graph: &mut Graph, loss: Output) -> Result<*mut TF_Operation, Error> {
     graph.apply(c"Identity", &[taken]).map(|identity| identity.operation)
 }
 
+/// What the update of each value waits for. First the gate. Then every operation of a training step that
+/// reads the value: as long as one of them has it, an update would have to copy the weights first.
+fn waits(
+    graph: &Graph,
+    values: &[Output],
+    gradients: &[Output],
+    gate: *mut TF_Operation,
+) -> Vec<Vec<*mut TF_Operation>> {
+    // Not those of the inference pass, nor gradients of what does not learn.
+    let step = graph.needed(gradients);
+    let waits = values.iter().map(|value| {
+        let readers = graph.readers(*value).into_iter().filter(|reader| step.contains(reader));
+        std::iter::once(gate).chain(readers).collect()
+    });
+    waits.collect()
+}
+
 /// `running ← running − 0.1 · (running − batch)`: PyTorch's momentum of 0.1, Keras' of 0.9.
 fn move_statistic(
     graph: &mut Graph,
@@ -584,7 +604,7 @@ fn move_statistic(
     let change = graph.apply(c"Sub", &[moving.value, moving.batch])?;
     let change = graph.apply(c"Mul", &[change, factor])?;
     let update = graph.add(c"AssignSubVariableOp").inputs(&[moving.variable, change]);
-    update.kind(c"dtype", FLOAT).after(gate).operation()
+    update.kind(c"dtype", FLOAT).after(&[gate]).operation()
 }
 
 /// The fetched values at a place.
@@ -603,4 +623,66 @@ fn outcome(fetched: &[Tensor], labels: &[i64], loss: Loss) -> Result<Outcome, Er
     });
     let correct = predicted.zip(labels).filter(|(predicted, label)| predicted == *label).count();
     Ok(Outcome { loss: f64::from(mean), correct })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layer::{FlattenOrder, Layer};
+    use crate::library::LoadError;
+
+    /// The library in the usual places, else that of the Python references.
+    fn library() -> Option<&'static Library> {
+        let references =
+            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.venv-references");
+        match Library::load().or_else(|_| Library::load_from(&references)) {
+            Ok(library) => Some(library),
+            Err(error @ LoadError::NotFound { .. }) => {
+                println!("SKIPPED: {error}");
+                None
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Layers whose weights are read by two products of a step, forward and backward, which take longer than an
+    /// update.
+    #[test]
+    fn a_step_changes_the_weights_where_they_lie() {
+        let Some(library) = library() else { return };
+        let mut head = vec![Layer::Flatten(FlattenOrder::ChannelHeightWidth)];
+        for (layer, outputs) in [512, 512, 512, 1].into_iter().enumerate() {
+            head.push(Layer::Dense { name: format!("dense_{layer}"), inputs: 512, outputs });
+        }
+        let description = Description {
+            input: [512, 1, 1],
+            base: Vec::new(),
+            head,
+            loss: Loss::BinaryCrossEntropy,
+            frozen: false,
+        };
+        let weights = vec![0.01; 512 * 512];
+        let lengths: BTreeMap<String, usize> = description
+            .parameters()
+            .into_iter()
+            .map(|parameter| (parameter.name, parameter.shape.iter().product()))
+            .collect();
+        let value = |name: &str| lengths.get(name).map(|length| &weights[..*length]);
+        let mut net = Net::new(library, description, Processor::Cpu, Some(2), value).unwrap();
+        net.compile(Optimizer::Sgd { momentum: 0.9, nesterov: false, weight_decay: 0.0 }).unwrap();
+        let places = |net: &Net| -> Vec<*const f32> {
+            let place = |variable: &Variable| {
+                let read = net.session.run("reading", &[], &[variable.value], &[]).unwrap();
+                read[0].values().unwrap().as_ptr()
+            };
+            net.variables.learned().map(place).collect()
+        };
+        let (pixels, labels) = (vec![0.1; 64 * 512], vec![1; 64]);
+        let step = Step { rate: 1e-6, class_weights: None };
+        let before = places(&net);
+        for _ in 0..20 {
+            net.train_step(Input::Pixels(&pixels), &labels, step, &|_, _, _| Vec::new()).unwrap();
+            assert_eq!(places(&net), before);
+        }
+    }
 }

@@ -94,14 +94,14 @@ pub(crate) struct Place<'a> {
     pub(crate) gradient: Output,
     /// The variables of [`Optimizer::slots`].
     pub(crate) slots: &'a [Output],
+    /// The update happens after these operations, and only if all of them do.
+    pub(crate) after: &'a [*mut TF_Operation],
 }
 
 /// The inputs of an update that are the same for all weights.
 pub(crate) struct Numbers {
     pub(crate) rate: Output,
     pub(crate) epsilon: Output,
-    /// The update happens only if this operation does.
-    pub(crate) gate: *mut TF_Operation,
 }
 
 impl Optimizer {
@@ -112,8 +112,8 @@ impl Optimizer {
         place: &Place<'_>,
         numbers: &Numbers,
     ) -> Result<*mut TF_Operation, Error> {
-        let Place { variable, value, gradient, slots } = *place;
-        let Numbers { rate, epsilon, gate } = *numbers;
+        let Place { variable, value, gradient, slots, after } = *place;
+        let Numbers { rate, epsilon } = *numbers;
         match (*self, slots) {
             (Optimizer::Sgd { momentum, nesterov, weight_decay }, slots) => {
                 let gradient = if weight_decay == 0.0 {
@@ -127,10 +127,10 @@ impl Optimizer {
                     let momentum = graph.scalar(momentum)?;
                     let kept = graph.add(c"ResourceApplyMomentum").floats();
                     let kept = kept.inputs(&[variable, *mean, rate, gradient, momentum]);
-                    kept.flag(c"use_nesterov", nesterov).after(gate).operation()
+                    kept.flag(c"use_nesterov", nesterov).after(after).operation()
                 } else {
                     let plain = graph.add(c"ResourceApplyGradientDescent").floats();
-                    plain.inputs(&[variable, rate, gradient]).after(gate).operation()
+                    plain.inputs(&[variable, rate, gradient]).after(after).operation()
                 }
             }
             (Optimizer::Adam { beta1, beta2, .. }, [mean, square]) => {
@@ -140,7 +140,7 @@ impl Optimizer {
                 let adam = graph.add(c"ResourceApplyAdam").floats();
                 let moments = [variable, *mean, *square, none, none];
                 let adam = adam.inputs(&moments).inputs(&[rate, beta1, beta2, epsilon, gradient]);
-                adam.after(gate).operation()
+                adam.after(after).operation()
             }
             (Optimizer::RmsProp { decay, convention, .. }, [square]) => {
                 // ResourceApplyRMSProp wants a momentum of the weight's size, which nothing here uses.
@@ -153,7 +153,7 @@ impl Optimizer {
                 let mean = graph.apply(c"AddV2", &[before, squared])?;
                 let remember = graph.add(c"AssignVariableOp").inputs(&[*square, mean]);
                 let remember =
-                    remember.kind(c"dtype", crate::api::FLOAT).after(gate).operation()?;
+                    remember.kind(c"dtype", crate::api::FLOAT).after(after).operation()?;
                 let root = match convention {
                     Convention::Keras => {
                         let inside = graph.apply(c"AddV2", &[mean, epsilon])?;
@@ -167,7 +167,7 @@ impl Optimizer {
                 let scaled = graph.apply(c"Mul", &[gradient, rate])?;
                 let change = graph.apply(c"RealDiv", &[scaled, root])?;
                 let update = graph.add(c"AssignSubVariableOp").inputs(&[variable, change]);
-                update.kind(c"dtype", crate::api::FLOAT).after(remember).operation()
+                update.kind(c"dtype", crate::api::FLOAT).after(&[remember]).operation()
             }
             (Optimizer::Adam { .. } | Optimizer::RmsProp { .. }, slots) => {
                 let message =
