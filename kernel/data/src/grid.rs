@@ -29,7 +29,7 @@ impl Thumbnail {
     /// # Errors
     /// [`DataError::BadImage`], [`DataError::Encode`].
     pub fn open(path: &Path, side: u32) -> Result<Self, DataError> {
-        Self::of(&Picture::open(path, DEFAULT_MAX_PIXELS)?, side)
+        Self::of(Picture::open(path, DEFAULT_MAX_PIXELS)?, side)
     }
 
     /// Fits a picture into a square of `side` pixels, keeping its aspect ratio. A smaller picture
@@ -37,7 +37,7 @@ impl Thumbnail {
     ///
     /// # Errors
     /// [`DataError::Encode`].
-    pub fn of(picture: &Picture, side: u32) -> Result<Self, DataError> {
+    pub fn of(picture: Picture, side: u32) -> Result<Self, DataError> {
         let longest = f64::from(picture.width.max(picture.height).max(1));
         let factor = (f64::from(side.max(1)) / longest).min(1.0);
         let scale = |length: u32| ((f64::from(length) * factor).round() as usize).max(1);

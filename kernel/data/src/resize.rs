@@ -1,7 +1,8 @@
 //! Resizing to the size that a network takes.
 
-use fast_image_resize::images::{CroppedImage, Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::TypedImage;
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use serde::{Deserialize, Serialize};
 
 use crate::crop::Window;
@@ -40,18 +41,18 @@ pub struct Resize {
 
 impl Resize {
     /// The resized picture: `[height, width, 3]`, each value rounded to 0 to 255.
-    pub fn apply(&self, picture: &Picture) -> Picture {
+    pub fn apply(&self, mut picture: Picture) -> Picture {
         let mut rgb = vec![0; self.height * self.width * 3];
-        self.apply_into(&mut Resizer::new(), picture, Window::Whole, &mut rgb);
+        self.apply_into(&mut Resizer::new(), &mut picture, Window::Whole, &mut rgb);
         Picture { width: self.width as u32, height: self.height as u32, rgb }
     }
 
     /// Resizes a part of a picture, which must lie in it, into `out`, which must hold
-    /// `height * width * 3` bytes.
+    /// `height * width * 3` bytes. What was cut off for that is no longer in the picture.
     pub(crate) fn apply_into(
         &self,
         resizer: &mut Resizer,
-        picture: &Picture,
+        picture: &mut Picture,
         window: Window,
         out: &mut [u8],
     ) {
@@ -61,28 +62,38 @@ impl Resize {
             Filter::Bicubic => ResizeAlg::Convolution(FilterType::CatmullRom),
             Filter::Nearest => ResizeAlg::Nearest,
         };
-        let options = ResizeOptions::new().resize_alg(algorithm).use_alpha(false);
-        let source = ImageRef::new(picture.width, picture.height, &picture.rgb, PixelType::U8x3);
-        let (width, height) = (self.width as u32, self.height as u32);
-        let target = Image::from_slice_u8(width, height, out, PixelType::U8x3);
+        let mut options = ResizeOptions::new().resize_alg(algorithm).use_alpha(false);
+        match window {
+            Window::Whole => {}
+            Window::Cut { left, top, width, height } => cut(picture, [left, top, width, height]),
+            Window::Within { left, top, width, height } => {
+                options = options.crop(left, top, width, height);
+            }
+        }
+        // One type for pixels, source and target: what is generic in this crate is compiled in ours, and
+        // `Resizer::resize`, which takes any of them, in 26 forms and for a minute.
+        let source =
+            TypedImage::<U8x3>::from_buffer(picture.width, picture.height, &mut picture.rgb);
+        let target = TypedImage::<U8x3>::from_buffer(self.width as u32, self.height as u32, out);
         // These fail only if a buffer does not have the size that its width and height say, and
         // both were allocated by exactly these.
         let (Ok(source), Ok(mut target)) = (source, target) else {
             unreachable!("a picture's buffer has the size that its width and height say")
         };
-        let resized = match window {
-            Window::Whole => resizer.resize(&source, &mut target, &options),
-            Window::Cut { left, top, width, height } => {
-                let cut = CroppedImage::new(&source, left, top, width, height);
-                let Ok(cut) = cut else { unreachable!("the part lies in the picture") };
-                resizer.resize(&cut, &mut target, &options)
-            }
-            Window::Within { left, top, width, height } => {
-                resizer.resize(&source, &mut target, &options.crop(left, top, width, height))
-            }
-        };
-        assert!(resized.is_ok(), "both pictures have three 8-bit channels: {resized:?}");
+        let resized = resizer.resize_typed(&source, &mut target, &options);
+        assert!(resized.is_ok(), "the part lies in the picture: {resized:?}");
     }
+}
+
+/// Moves the rows of a part, `[left, top, width, height]`, together and drops the rest.
+fn cut(picture: &mut Picture, [left, top, width, height]: [u32; 4]) {
+    let bytes = |pixels: u32| 3 * pixels as usize;
+    for row in 0..height {
+        let start = bytes(picture.width) * (top + row) as usize + bytes(left);
+        picture.rgb.copy_within(start..start + bytes(width), bytes(width) * row as usize);
+    }
+    picture.rgb.truncate(bytes(width) * height as usize);
+    (picture.width, picture.height) = (width, height);
 }
 
 #[cfg(test)]
@@ -92,7 +103,7 @@ mod tests {
 
     /// The red values of a resized pattern of 9 × 11 pixels.
     fn red(filter: Filter, height: usize, width: usize) -> Vec<i32> {
-        let resized = Resize { height, width, filter }.apply(&pattern(9, 11));
+        let resized = Resize { height, width, filter }.apply(pattern(9, 11));
         assert_eq!((resized.height, resized.width), (height as u32, width as u32));
         resized.rgb.iter().step_by(3).map(|&value| i32::from(value)).collect()
     }
@@ -153,10 +164,21 @@ mod tests {
         );
     }
 
+    /// The pattern's value at row r, column c and channel k is (37 r + 91 c + 53 k) mod 256.
+    #[test]
+    fn a_part_that_is_cut_out_has_the_pixels_of_its_place() {
+        let mut picture = pattern(9, 11);
+        cut(&mut picture, [4, 2, 3, 2]);
+        assert_eq!((picture.width, picture.height), (3, 2));
+        let red: Vec<u8> = picture.rgb.iter().step_by(3).copied().collect();
+        assert_eq!(red, [182, 17, 108, 219, 54, 145]);
+        assert_eq!(picture.rgb.len(), 18);
+    }
+
     #[test]
     fn a_picture_of_the_right_size_stays_as_it_is() {
         let picture = pattern(9, 11);
-        let same = Resize { height: 9, width: 11, filter: Filter::Bilinear }.apply(&picture);
+        let same = Resize { height: 9, width: 11, filter: Filter::Bilinear }.apply(picture.clone());
         assert_eq!(same, picture);
     }
 }

@@ -132,7 +132,7 @@ impl Run {
             let picture = Picture::open(&split.samples()[*index].path, config.max_pixels)?;
             decoding += began.elapsed().as_secs_f64();
             let began = Instant::now();
-            let resized = config.resize().apply(&picture);
+            let resized = config.resize().apply(picture);
             std::hint::black_box(config.preprocessing.apply(&resized));
             transforming += began.elapsed().as_secs_f64();
         }

@@ -272,6 +272,6 @@ fn the_cache_holds_the_resized_picture() {
     decoded(&loader, 0);
     let content = fs::read(&kept(folder.path())[0]).unwrap();
     let picture = benchbook_data::Picture::open(&below(&root, "one.png"), 1 << 20).unwrap();
-    let resized = loader.config().resize().apply(&picture);
+    let resized = loader.config().resize().apply(picture);
     assert!(content.ends_with(&resized.rgb));
 }
