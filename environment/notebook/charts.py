@@ -57,24 +57,55 @@ def read_records(paths: list[Path]) -> dict[str, Any]:
 
 
 class Study:
-    """The runs of a study. A pointer leads to the median of each backend, over the good runs that are no warm-up."""
+    """The runs of a study. A pointer leads to a number of each backend, over the good runs that are no warm-up.
+
+    | pointer | each backend's number |
+    | --- | --- |
+    | `/phases/train` | the median of what it leads to in the runs |
+    | `/epochs/*/val_accuracy` | such a median for each part of a list |
+    | `/ratio/libtorch/phases/train` | the median of the ratios to the run of `libtorch` in the same round |
+    """
 
     def __init__(self, runs: list[dict[str, Any]]) -> None:
         self.runs = [run for run in runs if run["status"]["state"] == "ok" and not run["place"]["warm_up"]]
 
-    def medians(self, pointer: str) -> dict[str, float]:
-        by_backend: dict[str, list[float]] = {}
+    def resolve(self, pointer: str) -> dict[str, Any]:
+        if pointer.startswith("/ratio/"):
+            baseline, rest = pointer.removeprefix("/ratio/").split("/", 1)
+            return self.ratios(baseline, f"/{rest}")
+        return self.medians(pointer)
+
+    def values(self, pointer: str) -> dict[str, dict[int, Any]]:
+        """What the pointer leads to, by backend and round."""
+        found: dict[str, dict[int, Any]] = {}
         for run in self.runs:
-            value = resolve(run, pointer)
+            before, several, after = pointer.partition("/*/")
+            value = resolve(run, before)
+            if several:
+                value = [resolve(part, f"/{after}") for part in value]
             if value is not None:
-                by_backend.setdefault(run["place"]["backend"], []).append(value)
-        return {backend: statistics.median(values) for backend, values in by_backend.items()}
+                found.setdefault(run["place"]["backend"], {})[run["place"]["round"]] = value
+        return found
+
+    def medians(self, pointer: str) -> dict[str, Any]:
+        def median(values: list[Any]) -> Any:
+            if isinstance(values[0], list):
+                return [statistics.median(parts) for parts in zip(*values, strict=True)]
+            return statistics.median(values)
+
+        return {backend: median(list(rounds.values())) for backend, rounds in self.values(pointer).items()}
+
+    def ratios(self, baseline: str, pointer: str) -> dict[str, float]:
+        found = self.values(pointer)
+        base = found[baseline]
+        pairs = {backend: [rounds[place] / base[place] for place in rounds.keys() & base.keys()] for backend, rounds in found.items()}
+        return {backend: statistics.median(ratios) for backend, ratios in pairs.items() if ratios}
 
 
 def resolve(record: Any, pointer: str) -> Any:
     """What a JSON pointer (RFC 6901) leads to."""
     if isinstance(record, Study):
-        return record.medians(pointer)
+        return record.resolve(pointer)
     for part in pointer.split("/")[1:]:
         part = part.replace("~1", "/").replace("~0", "~")
         record = record[int(part)] if isinstance(record, list) else record[part]
@@ -127,6 +158,8 @@ def holds(target: Any, key: str, values: list[float], labels: list[str]) -> bool
     if isinstance(target, dict):
         if labels == [""] and key in target:
             return same(values, [target[key]])
+        if isinstance(target.get(key), list):
+            return same(values, target[key])
         if labels and all(label in target for label in labels):
             return same(values, [target[label] for label in labels])
         inner = target.values()

@@ -30,7 +30,8 @@ def keep(folder: Path, text: Path) -> int:
     if source.cells(nbformat.read(executed, as_version=4)) != source.cells(source.read(text)):
         raise SystemExit(f"{executed} was not executed from {text} as it is: it has other cells, or parameters")
     records = [path for path in charts.files([folder]) if path.parent == folder]
-    photos = [path for path in records for record in charts.lines(path) if record.get("data", {}).get("name", "drawings") != "drawings"]
+    # A run that could not begin has looked at no pictures.
+    photos = [path for path in records for record in charts.lines(path) if record.get("data", {}).get("name", "") not in ("", "drawings")]
     if photos or not records:
         raise SystemExit(f"expected records of runs on datasets/drawings in {folder}, found {photos or 'none'}")
     target = records_of(text)

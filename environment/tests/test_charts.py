@@ -90,20 +90,45 @@ def test_a_notebook_without_charts_shows_nothing_that_could_be_checked(tmp_path)
     assert charts.check(notebook(), []) == ["there is no chart in it"]
 
 
-def test_bars_of_a_study_are_medians_of_its_good_runs(tmp_path):
-    def run(backend, seconds, state="ok", warm_up=False):
-        place = {"study": "s", "backend": backend, "round": 1, "warm_up": warm_up}
-        return {"status": {"state": state}, "place": place, "phases": {"train": seconds}}
+@pytest.fixture
+def study(tmp_path):
+    """Records of a study as a notebook's check reads them: three rounds that count and a warm-up."""
 
-    runs = [run("libtorch", 9.0, warm_up=True), run("libtorch", 1.0), run("libtorch", 3.0), run("libtorch", 2.5)]
-    runs += [run("tensorflow", 4.0), run("tensorflow", None, state="failed")]
+    def run(backend, seconds, round, state="ok"):
+        place = {"study": "s", "backend": backend, "round": round, "warm_up": round == 0}
+        epochs = [{"val_accuracy": 0.5 + 0.1 * round}, {"val_accuracy": 0.9}]
+        return {"status": {"state": state}, "place": place, "phases": {"train": seconds}, "epochs": epochs}
+
+    runs = [run("libtorch", 9.0, 0), run("libtorch", 1.0, 1), run("libtorch", 3.0, 2), run("libtorch", 2.5, 3)]
+    runs += [run("tensorflow", 4.0, 1), run("tensorflow", 6.0, 2), run("tensorflow", None, 3, state="failed")]
     path = tmp_path / "study.jsonl"
     path.write_text("\n".join(map(json.dumps, runs)) + "\n")
-    records = charts.read_records(charts.files([tmp_path]))
-    chart = bars([""], source("/phases/train", "study"), libtorch=[2.5], tensorflow=[4.0])
-    assert charts.faults(notebook(chart), records) == []
-    chart = bars([""], source("/phases/train", "study"), libtorch=[3.0], tensorflow=[4.0])
-    assert len(charts.faults(notebook(chart), records)) == 1
+    return charts.read_records(charts.files([tmp_path]))
+
+
+def test_bars_of_a_study_are_medians_of_its_good_runs(study):
+    chart = bars([""], source("/phases/train", "study"), libtorch=[2.5], tensorflow=[5.0])
+    assert charts.faults(notebook(chart), study) == []
+    chart = bars([""], source("/phases/train", "study"), libtorch=[3.0], tensorflow=[5.0])
+    assert len(charts.faults(notebook(chart), study)) == 1
+
+
+def test_ratios_of_a_study_are_computed_again_from_its_rounds(study):
+    # 4/1 and 6/3; the third round of TensorFlow failed.
+    chart = bars([""], source("/ratio/libtorch/phases/train", "study"), libtorch=[1.0], tensorflow=[3.0])
+    assert charts.faults(notebook(chart), study) == []
+    chart = bars([""], source("/ratio/libtorch/phases/train", "study"), libtorch=[1.0], tensorflow=[2.0])
+    assert "'tensorflow', [2.0]" in charts.faults(notebook(chart), study)[0]
+
+
+def test_lines_of_a_study_are_medians_at_each_epoch(study):
+    def lines(**series):
+        data = {"title": "Accuracy", "y": "validation accuracy", "sources": [source("/epochs/*/val_accuracy", "study")]}
+        data["series"] = [{"name": name, "x": [1, 2], "y": values} for name, values in series.items()]
+        return {"chart": "lines", "data": data}
+
+    assert charts.faults(notebook(lines(libtorch=[0.7, 0.9], tensorflow=[0.65, 0.9])), study) == []
+    assert len(charts.faults(notebook(lines(libtorch=[0.7, 0.9], tensorflow=[0.7, 0.9])), study)) == 1
 
 
 def executed(tmp_path, record=RECORD):

@@ -67,11 +67,12 @@ impl Library {
     }
 
     /// The library that a series is about: the one whose name it starts with, in any case
-    /// (`"PyTorch 2.11, batch 32"`, `"tch"`); `None` for anything else. TensorFlow-Keras is
-    /// TensorFlow.
+    /// (`"PyTorch 2.11, batch 32"`, `"tch"`), studies' `python-` before it or not; `None` for
+    /// anything else. TensorFlow-Keras is TensorFlow.
     pub fn of(name: &str) -> Option<Self> {
         let name: String =
             name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase();
+        let name = name.strip_prefix("python").unwrap_or(&name);
         let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
         if starts(&["libtorch", "tchrs"]) || name == "tch" {
             Some(Self::LibTorch)
@@ -117,6 +118,8 @@ mod tests {
             ("tf.keras", "#e69f00"),
             ("PyTorch, batch 32", "#7e1f56"),
             ("Keras 3", "#12b886"),
+            ("python-keras", "#12b886"),
+            ("python-pytorch", "#7e1f56"),
         ] {
             assert_eq!([0, 3].map(|i| series_colour(name, i).hex()), [hex; 2], "{name}");
         }

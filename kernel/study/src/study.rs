@@ -1,9 +1,11 @@
 //! All runs in one table and one chart.
 
+mod figures;
+
 use crate::compare::{Quantity, compare, counts};
 use crate::error::Error;
 use crate::proportion::wilson_interval;
-use crate::record::{Provenance, Record};
+use crate::record::{Provenance, Record, Status};
 use crate::records::{Records, Unreadable};
 use crate::statistics::Summary;
 use benchbook_chart::{Align, BarChart, Cell, Chart, Table};
@@ -115,6 +117,12 @@ impl Study {
                 }
             }
         }
+        for (_, group) in &mut groups {
+            // What was not there once and has run since is there.
+            if group.records.iter().any(|record| !is_absent(record)) {
+                group.records.retain(|record| !is_absent(record));
+            }
+        }
         let keys: Vec<_> = groups.iter().map(|(key, _)| key.clone()).collect();
         let several = |of: &dyn Fn(usize) -> Option<String>| {
             let first = of(0);
@@ -165,7 +173,9 @@ impl Study {
         let bad: Vec<String> = reasons(&group.records);
         let warm_ups = group.records.iter().filter(|record| warms_up(record)).count();
         let all = group.records.len() - warm_ups;
-        let mut runs = Cell::from(if valid.len() == all {
+        let mut runs = Cell::from(if group.records.iter().all(|record| is_absent(record)) {
+            "not available".into()
+        } else if valid.len() == all {
             all.to_string()
         } else {
             format!("{} of {all}", valid.len())
@@ -222,19 +232,23 @@ impl Study {
         [ratio, per_image]
     }
 
-    /// What a group is compared with: the baseline of its machine, or else the first of its machine that has
-    /// figures. Another machine's figures are never the base of a ratio unless they were asked for.
+    /// What a group is compared with: the baseline of its study and machine, or else of its machine; without a
+    /// baseline the first of them that has figures. Another machine's figures are never the base of a ratio
+    /// unless they were asked for.
     fn base_of<'a, 'b>(&self, group: &Group<'_>, groups: &'b [Group<'a>]) -> Option<&'b Group<'a>> {
-        let machine_of = |group: &Group<'_>| group.records.first().and_then(|r| machine(r));
-        let here = || groups.iter().filter(|other| machine_of(other) == machine_of(group));
-        let asked = |other: &&Group<'_>| {
-            self.baseline.as_deref().is_some_and(|name| other.records[0].backend() == name)
+        let first = &group.records[0];
+        let study = |record: &Record| record.place.as_ref().map(|place| place.study.clone());
+        let here = |other: &&Group<'_>| machine(other.records[0]) == machine(first);
+        let same_study = |other: &&Group<'_>| study(other.records[0]) == study(first);
+        let suits = |other: &&Group<'_>| match self.baseline.as_deref() {
+            Some(name) => other.records[0].backend() == name,
+            None => !other.valid().is_empty(),
         };
-        here().find(asked).or_else(|| groups.iter().find(asked)).or_else(|| {
-            if self.baseline.is_some() {
-                return None;
-            }
-            here().find(|other| !other.valid().is_empty())
+        let candidates = || groups.iter().filter(suits);
+        let found = candidates().filter(here).find(same_study);
+        found.or_else(|| candidates().find(here)).or_else(|| {
+            self.baseline.as_ref()?;
+            candidates().next()
         })
     }
 
@@ -296,6 +310,10 @@ fn reasons(records: &[&Record]) -> Vec<String> {
     all.into_iter().map(several).collect()
 }
 
+fn is_absent(record: &Record) -> bool {
+    matches!(record.status, Status::Absent { .. })
+}
+
 fn warms_up(record: &Record) -> bool {
     record.status.reason().is_none() && record.place.as_ref().is_some_and(|place| place.warm_up)
 }
@@ -348,7 +366,7 @@ impl Rich for Study {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Phases, Place, Status};
+    use crate::record::{Phases, Place};
     use crate::report::report_2019;
 
     #[test]

@@ -34,13 +34,14 @@ impl Record {
             .source(self.id(), "/epochs")
     }
 
-    /// One line for under a chart: size of the pictures, batch, library, device, machine. What nobody
-    /// stated is left out.
+    /// One line for under a chart: size of the pictures, whether only the head learns, batch, library, device,
+    /// machine. What nobody stated is left out.
     pub fn conditions(&self) -> String {
         let size = self.net.input_size.map(|[height, width]| format!("{height} × {width} px"));
+        let frozen = (self.net.base.as_deref() == Some("frozen")).then(|| "base frozen".into());
         let batch = self.training.as_ref().and_then(|training| training.batch_size);
-        let work: Vec<String> =
-            size.into_iter().chain(batch.map(|batch| format!("batch {batch}"))).collect();
+        let batch = batch.map(|batch| format!("batch {batch}"));
+        let work: Vec<String> = [size, frozen, batch].into_iter().flatten().collect();
         let library = &self.library;
         let version =
             library.version.as_ref().map_or(String::new(), |version| format!(" {version}"));

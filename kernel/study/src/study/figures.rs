@@ -1,0 +1,251 @@
+//! What a study shows beside its table: rates, what was learned in which time, and a verdict in words.
+
+use super::{Group, Study, accuracy, reasons, spread};
+use crate::compare::{Comparison, Quantity, compare};
+use crate::error::Error;
+use crate::record::Record;
+use crate::statistics::{Summary, quantile};
+use benchbook_chart::{BarChart, Cell, LineChart, Table};
+
+impl Study {
+    /// What the runs say about the time of `train`, a sentence for each backend beside the baseline: how many
+    /// times as long it takes, that no difference is shown, or why no ratio counts.
+    pub fn verdict(&self) -> Vec<String> {
+        let groups = self.groups();
+        let sentence = |group: &Group<'_>| {
+            let valid = group.valid();
+            if valid.is_empty() {
+                let why = reasons(&group.records);
+                let why = if why.is_empty() { "no run that counts".into() } else { why.join("; ") };
+                return Some(format!("{} has no figures ({why}).", group.name));
+            }
+            let base = self.base_of(group, &groups)?;
+            if base.name == group.name {
+                return None;
+            }
+            let found = compare(&base.valid(), &valid, Quantity::Train)?;
+            Some(words(&base.name, &group.name, &found))
+        };
+        groups.iter().filter_map(sentence).collect()
+    }
+
+    /// Training pictures a second: medians, with half the distance of the quartiles as error bars.
+    ///
+    /// # Errors
+    /// [`Error::Chart`].
+    pub fn rate_chart(&self) -> Result<BarChart, Error> {
+        let mut chart = BarChart::new("Training rate", [""])
+            .y("images per second [1/s]")
+            .subtitle("medians; the bars of error reach over the quartiles");
+        for group in &self.groups() {
+            if let Some(Summary { median, lower, upper, .. }) =
+                group.summary(|record| record.throughput.training)
+            {
+                chart = chart.series_with_error(&group.name, [median], [(upper - lower) / 2.0])?;
+            }
+        }
+        Ok(chart)
+    }
+
+    /// Validation accuracy after each epoch, against the seconds of training until then: medians over the runs.
+    ///
+    /// # Errors
+    /// [`Error::Chart`].
+    pub fn accuracy_chart(&self) -> Result<LineChart, Error> {
+        let mut chart = LineChart::new("Accuracy against time")
+            .x("time of training and validation [s]")
+            .y("validation accuracy")
+            .subtitle("medians of the runs")
+            .markers(true);
+        for group in &self.groups() {
+            let runs: Vec<Vec<(f64, f64)>> = group.valid().into_iter().map(learned).collect();
+            let epochs = runs.iter().map(Vec::len).min().unwrap_or(0);
+            let at = |of: fn(&(f64, f64)) -> f64| -> Vec<f64> {
+                let values =
+                    |epoch: usize| runs.iter().map(|run| of(&run[epoch])).collect::<Vec<_>>();
+                (0..epochs).filter_map(|epoch| quantile(&values(epoch), 0.5)).collect()
+            };
+            if epochs > 0 {
+                chart = chart.points(&group.name, at(|point| point.0), at(|point| point.1))?;
+            }
+        }
+        Ok(chart)
+    }
+
+    /// How long each backend trained until it first recognised this share of the validation pictures, 0 to 1, at the
+    /// end of an epoch.
+    ///
+    /// # Errors
+    /// [`Error::Chart`].
+    pub fn time_to_accuracy(&self, wanted: f64) -> Result<Table, Error> {
+        let head = format!("time to accuracy {wanted} [s]");
+        let mut table =
+            Table::new(["backend", &head, "runs that reached it", "accuracy at the end"]).numeric();
+        for group in &self.groups() {
+            let valid = group.valid();
+            let reached = |record: &Record| {
+                learned(record).into_iter().find(|(_, accuracy)| *accuracy >= wanted)
+            };
+            let times: Vec<f64> =
+                valid.iter().filter_map(|record| Some(reached(record)?.0)).collect();
+            // With runs that never came there a median of the others would be too good.
+            let time = Summary::of(&times).filter(|_| times.len() == valid.len());
+            let end = group.summary(accuracy);
+            table = table.row([
+                Cell::from(&group.name),
+                time.map_or_else(|| "–".into(), |time| spread(&time).into()),
+                format!("{} of {}", times.len(), valid.len()).into(),
+                end.map_or_else(|| "–".into(), |end| format!("{:.3}", end.median).into()),
+            ])?;
+        }
+        Ok(table)
+    }
+}
+
+/// After each epoch with a validation: seconds since the training began, and the accuracy.
+fn learned(record: &Record) -> Vec<(f64, f64)> {
+    let mut seconds = record.train_parts.features;
+    let mut points = Vec::new();
+    for epoch in &record.epochs {
+        seconds += epoch.training_seconds + epoch.validation_seconds + epoch.callback_seconds;
+        points.extend(epoch.val_accuracy.map(|accuracy| (seconds, accuracy)));
+    }
+    points
+}
+
+fn words(base: &str, name: &str, found: &Comparison) -> String {
+    if let Some(why) = found.why_not() {
+        let per_image = found.per_image.as_ref().map_or_else(String::new, |per_image| {
+            format!(" Per picture {name} takes {per_image} times as long.")
+        });
+        return format!("No ratio of {name} to {base} counts ({why}).{per_image}");
+    }
+    let value = found.ratio.value;
+    match (found.ratio.interval, found.ratio.shows_difference()) {
+        (Some((low, high)), Some(true)) => format!(
+            "{name} takes {value:.2} times as long as {base} to train (95% interval {low:.2} to {high:.2})."
+        ),
+        (Some((low, high)), _) => format!(
+            "Between {name} and {base} no difference is shown: the ratio of their times of training is {value:.2}, and \
+             its 95% interval, {low:.2} to {high:.2}, holds 1."
+        ),
+        (None, _) => format!(
+            "{name} took {value:.2} times as long as {base} to train, in a single run each: nothing says how sure that is."
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{
+        Epoch, ImagesSeen, Library, Metrics, Net, Phases, Place, Status, Throughput, Training,
+    };
+    use crate::report::report_2019;
+    use benchbook_chart::Chart;
+
+    /// A run of a job whose conditions are all stated, with two epochs of half of `train` seconds each.
+    fn run(backend: &str, round: usize, train: f64, accuracies: [f64; 2]) -> Record {
+        let word = |text: &str| Some(text.to_owned());
+        let epochs = accuracies.into_iter().zip(1..).map(|(accuracy, epoch)| Epoch {
+            epoch,
+            val_accuracy: Some(accuracy),
+            training_seconds: train / 2.0 - 0.1,
+            validation_seconds: 0.1,
+            ..Epoch::default()
+        });
+        Record {
+            place: Some(Place {
+                study: "s".into(),
+                backend: backend.into(),
+                round,
+                warm_up: false,
+            }),
+            library: Library {
+                device: word("cpu"),
+                threads: Some(2),
+                precision: word("float32"),
+                ..Library::default()
+            },
+            net: Net {
+                name: "vgg16".into(),
+                head: word("Keras"),
+                base: word("frozen"),
+                dropout: Some(0.5),
+                weights: word("a file"),
+                parameters: Some(10),
+                trainable_parameters: Some(5),
+                input_size: Some([64; 2]),
+                preprocessing: word("x / 255"),
+                ..Net::default()
+            },
+            training: Some(Training {
+                batch_size: Some(16),
+                optimizer: word("SGD"),
+                augmentation: word("none"),
+                cache_features: Some(false),
+                class_weights: word("none"),
+                ..Training::default()
+            }),
+            images_seen: ImagesSeen { training: Some(320), validation: Some(100), test: Some(10) },
+            phases: Phases { train: Some(train), ..Phases::default() },
+            throughput: Throughput { training: Some(320.0 / train), ..Throughput::default() },
+            epochs: epochs.collect(),
+            metrics: Metrics { val_accuracy: Some(accuracies[1]), ..Metrics::default() },
+            ..Record::default()
+        }
+    }
+
+    fn study() -> Study {
+        let mut records = Vec::new();
+        for (round, time) in [10.0, 11.0, 12.0].into_iter().enumerate() {
+            records.push(run("libtorch", round, time, [0.8, 0.9]));
+            records.push(run("tensorflow", round, 1.5 * time, [0.91, 0.92]));
+            records.push(run("python-keras", round, time + round as f64 - 1.0, [0.8, 0.85]));
+            let status = Status::Failed { message: "not installed".into() };
+            records.push(Record { status, ..run("caffe", round, 1.0, [0.0; 2]) });
+        }
+        Study::of_records(records)
+    }
+
+    #[test]
+    fn the_verdict_says_of_each_backend_what_its_runs_show() {
+        let said = study().verdict();
+        assert_eq!(
+            said,
+            [
+                "tensorflow takes 1.50 times as long as libtorch to train (95% interval 1.50 to 1.50).",
+                // 9/10, 11/11 and 13/12.
+                "Between python-keras and libtorch no difference is shown: the ratio of their times of training is \
+                 1.00, and its 95% interval, 0.90 to 1.08, holds 1.",
+                "caffe has no figures (failed: not installed (3 runs)).",
+            ]
+        );
+        let reported = Study::of_records(report_2019()).verdict();
+        assert!(reported[0].starts_with("No ratio of PyTorch"), "{reported:?}");
+        assert!(reported[0].ends_with("1.04 to 1.21 times as long."), "{reported:?}");
+    }
+
+    #[test]
+    fn time_to_accuracy_counts_only_where_every_run_came_there() {
+        let table = study().time_to_accuracy(0.9).unwrap();
+        let row =
+            |row: usize| table.rows()[row].iter().map(|cell| cell.text.clone()).collect::<Vec<_>>();
+        assert_eq!(row(0), ["libtorch", "11.0 [10.5 to 11.5]", "3 of 3", "0.900"]);
+        // After the first of two epochs of 7.5, 8.25 and 9 s.
+        assert_eq!(row(1), ["tensorflow", "8.25 [7.88 to 8.62]", "3 of 3", "0.920"]);
+        assert_eq!(row(2), ["python-keras", "–", "0 of 3", "0.850"]);
+        assert_eq!(row(3), ["caffe", "–", "0 of 0", "–"]);
+    }
+
+    #[test]
+    fn the_charts_draw_medians_over_the_runs() {
+        let chart = study().accuracy_chart().unwrap();
+        let series = &chart.data().series[0];
+        assert_eq!((series.x.as_slice(), series.y.as_slice()), (&[5.5, 11.0][..], &[0.8, 0.9][..]));
+        assert_eq!(chart.data().series.len(), 3, "no line for what failed");
+        let rates = study().rate_chart().unwrap();
+        assert_eq!(rates.data().series[1].values, [320.0 / 16.5]);
+        assert!(rates.title().starts_with("Training rate"));
+    }
+}
