@@ -17,12 +17,18 @@
 
 // %% [markdown]
 // ## Settings
-// `scale` fits the job to the machine: `report` wants a GPU, `laptop` takes minutes on two cores, `tiny` seconds; `auto` is
-// `report` where there is a GPU and `laptop` elsewhere. A `backend` that is not there is an error.
+// `scale` fits the job to the machine: `report` is the report's own job and wants a GPU, `laptop` takes minutes on two cores,
+// `tiny` takes seconds; `auto` is `report` where there is a GPU and `laptop` elsewhere.
+//
+// `backend` is the library that computes, here the report's own. Where TensorFlow is not installed, the cell after the next one
+// says so and stops: one command gets it (`environment/tensorflow`), or `backend = "libtorch"` does the same job with LibTorch.
+// No library is ever replaced by another one; titles and records name the one that computed.
+//
+// The laptop's scale is that of the Colab notebook, which says what it changes and why.
 
 // %% tags=["parameters"]
 let scale = String::from("auto");
-let backend = String::from("libtorch");
+let backend = String::from("tensorflow");
 let passes: i64 = 0;
 let data = std::env::var("BENCHBOOK_DATA").unwrap_or("../datasets/drawings".into());
 let weights = std::env::var("BENCHBOOK_WEIGHTS").unwrap_or_default();
@@ -31,23 +37,28 @@ let seed: i64 = 1;
 
 // %%
 let fitted: Scale = scale.parse()?;
-// Side of the pictures in pixels, epochs, steps of an epoch, batch.
+let library: Library = backend.parse()?;
+// With ImageNet's weights a small machine trains the head alone, and pixels are prepared as the base was trained.
+let frozen = fitted != Scale::Report && !weights.is_empty();
+// Side of the pictures in pixels, epochs, steps of an epoch, batch. The report validated in batches half as large.
 let (size, epochs, steps, batch) = match fitted {
     Scale::Report => (224, 30, 10, 64),
-    Scale::Laptop => (32, 30, 10, 16),
+    Scale::Laptop => (if frozen { 96 } else { 32 }, 30, 10, 16),
     Scale::Tiny => (32, 2, 2, 4),
 };
+// Random weights learn next to nothing in so few steps unless each convolution is followed by batch normalisation.
 let (start, batch_norm, rate) = match weights.as_str() {
     "" => (Weights::Random, true, 3e-4),
-    file => (Weights::Safetensors(file.into()), false, 5e-5),
+    file => (Weights::Safetensors(file.into()), false, if frozen { 1e-4 } else { 5e-5 }),
 };
 let net = Vgg {
     head: Head::Keras,
     size,
     batch_norm,
     weights: start,
-    preprocessing: Some(benchbook::data::Preprocessing::Rescaled),
-    library: backend.parse()?,
+    base: if frozen { Base::Frozen } else { Base::Trainable },
+    preprocessing: (!frozen).then_some(benchbook::data::Preprocessing::Rescaled),
+    library,
     seed: seed as u64,
     ..Vgg::default()
 };
@@ -73,7 +84,7 @@ let fit = match passes {
 // ## Load
 
 // %%
-let mut run = Run::new(format!("Kaggle, Keras (inferred), {fitted}"));
+let mut run = Run::new(format!("Kaggle, Keras on {} (inferred), {fitted}", library.backend().name()));
 let (pictures, first) = run.load(&data, &net, fit.batch_size)?;
 for split in [pictures.train(), pictures.validation()] {
     println!("Found {} images belonging to {} classes.", split.len(), split.classes().len());
