@@ -37,9 +37,9 @@ plan_helper_checks() {
 
 plan_kernel_checks() {
     check "Tests of the running kernel" 600 0 check_kernel "pytest kernel/tests"
-    check "Notebooks" 180 0 check_notebooks "runs each from its first cell to its last at a tiny scale, on drawings"
+    check "Notebooks" 240 0 check_notebooks "papermill runs each at a tiny scale, on drawings"
     if [[ -n ${BENCHBOOK_DATA:-} ]]; then
-        check "Notebooks on photos" 180 0 check_notebooks_on_photos "runs each on $BENCHBOOK_DATA"
+        check "Notebooks on photos" 240 0 check_notebooks_on_photos "runs each on $BENCHBOOK_DATA"
     fi
 }
 
@@ -168,19 +168,38 @@ check_kernel() { run_pytest kernel/tests; }
 
 check_notebooks() {
     unset BENCHBOOK_DATA BENCHBOOK_WEIGHTS
-    run_notebooks drawings
+    run_notebooks drawings execute_with_papermill
 }
 
-check_notebooks_on_photos() { run_notebooks photos; }
+check_notebooks_on_photos() { run_notebooks photos execute; }
 
-# run_notebooks KIND: each notebook at its smallest, KIND telling apart the results. No cell may fail, and what a chart
+# run_notebooks KIND HOW: each notebook at its smallest, KIND telling apart the results. No cell may fail, and what a chart
 # draws must be what its record says.
 run_notebooks() {
-    local path results=results/test-$1 failed=()
+    local path name results=results/test-$1 failed=() parameters=(-p scale tiny -p results "../results/test-$1")
     rm -rf "$results"
+    # Without -q, which would end the pipe before doctor has said all.
+    if ! "$venv/bin/benchbook" doctor </dev/null | grep '^ok  *TensorFlow' >/dev/null; then
+        say "      TensorFlow is not installed (environment/tensorflow), so the notebooks are told to use LibTorch."
+        parameters+=(-p backend libtorch)
+    fi
     while read -r path; do
-        "$venv/bin/python" environment/notebook run "$path" "$results/$(basename "${path%.rs}")" \
-            -p scale tiny -p results "../$results" --records "$results" --records notebooks/report.json </dev/null || failed+=("$path")
+        name=$(basename "${path%.rs}")
+        "$2" "$path" "$results/$name" "${parameters[@]}" || failed+=("$path")
     done < <(notebook_sources)
     ((${#failed[@]} == 0)) || stop "failed: ${failed[*]}"
+}
+
+# execute SOURCE FOLDER PARAMETER...
+execute() {
+    "$venv/bin/python" environment/notebook run "$@" --records "$(dirname "$2")" --records notebooks/report.json </dev/null
+}
+
+execute_with_papermill() {
+    local executed
+    executed=$2/$(basename "${1%.rs}").ipynb
+    mkdir -p "$2"
+    "$venv/bin/python" -m papermill "${1%.rs}.ipynb" "$executed" "${@:3}" --cwd notebooks --start-timeout 180 --no-progress-bar </dev/null &&
+        "$venv/bin/python" environment/notebook charts "$executed" "$(dirname "$2")" notebooks/report.json &&
+        "$venv/bin/python" environment/notebook page "$executed"
 }
