@@ -1,8 +1,9 @@
 """Training steps of the TensorFlow backend against Keras' own train_on_batch, with the same library.
 
-VGG16 with each of the report's heads. Both sides get the same threads and take turns of a few steps, so that the
-machine's moods meet both; each round has fresh processes, so that peak memory is its own. Needs `.venv-references`
-(environment/references), or BENCHBOOK_REFERENCES: a Python environment with TensorFlow and Keras.
+VGG16 with each of the report's heads, all layers learning. Both sides get the same threads and the same settings of
+TensorFlow and take turns step by step, so that the machine's moods meet both: a ratio is the median over pairs of
+steps, with its bootstrap interval. Each round has fresh processes, so that peak memory is its own. Needs
+`.venv-references` (environment/references), or BENCHBOOK_REFERENCES: a Python environment with TensorFlow and Keras.
 """
 
 from __future__ import annotations
@@ -18,10 +19,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from cells.statistics import quartiles, ratio_interval
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 REFERENCES = Path(os.environ.get("BENCHBOOK_REFERENCES") or REPOSITORY / ".venv-references")
 HERE = Path(__file__).with_suffix("")
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR") or REPOSITORY / "target")
+# The backend would set the second by itself, and Keras neither.
+SETTINGS = {"TF_ENABLE_ONEDNN_OPTS": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1"), "TF_DETERMINISTIC_OPS": "0"}
 
 
 class Side:
@@ -29,7 +34,7 @@ class Side:
 
     def __init__(self, command: list[str], environment: dict[str, str]) -> None:
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment}
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | SETTINGS | environment
         )
         self.ready = self.answer()["ready"]
 
@@ -56,21 +61,20 @@ class Result:
     """What one side needed in all rounds of one combination."""
 
     seconds: list[float] = field(default_factory=list)
-    rounds: list[float] = field(default_factory=list)
     cpu: float = 0
     peak_bytes: int = 0
     first_step: list[float] = field(default_factory=list)
     about: dict[str, Any] = field(default_factory=dict)
 
     def line(self) -> str:
-        low, middle, high = statistics.quantiles(self.seconds, n=4)
+        middle, (low, high) = statistics.median(self.seconds), quartiles(self.seconds)
         return (
             f"{middle * 1000:8.0f} ms ({low * 1000:.0f} to {high * 1000:.0f}), {self.cpu / len(self.seconds):.2f} CPU s,"
             f" peak {self.peak_bytes / 1e6:.0f} MB, first step {statistics.median(self.first_step):.1f} s"
         )
 
 
-def measure(settings: dict[str, Any], rounds: int, turns: int, steps: int) -> tuple[Result, Result]:
+def measure(settings: dict[str, Any], rounds: int, pairs: int) -> tuple[Result, Result]:
     text = json.dumps(settings)
     sides = [
         # The library of the very package that Keras uses.
@@ -83,17 +87,14 @@ def measure(settings: dict[str, Any], rounds: int, turns: int, steps: int) -> tu
         for side, result in zip(running, results):
             result.about = side.ready
             result.first_step.append(side.ready["first_step"])
-        taken: tuple[list[float], list[float]] = ([], [])
-        for turn in range(turns):
+        for pair in range(pairs):
             # Who begins changes, too.
-            for index in (0, 1) if (number + turn) % 2 == 0 else (1, 0):
-                answer = running[index].steps(steps)
-                taken[index].extend(answer["seconds"])
+            for index in (0, 1) if (number + pair) % 2 == 0 else (1, 0):
+                answer = running[index].steps(1)
+                results[index].seconds += answer["seconds"]
                 results[index].cpu += answer["cpu"]
                 results[index].peak_bytes = max(results[index].peak_bytes, answer["peak_bytes"])
-        for side, result, seconds in zip(running, results, taken):
-            result.seconds.extend(seconds)
-            result.rounds.append(statistics.median(seconds))
+        for side in running:
             side.end()
     return results
 
@@ -101,13 +102,12 @@ def measure(settings: dict[str, Any], rounds: int, turns: int, steps: int) -> tu
 def main() -> None:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--heads", nargs="+", default=["keras", "pytorch"], choices=["keras", "pytorch"])
-    words.add_argument("--size", type=int, default=64, help="side of the pictures in pixels")
+    words.add_argument("--size", type=int, default=224, help="side of the pictures in pixels")
     words.add_argument("--batch", type=int, default=8)
     words.add_argument("--threads", type=int, default=os.cpu_count())
     words.add_argument("--optimizer", default="adam", choices=["adam", "sgd", "rmsprop"])
-    words.add_argument("--rounds", type=int, default=3)
-    words.add_argument("--turns", type=int, default=4)
-    words.add_argument("--steps", type=int, default=4, help="steps in a turn")
+    words.add_argument("--rounds", type=int, default=2, help="fresh processes")
+    words.add_argument("--pairs", type=int, default=8, help="pairs of steps in a round")
     chosen = words.parse_args()
     if not (REFERENCES / "bin/python").exists():
         raise SystemExit(f"there is no {REFERENCES}: environment/references makes it")
@@ -118,19 +118,18 @@ def main() -> None:
     for head in chosen.heads:
         settings = {"head": head, "size": chosen.size, "batch": chosen.batch, "threads": chosen.threads,
                     "optimizer": chosen.optimizer}
-        ours, keras = measure(settings, chosen.rounds, chosen.turns, chosen.steps)
-        ratios = [a / b for a, b in zip(ours.rounds, keras.rounds)]
+        ours, keras = measure(settings, chosen.rounds, chosen.pairs)
+        ratio, low, high = ratio_interval(ours.seconds, keras.seconds)
         memory = ours.peak_bytes / keras.peak_bytes
         print(f"VGG16, {head} head, {chosen.size}², batch {chosen.batch}, {chosen.optimizer}, {chosen.threads} threads")
         print(f"  Rust   {ours.line()}")
         print(f"  Keras  {keras.line()}")
         print(
-            f"  Rust / Keras: step {statistics.median(ours.seconds) / statistics.median(keras.seconds):.3f}"
-            f" (rounds {', '.join(f'{ratio:.3f}' for ratio in ratios)}), CPU {ours.cpu / keras.cpu:.3f},"
-            f" peak memory {memory:.3f}", flush=True,
+            f"  Rust / Keras: step {ratio:.3f} ({low:.3f} to {high:.3f}, {len(ours.seconds)} pairs),"
+            f" CPU {ours.cpu / keras.cpu:.3f}, peak memory {memory:.3f}", flush=True,
         )
-        rows.append({"settings": settings, "rust": asdict(ours), "keras": asdict(keras), "ratios": ratios,
-                     "memory_ratio": memory})
+        rows.append({"settings": settings | SETTINGS, "rust": asdict(ours), "keras": asdict(keras),
+                     "ratio": [ratio, low, high], "memory_ratio": memory})
     results = REPOSITORY / "results"
     results.mkdir(exist_ok=True)
     report = {

@@ -51,13 +51,31 @@ def test_a_study_has_a_row_for_what_ran_and_for_what_could_not(
         assert set(record["resources"]) == {"load", "build", "train", "test"}
         assert record["resources"]["train"]["host_peak_bytes"] > 10_000_000
         assert record["wall_seconds"] > record["phases"]["train"]
-    absent = [record for record in records if record["place"]["backend"] == "caffe"]
-    assert len(absent) == 1 and "found caffe" in absent[0]["status"]["message"]
-    assert "0 of 1" in said and "found caffe" in said
+    (absent,) = [record["status"] for record in records if record["place"]["backend"] == "caffe"]
+    assert absent["state"] == "absent" and "found caffe" in absent["message"]
+    assert "not available" in said and "found caffe" in said
 
     again, after = study(program, template, tmp_path, plan)
     assert after == records, "everything was in the file already"
-    assert again.count("kept from an earlier call") == 5  # three runs, and the absent one at its first two rounds
+    assert again.count("kept from an earlier call") == 4  # three runs, and the absent backend
+
+
+def test_a_library_and_a_device_that_are_not_there_have_rows_that_say_so(
+    program: Path, template: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCHBOOK_TENSORFLOW", str(tmp_path / "nowhere"))
+    monkeypatch.setenv("BENCHBOOK_REFERENCES", str(tmp_path / "nowhere"))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    plan = {"name": "none", "warm_up": 0, "job": job(pictures)}
+    said, records = study(program, template, tmp_path, plan, "--device", "cuda")
+    status = {record["place"]["backend"]: record["status"] for record in records}
+    assert list(status) == ["libtorch", "tensorflow", "python-pytorch", "python-keras"]
+    assert status["libtorch"]["state"] == "failed"
+    assert "expected a device that LibTorch can use, found none for Cuda(0)" in status["libtorch"]["message"]
+    for name in list(status)[1:]:
+        assert status[name]["state"] == "absent" and str(tmp_path / "nowhere") in status[name]["message"]
+    assert "run `environment/tensorflow`" in status["tensorflow"]["message"]
+    assert said.count("not checked") == 4 and said.count("not available: ") >= 3
 
 
 def test_the_report_is_compared_by_the_ordinary_table(program: Path, template: Path) -> None:
@@ -76,19 +94,18 @@ def python_of_references() -> Path:
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
-def test_the_originals_compute_the_same_from_the_same_start(
-    program: Path, template: Path, pictures: Path, tmp_path: Path, dropout: float
+def test_all_backends_compute_the_same_from_the_same_start(
+    program: Path, template: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dropout: float
 ) -> None:
-    python_of_references()
+    # The library of the package that Keras computes with.
+    monkeypatch.setenv("BENCHBOOK_TENSORFLOW", str(python_of_references().parents[1]))
     plan = {
         "name": "start",
-        "backends": ["libtorch", "python-pytorch", "python-keras"],
+        "backends": ["libtorch", "tensorflow", "python-pytorch", "python-keras"],
         "warm_up": 0,
-        "check": {"steps": 20, "batch_size": 4},
+        "check": {"steps": 20, "batch_size": 8},
         "job": job(pictures) | {"net": NET | {"dropout": dropout}},
     }
-    if dropout:
-        plan |= {"backends": ["libtorch", "python-pytorch"]}
     said, records = study(program, template, tmp_path, plan)
     assert said.count("computes the same") == len(plan["backends"]), said
     assert all(record["status"] == {"state": "ok"} for record in records), records
@@ -97,4 +114,23 @@ def test_the_originals_compute_the_same_from_the_same_start(
         assert {record["images_seen"]["training"] for record in own} == {24}
         assert {record["net"]["trainable_parameters"] for record in own} == {15_108_929}
         assert all(set(record["resources"]) == {"load", "build", "train", "test"} for record in own)
+        variables = dict(own[0]["environment"]["variables"])
+        assert (variables["TF_ENABLE_ONEDNN_OPTS"], variables["TF_DETERMINISTIC_OPS"]) == ("1", "0")
     assert "not comparable" not in said
+
+
+def test_sixteen_bit_floats_are_those_of_pytorch(program: Path, template: Path, pictures: Path, tmp_path: Path) -> None:
+    python_of_references()
+    plan = {
+        "name": "bfloat16",
+        "backends": ["libtorch", "python-pytorch", "python-keras"],
+        "warm_up": 0,
+        "check": {"steps": 5, "batch_size": 8},
+        "job": job(pictures),
+    }
+    said, records = study(program, template, tmp_path, plan, "--precision", "bfloat16")
+    assert said.count("computes the same") == 2, said
+    precision = {record["place"]["backend"]: record["library"]["precision"] for record in records}
+    assert precision["libtorch"] == precision["python-pytorch"] == "bfloat16 autocast"
+    keras = next(record["status"] for record in records if record["place"]["backend"] == "python-keras")
+    assert keras["state"] == "absent" and "does not have a net.compute other than TensorFlow's own" in keras["message"]

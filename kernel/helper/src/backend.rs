@@ -31,15 +31,36 @@ impl std::str::FromStr for Library {
     /// `libtorch` or `tensorflow`. A library that is not built in or not installed is an error and never
     /// replaced by another one.
     fn from_str(text: &str) -> Result<Self, BackendError> {
-        match text {
-            "libtorch" => Ok(Library::LibTorch),
-            "tensorflow" => tensorflow::check_installed().map(|()| Library::TensorFlow),
-            found => Err(BackendError::NoLibrary { found: found.into() }),
-        }
+        let found = Library::ALL.into_iter().find(|library| library.id() == text);
+        let library = found.ok_or_else(|| BackendError::NoLibrary { found: text.into() })?;
+        library.check_installed().map(|()| library)
     }
 }
 
 impl Library {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::LibTorch, Self::TensorFlow];
+
+    /// The name that jobs and studies ask for it by.
+    pub fn id(self) -> &'static str {
+        match self {
+            Library::LibTorch => "libtorch",
+            Library::TensorFlow => "tensorflow",
+        }
+    }
+
+    /// Whether the library is where it is looked for. It is not opened.
+    ///
+    /// # Errors
+    /// [`BackendError::Unavailable`], with the places and how to get it.
+    pub fn check_installed(self) -> Result<(), BackendError> {
+        match self {
+            // This library is linked to it.
+            Library::LibTorch => Ok(()),
+            Library::TensorFlow => tensorflow::check_installed(),
+        }
+    }
+
     /// The library, ready to build nets.
     pub fn backend(self) -> &'static dyn Backend {
         match self {
@@ -86,6 +107,16 @@ pub enum Precision {
     /// Autocast to 16-bit floats, with the loss scaled so that small gradients do not vanish
     /// (PyTorch's `GradScaler`).
     Float16,
+}
+
+impl std::fmt::Display for Precision {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Precision::Float32 => "float32",
+            Precision::BFloat16 => "bfloat16 autocast",
+            Precision::Float16 => "float16 autocast",
+        })
+    }
 }
 
 /// How a library computes where it leaves a choice. The defaults are PyTorch's own. What a library
@@ -161,9 +192,6 @@ pub struct BackendInfo {
     pub threads: usize,
     /// The type of the numbers, for example `float32`.
     pub precision: String,
-    /// What the process's environment told the library about how to compute, as `NAME=value`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub settings: Vec<String>,
 }
 
 /// A failure inside a library.

@@ -12,6 +12,7 @@ pub use benchbook_study::runner::Event;
 pub use benchbook_study::{
     Comparison, Quantity, Records, Study, append, compare, differences, report_2019,
 };
+pub(crate) use check::{ANSWER, answer};
 pub use check::{Check, Checked, Computed};
 pub use live::LiveStudy;
 
@@ -41,7 +42,8 @@ pub struct StudyPlan {
     /// The study's name in its records. Default: `study`.
     #[serde(default = "default_name")]
     pub name: String,
-    /// `libtorch`, `tensorflow`, `python-pytorch`, `python-keras`. Default: all four.
+    /// `libtorch`, `tensorflow`, `python-pytorch`, `python-keras`. Default: all four; one that is not there has
+    /// a row that says how to get it.
     #[serde(default = "default_backends")]
     pub backends: Vec<String>,
     /// Rounds that count. Default: 3, the least.
@@ -73,7 +75,7 @@ fn default_name() -> String {
 }
 
 fn default_backends() -> Vec<String> {
-    ["libtorch", "tensorflow", "python-pytorch", "python-keras"].map(Into::into).to_vec()
+    launch::names().into_iter().map(Into::into).collect()
 }
 
 fn default_repeats() -> usize {
@@ -142,7 +144,7 @@ impl StudyPlan {
     ) -> Result<Option<Checked>, Error> {
         let Some(check) = &self.check else { return Ok(None) };
         let mut workers = Workers::new(&self.job)?;
-        check::run(check, &self.backends, &mut workers, observer).map(Some)
+        check::run(*check, &self.backends, &mut workers, observer).map(Some)
     }
 
     /// Runs what is missing for an observer of one's own. Backends that `checked` found to compute something

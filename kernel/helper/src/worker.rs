@@ -15,9 +15,10 @@ mod run;
 mod streams;
 mod study;
 
-pub(crate) use failure::short;
+pub(crate) use failure::{cell_failed, short};
 pub use failure::{error_reached_top, hold_back, panic_reached_top};
 pub use job::benchbook_job_main;
+pub(crate) use run::load_cuda;
 pub use run::{benchbook_worker_main, variable_changed_type};
 pub use study::benchbook_study_main;
 

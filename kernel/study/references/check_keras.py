@@ -15,8 +15,10 @@ from net_keras import build, from_keras, loss, optimizer, set_weights
 class Given(keras.layers.Layer):
     """Dropout with the factors that all backends are given."""
 
+    batch = 0
+
     def build(self, shape):
-        self.factors = self.add_weight(shape=(JOB["batch_size"], shape[-1]), initializer="ones", trainable=False)
+        self.factors = self.add_weight(shape=(self.batch, shape[-1]), initializer="ones", trainable=False)
 
     def call(self, x):
         return x * self.factors
@@ -24,10 +26,11 @@ class Given(keras.layers.Layer):
 
 def main():
     tf.config.threading.set_intra_op_parallelism_threads(JOB["threads"])
+    batches = load_file(JOB["check"]["batches"])
     dropout = Given()
+    dropout.batch = batches["labels"].shape[1]
     model, named = build(dropout)
     set_weights(named, load_file(JOB["start"]))
-    batches = load_file(JOB["check"]["batches"])
     learner, criterion = optimizer(), loss()
     names = {id(variable): name for name, variable in named.items()}
 

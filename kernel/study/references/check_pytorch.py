@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from common import JOB
-from net_pytorch import build, criterion, optimizer, set_weights
+from net_pytorch import LAYOUT, build, computed, learn, optimizer, set_weights
 from pictures_pytorch import DEVICE
 
 
@@ -25,21 +25,19 @@ def main():
     dropout = Given()
     model, named = build(dropout)
     set_weights(named, load_file(JOB["start"]))
-    model.to(DEVICE)
+    model.to(DEVICE, memory_format=LAYOUT)
     batches = load_file(JOB["check"]["batches"], device=str(DEVICE))
     learner = optimizer(named)
     labels = batches["labels"].long()
-    loss = criterion(model(batches["pixels"][0]), labels[0])
+    _, loss = computed(model, batches["pixels"][0], labels[0])
     loss.backward()
     losses = [loss.item()]
     gradients = {name: value.grad.cpu().contiguous() for name, value in named.items() if value.grad is not None}
     save_file(gradients, JOB["check"]["gradients"])
     for pixels, truth, factors in zip(batches["pixels"], labels, batches["factors"]):
         dropout.factors = factors
-        learner.zero_grad()
-        loss = criterion(model(pixels), truth)
-        loss.backward()
-        learner.step()
+        _, loss = computed(model, pixels, truth)
+        learn(learner, loss)
         losses.append(loss.item())
     Path(JOB["output"]).write_text(json.dumps(losses))
 

@@ -3,10 +3,12 @@
 import sys
 
 import keras
+import tensorflow as tf
 from keras import layers
 
 from common import JOB
 
+tf.config.experimental.enable_tensor_float_32_execution(JOB["compute"]["tf32_convolutions"])
 BINARY = JOB["head"] == "Keras"
 # Numbers of the convolutions among torchvision's layers, which count activations and poolings too.
 CONVOLUTIONS = [0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28]

@@ -5,8 +5,16 @@ from torch import nn
 from torchvision import models
 
 from common import JOB
+from pictures_pytorch import DEVICE
 
 BINARY = JOB["head"] == "Keras"
+COMPUTE = JOB["compute"]
+DTYPE = getattr(torch, COMPUTE["precision"])
+LAYOUT = torch.channels_last if COMPUTE["channels_last"] else torch.contiguous_format
+SCALER = torch.amp.GradScaler(DEVICE.type, enabled=DTYPE == torch.float16)
+torch.backends.cuda.matmul.allow_tf32 = COMPUTE["tf32_matmul"]
+torch.backends.cudnn.allow_tf32 = COMPUTE["tf32_convolutions"]
+torch.backends.cudnn.benchmark = COMPUTE["cudnn_benchmark"]
 
 
 class Permute(nn.Module):
@@ -56,6 +64,26 @@ def criterion(output, labels):
     if BINARY:
         return nn.functional.binary_cross_entropy_with_logits(output.squeeze(1), labels.float())
     return nn.functional.cross_entropy(output, labels)
+
+
+def to_device(tensor, **how):
+    return tensor.to(DEVICE, non_blocking=COMPUTE["asynchronous_copies"], **how)
+
+
+def computed(model, images, labels=None):
+    """The outputs, and with labels their loss, in the precision of the job."""
+    images = to_device(images, memory_format=LAYOUT)
+    with torch.autocast(DEVICE.type, DTYPE, enabled=DTYPE != torch.float32):
+        output = model(images)
+        return output, None if labels is None else criterion(output, labels)
+
+
+def learn(learner, loss):
+    """One change of the weights. The loss is only scaled for 16-bit floats, whose small gradients would vanish."""
+    learner.zero_grad()
+    SCALER.scale(loss).backward()
+    SCALER.step(learner)
+    SCALER.update()
 
 
 def correct(output, labels):

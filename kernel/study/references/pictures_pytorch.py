@@ -29,4 +29,5 @@ class Files(torch.utils.data.Dataset):
 
 def loader(data, shuffle=False):
     workers = JOB["loader_threads"]
-    return torch.utils.data.DataLoader(data, JOB["batch_size"], shuffle, num_workers=workers, pin_memory=DEVICE.type == "cuda")
+    pin = JOB["compute"]["pinned_memory"]
+    return torch.utils.data.DataLoader(data, JOB["batch_size"], shuffle, num_workers=workers, pin_memory=pin)

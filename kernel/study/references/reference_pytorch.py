@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torchvision import datasets
 
 from common import CLOCK, JOB, RECORD, Progress, begin, finish, part, phase, test_files
-from net_pytorch import build, correct, criterion, optimizer, set_weights
+from net_pytorch import LAYOUT, build, computed, correct, learn, optimizer, set_weights, to_device
 from pictures_pytorch import DEVICE, TRANSFORM, Files, loader
 
 
@@ -35,13 +35,10 @@ def one_pass(model, batches, steps, epoch, learner=None, progress=None):
     began = clock()
     with torch.set_grad_enabled(learner is not None):
         for step, (images, labels) in enumerate(itertools.islice(batches, steps), 1):
-            images, labels = images.to(DEVICE, non_blocking=True), labels.to(DEVICE, non_blocking=True)
-            output = model(images)
-            loss = criterion(output, labels)
+            labels = to_device(labels)
+            output, loss = computed(model, images, labels)
             if learner:
-                learner.zero_grad()
-                loss.backward()
-                learner.step()
+                learn(learner, loss)
             total, right, seen = total + loss.item() * len(labels), right + correct(output, labels), seen + len(labels)
             if learner and (epoch, step) == (1, 1):
                 RECORD["build_parts"]["first_step"] = clock() - began
@@ -74,7 +71,7 @@ def main():
         with part("load_parts", "first_batch"):
             images, _ = next(iter(loader(folder["train"], shuffle=True)))
         with part("load_parts", "copy"):
-            images.to(DEVICE)
+            to_device(images)
             clock()
     with phase("build"):
         with part("build_parts", "initialise"):
@@ -82,13 +79,13 @@ def main():
         with part("build_parts", "read"):
             set_weights(named, load_file(JOB["start"]))
         with part("build_parts", "to_device"):
-            model.to(DEVICE)
+            model.to(DEVICE, memory_format=LAYOUT)
             clock()
     with phase("train"):
         train(model, loader(folder["train"], shuffle=True), loader(folder["validation"]), optimizer(named))
     with phase("test"), torch.no_grad():
         model.eval()
-        found = [model(images.to(DEVICE)) for images, _ in loader(Files(test_files()))]
+        found = [computed(model, images)[0] for images, _ in loader(Files(test_files()))]
         RECORD["images_seen"]["test"] = len(torch.cat(found).cpu())
     RECORD["net"]["parameters"] = sum(value.numel() for value in named.values())
     RECORD["net"]["trainable_parameters"] = sum(value.numel() for value in named.values() if value.requires_grad)

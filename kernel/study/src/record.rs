@@ -96,9 +96,14 @@ pub enum Status {
     /// To its end.
     #[default]
     Ok,
-    /// It failed, or could not begin.
+    /// It failed.
     Failed {
         /// Its last words.
+        message: String,
+    },
+    /// The backend is not there, or cannot do this job.
+    Absent {
+        /// Why, and what to do.
         message: String,
     },
     /// Memory of host or device ran out.
@@ -121,6 +126,7 @@ impl Status {
         match self {
             Status::Ok => None,
             Status::Failed { message } => Some(format!("failed: {message}")),
+            Status::Absent { message } => Some(format!("not available: {message}")),
             Status::OutOfMemory { message } => Some(format!("out of memory: {message}")),
             Status::Wrong { message } => Some(format!("wrong: {message}")),
             Status::Interrupted => Some("interrupted".into()),

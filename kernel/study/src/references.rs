@@ -57,6 +57,8 @@ pub struct Job {
     pub steps_per_epoch: Option<usize>,
     /// Whether each epoch ends with a validation.
     pub validate: bool,
+    /// How the library computes where it leaves a choice, by the names in the job's JSON.
+    pub compute: serde_json::Value,
     /// The optimiser with its settings, by their names in the job's JSON.
     pub optimizer: serde_json::Value,
     /// The learning rate.

@@ -7,7 +7,7 @@
 mod child;
 
 use crate::error::Error;
-use crate::record::{Place, Record, SCHEMA, Status};
+use crate::record::{Environment, Place, Record, SCHEMA, Status};
 use crate::records::{Records, append};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -114,11 +114,14 @@ pub fn run(
     check(plan)?;
     let earlier =
         if plan.records.exists() { Records::read(&plan.records)? } else { Records::default() };
-    // An interrupted run is done again; a failed one has told what it had to tell.
+    // An interrupted run is done again, and one whose backend was not there; a failed one has told what it had
+    // to tell.
+    let again =
+        |record: &&Record| !matches!(record.status, Status::Interrupted | Status::Absent { .. });
     let mut done: BTreeSet<(String, usize)> = earlier
         .records
         .iter()
-        .filter(|record| record.status != Status::Interrupted)
+        .filter(again)
         .filter_map(|record| record.place.as_ref())
         .filter(|place| place.study == plan.study)
         .map(|place| (place.backend.clone(), place.round))
@@ -149,7 +152,7 @@ pub fn run(
                 Ok(launch) => one(launch, place, plan, observer, stop),
                 Err(message) => {
                     absent.insert(backend.clone());
-                    let status = Status::Failed { message };
+                    let status = Status::Absent { message };
                     // An earlier call has its row already.
                     let told = |record: &&Record| {
                         let same = record.place.as_ref().is_some_and(|known| {
@@ -161,7 +164,8 @@ pub fn run(
                         observer(&Event::Kept { backend, run: number });
                         continue;
                     }
-                    Record { name: backend, place: Some(place), status, ..begun() }
+                    let environment = Environment::here();
+                    Record { name: backend, place: Some(place), status, environment, ..begun() }
                 }
             };
             append(&plan.records, &record)?;
@@ -173,6 +177,17 @@ pub fn run(
         }
     }
     Records::read(&plan.records)
+}
+
+/// Runs one process to its end as a study's runs are: its lines are told, and when `stop` says true it ends with
+/// all that it started.
+pub fn one_process(
+    command: Command,
+    backend: &str,
+    observer: &mut dyn FnMut(&Event),
+    stop: &dyn Fn() -> bool,
+) -> Status {
+    child::watch(command, backend, None, observer, stop).status
 }
 
 fn check(plan: &Plan) -> Result<(), Error> {
@@ -334,11 +349,16 @@ mod tests {
         assert_eq!(status("silent"), (4, "failed: it left no record".into()));
         assert!(status("greedy").1.starts_with("out of memory: "), "{:?}", status("greedy"));
         assert!(status("killed").1.contains("signal 9"), "{:?}", status("killed"));
-        assert_eq!(status("absent"), (1, "failed: not installed; run the installer".into()));
+        assert_eq!(status("absent"), (1, "not available: not installed; run the installer".into()));
         assert_eq!(records.records[0].name, "asked", "the conditions of a failed run stay known");
         let again =
             run(&plan(folder.path(), &backends), &mut shell, &mut |_| (), &|| false).unwrap();
         assert_eq!(again.records.len(), records.records.len(), "a second call adds no row");
+        shell.scripts.insert("absent", good(0.001));
+        let installed =
+            run(&plan(folder.path(), &backends), &mut shell, &mut |_| (), &|| false).unwrap();
+        let new = installed.records.len() - records.records.len();
+        assert_eq!(new, 4, "what is there by now runs all of its rounds");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Training steps of VGG16 on demand, for `environment/bench tensorflow`.
+//! Training steps of VGG16 on demand, for `environment/bench tensorflow-steps`.
 //!
 //!     vgg16 '{"head": "keras", "size": 64, "batch": 8, "threads": 2}'
 //!

@@ -353,13 +353,7 @@ impl Network for Net {
                 _ => "cpu".into(),
             },
             threads: usize::try_from(tch::get_num_threads()).unwrap_or(0),
-            precision: match self.compute.precision {
-                Precision::Float32 => "float32",
-                Precision::BFloat16 => "bfloat16 autocast",
-                Precision::Float16 => "float16 autocast",
-            }
-            .into(),
-            settings: Vec::new(),
+            precision: self.compute.precision.to_string(),
         }
     }
 

@@ -260,8 +260,7 @@ impl Network for Net {
                 tensorflow::Device::Cuda => "cuda:0".into(),
             },
             threads: self.net.threads(),
-            precision: "float32".into(),
-            settings: library.settings(),
+            precision: Precision::Float32.to_string(),
         }
     }
 

@@ -1,8 +1,9 @@
 //! Whether backends compute the same from the same start.
 
 use super::launch::{Runner, Workers};
-use crate::backend::{Input, Plan, Step, dropout_mask};
+use crate::backend::{Input, Library, Plan, Step, dropout_mask};
 use crate::error::Error;
+use crate::job::Job;
 use crate::parameters::{Array, Parameters};
 use crate::vgg::Layer;
 use benchbook_chart::{Cell, Chart, LineChart, Table};
@@ -10,10 +11,11 @@ use benchbook_data::{Batch, ImageFolder, Loader};
 use benchbook_display::{Bundle, Rich};
 use benchbook_study::gradients::{Agreement, Tolerance, Trace, agreement};
 use benchbook_study::references;
-use benchbook_study::runner::Event;
+use benchbook_study::runner::{Event, one_process};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
 /// How backends are compared in what they compute.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -137,43 +139,28 @@ impl Rich for Checked {
     }
 }
 
-/// The batches of a check, and the seeds of their steps.
-struct Batches {
-    batches: Vec<Batch>,
-}
-
 /// The seed of a step's dropout.
 fn seed(step: usize) -> u64 {
     0x5eed + step as u64
 }
 
 pub(super) fn run(
-    check: &Check,
+    check: Check,
     backends: &[String],
     workers: &mut Workers,
     observer: &mut dyn FnMut(&Event),
 ) -> Result<Checked, Error> {
-    let batches = batches(check, workers)?;
+    let batches = batches(check, &workers.job)?;
     let mut traces: Vec<(String, Result<Trace, String>)> = Vec::new();
     for (index, backend) in backends.iter().enumerate() {
-        crate::interrupt::check()?;
         observer(&Event::Begin {
             backend: format!("{backend}: check of the common start"),
             run: index + 1,
             runs: backends.len(),
             warm_up: false,
         });
-        let trace = match Runner::named(backend) {
-            Err(reason) => Err(reason),
-            Ok(Runner::Own(library)) => {
-                own(library, &batches, workers).map_err(|error| error.to_string())
-            }
-            Ok(Runner::Python(reference)) => {
-                let program = reference.check();
-                python(program, reference, &batches, workers)
-            }
-        };
-        traces.push((backend.clone(), trace));
+        traces.push((backend.clone(), trace(backend, check, &batches, workers, observer)));
+        crate::interrupt::check()?;
     }
     let original = references::Reference::PyTorch.name();
     let computed = |name: &str| traces.iter().find(|(known, trace)| known == name && trace.is_ok());
@@ -195,8 +182,7 @@ pub(super) fn run(
 }
 
 /// The first batches of the job's own training, as every backend will get them.
-fn batches(check: &Check, workers: &Workers) -> Result<Batches, Error> {
-    let job = &workers.job;
+fn batches(check: Check, job: &Job) -> Result<Vec<Batch>, Error> {
     let data = ImageFolder::open_with(&job.data, job.folder)?;
     let config = benchbook_data::LoaderConfig {
         height: job.net.size,
@@ -219,17 +205,84 @@ fn batches(check: &Check, workers: &Workers) -> Result<Batches, Error> {
             found: format!("{check:?}, of which there are {} batches", batches.len()),
         });
     }
-    Ok(Batches { batches })
+    Ok(batches)
 }
 
-/// One of this library's own backends, in this process.
-fn own(
-    library: crate::backend::Library,
-    batches: &Batches,
+/// What a worker is to compute from the common start, as JSON in a file.
+#[derive(Serialize, Deserialize)]
+struct Question {
+    job: Job,
+    check: Check,
+    start: PathBuf,
+    /// Where the losses go, as a list in JSON.
+    losses: PathBuf,
+    /// Where the gradients go.
+    gradients: PathBuf,
+}
+
+/// What a backend computes, in a process of its own: a library with CUDA wants one, and one that crashes takes
+/// nobody along.
+fn trace(
+    backend: &str,
+    check: Check,
+    batches: &[Batch],
     workers: &mut Workers,
-) -> Result<Trace, Error> {
-    let start = workers.start()?;
-    let net = &workers.job.net;
+    observer: &mut dyn FnMut(&Event),
+) -> Result<Trace, String> {
+    let words = |error: &dyn std::fmt::Display| error.to_string();
+    let folder = workers.folder().join(backend);
+    std::fs::create_dir_all(&folder).map_err(|error| words(&error))?;
+    let (losses, gradients) = (folder.join("losses.json"), folder.join("gradients.safetensors"));
+    let command = match Runner::named(backend)? {
+        Runner::Own(library) => {
+            let mut command = workers.worker("study", library)?;
+            let mut job = workers.job.clone();
+            job.net.library = library;
+            let (losses, gradients) = (losses.clone(), gradients.clone());
+            let start = workers.start().map_err(|error| words(&error))?;
+            let question = Question { job, check, start, losses, gradients };
+            let text = serde_json::to_vec(&question).map_err(|error| words(&error))?;
+            let file = folder.join("question.json");
+            std::fs::write(&file, text).map_err(|error| words(&error))?;
+            command.arg(ANSWER).arg(file);
+            command
+        }
+        Runner::Python(reference) => {
+            let file = workers.folder().join("batches.safetensors");
+            if !file.exists() {
+                write_batches(batches, workers, &file).map_err(|error| words(&error))?;
+            }
+            let files = references::Check { batches: file, gradients: gradients.clone() };
+            workers.python(reference.check(), reference, &losses, Some(files))?
+        }
+    };
+    let status = one_process(command, backend, observer, &crate::interrupt::requested);
+    if let Some(reason) = status.reason() {
+        return Err(reason);
+    }
+    let text = std::fs::read(&losses).map_err(|error| words(&error))?;
+    let losses = serde_json::from_slice(&text).map_err(|error| words(&error))?;
+    let (gradients, _) = Parameters::read(&gradients).map_err(|error| words(&error))?;
+    let gradients = gradients.arrays.into_iter().map(|(name, array)| (name, array.values));
+    Ok(Trace { losses, gradients: gradients.collect() })
+}
+
+/// The word before a question's file among a worker's arguments.
+pub(crate) const ANSWER: &str = "--answer";
+
+/// Computes what a question asks, with one of this library's own backends in this process.
+///
+/// # Errors
+/// [`Error::File`] and [`Error::Json`] for the question, [`Error::Data`], [`Error::Weights`], [`Error::Backend`].
+pub(crate) fn answer(file: &Path) -> Result<(), Error> {
+    let Question { job, check, start, losses: output, gradients } =
+        crate::files::read_json(file, "a question")?;
+    let net = &job.net;
+    // One CUDA library a process: it is the job's.
+    if net.library == Library::LibTorch {
+        crate::worker::load_cuda();
+    }
+    let batches = batches(check, &job)?;
     let (weights, _) = Parameters::read(&start)?;
     let plan = Plan {
         architecture: net.architecture(),
@@ -238,59 +291,32 @@ fn own(
         threads: net.threads,
         compute: net.compute,
     };
-    let mut network = library.backend().build(&plan, &weights)?;
-    let first = &batches.batches[0];
+    let mut network = net.library.backend().build(&plan, &weights)?;
+    let first = &batches[0];
     let input = Input::Pixels(&first.pixels);
     let mut losses = vec![network.evaluate_step(input, &first.labels)?.loss];
-    let gradients = network.gradients(input, &first.labels)?;
-    network.compile(workers.job.fit.optimizer);
-    for (index, batch) in batches.batches.iter().enumerate() {
+    network.gradients(input, &first.labels)?.write(&gradients, HashMap::new())?;
+    network.compile(job.fit.optimizer);
+    for (index, batch) in batches.iter().enumerate() {
         crate::interrupt::check()?;
-        let step = Step { rate: workers.job.fit.rate(), seed: seed(index), class_weights: None };
+        let step = Step { rate: job.fit.rate(), seed: seed(index), class_weights: None };
         let outcome = network.train_step(Input::Pixels(&batch.pixels), &batch.labels, step)?;
+        print!("step {}/{}: loss {:.4}\r", index + 1, batches.len(), outcome.loss);
+        let _ = std::io::stdout().flush();
         losses.push(outcome.loss);
     }
-    Ok(Trace { losses, gradients: values(gradients) })
-}
-
-fn values(parameters: Parameters) -> BTreeMap<String, Vec<f32>> {
-    parameters.arrays.into_iter().map(|(name, array)| (name, array.values)).collect()
-}
-
-/// A Python original.
-fn python(
-    program: &str,
-    reference: references::Reference,
-    batches: &Batches,
-    workers: &mut Workers,
-) -> Result<Trace, String> {
-    let words = |error: &dyn std::fmt::Display| error.to_string();
-    let folder = workers.folder().to_path_buf();
-    let file = folder.join("batches.safetensors");
-    if !file.exists() {
-        write_batches(batches, workers, &file).map_err(|error| words(&error))?;
-    }
-    let gradients = folder.join("gradients.safetensors");
-    let output = folder.join("losses.json");
-    let check = references::Check { batches: file, gradients: gradients.clone() };
-    let mut command = workers.python(program, reference, &output, Some(check))?;
-    let ended =
-        command.stdin(std::process::Stdio::null()).output().map_err(|error| words(&error))?;
-    if !ended.status.success() {
-        let text = String::from_utf8_lossy(&ended.stderr).into_owned();
-        let last = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
-        return Err(format!("{program} ended with {}: {last}", ended.status));
-    }
-    let text = std::fs::read(&output).map_err(|error| words(&error))?;
-    let losses = serde_json::from_slice(&text).map_err(|error| words(&error))?;
-    let (gradients, _) = Parameters::read(&gradients).map_err(|error| words(&error))?;
-    Ok(Trace { losses, gradients: values(gradients) })
+    let text = serde_json::to_vec(&losses).unwrap_or_default();
+    std::fs::write(&output, text).map_err(|source| Error::File {
+        action: "write",
+        path: output,
+        source,
+    })
 }
 
 /// Pixels, labels and the factors of the dropout, as `benchbook_study::references::Check` says.
-fn write_batches(batches: &Batches, workers: &Workers, path: &Path) -> Result<(), Error> {
+fn write_batches(batches: &[Batch], workers: &Workers, path: &Path) -> Result<(), Error> {
     let net = &workers.job.net;
-    let (steps, size) = (batches.batches.len(), batches.batches[0].len());
+    let (steps, size) = (batches.len(), batches[0].len());
     let head = net.architecture().head();
     let place = head.iter().position(|layer| matches!(layer, Layer::Dropout { .. })).unwrap_or(0);
     let width = head[..place]
@@ -302,13 +328,12 @@ fn write_batches(batches: &Batches, workers: &Workers, path: &Path) -> Result<()
         })
         .unwrap_or(1);
     let mut arrays = BTreeMap::new();
-    let pixels = batches.batches.iter().flat_map(|batch| batch.pixels.iter().copied()).collect();
+    let pixels = batches.iter().flat_map(|batch| batch.pixels.iter().copied()).collect();
     arrays.insert(
         "pixels".to_owned(),
         Array { shape: vec![steps, size, 3, net.size, net.size], values: pixels },
     );
-    let labels =
-        batches.batches.iter().flat_map(|batch| batch.labels.iter().map(|label| *label as f32));
+    let labels = batches.iter().flat_map(|batch| batch.labels.iter().map(|label| *label as f32));
     arrays
         .insert("labels".to_owned(), Array { shape: vec![steps, size], values: labels.collect() });
     let factors =

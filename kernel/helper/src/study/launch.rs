@@ -41,14 +41,10 @@ impl Runner {
         if let Some(reference) = Reference::ALL.into_iter().find(|r| r.name() == name) {
             return Ok(Self::Python(reference));
         }
-        // The names of the enum are those of studies, so that a new library needs no line here.
-        serde_json::from_value(serde_json::Value::String(name.into())).map(Self::Own).map_err(|_| {
-            let known = serde_json::to_string(&Library::default()).unwrap_or_default();
-            format!(
-                "expected a backend that this build has ({}, python-pytorch, python-keras), found {name}",
-                known.trim_matches('"')
-            )
-        })
+        if let Some(library) = Library::ALL.into_iter().find(|library| library.id() == name) {
+            return Ok(Self::Own(library));
+        }
+        Err(format!("expected a backend of {}, found {name}", names().join(", ")))
     }
 
     /// The job's optimiser is taken in this convention.
@@ -59,6 +55,12 @@ impl Runner {
             Self::Python(Reference::Keras) => Some(Convention::Keras),
         }
     }
+}
+
+/// Every backend, as studies call it.
+pub(super) fn names() -> Vec<&'static str> {
+    let own = Library::ALL.into_iter().map(Library::id);
+    own.chain(Reference::ALL.into_iter().map(Reference::name)).collect()
 }
 
 impl Workers {
@@ -107,6 +109,16 @@ impl Workers {
         Ok(path)
     }
 
+    /// A command of this library's own worker, for a library that is installed.
+    pub(super) fn worker(&self, role: &str, library: Library) -> Result<Command, String> {
+        library.check_installed().map_err(|error| error.to_string())?;
+        let program = std::env::current_exe().map_err(|error| error.to_string())?;
+        let mut command = Command::new(program);
+        command.arg(role).env(STUDIED, "1").envs(variables(self.threads()));
+        command.env_remove(benchbook_frames::SOCKET_VARIABLE);
+        Ok(command)
+    }
+
     /// A command of Python with a program and its job.
     pub(super) fn python(
         &mut self,
@@ -115,7 +127,7 @@ impl Workers {
         output: &Path,
         check: Option<references::Check>,
     ) -> Result<Command, String> {
-        self.suits_python()?;
+        self.suits_python(reference)?;
         let python = references::python(&checkouts())?;
         let words = |error: &dyn std::fmt::Display| error.to_string();
         references::write(self.folder.path()).map_err(|error| words(&error))?;
@@ -152,6 +164,7 @@ impl Workers {
             epochs: fit.epochs,
             steps_per_epoch: fit.steps_per_epoch,
             validate: fit.validate,
+            compute: serde_json::to_value(self.job.net.compute).map_err(|error| words(&error))?,
             optimizer: serde_json::to_value(optimizer).map_err(|error| words(&error))?,
             learning_rate: fit.rate(),
             seed: fit.seed,
@@ -172,12 +185,24 @@ impl Workers {
 
     /// Why the Python originals cannot do this job, if they cannot: a setting that they lack would make the
     /// comparison one of different work.
-    fn suits_python(&self) -> Result<(), String> {
+    fn suits_python(&self, reference: Reference) -> Result<(), String> {
         let (net, fit) = (&self.job.net, &self.job.fit);
+        // TensorFlow leaves no choice of the others, and on a GPU it has one switch for both kinds of TF32.
+        let Compute { tf32_matmul, tf32_convolutions, .. } = net.compute;
+        let free = match device(net.processor).as_str() {
+            "cpu" => Compute { tf32_matmul, tf32_convolutions, ..Compute::default() },
+            _ => Compute {
+                tf32_matmul: tf32_convolutions,
+                tf32_convolutions,
+                cudnn_benchmark: true,
+                ..Compute::default()
+            },
+        };
+        let unfit = reference == Reference::Keras && net.compute != free;
         let lacking = [
             ("net.depth other than vgg16", net.depth != Depth::Vgg16),
             ("net.batch_norm", net.batch_norm),
-            ("net.compute", net.compute != Compute::default()),
+            ("a net.compute other than TensorFlow's own", unfit),
             (
                 "own steps of preprocessing",
                 matches!(net.preprocessing, Some(Preprocessing::Custom(_))),
@@ -191,9 +216,8 @@ impl Workers {
             ("fit.validation_steps", fit.validation_steps.is_some()),
         ];
         if let Some((name, _)) = lacking.into_iter().find(|(_, asked)| *asked) {
-            return Err(format!(
-                "the Python originals of a study do not have {name}, which the job sets"
-            ));
+            let original = reference.name();
+            return Err(format!("{original} does not have {name}, which the job sets"));
         }
         for split in ["train", "validation"] {
             let folder = self.job.data.join(split);
@@ -225,14 +249,11 @@ impl Launcher for Workers {
                 let mut job = self.job.clone();
                 job.name.clone_from(&asked.name);
                 job.net.library = library;
+                let mut command = self.worker("job", library)?;
                 let path = self.folder.path().join("job.json");
                 let text = serde_json::to_vec(&job).map_err(|error| error.to_string())?;
                 std::fs::write(&path, text).map_err(|error| error.to_string())?;
-                let worker = std::env::current_exe().map_err(|error| error.to_string())?;
-                let mut command = Command::new(worker);
-                command.arg("job").arg(path).arg("--record").arg(&record);
-                command.env(STUDIED, "1").envs(variables(self.threads()));
-                command.env_remove(benchbook_frames::SOCKET_VARIABLE);
+                command.arg(path).arg("--record").arg(&record);
                 command
             }
         };
@@ -245,12 +266,14 @@ impl Launcher for Workers {
 }
 
 /// What every process of a study gets, so that no library chooses for itself.
-fn variables(threads: usize) -> [(&'static str, String); 3] {
+fn variables(threads: usize) -> [(&'static str, String); 4] {
     [
         ("OMP_NUM_THREADS", threads.to_string()),
         ("MKL_NUM_THREADS", threads.to_string()),
         // TensorFlow's own choice depends on the processor.
         ("TF_ENABLE_ONEDNN_OPTS", "1".into()),
+        // As PyTorch and the originals by themselves: on a GPU what is repeatable may be slower.
+        ("TF_DETERMINISTIC_OPS", "0".into()),
     ]
 }
 
@@ -288,7 +311,7 @@ fn asked(job: &Job) -> Result<Record, Error> {
             device: Some(device),
             device_name,
             threads: net.threads,
-            precision: Some(format!("{:?}", net.compute.precision).to_lowercase()),
+            precision: Some(net.compute.precision.to_string()),
             settings: compute_settings(&net.compute),
             ..Default::default()
         },

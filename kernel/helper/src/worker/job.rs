@@ -39,7 +39,10 @@ pub extern "C" fn benchbook_job_main() -> i32 {
     }
     match job::run(&job, &mut Terminal::default()) {
         Ok(record) => {
-            println!("{}", record.bundle().plain());
+            // Where a study has asked, it shows all runs together.
+            if !job::is_studied() {
+                println!("{}", record.bundle().plain());
+            }
             0
         }
         Err(error) => {

@@ -117,7 +117,7 @@ fn run(line: &str, variables: *mut c_void) -> Result<*mut c_void, String> {
 
 /// libtorch finds CUDA only if its CUDA library is in the process, which no symbol of a program
 /// that also runs without CUDA can ask for. Without the file this is a machine for the CPU.
-pub(super) fn load_cuda() {
+pub(crate) fn load_cuda() {
     let Some(folder) = std::env::var_os("BENCHBOOK_LIBTORCH_LIB") else { return };
     let path = Path::new(&folder).join("libtorch_cuda.so");
     if !path.exists() {

@@ -1,23 +1,50 @@
 //! `benchbook study` ends up here: a study in a terminal, without a server and without cells.
 
 use super::run::load_cuda;
+use crate::backend::{Compute, Precision, Processor};
 use crate::error::Error;
 use crate::interrupt;
 use crate::job::Job;
-use crate::study::{Event, Study, StudyPlan};
+use crate::model::Weights;
+use crate::optimizer::Optimizer;
+use crate::study::{self, Event, Study, StudyPlan};
 use benchbook_display::Rich;
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
-const HELP: &str = "benchbook study [STUDY.json] [--data FOLDER] [--name NAME] [--backends A,B] [--repeats N]
-                [--records FILE] [--no-check]
+const HELP: &str = "benchbook study [STUDY.json] [OPTIONS]
 benchbook study --show FILE... [--baseline BACKEND]
 benchbook study --report
 
 Runs one job with several backends, each run in a process of its own and all taking turns, and prints what
-they compute from the same start, then the table of times. STUDY.json describes it (see the documentation of
-`benchbook::study::StudyPlan`); the options replace what it says. Backends: libtorch, tensorflow, python-pytorch,
-python-keras; the last two need `environment/references`. The same command goes on where an interrupted one was.
+they compute from the same start, then the table of times. The same command goes on where an interrupted one was.
+
+Backends; one that is not there has a row that says how to get it:
+  libtorch         LibTorch from Rust
+  tensorflow       TensorFlow from Rust; `environment/tensorflow` fetches its library
+  python-pytorch   PyTorch's tutorials in Python
+  python-keras     Keras' tutorials in Python; `environment/references` installs both
+
+STUDY.json says what to run (see the documentation of `benchbook::study::StudyPlan`); options replace what it says:
+  --data FOLDER       pictures in train/<class>, validation/<class> and test
+  --backends A,B      default: all four
+  --repeats N         rounds that count, at least 3; default: 3
+  --size PIXELS       height and width of the pictures; default: 224
+  --batch-size N      default: 32
+  --epochs N          default: 1
+  --steps N           batches in an epoch; default: one pass over the pictures
+  --rate NUMBER       learning rate; default: 0.001
+  --weights FILE      starting weights: .safetensors, .pth or .h5; default: random ones
+  --device DEVICE     cpu or cuda; default: a GPU if there is one
+  --precision WORD    float32 (without TF32), tf32, bfloat16 or float16 (autocast); on a GPU cuDNN then tries its
+                      algorithms, as TensorFlow does by itself
+  --name NAME         the study's name in its records; default: study
+  --records FILE      default: results/NAME.jsonl
+  --baseline BACKEND  what the others are compared with; default: the first with figures
+  --no-check          without comparing first what they compute
+
+Without STUDY.json the optimiser is SGD with momentum 0.9, which has the same formula in all libraries.
 
   --show    prints the table of files of records, of this machine and others, and runs nothing
   --report  prints the 2019 report's own figures, compared by the same rules";
@@ -48,6 +75,7 @@ pub extern "C" fn benchbook_study_main() -> i32 {
             load_cuda();
             run(&plan)
         }
+        Task::Answer(file) => study::answer(&file),
     };
     match result {
         Ok(()) => 0,
@@ -65,6 +93,7 @@ pub extern "C" fn benchbook_study_main() -> i32 {
 enum Task {
     Run(Box<StudyPlan>),
     Show(Box<Study>),
+    Answer(PathBuf),
 }
 
 fn run(plan: &StudyPlan) -> Result<(), Error> {
@@ -104,72 +133,134 @@ fn terminal() -> impl FnMut(&Event) {
     }
 }
 
+/// The options with a value.
+const VALUES: [&str; 15] = [
+    "--data",
+    "--backends",
+    "--repeats",
+    "--size",
+    "--batch-size",
+    "--epochs",
+    "--steps",
+    "--rate",
+    "--weights",
+    "--device",
+    "--precision",
+    "--name",
+    "--records",
+    "--baseline",
+    study::ANSWER,
+];
+
 fn read(arguments: &[String]) -> Result<Task, String> {
-    let mut files = Vec::new();
-    let (mut data, mut name, mut backends, mut repeats) = (None, None, None, None);
-    let (mut records, mut baseline) = (None, None);
-    let (mut show, mut report, mut no_check) = (false, false, false);
-    let mut words = arguments.iter();
+    let (mut files, mut switches) = (Vec::new(), Vec::new());
+    let mut values = BTreeMap::new();
+    let mut words = arguments.iter().map(String::as_str);
     while let Some(word) = words.next() {
-        let option = match word.as_str() {
-            "--show" => {
-                show = true;
-                continue;
+        match word {
+            "--show" | "--report" | "--no-check" => switches.push(word),
+            word if VALUES.contains(&word) => {
+                let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
+                values.insert(word, value);
             }
-            "--report" => {
-                report = true;
-                continue;
-            }
-            "--no-check" => {
-                no_check = true;
-                continue;
-            }
-            "--data" => &mut data,
-            "--name" => &mut name,
-            "--backends" => &mut backends,
-            "--repeats" => &mut repeats,
-            "--records" => &mut records,
-            "--baseline" => &mut baseline,
             word if word.starts_with('-') => {
                 return Err(format!("unknown option {word}\n\n{HELP}"));
             }
-            word => {
-                files.push(PathBuf::from(word));
-                continue;
-            }
-        };
-        let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
-        *option = Some(value.clone());
+            word => files.push(PathBuf::from(word)),
+        }
     }
-    if report || show {
-        return shown(report, &files, baseline);
+    if let Some(file) = values.get(study::ANSWER) {
+        return Ok(Task::Answer(file.into()));
     }
-    let mut plan = match (files.as_slice(), &data) {
+    let report = switches.contains(&"--report");
+    if report || switches.contains(&"--show") {
+        return shown(report, &files, values.get("--baseline").copied());
+    }
+    let mut plan = match (files.as_slice(), values.get("--data")) {
         ([file], _) => StudyPlan::read(file).map_err(|error| error.to_string())?,
-        ([], Some(data)) => StudyPlan::new("study", Job::new(data)),
+        ([], Some(data)) => {
+            let mut job = Job::new(data);
+            job.fit.optimizer = Optimizer::momentum(0.9);
+            StudyPlan::new("study", job)
+        }
         ([], None) => return Err(format!("there is nothing to run\n\n{HELP}")),
         (several, _) => return Err(format!("one study at a time; received {}", several.len())),
     };
-    if let Some(data) = data {
-        plan.job.data = data.into();
+    for (option, value) in values {
+        set(&mut plan, option, value)?;
     }
-    if let Some(repeats) = repeats {
-        plan.repeats =
-            repeats.parse().map_err(|_| format!("--repeats needs a number; received {repeats}"))?;
-    }
-    if let Some(backends) = backends {
-        plan.backends = backends.split(',').map(|name| name.trim().to_owned()).collect();
-    }
-    plan.name = name.unwrap_or(plan.name);
-    plan.records = records.map(PathBuf::from).or(plan.records);
-    plan.baseline = baseline.or(plan.baseline);
-    if no_check {
+    if switches.contains(&"--no-check") {
         plan.check = None;
     }
     Ok(Task::Run(Box::new(plan)))
 }
 
-fn shown(report: bool, files: &[PathBuf], baseline: Option<String>) -> Result<Task, String> {
+fn set(plan: &mut StudyPlan, option: &str, value: &str) -> Result<(), String> {
+    let job = &mut plan.job;
+    match option {
+        "--data" => job.data = value.into(),
+        "--backends" => {
+            plan.backends = value.split(',').map(|name| name.trim().to_owned()).collect();
+        }
+        "--repeats" => plan.repeats = number(option, value)?,
+        "--size" => job.net.size = number(option, value)?,
+        "--batch-size" => job.fit.batch_size = number(option, value)?,
+        "--epochs" => job.fit.epochs = number(option, value)?,
+        "--steps" => job.fit.steps_per_epoch = Some(number(option, value)?),
+        "--rate" => job.fit.learning_rate = Some(number(option, value)?),
+        "--weights" => job.net.weights = weights(value)?,
+        "--device" => job.net.processor = processor(value)?,
+        "--precision" => job.net.compute = compute(value)?,
+        "--name" => plan.name = value.into(),
+        "--records" => plan.records = Some(value.into()),
+        "--baseline" => plan.baseline = Some(value.into()),
+        _ => return Err(format!("unknown option {option}")),
+    }
+    Ok(())
+}
+
+fn number<T: std::str::FromStr>(option: &str, value: &str) -> Result<T, String> {
+    value.parse().map_err(|_| format!("{option} needs a number; received {value}"))
+}
+
+fn weights(file: &str) -> Result<Weights, String> {
+    let path = PathBuf::from(file);
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("safetensors") => Ok(Weights::Safetensors(path)),
+        Some("pth" | "pt") => Ok(Weights::PyTorch(path)),
+        Some("h5") => Ok(Weights::Keras(path)),
+        _ => Err(format!("--weights needs a file .safetensors, .pth or .h5; received {file}")),
+    }
+}
+
+fn processor(device: &str) -> Result<Processor, String> {
+    let number = device.strip_prefix("cuda").map(|rest| rest.strip_prefix(':').unwrap_or("0"));
+    match (device, number.map(str::parse)) {
+        ("cpu", _) => Ok(Processor::Cpu),
+        (_, Some(Ok(number))) => Ok(Processor::Cuda(number)),
+        _ => Err(format!("--device needs cpu, cuda or cuda:1 and so on; received {device}")),
+    }
+}
+
+fn compute(precision: &str) -> Result<Compute, String> {
+    let tf32 = |allowed| Compute {
+        tf32_matmul: allowed,
+        tf32_convolutions: allowed,
+        cudnn_benchmark: true,
+        ..Compute::default()
+    };
+    match precision {
+        "float32" => Ok(tf32(false)),
+        "tf32" => Ok(tf32(true)),
+        "bfloat16" => Ok(Compute { precision: Precision::BFloat16, ..tf32(true) }),
+        "float16" => Ok(Compute { precision: Precision::Float16, ..tf32(true) }),
+        _ => Err(format!(
+            "--precision needs float32, tf32, bfloat16 or float16; received {precision}"
+        )),
+    }
+}
+
+fn shown(report: bool, files: &[PathBuf], baseline: Option<&str>) -> Result<Task, String> {
     let mut study = match (report, files) {
         (true, _) => Study::of_records(crate::study::report_2019()),
         (false, [first, ..]) => Study::read(first).map_err(|error| error.to_string())?,
@@ -194,10 +285,26 @@ mod tests {
 
     #[test]
     fn options_replace_what_the_plan_says() {
-        let line = "--data pictures --backends libtorch,python-keras --repeats 5 --no-check";
+        let line = "--data pictures --backends libtorch,python-keras --repeats 5 --no-check --size 64 \
+                    --weights base.safetensors --device cuda --precision tf32 --steps 10";
         let Ok(Task::Run(plan)) = read(&words(line)) else { panic!("a plan") };
+        let net = &plan.job.net;
+        assert_eq!((net.size, net.processor), (64, Processor::Cuda(0)));
+        assert_eq!(net.weights, Weights::Safetensors("base.safetensors".into()));
+        assert_eq!([net.compute.tf32_matmul, net.compute.tf32_convolutions], [true, true]);
+        assert_eq!(plan.job.fit.steps_per_epoch, Some(10));
         assert_eq!(plan.backends, ["libtorch", "python-keras"]);
         assert_eq!((plan.repeats, plan.check, plan.job.data), (5, None, PathBuf::from("pictures")));
+    }
+
+    #[test]
+    fn the_help_names_every_backend_and_option() {
+        let Ok(Task::Run(plan)) = read(&words("--data pictures")) else { panic!("a plan") };
+        assert_eq!(plan.backends, ["libtorch", "tensorflow", "python-pytorch", "python-keras"]);
+        let backends = plan.backends.iter().map(String::as_str);
+        for word in VALUES.into_iter().filter(|word| *word != study::ANSWER).chain(backends) {
+            assert!(HELP.contains(word), "{word}");
+        }
     }
 
     #[test]
@@ -206,6 +313,9 @@ mod tests {
             ("--epochs 3", "--epochs"),
             ("", "nothing"),
             ("--repeats x --data a", "received x"),
+            ("--weights base.bin --data a", "received base.bin"),
+            ("--device gpu --data a", "received gpu"),
+            ("--precision half --data a", "received half"),
             ("--show", "a file"),
         ];
         for (arguments, named) in cases {

@@ -25,7 +25,7 @@ pub struct Environment {
 }
 
 /// Environment variables that libraries of deep learning obey.
-const VARIABLES: [&str; 8] = [
+const VARIABLES: [&str; 9] = [
     "CUDA_VISIBLE_DEVICES",
     "KMP_AFFINITY",
     "MKL_NUM_THREADS",
@@ -33,6 +33,7 @@ const VARIABLES: [&str; 8] = [
     "OMP_NUM_THREADS",
     "OMP_PROC_BIND",
     "RAYON_NUM_THREADS",
+    "TF_DETERMINISTIC_OPS",
     "TF_ENABLE_ONEDNN_OPTS",
 ];
 
