@@ -1,8 +1,9 @@
 """A training step against the same step in PyTorch's Python, with the same libtorch.
 
 VGG16 with each of the report's heads, a trainable and a frozen base, at several batch sizes. Both sides get the same
-threads and take turns of a few steps, so that the machine's moods meet both; each combination has fresh processes,
-so that its peak memory is its own. Ours runs in cells of the installed kernel. Needs `.venv-references`.
+threads and take turns step by step, so that the machine's moods meet both; each combination has fresh processes, so
+that its peak memory is its own, and one step of each side before those that count. Ours runs in cells of the
+installed kernel. Needs `.venv-references`.
 """
 
 from __future__ import annotations
@@ -64,25 +65,19 @@ class Ours:
         info = self.kernel.good('println!("{} {}", model.backend().version, model.backend().threads);').stdout.split()
         self.facts = {"version": info[0], "threads": int(info[1])}
 
-    def steps(self, count: int) -> dict[str, Any]:
+    def step(self) -> dict[str, Any]:
         cell = self.kernel.good(
-            f"""
-            {{ for step in 0..{count} {{
-                let began = std::time::Instant::now();
-                let outcome = model.network().train_step(Input::Pixels(&pixels), &labels, Step::new(1e-5, step))?;
-                println!("{{}} {{}}", began.elapsed().as_secs_f64(), outcome.loss);
-            }}
+            """
+            { let began = std::time::Instant::now();
+            let outcome = model.network().train_step(Input::Pixels(&pixels), &labels, Step::new(1e-5, 0))?;
+            let seconds = began.elapsed().as_secs_f64();
             let status = std::fs::read_to_string("/proc/self/status")?;
-            let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-            println!("peak {{}}", peak.unwrap_or_default().trim().trim_end_matches(" kB")); }}
+            let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+            println!("{seconds} {} {}", outcome.loss, peak.trim().trim_end_matches(" kB")); }
             """
         )
-        *steps, peak = cell.stdout.split("\n")[:-1]
-        return {
-            "seconds": [float(line.split()[0]) for line in steps],
-            "loss": float(steps[-1].split()[1]),
-            "peak": int(peak.split()[1]) * 1024,
-        }
+        seconds, loss, peak = cell.stdout.split()
+        return {"seconds": float(seconds), "loss": float(loss), "peak": int(peak) * 1024}
 
     def stop(self) -> None:
         self.kernel.stop()
@@ -107,8 +102,8 @@ class Theirs:
             raise SystemExit(f"PyTorch's side ended with {self.process.wait()}")
         return json.loads(line)
 
-    def steps(self, count: int) -> dict[str, Any]:
-        return self.ask({"steps": count})
+    def step(self) -> dict[str, Any]:
+        return self.ask({"step": 1e-5})
 
     def stop(self) -> None:
         assert self.process.stdin is not None
@@ -116,20 +111,19 @@ class Theirs:
         self.process.wait()
 
 
-def measure(settings: Settings, rounds: int, steps: int) -> dict[str, Any]:
-    """Both sides in turns; who begins changes from round to round."""
+def measure(settings: Settings, steps: int) -> dict[str, Any]:
+    """Both sides in turns; who begins changes from step to step."""
     sides = {"benchbook": Ours(settings), "python": Theirs(settings)}
     try:
         seconds: dict[str, list[float]] = {name: [] for name in sides}
         last: dict[str, dict[str, Any]] = {}
         for side in sides.values():
             # The first step chooses kernels and makes the optimiser's state.
-            side.steps(1)
-        for turn in range(rounds):
-            order = list(sides) if turn % 2 == 0 else list(reversed(sides))
-            for name in order:
-                last[name] = sides[name].steps(steps)
-                seconds[name] += last[name]["seconds"]
+            side.step()
+        for turn in range(steps):
+            for name in list(sides) if turn % 2 == 0 else list(reversed(sides)):
+                last[name] = sides[name].step()
+                seconds[name].append(last[name]["seconds"])
         facts = {name: side.facts for name, side in sides.items()}
     finally:
         for side in sides.values():
@@ -140,21 +134,26 @@ def measure(settings: Settings, rounds: int, steps: int) -> dict[str, Any]:
         "facts": facts,
         "seconds": seconds,
         "median": {name: statistics.median(values) for name, values in seconds.items()},
+        "loss": {name: answer["loss"] for name, answer in last.items()},
         "peak": {name: answer["peak"] for name, answer in last.items()},
     }
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    """The medians and ratios; below 1 is in favour of Benchbook."""
+    """Medians over the steps, and ratios of which less than 1 is in favour of Benchbook; with the smallest and the
+    largest ratio of two steps that followed each other."""
     lines = [
-        "| VGG16 | Benchbook [s/step] | Python [s/step] | time ratio | Benchbook [MB] | Python [MB] | memory ratio |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| VGG16 | steps | Benchbook [s/step] | Python [s/step] | time ratio (range) | Benchbook [MB] | Python [MB] "
+        "| memory ratio |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for result in results:
         ours, theirs = (result["median"][name] for name in ("benchbook", "python"))
+        turns = [a / b for a, b in zip(*(result["seconds"][name] for name in ("benchbook", "python")))]
         our_peak, their_peak = (result["peak"][name] / 1e6 for name in ("benchbook", "python"))
         lines.append(
-            f"| {result['name']}, {result['size']}² | {ours:.4f} | {theirs:.4f} | {ours / theirs:.3f} "
+            f"| {result['name']}, {result['size']}² | {len(turns)} | {ours:.4f} | {theirs:.4f} "
+            f"| {ours / theirs:.3f} ({min(turns):.3f} to {max(turns):.3f}) "
             f"| {our_peak:.0f} | {their_peak:.0f} | {our_peak / their_peak:.2f} |"
         )
     return "\n".join(lines)
@@ -186,37 +185,37 @@ def chart(results: list[dict[str, Any]], path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="environment/bench train", description=__doc__)
     parser.add_argument("--size", type=int, default=96, help="height and width of the pictures (default: 96)")
-    parser.add_argument("--full", action="store_true", help="at 224², as in the report: about an hour on two cores")
+    parser.add_argument("--full", action="store_true", help="at 224², as in the report: a quarter of an hour on two cores")
     parser.add_argument("--batch", type=int, nargs="+", default=[8, 32], help="batch sizes (default: 8 32)")
     parser.add_argument("--head", nargs="+", choices=["keras", "pytorch"], default=["keras", "pytorch"])
     parser.add_argument("--base", nargs="+", choices=["trainable", "frozen"], default=["trainable", "frozen"])
     parser.add_argument("--optimizer", choices=["adam", "sgd"], default="adam")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of each side (default: all cores)")
-    parser.add_argument("--rounds", type=int, default=5, help="turns of each side (default: 5)")
-    parser.add_argument("--steps", type=int, default=2, help="steps in a turn (default: 2)")
+    parser.add_argument("--steps", type=int, help="steps of each side that count (default: 10; 3 with --full)")
     parser.add_argument("--output", type=Path, default=REPOSITORY / "results" / "bench-train.json")
     options = parser.parse_args()
     if not REFERENCES.exists():
         raise SystemExit(f"there is no {REFERENCES}: environment/references installs PyTorch for Python")
     size = 224 if options.full else options.size
-    results = []
+    steps = options.steps or (3 if options.full else 10)
+    results: list[dict[str, Any]] = []
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    print(table(results), flush=True)
     for base in options.base:
         for head in options.head:
             for batch in options.batch:
                 settings = Settings(head, base, batch, size, options.threads, options.optimizer)
-                results.append(measure(settings, options.rounds, options.steps))
+                results.append(measure(settings, steps))
                 print(table(results[-1:]).splitlines()[-1], flush=True)
-    print("\n" + table(results))
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    facts = {
-        "benchmark": "train",
-        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
-        "rounds": options.rounds,
-        "steps": options.steps,
-        "results": results,
-    }
-    options.output.write_text(json.dumps(facts, indent=1) + "\n")
+                # After each, so that a run that is broken off leaves what it has measured.
+                facts = {
+                    "benchmark": "train",
+                    "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+                    "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
+                    "steps": steps,
+                    "results": results,
+                }
+                options.output.write_text(json.dumps(facts, indent=1) + "\n")
     chart(results, options.output.with_suffix(".svg"))
     print(f"\n{options.output} and {options.output.with_suffix('.svg').name}")
 

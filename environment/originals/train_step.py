@@ -1,6 +1,6 @@
 """PyTorch's side of `environment/bench train`: the same step in PyTorch's own Python.
 
-Reads one JSON object a line: first the settings, then `{"steps": n}` again and again; answers each with a line of
+Reads one JSON object a line: first the settings, then `{"step": RATE}` again and again; answers each with a line of
 JSON. Between two questions it does nothing, so that the other side can be measured alone.
 """
 
@@ -38,30 +38,28 @@ def main() -> None:
         net.freeze()
         net.features.eval()
     learned = [parameter for parameter in net.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.Adam(learned, lr=1e-5) if settings["optimizer"] == "adam" else torch.optim.SGD(learned, lr=1e-5)
+    optimizer = torch.optim.Adam(learned) if settings["optimizer"] == "adam" else torch.optim.SGD(learned)
     pixels = numpy.random.default_rng(0).random((batch, 3, size, size), dtype=numpy.float32)
     labels = torch.arange(batch) % 2
     answer({"version": torch.__version__, "threads": torch.get_num_threads()})
     for line in sys.stdin:
-        seconds = []
-        loss = torch.zeros(())
-        for _ in range(json.loads(line)["steps"]):
-            began = time.perf_counter()
-            # As a data loader gives it: a tensor without a copy.
-            x = torch.from_numpy(pixels)
-            optimizer.zero_grad()
-            if settings["base"] == "frozen":
-                with torch.no_grad():
-                    features = net.features(x)
-                logits = net.head(features)
-            else:
-                logits = net(x)
-            loss = net.loss(logits, labels)
-            loss.backward()
-            optimizer.step()
-            value = loss.item()
-            seconds.append(time.perf_counter() - began)
-        answer({"seconds": seconds, "loss": value, "peak": peak()})
+        for group in optimizer.param_groups:
+            group["lr"] = json.loads(line)["step"]
+        began = time.perf_counter()
+        # As a data loader gives it: a tensor without a copy.
+        x = torch.from_numpy(pixels)
+        optimizer.zero_grad()
+        if settings["base"] == "frozen":
+            with torch.no_grad():
+                features = net.features(x)
+            logits = net.head(features)
+        else:
+            logits = net(x)
+        loss = net.loss(logits, labels)
+        loss.backward()
+        optimizer.step()
+        value = loss.item()
+        answer({"seconds": time.perf_counter() - began, "loss": value, "peak": peak()})
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 //! mozjpeg without its assembly, and against 666 and 688 of these two with scaled decoding. zune-jpeg
 //! cannot decode at a reduced size yet (its issues 103 and 434; pull request 412 is open).
 
+use std::io::BufRead;
+
 use image::metadata::Orientation;
 use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;
@@ -48,8 +50,13 @@ fn ends_with_its_picture(bytes: &[u8]) -> bool {
     const END_OF_IMAGE: u8 = 0xD9;
     let mut at = 2;
     let mut in_scan = false;
-    while let Some(offset) = bytes.get(at..).and_then(|rest| rest.iter().position(|&b| b == 0xFF)) {
-        at += offset;
+    while let Some(mut rest) = bytes.get(at..) {
+        // The standard library's way to search for one byte with vector instructions.
+        let Ok(passed @ 1..) = rest.skip_until(0xFF) else { return false };
+        at += passed - 1;
+        if bytes[at] != 0xFF {
+            return false;
+        }
         let Some(&marker) = bytes.get(at + 1) else { return false };
         match marker {
             // A byte 0xFF of the scan, a restart, or padding before a marker.

@@ -150,7 +150,8 @@ impl Net {
         &self.tensors[&format!("{name}.{suffix}")]
     }
 
-    /// Copies a batch to the device with its shape.
+    /// A batch on the device with its shape. On the CPU it is the given values themselves, without a
+    /// copy, so neither it nor what a later backward pass keeps of it may outlive them.
     fn input(&self, input: Input<'_>, batch: usize) -> Result<Tensor, BackendError> {
         let (values, what, [channels, height, width]) = match input {
             Input::Pixels(values) => {
@@ -164,8 +165,16 @@ impl Net {
             return Err(BackendError::BatchLength { what, expected, found: values.len() });
         }
         let shape = [batch as i64, channels as i64, height as i64, width as i64];
+        let strides =
+            [(channels * height * width) as i64, (height * width) as i64, width as i64, 1];
         let copied = || {
-            let mut batch = Tensor::f_from_slice(values)?.f_view_(shape)?;
+            // SAFETY: the memory holds as many contiguous floats as the shape says. No layer writes to its
+            // input but ReLU, which never comes first. Every method that calls this lets go of the
+            // tensor, and of the graph that holds it, before it gives the borrowed values back.
+            let mut batch = unsafe {
+                let start = values.as_ptr().cast();
+                Tensor::f_from_blob(start, &shape, &strides, Kind::Float, Device::Cpu)?
+            };
             if self.compute.channels_last {
                 batch = layout::channels_last(&batch)?;
             }

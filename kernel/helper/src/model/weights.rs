@@ -142,8 +142,10 @@ const LAST_LAYER: &str = "classifier.6.weight";
 impl Publisher {
     /// The published file for a net; `None` if there is none.
     ///
-    /// Sources: `torchvision/models/vgg.py` (the digits in a name are the first of its SHA-256) and
-    /// `keras/src/applications/vgg16.py` and `vgg19.py` (MD5).
+    /// Sources, read in November 2026: torchvision's `torchvision/models/vgg.py` (the digits in a name
+    /// are the first of its SHA-256, which torchvision checks too; its pull request 3851 of 2021 put these
+    /// files for VGG11 and VGG13 in the place of others), and `WEIGHTS_PATH_NO_TOP` with its `file_hash`,
+    /// an MD5 sum, in `keras/src/applications/vgg16.py` and `vgg19.py`.
     pub fn download(self, net: &Architecture) -> Option<Download> {
         match self {
             Publisher::Torchvision => {

@@ -167,8 +167,14 @@ impl State {
     }
 }
 
-/// Values that one thread changes at a time.
-const CHUNK: usize = 1 << 15;
+/// Values that a thread changes at a time: parts for as many threads as LibTorch uses, so that a net with
+/// fewer threads than there are cores does not take the others for this.
+fn share(values: usize) -> usize {
+    // Less than this is not worth waking another thread for.
+    const LEAST: usize = 1 << 15;
+    let threads = usize::try_from(tch::get_num_threads()).unwrap_or(1).max(1);
+    values.div_ceil(threads).max(LEAST)
+}
 
 fn on_the_cpu(
     rule: Rule,
@@ -185,7 +191,8 @@ fn on_the_cpu(
     let (mean, square) = (ordered(&moments.mean)?, ordered(&moments.square)?);
     let mean = mean.as_ref().map_or(Ok(&mut [][..]), values_mut)?;
     let square = square.as_ref().map_or(Ok(&mut [][..]), values_mut)?;
-    let weights = weight.par_chunks_mut(CHUNK).zip(gradient.par_chunks(CHUNK));
+    let share = share(weight.len());
+    let weights = weight.par_chunks_mut(share).zip(gradient.par_chunks(share));
     match rule {
         Rule::Sgd { rate, momentum: 0.0, decay, .. } => weights.for_each(|(weight, gradient)| {
             for (w, g) in weight.iter_mut().zip(gradient) {
@@ -193,7 +200,7 @@ fn on_the_cpu(
             }
         }),
         Rule::Sgd { rate, momentum, nesterov, decay, first } => {
-            weights.zip(mean.par_chunks_mut(CHUNK)).for_each(|((weight, gradient), mean)| {
+            weights.zip(mean.par_chunks_mut(share)).for_each(|((weight, gradient), mean)| {
                 for ((w, g), m) in weight.iter_mut().zip(gradient).zip(mean) {
                     let g = g + decay * *w;
                     *m = if first { g } else { momentum * *m + g };
@@ -202,7 +209,7 @@ fn on_the_cpu(
             });
         }
         Rule::Adam { rate, beta1, beta2, root, epsilon } => weights
-            .zip(mean.par_chunks_mut(CHUNK).zip(square.par_chunks_mut(CHUNK)))
+            .zip(mean.par_chunks_mut(share).zip(square.par_chunks_mut(share)))
             .for_each(|((weight, gradient), (mean, square))| {
                 for (((w, g), m), v) in weight.iter_mut().zip(gradient).zip(mean).zip(square) {
                     *m += (1.0 - beta1) * (g - *m);
@@ -211,7 +218,7 @@ fn on_the_cpu(
                 }
             }),
         Rule::RmsProp { rate, decay, epsilon, inside } => {
-            weights.zip(square.par_chunks_mut(CHUNK)).for_each(|((weight, gradient), square)| {
+            weights.zip(square.par_chunks_mut(share)).for_each(|((weight, gradient), square)| {
                 for ((w, g), v) in weight.iter_mut().zip(gradient).zip(square) {
                     *v = decay * *v + (1.0 - decay) * g * g;
                     let root = if inside { (*v + epsilon).sqrt() } else { v.sqrt() + epsilon };
