@@ -55,6 +55,13 @@ impl Default for Division {
     }
 }
 
+impl Division {
+    /// How many of a class with so many photos are for validation. Both classes are divided alike.
+    fn for_validation(&self, photos: usize) -> usize {
+        (photos as f64 * self.validation_share).round() as usize
+    }
+}
+
 /// What makes two imports the same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Origin {
@@ -400,10 +407,9 @@ fn plan(
     let mut generator = ChaCha8Rng::seed_from_u64(division.seed);
     for (animal, mut class) in Animal::ALL.into_iter().zip(labelled) {
         class.sort_unstable();
-        // Both classes are divided alike: 12,500 of each give 2,674 of each, together 5,348.
-        let wanted = (class.len() as f64 * division.validation_share).round();
+        let wanted = division.for_validation(class.len());
         let mut split = vec![Split::Train; class.len()];
-        for index in rand::seq::index::sample(&mut generator, class.len(), wanted as usize) {
+        for index in rand::seq::index::sample(&mut generator, class.len(), wanted) {
             split[index] = Split::Validation;
         }
         for ((number, archive, index), split) in class.into_iter().zip(split) {
@@ -524,5 +530,19 @@ pub fn verify(folder: &Path) -> Result<Option<Imported>, ImportError> {
             found: digests.len() - bad.len(),
             first: first.map_or_else(|| output::CHECKSUM_FILE.into(), |path| (*path).clone()),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The report's figure 10: "Loaded 19652 images under train, 5348 under validation".
+    #[test]
+    fn kaggles_25000_are_divided_into_the_reports_19652_and_5348() {
+        let validation = 2 * Division::default().for_validation(12_500);
+        assert_eq!((25_000 - validation, validation), (19_652, 5_348));
+        let tenth = Division { validation_share: 0.1, ..Division::default() };
+        assert_eq!(tenth.for_validation(12_500), 1_250);
     }
 }

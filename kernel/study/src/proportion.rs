@@ -1,7 +1,6 @@
 //! Shares of pictures, and how sure one can be of them.
 
-use benchbook_chart::{Chart, Scatter};
-use benchbook_display::{Bundle, Rich, escape};
+use benchbook_display::{Bundle, Rich};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -38,37 +37,9 @@ impl fmt::Display for Evaluation {
     }
 }
 
-impl Evaluation {
-    /// The accuracy as a point in its interval. Wilson's interval is not centred on it.
-    ///
-    /// # Errors
-    /// [`benchbook_chart::Error`].
-    pub fn chart(&self) -> Result<Scatter, benchbook_chart::Error> {
-        let [low, high] = self.interval;
-        let accuracy = [self.accuracy];
-        Scatter::new(format!("{}: accuracy {:.3}", self.split, self.accuracy))
-            .subtitle(format!("of {} pictures; 95% interval {low:.3} to {high:.3}", self.images))
-            .y("accuracy")
-            .points_with_error(
-                "middle of the interval",
-                [1.0],
-                [(low + high) / 2.0],
-                [(high - low) / 2.0],
-            )?
-            .points("accuracy", [1.0], accuracy)
-            .map(|chart| chart.y_range(0.5, 1.0).size(320, 320))
-    }
-}
-
 impl Rich for Evaluation {
     fn bundle(&self) -> Bundle {
-        let text = Bundle::text(self.to_string());
-        match self.chart() {
-            Ok(chart) => {
-                text.html(format!("<div>{}{}</div>", escape(&self.to_string()), chart.svg()))
-            }
-            Err(_) => text,
-        }
+        Bundle::text(self.to_string())
     }
 }
 

@@ -5,13 +5,14 @@ use benchbook_chart::{BarChart, Chart, Curves, Table};
 use benchbook_display::{Bundle, Rich};
 
 impl Record {
-    /// The seconds of the phases, as the report draws them.
+    /// The seconds of the phases, as the report draws them, in the library's colour.
     ///
     /// # Errors
-    /// [`benchbook_chart::Error`] if no phase was measured.
+    /// [`benchbook_chart::Error`].
     pub fn phase_chart(&self) -> Result<BarChart, benchbook_chart::Error> {
-        let chart =
-            BarChart::of(format!("{}: time of each phase", self.name), self.phases.measured());
+        let (names, seconds): (Vec<_>, Vec<_>) = self.phases.measured().into_iter().unzip();
+        let chart = BarChart::new(format!("{}: time of each phase", self.name), names)
+            .series(&self.library.name, seconds)?;
         Ok(chart.y("time [s]").subtitle(self.conditions()).source(self.id(), "/phases"))
     }
 
