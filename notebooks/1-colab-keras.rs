@@ -27,18 +27,18 @@ let seed: i64 = 1;
 // %%
 let fitted: Scale = scale.parse()?;
 let library: Library = backend.parse()?;
-// With ImageNet's weights a small machine trains the head alone, and pixels are prepared as the base was trained.
+// With ImageNet's weights a small machine trains the head alone, on pixels as the base knows them.
 let frozen = fitted != Scale::Report && !weights.is_empty();
-// Side of the pictures in pixels, epochs, steps of an epoch, batch. The report validated in batches half as large.
+// Side of the pictures in pixels, epochs, steps of an epoch, batch (in validation half of it).
 let (size, epochs, steps, batch) = match fitted {
     Scale::Report => (224, 30, 10, 64),
-    Scale::Laptop => (if frozen { 96 } else { 32 }, 30, 10, 16),
+    Scale::Laptop => (if frozen { 128 } else { 32 }, 30, 10, 16),
     Scale::Tiny => (32, 2, 2, 4),
 };
-// Random weights learn next to nothing in so few steps unless each convolution is followed by batch normalisation.
+// In so few steps random weights learn next to nothing without batch normalisation.
 let (start, batch_norm, rate) = match weights.as_str() {
     "" => (Weights::Random, true, 3e-4),
-    file => (Weights::Safetensors(file.into()), false, if frozen { 1e-4 } else { 5e-5 }),
+    file => (Weights::Safetensors(file.into()), false, if frozen { 3e-4 } else { 5e-5 }),
 };
 let net = Vgg {
     head: Head::Keras,
@@ -61,7 +61,9 @@ let fit = Fit {
     optimizer: Optimizer::adam(Convention::Keras),
     learning_rate: Some(rate),
     seed: seed as u64,
-    callbacks: vec![Callback::best_checkpoint(format!("{results}/1-colab-keras/vgg16_1.safetensors"))],
+    callbacks: vec![Callback::best_checkpoint(format!(
+        "{results}/1-colab-keras/vgg16_1.safetensors"
+    ))],
     ..Fit::default()
 };
 
@@ -130,7 +132,10 @@ let unseen = if pictures.test().is_empty() { pictures.validation() } else { pict
 let predictions = run.test(&mut model, &unseen)?;
 predictions.write_csv(format!("{results}/1-colab-keras/predictions.csv"))?;
 let record = run.record(&mut model)?;
-predictions.grid(12)?.titled(format!("{}: {predictions}", record.name)).subtitle(record.conditions())
+predictions
+    .grid(12)?
+    .titled(format!("{}: {predictions}", record.name))
+    .subtitle(record.conditions())
 
 // %% [markdown]
 // ## What it took

@@ -25,10 +25,11 @@ let fitted: Scale = scale.parse()?;
 let library: Library = backend.parse()?;
 // With ImageNet's weights a small machine trains the head alone.
 let frozen = fitted != Scale::Report && !weights.is_empty();
-// Side of the pictures in pixels, epochs, steps of an epoch (none: all pictures), batch, steps between two lines of the log.
+// Side of the pictures in pixels, epochs, steps of an epoch (none: all pictures), batch, steps
+// between two lines of the log.
 let (size, epochs, steps, batch, every) = match fitted {
     Scale::Report => (224, 3, None, 32, 200_usize),
-    Scale::Laptop if frozen => (96, 3, Some(25), 32, 8),
+    Scale::Laptop if frozen => (128, 3, Some(25), 32, 8),
     Scale::Laptop => (32, 3, Some(30), 16, 10),
     Scale::Tiny => (32, 3, Some(3), 2, 1),
 };
@@ -68,7 +69,7 @@ let fit = Fit {
 // torchvision's, that diverges within a few steps (tried).
 //
 // The laptop's scale keeps the three epochs, the batch of 32 and the three lines an epoch, which has 25 steps (800 pictures) of
-// 96 × 96 pixels, and with ImageNet's weights a frozen base. Without weights it takes 30 steps of 16 at 32 × 32 pixels.
+// 128 × 128 pixels, and with ImageNet's weights a frozen base. Without weights it takes 30 steps of 16 at 32 × 32 pixels.
 
 // %% [markdown]
 // ## Figure 10: loading the pictures
@@ -80,7 +81,10 @@ let (pictures, first) = run.load(&data, &net, fit.batch_size)?;
 for split in [pictures.train(), pictures.validation()] {
     println!("Loaded {} images under {}", split.len(), split.name());
 }
-println!("Classes:\n[{}]", pictures.classes().iter().map(|class| format!("'{class}'")).collect::<Vec<_>>().join(", "));
+println!(
+    "Classes:\n[{}]",
+    pictures.classes().iter().map(|class| format!("'{class}'")).collect::<Vec<_>>().join(", ")
+);
 println!("First batch: {:?}", first.shape());
 
 // %% [markdown]
@@ -118,7 +122,10 @@ let unseen = if pictures.test().is_empty() { pictures.validation() } else { pict
 let predictions = run.test(&mut model, &unseen)?;
 predictions.write_csv(format!("{results}/4-kaggle-pytorch/predictions.csv"))?;
 let record = run.record(&mut model)?;
-predictions.grid(12)?.titled(format!("{}: {predictions}", record.name)).subtitle(record.conditions())
+predictions
+    .grid(12)?
+    .titled(format!("{}: {predictions}", record.name))
+    .subtitle(record.conditions())
 
 // %% [markdown]
 // ## What it took

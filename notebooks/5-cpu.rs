@@ -30,12 +30,12 @@ let frozen = fitted != Scale::Report && !weights.is_empty();
 // Side of the pictures in pixels, epochs, steps of an epoch, batch.
 let (size, epochs, steps, batch) = match fitted {
     Scale::Report => (224, 30, 10, 64),
-    Scale::Laptop => (if frozen { 96 } else { 32 }, 6, 10, 16),
+    Scale::Laptop => (if frozen { 128 } else { 32 }, 6, 10, 16),
     Scale::Tiny => (32, 2, 2, 4),
 };
 let (start, batch_norm, rate) = match weights.as_str() {
     "" => (Weights::Random, true, 3e-4),
-    file => (Weights::Safetensors(file.into()), false, if frozen { 1e-4 } else { 5e-5 }),
+    file => (Weights::Safetensors(file.into()), false, if frozen { 3e-4 } else { 5e-5 }),
 };
 let job = Job {
     net: Vgg {
@@ -99,8 +99,13 @@ for (name, of) in [
     ("train", |phases| phases.train),
     ("test", |phases| phases.test),
 ] {
-    let bars = records.iter().map(|record| (record.library.name.clone(), of(&record.phases).unwrap_or(f64::NAN)));
-    let mut chart = BarChart::of(format!("CPU, {fitted}: {name}"), bars).y("time [s]").subtitle(&conditions).size(420, 320);
+    let bars = records
+        .iter()
+        .map(|record| (record.library.name.clone(), of(&record.phases).unwrap_or(f64::NAN)));
+    let mut chart = BarChart::of(format!("CPU, {fitted}: {name}"), bars)
+        .y("time [s]")
+        .subtitle(&conditions)
+        .size(420, 320);
     for record in &records {
         chart = chart.source(record.id(), format!("/phases/{name}"));
     }
@@ -115,7 +120,9 @@ for (name, of) in [
 // %%
 let mut chart = BarChart::of(
     format!("CPU, {fitted}: training rate"),
-    records.iter().map(|record| (record.library.name.clone(), record.throughput.training.unwrap_or(f64::NAN))),
+    records.iter().map(|record| {
+        (record.library.name.clone(), record.throughput.training.unwrap_or(f64::NAN))
+    }),
 )
 .y("images per second [1/s]")
 .subtitle(&conditions)

@@ -44,9 +44,13 @@ fn number(report: &Value, pointer: &str) -> f64 {
 
 /// One of the report's figures 15 to 22.
 fn figure(report: &Value, index: usize, place: &str, phase: &str, words: &str) -> BarChart {
-    let bars = ["TensorFlow", "PyTorch"].map(|library| (library, number(report, &format!("/times/{place}/{phase}/{library}"))));
+    let bars = ["TensorFlow", "PyTorch"]
+        .map(|library| (library, number(report, &format!("/times/{place}/{phase}/{library}"))));
     BarChart::of(format!("Figure {index}: {words}"), bars)
-        .subtitle(format!("report of 2019, {}", report["times"][place]["device"].as_str().unwrap_or_default()))
+        .subtitle(format!(
+            "report of 2019, {}",
+            report["times"][place]["device"].as_str().unwrap_or_default()
+        ))
         .y("time [s]")
         .size(420, 320)
         .source("report", format!("/times/{place}/{phase}/TensorFlow"))
@@ -88,30 +92,49 @@ fn measured(results: &str, notebook: &str, kind: &str) -> Option<(String, Record
 }
 
 fn phase_of(record: &Record, phase: &str) -> f64 {
-    record.phases.measured().into_iter().find(|(name, _)| *name == phase).map_or(f64::NAN, |(_, seconds)| seconds)
+    record
+        .phases
+        .measured()
+        .into_iter()
+        .find(|(name, _)| *name == phase)
+        .map_or(f64::NAN, |(_, seconds)| seconds)
 }
 
 /// The scale, with which the name of a notebook's run ends.
 fn scale_of(records: &[(String, Record)]) -> &str {
-    records.first().and_then(|(_, record)| record.name.rsplit(", ").next()).unwrap_or("nothing measured")
+    records
+        .first()
+        .and_then(|(_, record)| record.name.rsplit(", ").next())
+        .unwrap_or("nothing measured")
 }
 
-let colab: Vec<(String, Record)> =
-    [("1-colab-keras", "Keras"), ("2-colab-pytorch", "PyTorch")].iter().filter_map(|(name, kind)| measured(&results, name, kind)).collect();
-let kaggle: Vec<(String, Record)> =
-    [("3-kaggle-keras", "Keras"), ("4-kaggle-pytorch", "PyTorch")].iter().filter_map(|(name, kind)| measured(&results, name, kind)).collect();
+let colab: Vec<(String, Record)> = [("1-colab-keras", "Keras"), ("2-colab-pytorch", "PyTorch")]
+    .iter()
+    .filter_map(|(name, kind)| measured(&results, name, kind))
+    .collect();
+let kaggle: Vec<(String, Record)> = [("3-kaggle-keras", "Keras"), ("4-kaggle-pytorch", "PyTorch")]
+    .iter()
+    .filter_map(|(name, kind)| measured(&results, name, kind))
+    .collect();
 for (_, record) in colab.iter().chain(&kaggle) {
     println!("{}: {}", record.id(), record.conditions());
 }
 
 // %%
-fn measured_figure(records: &[(String, Record)], number: usize, phase: &str, words: &str) -> BarChart {
+fn measured_figure(
+    records: &[(String, Record)],
+    number: usize,
+    phase: &str,
+    words: &str,
+) -> BarChart {
     let bars = records.iter().map(|(label, record)| (label.as_str(), phase_of(record, phase)));
     let chart = BarChart::of(format!("Figure {number} here, {}: {words}", scale_of(records)), bars)
         .subtitle(records.first().map(|(_, record)| record.conditions()).unwrap_or_default())
         .y("time [s]")
         .size(420, 340);
-    records.iter().fold(chart, |chart, (_, record)| chart.source(record.id(), format!("/phases/{phase}")))
+    records
+        .iter()
+        .fold(chart, |chart, (_, record)| chart.source(record.id(), format!("/phases/{phase}")))
 }
 
 for (number, (phase, words)) in (15..).zip(PHASES) {
@@ -129,17 +152,33 @@ for (number, (phase, words)) in (19..).zip(PHASES) {
 // reader would have waited, and nothing about which library is faster.
 
 // %%
-fn side_by_side(report: &Value, place: &str, records: &[(String, Record)], phase: &str, words: &str) -> BarChart {
+fn side_by_side(
+    report: &Value,
+    place: &str,
+    records: &[(String, Record)],
+    phase: &str,
+    words: &str,
+) -> BarChart {
     let device = report["times"][place]["device"].as_str().unwrap_or_default();
-    let reported = ["TensorFlow", "PyTorch"]
-        .map(|library| (format!("{library}, {device}, report"), number(report, &format!("/times/{place}/{phase}/{library}"))));
-    let here = records.iter().map(|(label, record)| (format!("{label}, here"), phase_of(record, phase)));
-    let chart = BarChart::of(format!("{device} and here at {}: {words}", scale_of(records)), reported.into_iter().chain(here))
-        .subtitle(records.first().map(|(_, record)| record.conditions()).unwrap_or_default())
-        .y("time [s]")
-        .source("report", format!("/times/{place}/{phase}/TensorFlow"))
-        .source("report", format!("/times/{place}/{phase}/PyTorch"));
-    records.iter().fold(chart, |chart, (_, record)| chart.source(record.id(), format!("/phases/{phase}")))
+    let reported = ["TensorFlow", "PyTorch"].map(|library| {
+        (
+            format!("{library}, {device}, report"),
+            number(report, &format!("/times/{place}/{phase}/{library}")),
+        )
+    });
+    let here =
+        records.iter().map(|(label, record)| (format!("{label}, here"), phase_of(record, phase)));
+    let chart = BarChart::of(
+        format!("{device} and here at {}: {words}", scale_of(records)),
+        reported.into_iter().chain(here),
+    )
+    .subtitle(records.first().map(|(_, record)| record.conditions()).unwrap_or_default())
+    .y("time [s]")
+    .source("report", format!("/times/{place}/{phase}/TensorFlow"))
+    .source("report", format!("/times/{place}/{phase}/PyTorch"));
+    records
+        .iter()
+        .fold(chart, |chart, (_, record)| chart.source(record.id(), format!("/phases/{phase}")))
 }
 
 for (phase, words) in PHASES {
@@ -175,7 +214,10 @@ for window in windows {
     t = now - t;
     println!("Training complete in {:.0}m {:.0}s", (t / 3600.0).floor(), t % 60.0);
 }
-println!("\nin truth after {:.0} s, of the 542 s that the table has for the whole training", windows.iter().sum::<f64>());
+println!(
+    "\nin truth after {:.0} s, of the 542 s that the table has for the whole training",
+    windows.iter().sum::<f64>()
+);
 
 // %% [markdown]
 // So a batch of 32 pictures two hundred times in about 56.4 s: 113 pictures a second. The nine lines are right in everything but
@@ -194,26 +236,56 @@ fn trained(report: &Value, place: &str, library: &str) -> f64 {
     number(report, &format!("/times/{place}/train/{library}"))
 }
 
-let keras_images = images(&report, "keras_epochs") * images(&report, "keras_steps") * images(&report, "keras_batch");
-let keras_validated = images(&report, "keras_epochs") * images(&report, "keras_steps") * images(&report, "keras_validation_batch");
+let keras_images = images(&report, "keras_epochs")
+    * images(&report, "keras_steps")
+    * images(&report, "keras_batch");
+let keras_validated = images(&report, "keras_epochs")
+    * images(&report, "keras_steps")
+    * images(&report, "keras_validation_batch");
 let pytorch_images = images(&report, "pytorch_epochs") * images(&report, "training");
-let mut rates = Table::new(["training as reported", "pictures", "seconds", "pictures a second", "assumed"]);
+let mut rates =
+    Table::new(["training as reported", "pictures", "seconds", "pictures a second", "assumed"]);
 for (row, place, library, pictures, assumed) in [
-    ("K80, TensorFlow", "colab", "TensorFlow", keras_images, "nothing: figure 3 shows 30 × 10 × 64"),
+    (
+        "K80, TensorFlow",
+        "colab",
+        "TensorFlow",
+        keras_images,
+        "nothing: figure 3 shows 30 × 10 × 64",
+    ),
     ("K80, PyTorch", "colab", "PyTorch", pytorch_images, "3 × 19,652, as on Kaggle"),
-    ("P100, PyTorch", "kaggle", "PyTorch", pytorch_images, "nothing: figures 10 and 12 show 3 × 19,652"),
+    (
+        "P100, PyTorch",
+        "kaggle",
+        "PyTorch",
+        pytorch_images,
+        "nothing: figures 10 and 12 show 3 × 19,652",
+    ),
     ("P100, TensorFlow", "kaggle", "TensorFlow", keras_images, "30 × 10 × 64, as on Colab"),
-    ("P100, TensorFlow", "kaggle", "TensorFlow", pytorch_images, "3 × 19,652, as the PyTorch notebook"),
+    (
+        "P100, TensorFlow",
+        "kaggle",
+        "TensorFlow",
+        pytorch_images,
+        "3 × 19,652, as the PyTorch notebook",
+    ),
 ] {
     let seconds = trained(&report, place, library);
-    rates = rates.row([row.into(), pictures.to_string(), format!("{seconds:.1}"), format!("{:.1}", pictures / seconds), assumed.into()])?;
+    rates = rates.row([
+        row.into(),
+        pictures.to_string(),
+        format!("{seconds:.1}"),
+        format!("{:.1}", pictures / seconds),
+        assumed.into(),
+    ])?;
 }
 rates
 
 // %%
 /// PyTorch's time for a picture over TensorFlow's.
 fn ratio(report: &Value, place: &str, pytorch: f64, tensorflow: f64) -> f64 {
-    (trained(report, place, "PyTorch") / pytorch) / (trained(report, place, "TensorFlow") / tensorflow)
+    (trained(report, place, "PyTorch") / pytorch)
+        / (trained(report, place, "TensorFlow") / tensorflow)
 }
 
 let once = images(&report, "validation") / 3.0;
@@ -221,16 +293,31 @@ let keras_with_validation = keras_images + keras_validated / 3.0;
 Table::new(["PyTorch's time over TensorFlow's", "ratio"])
     .numeric()
     .row(["K80, as reported".into(), format!("{:.2}", ratio(&report, "colab", 1.0, 1.0))])?
-    .row(["K80, per training picture".into(), format!("{:.2}", ratio(&report, "colab", pytorch_images, keras_images))])?
+    .row([
+        "K80, per training picture".into(),
+        format!("{:.2}", ratio(&report, "colab", pytorch_images, keras_images)),
+    ])?
     .row([
         "K80, a validation picture as a third; PyTorch validated once".into(),
         format!("{:.2}", ratio(&report, "colab", pytorch_images + once, keras_with_validation)),
     ])?
-    .row(["K80, the same; PyTorch never validated".into(), format!("{:.2}", ratio(&report, "colab", pytorch_images, keras_with_validation))])?
+    .row([
+        "K80, the same; PyTorch never validated".into(),
+        format!("{:.2}", ratio(&report, "colab", pytorch_images, keras_with_validation)),
+    ])?
     .row(["P100, as reported".into(), format!("{:.2}", ratio(&report, "kaggle", 1.0, 1.0))])?
-    .row(["P100, per picture, TensorFlow with 19,200".into(), format!("{:.2}", ratio(&report, "kaggle", pytorch_images, keras_images))])?
-    .row(["P100, the same with 9,600 validated".into(), format!("{:.2}", ratio(&report, "kaggle", pytorch_images, keras_with_validation))])?
-    .row(["P100, per picture, TensorFlow with 3 × 19,652".into(), format!("{:.2}", ratio(&report, "kaggle", pytorch_images, pytorch_images))])?
+    .row([
+        "P100, per picture, TensorFlow with 19,200".into(),
+        format!("{:.2}", ratio(&report, "kaggle", pytorch_images, keras_images)),
+    ])?
+    .row([
+        "P100, the same with 9,600 validated".into(),
+        format!("{:.2}", ratio(&report, "kaggle", pytorch_images, keras_with_validation)),
+    ])?
+    .row([
+        "P100, per picture, TensorFlow with 3 × 19,652".into(),
+        format!("{:.2}", ratio(&report, "kaggle", pytorch_images, pytorch_images)),
+    ])?
 
 // %% [markdown]
 // So "TensorFlow is three times as fast" becomes "4 to 21 % faster" on the K80, and on the P100 it is anything from twice as slow
@@ -256,7 +343,10 @@ Table::new(["PyTorch's time over TensorFlow's", "ratio"])
 let correct = number(&report, "/best_validation/correct") as usize;
 let of = number(&report, "/best_validation/of") as usize;
 let (low, high) = benchbook::model::wilson_interval(correct, of);
-println!("{correct} of {of} = {:.3}, Wilson's 95% interval {low:.3} to {high:.3}", correct as f64 / of as f64);
+println!(
+    "{correct} of {of} = {:.3}, Wilson's 95% interval {low:.3} to {high:.3}",
+    correct as f64 / of as f64
+);
 
 // %% [markdown]
 // ### Is it plausible?
@@ -272,7 +362,10 @@ let computed: Value = benchbook::serde_json::json!({
     "P100, PyTorch": pytorch_images / trained(&report, "kaggle", "PyTorch"),
 });
 std::fs::create_dir_all(format!("{results}/6-comparison"))?;
-std::fs::write(format!("{results}/6-comparison/computed.json"), benchbook::serde_json::to_string_pretty(&computed)?)?;
+std::fs::write(
+    format!("{results}/6-comparison/computed.json"),
+    benchbook::serde_json::to_string_pretty(&computed)?,
+)?;
 // What a bar is called, its height, and where that comes from.
 let mut bars: Vec<(String, f64, String, String)> = Vec::new();
 for (index, who) in [(0, "TensorFlow, K80, published"), (2, "TensorFlow, P100, published")] {
@@ -283,11 +376,16 @@ for name in ["K80, TensorFlow", "K80, PyTorch", "P100, TensorFlow", "P100, PyTor
     let pointer = format!("/{name}");
     // The library comes first, so that its colour is found.
     let (device, library) = name.split_once(", ").unwrap_or((name, ""));
-    bars.push((format!("{library}, {device}, report"), number(&computed, &pointer), "computed from the report".into(), pointer));
+    bars.push((
+        format!("{library}, {device}, report"),
+        number(&computed, &pointer),
+        "computed from the report".into(),
+        pointer,
+    ));
 }
 let chart = BarChart::of("Training VGG16: the report against published rates", bars.iter().map(|(name, rate, _, _)| (name.as_str(), *rate)))
-    .sublike(fitted, "published: TensorFlow's benchmarks of 2017, batch 32; the report's P100 with TensorFlow: as if it had trained 19,200 pictures")
-    .y("images per second [1/s]");
+.subtitle("published: TensorFlow's benchmarks of 2017, batch 32; the report's P100 with TensorFlow: as if it had trained 19,200 pictures")
+.y("images per second [1/s]");
 bars.iter().fold(chart, |chart, (_, _, record, pointer)| chart.source(record, pointer))
 
 // %% [markdown]
@@ -298,9 +396,14 @@ bars.iter().fold(chart, |chart, (_, _, record, pointer)| chart.source(record, po
 // All published rows that one can hold one's own figures against:
 
 // %%
-let mut rows = Table::new(["published: VGG16 at 224 × 224, training", "images per second", "source"]);
+let mut rows =
+    Table::new(["published: VGG16 at 224 × 224, training", "images per second", "source"]);
 for row in report["published"].as_array().into_iter().flatten() {
-    rows = rows.row([row["who"].as_str().unwrap_or_default().to_string(), row["rate"].to_string(), row["source"].as_str().unwrap_or_default().to_string()])?;
+    rows = rows.row([
+        row["who"].as_str().unwrap_or_default().to_string(),
+        row["rate"].to_string(),
+        row["source"].as_str().unwrap_or_default().to_string(),
+    ])?;
 }
 rows
 
@@ -322,8 +425,9 @@ let (size, epochs, steps, batch) = match fitted {
     Scale::Laptop => (if frozen { 64 } else { 32 }, 4, Some(10), 16),
     Scale::Tiny => (32, 1, Some(2), 4),
 };
-// The study's records have its name and are only ever added to: another scale, other pictures or weights are another study.
-let pictures = std::path::Path::new(&data).file_name().unwrap_or_default().to_string_lossy().into_owned();
+// Records are only ever added to, so another scale, other pictures or weights are another study.
+let pictures =
+    std::path::Path::new(&data).file_name().unwrap_or_default().to_string_lossy().into_owned();
 let kind = if weights.is_empty() { "random" } else { "imagenet" };
 let study_name = format!("{}-{pictures}-{kind}-seed-{seed}", fitted.to_string().replace(' ', "-"));
 let plan = StudyPlan {
@@ -337,7 +441,11 @@ let plan = StudyPlan {
                 head: Head::Keras,
                 size,
                 base: if frozen { Base::Frozen } else { Base::Trainable },
-                weights: if weights.is_empty() { Weights::Random } else { Weights::Safetensors(weights.clone().into()) },
+                weights: if weights.is_empty() {
+                    Weights::Random
+                } else {
+                    Weights::Safetensors(weights.clone().into())
+                },
                 seed: seed as u64,
                 ..Vgg::default()
             },
@@ -380,12 +488,14 @@ fn like(scale: Scale, what: &str) -> String {
     format!("Like with like, {scale}: {what}")
 }
 
-// What all backends did; what stands behind the semicolon of a record's conditions is each one's own.
+// What all did. Behind the semicolon of a record's conditions stands what is each one's own.
 let work: String = study
     .records()
     .iter()
     .find(|record| record.status.reason().is_none())
-    .map_or_else(String::new, |record| record.conditions().split(';').next().unwrap_or_default().to_string());
+    .map_or_else(String::new, |record| {
+        record.conditions().split(';').next().unwrap_or_default().to_string()
+    });
 display(
     &study
         .ratio_chart()?

@@ -22,7 +22,12 @@ ImageFolder::open(&folder)?
 // %%
 let (net, fit) = match &weights {
     Some(file) => (
-        Vgg { size: 112, weights: Weights::Safetensors(file.into()), base: Base::Frozen, ..Vgg::default() },
+        Vgg {
+            size: 112,
+            weights: Weights::Safetensors(file.into()),
+            base: Base::Frozen,
+            ..Vgg::default()
+        },
         Fit { learning_rate: Some(1e-4), cache_features: true, ..Fit::default() },
     ),
     None => (
