@@ -58,6 +58,7 @@ def main() -> None:
     options.output.parent.mkdir(parents=True, exist_ok=True)
     kernel = driver.Kernel()
     accuracies = {}
+    facts = {key: getattr(options, key) for key in ("size", "head", "epochs", "rate")}
     try:
         kernel.good("let mut first: Option<Model> = None;")
         for seed in options.seeds:
@@ -66,13 +67,13 @@ def main() -> None:
             cell = kernel.good("{" + CELL % settings + "}")
             accuracies[seed] = float(cell.stdout.splitlines()[-1])
             print(f"seed {seed}: {accuracies[seed]:.4f}", flush=True)
+            # After each, so that a run that is broken off leaves what it has found.
+            mean = statistics.mean(accuracies.values())
+            result = {"benchmark": "accuracy", **facts, "accuracies": accuracies, "mean": mean}
+            options.output.write_text(json.dumps(result, indent=1) + "\n")
     finally:
         kernel.stop()
-    mean = statistics.mean(accuracies.values())
     print(f"mean of {len(accuracies)} seeds: {mean:.4f}")
-    facts = {key: getattr(options, key) for key in ("size", "head", "epochs", "rate")}
-    result = {"benchmark": "accuracy", **facts, "accuracies": accuracies, "mean": mean}
-    options.output.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":
