@@ -17,7 +17,7 @@ use crate::wire::{
     ConnectReply, Content, ErrorReply, Incoming, KernelInfoReply, NoComms, Outgoing, Parent,
     WireError,
 };
-use jupyter_protocol::messaging::InterruptReply;
+use jupyter_protocol::messaging::{ErrorOutput, InterruptReply};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -49,6 +49,13 @@ impl Request {
 impl From<WireError> for Failure {
     fn from(error: WireError) -> Self {
         Failure::new("BadRequest", error.to_string())
+    }
+}
+
+impl From<&Failure> for ErrorOutput {
+    fn from(failure: &Failure) -> Self {
+        let Failure { ename, evalue, traceback } = failure.clone();
+        Self { ename, evalue, traceback }
     }
 }
 
@@ -103,10 +110,13 @@ pub(crate) fn serve<C: Content>(
     core.iopub.idle(&parent);
 }
 
-/// Answers that the request failed, between busy and idle.
+/// Answers that the request failed, between busy and idle. That of a cell is shown in it.
 pub(crate) fn fail(core: &Core, request: &Request, failure: &Failure) {
     let parent = request.parent();
     core.iopub.busy(&parent);
+    if request.kind() == "execute_request" {
+        core.iopub.send(Outgoing::publish(&parent, &ErrorOutput::from(failure)));
+    }
     core.reply(request.channel, failed(request, failure));
     core.iopub.idle(&parent);
 }

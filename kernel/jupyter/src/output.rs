@@ -111,15 +111,17 @@ impl Output {
         self.publish(&ClearOutput { wait });
     }
 
-    /// Shows a bundle for a while, in the place of the one that was shown so before. Nothing of it
-    /// is left after [`Output::end_transient`].
-    pub fn transient(&self, bundle: &Bundle) {
+    /// Shows HTML for a while, in the place of what was shown so before. Nothing of it is left after
+    /// [`Output::end_transient`]. There is no plain text: a terminal, or `jupyter run` with its output
+    /// in a file, could not take it back.
+    pub fn transient(&self, html: &str) {
+        let bundle = only_html(html);
         let mut transient = locked(&self.shared.transient);
         if let Some(id) = &transient.shown {
-            return self.publish_transient(&UpdateDisplayData::new(bundle, id));
+            return self.publish_transient(&UpdateDisplayData::new(&bundle, id));
         }
         let id = uuid::Uuid::new_v4().to_string();
-        self.publish_transient(&DisplayData::new(bundle, Some(&id)));
+        self.publish_transient(&DisplayData::new(&bundle, Some(&id)));
         transient.shown = Some(id);
     }
 
@@ -129,7 +131,7 @@ impl Output {
         let Some(id) = transient.shown.take() else { return };
         if transient.others {
             // A single output cannot be removed; this one becomes empty.
-            self.publish_transient(&UpdateDisplayData::new(&Bundle::text(""), &id));
+            self.publish_transient(&UpdateDisplayData::new(&only_html(""), &id));
         } else {
             self.publish_transient(&ClearOutput { wait: false });
         }
@@ -178,6 +180,10 @@ impl Output {
             self.shared.core.iopub.send(message);
         }
     }
+}
+
+fn only_html(html: &str) -> Bundle {
+    Bundle { data: Map::from_iter([("text/html".to_owned(), html.into())]), metadata: Map::new() }
 }
 
 /// Why there is no answer from the user.

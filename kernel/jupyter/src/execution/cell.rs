@@ -60,7 +60,7 @@ pub(super) fn run(
     }
     let failed = matches!(executed.outcome, Outcome::Error(_));
     if let (Outcome::Error(failure), false) = (&executed.outcome, cell.silent) {
-        core.iopub.send(Outgoing::publish(&parent, &error(failure)));
+        core.iopub.send(Outgoing::publish(&parent, &ErrorOutput::from(failure)));
     }
     if failed && stop_on_error || interrupted.load(Ordering::SeqCst) {
         abort_what_waits(core);
@@ -120,9 +120,4 @@ fn reply(request: &Request, executed: Executed, number: u64, started: &str) -> O
     metadata.insert("status".into(), Value::from(status));
     metadata.extend(executed.metadata);
     Outgoing::reply(&request.message, &content).with_metadata(metadata)
-}
-
-fn error(failure: &Failure) -> ErrorOutput {
-    let Failure { ename, evalue, traceback } = failure.clone();
-    ErrorOutput { ename, evalue, traceback }
 }

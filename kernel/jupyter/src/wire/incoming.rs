@@ -10,6 +10,10 @@ const MAX_PARTS: usize = 1024;
 /// The most bytes that a message may have, buffers included.
 pub(crate) const MAX_BYTES: usize = 256 << 20;
 
+/// The most bytes that the content of a request may have. A cell is compiled as a whole, and every
+/// pass over it holds it again.
+pub(crate) const MAX_CONTENT: usize = 16 << 20;
+
 /// A message that was received, complete and genuine.
 #[derive(Clone, Debug)]
 pub(crate) struct Incoming {
@@ -70,8 +74,12 @@ impl Incoming {
     /// The content as what the message type says it is.
     ///
     /// # Errors
-    /// Names the message type and the field.
+    /// Names the message type and the field, or what is too large.
     pub(crate) fn content<T: DeserializeOwned>(&self) -> Result<T, WireError> {
+        if self.content.len() > MAX_CONTENT {
+            let kind = self.header.msg_type.clone();
+            return Err(WireError::ContentTooLarge { kind, found: self.content.len() });
+        }
         object(&self.content)
             .map_err(|source| WireError::Content { kind: self.header.msg_type.clone(), source })
     }
@@ -96,6 +104,10 @@ pub(crate) enum WireError {
     TooManyParts { found: usize },
     #[error("expected at most {MAX_BYTES} bytes, found {found}")]
     TooLarge { found: usize },
+    #[error(
+        "the {kind} has {found} bytes, and at most {MAX_CONTENT} are taken; a cell reads larger data from a file"
+    )]
+    ContentTooLarge { kind: String, found: usize },
     #[error("the signature is not that of the message under the key of the connection file")]
     Forged,
     #[error("a message with this signature was received before")]

@@ -68,7 +68,7 @@ impl Echo {
             "show" => output.display(&Bundle::text("shown"), Some(rest)),
             "update" => output.update_display(&Bundle::text("updated"), rest),
             "clear" => output.clear(rest == "wait"),
-            "transient" => output.transient(&Bundle::text(rest)),
+            "transient" => output.transient(rest),
             "end" => output.end_transient(),
             "fail" => return Err(Failure::new("EchoError", rest)),
             "panic" => panic!("{rest}"),

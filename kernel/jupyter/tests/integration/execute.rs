@@ -126,5 +126,5 @@ fn a_request_without_code_is_answered_with_an_error() {
     assert_eq!(ran.status(), "error");
     assert_eq!(ran.reply.content["ename"], "BadRequest");
     assert!(ran.reply.content["evalue"].as_str().unwrap().contains("`code`"));
-    assert!(ran.outputs.is_empty());
+    assert_eq!(ran.brief(), ["error"], "a notebook shows outputs, not replies");
 }

@@ -101,10 +101,23 @@ fn a_large_cell_and_binary_buffers_are_taken() {
 }
 
 #[test]
+fn a_request_that_is_too_large_is_answered_with_an_error() {
+    let mut session = Session::start();
+    let code = "x".repeat(17 << 20);
+    let ran = session.frontend.execute(&code);
+    assert_eq!(ran.status(), "error");
+    assert_eq!(ran.brief(), ["error"]);
+    let words = ran.reply.content["evalue"].as_str().unwrap();
+    assert!(words.contains("16777216") && words.contains("from a file"), "{words}");
+    let content =
+        session.frontend.asked(Channel::Shell, "is_complete_request", json!({"code": code}));
+    assert_eq!(content["ename"], "BadRequest");
+}
+
+#[test]
 fn a_request_of_the_wrong_shape_is_answered_with_an_error() {
     let mut session = Session::start();
     for (kind, content) in [
-        ("execute_request", json!({"code": 1})),
         ("complete_request", json!({"cursor_pos": 0})),
         ("complete_request", json!({"code": "a", "cursor_pos": -1})),
         ("inspect_request", json!(["a", 0])),

@@ -99,7 +99,9 @@ fn what_is_shown_for_a_while_leaves_nothing_behind() {
         ["display_data", "update_display_data", "clear_output", "stdout \"x\""]
     );
     let outputs = &ran.outputs[1..];
-    assert_eq!(outputs[1].content["data"], json!({"text/plain": "b"}));
+    // A terminal prints plain text and cannot take it back.
+    assert_eq!(outputs[0].content["data"], json!({"text/html": "a"}));
+    assert_eq!(outputs[1].content["data"], json!({"text/html": "b"}));
     assert_eq!(outputs[0].content["transient"], outputs[1].content["transient"]);
     assert_eq!(outputs[2].content, json!({"wait": false}));
     let marked: Vec<bool> =
@@ -114,7 +116,7 @@ fn what_is_shown_for_a_while_never_takes_other_outputs_along() {
         let ran = session.frontend.execute(code);
         let last = ran.outputs.last().unwrap();
         assert_eq!(last.kind(), "update_display_data");
-        assert_eq!(last.content["data"], json!({"text/plain": ""}));
+        assert_eq!(last.content["data"], json!({"text/html": ""}));
     }
 }
 
