@@ -92,7 +92,25 @@ for backend in backends.split_whitespace() {
 // ## The four times
 
 // %%
-let conditions = records.first().map(Record::conditions).unwrap_or_default();
+/// What all of these did, and the libraries that did it.
+fn conditions(records: &[Record]) -> String {
+    let Some(first) = records.first() else { return String::new() };
+    let work = first.conditions().split(';').next().unwrap_or_default().to_string();
+    let libraries: Vec<String> = records
+        .iter()
+        .map(|record| {
+            format!(
+                "{} {}",
+                record.library.name,
+                record.library.version.clone().unwrap_or_default()
+            )
+        })
+        .collect();
+    let (libraries, threads) = (libraries.join(" and "), first.library.threads.unwrap_or_default());
+    let processor = first.library.device_name.clone().unwrap_or_default();
+    format!("{work}; {libraries} on {processor}, {threads} threads")
+}
+
 for (name, of) in [
     ("load", (|phases| phases.load) as fn(&benchbook::record::Phases) -> Option<f64>),
     ("build", |phases| phases.build),
@@ -104,7 +122,7 @@ for (name, of) in [
         .map(|record| (record.library.name.clone(), of(&record.phases).unwrap_or(f64::NAN)));
     let mut chart = BarChart::of(format!("CPU, {fitted}: {name}"), bars)
         .y("time [s]")
-        .subtitle(&conditions)
+        .subtitle(conditions(&records))
         .size(420, 320);
     for record in &records {
         chart = chart.source(record.id(), format!("/phases/{name}"));
@@ -125,7 +143,7 @@ let mut chart = BarChart::of(
     }),
 )
 .y("images per second [1/s]")
-.subtitle(&conditions)
+.subtitle(conditions(&records))
 .size(420, 320);
 for record in &records {
     chart = chart.source(record.id(), "/throughput/training");

@@ -95,8 +95,16 @@ fn chart(kept: &Value) -> Result<Box<dyn Chart>, Box<dyn Error>> {
             let data: BarData = serde_json::from_value(data)?;
             let mut chart =
                 BarChart::new(data.title, data.categories).subtitle(data.subtitle).y(data.y);
-            for BarSeries { name, values, error } in data.series {
-                chart = chart.series_with_error(name, values, error)?;
+            for BarSeries { name, values, error, below } in data.series {
+                chart = if below.is_empty() {
+                    chart.series_with_error(name, values, error)?
+                } else {
+                    let end = |distance: &[f64], sign: f64| -> Vec<f64> {
+                        values.iter().zip(distance).map(|(v, d)| v + sign * d).collect()
+                    };
+                    let (low, high) = (end(&below, -1.0), end(&error, 1.0));
+                    chart.series_with_interval(name, values, low, high)?
+                };
             }
             Box::new(chart)
         }

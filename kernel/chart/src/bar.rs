@@ -23,9 +23,34 @@ pub struct BarSeries {
     /// One value a category; NaN leaves the bar out.
     #[serde(with = "gaps")]
     pub values: Vec<f64>,
-    /// Half the height of each error bar, or empty.
+    /// How far each error bar reaches up, and down as well if `below` is empty; or empty.
     #[serde(with = "gaps")]
     pub error: Vec<f64>,
+    /// How far each error bar reaches down, or empty.
+    #[serde(default, with = "gaps", skip_serializing_if = "Vec::is_empty")]
+    pub below: Vec<f64>,
+}
+
+impl BarSeries {
+    /// How far the error bar of a category reaches down and up.
+    fn reach(&self, category: usize) -> Option<(f64, f64)> {
+        let up = *self.error.get(category)?;
+        Some((self.below.get(category).copied().unwrap_or(up), up))
+    }
+
+    /// A value with its error in words.
+    fn words(&self, category: usize) -> String {
+        let value = self.values[category];
+        match self.reach(category) {
+            None => short(value),
+            Some((down, up)) if self.below.is_empty() || down == up => {
+                format!("{} ± {}", short(value), short(up))
+            }
+            Some((down, up)) => {
+                format!("{} ({} to {})", short(value), short(value - down), short(value + up))
+            }
+        }
+    }
 }
 
 /// The data of a [`BarChart`].
@@ -86,8 +111,13 @@ impl BarChart {
     ) -> Self {
         let mut chart = Self::new(title, [""]);
         for (name, value) in bars {
-            let series = BarSeries { name: name.into(), values: vec![value], error: Vec::new() };
-            chart.data.series.push(series);
+            let (error, below) = (Vec::new(), Vec::new());
+            chart.data.series.push(BarSeries {
+                name: name.into(),
+                values: vec![value],
+                error,
+                below,
+            });
         }
         chart
     }
@@ -123,8 +153,35 @@ impl BarChart {
         if !error.is_empty() {
             same_length(format!("errors of series \"{name}\""), expected, error.len())?;
         }
-        self.data.series.push(BarSeries { name, values, error });
+        self.data.series.push(BarSeries { name, values, error, below: Vec::new() });
         Ok(self)
+    }
+
+    /// A bar in each category, with an error bar from `low` to `high`: an interval that need not have the value
+    /// in its middle.
+    ///
+    /// # Errors
+    /// [`crate::Error::Length`] when there are not as many values or ends as categories.
+    pub fn series_with_interval(
+        self,
+        name: impl Into<String>,
+        values: impl Numbers,
+        low: impl Numbers,
+        high: impl Numbers,
+    ) -> Result<Self> {
+        let (name, values, low, high) =
+            (name.into(), values.numbers(), low.numbers(), high.numbers());
+        same_length(format!("lower ends of series \"{name}\""), values.len(), low.len())?;
+        same_length(format!("upper ends of series \"{name}\""), values.len(), high.len())?;
+        let apart = |from: &[f64], to: &[f64]| -> Vec<f64> {
+            from.iter().zip(to).map(|(from, to)| to - from).collect()
+        };
+        let (error, below) = (apart(&values, &high), apart(&low, &values));
+        let mut chart = self.series_with_error(name, values, error)?;
+        if let Some(series) = chart.data.series.last_mut() {
+            series.below = below;
+        }
+        Ok(chart)
     }
 
     /// The data that is drawn.
@@ -152,8 +209,9 @@ impl BarChart {
                 };
                 let value = series.values[group];
                 if drawable(value) {
-                    let error =
-                        series.error.get(group).copied().filter(|e| drawable(*e) && *e > 0.0);
+                    let error = series.reach(group).filter(|(down, up)| {
+                        drawable(*down) && drawable(*up) && down.max(*up) > 0.0
+                    });
                     bars.push(Bar { series: i, middle, half: width * 0.46, value, error });
                 }
             }
@@ -168,13 +226,15 @@ struct Bar {
     middle: f64,
     half: f64,
     value: f64,
-    error: Option<f64>,
+    /// How far the error bar reaches down and up.
+    error: Option<(f64, f64)>,
 }
 
 impl Bar {
     /// The end of the bar and its error bar that is farthest from zero.
     fn end(&self) -> f64 {
-        self.value + self.error.unwrap_or(0.0).copysign(self.value)
+        let (down, up) = self.error.unwrap_or_default();
+        if self.value < 0.0 { self.value - down } else { self.value + up }
     }
 }
 
@@ -182,8 +242,8 @@ impl Bar {
 /// by `extra`, a share of their height, for the values.
 fn y_axis(name: &str, bars: &[Bar], extra: f64) -> Axis {
     let ends = bars.iter().flat_map(|bar| {
-        let error = bar.error.unwrap_or(0.0);
-        [0.0, bar.value - error, bar.value + error]
+        let (down, up) = bar.error.unwrap_or_default();
+        [0.0, bar.value - down, bar.value + up]
     });
     let (low, high) = ends.fold((0.0f64, 0.0f64), |(low, high), v| (low.min(v), high.max(v)));
     let more = (high - low) * extra;
@@ -202,9 +262,7 @@ impl Chart for BarChart {
         let BarData { title, y, categories, series, .. } = &self.data;
         let what = if y.is_empty() { String::new() } else { format!(", {y}") };
         let bar = |series: &BarSeries, i: usize| {
-            let error =
-                series.error.get(i).map(|e| format!(" ± {}", short(*e))).unwrap_or_default();
-            let value = format!("{}{error}", short(series.values[i]));
+            let value = series.words(i);
             match categories[i].as_str() {
                 "" => value,
                 category => format!("{value} ({category})"),
@@ -224,12 +282,7 @@ impl Chart for BarChart {
         let mut table = Table::new(heads).numeric();
         for series in &self.data.series {
             let mut row = vec![Cell::from(&series.name)];
-            row.extend(series.values.iter().enumerate().map(
-                |(i, value)| match series.error.get(i) {
-                    Some(error) => Cell::from(format!("{} ± {}", short(*value), short(*error))),
-                    None => Cell::from(short(*value)),
-                },
-            ));
+            row.extend((0..series.values.len()).map(|i| Cell::from(series.words(i))));
             table.push(row);
         }
         table
@@ -286,8 +339,8 @@ impl Chart for BarChart {
                 Rectangle::new(corners, rgb(colour(bar.series)).filled())
             }))?;
             for bar in &bars {
-                if let Some(error) = bar.error {
-                    let ends = (bar.middle, bar.value - error, bar.value + error);
+                if let Some((down, up)) = bar.error {
+                    let ends = (bar.middle, bar.value - down, bar.value + up);
                     let ink = stroke(crate::drawing::INK, 1.3);
                     plot::error_bar(plane, ends, bar.half * 0.35, ink)?;
                 }

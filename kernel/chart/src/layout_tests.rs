@@ -70,6 +70,10 @@ fn bars_keep_their_texts_apart() {
                     in_place(&format!("bars {values:?} {width}"), &chart.drawing());
                 }
             }
+            let (low, high) = (values.map(|v| v - 0.1 * v.abs()), values.map(|v| v + v.abs()));
+            let bars = BarChart::new("t", ["a", "b", "c", "d"]).size(width, height);
+            let bars = bars.series_with_interval("LibTorch", values, low, high).unwrap();
+            in_place("bars with intervals", &bars.drawing());
             let named =
                 BarChart::of("Build", ["TensorFlow", "PyTorch", LONG].map(|n| (n, values[1])));
             in_place("named bars", &named.size(width, height).drawing());

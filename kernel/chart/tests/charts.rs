@@ -128,6 +128,14 @@ fn data_is_what_was_given() {
     assert_eq!(times.data().series[1].error, [1.0, 2.0]);
     assert_eq!(times.data().categories, ["K80", "P100"]);
 
+    // An interval need not have the value in its middle.
+    let ratio = BarChart::new("Ratio", [""])
+        .series_with_interval("LibTorch", [0.75], [0.5], [0.875])
+        .unwrap();
+    let series = &ratio.data().series[0];
+    assert_eq!((series.below[0], series.error[0]), (0.25, 0.125));
+    assert!(ratio.alt().ends_with(" LibTorch: 0.75 (0.5 to 0.875)."), "{}", ratio.alt());
+
     let curves = Curves::new("c").metric("accuracy", [0.5f32, 0.75], Vec::<f64>::new());
     assert_eq!(curves.data().panels[0].series.len(), 1);
     assert_eq!(curves.data().panels[0].series[0].y, [0.5, 0.75]);

@@ -252,8 +252,8 @@ impl Study {
         })
     }
 
-    /// The medians of a phase with half the distance of the quartiles as error bars, as the report draws its
-    /// times. What was not measured has no bar.
+    /// The medians of a phase with error bars from quartile to quartile, as the report draws its times. What was
+    /// not measured has no bar.
     ///
     /// # Errors
     /// [`Error::Chart`].
@@ -263,9 +263,10 @@ impl Study {
             .y("time [s]")
             .subtitle("medians; the bars of error reach over the quartiles");
         for group in &groups {
-            if let Some(summary) = group.summary(|record| quantity.seconds(record)) {
-                let error = (summary.upper - summary.lower) / 2.0;
-                chart = chart.series_with_error(&group.name, [summary.median], [error])?;
+            if let Some(Summary { median, lower, upper, .. }) =
+                group.summary(|record| quantity.seconds(record))
+            {
+                chart = chart.series_with_interval(&group.name, [median], [lower], [upper])?;
             }
         }
         Ok(chart)
@@ -280,16 +281,17 @@ impl Study {
         let groups = self.groups();
         let mut chart = BarChart::new("Time of train as a multiple of the baseline's", [""])
             .y("ratio")
-            .subtitle("medians of pairs; the bars of error are as wide as the 95% intervals");
+            .subtitle("medians of pairs; the bars of error are the 95% intervals");
         for group in &groups {
             let Some(base) = self.base_of(group, &groups) else { continue };
             if std::ptr::eq(base, group) {
-                chart = chart.series_with_error(&group.name, [1.0], [0.0])?;
+                chart = chart.series(&group.name, [1.0])?;
             } else if let Some(found) = compare(&base.valid(), &group.valid(), Quantity::Train)
                 && found.is_comparable()
             {
-                let error = found.ratio.interval.map_or(0.0, |(low, high)| (high - low) / 2.0);
-                chart = chart.series_with_error(&group.name, [found.ratio.value], [error])?;
+                let value = found.ratio.value;
+                let (low, high) = found.ratio.interval.unwrap_or((value, value));
+                chart = chart.series_with_interval(&group.name, [value], [low], [high])?;
             }
         }
         Ok(chart)

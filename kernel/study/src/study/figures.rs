@@ -29,7 +29,7 @@ impl Study {
         groups.iter().filter_map(sentence).collect()
     }
 
-    /// Training pictures a second: medians, with half the distance of the quartiles as error bars.
+    /// Training pictures a second: medians, with error bars from quartile to quartile.
     ///
     /// # Errors
     /// [`Error::Chart`].
@@ -41,7 +41,7 @@ impl Study {
             if let Some(Summary { median, lower, upper, .. }) =
                 group.summary(|record| record.throughput.training)
             {
-                chart = chart.series_with_error(&group.name, [median], [(upper - lower) / 2.0])?;
+                chart = chart.series_with_interval(&group.name, [median], [lower], [upper])?;
             }
         }
         Ok(chart)
