@@ -209,7 +209,7 @@ def chart(results: list[dict[str, Any]], path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="environment/bench train", description=__doc__)
     parser.add_argument("--size", type=int, default=96, help="height and width of the pictures (default: 96)")
-    parser.add_argument("--full", action="store_true", help="at 224², as in the report: a quarter of an hour on two cores")
+    parser.add_argument("--full", action="store_true", help="at 224², as in the report: some ten minutes on two cores")
     parser.add_argument("--batch", type=int, nargs="+", default=[8, 32], help="batch sizes (default: 8 32)")
     parser.add_argument("--head", nargs="+", choices=["keras", "pytorch"], default=["keras", "pytorch"])
     parser.add_argument("--base", nargs="+", choices=["trainable", "frozen"], default=["trainable", "frozen"])
