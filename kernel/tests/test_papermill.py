@@ -49,3 +49,16 @@ def test_parameters_replace_those_of_the_tagged_cell(notebook: Path) -> None:
 
 def test_without_parameters_the_cells_own_values_hold(notebook: Path) -> None:
     assert run(notebook).cells[1].outputs[0].text == "cat 1 [1]\n"
+
+
+def test_a_notebook_whose_library_is_not_installed_stops_and_says_how_to_get_it(
+    notebook: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCHBOOK_TENSORFLOW", str(tmp_path / "nothing"))
+    made = nbformat.read(notebook, as_version=4)
+    made.cells[1].source = 'let library: Library = name.parse()?;'
+    nbformat.write(made, notebook)
+    with pytest.raises(papermill.PapermillExecutionError) as failure:
+        run(notebook, name="tensorflow")
+    assert "environment/tensorflow" in failure.value.evalue
+    assert run(notebook, name="libtorch").cells[-1].outputs[0].data["text/plain"] == "2"
