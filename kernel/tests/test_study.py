@@ -67,7 +67,7 @@ def test_a_library_and_a_device_that_are_not_there_have_rows_that_say_so(
     monkeypatch.setenv("BENCHBOOK_REFERENCES", str(tmp_path / "nowhere"))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     plan = {"name": "none", "warm_up": 0, "job": job(pictures)}
-    said, records = study(program, template, tmp_path, plan, "--device", "cuda")
+    said, records = study(program, template, tmp_path, plan, "--device", "cuda", "--precision", "float32")
     status = {record["place"]["backend"]: record["status"] for record in records}
     assert list(status) == ["libtorch", "tensorflow", "python-pytorch", "python-keras"]
     assert status["libtorch"]["state"] == "failed"
@@ -78,11 +78,19 @@ def test_a_library_and_a_device_that_are_not_there_have_rows_that_say_so(
     assert said.count("not checked") == 4 and said.count("not available: ") >= 3
 
 
-def test_the_report_is_compared_by_the_ordinary_table(program: Path, template: Path) -> None:
-    command = [program, "study", "--template", template, "--report"]
+def test_the_report_is_compared_by_the_ordinary_table(program: Path, template: Path, tmp_path: Path) -> None:
+    command = [program, "study", "--template", template, "--report", "--chart", tmp_path / "report.svg"]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "Time of the phase train" in (tmp_path / "report.svg").read_text()
     for words in ("~3.18~", "1.04 to 1.21", "~1.33~", "0.43 to 0.51", "reported, 2019", "batch 64 against 32"):
         assert words in said
+
+
+def test_doctor_says_how_to_get_tensorflow(program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCHBOOK_TENSORFLOW", str(tmp_path))
+    said = subprocess.run([program, "doctor"], capture_output=True, text=True).stdout.splitlines()
+    (at,) = [number for number, line in enumerate(said) if "TensorFlow" in line and line.startswith("absent")]
+    assert "run `environment/tensorflow`" in said[at + 1], said
 
 
 def python_of_references() -> Path:
@@ -117,6 +125,23 @@ def test_all_backends_compute_the_same_from_the_same_start(
         variables = dict(own[0]["environment"]["variables"])
         assert (variables["TF_ENABLE_ONEDNN_OPTS"], variables["TF_DETERMINISTIC_OPS"]) == ("1", "0")
     assert "not comparable" not in said
+
+
+def test_the_originals_are_given_changed_pictures_and_do_not_change_them_themselves(
+    program: Path, template: Path, pictures: Path, tmp_path: Path
+) -> None:
+    python_of_references()
+    plan = {
+        "name": "turned",
+        "backends": ["libtorch", "python-pytorch"],
+        "warm_up": 0,
+        "check": {"steps": 2, "batch_size": 4},
+        "job": job(pictures, epochs=1, augmentation=[{"Rotation": {"degrees": 180, "fill": "Nearest"}}]),
+    }
+    said, records = study(program, template, tmp_path, plan)
+    assert said.count("computes the same") == 2, said
+    original = records[1]["status"]
+    assert original["state"] == "absent" and "does not have fit.augmentation" in original["message"]
 
 
 def test_sixteen_bit_floats_are_those_of_pytorch(program: Path, template: Path, pictures: Path, tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ impl Workers {
         output: &Path,
         check: Option<references::Check>,
     ) -> Result<Command, String> {
-        self.suits_python(reference)?;
+        self.suits_python(reference, check.is_some())?;
         let python = references::python(&checkouts())?;
         let words = |error: &dyn std::fmt::Display| error.to_string();
         references::write(self.folder.path()).map_err(|error| words(&error))?;
@@ -184,13 +184,15 @@ impl Workers {
     }
 
     /// Why the Python originals cannot do this job, if they cannot: a setting that they lack would make the
-    /// comparison one of different work.
-    fn suits_python(&self, reference: Reference) -> Result<(), String> {
+    /// comparison one of different work. For a check they are given the pictures, as changed as they may be.
+    fn suits_python(&self, reference: Reference, is_check: bool) -> Result<(), String> {
         let (net, fit) = (&self.job.net, &self.job.fit);
         // TensorFlow leaves no choice of the others, and on a GPU it has one switch for both kinds of TF32.
-        let Compute { tf32_matmul, tf32_convolutions, .. } = net.compute;
+        let Compute { tf32_matmul, tf32_convolutions, cudnn_benchmark, .. } = net.compute;
         let free = match device(net.processor).as_str() {
-            "cpu" => Compute { tf32_matmul, tf32_convolutions, ..Compute::default() },
+            "cpu" => {
+                Compute { tf32_matmul, tf32_convolutions, cudnn_benchmark, ..Compute::default() }
+            }
             _ => Compute {
                 tf32_matmul: tf32_convolutions,
                 tf32_convolutions,
@@ -199,10 +201,15 @@ impl Workers {
             },
         };
         let unfit = reference == Reference::Keras && net.compute != free;
-        let lacking = [
+        let of_net = [
             ("net.depth other than vgg16", net.depth != Depth::Vgg16),
             ("net.batch_norm", net.batch_norm),
-            ("a net.compute other than TensorFlow's own", unfit),
+            (
+                "a net.compute other than TensorFlow's own (on a GPU cudnn_benchmark, and one switch for TF32)",
+                unfit,
+            ),
+        ];
+        let of_run = [
             (
                 "own steps of preprocessing",
                 matches!(net.preprocessing, Some(Preprocessing::Custom(_))),
@@ -214,10 +221,15 @@ impl Workers {
             ("fit.cache_features", fit.cache_features),
             ("fit.cache", fit.cache != benchbook_data::Cache::Off),
             ("fit.validation_steps", fit.validation_steps.is_some()),
+            ("fit.validation_batch_size", fit.validation_batch_size.is_some()),
         ];
-        if let Some((name, _)) = lacking.into_iter().find(|(_, asked)| *asked) {
+        let of_run = of_run.iter().filter(|_| !is_check);
+        if let Some((name, _)) = of_net.iter().chain(of_run).find(|(_, asked)| *asked) {
             let original = reference.name();
             return Err(format!("{original} does not have {name}, which the job sets"));
+        }
+        if is_check {
+            return Ok(());
         }
         for split in ["train", "validation"] {
             let folder = self.job.data.join(split);

@@ -7,14 +7,15 @@ use crate::interrupt;
 use crate::job::Job;
 use crate::model::Weights;
 use crate::optimizer::Optimizer;
-use crate::study::{self, Event, Study, StudyPlan};
+use crate::study::{self, Event, Quantity, Study, StudyPlan};
+use benchbook_chart::Chart;
 use benchbook_display::Rich;
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const HELP: &str = "benchbook study [STUDY.json] [OPTIONS]
-benchbook study --show FILE... [--baseline BACKEND]
+benchbook study --show FILE... [--baseline BACKEND] [--chart FILE]
 benchbook study --report
 
 Runs one job with several backends, each run in a process of its own and all taking turns, and prints what
@@ -42,6 +43,7 @@ STUDY.json says what to run (see the documentation of `benchbook::study::StudyPl
   --name NAME         the study's name in its records; default: study
   --records FILE      default: results/NAME.jsonl
   --baseline BACKEND  what the others are compared with; default: the first with figures
+  --chart FILE        draws the times of training, as .svg or .png
   --no-check          without comparing first what they compute
 
 Without STUDY.json the optimiser is SGD with momentum 0.9, which has the same formula in all libraries.
@@ -67,13 +69,13 @@ pub extern "C" fn benchbook_study_main() -> i32 {
         }
     };
     let result = match task {
-        Task::Show(study) => {
+        Task::Show(study, chart) => {
             println!("{}", study.bundle().plain());
-            return 0;
+            chart.map_or(Ok(()), |file| draw(&study, &file))
         }
-        Task::Run(plan) => {
+        Task::Run(plan, chart) => {
             load_cuda();
-            run(&plan)
+            run(&plan).and_then(|study| chart.map_or(Ok(()), |file| draw(&study, &file)))
         }
         Task::Answer(file) => study::answer(&file),
     };
@@ -91,12 +93,12 @@ pub extern "C" fn benchbook_study_main() -> i32 {
 }
 
 enum Task {
-    Run(Box<StudyPlan>),
-    Show(Box<Study>),
+    Run(Box<StudyPlan>, Option<PathBuf>),
+    Show(Box<Study>, Option<PathBuf>),
     Answer(PathBuf),
 }
 
-fn run(plan: &StudyPlan) -> Result<(), Error> {
+fn run(plan: &StudyPlan) -> Result<Study, Error> {
     let mut observer = terminal();
     let checked = plan.compute_alike(&mut observer)?;
     if let Some(checked) = &checked {
@@ -105,6 +107,22 @@ fn run(plan: &StudyPlan) -> Result<(), Error> {
     let study = plan.measure(checked.as_ref(), &mut observer)?;
     println!("\n{}", study.bundle().plain());
     println!("\nrecords: {}", plan.records_file().display());
+    Ok(study)
+}
+
+/// Draws the times of training into a file, whose ending says how.
+fn draw(study: &Study, file: &Path) -> Result<(), Error> {
+    let chart = study.chart(Quantity::Train)?;
+    let bytes = match file.extension().and_then(|extension| extension.to_str()) {
+        Some("png") => chart.png(2.0)?,
+        _ => chart.svg().into_bytes(),
+    };
+    std::fs::write(file, bytes).map_err(|source| Error::File {
+        action: "write",
+        path: file.into(),
+        source,
+    })?;
+    println!("chart: {}", file.display());
     Ok(())
 }
 
@@ -134,7 +152,7 @@ fn terminal() -> impl FnMut(&Event) {
 }
 
 /// The options with a value.
-const VALUES: [&str; 15] = [
+const VALUES: [&str; 16] = [
     "--data",
     "--backends",
     "--repeats",
@@ -149,6 +167,7 @@ const VALUES: [&str; 15] = [
     "--name",
     "--records",
     "--baseline",
+    "--chart",
     study::ANSWER,
 ];
 
@@ -172,9 +191,15 @@ fn read(arguments: &[String]) -> Result<Task, String> {
     if let Some(file) = values.get(study::ANSWER) {
         return Ok(Task::Answer(file.into()));
     }
+    let chart = values.remove("--chart").map(PathBuf::from);
+    let ending = chart.as_deref().and_then(Path::extension).and_then(|ending| ending.to_str());
+    if let (Some(file), false) = (&chart, matches!(ending, Some("svg" | "png"))) {
+        return Err(format!("--chart needs a file .svg or .png; received {}", file.display()));
+    }
     let report = switches.contains(&"--report");
     if report || switches.contains(&"--show") {
-        return shown(report, &files, values.get("--baseline").copied());
+        let study = shown(report, &files, values.get("--baseline").copied())?;
+        return Ok(Task::Show(Box::new(study), chart));
     }
     let mut plan = match (files.as_slice(), values.get("--data")) {
         ([file], _) => StudyPlan::read(file).map_err(|error| error.to_string())?,
@@ -192,7 +217,7 @@ fn read(arguments: &[String]) -> Result<Task, String> {
     if switches.contains(&"--no-check") {
         plan.check = None;
     }
-    Ok(Task::Run(Box::new(plan)))
+    Ok(Task::Run(Box::new(plan), chart))
 }
 
 fn set(plan: &mut StudyPlan, option: &str, value: &str) -> Result<(), String> {
@@ -260,7 +285,7 @@ fn compute(precision: &str) -> Result<Compute, String> {
     }
 }
 
-fn shown(report: bool, files: &[PathBuf], baseline: Option<&str>) -> Result<Task, String> {
+fn shown(report: bool, files: &[PathBuf], baseline: Option<&str>) -> Result<Study, String> {
     let mut study = match (report, files) {
         (true, _) => Study::of_records(crate::study::report_2019()),
         (false, [first, ..]) => Study::read(first).map_err(|error| error.to_string())?,
@@ -272,7 +297,7 @@ fn shown(report: bool, files: &[PathBuf], baseline: Option<&str>) -> Result<Task
     if let Some(baseline) = baseline {
         study = study.baseline(baseline);
     }
-    Ok(Task::Show(Box::new(study)))
+    Ok(study)
 }
 
 #[cfg(test)]
@@ -287,7 +312,7 @@ mod tests {
     fn options_replace_what_the_plan_says() {
         let line = "--data pictures --backends libtorch,python-keras --repeats 5 --no-check --size 64 \
                     --weights base.safetensors --device cuda --precision tf32 --steps 10";
-        let Ok(Task::Run(plan)) = read(&words(line)) else { panic!("a plan") };
+        let Ok(Task::Run(plan, _)) = read(&words(line)) else { panic!("a plan") };
         let net = &plan.job.net;
         assert_eq!((net.size, net.processor), (64, Processor::Cuda(0)));
         assert_eq!(net.weights, Weights::Safetensors("base.safetensors".into()));
@@ -299,7 +324,7 @@ mod tests {
 
     #[test]
     fn the_help_names_every_backend_and_option() {
-        let Ok(Task::Run(plan)) = read(&words("--data pictures")) else { panic!("a plan") };
+        let Ok(Task::Run(plan, _)) = read(&words("--data pictures")) else { panic!("a plan") };
         assert_eq!(plan.backends, ["libtorch", "tensorflow", "python-pytorch", "python-keras"]);
         let backends = plan.backends.iter().map(String::as_str);
         for word in VALUES.into_iter().filter(|word| *word != study::ANSWER).chain(backends) {
@@ -316,6 +341,7 @@ mod tests {
             ("--weights base.bin --data a", "received base.bin"),
             ("--device gpu --data a", "received gpu"),
             ("--precision half --data a", "received half"),
+            ("--report --chart a.pdf", "received a.pdf"),
             ("--show", "a file"),
         ];
         for (arguments, named) in cases {
@@ -326,7 +352,7 @@ mod tests {
 
     #[test]
     fn the_report_is_shown_by_the_ordinary_table() {
-        let Ok(Task::Show(study)) = read(&words("--report")) else { panic!("a table") };
+        let Ok(Task::Show(study, _)) = read(&words("--report")) else { panic!("a table") };
         assert!(study.bundle().plain().contains("~3.18~"), "{}", study.bundle().plain());
     }
 }
