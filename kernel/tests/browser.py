@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import secrets
 import shutil
 import socket
@@ -53,6 +52,8 @@ def jupyterlab(root: Path, folder: Path) -> Iterator[str]:
         "--ServerApp.port_retries=0",
         f"--IdentityProvider.token={token}",
         "--LabApp.news_url=",
+        # The page's scripts can ask for the notebook itself, of which only what is on the screen is drawn.
+        "--LabApp.expose_app_in_browser=True",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         "--LabApp.extension_manager=readonly",
     ]
@@ -83,8 +84,3 @@ def is_local(url: str) -> bool:
     parts = urlsplit(url)
     return parts.scheme in ("data", "blob", "about") or parts.hostname == "127.0.0.1"
 
-
-def numbered(text: str) -> int | None:
-    """The number in a prompt: `[7]:`; none in `[*]:` and `[ ]:`."""
-    found = re.search(r"\[(\d+)\]", text)
-    return int(found[1]) if found else None

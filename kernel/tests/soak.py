@@ -21,6 +21,9 @@ from driver import Cell, Kernel, descendants
 
 MOMENTS = ("idle", "build", "helper loop", "user loop")
 
+# Rounds of a loop in a constant, about a second of a compiler's time.
+BUILD_STEPS = 2_000_000
+
 # Names that cells use over and over, as people do; each new value replaces the one before.
 NAMES = [f"value_{letter}" for letter in "abcdefghij"]
 
@@ -95,6 +98,8 @@ class Soak:
     outcomes: Counter[str] = field(default_factory=Counter)
     answers: dict[str, list[float]] = field(default_factory=dict)
     steps: int = 0
+    # Kills while a compiler was at work.
+    in_builds: int = 0
 
     # Cells
 
@@ -156,6 +161,7 @@ class Soak:
                 return None
             case "build":
                 cell = self.kernel.start(self.long_build())
+                self.kernel.wait(lambda: self.is_building() or cell.idle, "the compiler")
                 time.sleep(self.dice.uniform(0, 0.6))
             case "helper loop":
                 self.make_model()
@@ -169,14 +175,20 @@ class Soak:
         return cell
 
     def long_build(self) -> str:
-        """A cell whose compilation takes a while and whose run takes none."""
-        number = self.dice.randrange(1_000_000)
-        return f"""
-            #[derive(Debug, Clone, PartialEq, PartialOrd, Default)]
-            struct Built{number} {{ a: Vec<String>, b: Option<Box<Built{number}>> }}
-            let lines: Vec<String> = (0..9).map(|i| format!("{{i:>8}}")).collect();
-            format!("{{:?}}", Built{number} {{ a: lines, b: None }}).len()
+        """A cell whose compilation takes about a second on any machine of today and whose run takes none.
+
+        The compiler evaluates the constant by itself, some millions of steps a second.
         """
+        steps = BUILD_STEPS + self.dice.randrange(1000)
+        return f"""
+            #[allow(long_running_const_eval)]
+            const STEPS: u64 = {{ let mut steps = 0; while steps < {steps} {{ steps += 1; }} steps }};
+            STEPS
+        """
+
+    def is_building(self) -> bool:
+        """Whether a compiler works."""
+        return "rustc" in descendants(self.kernel.process).values()
 
     def make_model(self) -> None:
         """A model and pictures, unless the session has them still."""
@@ -221,6 +233,8 @@ class Soak:
             # Also where no loop needs it: a death takes it away.
             self.kernel.good("let mut rounds = 0u64;")
             cell = self.begin(moment)
+            if moment == "build":
+                self.in_builds += self.is_building()
             os.kill(worker(self.kernel), signal.SIGKILL)
             begun = time.monotonic()
             if cell is not None:
@@ -252,6 +266,7 @@ class Soak:
             "last_tenth_median_s": round(median(self.cell_seconds[-part:]), 3),
             "slowest_s": round(max(self.cell_seconds), 3),
             "outcomes": dict(sorted(self.outcomes.items())),
+            "kills_while_a_compiler_worked": self.in_builds,
             "median_seconds_to_the_reply": {
                 name: round(median(seconds), 3) for name, seconds in sorted(self.answers.items())
             },

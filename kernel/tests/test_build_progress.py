@@ -9,9 +9,10 @@ from test_interrupt import ENDLESS_BUILD, interrupted
 
 
 def shown(cell) -> list[str]:
-    """The texts that were shown for a while."""
-    contents = (message["content"] for message in cell.transient)
-    return [content["data"]["text/plain"] for content in contents if "data" in content]
+    """What was shown for a while; a terminal, which could not take it back, is shown nothing."""
+    contents = [message["content"]["data"] for message in cell.transient if "data" in message["content"]]
+    assert all(set(data) == {"text/html"} for data in contents), contents
+    return [data["text/html"] for data in contents]
 
 
 def test_a_long_build_says_what_is_compiled_and_clears_it(kernel: Kernel) -> None:

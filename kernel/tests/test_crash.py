@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from driver import Kernel, descendants
+from driver import Kernel, descendants, wait_until
+from test_interrupt import ENDLESS_BUILD, compilers
 
 
 def worker(kernel: Kernel) -> int:
@@ -154,3 +155,23 @@ def test_a_function_that_is_nowhere_costs_nothing(kernel: Kernel) -> None:
     cell = kernel.run('unsafe extern "C" { fn nowhere_at_all(); }\nunsafe { nowhere_at_all() }')
     assert cell.ename == "LinkError" and "nowhere_at_all" in cell.evalue, cell.problem
     assert kernel.value("beside") == "1"
+
+
+@pytest.mark.parametrize("program", ["rustc", "cargo"])
+def test_a_compiler_that_is_killed_is_told_in_words(kernel: Kernel, program: str) -> None:
+    kernel.good("let beside_it = 1;")
+    cell = kernel.start(ENDLESS_BUILD)
+    wait_until(lambda: bool(compilers(kernel)) or cell.answer is not None, "the compiler to start")
+    compiler = compilers(kernel)[0]
+    found = {name: number for number, name in descendants(kernel.process).items()}
+    os.kill(found[program], signal.SIGKILL)
+    if program == "cargo":
+        # Of the stand-in nobody can say by which signal it went; its compiler is left.
+        os.kill(compiler, signal.SIGKILL)
+    cell.finish()
+    assert cell.ename == "CompilerDied", cell.problem
+    assert ("(SIGKILL)" in cell.evalue) == (program == "rustc"), cell.evalue
+    count = cell.reply["execution_count"]
+    assert f"while it worked on cell {count}" in cell.evalue and "memory" in cell.evalue
+    assert "all variables are kept" in cell.evalue and "run the cell again" in cell.evalue
+    assert kernel.value("beside_it + 1") == "2"

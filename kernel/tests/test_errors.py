@@ -262,6 +262,85 @@ def test_a_failing_cell_names_the_variables_that_it_had_moved(
     assert kernel.value("untouched") == "5"
 
 
+@pytest.mark.parametrize(
+    ("code", "ename"),
+    [
+        ('println!("{}", waiting.len());\npanic!("early");\ndrop(waiting);', "Panic"),
+        ('let n: i32 = "x".parse()?;\ndrop(waiting);', "ParseIntError"),
+        ('panic!("early");\nlet waiting = waiting.len();', "Panic"),
+        ('println!("{}", waiting.len());\npanic!("early");\nlet waiting = waiting.len();', "Panic"),
+        ('panic!("early");\nlet waiting = "another";', "Panic"),
+        ('panic!("early");\nlet (first, _) = waiting.split_at(1);\ndrop(first.to_vec()); drop(waiting);', "Panic"),
+        ('panic!("early");\nif other > 0 {\n    drop(waiting);\n} else {\n    let _taken = waiting;\n}', "Panic"),
+        ('panic!("early"); std::thread::spawn(move || waiting.len()).join().unwrap()', "Panic"),
+        ('panic!("early"); let pair = (waiting, more); drop(pair);', "Panic"),
+        (
+            'match "x".parse::<i32>() {\n    Ok(n) => {\n        println!("{n}");\n        drop(waiting);\n    }\n'
+            '    Err(e) => panic!("early {e}"),\n}',
+            "Panic",
+        ),
+    ],
+    ids=[
+        "a later statement moves it",
+        "a question mark",
+        "bound anew from itself",
+        "named before and bound anew",
+        "bound anew",
+        "borrowed and moved",
+        "moved in two branches",
+        "moved into a thread",
+        "two variables at once",
+        "moved in another branch",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("mutability", ["", "mut "], ids=["let", "let mut"])
+def test_a_variable_that_only_a_later_statement_moves_is_kept(
+    kernel: Kernel, mutability: str, code: str, ename: str
+) -> None:
+    kernel.good(f"let {mutability}waiting = vec![1, 2]; let more = String::from(\"more\"); let other = 5;")
+    cell = kernel.run(code)
+    assert cell.ename == ename, cell.problem
+    assert "lost variables" not in cell.traceback, cell.traceback
+    if ename == "Panic":
+        assert "panic!(" in cell.traceback and "early" in cell.evalue, cell.traceback
+    assert kernel.value("(&waiting, &more, other)") == '([1, 2], "more", 5)'
+    pushed = kernel.run("waiting.push(3);")
+    assert (pushed.status == "ok") == bool(mutability), pushed.problem
+
+
+def test_what_a_cell_moves_is_dropped_once_and_in_time(kernel: Kernel) -> None:
+    kernel.good("struct Told(&'static str);")
+    kernel.good('impl Drop for Told { fn drop(&mut self) { println!("dropped {}", self.0); } }')
+    kernel.good('let first = Told("first"); let second = Told("second");')
+    assert kernel.good('println!("a"); drop(first); println!("b");').stdout == "a\ndropped first\nb\n"
+    cell = kernel.run('println!("a"); if second.0.is_empty() { drop(second); } panic!("after");')
+    assert (cell.ename, cell.stdout) == ("Panic", "a\ndropped second\n"), cell.problem
+    assert "lost variables: second " in cell.traceback, "its statement had begun"
+    kernel.good('let third = Told("third");')
+    assert kernel.run('panic!("before"); drop(third);').stdout == ""
+    assert kernel.value("third.0") == '"third"'
+    assert kernel.good('let third = Told("new");').stdout == "dropped third\n"
+    assert kernel.good("drop(third);").stdout == "dropped new\n"
+
+
+def test_errors_of_a_cell_that_also_moves_are_the_users(kernel: Kernel) -> None:
+    kernel.good("let sent = vec![1];")
+    twice = kernel.run("let a = sent;\nlet b = sent;")
+    assert twice.ename == "CompileError" and "E0382" in twice.evalue, twice.problem
+    borrowed = kernel.run("{\n    let kept = &sent;\n    drop(sent);\n    kept.len();\n}")
+    assert borrowed.ename == "CompileError" and "E0505" in borrowed.evalue, borrowed.problem
+    changed = kernel.run("sent.push(1);\nlet sent = sent.len();")
+    assert changed.ename == "CompileError" and "E0596" in changed.evalue, changed.problem
+    assert kernel.value("sent") == "[1]"
+
+
+def test_a_variable_of_a_failed_cell_is_explained(kernel: Kernel) -> None:
+    failed = kernel.run('let unborn = vec![1]; panic!("after it");')
+    assert failed.ename == "Panic", failed.problem
+    count = failed.reply["execution_count"]
+    assert f"cell {count} failed before it could keep" in kernel.run("unborn").traceback
+
+
 def test_variables_survive_a_panic(kernel: Kernel) -> None:
     kernel.good('let kept = String::from("kept"); let mut changed = 1;')
     assert kernel.run('changed += 1; println!("{kept}"); panic!("boom");').ename == "Panic"

@@ -114,3 +114,13 @@ def test_an_interrupt_names_the_variables_that_the_cell_had_moved(kernel: Kernel
     interrupted(cell)
     assert "given_away" in cell.evalue and "stays" not in cell.evalue, cell.evalue
     assert kernel.value("stays") == "2"
+
+
+def test_an_interrupt_keeps_what_a_later_statement_would_have_moved(kernel: Kernel) -> None:
+    kernel.good("let mut in_use = vec![1];")
+    cell = kernel.start('in_use.push(2); println!("running"); loop {}\ndrop(in_use);')
+    cell.wait_for_print("running")
+    kernel.interrupt()
+    interrupted(cell)
+    assert "lost" not in cell.evalue, cell.evalue
+    assert kernel.value("in_use") == "[1, 2]"

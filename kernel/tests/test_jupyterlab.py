@@ -17,7 +17,7 @@ from typing import Any
 import nbformat
 import pytest
 
-from browser import chromium, is_local, jupyterlab, numbered
+from browser import chromium, is_local, jupyterlab
 from driver import PATIENCE
 from figures import REPOSITORY, RESULTS, say
 
@@ -90,8 +90,12 @@ def page(notebook: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     assert foreign == [], "JupyterLab asked the network"
 
 
+# The open notebook, also what has scrolled away: JupyterLab takes that out of the page.
+MODEL = "jupyterapp.shell.currentWidget.content.model"
+
+
 class Notebook:
-    """The open notebook: its cells, prompts and outputs."""
+    """The open notebook: its cells, which have numbers from 0, and what they show."""
 
     def __init__(self, page: Any) -> None:
         self.page = page
@@ -104,42 +108,65 @@ class Notebook:
         self.taken += 1
         self.page.screenshot(path=SCREENSHOTS / f"{self.taken:02}-{name}.png")
 
-    def cell(self, text: str) -> Any:
+    def cells(self) -> list[dict[str, Any]]:
+        """All cells as they would be saved now."""
+        return self.page.evaluate(f"() => {MODEL}.toJSON().cells")
+
+    def cell(self, text: str) -> int:
         """The code cell that contains `text`, the last such one."""
-        return self.page.locator(".jp-CodeCell").filter(has_text=text).last
+        sources = [
+            "".join(cell["source"]) if cell["cell_type"] == "code" else "" for cell in self.cells()
+        ]
+        return max(number for number, source in enumerate(sources) if text in source)
 
-    def prompt(self, cell: Any) -> str:
-        return cell.locator(".jp-InputPrompt").first.inner_text()
+    def outputs(self, cell: int, kind: str) -> list[dict[str, Any]]:
+        """The outputs of a cell that have this type."""
+        return [output for output in self.cells()[cell]["outputs"] if output["output_type"] == kind]
 
-    def wait_for_end(self, cell: Any) -> None:
-        """Waits until the cell has a number, which it gets when it has ended."""
+    def result(self, cell: int) -> str:
+        (result,) = self.outputs(cell, "execute_result")
+        return "".join(result["data"]["text/plain"])
+
+    def has_ended(self, cell: int) -> bool:
+        """Whether the cell has a number, which it gets when it has ended."""
+        return self.cells()[cell]["execution_count"] is not None
+
+    def wait_for_end(self, cell: int) -> None:
         self.page.wait_for_function(
-            r"cell => /\[\d+\]/.test(cell.querySelector('.jp-InputPrompt').innerText)",
-            arg=cell.element_handle(),
+            f"cell => {MODEL}.toJSON().cells[cell].execution_count !== null", arg=cell
         )
 
-    def wait_for_another_curve(self, cell: Any, seen: list[str]) -> str:
-        """Waits until the chart in the output has lines that were not seen yet; returns them."""
+    def show(self, cell: int) -> None:
+        """Scrolls to a cell; what is far away is not in the page."""
+        self.page.evaluate(
+            "cell => jupyterapp.shell.currentWidget.content.scrollToItem(cell, 'center')", cell
+        )
+
+    def wait_for_another_curve(self, cell: int, seen: list[str]) -> str:
+        """Waits until the chart that is drawn in the page has lines that were not seen yet; returns them."""
+        self.show(cell)
         return self.page.wait_for_function(
             """([cell, seen]) => {
-                const lines = cell.querySelectorAll('.jp-OutputArea-output svg :is(polyline, circle)');
-                const drawn = [...lines].map(line => line.getAttribute('points') ?? line.getAttribute('cy'));
-                return drawn.length > 0 && !seen.includes(drawn.join('; ')) && drawn.join('; ');
+                const drawn = document.querySelector(`.jp-Cell[data-windowed-list-index="${cell}"]`);
+                const lines = drawn?.querySelectorAll('.jp-OutputArea-output svg :is(polyline, circle)') ?? [];
+                const points = [...lines].map(line => line.getAttribute('points') ?? line.getAttribute('cy'));
+                return points.length > 0 && !seen.includes(points.join('; ')) && points.join('; ');
             }""",
-            arg=[cell.element_handle(), seen],
+            arg=[cell, seen],
         ).json_value()
 
-    def append(self, code: str) -> Any:
-        """Adds a cell at the end, types into it and runs it."""
-        last = self.page.locator(".jp-Notebook .jp-Cell").last
-        last.locator(".jp-InputArea-editor").click()
+    def append(self, code: str) -> int:
+        """Adds a cell at the end, types into it and runs it; returns its number."""
+        last = len(self.cells()) - 1
+        self.show(last)
+        cell = self.page.locator(f'.jp-Cell[data-windowed-list-index="{last}"]')
+        cell.locator(".jp-InputArea-editor").click()
         self.page.keyboard.press("Escape")
         self.page.keyboard.press("b")
         self.page.keyboard.press("Enter")
         self.page.keyboard.insert_text(code)
-        cell = self.page.locator(".jp-Notebook .jp-Cell").last
         self.page.keyboard.press("Control+Enter")
-        return cell
+        return self.cell(code)
 
 
 def choose_kernel(page: Any) -> None:
@@ -163,18 +190,19 @@ def test_the_quickstart_in_the_browser(page: Any, capsys: pytest.CaptureFixture[
     states: list[str] = []
     while len(states) < 3:
         states.append(notebook.wait_for_another_curve(training, states))
-        assert numbered(notebook.prompt(training)) is None, "the curve moves before the cell ends"
-        # In one step of the page's, since the next update may replace the picture.
-        training.evaluate(
-            "cell => cell.querySelector('.jp-OutputArea-output svg')?.scrollIntoView({block: 'center'})"
-        )
+        assert not notebook.has_ended(training), "the curve moves before the cell ends"
         notebook.screenshot(f"curve-{len(states)}")
     last = notebook.cell("record.table()")
     notebook.wait_for_end(last)
-    errors = page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr']")
-    said = [text for text in errors.all_inner_texts() if not text.startswith("Note: ")]
-    assert said == [], "nothing failed and nothing was said to standard error"
-    last.scroll_into_view_if_needed()
+    for number, cell in enumerate(notebook.cells()):
+        assert cell["cell_type"] != "code" or notebook.outputs(number, "error") == []
+        said = "".join(
+            "".join(output["text"])
+            for output in cell.get("outputs", [])
+            if output.get("name") == "stderr"
+        )
+        assert said == "" or said.startswith("Note: "), "nothing was said to standard error"
+    notebook.show(last)
     notebook.screenshot("all-cells-have-run")
 
     again = notebook.append(
@@ -185,20 +213,20 @@ def test_the_quickstart_in_the_browser(page: Any, capsys: pytest.CaptureFixture[
     notebook.wait_for_another_curve(again, [curve])
     page.locator("[data-command='notebook:interrupt-kernel']").click()
     notebook.wait_for_end(again)
-    assert "KeyboardInterrupt" in again.locator(".jp-OutputArea").inner_text()
-    again.locator(".jp-OutputArea-output").last.scroll_into_view_if_needed()
+    assert [error["ename"] for error in notebook.outputs(again, "error")] == ["KeyboardInterrupt"]
+    notebook.show(again)
     notebook.screenshot("interrupted")
 
     after = notebook.append(f"model.history().epochs.len() > {EPOCHS}")
     notebook.wait_for_end(after)
-    shown = after.locator(".jp-OutputArea-executeResult").inner_text()
-    assert shown.split()[-1] == "true", "the interrupted epochs are kept"
+    assert notebook.result(after) == "true", "the interrupted epochs are kept"
     goes_on = notebook.append(
         "model.fit(&data, Fit { epochs: 1, batch_size: 16, ..fit.clone() })?.epochs.len()"
         f" > {EPOCHS + 1}"
     )
     notebook.wait_for_end(goes_on)
-    assert goes_on.locator(".jp-OutputArea-executeResult").inner_text().split()[-1] == "true"
+    assert notebook.result(goes_on) == "true"
+    notebook.show(goes_on)
     notebook.screenshot("went-on")
     say(
         capsys,

@@ -80,6 +80,14 @@ pub enum Message {
         /// Where it happened, one line each.
         traceback: Vec<String>,
     },
+    /// The cell has failed before it moved this variable, or bound its name anew: the store has it
+    /// still, though evcxr takes it for gone.
+    Kept {
+        /// The variable's name.
+        name: String,
+        /// Whether it was bound with `mut`.
+        mutable: bool,
+    },
     /// A model was written to a file, from which it can be loaded should the worker die.
     Checkpoint {
         /// The absolute path.

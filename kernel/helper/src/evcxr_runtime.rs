@@ -4,17 +4,32 @@
 //! with the same names into each cell. What it has to be told goes straight to it, not by way of
 //! the user's standard output.
 
+use crate::worker;
+use benchbook_frames::Message;
 use std::any::{Any, TypeId};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// The marker that evcxr's conversion of errors prints; `println!` of the prelude knows it by name.
 pub const USER_ERROR_OCCURRED: &str = "EVCXR_ERROR_OCCURRED";
 
+/// What a failing `?` of a cell turns its error into, which is then the error of the cell.
+pub struct EvcxrUserCodeError {}
+
+impl<T: std::fmt::Display> From<T> for EvcxrUserCodeError {
+    fn from(error: T) -> Self {
+        worker::hold_back(&error, error.to_string());
+        worker::error_reached_top();
+        Self {}
+    }
+}
+
 /// The variables that no cell holds at the moment, by name.
 #[derive(Default)]
 pub struct VariableStore {
     variables: HashMap<String, Box<dyn Any>>,
+    /// The variables that the running cell was given by [`VariableStore::hand_over`].
+    handed_over: HashSet<String>,
 }
 
 impl VariableStore {
@@ -45,6 +60,30 @@ impl VariableStore {
         }
     }
 
+    /// Gives the statement that moves a variable its value. The stand-in for cargo inserts the call
+    /// before it (`server/src/cargo/moved.rs`), and [`VariableStore::put_back`] at the end of the cell.
+    ///
+    /// # Safety
+    /// `value` can be read, and nothing but `put_back` uses what it points to afterwards.
+    pub unsafe fn hand_over<T>(&mut self, name: &str, value: *const T) -> T {
+        self.handed_over.insert(name.to_owned());
+        // SAFETY: as the caller says.
+        unsafe { value.read() }
+    }
+
+    /// Takes a variable that the cell moves or binds anew, at the end of the cell. If the cell has
+    /// failed before, the variable stays in the session; the server, told of it, has evcxr take it
+    /// up again as `let` or `let mut`. Otherwise it is dropped.
+    pub fn put_back<T: 'static>(&mut self, name: &str, mutable: bool, value: T) {
+        if self.handed_over.remove(name) {
+            // The cell has had it, so this is not a value any more.
+            std::mem::forget(value);
+        } else if worker::cell_failed() {
+            self.put(name, Box::new(value));
+            worker::send(Message::Kept { name: name.to_owned(), mutable });
+        }
+    }
+
     // What does not depend on the type is compiled here, once, and not in every cell.
 
     #[inline(never)]
@@ -59,8 +98,8 @@ impl VariableStore {
         if !fits {
             let text =
                 format_args!("the type of `{name}` was defined anew, so the variable is lost\n");
-            crate::worker::print(crate::worker::STDERR, text);
-            crate::worker::variable_changed_type(name);
+            worker::print(worker::STDERR, text);
+            worker::variable_changed_type(name);
         }
         fits
     }
@@ -89,6 +128,7 @@ impl VariableStore {
     /// Takes over all variables of another store.
     pub fn merge(&mut self, other: Self) {
         self.variables.extend(other.variables);
+        self.handed_over.extend(other.handed_over);
     }
 }
 

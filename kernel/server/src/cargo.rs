@@ -25,6 +25,7 @@ pub mod answers;
 mod build;
 mod dependencies;
 pub mod metadata;
+pub mod moved;
 mod prelude;
 pub mod progress;
 mod variables;

@@ -5,6 +5,7 @@
 //! (`evaluate/prepare.rs`).
 
 mod commands;
+mod compiler;
 mod configuration;
 mod death;
 mod errors;
@@ -251,6 +252,11 @@ impl Rust {
             let traceback = std::mem::take(&mut panic.traceback);
             panic.traceback = self.with_places(traceback, &cell.code, &prepared);
         }
+        if let Some(failure) = &mut ended.failure {
+            let traceback = std::mem::take(&mut failure.traceback);
+            failure.traceback = self.with_places(traceback, &cell.code, &prepared);
+        }
+        self.take_up_again(&ended.kept, &before, output);
         let lost = self.note_gone(before, cell, died, result.is_ok() && ended.failure.is_none());
         let at = Place { cell: &cell.code, count: cell.execution_count, gone: &self.gone };
         let failure = match result {
@@ -259,10 +265,7 @@ impl Rust {
                 if commands::asks_for_help(&cell.code) {
                     output.display(&commands::help(), None);
                 }
-                ended.failure.map(|mut failure| {
-                    failure.traceback = self.with_places(failure.traceback, &cell.code, &prepared);
-                    and_lost(failure, &lost)
-                })
+                ended.failure.map(|failure| and_lost(failure, &lost))
             }
             Err(Error::SubprocessTerminated(how)) => {
                 let out_of_memory = death::processes_ended_for_memory() > out_of_memory;
@@ -270,11 +273,10 @@ impl Rust {
                 Some(self.died_of(&cause, &ended, &lost, cell))
             }
             Err(_) if ended.interrupted => Some(interrupted()),
-            Err(Error::CompilationErrors(found)) => Some(errors::failure(&found, &prepared, at)),
             Err(error) => {
-                let text = error.to_string();
-                let known = errors::not_kept(&text, at);
-                Some(known.unwrap_or_else(|| Failure::new("Error", text)))
+                let out_of_memory = death::processes_ended_for_memory() > out_of_memory;
+                let ended = compiler::ended(&error, cell.execution_count, out_of_memory);
+                Some(ended.unwrap_or_else(|| not_compiled(error, &prepared, at)))
             }
         };
         let outcome = match failure {
@@ -301,6 +303,33 @@ impl Rust {
                 errors::show_unused(&folder, &code, count, &prepared, &output);
             }
         }));
+    }
+
+    /// Has evcxr know again the variables that a failed cell has left in the store.
+    fn take_up_again(&mut self, kept: &[(String, bool)], before: &[Variable], output: &Output) {
+        let now = self.variables();
+        let lines = kept.iter().filter_map(|(name, mutable)| {
+            let (_, kind) = before.iter().find(|(known, _)| known == name)?;
+            if now.iter().any(|(known, _)| known == name) {
+                return None;
+            }
+            let mutability = if *mutable { "mut " } else { "" };
+            Some(format!(
+                "let {mutability}{name}: {kind} = evcxr_variable_store.take_variable(\"{name}\");\n"
+            ))
+        });
+        let code: String = lines.collect();
+        if code.is_empty() {
+            return;
+        }
+        self.host.begin_quietly(output);
+        let result = self.context.execute(&code);
+        let ended = self.host.end(matches!(result, Err(Error::SubprocessTerminated(_))));
+        if let Err(error) = result {
+            tracing::warn!("variables of a failed cell are lost: {error}");
+        } else if let Some(failure) = ended.failure {
+            tracing::warn!("variables of a failed cell are lost: {}", failure.evalue);
+        }
     }
 
     /// Remembers how the variables went that are no longer there, and returns them.
@@ -337,6 +366,15 @@ impl Rust {
                 format!("`{name}` was lost in cell {count}, which had moved it away when it failed")
             };
             self.gone.insert(name.clone(), how);
+        }
+        if !died && !succeeded {
+            for name in prepare::bindings(&cell.code) {
+                let not_kept =
+                    || format!("cell {count} failed before it could keep its variable `{name}`");
+                if !now.contains_key(&name) {
+                    self.gone.entry(name.clone()).or_insert_with(not_kept);
+                }
+            }
         }
         gone
     }
@@ -521,6 +559,18 @@ fn interrupted() -> Failure {
         "KeyboardInterrupt",
         "the cell was interrupted while it was compiled; variables are kept",
     )
+}
+
+/// The failure of a cell that evcxr could not compile.
+fn not_compiled(error: Error, prepared: &Prepared, at: Place<'_>) -> Failure {
+    match error {
+        Error::CompilationErrors(found) => errors::failure(&found, prepared, at),
+        error => {
+            let text = error.to_string();
+            let known = errors::not_kept(&text, at);
+            known.unwrap_or_else(|| Failure::new("Error", text))
+        }
+    }
 }
 
 /// Names the variables that a failed cell has taken along.

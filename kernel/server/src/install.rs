@@ -254,7 +254,8 @@ fn compile(template: &Template, target: &Path, libtorch: &Path) -> anyhow::Resul
                 helper = Some(());
                 ("lib", name)
             }
-            Some("so" | "rlib" | "rmeta") => ("deps", name),
+            // Their code is in the helper library, so an `.rlib` would only be one more file to look at.
+            Some("so" | "rmeta") => ("deps", name),
             _ => continue,
         };
         let to = template.folder.join(folder).join(name);

@@ -16,6 +16,7 @@ pub mod is_complete;
 pub mod kernel;
 pub mod kernelspec;
 pub mod libtorch;
+mod linker;
 pub mod names;
 pub mod record;
 pub mod session;

@@ -8,7 +8,7 @@
 //! <cache>/templates/<key>/
 //!   template.json         what it was made from; written last, so its presence says "complete"
 //!   lib/libbenchbook.so   the helper library
-//!   deps/                 the compiled crates in it, which rustc reads when it compiles a cell
+//!   deps/                 what rustc has to know of the crates in it when it compiles a cell
 //!   stubs/                empty libraries with libtorch's names, to link cells against quickly
 //!   bin/benchbook-worker  the worker
 //!   source/               the source, for rust-analyzer and hover
@@ -22,6 +22,7 @@
 
 use crate::cache;
 use crate::libtorch::Libtorch;
+use crate::linker::Linker;
 use crate::toolchain::Toolchain;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
@@ -38,7 +39,7 @@ pub const RUSTFLAGS: &str = "-Cprefer-dynamic";
 pub const STANDARD_LIBRARY: &str = "library";
 
 /// Raised when the layout of a template changes.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// The packages that end up in the worker's process, and the files that fix their dependencies.
 pub(crate) const SOURCES: &[&str] = &[
@@ -90,6 +91,9 @@ pub struct Manifest {
     pub format: u32,
     /// The compiler.
     pub toolchain: Toolchain,
+    /// The linker of cells; without one `cc` calls its own.
+    #[serde(default)]
+    pub linker: Option<Linker>,
     /// The libtorch that was there at installation.
     pub libtorch: Libtorch,
     /// The checkout from which it was built.
@@ -198,7 +202,8 @@ impl Manifest {
             checkout.display()
         );
         let revision = revision(&checkout);
-        Ok(Self { format: FORMAT, toolchain, libtorch, checkout, revision, sources })
+        let linker = Linker::find(&toolchain);
+        Ok(Self { format: FORMAT, toolchain, linker, libtorch, checkout, revision, sources })
     }
 
     /// Where its template belongs.

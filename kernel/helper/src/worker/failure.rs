@@ -16,6 +16,8 @@ struct State {
     panics: Vec<(ThreadId, Panic)>,
     /// The type and text of the error that was printed last, if nothing came after it.
     question_mark: Option<(String, String)>,
+    /// The cell has failed: evcxr's wrapper has caught a panic, or a `?` has left it.
+    failed: bool,
 }
 
 struct Panic {
@@ -23,7 +25,8 @@ struct Panic {
     traceback: Vec<String>,
 }
 
-static STATE: Mutex<State> = Mutex::new(State { panics: Vec::new(), question_mark: None });
+static STATE: Mutex<State> =
+    Mutex::new(State { panics: Vec::new(), question_mark: None, failed: false });
 
 fn state() -> std::sync::MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -31,6 +34,11 @@ fn state() -> std::sync::MutexGuard<'static, State> {
 
 pub(super) fn clear() {
     *state() = State::default();
+}
+
+/// Whether the running cell has failed.
+pub(crate) fn cell_failed() -> bool {
+    state().failed
 }
 
 pub(super) fn install_hook() {
@@ -71,7 +79,11 @@ fn message(payload: &dyn std::any::Any) -> String {
 /// evcxr's wrapper caught a panic: the cell has failed.
 pub fn panic_reached_top() {
     run::reply("EVCXR_PANIC_NOTIFICATION");
-    let panic = state().panics.pop().map(|(_, panic)| panic);
+    let panic = {
+        let mut state = state();
+        state.failed = true;
+        state.panics.pop().map(|(_, panic)| panic)
+    };
     if interrupt::take_served() {
         return send(interrupted());
     }
@@ -115,7 +127,11 @@ pub(super) fn held_back() -> Option<String> {
 /// A `?` ended the cell.
 pub fn error_reached_top() {
     run::reply("EVCXR_ERROR_OCCURRED");
-    let error = state().question_mark.take();
+    let error = {
+        let mut state = state();
+        state.failed = true;
+        state.question_mark.take()
+    };
     if interrupt::take_served() {
         return send(interrupted());
     }

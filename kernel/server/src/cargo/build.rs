@@ -1,12 +1,15 @@
 //! Compiles a cell with one rustc call.
 
-use super::{CELL, INTERRUPTED, UNUSED, answers, dependencies, prelude, progress, variables};
+use super::{
+    CELL, INTERRUPTED, UNUSED, answers, dependencies, log, moved, prelude, progress, variables,
+};
 use crate::template::{RUSTFLAGS, Template, hex};
 use anyhow::{Context, bail};
 use sha2::{Digest, Sha256};
 use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output, Stdio};
 
@@ -56,20 +59,42 @@ pub(super) fn run(template: &Template, emit: Emit) -> anyhow::Result<ExitCode> {
         fs::write(UNUSED, "")?;
         return finish(emit, status == 0);
     }
+    // Libraries that a crate of the user's own asks for are where `cc` looks.
+    let linker = match &template.manifest.linker {
+        Some(linker) if emit == Emit::Library && dependencies.is_empty() => linker.arguments(),
+        _ => Vec::new(),
+    };
     arguments.extend(dependencies);
     let compile = |source: &str| -> anyhow::Result<Output> {
         fs::write(CELL, source)?;
         let rustc = &template.manifest.toolchain.rustc;
-        let output = Command::new(rustc).args(&arguments).stdin(Stdio::null()).output();
-        output.with_context(|| rustc.display().to_string())
+        let run = |more: &[OsString]| {
+            let mut command = Command::new(rustc);
+            let output = command.args(&arguments).args(more).stdin(Stdio::null()).output();
+            output.with_context(|| rustc.display().to_string())
+        };
+        let output = run(&linker)?;
+        if linker.is_empty() || !cannot_link(&output) {
+            return Ok(output);
+        }
+        log("linked through cc");
+        run(&[])
     };
     let less = variables::without_unnamed(&source);
-    let mut output = compile(less.as_ref().unwrap_or(&source))?;
+    let mut text = less.as_ref().unwrap_or(&source);
+    let mut output = moved::compile(text, compile)?;
     if less.is_some() && names_something_unknown(&output) {
         // It may be one that was left out, brought in by a macro, or one that rustc would suggest.
-        output = compile(&source)?;
+        text = &source;
+        output = moved::compile(text, compile)?;
     }
+    // What tracebacks are read against is evcxr's own text.
+    fs::write(CELL, text)?;
     std::io::stderr().write_all(&output.stderr)?;
+    if output.status.signal().is_some() {
+        // It has said nothing itself.
+        eprintln!("the compiler ended: {}", output.status);
+    }
     fs::write(UNUSED, of_unused_results(&output.stderr))?;
     let status = if output.status.success() { 0 } else { 101 };
     if let Some(name) = &prelude
@@ -143,6 +168,12 @@ fn names_something_unknown(output: &Output) -> bool {
     !output.status.success() && output.stderr.windows(CODE.len()).any(|bytes| bytes == CODE)
 }
 
+/// Whether the compiler has come as far as the linker, which failed.
+fn cannot_link(output: &Output) -> bool {
+    const WORDS: &[u8] = b"linking with `";
+    !output.status.success() && output.stderr.windows(WORDS.len()).any(|bytes| bytes == WORDS)
+}
+
 /// The compiler's messages of unused results, which evcxr forgets as it does all warnings: in a
 /// notebook, a result that is not looked at hides that a training or a file failed.
 fn of_unused_results(messages: &[u8]) -> Vec<u8> {
@@ -193,9 +224,29 @@ fn with_shared_runtime(source: String) -> anyhow::Result<String> {
     let lines = "\n".repeat(module.matches('\n').count() + 1);
     // The line of the closing brace stays as an empty one.
     let end = END.trim_start_matches('}');
+    let before = with_shared_error(before);
     Ok(format!(
         "{before}use ::benchbook::evcxr_runtime as evcxr_internal_runtime;{lines}{end}{after}"
     ))
+}
+
+/// The same for the type that a `?` turns every error into: for an implementation of `From`, rustc reads
+/// those of all crates. With another `:efmt` it is another text, which is left where it is.
+fn with_shared_error(before: &str) -> String {
+    const PASTED: &str = r#"
+            struct EvcxrUserCodeError {}
+            impl<T: std::fmt::Display> From<T> for EvcxrUserCodeError {
+                fn from(error: T) -> Self {
+                    eprintln!("{}", error);
+                    println!("{}", evcxr_internal_runtime::USER_ERROR_OCCURRED);
+                    EvcxrUserCodeError {}
+                }
+            }
+        "#;
+    let lines = PASTED.matches('\n').count();
+    let shared =
+        format!("use ::benchbook::evcxr_runtime::EvcxrUserCodeError;{}", "\n".repeat(lines));
+    before.replacen(PASTED, &shared, 1)
 }
 
 #[cfg(test)]

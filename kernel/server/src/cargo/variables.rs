@@ -13,7 +13,7 @@ pub(super) fn without_unnamed(source: &str) -> Option<String> {
     let mut kept = Vec::new();
     for line in source.lines() {
         match handled(line) {
-            Some(name) => kept.push(name),
+            Some((name, _)) => kept.push(name),
             None => named.extend(words(line)),
         }
     }
@@ -22,30 +22,40 @@ pub(super) fn without_unnamed(source: &str) -> Option<String> {
     }
     let lines =
         source.split_inclusive('\n').map(|line| match handled(line.trim_end_matches('\n')) {
-            Some(name) if !named.contains(name) => "\n",
+            Some((name, _)) if !named.contains(name) => "\n",
             _ => line,
         });
     Some(lines.collect())
 }
 
+/// What evcxr's code does with a variable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Handling {
+    Check,
+    Take,
+    Put,
+}
+
 /// The variable, if the line does nothing but check, take or put one.
-fn handled(line: &str) -> Option<&str> {
+pub(super) fn handled(line: &str) -> Option<(&str, Handling)> {
     let (before, call) = line.split_once("evcxr_variable_store.")?;
-    let (rest, puts) = match before {
-        "" => (call.strip_prefix("put_variable::<")?, true),
-        "vars_ok &= " => (call.strip_prefix("check_variable::<")?, false),
+    let (rest, handling) = match before {
+        "" => (call.strip_prefix("put_variable::<")?, Handling::Put),
+        "vars_ok &= " => (call.strip_prefix("check_variable::<")?, Handling::Check),
         _ if before.starts_with("let ") && before.ends_with(" = ") => {
-            (call.strip_prefix("take_variable::<")?, false)
+            (call.strip_prefix("take_variable::<")?, Handling::Take)
         }
         _ => return None,
     };
     let name = &rest[rest.rfind(">(stringify!(")? + ">(stringify!(".len()..];
     let name = name.strip_suffix(");")?;
-    if !puts {
-        return name.strip_suffix(')').filter(|name| is_word(name));
-    }
-    let (name, value) = name.split_once("), ")?;
-    (name == value && is_word(name)).then_some(name)
+    let name = if handling == Handling::Put {
+        let (name, value) = name.split_once("), ")?;
+        (name == value).then_some(name)?
+    } else {
+        name.strip_suffix(')')?
+    };
+    is_word(name).then_some((name, handling))
 }
 
 fn is_word(text: &str) -> bool {
@@ -57,7 +67,7 @@ fn is_part(c: char) -> bool {
 }
 
 /// Everything that could be a name, also within strings: `format!("{a}")` names `a`.
-fn words(line: &str) -> impl Iterator<Item = &str> {
+pub(super) fn words(line: &str) -> impl Iterator<Item = &str> {
     line.split(|c| !is_part(c)).filter(|word| !word.is_empty())
 }
 

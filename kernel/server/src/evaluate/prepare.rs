@@ -102,16 +102,30 @@ pub(super) fn missing_pattern(cell: &str) -> Option<(usize, usize)> {
 /// The line and column, in characters from 1, of a variable's name where a `let` of the cell binds
 /// it last.
 pub(super) fn binding(cell: &str, name: &str) -> Option<(usize, usize)> {
+    let last = bound(cell).filter(|(found, _)| found == name).last()?;
+    Some(line_and_column(cell, last.1))
+}
+
+/// The variables that the `let`s of the cell bind.
+pub(super) fn bindings(cell: &str) -> Vec<String> {
+    bound(cell).map(|(name, _)| name).collect()
+}
+
+/// The names that the `let`s of the cell bind, with the byte where each begins.
+fn bound(cell: &str) -> impl Iterator<Item = (String, usize)> {
     let begin = rust_begins(cell);
     let parsed = parse(&cell[begin..]);
-    let names = statements(&parsed)?.statements().filter_map(|statement| match statement {
+    let names = statements(&parsed).into_iter().flat_map(|body| body.statements());
+    let names = names.filter_map(|statement| match statement {
         ast::Stmt::LetStmt(statement) => statement.pat(),
         _ => None,
     });
     let names = names.flat_map(|pattern| pattern.syntax().descendants().collect::<Vec<_>>());
     let names = names.filter_map(ast::IdentPat::cast).filter_map(|pattern| pattern.name());
-    let last = names.filter(|found| found.text() == name).last()?;
-    Some(line_and_column(cell, begin + place(last.syntax().text_range().start())))
+    names.map(move |name| {
+        let at = begin + place(name.syntax().text_range().start());
+        (name.text().to_string(), at)
+    })
 }
 
 /// Line and column, in characters from 1, of a byte of the text.

@@ -3,7 +3,7 @@
 //! The stand-in for cargo notes what it is at in a file (`cargo/progress.rs`); what happens before
 //! it is called is rust-analyzer's work.
 
-use benchbook_display::{Bundle, escape};
+use benchbook_display::escape;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -23,8 +23,6 @@ pub(super) fn now(progress: &Path) -> String {
 }
 
 /// How it is shown.
-pub(super) fn bundle(what: &str) -> Bundle {
-    let text = format!("{what} …");
-    let html = format!("<span style=\"opacity:0.6\">{}</span>", escape(&text));
-    Bundle::text(text).html(html)
+pub(super) fn html(what: &str) -> String {
+    format!("<span style=\"opacity:0.6\">{} …</span>", escape(what))
 }

@@ -4,6 +4,7 @@ use super::building;
 use super::markers::{Markers, Part};
 use super::processes;
 use super::text::Decoder;
+use crate::cargo::moved::MOVED;
 use crate::cargo::progress::PROGRESS;
 use anyhow::Context;
 use benchbook_display::Bundle;
@@ -45,6 +46,8 @@ struct State {
     failure: Option<Failure>,
     /// The newest panics of the cell's main thread, oldest first.
     panics: Vec<Panic>,
+    /// The variables that the failed cell has left in the store, with whether they are `mut`.
+    kept: Vec<(String, bool)>,
     /// The end of what was written to standard error during the cell.
     said: String,
     /// The files from which a model can be loaded, newest last.
@@ -109,6 +112,9 @@ pub struct Ended {
     pub ran: Duration,
     /// Its newest panics, oldest first, whether they were caught or not.
     pub panics: Vec<Panic>,
+    /// The variables that evcxr takes for moved and that the store has still, since the cell failed
+    /// before; with whether they are `mut`.
+    pub kept: Vec<(String, bool)>,
     /// The end of what was written to standard error.
     pub said: String,
 }
@@ -166,11 +172,13 @@ impl Host {
     fn begin_cell(&self, output: Option<&Output>) -> u64 {
         let _ = std::fs::remove_file(&self.shared.interrupted);
         let _ = std::fs::remove_file(self.progress());
+        let _ = std::fs::remove_file(self.shared.interrupted.with_file_name(MOVED));
         let mut state = self.state();
         state.output = output.cloned();
         state.phase = Phase::Compiling;
         state.failure = None;
         state.panics.clear();
+        state.kept.clear();
         state.said.clear();
         state.ended_before = state.ended;
         state.interrupts = 0;
@@ -208,7 +216,7 @@ impl Host {
             if state.building.as_ref() != Some(&now)
                 && let Some(output) = &state.output
             {
-                output.transient(&building::bundle(&now));
+                output.transient(&building::html(&now));
                 state.building = Some(now);
             }
             pause = building::LOOK;
@@ -249,6 +257,7 @@ impl Host {
             interrupted: state.interrupts > 0,
             ran: state.ran,
             panics: std::mem::take(&mut state.panics),
+            kept: std::mem::take(&mut state.kept),
             said: std::mem::take(&mut state.said),
         };
         drop(state);
@@ -414,6 +423,7 @@ impl Host {
                 }
                 state.panics.push(Panic { message, traceback });
             }
+            Frame::Message(Message::Kept { name, mutable }) => state.kept.push((name, mutable)),
             Frame::Message(Message::Checkpoint { path }) => {
                 let path = PathBuf::from(path);
                 state.checkpoints.retain(|known| *known != path);
@@ -476,6 +486,7 @@ fn pass_on(message: Message, output: &Output, socket: &mut UnixStream) {
         | Message::Ready
         | Message::Error { .. }
         | Message::Panicked { .. }
+        | Message::Kept { .. }
         | Message::Checkpoint { .. } => {}
     }
 }

@@ -1,0 +1,481 @@
+//! Keeps a cell that fails from losing variables that it had not moved yet.
+//!
+//! evcxr's code around a cell is a closure that may unwind. It captures a variable whole as soon as
+//! any statement consumes it, so whatever fails before that statement drops the variable as well.
+//! evcxr finds out by a build that fails (E0382 where it puts the variable back), and builds again
+//! without putting it back.
+//!
+//! Here the variable stays outside the closure. The statement that consumes it gets it right before
+//! it begins, as a new binding of the same name; what was not handed over is put back if the cell
+//! failed, and dropped otherwise, as it would have been:
+//!
+//! ```text
+//! let x = store.take_variable::<T>("x");
+//! catch_unwind(|| {
+//!     first();       let x = unsafe { store.hand_over("x", &raw const x) };
+//!     consume(x);
+//! });
+//!                    store.put_back("x", false, x); store
+//! ```
+//!
+//! All is inserted at the ends of lines, so no statement of the user's changes its place. Nothing
+//! is handed over that rustc has not found to be free: it has found nothing in the cell but that the
+//! variable is moved, and has said where. If the rewritten cell does not compile, evcxr's own text is
+//! compiled.
+
+use super::variables::{Handling, handled, words};
+use ra_ap_syntax::ast::{self, AstNode};
+use ra_ap_syntax::{Edition, SourceFile, SyntaxNode};
+use serde::Deserialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::ops::Range;
+use std::process::Output;
+
+/// Where the variables of the cell are moved, in the crate's folder: a name and a line, counted from
+/// the first of the cell's. It is kept between the builds of one cell.
+pub const MOVED: &str = "moved";
+
+/// The lines on which the compiler has found a variable to be moved, by its name.
+type Moves = BTreeMap<String, BTreeSet<usize>>;
+
+/// How often a cell may turn out to move another variable.
+const ROUNDS: usize = 4;
+
+/// Compiles evcxr's source so that a failing cell keeps what it can. `compile` writes the text where
+/// the compiler finds it.
+pub(super) fn compile(
+    source: &str,
+    mut compile: impl FnMut(&str) -> anyhow::Result<Output>,
+) -> anyhow::Result<Output> {
+    let Some(cell) = Cell::of(source) else { return compile(source) };
+    let mut moves = read();
+    for _ in 0..ROUNDS {
+        let rewritten = cell.rewritten(&moves);
+        let output = compile(rewritten.as_deref().unwrap_or(source))?;
+        if output.status.success() {
+            return Ok(output);
+        }
+        let Some(found) = cell.moves(&output.stderr) else {
+            // There are other errors, which evcxr shall hear of in its own words.
+            return if rewritten.is_some() { compile(source) } else { Ok(output) };
+        };
+        let expected = found.keys().any(|name| cell.expected.contains(&name.as_str()));
+        let mut news = false;
+        for (name, lines) in found {
+            for line in lines {
+                news |= moves.entry(name.clone()).or_default().insert(line);
+            }
+        }
+        write(&moves);
+        if expected {
+            // evcxr has to learn that it does not get these back.
+            return Ok(output);
+        }
+        if !news || rewritten.is_none() {
+            break;
+        }
+    }
+    compile(source)
+}
+
+fn read() -> Moves {
+    let text = fs::read_to_string(MOVED).unwrap_or_default();
+    let mut moves = Moves::new();
+    for (name, line) in text.lines().filter_map(|line| line.split_once(' ')) {
+        moves.entry(name.to_owned()).or_default().extend(line.parse::<usize>());
+    }
+    moves
+}
+
+fn write(moves: &Moves) {
+    let line = |name: &String, line: &usize| format!("{name} {line}\n");
+    let each = moves.iter().flat_map(|(name, lines)| lines.iter().map(move |at| line(name, at)));
+    // If it cannot be written, a failing cell loses more.
+    let _ = fs::write(MOVED, each.collect::<String>());
+}
+
+/// evcxr's code around a cell, taken apart.
+struct Cell<'a> {
+    source: &'a str,
+    /// The bytes of the user's statements and of what puts new variables into the store.
+    body: Range<usize>,
+    /// The same, parsed.
+    block: ast::StmtList,
+    /// The variables that are taken out of the store, which evcxr wants back only if they are in
+    /// `expected`.
+    taken: Vec<Taken<'a>>,
+    expected: Vec<&'a str>,
+    /// The lines, from 1, where variables go into the store; the last is that of [`LAST`].
+    puts: BTreeMap<usize, &'a str>,
+}
+
+struct Taken<'a> {
+    name: &'a str,
+    mutable: bool,
+}
+
+/// Where evcxr begins to catch panics, and where it has done so.
+const BEGIN: &str = "match std::panic::catch_unwind(\n  std::panic::AssertUnwindSafe(||{\n";
+const END: &str =
+    "})) { \n  Ok(_) => {}\n  Err(_) => {\n    println!(\"EVCXR_PANIC_NOTIFICATION\");\n}}\n";
+
+/// The closure that a `?` leaves, within.
+const QUESTION_MARK: (&str, &str) =
+    ("let _ = (|| -> std::result::Result<(), EvcxrUserCodeError> {\n", "Ok(())})();\n");
+/// The future of a cell with `.await`, within, after some lines; the second ends one without `?`.
+const FUTURE: &str = ".block_on(async {\n";
+const FUTURE_ENDS: [&str; 2] = ["Ok::<(), EvcxrUserCodeError>(())\n});\n", "});\n"];
+
+/// What ends the function of the cell.
+const LAST: &str = "evcxr_variable_store\n}\n";
+
+impl<'a> Cell<'a> {
+    /// `None` if nothing is caught, or if evcxr's code is not the known one.
+    fn of(source: &'a str) -> Option<Self> {
+        let begin = source.find(BEGIN)? + BEGIN.len();
+        let end = begin + source[begin..].rfind(END)?;
+        let body = within(source, begin..end)?;
+        let (before, after) = (&source[..begin], &source[end + END.len()..]);
+        let taken = before.lines().filter_map(|line| match handled(line)? {
+            (name, Handling::Take) => Some(Taken { name, mutable: line.starts_with("let mut ") }),
+            _ => None,
+        });
+        let first = source[..end + END.len()].matches('\n').count() + 1;
+        let put = |line| match handled(line)? {
+            (name, Handling::Put) => Some(name),
+            _ => None,
+        };
+        let puts = after.lines().enumerate();
+        let puts = puts.filter_map(|(at, line)| Some((first + at, put(line)?)));
+        let puts: BTreeMap<usize, &str> = puts.collect();
+        Some(Self {
+            source,
+            block: parse(&source[body.clone()])?,
+            body,
+            taken: taken.collect(),
+            expected: puts.values().copied().collect(),
+            puts,
+        })
+    }
+
+    /// The variables that the cell keeps or that evcxr gets back only if it fails.
+    fn gone(&self) -> impl Iterator<Item = &Taken<'a>> {
+        self.taken.iter().filter(|taken| !self.expected.contains(&taken.name))
+    }
+
+    /// The source in which a failing cell keeps what it has not moved; `None` if it moves nothing.
+    fn rewritten(&self, moves: &Moves) -> Option<String> {
+        let last = self.source.len() - LAST.len();
+        if !self.source.ends_with(LAST) || self.gone().next().is_none() {
+            return None;
+        }
+        let mut inserted = BTreeMap::<usize, String>::new();
+        for Taken { name, mutable } in self.gone() {
+            inserted.entry(last).or_default().push_str(&format!(
+                "evcxr_variable_store.put_back(stringify!({name}), {mutable}, {name}); "
+            ));
+            let before = moves.get(*name).and_then(|lines| self.before(name, lines));
+            let Some(before) = before else { continue };
+            let mutability = if *mutable { "mut " } else { "" };
+            inserted.entry(before).or_default().push_str(&format!(
+                " let {mutability}{name} = unsafe {{ evcxr_variable_store.hand_over(stringify!({name}), &raw const {name}) }};"
+            ));
+        }
+        let mut text = String::with_capacity(self.source.len() + 256);
+        let mut copied = 0;
+        for (at, insertion) in inserted {
+            text.push_str(&self.source[copied..at]);
+            text.push_str(&insertion);
+            copied = at;
+        }
+        text.push_str(&self.source[copied..]);
+        Some(text)
+    }
+
+    /// The byte before the innermost statement in which the variable is moved on all of these lines.
+    ///
+    /// It may be a statement of a branch only if the variable is named nowhere behind the branch,
+    /// where it would be there still by its name, and if nothing of the user's changes its place.
+    fn before(&self, name: &str, lines: &BTreeSet<usize>) -> Option<usize> {
+        let covers = |node: &SyntaxNode| {
+            let range = node.text_range();
+            let line = |at| self.source[self.body.start..self.place(at)].matches('\n').count();
+            let range = line(range.start())..=line(range.end());
+            lines.iter().all(|line| range.contains(line))
+        };
+        let mut list = self.block.clone();
+        let mut place = None;
+        loop {
+            let statements: Vec<SyntaxNode> = list.syntax().children().collect();
+            let Some(at) = statements.iter().position(covers) else { return place };
+            let before = self.end_before(&list, &statements, at);
+            let rest = self.source[before..].lines().next().unwrap_or_default().trim_start();
+            if place.is_some() && !(rest.is_empty() || rest.starts_with("//")) {
+                return place;
+            }
+            place = Some(before);
+            if statements[at + 1..].iter().any(|later| names(later, name)) {
+                return place;
+            }
+            let mut inside = statements[at].descendants().filter_map(ast::StmtList::cast);
+            let branch = inside.find(|inner| covers(inner.syntax()));
+            let runs_once = |inner: &ast::StmtList| {
+                let between = inner.syntax().ancestors().skip(1);
+                between.take_while(|node| node != list.syntax()).all(|node| is_branch(&node))
+            };
+            match branch.filter(runs_once) {
+                Some(inner) => list = inner,
+                None => return place,
+            }
+        }
+    }
+
+    /// The end of what comes before a statement of a list, on another line or not.
+    fn end_before(&self, list: &ast::StmtList, statements: &[SyntaxNode], at: usize) -> usize {
+        match (at.checked_sub(1), list.l_curly_token()) {
+            (Some(before), _) => self.place(statements[before].text_range().end()),
+            (None, Some(brace)) if *list != self.block => self.place(brace.text_range().end()),
+            (None, _) => self.body.start - 1,
+        }
+    }
+
+    /// A place in the parsed text as a byte of the source.
+    fn place(&self, at: ra_ap_syntax::TextSize) -> usize {
+        self.body.start + usize::from(at) - OPEN.len()
+    }
+
+    /// The variables of which the compiler says that they cannot be put back, with where they are
+    /// moved; `None` if it says anything else or nothing.
+    fn moves(&self, messages: &[u8]) -> Option<Moves> {
+        let begin = self.source[..self.body.start].matches('\n').count() + 1;
+        let end = self.source[..self.body.end].matches('\n').count() + 1;
+        let last =
+            self.source[..self.source.len().checked_sub(LAST.len())?].matches('\n').count() + 1;
+        let mut moves = Moves::new();
+        for line in messages.split(|byte| *byte == b'\n') {
+            let Ok(message) = serde_json::from_slice::<Message>(line) else { continue };
+            if message.level != "error" || message.message.starts_with("aborting due to") {
+                continue;
+            }
+            if message.code.is_none_or(|code| code.code != "E0382") {
+                return None;
+            }
+            let place = message.spans.iter().find(|span| span.is_primary)?.line_start;
+            let name = match self.puts.get(&place) {
+                Some(name) => *name,
+                None if place == last => message.message.split('`').nth(1)?,
+                None => return None,
+            };
+            let lines = message.spans.iter().filter(|span| !span.is_primary);
+            let lines =
+                lines.map(|span| span.line_start).filter(|line| (begin..end).contains(line));
+            moves.entry(name.to_owned()).or_default().insert(lines.min()? - begin);
+        }
+        (!moves.is_empty()).then_some(moves)
+    }
+}
+
+#[derive(Deserialize)]
+struct Message {
+    message: String,
+    level: String,
+    code: Option<Code>,
+    spans: Vec<Span>,
+}
+
+#[derive(Deserialize)]
+struct Code {
+    code: String,
+}
+
+#[derive(Deserialize)]
+struct Span {
+    line_start: usize,
+    is_primary: bool,
+}
+
+/// The bytes of the innermost block that evcxr makes around the user's statements.
+fn within(source: &str, outer: Range<usize>) -> Option<Range<usize>> {
+    let text = &source[outer.clone()];
+    let (begin, ends): (usize, &[&str]) = if text.starts_with(QUESTION_MARK.0) {
+        (QUESTION_MARK.0.len(), &[QUESTION_MARK.1])
+    } else if let Some(at) = text.find(FUTURE).filter(|_| text.starts_with("let mut mutex")) {
+        (at + FUTURE.len(), &FUTURE_ENDS)
+    } else {
+        (0, &[""])
+    };
+    let end = ends.iter().find(|end| text.ends_with(**end))?;
+    Some(outer.start + begin..outer.end - end.len())
+}
+
+/// What stands before a block when it is parsed.
+const OPEN: &str = "fn f(){";
+
+/// The statements of a block without its braces; `None` if they do not parse. The last expression of
+/// a cell stands in a macro that shows it; it is understood as if it did not.
+fn parse(block: &str) -> Option<ast::StmtList> {
+    let list = statements(block)?;
+    let open = statements(&without_show(block, &list).unwrap_or_default());
+    open.filter(|open| open.syntax().text_range() == list.syntax().text_range()).or(Some(list))
+}
+
+fn statements(block: &str) -> Option<ast::StmtList> {
+    let parsed = SourceFile::parse(&format!("{OPEN}{block}}}"), Edition::Edition2024);
+    if !parsed.errors().is_empty() {
+        return None;
+    }
+    parsed.tree().syntax().children().find_map(ast::Fn::cast)?.body()?.stmt_list()
+}
+
+/// The block with blanks in the place of the macro's name and parentheses.
+fn without_show(block: &str, list: &ast::StmtList) -> Option<String> {
+    let calls = list.syntax().descendants().filter_map(ast::MacroCall::cast);
+    let shows = |call: &ast::MacroCall| {
+        call.path().is_some_and(|path| path.syntax().text() == "benchbook::show")
+    };
+    let call = calls.filter(shows).last()?;
+    let tree = call.token_tree()?;
+    let place = |at: ra_ap_syntax::TextSize| usize::from(at) - OPEN.len();
+    let begin = place(call.syntax().text_range().start());
+    let open = place(tree.left_delimiter_token()?.text_range().end());
+    let close = place(tree.right_delimiter_token()?.text_range().start());
+    let mut text = block.to_owned();
+    text.replace_range(close..=close, " ");
+    text.replace_range(begin..open, &" ".repeat(open - begin));
+    Some(text)
+}
+
+/// Whether a variable may be named within: by itself, or by a string that formats it.
+fn names(node: &SyntaxNode, name: &str) -> bool {
+    words(&node.text().to_string()).any(|word| word == name)
+}
+
+/// Whether what is inside runs at most once, where it stands.
+fn is_branch(node: &SyntaxNode) -> bool {
+    use ra_ap_syntax::SyntaxKind::{
+        EXPR_STMT, IF_EXPR, LET_STMT, MATCH_ARM, MATCH_ARM_LIST, MATCH_EXPR,
+    };
+    match ast::BlockExpr::cast(node.clone()) {
+        Some(block) => block.modifier().is_none(),
+        None => [EXPR_STMT, IF_EXPR, LET_STMT, MATCH_ARM, MATCH_ARM_LIST, MATCH_EXPR]
+            .contains(&node.kind()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// evcxr's code around statements: `x` and `y` are in the store, and `puts` go back.
+    fn around(statements: &str, puts: &[&str]) -> String {
+        let put = |name: &&str| {
+            format!("evcxr_variable_store.put_variable::<String>(stringify!({name}), {name});\n")
+        };
+        let puts: String = puts.iter().map(put).collect();
+        let (open, close) = QUESTION_MARK;
+        format!(
+            "let x = evcxr_variable_store.take_variable::<String>(stringify!(x));\n\
+             let mut y = evcxr_variable_store.take_variable::<String>(stringify!(y));\n\
+             {BEGIN}{open}{statements}{close}{END}{puts}{LAST}"
+        )
+    }
+
+    fn moves(places: &[(&str, usize)]) -> Moves {
+        let mut moves = Moves::new();
+        for (name, line) in places {
+            moves.entry((*name).to_owned()).or_default().insert(*line);
+        }
+        moves
+    }
+
+    /// The cell's own lines after rewriting, with `<-` where `x` is handed over.
+    fn handed_over(statements: &str, lines: &[usize]) -> String {
+        let source = around(statements, &["y"]);
+        let places: Vec<_> = lines.iter().map(|line| ("x", *line)).collect();
+        let rewritten = Cell::of(&source).unwrap().rewritten(&moves(&places)).unwrap();
+        let text = rewritten.replace(HAND_OVER, "<-");
+        let begin = text.find("EvcxrUserCodeError>").unwrap();
+        let begin = begin + text[begin..].find('{').unwrap() + 1;
+        text[begin..text.find("Ok(())})").unwrap()].to_owned()
+    }
+
+    fn message(code: &str, lines: &[usize]) -> String {
+        let spans = lines
+            .iter()
+            .enumerate()
+            .map(|(at, line)| serde_json::json!({ "line_start": line, "is_primary": at == 0 }));
+        let spans: Vec<_> = spans.collect();
+        let text = "use of moved value: `x`";
+        serde_json::json!({ "level": "error", "message": text, "code": { "code": code }, "spans": spans })
+            .to_string()
+    }
+
+    const HAND_OVER: &str =
+        " let x = unsafe { evcxr_variable_store.hand_over(stringify!(x), &raw const x) };";
+    const PUT_BACK: &str = "evcxr_variable_store.put_back(stringify!(x), false, x); ";
+
+    #[test]
+    fn a_variable_is_handed_over_before_the_statement_that_moves_it() {
+        let source = around("f(&x); // why\ndrop(x);\n", &["y"]);
+        let cell = Cell::of(&source).unwrap();
+        let rewritten = cell.rewritten(&moves(&[("x", 1)])).unwrap();
+        let expected = source
+            .replace("f(&x);", &format!("f(&x);{HAND_OVER}"))
+            .replace(LAST, &format!("{PUT_BACK}{LAST}"));
+        assert_eq!(rewritten, expected);
+        assert_eq!(handed_over("drop(x);\n", &[0]), "<-\ndrop(x);\n");
+    }
+
+    #[test]
+    fn a_branch_gets_the_variable_if_nothing_behind_it_could_name_it() {
+        let arms = "match f() {\n Ok(v) => {\n  g();\n  v.h(x);\n }\n Err(_) => panic!(),\n}\n";
+        assert_eq!(handed_over(arms, &[3]), format!("\n{}", arms.replace("g();", "g();<-")));
+        let first = "a();\nif b {\n drop(x);\n}\n";
+        assert_eq!(handed_over(first, &[2]), format!("\n{}", first.replace("b {", "b {<-")));
+        for statements in [
+            "if b {\n drop(x);\n}\nx = c();\n",
+            "for i in b {\n drop(x);\n break;\n}\n",
+            "let f = || {\n drop(x);\n};\n",
+            "b(async {\n drop(x);\n});\n",
+        ] {
+            assert_eq!(handed_over(statements, &[1]), format!("<-\n{statements}"));
+        }
+        let shown = "benchbook::show!(if b {\n drop(x);\n});\n";
+        assert_eq!(handed_over(shown, &[1]), format!("\n{}", shown.replace("b {", "b {<-")));
+        let both = "if b {\n drop(x);\n} else {\n drop(x);\n}\n";
+        assert_eq!(handed_over(both, &[1, 3]), format!("<-\n{both}"));
+        let one_line = "if b { a(); drop(x); }\n";
+        assert_eq!(handed_over(one_line, &[0]), format!("<-\n{one_line}"), "columns stay");
+    }
+
+    #[test]
+    fn a_binding_of_the_same_name_leaves_the_old_value_where_it_is() {
+        for statements in ["let x = f(&x);\n", "let x = 1;\n"] {
+            let source = around(statements, &["y"]);
+            let rewritten = Cell::of(&source).unwrap().rewritten(&moves(&[])).unwrap();
+            assert_eq!(rewritten, source.replace(LAST, &format!("{PUT_BACK}{LAST}")));
+        }
+    }
+
+    #[test]
+    fn a_cell_that_keeps_all_is_left_alone() {
+        let source = around("f(&x);\n", &["x", "y"]);
+        assert_eq!(Cell::of(&source).unwrap().rewritten(&moves(&[])), None);
+        assert!(Cell::of("fn f() {}\n").is_none());
+    }
+
+    #[test]
+    fn the_compiler_says_where_a_variable_is_moved() {
+        let source = around("f();\n\ndrop(x);\n", &["x", "y"]);
+        let line = |text: &str| source[..source.find(text).unwrap()].matches('\n').count() + 1;
+        let put = line("evcxr_variable_store.put_variable::<String>(stringify!(x)");
+        let cell = Cell::of(&source).unwrap();
+        let here = message("E0382", &[put, line("AssertUnwindSafe"), line("drop(x)"), 1]);
+        assert_eq!(cell.moves(here.as_bytes()), Some(moves(&[("x", 2)])));
+        let other = format!("{here}\n{}", message("E0382", &[line("drop(x)")]));
+        assert_eq!(cell.moves(other.as_bytes()), None, "the user's own error");
+        assert_eq!(cell.moves(message("E0505", &[put, line("drop(x)")]).as_bytes()), None);
+        assert_eq!(cell.moves(b""), None);
+    }
+}

@@ -1,0 +1,95 @@
+//! A compiler that did not end by itself, in words.
+//!
+//! rustc's own end reaches the server in the words of the stand-in for cargo, the linker's in those of
+//! rustc, and that of a crate's compiler in cargo's. All of them name the signal as the standard
+//! library does: `signal: 9 (SIGKILL)`.
+
+use benchbook_jupyter::Failure;
+use evcxr::Error;
+
+/// What evcxr says of a build that failed without a compile error.
+const NO_ERRORS: &str = "Compilation failed, but no parsable errors were found. STDERR:\n";
+
+/// The failure, if the compiler or one of its helpers was ended. `out_of_memory` is whether the system
+/// has ended a process for want of memory meanwhile.
+pub(super) fn ended(error: &Error, count: u64, out_of_memory: bool) -> Option<Failure> {
+    let (program, signal) = match error {
+        Error::CompilationErrors(found) => {
+            let text = found.iter().map(|error| error.message()).find(|text| is_linker(text))?;
+            ("linker", Some(signal(&text)?.to_owned()))
+        }
+        Error::Message(text) => {
+            let said = text.strip_prefix(NO_ERRORS)?;
+            let said = said.rsplit_once("STDOUT:").map_or(said, |(said, _)| said);
+            match signal(said) {
+                Some(signal) => ("compiler", Some(signal.to_owned())),
+                // Killed, the stand-in for cargo cannot say so itself.
+                None if said.trim().is_empty() => ("compiler", None),
+                None => return None,
+            }
+        }
+        _ => return None,
+    };
+    let by = signal.as_deref().map(|name| format!(" ({name})")).unwrap_or_default();
+    let evalue = match signal.as_deref() {
+        Some("SIGSEGV" | "SIGBUS" | "SIGILL" | "SIGABRT") => format!(
+            "the {program} crashed{by} while it worked on cell {count}; the cell has not run and all variables are kept; take the cell apart to find what it cannot compile, or try another optimisation level, `:opt 0`"
+        ),
+        _ => format!(
+            "the {program} was ended from outside{by} while it worked on cell {count}, {}; the cell has not run and all variables are kept; free memory (other kernels and programs, large variables) and run the cell again",
+            if out_of_memory {
+                "since the system ran out of memory"
+            } else {
+                "most often by the system or a container when memory runs out"
+            }
+        ),
+    };
+    Some(Failure::new("CompilerDied", evalue))
+}
+
+fn is_linker(message: &str) -> bool {
+    message.starts_with("linking with ")
+}
+
+/// The name of the signal in `signal: 9 (SIGKILL)` or cargo's `(signal: 9, SIGKILL: kill)`.
+fn signal(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once("signal: ")?;
+    let begin = rest.find("SIG").filter(|at| *at < 8)?;
+    let name = &rest[begin..];
+    Some(&name[..name.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(name.len())])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(stderr: &str, out_of_memory: bool) -> Option<String> {
+        let error = Error::Message(format!("{NO_ERRORS}{stderr}\nSTDOUT:\n"));
+        ended(&error, 3, out_of_memory).map(|failure| failure.evalue)
+    }
+
+    #[test]
+    fn the_signal_is_named_wherever_it_is_said() {
+        assert_eq!(signal("the compiler ended: signal: 9 (SIGKILL)"), Some("SIGKILL"));
+        assert_eq!(
+            signal("linking with `cc` failed: signal: 6 (SIGABRT) (core dumped)"),
+            Some("SIGABRT")
+        );
+        assert_eq!(signal("(signal: 15, SIGTERM: termination signal)"), Some("SIGTERM"));
+        assert_eq!(signal("signal: 64"), None);
+        assert_eq!(signal("exit status: 1"), None);
+    }
+
+    #[test]
+    fn what_is_said_depends_on_how_it_ended() {
+        let killed = said("the compiler ended: signal: 9 (SIGKILL)", false).unwrap();
+        assert!(killed.contains("(SIGKILL) while it worked on cell 3, most often"), "{killed}");
+        let memory = said("the compiler ended: signal: 9 (SIGKILL)", true).unwrap();
+        assert!(memory.contains("since the system ran out of memory"), "{memory}");
+        let crashed = said("the compiler ended: signal: 11 (SIGSEGV)", false).unwrap();
+        assert!(crashed.contains("crashed (SIGSEGV)"), "{crashed}");
+        let silent = said("", false).unwrap();
+        assert!(silent.contains("ended from outside while"), "{silent}");
+        assert_eq!(said("error: no space left on device", false), None, "its own words are better");
+    }
+}

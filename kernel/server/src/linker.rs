@@ -1,0 +1,76 @@
+//! rustc's own linker, called without the C compiler.
+//!
+//! A cell is linked against few libraries, so the four processes from `cc` to the linker take longer than
+//! the linking. At installation `cc` is asked where it would have looked; a cell whose linking fails
+//! with that is linked through `cc`.
+
+use crate::toolchain::Toolchain;
+use serde::{Deserialize, Serialize};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What `cc` puts around the objects of a shared library, in this order.
+const OBJECTS: [&str; 4] = ["crti.o", "crtbeginS.o", "crtendS.o", "crtn.o"];
+
+/// Libraries in whose folders all others are that a cell may need.
+const LIBRARIES: [&str; 3] = ["libc.so", "libgcc_s.so", "libgcc_s.so.1"];
+
+/// A linker, and what `cc` would have told it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Linker {
+    program: PathBuf,
+    objects: Vec<PathBuf>,
+    folders: Vec<PathBuf>,
+}
+
+impl Linker {
+    /// The toolchain's `rust-lld`; `None` if it has none, or if `cc` does not tell where its files are.
+    pub fn find(toolchain: &Toolchain) -> Option<Self> {
+        let program = toolchain.libraries().parent()?.join("bin/rust-lld");
+        if !program.exists() {
+            return None;
+        }
+        let objects = OBJECTS.into_iter().map(file).collect::<Option<Vec<PathBuf>>>()?;
+        let mut folders: Vec<PathBuf> = Vec::new();
+        for library in LIBRARIES {
+            let folder = file(library)?.parent()?.to_owned();
+            if !folders.contains(&folder) {
+                folders.push(folder);
+            }
+        }
+        Some(Self { program, objects, folders })
+    }
+
+    /// The compiler's words to link with it.
+    pub fn arguments(&self) -> Vec<OsString> {
+        let mut words: Vec<OsString> = Vec::new();
+        for (name, path) in [("linker", &self.program), ("linker-flavor", &"ld.lld".into())]
+            .into_iter()
+            .chain(self.objects.iter().map(|path| ("link-arg", path)))
+        {
+            words.extend(["-C".into(), assigned(name, path)]);
+        }
+        for folder in &self.folders {
+            words.extend(["-L".into(), assigned("native", folder)]);
+        }
+        words
+    }
+}
+
+fn assigned(name: &str, path: &Path) -> OsString {
+    let mut word = OsString::from(format!("{name}="));
+    word.push(path);
+    word
+}
+
+/// Where `cc` has one of its files; it repeats the name of one that it does not know.
+fn file(name: &str) -> Option<PathBuf> {
+    let output = Command::new("cc").arg(format!("-print-file-name={name}")).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let path = Path::new(text.trim());
+    if !path.is_absolute() {
+        return None;
+    }
+    Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?))
+}
