@@ -58,8 +58,8 @@ fn predictions_give_matrix_interval_and_the_pictures_worth_a_look() {
     assert!(predictions.most_wrong(2).is_err());
 
     let evaluation = model.evaluate(&data.validation()).unwrap();
-    let html = evaluation.bundle().data["text/html"].as_str().unwrap().to_owned();
-    assert!(html.contains("<svg") && html.contains("interval"), "{html}");
+    let text = evaluation.bundle().plain().to_owned();
+    assert!(text.contains("accuracy") && text.contains("95% interval"), "{text}");
 }
 
 #[test]
