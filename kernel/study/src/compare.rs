@@ -314,13 +314,13 @@ fn counts_in(record: &Record, quantity: Quantity) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::record::{ImagesSeen, Library, Net, Phases, Place, Status, Training};
     use crate::report::report_2019;
 
     /// A record that states everything, in round `round` of a study.
-    fn stated(backend: &str, round: usize, train: f64) -> Record {
+    pub(crate) fn stated(backend: &str, round: usize, train: f64) -> Record {
         let word = |text: &str| Some(text.to_owned());
         Record {
             place: Some(Place {

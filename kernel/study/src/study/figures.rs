@@ -138,15 +138,13 @@ fn words(base: &str, name: &str, found: &Comparison) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{
-        Epoch, ImagesSeen, Library, Metrics, Net, Phases, Place, Status, Throughput, Training,
-    };
+    use crate::compare::tests::stated;
+    use crate::record::{Epoch, ImagesSeen, Metrics, Status, Throughput};
     use crate::report::report_2019;
     use benchbook_chart::Chart;
 
     /// A run of a job whose conditions are all stated, with two epochs of half of `train` seconds each.
     fn run(backend: &str, round: usize, train: f64, accuracies: [f64; 2]) -> Record {
-        let word = |text: &str| Some(text.to_owned());
         let epochs = accuracies.into_iter().zip(1..).map(|(accuracy, epoch)| Epoch {
             epoch,
             val_accuracy: Some(accuracy),
@@ -155,44 +153,11 @@ mod tests {
             ..Epoch::default()
         });
         Record {
-            place: Some(Place {
-                study: "s".into(),
-                backend: backend.into(),
-                round,
-                warm_up: false,
-            }),
-            library: Library {
-                device: word("cpu"),
-                threads: Some(2),
-                precision: word("float32"),
-                ..Library::default()
-            },
-            net: Net {
-                name: "vgg16".into(),
-                head: word("Keras"),
-                base: word("frozen"),
-                dropout: Some(0.5),
-                weights: word("a file"),
-                parameters: Some(10),
-                trainable_parameters: Some(5),
-                input_size: Some([64; 2]),
-                preprocessing: word("x / 255"),
-                ..Net::default()
-            },
-            training: Some(Training {
-                batch_size: Some(16),
-                optimizer: word("SGD"),
-                augmentation: word("none"),
-                cache_features: Some(false),
-                class_weights: word("none"),
-                ..Training::default()
-            }),
             images_seen: ImagesSeen { training: Some(320), validation: Some(100), test: Some(10) },
-            phases: Phases { train: Some(train), ..Phases::default() },
             throughput: Throughput { training: Some(320.0 / train), ..Throughput::default() },
             epochs: epochs.collect(),
             metrics: Metrics { val_accuracy: Some(accuracies[1]), ..Metrics::default() },
-            ..Record::default()
+            ..stated(backend, round, train)
         }
     }
 
