@@ -24,6 +24,12 @@ impl<T: std::fmt::Display> From<T> for EvcxrUserCodeError {
     }
 }
 
+enum Owner {
+    Cell,
+    Session,
+    Nobody,
+}
+
 /// The variables that no cell holds at the moment, by name.
 #[derive(Default)]
 pub struct VariableStore {
@@ -66,7 +72,7 @@ impl VariableStore {
     /// # Safety
     /// `value` can be read, and nothing but `put_back` uses what it points to afterwards.
     pub unsafe fn hand_over<T>(&mut self, name: &str, value: *const T) -> T {
-        self.handed_over.insert(name.to_owned());
+        self.note_handed_over(name);
         // SAFETY: as the caller says.
         unsafe { value.read() }
     }
@@ -75,16 +81,44 @@ impl VariableStore {
     /// failed before, the variable stays in the session; the server, told of it, has evcxr take it
     /// up again as `let` or `let mut`. Otherwise it is dropped.
     pub fn put_back<T: 'static>(&mut self, name: &str, mutable: bool, value: T) {
-        if self.handed_over.remove(name) {
+        match self.owner(name) {
             // The cell has had it, so this is not a value any more.
-            std::mem::forget(value);
-        } else if worker::cell_failed() {
-            self.put(name, Box::new(value));
+            Owner::Cell => std::mem::forget(value),
+            Owner::Session => {
+                self.put(name, Box::new(value));
+                self.stay(name, mutable);
+            }
+            Owner::Nobody => {}
+        }
+    }
+
+    /// Says, at the end of a cell that binds a variable anew and left the old one in the store, whether that
+    /// is still there: if the cell has failed before, the server, told of it, has evcxr take it up again.
+    #[inline(never)]
+    pub fn stay(&mut self, name: &str, mutable: bool) {
+        if worker::cell_failed() && self.variables.contains_key(name) {
             worker::send(Message::Kept { name: name.to_owned(), mutable });
         }
     }
 
     // What does not depend on the type is compiled here, once, and not in every cell.
+
+    #[inline(never)]
+    fn note_handed_over(&mut self, name: &str) {
+        self.handed_over.insert(name.to_owned());
+    }
+
+    /// Whose a variable is that was not put back, at the end of the cell.
+    #[inline(never)]
+    fn owner(&mut self, name: &str) -> Owner {
+        if self.handed_over.remove(name) {
+            Owner::Cell
+        } else if worker::cell_failed() {
+            Owner::Session
+        } else {
+            Owner::Nobody
+        }
+    }
 
     #[inline(never)]
     fn put(&mut self, name: &str, value: Box<dyn Any>) {

@@ -18,13 +18,17 @@
 //!                    store.put_back("x", false, x); store
 //! ```
 //!
-//! All is inserted at the ends of lines, so no statement of the user's changes its place. Nothing
+//! A variable that the cell only binds anew need not leave the store at all: `let x = f();` replaces it
+//! there, or leaves it if `f` fails. Its lines become empty, and `store.stay("x", false)` at the end
+//! tells of it.
+//!
+//! All else is inserted at the ends of lines, so no statement of the user's changes its place. Nothing
 //! is handed over that rustc has not found to be free: it has found nothing in the cell but that the
 //! variable is moved, and has said where. If the rewritten cell does not compile, evcxr's own text is
 //! compiled.
 
 use super::variables::{Handling, handled, words};
-use ra_ap_syntax::ast::{self, AstNode};
+use ra_ap_syntax::ast::{self, AstNode, HasName};
 use ra_ap_syntax::{Edition, SourceFile, SyntaxNode};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -113,6 +117,31 @@ struct Cell<'a> {
 struct Taken<'a> {
     name: &'a str,
     mutable: bool,
+    /// The bytes of the lines that check its type and take it.
+    lines: Vec<Range<usize>>,
+}
+
+/// Where the lines are that check or take a variable, and how it is taken.
+fn taken(text: &str) -> Vec<Taken<'_>> {
+    let mut found: Vec<Taken<'_>> = Vec::new();
+    let mut checked = BTreeMap::new();
+    let mut begin = 0;
+    for line in text.split_inclusive('\n') {
+        let range = begin..begin + line.trim_end_matches('\n').len();
+        begin += line.len();
+        match handled(&text[range.clone()]) {
+            Some((name, Handling::Check)) => {
+                checked.insert(name, range);
+            }
+            Some((name, Handling::Take)) => {
+                let mutable = line.starts_with("let mut ");
+                let lines = checked.remove(name).into_iter().chain([range]).collect();
+                found.push(Taken { name, mutable, lines });
+            }
+            _ => {}
+        }
+    }
+    found
 }
 
 /// Where evcxr begins to catch panics, and where it has done so.
@@ -137,10 +166,6 @@ impl<'a> Cell<'a> {
         let end = begin + source[begin..].rfind(END)?;
         let body = within(source, begin..end)?;
         let (before, after) = (&source[..begin], &source[end + END.len()..]);
-        let taken = before.lines().filter_map(|line| match handled(line)? {
-            (name, Handling::Take) => Some(Taken { name, mutable: line.starts_with("let mut ") }),
-            _ => None,
-        });
         let first = source[..end + END.len()].matches('\n').count() + 1;
         let put = |line| match handled(line)? {
             (name, Handling::Put) => Some(name),
@@ -153,7 +178,7 @@ impl<'a> Cell<'a> {
             source,
             block: parse(&source[body.clone()])?,
             body,
-            taken: taken.collect(),
+            taken: taken(before),
             expected: puts.values().copied().collect(),
             puts,
         })
@@ -170,27 +195,53 @@ impl<'a> Cell<'a> {
         if !self.source.ends_with(LAST) || self.gone().next().is_none() {
             return None;
         }
-        let mut inserted = BTreeMap::<usize, String>::new();
-        for Taken { name, mutable } in self.gone() {
-            inserted.entry(last).or_default().push_str(&format!(
+        let mut edits = BTreeMap::<usize, (usize, String)>::new();
+        let mut end = String::new();
+        for Taken { name, mutable, lines } in self.gone() {
+            if self.only_binds(name) {
+                end.push_str(&format!(
+                    "evcxr_variable_store.stay(stringify!({name}), {mutable}); "
+                ));
+                edits.extend(lines.iter().map(|line| (line.start, (line.end, String::new()))));
+                continue;
+            }
+            end.push_str(&format!(
                 "evcxr_variable_store.put_back(stringify!({name}), {mutable}, {name}); "
             ));
             let before = moves.get(*name).and_then(|lines| self.before(name, lines));
             let Some(before) = before else { continue };
             let mutability = if *mutable { "mut " } else { "" };
-            inserted.entry(before).or_default().push_str(&format!(
+            let (_, inserted) = edits.entry(before).or_insert((before, String::new()));
+            inserted.push_str(&format!(
                 " let {mutability}{name} = unsafe {{ evcxr_variable_store.hand_over(stringify!({name}), &raw const {name}) }};"
             ));
         }
+        edits.insert(last, (last, end));
         let mut text = String::with_capacity(self.source.len() + 256);
         let mut copied = 0;
-        for (at, insertion) in inserted {
-            text.push_str(&self.source[copied..at]);
-            text.push_str(&insertion);
-            copied = at;
+        for (start, (end, replacement)) in edits {
+            text.push_str(&self.source[copied..start]);
+            text.push_str(&replacement);
+            copied = end;
         }
         text.push_str(&self.source[copied..]);
         Some(text)
+    }
+
+    /// Whether the first statement that names the variable binds it, without having used it, and the
+    /// new one goes into the store.
+    fn only_binds(&self, name: &str) -> bool {
+        let mut lines = self.source[self.body.clone()].lines();
+        if !lines.any(|line| handled(line) == Some((name, Handling::Put))) {
+            return false;
+        }
+        let first = self.block.syntax().children().find(|node| names(node, name));
+        let Some(binding) = first.and_then(ast::LetStmt::cast) else { return false };
+        let text = binding.syntax().text().to_string();
+        let Some(pattern) = binding.pat() else { return false };
+        let mut bound = pattern.syntax().descendants().filter_map(ast::IdentPat::cast);
+        bound.any(|bound| bound.name().is_some_and(|bound| bound.text() == name))
+            && words(&text).filter(|word| *word == name).count() == 1
     }
 
     /// The byte before the innermost statement in which the variable is moved on all of these lines.
@@ -369,16 +420,18 @@ mod tests {
 
     /// evcxr's code around statements: `x` and `y` are in the store, and `puts` go back.
     fn around(statements: &str, puts: &[&str]) -> String {
-        let put = |name: &&str| {
-            format!("evcxr_variable_store.put_variable::<String>(stringify!({name}), {name});\n")
-        };
-        let puts: String = puts.iter().map(put).collect();
+        let puts: String = puts.iter().copied().map(put).collect();
         let (open, close) = QUESTION_MARK;
         format!(
-            "let x = evcxr_variable_store.take_variable::<String>(stringify!(x));\n\
+            "vars_ok &= evcxr_variable_store.check_variable::<String>(stringify!(x));\n\
+             let x = evcxr_variable_store.take_variable::<String>(stringify!(x));\n\
              let mut y = evcxr_variable_store.take_variable::<String>(stringify!(y));\n\
              {BEGIN}{open}{statements}{close}{END}{puts}{LAST}"
         )
+    }
+
+    fn put(name: &str) -> String {
+        format!("evcxr_variable_store.put_variable::<String>(stringify!({name}), {name});\n")
     }
 
     fn moves(places: &[(&str, usize)]) -> Moves {
@@ -451,11 +504,46 @@ mod tests {
 
     #[test]
     fn a_binding_of_the_same_name_leaves_the_old_value_where_it_is() {
-        for statements in ["let x = f(&x);\n", "let x = 1;\n"] {
-            let source = around(statements, &["y"]);
+        for statements in [
+            "let x = f(&x);\n",
+            "f(\"{x}\"); let x = 1;\n",
+            "let Some(x) = f() else { x };\n",
+            "if let x = 1 {}\n",
+            "{ let x = 1; }\n",
+            "m!(x); let x = 1;\n",
+        ] {
+            let source = around(&format!("{statements}{}", put("x")), &["y"]);
             let rewritten = Cell::of(&source).unwrap().rewritten(&moves(&[])).unwrap();
-            assert_eq!(rewritten, source.replace(LAST, &format!("{PUT_BACK}{LAST}")));
+            assert_eq!(
+                rewritten,
+                source.replace(LAST, &format!("{PUT_BACK}{LAST}")),
+                "{statements}"
+            );
         }
+    }
+
+    #[test]
+    fn a_variable_that_is_only_bound_anew_stays_in_the_store() {
+        for statements in [
+            "let x = 1;\n",
+            "f();\nlet (a, mut x): (A, B) = f();\nx.push(1);\n",
+            "let x = f(|y| y); g(&x);\n",
+        ] {
+            let source = around(&format!("{statements}{}", put("x")), &["y"]);
+            let rewritten = Cell::of(&source).unwrap().rewritten(&moves(&[])).unwrap();
+            let take = source.lines().find(|line| line.starts_with("let x = evcxr")).unwrap();
+            let check = "vars_ok &= evcxr_variable_store.check_variable::<String>(stringify!(x));";
+            let stays = "evcxr_variable_store.stay(stringify!(x), false); ";
+            let expected = source
+                .replace(take, "")
+                .replace(check, "")
+                .replace(LAST, &format!("{stays}{LAST}"));
+            assert_eq!(rewritten, expected, "{statements}");
+        }
+        // What is moved on is no more in the store, so the old one is dropped.
+        let source = around("let x = f(); g(x);\n", &["y"]);
+        let rewritten = Cell::of(&source).unwrap().rewritten(&moves(&[])).unwrap();
+        assert_eq!(rewritten, source.replace(LAST, &format!("{PUT_BACK}{LAST}")));
     }
 
     #[test]
