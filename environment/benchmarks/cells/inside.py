@@ -55,36 +55,45 @@ fn plot_often() {
 }
 """,
 }
+# By default glibc gives large blocks back to the system after each step, or not, as it happens to have
+# allocated before: the same step then takes 11 or 15 ms. Both sides keep their blocks here.
+ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40)}
+
 CALLS = {"training step": "train();", "plot": "plot_often();"}
 
 
-class Program:
+def build(installed: Installed, folder: Path) -> Path:
     """A compiled program that runs a job for each line that it is sent."""
+    source = folder / "inside.rs"
+    arms = "".join(f'"{name}" => {{ {call} }}\n' for name, call in CALLS.items())
+    source.write_text(
+        "".join(JOBS.values())
+        + "fn main() { for line in std::io::stdin().lines() { match line.unwrap().as_str() {\n"
+        + arms
+        + "other => panic!(\"{other}\") } } }\n"
+    )
+    program = folder / "inside"
+    template = installed.template
+    subprocess.run(
+        [installed.rustc, "--edition", "2024", "-O", "-C", "prefer-dynamic", source, "-o", program]
+        + ["--extern", f"benchbook={template}/lib/libbenchbook.so"]
+        + ["-L", f"dependency={template}/deps", "-L", f"native={installed.libtorch}"]
+        + ["-C", "link-arg=-Wl,--allow-shlib-undefined"],
+        check=True,
+    )
+    return program
 
-    def __init__(self, installed: Installed, folder: Path) -> None:
-        source = folder / "inside.rs"
-        arms = "".join(f'"{name}" => {{ {call} }}\n' for name, call in CALLS.items())
-        source.write_text(
-            "".join(JOBS.values())
-            + "fn main() { for line in std::io::stdin().lines() { match line.unwrap().as_str() {\n"
-            + arms
-            + "other => panic!(\"{other}\") } } }\n"
-        )
-        program = folder / "inside"
-        template = installed.template
-        subprocess.run(
-            [installed.rustc, "--edition", "2024", "-O", "-C", "prefer-dynamic", source, "-o", program]
-            + ["--extern", f"benchbook={template}/lib/libbenchbook.so"]
-            + ["-L", f"dependency={template}/deps", "-L", f"native={installed.libtorch}"]
-            + ["-C", "link-arg=-Wl,--allow-shlib-undefined"],
-            check=True,
-        )
+
+class Program:
+    """A running one."""
+
+    def __init__(self, installed: Installed, program: Path) -> None:
         self.process = subprocess.Popen(
             [program],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "LD_LIBRARY_PATH": installed.libraries},
+            env={**os.environ, **ALLOCATOR, "LD_LIBRARY_PATH": installed.libraries},
         )
 
     def run(self, name: str) -> list[float]:
@@ -99,31 +108,48 @@ class Program:
         self.process.wait()
 
 
-def measure(installed: Installed, session: Session, rounds: int) -> dict[str, dict[str, object]]:
-    """Runs each job in turns in a cell and in the program; a round of each is one pair."""
-    for job in JOBS.values():
-        session.run(job)
-    found: dict[str, dict[str, object]] = {}
+def measure(
+    installed: Installed, processes: int, rounds: int
+) -> dict[str, dict[str, object]]:
+    """Runs each job in turns in a cell and in the program, several rounds in each of several fresh pairs of
+    processes. How memory happens to lie in a process makes its steps faster or slower for as long as it
+    lives, so a pair of processes, and not a round, is one observation."""
+    cells: dict[str, list[float]] = {name: [] for name in CALLS}
+    programs: dict[str, list[float]] = {name: [] for name in CALLS}
     with tempfile.TemporaryDirectory() as folder:
-        program = Program(installed, Path(folder))
-        try:
-            for name, call in CALLS.items():
-                cells, programs = [], []
-                for round in range(rounds):
-                    # Which is first changes, so that neither gains by a machine that warms or tires.
-                    for turn in (round, round + 1):
-                        if turn % 2 == 0:
-                            times = json.loads(session.printed(f"{call} // {round}"))
-                            cells.append(statistics.median(times))
-                        else:
-                            programs.append(statistics.median(program.run(name)))
-                ratio, low, high = statistics.ratio_interval(cells, programs)
-                found[name] = {
-                    "cell_s": cells,
-                    "program_s": programs,
-                    "ratio": ratio,
-                    "interval": [low, high],
-                }
-        finally:
-            program.stop()
+        path = build(installed, Path(folder))
+        for _ in range(processes):
+            with Session(installed.argv, ALLOCATOR) as session:
+                for job in JOBS.values():
+                    session.run(job)
+                program = Program(installed, path)
+                try:
+                    for name in CALLS:
+                        cell, compiled = alternate(session, program, name, rounds)
+                        cells[name].append(cell)
+                        programs[name].append(compiled)
+                finally:
+                    program.stop()
+    found: dict[str, dict[str, object]] = {}
+    for name in CALLS:
+        ratio, low, high = statistics.ratio_interval(cells[name], programs[name])
+        found[name] = {
+            "cell_s": cells[name],
+            "program_s": programs[name],
+            "ratio": ratio,
+            "interval": [low, high],
+        }
     return found
+
+
+def alternate(session: Session, program: Program, name: str, rounds: int) -> tuple[float, float]:
+    """The medians of a job's calls in a session and in a program."""
+    cells, programs = [], []
+    for round in range(rounds):
+        # Which is first changes, so that neither gains by a machine that warms or tires.
+        for turn in (round, round + 1):
+            if turn % 2 == 0:
+                cells.extend(json.loads(session.printed(f"{CALLS[name]} // {round}")))
+            else:
+                programs.extend(program.run(name))
+    return statistics.median(cells), statistics.median(programs)

@@ -8,6 +8,7 @@ use crate::worker;
 use benchbook_frames::Message;
 use std::any::{Any, TypeId};
 use std::collections::{HashMap, HashSet};
+pub use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 /// The marker that evcxr's conversion of errors prints; `println!` of the prelude knows it by name.
@@ -22,6 +23,21 @@ impl<T: std::fmt::Display> From<T> for EvcxrUserCodeError {
         worker::error_reached_top();
         Self {}
     }
+}
+
+/// Runs the statements of a cell; the error means that they panicked.
+pub fn catch_unwind<R>(statements: AssertUnwindSafe<impl FnOnce() -> R>) -> Result<(), ()> {
+    let mut statements = Some(statements.0);
+    catch(&mut || {
+        if let Some(statements) = statements.take() {
+            statements();
+        }
+    })
+}
+
+#[inline(never)]
+fn catch(statements: &mut dyn FnMut()) -> Result<(), ()> {
+    std::panic::catch_unwind(AssertUnwindSafe(statements)).map_err(drop)
 }
 
 enum Owner {

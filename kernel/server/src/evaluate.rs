@@ -11,7 +11,7 @@ mod death;
 mod errors;
 mod prepare;
 
-use crate::cargo::{CELL, LOG, TYPES};
+use crate::cargo::{CELL, INTERRUPTED, LOG, TYPES};
 use crate::libtorch::Libtorch;
 use crate::names::Names;
 use crate::session::{OPT_LEVEL, Session};
@@ -46,12 +46,22 @@ const PRELUDE: &str = "use benchbook::prelude::*;
 use benchbook::{eprint, eprintln, print, println};
 Ok::<(), String>(())?;";
 
-/// What completions are asked for while nobody waits, so that rust-analyzer has the names of all crates and the
+/// What rust-analyzer is asked while nobody waits, so that it has the names of all crates and the
 /// implementations of all traits when the first `let` needs them.
-const WARM_UP: &[&str] = &[
-    "benchbook::",
-    "let warm_up = vec![1.0].into_iter().map(|x: f64| x * 2.0).collect::<Vec<f64>>();\nwarm_up.",
+const WARM_UP: &[Question] = &[
+    Question::Completions("benchbook::"),
+    Question::Completions(
+        "let warm_up = vec![1.0].into_iter().map(|x: f64| x * 2.0).collect::<Vec<f64>>();\nwarm_up.",
+    ),
+    Question::Types("let warm_up = (benchbook::tch::Tensor::new(), vec![1.0_f32], String::new());"),
 ];
+
+enum Question {
+    /// What could stand at the end of a text.
+    Completions(&'static str),
+    /// The types of the variables of a cell, which is not run.
+    Types(&'static str),
+}
 
 /// Rust, evaluated by evcxr in a worker.
 pub struct Rust {
@@ -152,6 +162,20 @@ impl Rust {
         if let Err(error) = self.context.set_opt_level(&level) {
             tracing::error!("types will have to be written down: {error}");
         }
+    }
+
+    /// Has evcxr find the types of a cell's variables and give up where it would compile it, as after
+    /// an interrupt: nothing of the session changes.
+    fn ask_types(&mut self, code: &str) {
+        let interrupted = self.crate_folder.join(INTERRUPTED);
+        if let Err(error) = fs::write(&interrupted, "") {
+            tracing::debug!("not warmed up: {error}");
+            return;
+        }
+        if self.context.execute(code).is_ok() {
+            tracing::error!("a cell was run that should not be: {code}");
+        }
+        let _ = fs::remove_file(interrupted);
     }
 
     /// Passes on what the stand-in for cargo has noted.
@@ -463,11 +487,16 @@ impl Evaluator for Rust {
     }
 
     fn idle(&mut self) -> bool {
-        let Some(code) = WARM_UP.get(self.warmed) else { return false };
+        let Some(question) = WARM_UP.get(self.warmed) else { return false };
         self.warmed += 1;
         self.load_types();
-        if let Err(error) = self.context.completions(code, code.len()) {
-            tracing::debug!("not warmed up: {error:#}");
+        match question {
+            Question::Completions(code) => {
+                if let Err(error) = self.context.completions(code, code.len()) {
+                    tracing::debug!("not warmed up: {error:#}");
+                }
+            }
+            Question::Types(code) => self.ask_types(code),
         }
         self.log();
         self.warmed < WARM_UP.len()

@@ -84,7 +84,7 @@ fn build(folder: &Path, manifest: Manifest, target: Option<&Path>) -> anyhow::Re
     if folder.exists() {
         fs::remove_dir_all(folder)?;
     }
-    for name in ["lib", "deps", "stubs", "bin"] {
+    for name in ["lib", "deps", "stubs/direct", "bin"] {
         fs::create_dir_all(folder.join(name))?;
     }
     let template = Template { folder: folder.into(), manifest };
@@ -208,10 +208,13 @@ fn link_folder(template: &Template, target: &Path) -> anyhow::Result<PathBuf> {
 }
 
 /// A cell calls libtorch only through the helper library, but rustc names libtorch when it links.
-/// Empty libraries of those names satisfy it and are read in no time.
+/// Empty libraries of those names satisfy it and are read in no time. The same goes for C++'s, but where
+/// crates of the user's own may need it.
 fn stubs(template: &Template) -> anyhow::Result<()> {
-    for name in ["torch", "torch_cpu", "c10", "gomp"] {
-        let output = template.folder.join(format!("stubs/lib{name}.so"));
+    for name in ["torch", "torch_cpu", "c10", "gomp", "direct/stdc++"] {
+        let path = Path::new("stubs").join(name);
+        let file = path.file_name().unwrap_or_default().display();
+        let output = template.folder.join(path.with_file_name(format!("lib{file}.so")));
         let status = Command::new("cc")
             .args(["-shared", "-x", "c", "/dev/null", "-o"])
             .arg(&output)

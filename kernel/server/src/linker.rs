@@ -42,8 +42,8 @@ impl Linker {
         Some(Self { program, objects, folders })
     }
 
-    /// The compiler's words to link with it.
-    pub fn arguments(&self) -> Vec<OsString> {
+    /// The compiler's words to link with it, and with the stubs of a folder.
+    pub fn arguments(&self, stubs: &Path) -> Vec<OsString> {
         let mut words: Vec<OsString> = Vec::new();
         for (name, path) in [("linker", &self.program), ("linker-flavor", &"ld.lld".into())]
             .into_iter()
@@ -51,7 +51,7 @@ impl Linker {
         {
             words.extend(["-C".into(), assigned(name, path)]);
         }
-        for folder in &self.folders {
+        for folder in std::iter::once(stubs).chain(self.folders.iter().map(PathBuf::as_path)) {
             words.extend(["-L".into(), assigned("native", folder)]);
         }
         words

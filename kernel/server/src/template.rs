@@ -10,6 +10,7 @@
 //!   lib/libbenchbook.so   the helper library
 //!   deps/                 what rustc has to know of the crates in it when it compiles a cell
 //!   stubs/                empty libraries with libtorch's names, to link cells against quickly
+//!   stubs/direct/         the same of C++'s, for cells without crates of the user's own
 //!   bin/benchbook-worker  the worker
 //!   source/               the source, for rust-analyzer and hover
 //!   names.json            the names that its libraries define, for completion while a cell runs
@@ -39,7 +40,7 @@ pub const RUSTFLAGS: &str = "-Cprefer-dynamic";
 pub const STANDARD_LIBRARY: &str = "library";
 
 /// Raised when the layout of a template changes.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 
 /// The packages that end up in the worker's process, and the files that fix their dependencies.
 pub(crate) const SOURCES: &[&str] = &[

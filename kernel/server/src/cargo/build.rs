@@ -17,6 +17,15 @@ use std::process::{Command, ExitCode, Output, Stdio};
 /// in for.
 const KNOWN_RUNTIME: &str = "2111ce0ccd9e67b0c069e3ec792823578fcc921827987cdac8a777c6afb01363";
 
+/// What evcxr calls to catch panics of the user's statements, and the helper library's compiled form of it.
+pub(super) const CATCH: (&str, &str) = (
+    "match std::panic::catch_unwind(\n  std::panic::AssertUnwindSafe(||{\n",
+    "match evcxr_internal_runtime::catch_unwind(\n  evcxr_internal_runtime::AssertUnwindSafe(||{\n",
+);
+
+/// rustc's allocator (jemalloc) takes memory in huge pages, of which it touches fewer anew.
+const ALLOCATOR: (&str, &str) = ("MALLOC_CONF", "thp:always,metadata_thp:always");
+
 /// What the compiler shall make.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Emit {
@@ -61,7 +70,9 @@ pub(super) fn run(template: &Template, emit: Emit) -> anyhow::Result<ExitCode> {
     }
     // Libraries that a crate of the user's own asks for are where `cc` looks.
     let linker = match &template.manifest.linker {
-        Some(linker) if emit == Emit::Library && dependencies.is_empty() => linker.arguments(),
+        Some(linker) if emit == Emit::Library && dependencies.is_empty() => {
+            linker.arguments(&template.folder.join("stubs/direct"))
+        }
         _ => Vec::new(),
     };
     arguments.extend(dependencies);
@@ -70,6 +81,9 @@ pub(super) fn run(template: &Template, emit: Emit) -> anyhow::Result<ExitCode> {
         let rustc = &template.manifest.toolchain.rustc;
         let run = |more: &[OsString]| {
             let mut command = Command::new(rustc);
+            if std::env::var_os(ALLOCATOR.0).is_none() {
+                command.env(ALLOCATOR.0, ALLOCATOR.1);
+            }
             let output = command.args(&arguments).args(more).stdin(Stdio::null()).output();
             output.with_context(|| rustc.display().to_string())
         };
@@ -225,6 +239,7 @@ fn with_shared_runtime(source: String) -> anyhow::Result<String> {
     // The line of the closing brace stays as an empty one.
     let end = END.trim_start_matches('}');
     let before = with_shared_error(before);
+    let after = after.replacen(CATCH.0, CATCH.1, 1);
     Ok(format!(
         "{before}use ::benchbook::evcxr_runtime as evcxr_internal_runtime;{lines}{end}{after}"
     ))

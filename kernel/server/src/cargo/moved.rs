@@ -145,7 +145,7 @@ fn taken(text: &str) -> Vec<Taken<'_>> {
 }
 
 /// Where evcxr begins to catch panics, and where it has done so.
-const BEGIN: &str = "match std::panic::catch_unwind(\n  std::panic::AssertUnwindSafe(||{\n";
+const BEGIN: &str = super::build::CATCH.1;
 const END: &str =
     "})) { \n  Ok(_) => {}\n  Err(_) => {\n    println!(\"EVCXR_PANIC_NOTIFICATION\");\n}}\n";
 
