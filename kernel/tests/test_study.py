@@ -28,12 +28,15 @@ def job(pictures: Path, **fit: Any) -> dict[str, Any]:
     return {"data": str(pictures), "net": NET, "fit": settings | fit}
 
 
-def study(program: Path, template: Path, folder: Path, plan: dict[str, Any], *options: str) -> tuple[str, list[dict]]:
+def study(
+    program: Path, template: Path, folder: Path, plan: dict[str, Any], *options: str, status: int = 0
+) -> tuple[str, list[dict]]:
     """Runs a study and returns what it said, and its records."""
     (folder / "study.json").write_text(json.dumps(plan | {"records": str(folder / "records.jsonl")}))
     command = [program, "study", "--template", template, folder / "study.json", *options]
     ran = subprocess.run(command, capture_output=True, text=True, cwd=folder)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert ran.returncode == status, ran.stdout + ran.stderr
+    assert ("no backend has a figure" in ran.stderr) == (status == 1)
     lines = (folder / "records.jsonl").read_text().splitlines()
     return ran.stdout, [json.loads(line) for line in lines]
 
@@ -67,7 +70,8 @@ def test_a_library_and_a_device_that_are_not_there_have_rows_that_say_so(
     monkeypatch.setenv("BENCHBOOK_REFERENCES", str(tmp_path / "nowhere"))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     plan = {"name": "none", "warm_up": 0, "job": job(pictures)}
-    said, records = study(program, template, tmp_path, plan, "--device", "cuda", "--precision", "float32")
+    options = ["--device", "cuda", "--precision", "float32"]
+    said, records = study(program, template, tmp_path, plan, *options, status=1)
     status = {record["place"]["backend"]: record["status"] for record in records}
     assert list(status) == ["libtorch", "tensorflow", "python-pytorch", "python-keras"]
     assert status["libtorch"]["state"] == "failed"

@@ -2,7 +2,7 @@
 
 use crate::ceiling::Ceiling;
 use crate::record::Record;
-use crate::statistics::Ratio;
+use crate::statistics::{Ratio, quantile};
 use std::fmt;
 
 /// What is compared.
@@ -155,8 +155,14 @@ impl PerImage {
     const PHASES: &str = "seconds of the phase over the pictures trained on, a validation picture counted as 0 to 1/3 of one";
     const TEST: &str = "seconds of the phase over the pictures tested on";
 
-    fn of(first: &Record, second: &Record, quantity: Quantity) -> Option<Self> {
-        let ratio = |of: &dyn Fn(&Record) -> Option<f64>| Some(of(second)? / of(first)?);
+    /// Of the medians over the runs of each side.
+    fn of(first: &[&Record], second: &[&Record], quantity: Quantity) -> Option<Self> {
+        let median = |side: &[&Record], of: &dyn Fn(&Record) -> Option<f64>| {
+            let values: Option<Vec<f64>> = side.iter().map(|record| of(record)).collect();
+            quantile(&values?, 0.5)
+        };
+        let ratio =
+            |of: &dyn Fn(&Record) -> Option<f64>| Some(median(second, of)? / median(first, of)?);
         match quantity {
             Quantity::Load | Quantity::Build => None,
             Quantity::Test => {
@@ -166,7 +172,7 @@ impl PerImage {
             Quantity::Train => {
                 let steps =
                     |r: &Record| Some(r.train_parts.training).filter(|seconds| *seconds > 0.0);
-                if steps(first).is_some() && steps(second).is_some() {
+                if first.iter().chain(second).all(|record| steps(record).is_some()) {
                     let value = ratio(&|r| Some(steps(r)? / nonzero(r.images_seen.training?)?))?;
                     return Some(Self { low: value, high: value, basis: Self::STEPS });
                 }
@@ -244,7 +250,11 @@ impl Comparison {
 /// Compares the runs of two backends: the second's time over the first's. Runs of the same round of one
 /// study are pairs. Runs that did not end well and rounds of warming up do not count; `None` if either
 /// side then has no figure.
-pub fn compare(first: &[&Record], second: &[&Record], quantity: Quantity) -> Option<Comparison> {
+pub fn compare<'a>(
+    first: &[&'a Record],
+    second: &[&'a Record],
+    quantity: Quantity,
+) -> Option<Comparison> {
     let counts = |records: &[&Record]| -> Vec<(Option<(String, usize)>, f64)> {
         let valid = records.iter().filter(|record| counts(record));
         valid
@@ -272,10 +282,13 @@ pub fn compare(first: &[&Record], second: &[&Record], quantity: Quantity) -> Opt
     };
     // The conditions of a backend are the same in all of its runs but for the places; any two will do, and
     // those that differ among themselves show up against the other side.
-    let one = first.iter().find(|record| counts_in(record, quantity))?;
-    let other = second.iter().find(|record| counts_in(record, quantity))?;
+    let counting = |side: &[&'a Record]| -> Vec<&'a Record> {
+        side.iter().copied().filter(|record| counts_in(record, quantity)).collect()
+    };
+    let (first, second) = (counting(first), counting(second));
+    let (one, other) = (*first.first()?, *second.first()?);
     let mut all = differences(one, other);
-    for record in first.iter().chain(second).filter(|record| counts_in(record, quantity)) {
+    for record in first.iter().chain(&second) {
         let own = if first.iter().any(|r| std::ptr::eq(*r, *record)) { one } else { other };
         for difference in differences(own, record) {
             let known = all.iter().any(|known| known.what == difference.what);
@@ -296,7 +309,7 @@ pub fn compare(first: &[&Record], second: &[&Record], quantity: Quantity) -> Opt
         ratio,
         differences: all,
         faults,
-        per_image: PerImage::of(one, other, quantity),
+        per_image: PerImage::of(&first, &second, quantity),
         assumptions,
     })
 }
@@ -378,6 +391,12 @@ pub(crate) mod tests {
         assert_eq!(comparison.words(), "1.20 (1.10 to 1.30)");
         let same = compared(&three("a", [10.0, 10.0, 10.0]), &three("b", [9.0, 10.0, 11.0]));
         assert_eq!(same.words(), "1.00 (0.90 to 1.10), no difference shown");
+    }
+
+    #[test]
+    fn the_figure_per_picture_is_one_of_medians_as_a_disturbed_first_run_shows() {
+        let comparison = compared(&three("a", [10.0, 10.0, 10.0]), &three("b", [99.0, 12.0, 13.0]));
+        assert_eq!(comparison.per_image.unwrap().to_string(), "1.30");
     }
 
     /// Each condition of the issue, changed alone, must strike the ratio and be named.

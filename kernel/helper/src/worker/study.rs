@@ -75,7 +75,16 @@ pub extern "C" fn benchbook_study_main() -> i32 {
         }
         Task::Run(plan, chart) => {
             load_cuda();
-            run(&plan).and_then(|study| chart.map_or(Ok(()), |file| draw(&study, &file)))
+            match run(&plan) {
+                Ok(study)
+                    if study.records().iter().all(|record| record.status.reason().is_some()) =>
+                {
+                    eprintln!("benchbook study: no backend has a figure; the rows above say why");
+                    return 1;
+                }
+                Ok(study) => chart.map_or(Ok(()), |file| draw(&study, &file)),
+                Err(error) => Err(error),
+            }
         }
         Task::Answer(file) => study::answer(&file),
     };

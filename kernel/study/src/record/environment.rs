@@ -24,10 +24,15 @@ pub struct Environment {
     pub variables: Vec<(String, String)>,
 }
 
-/// Environment variables that libraries of deep learning obey.
-const VARIABLES: [&str; 9] = [
+/// Environment variables that libraries of deep learning obey, or the allocator under them.
+const VARIABLES: [&str; 14] = [
     "CUDA_VISIBLE_DEVICES",
+    "GLIBC_TUNABLES",
     "KMP_AFFINITY",
+    "LD_PRELOAD",
+    "MALLOC_MMAP_THRESHOLD_",
+    "MALLOC_TOP_PAD_",
+    "MALLOC_TRIM_THRESHOLD_",
     "MKL_NUM_THREADS",
     "NVIDIA_TF32_OVERRIDE",
     "OMP_NUM_THREADS",
