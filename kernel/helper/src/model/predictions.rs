@@ -3,7 +3,7 @@
 use super::wilson_interval;
 use crate::error::Error;
 use crate::files::write_atomically;
-use benchbook_chart::{ConfusionMatrix, Mark, Picture, PictureGrid};
+use benchbook_chart::{BarChart, ConfusionMatrix, Mark, Picture, PictureGrid};
 use benchbook_data::DEFAULT_MAX_PIXELS;
 use benchbook_display::{Bundle, Rich};
 use std::fmt;
@@ -116,6 +116,36 @@ impl Predictions {
         }
         let (low, high) = wilson_interval(correct, known);
         Ok((correct as f64 / known as f64, [low, high]))
+    }
+
+    /// The accuracy of all pictures and of each class, 0 to 1, as bars with Wilson's 95% intervals. A class
+    /// without a picture has no bar.
+    ///
+    /// # Errors
+    /// [`Error::Unlabelled`] if the class of no picture is known, [`Error::Chart`].
+    pub fn accuracy_chart(&self) -> Result<BarChart, Error> {
+        let mut names = vec!["all".to_owned()];
+        let mut counts = vec![self.correct()];
+        for (index, class) in self.classes.iter().enumerate() {
+            let own = self.predictions.iter().filter(|p| p.truth == Some(index));
+            names.push(class.clone());
+            counts.push((own.clone().filter(|p| p.class == index).count(), own.count()));
+        }
+        let (_, known) = counts[0];
+        self.accuracy()?;
+        let mut bars = [const { Vec::new() }; 3];
+        for (correct, known) in counts {
+            let (low, high) = match known {
+                0 => (f64::NAN, f64::NAN),
+                known => wilson_interval(correct, known),
+            };
+            let figures = [correct as f64 / known as f64, low, high];
+            bars.iter_mut().zip(figures).for_each(|(values, figure)| values.push(figure));
+        }
+        let [values, low, high] = bars;
+        let chart = BarChart::new(format!("{}: accuracy", self.split), names).y("accuracy");
+        let chart = chart.series_with_interval("right of all pictures", values, low, high)?;
+        Ok(chart.subtitle(format!("{known} pictures, 95% intervals (Wilson)")))
     }
 
     /// How often each class was taken for each, with the accuracy and its interval above it.

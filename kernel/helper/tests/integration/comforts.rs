@@ -45,6 +45,18 @@ fn predictions_give_matrix_interval_and_the_pictures_worth_a_look() {
         matrix.data()
     );
     assert!(matrix.svg().contains("<svg"));
+    let chart = predictions.accuracy_chart().unwrap();
+    assert_eq!(chart.data().categories, ["all", "cat", "dog"]);
+    let bars = &chart.data().series[0];
+    // Wilson's intervals of 7 of 10, 4 of 5 and 3 of 5.
+    let expected = [(0.7, 0.397, 0.892), (0.8, 0.376, 0.964), (0.6, 0.231, 0.882)];
+    for (at, (value, low, high)) in expected.into_iter().enumerate() {
+        let ends =
+            [bars.values[at], bars.values[at] - bars.below[at], bars.values[at] + bars.error[at]];
+        for (found, expected) in ends.into_iter().zip([value, low, high]) {
+            assert!((found - expected).abs() < 5e-4, "{:?}", chart.data());
+        }
+    }
     let captions = |grid: benchbook::chart::PictureGrid| -> Vec<String> {
         grid.pictures().iter().map(|picture| picture.caption.clone()).collect()
     };
@@ -56,6 +68,7 @@ fn predictions_give_matrix_interval_and_the_pictures_worth_a_look() {
         prediction.truth = None;
     }
     assert!(predictions.most_wrong(2).is_err());
+    assert!(predictions.accuracy_chart().is_err());
 
     let evaluation = model.evaluate(&data.validation()).unwrap();
     let text = evaluation.bundle().plain().to_owned();
