@@ -38,7 +38,7 @@ let (size, epochs, steps, batch) = match fitted {
 // In so few steps random weights learn next to nothing without batch normalisation.
 let (start, batch_norm, rate) = match weights.as_str() {
     "" => (Weights::Random, true, 3e-4),
-    file => (Weights::Safetensors(file.into()), false, if frozen { 3e-4 } else { 5e-5 }),
+    file => (Weights::from_file(file)?, false, if frozen { 3e-4 } else { 5e-5 }),
 };
 let net = Vgg {
     head: Head::Keras,
@@ -72,7 +72,7 @@ let fit = Fit {
 // ImageNet's weights is inferred: nothing else reaches 0.95 after 19,200 pictures. They are used if `weights` names their file.
 //
 // The laptop's scale keeps the 30 epochs of 10 steps and the turning, and saves elsewhere: smaller pictures and batches, and with
-// ImageNet's weights a frozen base. One that learned would need some 19,200 seconds on two cores. A frozen base cannot get used
+// ImageNet's weights a frozen base. One that learned would need more than an hour on two cores. A frozen base cannot get used
 // to pixels divided by 255, so there they are prepared as it knows them. All of this stands under each chart or in the record.
 
 // %% [markdown]

@@ -49,7 +49,7 @@ let (size, epochs, steps, batch) = match fitted {
 // In so few steps random weights learn next to nothing without batch normalisation.
 let (start, batch_norm, rate) = match weights.as_str() {
     "" => (Weights::Random, true, 3e-4),
-    file => (Weights::Safetensors(file.into()), false, if frozen { 3e-4 } else { 5e-5 }),
+    file => (Weights::from_file(file)?, false, if frozen { 3e-4 } else { 5e-5 }),
 };
 let net = Vgg {
     head: Head::Keras,

@@ -35,7 +35,7 @@ let (size, epochs, steps, batch, every) = match fitted {
 };
 let (start, batch_norm, rate) = match weights.as_str() {
     "" => (Weights::Random, true, 1e-4),
-    file => (Weights::Safetensors(file.into()), false, 2e-5),
+    file => (Weights::from_file(file)?, false, 2e-5),
 };
 let net = Vgg {
     head: Head::PyTorch,

@@ -10,8 +10,8 @@
 
 // %% [markdown]
 // ## Settings
-// A processor trains VGG16 at 224 × 224 pixels with about one picture a second, so the report's 19,200 pictures would take five
-// hours and more: `scale` is `laptop` (minutes) or `tiny` (seconds) here, and `report` for the patient. With ImageNet's weights
+// Two cores train VGG16 at 224 × 224 pixels with some five pictures a second, so the report's 19,200 would take them more than
+// an hour: `scale` is `laptop` (minutes) or `tiny` (seconds) here, and `report` for the patient. With ImageNet's weights
 // these two train the head alone, as the Colab notebook says. `backends` are the libraries; one that is not installed is named,
 // with what to do, and has no bar.
 
@@ -35,7 +35,7 @@ let (size, epochs, steps, batch) = match fitted {
 };
 let (start, batch_norm, rate) = match weights.as_str() {
     "" => (Weights::Random, true, 3e-4),
-    file => (Weights::Safetensors(file.into()), false, if frozen { 3e-4 } else { 5e-5 }),
+    file => (Weights::from_file(file)?, false, if frozen { 3e-4 } else { 5e-5 }),
 };
 let job = Job {
     net: Vgg {

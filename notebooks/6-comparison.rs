@@ -454,7 +454,7 @@ let plan = StudyPlan {
                 weights: if weights.is_empty() {
                     Weights::Random
                 } else {
-                    Weights::Safetensors(weights.clone().into())
+                    Weights::from_file(&weights)?
                 },
                 seed: seed as u64,
                 ..Vgg::default()

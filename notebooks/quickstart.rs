@@ -14,17 +14,17 @@ let weights = std::env::var_os("BENCHBOOK_WEIGHTS");
 ImageFolder::open(&folder)?
 
 // %% [markdown]
-// The net is VGG16 in full depth and width with the report's Keras head. With ImageNet weights (`BENCHBOOK_WEIGHTS`, a
-// safetensors file) its convolutions stay frozen and only the head learns. Without weights it starts from random numbers. It
-// then needs batch normalisation to learn anything in two minutes on two processor cores, mirrored pictures to learn more
-// from few of them, and pictures of 32 × 32 pixels, where the report had 224 × 224.
+// The net is VGG16 in full depth and width with the report's Keras head. With ImageNet weights (`BENCHBOOK_WEIGHTS`, a file
+// of Keras, torchvision or our own) its convolutions stay frozen and only the head learns. Without weights it starts from
+// random numbers. It then needs batch normalisation to learn anything in two minutes on two processor cores, mirrored pictures
+// to learn more from few of them, and pictures of 32 × 32 pixels, where the report had 224 × 224.
 
 // %%
 let (net, fit) = match &weights {
     Some(file) => (
         Vgg {
             size: 112,
-            weights: Weights::Safetensors(file.into()),
+            weights: Weights::from_file(file)?,
             base: Base::Frozen,
             ..Vgg::default()
         },

@@ -2,7 +2,7 @@
 
 Only the head learns; the features of the frozen base are computed once and shared by the seeds, which differ in the
 head's starting weights, the order of the pictures and the dropout masks. The figure is that of the final epoch.
-BENCHBOOK_DATA names the image folder, BENCHBOOK_WEIGHTS the weights (safetensors). Leaves each seed's record.
+BENCHBOOK_DATA names the image folder, BENCHBOOK_WEIGHTS the weights (.safetensors, .pth or .h5). Leaves each seed's record.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import driver  # noqa: E402
 CELL = """
 let mut run = Run::new("seed %(seed)d");
 let net = Vgg { size: %(size)d, head: Head::%(head)s, seed: %(seed)d, base: Base::Frozen,
-    weights: Weights::Safetensors("%(weights)s".into()), processor: Processor::%(processor)s, ..Vgg::default() };
+    weights: Weights::from_file("%(weights)s")?, processor: Processor::%(processor)s, ..Vgg::default() };
 let (data, _) = run.load("%(data)s", &net, 32)?;
 let mut model = run.build(net)?;
 if let Some(first) = &first {
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=REPOSITORY / "results" / "bench-accuracy.json")
     options = parser.parse_args()
     if not options.data or not options.weights:
-        raise SystemExit("set BENCHBOOK_DATA (an image folder) and BENCHBOOK_WEIGHTS (safetensors)")
+        raise SystemExit("set BENCHBOOK_DATA (an image folder) and BENCHBOOK_WEIGHTS (.safetensors, .pth or .h5)")
     # Features of a thousand photos at 224² take some minutes on two cores, in one cell.
     driver.PATIENCE = 3600
     options.output.parent.mkdir(parents=True, exist_ok=True)

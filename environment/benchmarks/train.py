@@ -26,7 +26,7 @@ sys.path.insert(0, str(REPOSITORY / "kernel" / "tests"))
 
 from driver import Kernel  # noqa: E402
 
-REFERENCES = REPOSITORY / ".venv-references" / "bin" / "python"
+REFERENCES = Path(os.environ.get("BENCHBOOK_REFERENCES") or REPOSITORY / ".venv-references") / "bin" / "python"
 ORIGINAL = REPOSITORY / "environment" / "originals" / "train_step.py"
 # The learning rate.
 RATE = 1e-5

@@ -31,7 +31,9 @@ def value_of(text: str) -> object:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="notebook", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="notebook", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("make", "check"):
         commands.add_parser(name).add_argument("sources", nargs="+", type=Path)

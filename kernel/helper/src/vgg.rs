@@ -329,7 +329,7 @@ mod tests {
 
     #[test]
     fn both_heads_have_the_reports_parameter_counts() {
-        // DIGEST, figures 2 and 7: 14,714,688 in the base and the rest in the head.
+        // The report, figures 2 and 7: 14,714,688 in the base and the rest in the head.
         let keras = Architecture::default();
         assert_eq!(keras.parameter_counts(), (27_691_841, 0));
         let pytorch = Architecture { head: Head::PyTorch, ..keras };

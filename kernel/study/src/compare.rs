@@ -399,7 +399,7 @@ pub(crate) mod tests {
         assert_eq!(comparison.per_image.unwrap().to_string(), "1.30");
     }
 
-    /// Each condition of the issue, changed alone, must strike the ratio and be named.
+    /// Each condition of a fair comparison, changed alone, must strike the ratio and be named.
     #[test]
     fn each_condition_strikes_the_ratio_and_is_named_with_both_values() {
         let word = |text: &str| Some(text.to_owned());
@@ -453,7 +453,7 @@ pub(crate) mod tests {
         assert_eq!(compare(&sides.0, &sides.1, Quantity::Train), None);
     }
 
-    /// DIGEST: K80, reported 3.18, per picture 1.04 to 1.21; P100, reported 1.33, per picture 0.43 to 0.51.
+    /// The report: K80, reported 3.18, per picture 1.04 to 1.21; P100, reported 1.33, per picture 0.43 to 0.51.
     /// By hand for the K80: (938.33 / 58,956) / (294.98 / 19,200) = 1.036, and with 9,600 validation pictures at a
     /// third (938.33 / 58,956) / (294.98 / 22,400) = 1.209.
     #[test]
@@ -495,7 +495,7 @@ pub(crate) mod tests {
         assert_eq!(of(&copy), of(&report));
     }
 
-    /// DIGEST: both K80 rates are 1.7 to 1.9 times over what was published; the P100's are below.
+    /// The report: both K80 rates are 1.7 to 1.9 times over what was published; the P100's are below.
     #[test]
     fn the_reports_k80_rates_are_above_the_published_ceiling() {
         let faults: Vec<Option<String>> = report_2019().iter().map(Ceiling::fault).collect();

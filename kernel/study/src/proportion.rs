@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn wilsons_interval_is_the_digests() {
-        // DIGEST: 305 of 320 gives [0.924, 0.971].
+        // The report: 305 of 320 gives [0.924, 0.971].
         let (low, high) = wilson_interval(305, 320);
         assert!((low - 0.924).abs() < 5e-4 && (high - 0.971).abs() < 5e-4, "{low} {high}");
         assert!((wilson_interval(10, 10).1 - 1.0).abs() < 1e-12);

@@ -523,7 +523,7 @@ mod tests {
         Record { phases, wall_seconds: Some(200.0), ..Record::default() }
     }
 
-    /// DIGEST, figure 12: between lines of 59 and 55 seconds the log says "437644m 45s". The same
+    /// The report, figure 12: between lines of 59 and 55 seconds the log says "437644m 45s". The same
     /// variable was start and difference, so every second reading was a difference to 1970.
     #[test]
     fn the_reports_437644_minutes_are_named_as_a_fault_of_the_clock() {

@@ -15,7 +15,7 @@ struct Arguments {
     /// dogs-vs-cats.zip as downloaded
     #[arg(long)]
     zip: PathBuf,
-    /// Folder to write; it must be missing or empty
+    /// Folder to write: missing, empty, or that of the same import, which then goes on
     #[arg(long)]
     out: PathBuf,
     /// Share of each class that is for validation; by default the report's 5,348 of 25,000

@@ -4,7 +4,7 @@ use super::checkpoint;
 use crate::display::{Bundle, DisplayHandle, Rich, display};
 use crate::download::{Checksum, Download, cache_folder};
 use crate::error::Error;
-use crate::parameters::Parameters;
+use crate::parameters::{Parameters, WeightsError};
 use crate::vgg::{Architecture, Depth};
 use benchbook_chart::Progress;
 use benchbook_data::Preprocessing;
@@ -52,6 +52,24 @@ pub(super) struct Starting {
 }
 
 impl Weights {
+    /// Those of a file, whose ending names its format: `.safetensors`, PyTorch's `.pth` and `.pt`, Keras' `.h5`.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] for another ending. The file itself is read when a net is built.
+    pub fn from_file(path: impl Into<PathBuf>) -> Result<Self, Error> {
+        let path = path.into();
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("safetensors") => Ok(Weights::Safetensors(path)),
+            Some("pth" | "pt") => Ok(Weights::PyTorch(path)),
+            Some("h5") => Ok(Weights::Keras(path)),
+            _ => Err(Error::Weights(WeightsError::Format {
+                expected: "weights in a file .safetensors, .pth or .h5",
+                problem: "another ending".into(),
+                path,
+            })),
+        }
+    }
+
     /// What happens to pixels, if `Vgg::preprocessing` says nothing else. A download is not needed to
     /// know it.
     ///

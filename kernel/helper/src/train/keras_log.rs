@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn lines_are_those_of_figure_3() {
-        // DIGEST, figure 3: epoch 2 takes 7.75 s for 10 steps with its validation inside.
+        // The report, figure 3: epoch 2 takes 7.75 s for 10 steps with its validation inside.
         let metrics = EpochMetrics {
             epoch: 2,
             loss: 0.6672,

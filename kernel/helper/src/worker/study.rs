@@ -242,7 +242,9 @@ fn set(plan: &mut StudyPlan, option: &str, value: &str) -> Result<(), String> {
         "--epochs" => job.fit.epochs = number(option, value)?,
         "--steps" => job.fit.steps_per_epoch = Some(number(option, value)?),
         "--rate" => job.fit.learning_rate = Some(number(option, value)?),
-        "--weights" => job.net.weights = weights(value)?,
+        "--weights" => {
+            job.net.weights = Weights::from_file(value).map_err(|error| error.to_string())?;
+        }
         "--device" => job.net.processor = processor(value)?,
         "--precision" => job.net.compute = compute(value)?,
         "--name" => plan.name = value.into(),
@@ -255,16 +257,6 @@ fn set(plan: &mut StudyPlan, option: &str, value: &str) -> Result<(), String> {
 
 fn number<T: std::str::FromStr>(option: &str, value: &str) -> Result<T, String> {
     value.parse().map_err(|_| format!("{option} needs a number; received {value}"))
-}
-
-fn weights(file: &str) -> Result<Weights, String> {
-    let path = PathBuf::from(file);
-    match path.extension().and_then(|extension| extension.to_str()) {
-        Some("safetensors") => Ok(Weights::Safetensors(path)),
-        Some("pth" | "pt") => Ok(Weights::PyTorch(path)),
-        Some("h5") => Ok(Weights::Keras(path)),
-        _ => Err(format!("--weights needs a file .safetensors, .pth or .h5; received {file}")),
-    }
 }
 
 fn processor(device: &str) -> Result<Processor, String> {

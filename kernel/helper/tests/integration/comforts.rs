@@ -108,6 +108,9 @@ fn weights_of_another_publisher_or_format_are_refused_in_words() {
             benchbook::model::Vgg { weights, ..small_net() }.build().unwrap_err().to_string();
         assert!(wrong.contains(expected), "{wrong}");
     }
+    let wrong = Weights::from_file(&text).unwrap_err().to_string();
+    assert!(wrong.contains(".pth or .h5") && wrong.contains("notes.txt"), "{wrong}");
+    assert_eq!(Weights::from_file("vgg.pth").unwrap(), Weights::PyTorch("vgg.pth".into()));
     let net =
         benchbook::model::Vgg { weights: Weights::Keras(text), batch_norm: false, ..small_net() };
     let wrong = net.build().unwrap_err().to_string();

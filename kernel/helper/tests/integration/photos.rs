@@ -11,7 +11,7 @@ fn a_frozen_imagenet_base_learns_real_photos_in_a_few_steps() {
     let (Some(data), Some(weights)) = (variable("BENCHBOOK_DATA"), variable("BENCHBOOK_WEIGHTS"))
     else {
         println!(
-            "SKIPPED: BENCHBOOK_DATA (an image folder) and BENCHBOOK_WEIGHTS (safetensors) are not set"
+            "SKIPPED: BENCHBOOK_DATA (an image folder) and BENCHBOOK_WEIGHTS (.safetensors, .pth or .h5) are not set"
         );
         return;
     };
@@ -19,7 +19,7 @@ fn a_frozen_imagenet_base_learns_real_photos_in_a_few_steps() {
     let (train, validation) = (data.train().subset(60, 1), data.validation().subset(40, 1));
     let net = Vgg {
         size: 128,
-        weights: Weights::Safetensors(weights),
+        weights: Weights::from_file(weights).unwrap(),
         base: Base::Frozen,
         threads: Some(2),
         ..Vgg::default()
