@@ -486,7 +486,7 @@ let study = plan.run()?;
 // %% [markdown]
 // ### The table
 // Medians with quartiles in brackets; accuracies with Wilson's 95% interval; memory is the most that the process held in any phase.
-// A ratio is shown with its bootstrap 95% interval where the conditions of both sides are equal, and struck through, with what
+// A ratio is shown with its 95% interval where the conditions of both sides are equal, and struck through, with what
 // differs, where they are not.
 
 // %%

@@ -151,10 +151,13 @@ def test_the_newest_model_on_disk_is_offered(kernel: Kernel, tmp_path: Path) -> 
 
 
 def test_a_function_that_is_nowhere_costs_nothing(kernel: Kernel) -> None:
-    kernel.good("let beside = 1;")
-    cell = kernel.run('unsafe extern "C" { fn nowhere_at_all(); }\nunsafe { nowhere_at_all() }')
+    kernel.good('let beside = 1; let bound = 2; let travelling = String::from("here");')
+    cell = kernel.run(
+        'unsafe extern "C" { fn nowhere_at_all(); }\n'
+        "let bound = 3.0; drop(travelling); unsafe { nowhere_at_all() }"
+    )
     assert cell.ename == "LinkError" and "nowhere_at_all" in cell.evalue, cell.problem
-    assert kernel.value("beside") == "1"
+    assert kernel.value("(beside, bound, travelling.as_str())") == '(1, 2, "here")'
 
 
 @pytest.mark.parametrize("program", ["rustc", "cargo"])

@@ -347,6 +347,32 @@ def test_variables_survive_a_panic(kernel: Kernel) -> None:
     assert kernel.value("(kept.as_str(), changed)") == '("kept", 2)'
 
 
+def test_a_binding_that_fails_leaves_the_old_value(kernel: Kernel) -> None:
+    kernel.good('let bound_again = String::from("old"); let mut twice = vec![1];')
+    for cell in (
+        'let bound_again: i64 = "x".parse()?;',
+        'let (bound_again, twice) = (1, "x".parse::<i64>()?);',
+        'let twice = 2.0; let bound_again = 1; panic!("after both");',
+        "let bound_again: u8 = None.unwrap();",
+    ):
+        kernel.run(cell)
+        assert kernel.value("(bound_again.as_str(), twice.len())") == '("old", 1)', cell
+    kernel.good("twice.push(2);")
+    kernel.good("let bound_again = 1; let twice = bound_again + 1;")
+    assert kernel.value("(bound_again, twice)") == "(1, 2)"
+
+
+def test_a_return_before_the_end_is_an_error_where_variables_would_be_lost(kernel: Kernel) -> None:
+    kernel.good("let early = 1;")
+    cell = kernel.run('let early = 5; let other = 6; if early > 3 { return Ok(()); } println!("{other}");')
+    assert cell.ename == "EarlyReturn" and "`return`" in cell.evalue, cell.problem
+    assert kernel.value("early") == "1"
+    assert "failed before it could keep" in kernel.run("other").traceback
+    assert kernel.good('let early = 7; if early > 8 { return Ok(()); } println!("end");').stdout == "end\n"
+    assert kernel.value("early") == "7"
+    assert kernel.good('if early > 3 { println!("there"); return Ok(()); } println!("end");').stdout == "there\n"
+
+
 def test_what_was_printed_before_an_error_comes_before_it(kernel: Kernel) -> None:
     cell = kernel.run('print!("before"); panic!("boom");')
     assert cell.events == [("stdout", "before"), ("error", "Panic")]

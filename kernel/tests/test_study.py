@@ -105,6 +105,18 @@ def python_of_references() -> Path:
     return python
 
 
+def test_an_original_without_the_gpu_that_was_asked_for_does_not_use_the_processor(
+    program: Path, template: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python_of_references()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    plan = {"name": "gpu", "backends": ["python-keras"], "warm_up": 0, "check": None, "job": job(pictures)}
+    options = ["--device", "cuda", "--precision", "float32"]
+    _, records = study(program, template, tmp_path, plan, *options, status=1)
+    assert {record["status"]["state"] for record in records} == {"failed"}
+    assert "sees no GPU for cuda:0" in records[0]["status"]["message"]
+
+
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
 def test_all_backends_compute_the_same_from_the_same_start(
     program: Path, template: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dropout: float

@@ -25,8 +25,14 @@ impl<T: std::fmt::Display> From<T> for EvcxrUserCodeError {
     }
 }
 
-/// Runs the statements of a cell; the error means that they panicked.
-pub fn catch_unwind<R>(statements: AssertUnwindSafe<impl FnOnce() -> R>) -> Result<(), ()> {
+/// A panic, of which the panic hook has kept what it says.
+pub struct Panicked;
+
+/// Runs the statements of a cell.
+///
+/// # Errors
+/// They panicked.
+pub fn catch_unwind<R>(statements: AssertUnwindSafe<impl FnOnce() -> R>) -> Result<(), Panicked> {
     let mut statements = Some(statements.0);
     catch(&mut || {
         if let Some(statements) = statements.take() {
@@ -36,8 +42,8 @@ pub fn catch_unwind<R>(statements: AssertUnwindSafe<impl FnOnce() -> R>) -> Resu
 }
 
 #[inline(never)]
-fn catch(statements: &mut dyn FnMut()) -> Result<(), ()> {
-    std::panic::catch_unwind(AssertUnwindSafe(statements)).map_err(drop)
+fn catch(statements: &mut dyn FnMut()) -> Result<(), Panicked> {
+    std::panic::catch_unwind(AssertUnwindSafe(statements)).map_err(|_| Panicked)
 }
 
 enum Owner {
@@ -52,6 +58,8 @@ pub struct VariableStore {
     variables: HashMap<String, Box<dyn Any>>,
     /// The variables that the running cell was given by [`VariableStore::hand_over`].
     handed_over: HashSet<String>,
+    /// The running cell has come to its last statement.
+    reached_end: bool,
 }
 
 impl VariableStore {
@@ -102,22 +110,53 @@ impl VariableStore {
             Owner::Cell => std::mem::forget(value),
             Owner::Session => {
                 self.put(name, Box::new(value));
-                self.stay(name, mutable);
+                self.stay::<T>(name, mutable);
             }
-            Owner::Nobody => {}
+            Owner::Nobody => {
+                let mut value = Some(value);
+                if catch(&mut || drop(value.take())).is_err() {
+                    worker::panic_reached_top();
+                }
+            }
         }
     }
 
     /// Says, at the end of a cell that binds a variable anew and left the old one in the store, whether that
     /// is still there: if the cell has failed before, the server, told of it, has evcxr take it up again.
+    pub fn stay<T: 'static>(&mut self, name: &str, mutable: bool) {
+        self.stay_as(name, mutable, TypeId::of::<T>());
+    }
+
+    /// Says that a cell with a `return` has not been left by it.
     #[inline(never)]
-    pub fn stay(&mut self, name: &str, mutable: bool) {
-        if worker::cell_failed() && self.variables.contains_key(name) {
-            worker::send(Message::Kept { name: name.to_owned(), mutable });
+    pub fn reached_end(&mut self) {
+        self.reached_end = true;
+    }
+
+    /// Has a cell fail, at its end, that a `return` has left before it could put its variables into the store:
+    /// evcxr would believe them there.
+    #[inline(never)]
+    pub fn check_end(&mut self) {
+        if !std::mem::take(&mut self.reached_end) && !worker::cell_failed() {
+            worker::returned_early();
         }
     }
 
+    /// The variables that no cell holds.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.variables.keys().map(String::as_str)
+    }
+
     // What does not depend on the type is compiled here, once, and not in every cell.
+
+    #[inline(never)]
+    fn stay_as(&mut self, name: &str, mutable: bool, expected: TypeId) {
+        let value = self.variables.get(name);
+        if worker::cell_failed() && value.is_some_and(|value| value.as_ref().type_id() == expected)
+        {
+            worker::send(Message::Kept { name: name.to_owned(), mutable });
+        }
+    }
 
     #[inline(never)]
     fn note_handed_over(&mut self, name: &str) {

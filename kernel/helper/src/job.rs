@@ -58,6 +58,21 @@ fn default_name() -> String {
 }
 
 impl Job {
+    /// Sixteen digits that are equal for equal jobs.
+    ///
+    /// # Errors
+    /// [`Error::File`] if it cannot be written as JSON.
+    pub(crate) fn digest(&self) -> Result<String, Error> {
+        use sha2::{Digest, Sha256};
+        let text = serde_json::to_vec(self).map_err(|error| Error::File {
+            action: "write",
+            path: "a job".into(),
+            source: error.into(),
+        })?;
+        let digest = Sha256::digest(text);
+        Ok(digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect())
+    }
+
     /// A job on a folder with the defaults of everything else.
     pub fn new(data: impl Into<PathBuf>) -> Self {
         Self {

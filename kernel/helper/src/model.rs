@@ -518,7 +518,7 @@ impl Model {
 }
 
 /// Pictures in a batch where nothing is learned; memory is small without gradients.
-const EVALUATION_BATCH: usize = 32;
+pub(crate) const EVALUATION_BATCH: usize = 32;
 
 fn check_classes(split: &Split) -> Result<(), Error> {
     if split.classes().len() != 2 {

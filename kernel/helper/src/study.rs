@@ -157,8 +157,18 @@ impl StudyPlan {
         checked: Option<&Checked>,
         observer: &mut dyn FnMut(&Event),
     ) -> Result<Study, Error> {
+        if let Some(baseline) = self.baseline.as_ref().filter(|name| !self.backends.contains(name))
+        {
+            return Err(benchbook_study::Error::Setting {
+                name: "baseline",
+                expected: format!("one of {}", self.backends.join(", ")),
+                found: baseline.clone(),
+            }
+            .into());
+        }
         let plan = runner::Plan {
             study: self.name.clone(),
+            job: self.job.digest()?,
             backends: self.backends.clone(),
             repeats: self.repeats,
             warm_up: self.warm_up,

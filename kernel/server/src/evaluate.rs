@@ -342,18 +342,27 @@ impl Rust {
                 "let {mutability}{name}: {kind} = evcxr_variable_store.take_variable(\"{name}\");\n"
             ))
         });
-        let code: String = lines.collect();
-        if code.is_empty() {
+        let lines: Vec<String> = lines.collect();
+        if lines.is_empty() || self.take_up(&lines.concat(), output) {
             return;
         }
-        self.host.begin_quietly(output);
-        let result = self.context.execute(&code);
-        let ended = self.host.end(matches!(result, Err(Error::SubprocessTerminated(_))));
-        if let Err(error) = result {
-            tracing::warn!("variables of a failed cell are lost: {error}");
-        } else if let Some(failure) = ended.failure {
-            tracing::warn!("variables of a failed cell are lost: {}", failure.evalue);
+        // The type of one may be unknown by now, which is no reason to lose the others.
+        for line in lines.iter().filter(|_| lines.len() > 1) {
+            self.take_up(line, output);
         }
+    }
+
+    /// Returns whether it did.
+    fn take_up(&mut self, code: &str, output: &Output) -> bool {
+        self.host.begin_restoring(output);
+        let result = self.context.execute(code);
+        let ended = self.host.end(matches!(result, Err(Error::SubprocessTerminated(_))));
+        let failure = ended.failure.map(|failure| failure.evalue);
+        let failure = result.err().map(|error| error.to_string()).or(failure);
+        if let Some(failure) = &failure {
+            tracing::warn!("variables of a failed cell are not taken up again: {failure}");
+        }
+        failure.is_none()
     }
 
     /// Remembers how the variables went that are no longer there, and returns them.

@@ -28,6 +28,26 @@ const ALLOCATOR: [(&str, usize); 3] = [
     ("MALLOC_TOP_PAD_", 64 << 20),
 ];
 
+/// Whether nothing else is set, and this glibc keeps blocks of that size: old ones refuse more than 32 MiB, and
+/// would then keep less than by default.
+fn allocator_can_be_set() -> bool {
+    let users = ["GLIBC_TUNABLES", "LD_PRELOAD", "MALLOC_MMAP_MAX_"];
+    let mut names = ALLOCATOR.iter().map(|(name, _)| *name).chain(users);
+    names.all(|name| env::var_os(name).is_none()) && keeps(ALLOCATOR[0].1)
+}
+
+#[cfg(target_env = "gnu")]
+fn keeps(bytes: usize) -> bool {
+    let Ok(bytes) = libc::c_int::try_from(bytes) else { return false };
+    // SAFETY: sets a number in this process's C allocator, which nothing large goes through.
+    unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, bytes) == 1 }
+}
+
+#[cfg(not(target_env = "gnu"))]
+fn keeps(_bytes: usize) -> bool {
+    false
+}
+
 /// The command that starts a worker, with the libraries where it finds them and otherwise in the
 /// user's own environment.
 ///
@@ -50,7 +70,7 @@ pub fn command(template: &Template, libtorch: &Libtorch) -> anyhow::Result<Comma
         // Where the Python originals of studies may have been installed.
         .env("BENCHBOOK_CHECKOUT", &template.manifest.checkout)
         .env("BENCHBOOK_LIBTORCH_LIB", libtorch.libraries());
-    if ALLOCATOR.iter().all(|(name, _)| env::var_os(name).is_none()) {
+    if allocator_can_be_set() {
         command.envs(ALLOCATOR.map(|(name, bytes)| (name, bytes.to_string())));
     }
     if let Some(revision) = &template.manifest.revision {

@@ -23,9 +23,9 @@ def listed(split):
     return sum(paths, []), labels
 
 
-def batches(paths, labels, shuffle=False):
+def batches(paths, labels, shuffle=False, batch=BATCH):
     data = tf.data.Dataset.from_tensor_slices((paths, labels))
     if shuffle:
         data = data.shuffle(len(paths), JOB["seed"])
     data = data.map(picture, num_parallel_calls=JOB["loader_threads"] or tf.data.AUTOTUNE)
-    return data.batch(BATCH).prefetch(tf.data.AUTOTUNE)
+    return data.batch(batch).prefetch(tf.data.AUTOTUNE)

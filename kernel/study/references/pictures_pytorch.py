@@ -27,7 +27,7 @@ class Files(torch.utils.data.Dataset):
         return TRANSFORM(datasets.folder.default_loader(self.paths[index])), 0
 
 
-def loader(data, shuffle=False):
+def loader(data, shuffle=False, batch=JOB["batch_size"]):
     workers = JOB["loader_threads"]
     pin = JOB["compute"]["pinned_memory"]
-    return torch.utils.data.DataLoader(data, JOB["batch_size"], shuffle, num_workers=workers, pin_memory=pin)
+    return torch.utils.data.DataLoader(data, batch, shuffle, num_workers=workers, pin_memory=pin)

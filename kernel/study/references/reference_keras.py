@@ -53,8 +53,7 @@ class Clock(keras.callbacks.Callback):
 def main():
     keras.utils.set_random_seed(JOB["seed"])
     tf.config.threading.set_intra_op_parallelism_threads(JOB["threads"])
-    gpus = tf.config.list_physical_devices("GPU") if JOB["device"] != "cpu" else []
-    begin("Keras", f"{keras.__version__} on TensorFlow {tf.__version__}", "cuda:0" if gpus else "cpu", JOB["threads"])
+    begin("Keras", f"{keras.__version__} on TensorFlow {tf.__version__}", JOB["device"], JOB["threads"])
     with phase("load"):
         with part("load_parts", "list"):
             train, validation = listed("train"), listed("validation")
@@ -75,7 +74,8 @@ def main():
         model.fit(data.repeat() if steps else data, callbacks=[clock], **settings)
     with phase("test"):
         files = test_files()
-        RECORD["images_seen"]["test"] = len(model.predict(batches(files, [0] * len(files)), verbose=0))
+        pictures = batches(files, [0] * len(files), batch=JOB["test_batch_size"])
+        RECORD["images_seen"]["test"] = len(model.predict(pictures, verbose=0))
     for name, variables in (("parameters", model.weights), ("trainable_parameters", model.trainable_weights)):
         RECORD["net"][name] = sum(int(np.prod(variable.shape)) for variable in variables)
     finish()

@@ -85,7 +85,7 @@ def main():
         train(model, loader(folder["train"], shuffle=True), loader(folder["validation"]), optimizer(named))
     with phase("test"), torch.no_grad():
         model.eval()
-        found = [computed(model, images)[0] for images, _ in loader(Files(test_files()))]
+        found = [computed(model, images)[0] for images, _ in loader(Files(test_files()), batch=JOB["test_batch_size"])]
         RECORD["images_seen"]["test"] = len(torch.cat(found).cpu())
     RECORD["net"]["parameters"] = sum(value.numel() for value in named.values())
     RECORD["net"]["trainable_parameters"] = sum(value.numel() for value in named.values() if value.requires_grad)

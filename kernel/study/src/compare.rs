@@ -101,6 +101,17 @@ pub fn differences(first: &Record, second: &Record) -> Vec<Difference> {
         let stated = !r.library.settings.is_empty();
         Some(if stated { r.library.settings.join(", ") } else { "the library's own".into() })
     });
+    words("allocator", &|r| {
+        let variables = r.environment.variables.iter();
+        let of_malloc = |name: &str| {
+            name.starts_with("MALLOC_") || name == "GLIBC_TUNABLES" || name == "LD_PRELOAD"
+        };
+        let set: Vec<String> = variables
+            .filter(|(name, _)| of_malloc(name))
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        Some(if set.is_empty() { "the system's own".into() } else { set.join(", ") })
+    });
     words("device", &|r| {
         let parts: Vec<String> =
             [&r.library.device, &r.library.device_name].into_iter().flatten().cloned().collect();
@@ -299,10 +310,11 @@ pub fn compare<'a>(
     }
     let mut faults = Vec::new();
     let mut assumptions = Vec::new();
-    for record in [one, other] {
+    for record in first.iter().chain(&second) {
         let found = record.clock_faults().into_iter().chain(Ceiling::fault(record));
-        faults.extend(found.map(|fault| format!("{}: {fault}", record.backend())));
-        assumptions.extend(record.assumptions.iter().cloned());
+        let found = found.map(|fault| format!("{}: {fault}", record.backend()));
+        add_new(&mut faults, found);
+        add_new(&mut assumptions, record.assumptions.iter().cloned());
     }
     Some(Comparison {
         quantity,
@@ -312,6 +324,14 @@ pub fn compare<'a>(
         per_image: PerImage::of(&first, &second, quantity),
         assumptions,
     })
+}
+
+fn add_new(known: &mut Vec<String>, found: impl Iterator<Item = String>) {
+    for text in found {
+        if !known.contains(&text) {
+            known.push(text);
+        }
+    }
 }
 
 /// The seed of the resamples: any will do, as long as it stays.
@@ -340,6 +360,7 @@ pub(crate) mod tests {
                 study: "s".into(),
                 backend: backend.into(),
                 round,
+                job: String::new(),
                 warm_up: false,
             }),
             library: Library {
@@ -388,9 +409,9 @@ pub(crate) mod tests {
     fn like_runs_have_a_ratio_with_its_interval_by_pairs() {
         let comparison = compared(&three("a", [10.0, 20.0, 30.0]), &three("b", [11.0, 24.0, 39.0]));
         assert!(comparison.is_comparable(), "{:?}", comparison.why_not());
-        assert_eq!(comparison.words(), "1.20 (1.10 to 1.30)");
+        assert_eq!(comparison.words(), "1.20 (0.97 to 1.47), no difference shown");
         let same = compared(&three("a", [10.0, 10.0, 10.0]), &three("b", [9.0, 10.0, 11.0]));
-        assert_eq!(same.words(), "1.00 (0.90 to 1.10), no difference shown");
+        assert_eq!(same.words(), "1.00 (0.78 to 1.28), no difference shown");
     }
 
     #[test]

@@ -85,6 +85,9 @@ pub struct Place {
     pub backend: String,
     /// The round, from 0. Runs of one round stand side by side in time.
     pub round: usize,
+    /// The job, in a form that is equal for equal jobs; empty where it was not noted.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub job: String,
     /// Whether the round only warmed the machine up; it is kept and counts for nothing.
     pub warm_up: bool,
 }

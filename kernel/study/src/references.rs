@@ -51,6 +51,8 @@ pub struct Job {
     pub preprocessing: &'static str,
     /// Pictures in a batch.
     pub batch_size: usize,
+    /// Pictures in a batch of the phase test.
+    pub test_batch_size: usize,
     /// Epochs.
     pub epochs: usize,
     /// Batches in an epoch; `None` for one pass over the pictures.

@@ -116,9 +116,8 @@ impl Watch {
         }
     }
 
-    /// The running phase ends. One that is entered again goes on adding to what it used before.
+    /// The running phase ends, and its process may already be at something else. One that is entered again goes on adding to what it used before.
     pub fn end(&mut self) {
-        self.sample();
         let Some(phase) = self.current.take() else { return };
         // Read before the processor time, since the process may be about to end.
         let exact = processes::peak(self.group).map(|bytes| bytes as f64);

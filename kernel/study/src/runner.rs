@@ -22,6 +22,9 @@ pub const PHASE: &str = "@phase ";
 pub struct Plan {
     /// Its name in the records.
     pub study: String,
+    /// What is run, in a form that is equal for equal jobs: the runs of another job under the same name are
+    /// refused.
+    pub job: String,
     /// The backends, by the names that the launcher knows.
     pub backends: Vec<String>,
     /// Rounds that count, at least 3.
@@ -114,6 +117,18 @@ pub fn run(
     check(plan)?;
     let earlier =
         if plan.records.exists() { Records::read(&plan.records)? } else { Records::default() };
+    let places = earlier.records.iter().filter_map(|record| record.place.as_ref());
+    let mut others = places.filter(|place| place.study == plan.study && place.job != plan.job);
+    if let Some(other) = others.find(|place| !place.job.is_empty()) {
+        return Err(Error::Setting {
+            name: "name",
+            expected: format!(
+                "a name that has no runs of another job in {}",
+                plan.records.display()
+            ),
+            found: format!("{:?}, which has some of {}", other.study, other.backend),
+        });
+    }
     // An interrupted run is done again, and one whose backend was not there; a failed one has told what it had
     // to tell.
     let again =
@@ -146,8 +161,13 @@ pub fn run(
             }
             let warm_up = round < plan.warm_up;
             observer(&Event::Begin { backend: backend.clone(), run: number, runs, warm_up });
-            let place =
-                Place { study: plan.study.clone(), backend: backend.clone(), round, warm_up };
+            let place = Place {
+                study: plan.study.clone(),
+                backend: backend.clone(),
+                round,
+                job: plan.job.clone(),
+                warm_up,
+            };
             let record = match launcher.launch(&backend, &plan.study) {
                 Ok(launch) => one(launch, place, plan, observer, stop),
                 Err(message) => {
@@ -282,6 +302,7 @@ mod tests {
     fn plan(folder: &std::path::Path, backends: &[&str]) -> Plan {
         Plan {
             study: "test".into(),
+            job: "one".into(),
             backends: backends.iter().map(ToString::to_string).collect(),
             repeats: 3,
             warm_up: 1,
@@ -359,6 +380,23 @@ mod tests {
             run(&plan(folder.path(), &backends), &mut shell, &mut |_| (), &|| false).unwrap();
         let new = installed.records.len() - records.records.len();
         assert_eq!(new, 4, "what is there by now runs all of its rounds");
+    }
+
+    #[test]
+    fn the_runs_of_another_job_of_that_name_are_not_taken_for_this_ones() {
+        let folder = tempfile::tempdir().unwrap();
+        let plan = plan(folder.path(), &["a"]);
+        let scripts = BTreeMap::from([("a", good(0.001))]);
+        let mut launcher = Shell { folder: folder.path(), scripts };
+        let mut silent = |_: &Event| {};
+        run(&plan, &mut launcher, &mut silent, &|| false).unwrap();
+        let before = std::fs::read(&plan.records).unwrap();
+        let other = Plan { job: "two".into(), ..plan.clone() };
+        let wrong = run(&other, &mut launcher, &mut silent, &|| false).unwrap_err().to_string();
+        assert!(wrong.contains("another job") && wrong.contains("records.jsonl"), "{wrong}");
+        assert_eq!(std::fs::read(&plan.records).unwrap(), before);
+        let named = Plan { study: "second".into(), ..other };
+        assert_eq!(run(&named, &mut launcher, &mut silent, &|| false).unwrap().records.len(), 8);
     }
 
     #[test]

@@ -215,7 +215,7 @@ impl Study {
     fn ratios(&self, group: &Group<'_>, groups: &[Group<'_>]) -> [Cell; 2] {
         let dash = || Cell::from("–");
         let Some(base) = self.base_of(group, groups) else { return [dash(), dash()] };
-        if std::ptr::eq(base, group) {
+        if std::ptr::eq(base, group) && !base.valid().is_empty() {
             return [Cell::from("1"), Cell::from("1")];
         }
         let Some(found) = compare(&base.valid(), &group.valid(), Quantity::Train) else {
@@ -284,6 +284,9 @@ impl Study {
             .subtitle("medians of pairs; the bars of error are the 95% intervals");
         for group in &groups {
             let Some(base) = self.base_of(group, &groups) else { continue };
+            if base.valid().is_empty() {
+                continue;
+            }
             if std::ptr::eq(base, group) {
                 chart = chart.series(&group.name, [1.0])?;
             } else if let Some(found) = compare(&base.valid(), &group.valid(), Quantity::Train)
@@ -389,8 +392,13 @@ mod tests {
     }
 
     fn run(backend: &str, round: usize, seconds: f64) -> Record {
-        let place =
-            Place { study: "s".into(), backend: backend.into(), round, warm_up: round == 0 };
+        let place = Place {
+            study: "s".into(),
+            backend: backend.into(),
+            round,
+            job: String::new(),
+            warm_up: round == 0,
+        };
         let phases = Phases { train: Some(seconds), ..Phases::default() };
         Record { place: Some(place), phases, ..Record::default() }
     }

@@ -3,7 +3,7 @@
 use crate::backend::{Base, Compute, Library, Processor};
 use crate::error::Error;
 use crate::job::{Job, STUDIED};
-use crate::model::{Vgg, Weights};
+use crate::model::{EVALUATION_BATCH, Vgg, Weights};
 use crate::optimizer::Convention;
 use crate::record::{
     Data, Environment, Net, Record, SCHEMA, compute_settings, file_name, sha256, training,
@@ -161,6 +161,7 @@ impl Workers {
             freeze: self.job.net.base == Base::Frozen,
             preprocessing,
             batch_size: fit.batch_size,
+            test_batch_size: EVALUATION_BATCH,
             epochs: fit.epochs,
             steps_per_epoch: fit.steps_per_epoch,
             validate: fit.validate,
@@ -277,7 +278,8 @@ impl Launcher for Workers {
     }
 }
 
-/// What every process of a study gets, so that no library chooses for itself.
+/// What every process of a study gets, so that no library chooses for itself. They also share the settings of
+/// the C library's allocator with the worker that starts them (`server/src/worker.rs`); records state them.
 fn variables(threads: usize) -> [(&'static str, String); 4] {
     [
         ("OMP_NUM_THREADS", threads.to_string()),

@@ -95,7 +95,11 @@ pub fn panic_reached_top() {
 }
 
 /// The cell was compiled, but what it calls is nowhere in the process; it has not run.
-pub(super) fn not_loaded(error: &dyn std::error::Error) {
+/// `variables` are those of the session, which evcxr forgets if the cell binds or moves them.
+pub(super) fn not_loaded<'a>(
+    error: &dyn std::error::Error,
+    variables: impl Iterator<Item = &'a str>,
+) {
     let mut reason = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
@@ -105,6 +109,10 @@ pub(super) fn not_loaded(error: &dyn std::error::Error) {
 
     // As after a panic: what the cell would have defined is not there.
     run::reply("EVCXR_PANIC_NOTIFICATION");
+    for name in variables {
+        // Whether it was `mut` only the cell that bound it knew; it may be.
+        send(Message::Kept { name: name.to_owned(), mutable: true });
+    }
     // The path of the cell's library means nothing to the user.
     let evalue = reason.split_once(".so: ").map_or(reason.as_str(), |(_, why)| why).to_owned();
     send(Message::Error { ename: "LinkError".into(), evalue, traceback: Vec::new() });
@@ -138,6 +146,18 @@ pub fn error_reached_top() {
     let (ename, evalue) = error.unwrap_or_else(|| ("Error".into(), "a `?` failed".into()));
     let evalue = evalue.trim_end().to_owned();
     send(Message::Error { ename, evalue, traceback: Vec::new() });
+}
+
+/// A `return` ended the cell before its variables were kept.
+pub(crate) fn returned_early() {
+    run::reply("EVCXR_ERROR_OCCURRED");
+    state().failed = true;
+    let evalue = "`return` ended the cell before its new variables could be kept; put what may return early into a function or a block of its own";
+    send(Message::Error {
+        ename: "EarlyReturn".into(),
+        evalue: evalue.into(),
+        traceback: Vec::new(),
+    });
 }
 
 fn interrupted() -> Message {

@@ -1,6 +1,7 @@
 //! Runs cells on the main thread, one after the other, as evcxr asks for them.
 
 use super::{crash, failure, send};
+use crate::evcxr_runtime::VariableStore;
 use crate::interrupt;
 use benchbook_frames::Message;
 use std::ffi::c_void;
@@ -94,7 +95,9 @@ fn run(line: &str, variables: *mut c_void) -> Result<*mut c_void, String> {
         Ok(library) => library,
         Err(error) => {
             // A function that is declared `extern` and is nowhere, for example.
-            failure::not_loaded(&error);
+            // SAFETY: null or what the last cell returned, which is evcxr's store.
+            let store = unsafe { variables.cast::<VariableStore>().as_ref() };
+            failure::not_loaded(&error, store.into_iter().flat_map(VariableStore::names));
             super::finish();
             reply("EVCXR_EXECUTION_COMPLETE");
             return Ok(variables);

@@ -19,8 +19,11 @@
 //! ```
 //!
 //! A variable that the cell only binds anew need not leave the store at all: `let x = f();` replaces it
-//! there, or leaves it if `f` fails. Its lines become empty, and `store.stay("x", false)` at the end
+//! there, or leaves it if `f` fails. Its lines become empty, and `store.stay::<T>("x", false)` at the end
 //! tells of it.
+//!
+//! A `return` in a cell would leave it before its new variables are in the store, where evcxr then believes
+//! them: `store.reached_end()` behind them and `store.check_end()` have such a cell fail.
 //!
 //! All else is inserted at the ends of lines, so no statement of the user's changes its place. Nothing
 //! is handed over that rustc has not found to be free: it has found nothing in the cell but that the
@@ -34,6 +37,7 @@ use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::ops::Range;
+use std::os::unix::process::ExitStatusExt;
 use std::process::Output;
 
 /// Where the variables of the cell are moved, in the crate's folder: a name and a line, counted from
@@ -57,7 +61,7 @@ pub(super) fn compile(
     for _ in 0..ROUNDS {
         let rewritten = cell.rewritten(&moves);
         let output = compile(rewritten.as_deref().unwrap_or(source))?;
-        if output.status.success() {
+        if output.status.success() || output.status.signal().is_some() {
             return Ok(output);
         }
         let Some(found) = cell.moves(&output.stderr) else {
@@ -117,6 +121,7 @@ struct Cell<'a> {
 struct Taken<'a> {
     name: &'a str,
     mutable: bool,
+    kind: &'a str,
     /// The bytes of the lines that check its type and take it.
     lines: Vec<Range<usize>>,
 }
@@ -135,8 +140,10 @@ fn taken(text: &str) -> Vec<Taken<'_>> {
             }
             Some((name, Handling::Take)) => {
                 let mutable = line.starts_with("let mut ");
+                let kind = text[range.clone()].split_once("take_variable::<");
+                let kind = kind.and_then(|(_, rest)| Some(&rest[..rest.rfind(">(stringify!(")?]));
                 let lines = checked.remove(name).into_iter().chain([range]).collect();
-                found.push(Taken { name, mutable, lines });
+                found.extend(kind.map(|kind| Taken { name, mutable, kind, lines }));
             }
             _ => {}
         }
@@ -189,18 +196,31 @@ impl<'a> Cell<'a> {
         self.taken.iter().filter(|taken| !self.expected.contains(&taken.name))
     }
 
-    /// The source in which a failing cell keeps what it has not moved; `None` if it moves nothing.
+    /// Whether a `return` may leave the cell before the variables that it keeps are in the store.
+    fn may_return(&self) -> bool {
+        let mut lines = self.source[self.body.clone()].lines();
+        names(self.block.syntax(), "return")
+            && lines.any(|line| matches!(handled(line), Some((_, Handling::Put))))
+    }
+
+    /// The source in which a failing cell keeps what it has not moved; `None` if nothing has to be done.
     fn rewritten(&self, moves: &Moves) -> Option<String> {
         let last = self.source.len() - LAST.len();
-        if !self.source.ends_with(LAST) || self.gone().next().is_none() {
+        let may_return = self.may_return();
+        if !self.source.ends_with(LAST) || (self.gone().next().is_none() && !may_return) {
             return None;
         }
         let mut edits = BTreeMap::<usize, (usize, String)>::new();
         let mut end = String::new();
-        for Taken { name, mutable, lines } in self.gone() {
+        if may_return {
+            let reached = "evcxr_variable_store.reached_end(); ".to_owned();
+            edits.insert(self.body.end, (self.body.end, reached));
+            end.push_str("evcxr_variable_store.check_end(); ");
+        }
+        for Taken { name, mutable, kind, lines } in self.gone() {
             if self.only_binds(name) {
                 end.push_str(&format!(
-                    "evcxr_variable_store.stay(stringify!({name}), {mutable}); "
+                    "evcxr_variable_store.stay::<{kind}>(stringify!({name}), {mutable}); "
                 ));
                 edits.extend(lines.iter().map(|line| (line.start, (line.end, String::new()))));
                 continue;
@@ -272,8 +292,14 @@ impl<'a> Cell<'a> {
             let mut inside = statements[at].descendants().filter_map(ast::StmtList::cast);
             let branch = inside.find(|inner| covers(inner.syntax()));
             let runs_once = |inner: &ast::StmtList| {
-                let between = inner.syntax().ancestors().skip(1);
-                between.take_while(|node| node != list.syntax()).all(|node| is_branch(&node))
+                let nodes = inner.syntax().ancestors();
+                let mut between = nodes.take_while(|node| node != list.syntax());
+                let Some(mut inside) = between.next() else { return false };
+                between.all(|node| {
+                    let is_branch = is_branch(&node, &inside);
+                    inside = node;
+                    is_branch
+                })
             };
             match branch.filter(runs_once) {
                 Some(inner) => list = inner,
@@ -309,7 +335,9 @@ impl<'a> Cell<'a> {
             if message.level != "error" || message.message.starts_with("aborting due to") {
                 continue;
             }
-            if message.code.is_none_or(|code| code.code != "E0382") {
+            // Of a value that is moved in part, another part may be lent.
+            let in_part = message.message.contains("partially moved");
+            if in_part || message.code.is_none_or(|code| code.code != "E0382") {
                 return None;
             }
             let place = message.spans.iter().find(|span| span.is_primary)?.line_start;
@@ -402,16 +430,19 @@ fn names(node: &SyntaxNode, name: &str) -> bool {
     words(&node.text().to_string()).any(|word| word == name)
 }
 
-/// Whether what is inside runs at most once, where it stands.
-fn is_branch(node: &SyntaxNode) -> bool {
-    use ra_ap_syntax::SyntaxKind::{
-        EXPR_STMT, IF_EXPR, LET_STMT, MATCH_ARM, MATCH_ARM_LIST, MATCH_EXPR,
-    };
-    match ast::BlockExpr::cast(node.clone()) {
-        Some(block) => block.modifier().is_none(),
-        None => [EXPR_STMT, IF_EXPR, LET_STMT, MATCH_ARM, MATCH_ARM_LIST, MATCH_EXPR]
-            .contains(&node.kind()),
+/// Whether what is inside a node runs at most once, where it stands, and nothing of the node after it.
+fn is_branch(node: &SyntaxNode, inside: &SyntaxNode) -> bool {
+    use ra_ap_syntax::SyntaxKind::{EXPR_STMT, LET_STMT, MATCH_ARM, MATCH_ARM_LIST};
+    if let Some(block) = ast::BlockExpr::cast(node.clone()) {
+        return block.modifier().is_none();
     }
+    if let Some(choice) = ast::IfExpr::cast(node.clone()) {
+        return choice.condition().is_none_or(|condition| condition.syntax() != inside);
+    }
+    if ast::MatchExpr::can_cast(node.kind()) {
+        return inside.kind() == MATCH_ARM_LIST;
+    }
+    [EXPR_STMT, LET_STMT, MATCH_ARM, MATCH_ARM_LIST].contains(&node.kind())
 }
 
 #[cfg(test)]
@@ -491,8 +522,12 @@ mod tests {
             "for i in b {\n drop(x);\n break;\n}\n",
             "let f = || {\n drop(x);\n};\n",
             "b(async {\n drop(x);\n});\n",
+            "match {\n let r = f(x);\n r\n} {\n Some(v) => x = v,\n None => {}\n}\n",
+            "if {\n f(x)\n} {\n x = b();\n}\n",
+            "match a {\n Some(v) if {\n f(x)\n} => x = v,\n _ => {}\n}\n",
         ] {
-            assert_eq!(handed_over(statements, &[1]), format!("<-\n{statements}"));
+            let line = statements.lines().position(|line| line.contains("(x)")).unwrap();
+            assert_eq!(handed_over(statements, &[line]), format!("<-\n{statements}"));
         }
         let shown = "benchbook::show!(if b {\n drop(x);\n});\n";
         assert_eq!(handed_over(shown, &[1]), format!("\n{}", shown.replace("b {", "b {<-")));
@@ -533,7 +568,7 @@ mod tests {
             let rewritten = Cell::of(&source).unwrap().rewritten(&moves(&[])).unwrap();
             let take = source.lines().find(|line| line.starts_with("let x = evcxr")).unwrap();
             let check = "vars_ok &= evcxr_variable_store.check_variable::<String>(stringify!(x));";
-            let stays = "evcxr_variable_store.stay(stringify!(x), false); ";
+            let stays = "evcxr_variable_store.stay::<String>(stringify!(x), false); ";
             let expected = source
                 .replace(take, "")
                 .replace(check, "")
@@ -544,6 +579,19 @@ mod tests {
         let source = around("let x = f(); g(x);\n", &["y"]);
         let rewritten = Cell::of(&source).unwrap().rewritten(&moves(&[])).unwrap();
         assert_eq!(rewritten, source.replace(LAST, &format!("{PUT_BACK}{LAST}")));
+    }
+
+    #[test]
+    fn a_return_is_noticed_where_a_cell_has_variables_to_keep() {
+        let statements = format!("if f() {{ return Ok(()) }} let z = 1;\n{}", put("z"));
+        let source = around(&statements, &["x", "y"]);
+        let close = QUESTION_MARK.1;
+        let expected = source
+            .replace(close, &format!("evcxr_variable_store.reached_end(); {close}"))
+            .replace(LAST, &format!("evcxr_variable_store.check_end(); {LAST}"));
+        assert_eq!(Cell::of(&source).unwrap().rewritten(&moves(&[])), Some(expected));
+        let source = around("if f() { return Ok(()) }\n", &["x", "y"]);
+        assert_eq!(Cell::of(&source).unwrap().rewritten(&moves(&[])), None);
     }
 
     #[test]
@@ -564,6 +612,8 @@ mod tests {
         let other = format!("{here}\n{}", message("E0382", &[line("drop(x)")]));
         assert_eq!(cell.moves(other.as_bytes()), None, "the user's own error");
         assert_eq!(cell.moves(message("E0505", &[put, line("drop(x)")]).as_bytes()), None);
+        let in_part = here.replace("use of moved", "use of partially moved");
+        assert_eq!(cell.moves(in_part.as_bytes()), None, "another part may be lent");
         assert_eq!(cell.moves(b""), None);
     }
 }

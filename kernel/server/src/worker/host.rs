@@ -68,6 +68,8 @@ struct State {
     ended_before: usize,
     worker: Option<u32>,
     interrupts: u32,
+    /// What runs only takes up variables again, and is not interrupted.
+    restoring: bool,
     started: Option<Instant>,
     ran: Duration,
     stdout: Decoder,
@@ -168,6 +170,12 @@ impl Host {
         self.begin_cell(Some(output));
     }
 
+    /// As [`Host::begin_quietly`], for what must not be interrupted and takes a moment.
+    pub fn begin_restoring(&self, output: &Output) {
+        self.begin_cell(Some(output));
+        self.state().restoring = true;
+    }
+
     /// Returns the number of the cell.
     fn begin_cell(&self, output: Option<&Output>) -> u64 {
         let _ = std::fs::remove_file(&self.shared.interrupted);
@@ -247,6 +255,7 @@ impl Host {
             state.ran += ran;
         }
         state.phase = Phase::Idle;
+        state.restoring = false;
         self.shared.changed.notify_all();
         state.built(false);
         let rest = [(Stream::Stdout, state.stdout.rest()), (Stream::Stderr, state.stderr.rest())];
@@ -301,6 +310,9 @@ impl Host {
     /// its end the second time.
     pub fn interrupt(&self) {
         let mut state = self.state();
+        if state.restoring {
+            return;
+        }
         state.interrupts += 1;
         match state.phase {
             Phase::Idle => {}

@@ -25,11 +25,12 @@ pub struct Environment {
 }
 
 /// Environment variables that libraries of deep learning obey, or the allocator under them.
-const VARIABLES: [&str; 14] = [
+const VARIABLES: [&str; 15] = [
     "CUDA_VISIBLE_DEVICES",
     "GLIBC_TUNABLES",
     "KMP_AFFINITY",
     "LD_PRELOAD",
+    "MALLOC_MMAP_MAX_",
     "MALLOC_MMAP_THRESHOLD_",
     "MALLOC_TOP_PAD_",
     "MALLOC_TRIM_THRESHOLD_",
