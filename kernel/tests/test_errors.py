@@ -364,10 +364,10 @@ def test_a_binding_that_fails_leaves_the_old_value(kernel: Kernel) -> None:
 
 def test_a_return_before_the_end_is_an_error_where_variables_would_be_lost(kernel: Kernel) -> None:
     kernel.good("let early = 1;")
-    cell = kernel.run('let early = 5; let other = 6; if early > 3 { return Ok(()); } println!("{other}");')
+    cell = kernel.run('let early = 5; let unkept = 6; if early > 3 { return Ok(()); } println!("{unkept}");')
     assert cell.ename == "EarlyReturn" and "`return`" in cell.evalue, cell.problem
     assert kernel.value("early") == "1"
-    assert "failed before it could keep" in kernel.run("other").traceback
+    assert "failed before it could keep" in kernel.run("unkept").traceback
     assert kernel.good('let early = 7; if early > 8 { return Ok(()); } println!("end");').stdout == "end\n"
     assert kernel.value("early") == "7"
     assert kernel.good('if early > 3 { println!("there"); return Ok(()); } println!("end");').stdout == "there\n"
