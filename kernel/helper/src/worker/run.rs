@@ -90,6 +90,12 @@ fn run(line: &str, variables: *mut c_void) -> Result<*mut c_void, String> {
     interrupt::clear();
     failure::clear();
     send(Message::Started);
+    if std::fs::metadata(path).is_ok_and(|file| file.len() == 0) {
+        // A cell of nothing but items (`server/src/cargo/build.rs`).
+        super::finish();
+        reply("EVCXR_EXECUTION_COMPLETE");
+        return Ok(variables);
+    }
     // SAFETY: the file was compiled by this session against this very helper library.
     let library = match unsafe { libloading::Library::new(path) } {
         Ok(library) => library,

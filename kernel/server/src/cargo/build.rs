@@ -57,7 +57,9 @@ pub(super) fn run(template: &Template, emit: Emit) -> anyhow::Result<ExitCode> {
     fs::create_dir_all("target/cell")?;
     fs::create_dir_all(OUTPUT)?;
     let source = with_shared_runtime(fs::read_to_string("src/lib.rs")?)?;
-    let mut arguments = arguments(template, emit, &opt_level(&manifest));
+    let empty = emit == Emit::Library && runs_nothing(&source);
+    let compiled = if empty { Emit::Nothing } else { emit };
+    let mut arguments = arguments(template, compiled, &opt_level(&manifest));
     let prelude =
         if dependencies.is_empty() { prelude::name(template, &arguments, &source) } else { None };
     if let Some(name) = &prelude
@@ -70,7 +72,7 @@ pub(super) fn run(template: &Template, emit: Emit) -> anyhow::Result<ExitCode> {
     }
     // Libraries that a crate of the user's own asks for are where `cc` looks.
     let linker = match &template.manifest.linker {
-        Some(linker) if emit == Emit::Library && dependencies.is_empty() => {
+        Some(linker) if compiled == Emit::Library && dependencies.is_empty() => {
             linker.arguments(&template.folder.join("stubs/direct"))
         }
         _ => Vec::new(),
@@ -111,6 +113,9 @@ pub(super) fn run(template: &Template, emit: Emit) -> anyhow::Result<ExitCode> {
     }
     fs::write(UNUSED, of_unused_results(&output.stderr))?;
     let status = if output.status.success() { 0 } else { 101 };
+    if empty {
+        fs::write(LIBRARY, "")?;
+    }
     if let Some(name) = &prelude
         && answers::is_recording()
     {
@@ -174,6 +179,17 @@ fn finish(emit: Emit, success: bool) -> anyhow::Result<ExitCode> {
         fs::write(file, library.as_os_str().as_encoded_bytes())?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether a cell only defines something: there is nothing to run, so it is checked and no code is made of it,
+/// as no code would be for what nothing calls. The worker takes an empty library for a cell that does nothing.
+fn runs_nothing(source: &str) -> bool {
+    const NOTHING: &str = "(\nmut x: *mut std::os::raw::c_void) -> *mut std::os::raw::c_void {x}\n";
+    // What has an effect without being called.
+    const EFFECTS: [&str; 5] = ["no_mangle", "export_name", "link_section", "used", "global_asm"];
+    let Some(before) = source.trim_end().strip_suffix(NOTHING.trim_end()) else { return false };
+    let Some((items, _)) = before.rsplit_once("#[unsafe(no_mangle)]") else { return false };
+    !variables::words(items).any(|word| EFFECTS.contains(&word))
 }
 
 /// Whether the compiler says E0425: that there is no value of some name.
@@ -273,6 +289,20 @@ mod tests {
         let source =
             "mod evcxr_internal_runtime {\npub struct Other;\n}\n#[unsafe(no_mangle)]\nfn f() {}\n";
         assert!(with_shared_runtime(source.into()).is_err());
+    }
+
+    #[test]
+    fn a_cell_of_items_runs_nothing_but_where_an_item_has_an_effect_by_itself() {
+        let cell = |items: &str, body: &str| {
+            format!(
+                "{items}\n#[unsafe(no_mangle)]\npub extern \"C\" fn run_user_code_4(\n\
+                 mut x: *mut std::os::raw::c_void) -> *mut std::os::raw::c_void {{{body}}}\n"
+            )
+        };
+        assert!(runs_nothing(&cell("use a::b;\nfn f() {}\nstruct S;", "x")));
+        assert!(!runs_nothing(&cell("fn f() {}", "f(); x")));
+        assert!(!runs_nothing(&cell("#[unsafe(no_mangle)] extern \"C\" fn f() {}", "x")));
+        assert!(!runs_nothing(&cell("#[used] static A: i32 = 1;", "x")));
     }
 
     #[test]
