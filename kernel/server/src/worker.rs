@@ -18,13 +18,13 @@ mod text;
 pub use host::{BeforeRun, Ended, Host, Panic};
 
 /// How glibc's allocator keeps memory: blocks of up to 50 MiB in its heap, which grows by 64 MiB at a time,
-/// and of which it gives back what lies free above 256 MiB. By default it asks the system for most blocks of
-/// a training step anew each time, which then has to clear their pages. With these, VGG16's step takes 5 to
-/// 20 % less time, and its peak memory stays below that of PyTorch's Python (`environment/bench train`); with
+/// and of which it gives back what lies free above 128 MiB. By default it asks the system for most blocks of
+/// a training step anew each time, which then has to clear their pages. With these, VGG16's step takes up to
+/// a third less time, and its peak memory stays below that of PyTorch's Python (`environment/bench train`); with
 /// more, the peak grows above it. A user's own setting stays.
 const ALLOCATOR: [(&str, usize); 3] = [
     ("MALLOC_MMAP_THRESHOLD_", 50 << 20),
-    ("MALLOC_TRIM_THRESHOLD_", 256 << 20),
+    ("MALLOC_TRIM_THRESHOLD_", 128 << 20),
     ("MALLOC_TOP_PAD_", 64 << 20),
 ];
 
