@@ -162,7 +162,7 @@ impl fmt::Display for PerImage {
 const VALIDATION_COST: [f64; 2] = [0.0, 1.0 / 3.0];
 
 impl PerImage {
-    const STEPS: &str = "seconds of the training steps over the pictures trained on";
+    const STEPS: &str = "seconds of the training steps, and of features computed before them, over the pictures trained on";
     const PHASES: &str = "seconds of the phase over the pictures trained on, a validation picture counted as 0 to 1/3 of one";
     const TEST: &str = "seconds of the phase over the pictures tested on";
 
@@ -181,8 +181,10 @@ impl PerImage {
                 Some(Self { low: value, high: value, basis: Self::TEST })
             }
             Quantity::Train => {
-                let steps =
-                    |r: &Record| Some(r.train_parts.training).filter(|seconds| *seconds > 0.0);
+                let steps = |r: &Record| {
+                    let steps = Some(r.train_parts.training).filter(|seconds| *seconds > 0.0);
+                    Some(steps? + r.train_parts.features)
+                };
                 if first.iter().chain(second).all(|record| steps(record).is_some()) {
                     let value = ratio(&|r| Some(steps(r)? / nonzero(r.images_seen.training?)?))?;
                     return Some(Self { low: value, high: value, basis: Self::STEPS });

@@ -220,7 +220,7 @@ mod tests {
         assert!(fill.host_peak_bytes.unwrap() > 40_000_000, "{fill:?}");
         // 200,000 rounds of a shell's loop take a tenth of a second or more on any machine.
         assert!(count.cpu_seconds.unwrap() >= 0.05, "{count:?}");
-        assert!(count.samples >= 2 && count.host_mean_bytes.is_some(), "{count:?}");
+        assert!(count.samples >= 1 && count.host_mean_bytes.is_some(), "{count:?}");
     }
 
     #[test]

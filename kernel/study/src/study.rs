@@ -2,6 +2,7 @@
 
 mod figures;
 
+use crate::ceiling::Ceiling;
 use crate::compare::{Quantity, compare, counts};
 use crate::error::Error;
 use crate::proportion::wilson_interval;
@@ -192,8 +193,18 @@ impl Study {
         let rate =
             group.summary(|record| record.throughput.training.or(record.throughput.train_phase));
         let mut rate = rate.map_or_else(dash, |rate| format!("{:.1}", rate.median).into());
-        if let Some(rates) = valid.iter().find_map(|record| record.rates) {
-            rate = rate.note(rates.to_string());
+        let rates = valid.iter().find_map(|record| record.rates).map(|rates| rates.to_string());
+        let mut notes: Vec<String> = rates.into_iter().collect();
+        for record in &valid {
+            for fault in record.clock_faults().into_iter().chain(Ceiling::fault(record)) {
+                let fault = format!("not believed: {fault}");
+                if !notes.contains(&fault) {
+                    notes.push(fault);
+                }
+            }
+        }
+        if !notes.is_empty() {
+            rate = rate.note(notes.join("; "));
         }
         let memory = group.summary(|record| {
             let watched = record.resources.values().filter_map(|used| used.host_peak_bytes).max();

@@ -102,8 +102,13 @@ impl Workers {
             return Ok(path.clone());
         }
         let path = self.folder.path().join("start.safetensors");
-        let net =
-            Vgg { library: Library::LibTorch, processor: Processor::Cpu, ..self.job.net.clone() };
+        // What is set for a GPU may not suit the processor, and weights do not depend on it.
+        let net = Vgg {
+            library: Library::LibTorch,
+            processor: Processor::Cpu,
+            compute: Compute::default(),
+            ..self.job.net.clone()
+        };
         net.build()?.parameters()?.write(&path, HashMap::new())?;
         self.start = Some(path.clone());
         Ok(path)
