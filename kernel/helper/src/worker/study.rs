@@ -250,7 +250,8 @@ fn set(plan: &mut StudyPlan, option: &str, value: &str) -> Result<(), String> {
         "--steps" => job.fit.steps_per_epoch = Some(number(option, value)?),
         "--rate" => job.fit.learning_rate = Some(number(option, value)?),
         "--weights" => {
-            job.net.weights = Weights::from_file(value).map_err(|error| error.to_string())?;
+            job.net.weights =
+                Weights::from_file(value).map_err(|error| format!("--weights: {error}"))?;
         }
         "--device" => job.net.processor = processor(value)?,
         "--precision" => job.net.compute = compute(value)?,
@@ -349,7 +350,7 @@ mod tests {
             ("", "nothing to run"),
             ("--device cuda1 --data a", "received cuda1"),
             ("--repeats x --data a", "received x"),
-            ("--weights base.bin --data a", "received base.bin"),
+            ("--weights base.bin --data a", "--weights: expected weights in a file .safetensors"),
             ("--device gpu --data a", "received gpu"),
             ("--precision half --data a", "received half"),
             ("--report --chart a.pdf", "received a.pdf"),
