@@ -339,8 +339,8 @@ fn add_new(known: &mut Vec<String>, found: impl Iterator<Item = String>) {
 /// The seed of the resamples: any will do, as long as it stays.
 const SEED: u64 = 2019;
 
-/// Whether a run counts in a comparison.
-pub(crate) fn counts(record: &Record) -> bool {
+/// Whether a run counts in a comparison: it ended well, and its round was no warm-up.
+pub fn counts(record: &Record) -> bool {
     record.status.reason().is_none() && !record.place.as_ref().is_some_and(|place| place.warm_up)
 }
 

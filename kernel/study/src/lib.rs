@@ -24,7 +24,7 @@ mod study;
 mod verdict;
 
 pub use ceiling::{Ceiling, ceilings};
-pub use compare::{Comparison, Difference, PerImage, Quantity, compare, differences};
+pub use compare::{Comparison, Difference, PerImage, Quantity, compare, counts, differences};
 pub use error::Error;
 pub use proportion::{Evaluation, wilson_interval};
 pub use record::Record;

@@ -10,6 +10,7 @@ use crate::optimizer::Optimizer;
 use crate::study::{self, Event, Quantity, Study, StudyPlan};
 use benchbook_chart::Chart;
 use benchbook_display::Rich;
+use benchbook_study::counts;
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -102,9 +103,7 @@ pub extern "C" fn benchbook_study_main() -> i32 {
 /// Whether a run of this name counts.
 fn has_figures(study: &Study, name: &str) -> bool {
     study.records().iter().any(|record| {
-        let place = record.place.as_ref();
-        record.status.reason().is_none()
-            && place.is_some_and(|place| place.study == name && !place.warm_up)
+        counts(record) && record.place.as_ref().is_some_and(|place| place.study == name)
     })
 }
 

@@ -184,10 +184,10 @@ fn finish(emit: Emit, success: bool) -> anyhow::Result<ExitCode> {
 /// Whether a cell only defines something: there is nothing to run, so it is checked and no code is made of it,
 /// as no code would be for what nothing calls. The worker takes an empty library for a cell that does nothing.
 fn runs_nothing(source: &str) -> bool {
-    const NOTHING: &str = "(\nmut x: *mut std::os::raw::c_void) -> *mut std::os::raw::c_void {x}\n";
+    const NOTHING: &str = "(\nmut x: *mut std::os::raw::c_void) -> *mut std::os::raw::c_void {x}";
     // What has an effect without being called.
     const EFFECTS: [&str; 5] = ["no_mangle", "export_name", "link_section", "used", "global_asm"];
-    let Some(before) = source.trim_end().strip_suffix(NOTHING.trim_end()) else { return false };
+    let Some(before) = source.trim_end().strip_suffix(NOTHING) else { return false };
     let Some((items, _)) = before.rsplit_once("#[unsafe(no_mangle)]") else { return false };
     !variables::words(items).any(|word| EFFECTS.contains(&word))
 }
