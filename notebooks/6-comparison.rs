@@ -457,6 +457,8 @@ let plan = StudyPlan {
                     Weights::from_file(&weights)?
                 },
                 seed: seed as u64,
+                // On a GPU: 32-bit floats without TF32, which TensorFlow can be asked for too.
+                compute: Compute::common(false),
                 ..Vgg::default()
             },
             fit: Fit {

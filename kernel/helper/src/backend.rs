@@ -163,6 +163,19 @@ impl Default for Compute {
     }
 }
 
+impl Compute {
+    /// 32-bit floats, with or without TF32, as every library can be asked for them: on a GPU TensorFlow always tries
+    /// several of cuDNN's algorithms, and has one switch for both kinds of TF32. On the processor nothing changes.
+    pub fn common(tf32: bool) -> Self {
+        Self {
+            tf32_matmul: tf32,
+            tf32_convolutions: tf32,
+            cudnn_benchmark: true,
+            ..Self::default()
+        }
+    }
+}
+
 /// What a backend needs to know to build a net.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {

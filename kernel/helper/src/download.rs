@@ -1,6 +1,7 @@
 //! Files from the network: with progress, resumed where a connection broke, checked, and kept.
 
 use crate::interrupt::{self, Interrupted};
+use crate::record::hexadecimal;
 use md5::Md5;
 use sha2::{Digest, Sha256};
 use std::fs::{File, OpenOptions};
@@ -33,8 +34,6 @@ pub enum Checksum {
 impl Checksum {
     /// The checksum of a file, in as many digits as this one has.
     fn of(&self, file: &mut File) -> io::Result<String> {
-        let hexadecimal =
-            |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
         file.rewind()?;
         let (expected, mut found) = match self {
             Checksum::Sha256(expected) => {
@@ -330,7 +329,7 @@ mod tests {
 
     fn download(url: String) -> Download {
         let sum = Sha256::digest(content());
-        let digits = sum[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+        let digits = hexadecimal(&sum[..4]);
         Download { url, name: "file.bin".into(), checksum: Checksum::Sha256(digits) }
     }
 

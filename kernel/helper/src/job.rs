@@ -69,8 +69,7 @@ impl Job {
             path: "a job".into(),
             source: error.into(),
         })?;
-        let digest = Sha256::digest(text);
-        Ok(digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect())
+        Ok(crate::record::hexadecimal(&Sha256::digest(text)[..8]))
     }
 
     /// A job on a folder with the defaults of everything else.

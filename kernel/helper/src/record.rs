@@ -12,6 +12,7 @@ pub(crate) use memory::{now as peak_memory, reset as reset_peak_memory};
 pub(crate) use words::{compute_settings, training};
 
 use crate::error::Error;
+use benchbook_data::ImageFolder;
 use std::path::Path;
 
 /// SHA-256 of a file in hexadecimal digits.
@@ -21,7 +22,36 @@ pub(crate) fn sha256(path: &Path) -> Result<String, Error> {
     let mut file = std::fs::File::open(path).map_err(failed)?;
     let mut hash = Sha256::new();
     std::io::copy(&mut file, &mut hash).map_err(failed)?;
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hexadecimal(&hash.finalize()))
+}
+
+/// Two digits a byte.
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The pictures as a record states them. It asks for every file's size, which belongs in no phase.
+pub(crate) fn facts(folder: &ImageFolder) -> Data {
+    use sha2::{Digest, Sha256};
+    let root = folder.root().canonicalize().unwrap_or_else(|_| folder.root().into());
+    let splits = [folder.train(), folder.validation(), folder.test()];
+    let mut hash = Sha256::new();
+    for split in &splits {
+        for sample in split.samples() {
+            let size = std::fs::metadata(&sample.path).map_or(0, |file| file.len());
+            let name = file_name(&sample.path);
+            hash.update(format!("{}\0{:?}\0{name}\0{size}\n", split.name(), sample.label));
+        }
+    }
+    let [training, validation, test] = splits.map(|split| split.len());
+    Data {
+        name: file_name(&root),
+        classes: folder.classes().to_vec(),
+        training,
+        validation,
+        test,
+        files_sha256: Some(hexadecimal(&hash.finalize())),
+    }
 }
 
 /// The last part of a path.

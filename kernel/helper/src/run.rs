@@ -10,7 +10,8 @@ use crate::error::Error;
 use crate::model::{Evaluation, Model, Predictions, Vgg};
 use crate::record::{
     BuildParts, Data, Environment, Epoch, ImagesSeen, Library, LoadParts, Metrics, Net, PeakMemory,
-    Phases, Rates, Record, SCHEMA, TrainParts, compute_settings, peak_memory, sha256, training,
+    Phases, Rates, Record, SCHEMA, TrainParts, compute_settings, facts, peak_memory, sha256,
+    training,
 };
 use crate::train::{EpochMetrics, Event, Fit, History, Live, Observer};
 use benchbook_data::{Batch, FolderOptions, ImageFolder, Loader, LoaderConfig, Picture, Split};
@@ -234,11 +235,8 @@ impl Run {
         let net = model.config().clone();
         let info = model.backend();
         let environment = Environment::here();
-        let device_name = if info.device.starts_with("cuda") {
-            environment.gpus.first().cloned()
-        } else {
-            environment.cpu.clone()
-        };
+        let settings = compute_settings(&net.compute, &info.device);
+        let device_name = environment.device_name(&info.device);
         let (parameters, trainable_parameters) = model.parameter_counts();
         let device_bytes = model.network().peak_device_memory();
         let metrics = Metrics { evaluations: self.evaluations.clone(), ..Metrics::default() };
@@ -255,7 +253,7 @@ impl Run {
                 device_name,
                 threads: Some(info.threads),
                 precision: Some(info.precision),
-                settings: compute_settings(&net.compute),
+                settings,
             },
             net: Net {
                 name: net.architecture().name(),
@@ -389,16 +387,5 @@ fn epoch(metrics: &EpochMetrics) -> Epoch {
         input_wait_seconds: Some(metrics.input_wait_seconds),
         validation_seconds: metrics.validation_seconds,
         callback_seconds: metrics.callback_seconds,
-    }
-}
-
-fn facts(data: &ImageFolder) -> Data {
-    let root = data.root().canonicalize().unwrap_or_else(|_| data.root().into());
-    Data {
-        name: root.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        classes: data.classes().to_vec(),
-        training: data.train().len(),
-        validation: data.validation().len(),
-        test: data.test().len(),
     }
 }

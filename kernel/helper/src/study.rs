@@ -66,7 +66,8 @@ pub struct StudyPlan {
     #[serde(default)]
     pub limit_seconds: Option<u64>,
     /// What every backend runs. `net.library` is replaced, `net.threads` is set to all cores if it is not
-    /// given, and the optimiser is taken in each library's own formula.
+    /// given, and the optimiser is taken in each library's own formula. On a GPU TensorFlow can only do a
+    /// `net.compute` of [`Compute::common`](crate::backend::Compute::common).
     pub job: Job,
 }
 
@@ -147,8 +148,8 @@ impl StudyPlan {
         check::run(*check, &self.backends, &mut workers, observer).map(Some)
     }
 
-    /// Runs what is missing for an observer of one's own. Backends that `checked` found to compute something
-    /// else are marked wrong.
+    /// Runs what is missing for an observer of one's own. What `checked` found of a backend holds for all of its
+    /// runs of this job, those of earlier calls too.
     ///
     /// # Errors
     /// As [`StudyPlan::run`].
@@ -174,7 +175,7 @@ impl StudyPlan {
             warm_up: self.warm_up,
             records: self.records_file(),
             limit: self.limit_seconds.map(Duration::from_secs),
-            wrong: checked.map(Checked::wrong).unwrap_or_default(),
+            computes: checked.map(Checked::found).unwrap_or_default(),
         };
         let mut workers = Workers::new(&self.job)?;
         let stop = crate::interrupt::requested;

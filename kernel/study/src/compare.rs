@@ -2,7 +2,7 @@
 
 use crate::ceiling::Ceiling;
 use crate::record::Record;
-use crate::statistics::{Ratio, quantile};
+use crate::statistics::Ratio;
 use std::fmt;
 
 /// What is compared.
@@ -90,12 +90,18 @@ pub fn differences(first: &Record, second: &Record) -> Vec<Difference> {
     words("preprocessing", &|r| r.net.preprocessing.clone());
     // The same file is the same weights, whatever it is called.
     words("weights", &|r| r.net.weights_sha256.clone().or(r.net.weights.clone()));
+    // Likewise the pictures.
+    words("pictures", &|r| {
+        let name = Some(r.data.name.clone()).filter(|name| !name.is_empty());
+        r.data.files_sha256.as_ref().map(|sum| sum.chars().take(12).collect()).or(name)
+    });
     words("augmentation", &|r| r.training.as_ref()?.augmentation.clone());
     words("optimiser", &|r| r.training.as_ref()?.optimizer.clone());
     words("class weights", &|r| r.training.as_ref()?.class_weights.clone());
     words("cached features", &|r| {
         Some(if r.training.as_ref()?.cache_features? { "yes" } else { "no" }.into())
     });
+    words("cache of decoded pictures", &|r| r.training.as_ref()?.cache.clone());
     words("precision", &|r| r.library.precision.clone());
     words("settings", &|r| {
         let stated = !r.library.settings.is_empty();
@@ -132,26 +138,29 @@ pub fn differences(first: &Record, second: &Record) -> Vec<Difference> {
     counts("learning parameters", &|r| r.net.trainable_parameters);
     counts("parameters", &|r| r.net.parameters);
     counts("threads", &|r| r.library.threads);
+    counts("threads of the loader", &|r| r.training.as_ref()?.loader_threads);
     found
 }
 
-/// Times per training picture, as a ratio of the second to the first.
+/// Times per picture, as a ratio of the second to the first.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PerImage {
-    /// The ratio's smallest value under the assumption in `basis`.
-    pub low: f64,
-    /// Its largest.
-    pub high: f64,
+    /// The ratio, smallest under the assumption in `basis`.
+    pub low: Ratio,
+    /// Largest under it; the same where nothing is assumed.
+    pub high: Ratio,
     /// How it was computed.
     pub basis: &'static str,
 }
 
+/// A ratio with its 95% interval, or from the smallest to the largest where an assumption stands between; their
+/// intervals then are `basis`' matter and not shown.
 impl fmt::Display for PerImage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if format!("{:.2}", self.low) == format!("{:.2}", self.high) {
-            write!(f, "{:.2}", self.low)
+        if format!("{:.2}", self.low.value) == format!("{:.2}", self.high.value) {
+            f.write_str(&self.low.with_interval())
         } else {
-            write!(f, "{:.2} to {:.2}", self.low, self.high)
+            write!(f, "{:.2} to {:.2}", self.low.value, self.high.value)
         }
     }
 }
@@ -166,14 +175,12 @@ impl PerImage {
     const PHASES: &str = "seconds of the phase over the pictures trained on, a validation picture counted as 0 to 1/3 of one";
     const TEST: &str = "seconds of the phase over the pictures tested on";
 
-    /// Of the medians over the runs of each side.
     fn of(first: &[&Record], second: &[&Record], quantity: Quantity) -> Option<Self> {
-        let median = |side: &[&Record], of: &dyn Fn(&Record) -> Option<f64>| {
-            let values: Option<Vec<f64>> = side.iter().map(|record| of(record)).collect();
-            quantile(&values?, 0.5)
+        let ratio = |of: &dyn Fn(&Record) -> Option<f64>| {
+            // A side that cannot tell for one of its runs cannot tell.
+            let all = |side: &[&Record]| side.iter().all(|record| of(record).is_some());
+            if all(first) && all(second) { ratio(first, second, of) } else { None }
         };
-        let ratio =
-            |of: &dyn Fn(&Record) -> Option<f64>| Some(median(second, of)? / median(first, of)?);
         match quantity {
             Quantity::Load | Quantity::Build => None,
             Quantity::Test => {
@@ -183,10 +190,9 @@ impl PerImage {
             Quantity::Train => {
                 let steps = |r: &Record| {
                     let steps = Some(r.train_parts.training).filter(|seconds| *seconds > 0.0);
-                    Some(steps? + r.train_parts.features)
+                    Some((steps? + r.train_parts.features) / nonzero(r.images_seen.training?)?)
                 };
-                if first.iter().chain(second).all(|record| steps(record).is_some()) {
-                    let value = ratio(&|r| Some(steps(r)? / nonzero(r.images_seen.training?)?))?;
+                if let Some(value) = ratio(&steps) {
                     return Some(Self { low: value, high: value, basis: Self::STEPS });
                 }
                 let at = |cost: f64| {
@@ -197,10 +203,40 @@ impl PerImage {
                     })
                 };
                 let [a, b] = [at(VALIDATION_COST[0])?, at(VALIDATION_COST[1])?];
-                Some(Self { low: a.min(b), high: a.max(b), basis: Self::PHASES })
+                let (low, high) = if a.value <= b.value { (a, b) } else { (b, a) };
+                Some(Self { low, high, basis: Self::PHASES })
             }
         }
     }
+}
+
+/// The second side's times over the first's: of the pairs that stood in the same round of one study, or of the two
+/// sides' medians where there are no pairs. Runs without the time are left out; `None` if a side has no other.
+fn ratio(
+    first: &[&Record],
+    second: &[&Record],
+    of: &dyn Fn(&Record) -> Option<f64>,
+) -> Option<Ratio> {
+    let timed = |side: &[&Record]| -> Vec<(Option<(String, usize)>, f64)> {
+        let round =
+            |record: &Record| record.place.as_ref().map(|place| (place.study.clone(), place.round));
+        side.iter().filter_map(|record| Some((round(record), of(record)?))).collect()
+    };
+    let (left, right) = (timed(first), timed(second));
+    let pairs: Vec<(f64, f64)> = left
+        .iter()
+        .filter(|(round, _)| round.is_some())
+        .filter_map(|(round, a)| {
+            right.iter().find(|(other, _)| other == round).map(|(_, b)| (*a, *b))
+        })
+        .collect();
+    if !pairs.is_empty() {
+        return Ratio::of_pairs(&pairs, SEED);
+    }
+    let times = |side: Vec<(Option<(String, usize)>, f64)>| -> Vec<f64> {
+        side.into_iter().map(|(_, time)| time).collect()
+    };
+    Ratio::of_groups(&times(left), &times(right), SEED)
 }
 
 fn nonzero(count: usize) -> Option<f64> {
@@ -232,13 +268,10 @@ impl Comparison {
 
     /// The ratio in words: with its interval, or "no difference shown" where that holds 1.
     pub fn words(&self) -> String {
-        let value = self.ratio.value;
-        match (self.ratio.interval, self.ratio.shows_difference()) {
-            (Some((low, high)), Some(false)) => {
-                format!("{value:.2} ({low:.2} to {high:.2}), no difference shown")
-            }
-            (Some((low, high)), _) => format!("{value:.2} ({low:.2} to {high:.2})"),
-            (None, _) => format!("{value:.2}"),
+        let words = self.ratio.with_interval();
+        match self.ratio.shows_difference() {
+            Some(false) => words + ", no difference shown",
+            _ => words,
         }
     }
 
@@ -268,31 +301,6 @@ pub fn compare<'a>(
     second: &[&'a Record],
     quantity: Quantity,
 ) -> Option<Comparison> {
-    let counts = |records: &[&Record]| -> Vec<(Option<(String, usize)>, f64)> {
-        let valid = records.iter().filter(|record| counts(record));
-        valid
-            .filter_map(|record| {
-                let round = record.place.as_ref().map(|place| (place.study.clone(), place.round));
-                Some((round, quantity.seconds(record)?))
-            })
-            .collect()
-    };
-    let (left, right) = (counts(first), counts(second));
-    let pairs: Vec<(f64, f64)> = left
-        .iter()
-        .filter(|(round, _)| round.is_some())
-        .filter_map(|(round, a)| {
-            right.iter().find(|(other, _)| other == round).map(|(_, b)| (*a, *b))
-        })
-        .collect();
-    let ratio = if pairs.is_empty() {
-        let seconds = |side: &[(Option<(String, usize)>, f64)]| -> Vec<f64> {
-            side.iter().map(|(_, seconds)| *seconds).collect()
-        };
-        Ratio::of_groups(&seconds(&left), &seconds(&right), SEED)?
-    } else {
-        Ratio::of_pairs(&pairs, SEED)?
-    };
     // The conditions of a backend are the same in all of its runs but for the places; any two will do, and
     // those that differ among themselves show up against the other side.
     let counting = |side: &[&'a Record]| -> Vec<&'a Record> {
@@ -300,6 +308,7 @@ pub fn compare<'a>(
     };
     let (first, second) = (counting(first), counting(second));
     let (one, other) = (*first.first()?, *second.first()?);
+    let ratio = ratio(&first, &second, &|record| quantity.seconds(record))?;
     let mut all = differences(one, other);
     for record in first.iter().chain(&second) {
         let own = if first.iter().any(|r| std::ptr::eq(*r, *record)) { one } else { other };
@@ -339,9 +348,10 @@ fn add_new(known: &mut Vec<String>, found: impl Iterator<Item = String>) {
 /// The seed of the resamples: any will do, as long as it stays.
 const SEED: u64 = 2019;
 
-/// Whether a run counts in a comparison: it ended well, and its round was no warm-up.
+/// Whether a run counts in a comparison: it ended well, its backend computes what the others do as far as anybody
+/// checked, and its round was no warm-up.
 pub fn counts(record: &Record) -> bool {
-    record.status.reason().is_none() && !record.place.as_ref().is_some_and(|place| place.warm_up)
+    record.reason().is_none() && !record.place.as_ref().is_some_and(|place| place.warm_up)
 }
 
 fn counts_in(record: &Record, quantity: Quantity) -> bool {
@@ -351,7 +361,7 @@ fn counts_in(record: &Record, quantity: Quantity) -> bool {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::record::{ImagesSeen, Library, Net, Phases, Place, Status, Training};
+    use crate::record::{Data, ImagesSeen, Library, Net, Phases, Place, Status, Training};
     use crate::report::report_2019;
 
     /// A record that states everything, in round `round` of a study.
@@ -388,9 +398,12 @@ pub(crate) mod tests {
                 optimizer: word("Adam"),
                 augmentation: word("none"),
                 cache_features: Some(false),
+                cache: word("none"),
+                loader_threads: Some(2),
                 class_weights: word("none"),
                 ..Training::default()
             }),
+            data: Data { name: "photos".into(), files_sha256: word("ab12"), ..Data::default() },
             images_seen: ImagesSeen { training: Some(800), validation: Some(200), test: Some(100) },
             phases: Phases { train: Some(train), ..Phases::default() },
             ..Record::default()
@@ -417,9 +430,10 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_figure_per_picture_is_one_of_medians_as_a_disturbed_first_run_shows() {
+    fn the_figure_per_picture_is_one_of_pairs_with_its_interval_as_a_disturbed_first_run_shows() {
         let comparison = compared(&three("a", [10.0, 10.0, 10.0]), &three("b", [99.0, 12.0, 13.0]));
-        assert_eq!(comparison.per_image.unwrap().to_string(), "1.30");
+        // ln 9.9, ln 1.2 and ln 1.3: mean 0.9124, standard error 0.6904, times 4.303.
+        assert_eq!(comparison.per_image.unwrap().to_string(), "1.30 (0.13 to 48.59)");
     }
 
     /// Each condition of a fair comparison, changed alone, must strike the ratio and be named.
@@ -427,7 +441,7 @@ pub(crate) mod tests {
     fn each_condition_strikes_the_ratio_and_is_named_with_both_values() {
         let word = |text: &str| Some(text.to_owned());
         type Change<'a> = (&'a str, &'a dyn Fn(&mut Record));
-        let changes: [Change<'_>; 11] = [
+        let changes: [Change<'_>; 14] = [
             ("pictures trained on 800 against 400 (0.50 ×)", &|r| {
                 r.images_seen.training = Some(400);
             }),
@@ -444,6 +458,13 @@ pub(crate) mod tests {
             ("weights random against ImageNet", &|r| r.net.weights = word("ImageNet")),
             ("device cpu against cuda:0", &|r| r.library.device = word("cuda:0")),
             ("threads 2 against 4 (2.00 ×)", &|r| r.library.threads = Some(4)),
+            ("pictures ab12 against cd34", &|r| r.data.files_sha256 = word("cd34")),
+            ("cache of decoded pictures none against memory", &|r| {
+                r.training.as_mut().unwrap().cache = word("memory");
+            }),
+            ("threads of the loader 2 against 1 (0.50 ×)", &|r| {
+                r.training.as_mut().unwrap().loader_threads = Some(1);
+            }),
             ("input 64 × 64 against 224 × 224", &|r| r.net.input_size = Some([224, 224])),
         ];
         for (expected, change) in changes {

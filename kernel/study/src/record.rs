@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The version of the record's form. A reader refuses what is newer than itself.
-pub const SCHEMA: u32 = 2;
+pub const SCHEMA: u32 = 3;
 
 /// One run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -33,6 +33,8 @@ pub struct Record {
     pub wall_seconds: Option<f64>,
     /// How it ended.
     pub status: Status,
+    /// Whether its backend was found to compute the same as the others; `None` where nobody asked.
+    pub computes: Option<Computes>,
     /// Whether it was measured or is somebody's report.
     pub provenance: Provenance,
     /// What is not known but assumed, in words.
@@ -114,13 +116,31 @@ pub enum Status {
         /// Its last words.
         message: String,
     },
-    /// The library's gradients or losses are not those of the others.
-    Wrong {
+    /// Somebody stopped it.
+    Interrupted,
+    /// It was no run: the line only tells what a later check found of the backend whose runs stand before it.
+    Checked,
+}
+
+/// What comparing losses and gradients from a common start found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "found", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Computes {
+    /// The same as another backend, within the tolerance.
+    Alike {
+        /// The other one.
+        reference: String,
+    },
+    /// Something else: its times are no times of this job.
+    Unlike {
         /// What differs, and by how much.
         message: String,
     },
-    /// Somebody stopped it.
-    Interrupted,
+    /// Nothing, since the check itself failed.
+    Unchecked {
+        /// Why.
+        reason: String,
+    },
 }
 
 impl Status {
@@ -131,8 +151,8 @@ impl Status {
             Status::Failed { message } => Some(format!("failed: {message}")),
             Status::Absent { message } => Some(format!("not available: {message}")),
             Status::OutOfMemory { message } => Some(format!("out of memory: {message}")),
-            Status::Wrong { message } => Some(format!("wrong: {message}")),
             Status::Interrupted => Some("interrupted".into()),
+            Status::Checked => Some("no run".into()),
         }
     }
 }
@@ -234,6 +254,8 @@ pub struct Training {
     pub seed: Option<u64>,
     /// Whether features of the frozen base were computed once for each picture.
     pub cache_features: Option<bool>,
+    /// Where decoded pictures are kept for the next epoch: `none`, `memory` or `disk`.
+    pub cache: Option<String>,
     /// Threads or processes that decode.
     pub loader_threads: Option<usize>,
 }
@@ -252,6 +274,8 @@ pub struct Data {
     pub validation: usize,
     /// Pictures for the test.
     pub test: usize,
+    /// SHA-256 over the splits, classes, names and sizes in bytes of the files: equal for copies of one folder.
+    pub files_sha256: Option<String>,
 }
 
 /// Pictures that went through the net, each as often as it did.
@@ -466,6 +490,15 @@ impl Record {
             test: rate(self.images_seen.test, self.phases.test),
         };
         self
+    }
+
+    /// Why its figures do not count; `None` if they do.
+    pub fn reason(&self) -> Option<String> {
+        let unlike = || match &self.computes {
+            Some(Computes::Unlike { message }) => Some(format!("wrong: {message}")),
+            _ => None,
+        };
+        self.status.reason().or_else(unlike)
     }
 
     /// The name that tables and charts give it: the study's name for the backend, or the library's.

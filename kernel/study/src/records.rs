@@ -197,16 +197,16 @@ mod tests {
         let path = folder.path().join("deep/records.jsonl");
         append(&path, &named("first")).unwrap();
         let mut file = OpenOptions::new().append(true).open(&path).unwrap();
-        writeln!(file, r#"{{"schema": 3, "name": "from the future"}}"#).unwrap();
-        writeln!(file, r#"{{"schema": 2, "nmae": "misspelt"}}"#).unwrap();
+        writeln!(file, r#"{{"schema": 4, "name": "from the future"}}"#).unwrap();
+        writeln!(file, r#"{{"schema": 3, "nmae": "misspelt"}}"#).unwrap();
         writeln!(file, "\n\u{fffd}no json").unwrap();
-        write!(file, r#"{{"schema": 2, "name": "half a li"#).unwrap();
+        write!(file, r#"{{"schema": 3, "name": "half a li"#).unwrap();
         append(&path, &named("after the crash")).unwrap();
         let read = Records::read(&path).unwrap();
         assert_eq!(names(&read), ["first", "after the crash"]);
         let told: Vec<String> = read.unreadable.iter().map(ToString::to_string).collect();
         assert!(
-            told[0].contains("line 2: expected a record of schema 2, found schema 3"),
+            told[0].contains("line 2: expected a record of schema 3, found schema 4"),
             "{told:?}"
         );
         assert!(told[1].contains("line 3") && told[1].contains("`nmae`"), "{told:?}");
@@ -235,7 +235,7 @@ mod tests {
         fs::write(&path, r#"{"schema": 7}"#).unwrap();
         assert_eq!(
             Record::read(&path).unwrap_err().to_string(),
-            "expected 2 for `schema`, found 7"
+            "expected 3 for `schema`, found 7"
         );
     }
 

@@ -9,7 +9,7 @@ use benchbook_nvml::{Device, Nvml};
 use processes::{Usage, reset_peak};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What one phase used. `None` where the system does not tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -19,15 +19,17 @@ pub struct Resources {
     pub seconds: f64,
     /// Processor time of all threads and processes, in seconds.
     pub cpu_seconds: Option<f64>,
-    /// The most resident memory, in bytes. Memory that processes share counts in each of them.
+    /// The most resident memory, in bytes. Memory that processes share counts once, unless `shared_in_each`.
     pub host_peak_bytes: Option<u64>,
     /// The mean of the resident memory over the samples, in bytes.
     pub host_mean_bytes: Option<u64>,
-    /// The most memory in use on the first GPU by anybody, in bytes.
+    /// Whether memory that processes share counts in each of them, since the system does not tell their shares.
+    pub shared_in_each: bool,
+    /// The most memory in use on the run's GPU by anybody, in bytes.
     pub gpu_peak_bytes: Option<u64>,
-    /// The mean utilisation of the first GPU, 0 to 1: the share of time in which it did anything.
+    /// The mean utilisation of the run's GPU, 0 to 1: the share of time in which it did anything.
     pub gpu_utilisation: Option<f64>,
-    /// Energy of the first GPU, in joules.
+    /// Energy of the run's GPU, in joules.
     pub gpu_joules: Option<f64>,
     /// Energy of the first processor package, in joules, by RAPL; everything on the machine is in it.
     pub cpu_joules: Option<f64>,
@@ -50,9 +52,16 @@ struct Phase {
     gpu_joules_before: Option<f64>,
     cpu_joules_before: Option<f64>,
     host: Series,
+    shared_in_each: bool,
+    /// When shares of memory were last asked for.
+    shares: Option<Instant>,
     gpu: Series,
     utilisation: Series,
 }
+
+/// How often shares of memory are asked for: the kernel takes milliseconds a gigabyte to find them, in which the
+/// process may have to wait.
+const SHARES: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
 struct Series {
@@ -78,9 +87,11 @@ impl Series {
 }
 
 impl Watch {
-    /// Begins to watch the process group whose leader is `group`.
-    pub fn new(group: u32) -> Self {
-        Self { group, gpu: first_gpu(), phases: BTreeMap::new(), current: None }
+    /// Begins to watch the process group whose leader is `group`, and with it a GPU by its number in the driver's
+    /// order ([`Environment::gpu`](crate::record::Environment::gpu)).
+    pub fn new(group: u32, gpu: Option<usize>) -> Self {
+        let gpu = gpu.and_then(|number| Nvml::load()?.devices().into_iter().nth(number));
+        Self { group, gpu, phases: BTreeMap::new(), current: None }
     }
 
     /// A phase begins; the one before, if any, ends.
@@ -94,6 +105,8 @@ impl Watch {
             gpu_joules_before: self.gpu.and_then(Device::joules),
             cpu_joules_before: rapl_joules(),
             host: Series::default(),
+            shared_in_each: false,
+            shares: None,
             gpu: Series::default(),
             utilisation: Series::default(),
         });
@@ -103,8 +116,16 @@ impl Watch {
     /// Looks at memory and utilisation now.
     pub fn sample(&mut self) {
         let Some(phase) = &mut self.current else { return };
-        if let Some(usage) = Usage::of_group(self.group) {
-            phase.host.add(usage.resident_bytes as f64);
+        let usage = Usage::of_group(self.group);
+        // A process on its own shares nothing with the group.
+        let alone = usage.as_ref().is_none_or(|usage| usage.resident.len() < 2);
+        if let Some(usage) = usage
+            && (alone || phase.shares.is_none_or(|asked| asked.elapsed() >= SHARES))
+        {
+            let shares = if alone { None } else { usage.proportional_bytes() };
+            phase.shared_in_each |= !alone && shares.is_none();
+            phase.host.add(shares.unwrap_or_else(|| usage.resident_bytes()) as f64);
+            phase.shares = (!alone).then(Instant::now);
         }
         if let Some(gpu) = self.gpu {
             if let Some(memory) = gpu.memory() {
@@ -132,6 +153,7 @@ impl Watch {
             cpu_seconds: used(phase.cpu_before, cpu_now),
             host_peak_bytes: peak.map(|bytes| bytes as u64),
             host_mean_bytes: phase.host.mean().map(|bytes| bytes as u64),
+            shared_in_each: phase.shared_in_each,
             gpu_peak_bytes: phase.gpu.peak().map(|bytes| bytes as u64),
             gpu_utilisation: phase.utilisation.mean(),
             gpu_joules: used(phase.gpu_joules_before, self.gpu.and_then(Device::joules)),
@@ -148,10 +170,6 @@ impl Watch {
     }
 }
 
-fn first_gpu() -> Option<Device<'static>> {
-    Nvml::load()?.devices().into_iter().next()
-}
-
 fn merged(old: Resources, new: Resources) -> Resources {
     let sum = |a: Option<f64>, b: Option<f64>| a.zip(b).map(|(a, b)| a + b);
     let (before, after) = (old.samples as f64, new.samples as f64);
@@ -164,6 +182,7 @@ fn merged(old: Resources, new: Resources) -> Resources {
             .host_mean_bytes
             .zip(new.host_mean_bytes)
             .map(|(a, b)| mean(a as f64, b as f64) as u64),
+        shared_in_each: old.shared_in_each || new.shared_in_each,
         gpu_peak_bytes: old.gpu_peak_bytes.max(new.gpu_peak_bytes),
         gpu_utilisation: old.gpu_utilisation.zip(new.gpu_utilisation).map(|(a, b)| mean(a, b)),
         gpu_joules: sum(old.gpu_joules, new.gpu_joules),
@@ -208,7 +227,7 @@ mod tests {
             output.read_line(&mut line).unwrap();
             assert_eq!(line.trim(), word);
         };
-        let mut watch = Watch::new(child.id());
+        let mut watch = Watch::new(child.id(), None);
         watch.begin("fill");
         step("filled");
         watch.begin("count");
@@ -225,9 +244,33 @@ mod tests {
 
     #[test]
     fn a_process_that_is_gone_leaves_no_figures_and_no_failure() {
-        let mut watch = Watch::new(u32::MAX - 1);
+        let mut watch = Watch::new(u32::MAX - 1, Some(0));
         watch.begin("load");
         let phases = watch.finish();
         assert_eq!((phases["load"].cpu_seconds, phases["load"].host_peak_bytes), (None, None));
+    }
+    /// A process with 40 MB and a fork of it, as a loader's processes are.
+    #[test]
+    fn memory_that_processes_share_counts_once() {
+        let script = r#"
+            x=$(head -c 40000000 /dev/zero | tr '\0' a)
+            (echo forked; read line; echo $x) <&0 & wait"#;
+        let mut child = Command::new("bash")
+            .args(["-c", script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let usage = Usage::of_group(child.id()).unwrap();
+        let (in_each, once) = (usage.resident_bytes(), usage.proportional_bytes());
+        // SAFETY: sends a signal to the group that the shell leads.
+        unsafe { libc::kill(-(child.id() as i32), libc::SIGKILL) };
+        child.wait().unwrap();
+        assert!(usage.resident.len() >= 2 && in_each > 80_000_000, "{usage:?}");
+        // Where the system does not tell, the record says so.
+        assert!(once.is_none_or(|once| once > 40_000_000 && once < 60_000_000), "{once:?}");
     }
 }

@@ -7,7 +7,7 @@
 mod child;
 
 use crate::error::Error;
-use crate::record::{Environment, Place, Record, SCHEMA, Status};
+use crate::record::{Computes, Place, Record, SCHEMA, Status};
 use crate::records::{Records, append};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -35,8 +35,9 @@ pub struct Plan {
     pub records: PathBuf,
     /// How long one run may take; `None` for as long as it takes.
     pub limit: Option<Duration>,
-    /// Backends that are known to compute something else, with what: their runs are marked wrong.
-    pub wrong: BTreeMap<String, String>,
+    /// What was found of the backends' losses and gradients. It holds for the runs of earlier calls too, and a
+    /// line of its own says so where it is news.
+    pub computes: BTreeMap<String, Computes>,
 }
 
 /// One run, ready to start.
@@ -45,17 +46,47 @@ pub struct Launch {
     pub command: Command,
     /// The file in which it leaves its record.
     pub record: PathBuf,
-    /// What is known of the run beforehand, for its row in case that it fails.
-    pub asked: Record,
+}
+
+/// Why a run was not prepared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The backend is not there, or cannot do this job; with what to do.
+    Absent(String),
+    /// Preparing it failed, as with a full disk; the next round may go well.
+    Failed(String),
+}
+
+impl Refusal {
+    /// Of an error.
+    pub fn absent(error: impl std::fmt::Display) -> Self {
+        Self::Absent(error.to_string())
+    }
+
+    /// Of an error.
+    pub fn failed(error: impl std::fmt::Display) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (Self::Absent(message) | Self::Failed(message)) = self;
+        f.write_str(message)
+    }
 }
 
 /// Knows how to start backends.
 pub trait Launcher {
-    /// Prepares a run of `backend`, for a study that is called `name`.
+    /// What is known of a run beforehand: its conditions and the machine. The row of a run without a record of
+    /// its own has it.
+    fn asked(&mut self, backend: &str, study: &str) -> Record;
+
+    /// Prepares a run of `backend`, for a study of this name.
     ///
     /// # Errors
-    /// Why this backend cannot run here, in words, with what to do.
-    fn launch(&mut self, backend: &str, name: &str) -> Result<Launch, String>;
+    /// [`Refusal`].
+    fn launch(&mut self, backend: &str, study: &str) -> Result<Launch, Refusal>;
 }
 
 /// What happens in a study.
@@ -131,8 +162,9 @@ pub fn run(
     }
     // An interrupted run is done again, and one whose backend was not there; a failed one has told what it had
     // to tell.
-    let again =
-        |record: &&Record| !matches!(record.status, Status::Interrupted | Status::Absent { .. });
+    let again = |record: &&Record| {
+        !matches!(record.status, Status::Interrupted | Status::Absent { .. } | Status::Checked)
+    };
     let mut done: BTreeSet<(String, usize)> = earlier
         .records
         .iter()
@@ -141,6 +173,22 @@ pub fn run(
         .filter(|place| place.study == plan.study)
         .map(|place| (place.backend.clone(), place.round))
         .collect();
+    for backend in &plan.backends {
+        let Some(computes) = plan.computes.get(backend) else { continue };
+        let of_backend = |place: &&Place| place.study == plan.study && place.backend == *backend;
+        let mut rows = earlier.records.iter().rev();
+        let last = rows.find(|record| record.place.as_ref().filter(of_backend).is_some());
+        // Runs of this call say it themselves.
+        if let Some(last) = last.filter(|record| record.computes.as_ref() != Some(computes)) {
+            let news = Record {
+                place: last.place.clone(),
+                status: Status::Checked,
+                computes: Some(computes.clone()),
+                ..begun(launcher.asked(backend, &plan.study))
+            };
+            append(&plan.records, &news)?;
+        }
+    }
     let rounds = plan.warm_up + plan.repeats;
     let runs = rounds * plan.backends.len();
     let mut number = 0;
@@ -168,9 +216,14 @@ pub fn run(
                 job: plan.job.clone(),
                 warm_up,
             };
+            let asked = launcher.asked(&backend, &plan.study);
             let record = match launcher.launch(&backend, &plan.study) {
-                Ok(launch) => one(launch, place, plan, observer, stop),
-                Err(message) => {
+                Ok(launch) => one(launch, asked, place, plan, observer, stop),
+                Err(Refusal::Failed(message)) => {
+                    let status = Status::Failed { message };
+                    Record { place: Some(place), status, ..begun(asked) }
+                }
+                Err(Refusal::Absent(message)) => {
                     absent.insert(backend.clone());
                     let status = Status::Absent { message };
                     // An earlier call has its row already.
@@ -184,10 +237,10 @@ pub fn run(
                         observer(&Event::Kept { backend, run: number });
                         continue;
                     }
-                    let environment = Environment::here();
-                    Record { name: backend, place: Some(place), status, environment, ..begun() }
+                    Record { place: Some(place), status, ..begun(asked) }
                 }
             };
+            let record = Record { computes: plan.computes.get(&backend).cloned(), ..record };
             append(&plan.records, &record)?;
             let interrupted = record.status == Status::Interrupted;
             observer(&Event::End(Box::new(record)));
@@ -207,7 +260,7 @@ pub fn one_process(
     observer: &mut dyn FnMut(&Event),
     stop: &dyn Fn() -> bool,
 ) -> Status {
-    child::watch(command, backend, None, observer, stop).status
+    child::watch(command, backend, None, None, observer, stop).status
 }
 
 fn check(plan: &Plan) -> Result<(), Error> {
@@ -227,28 +280,30 @@ fn check(plan: &Plan) -> Result<(), Error> {
     Ok(())
 }
 
-/// A record of now.
-fn begun() -> Record {
+/// What was asked for, begun now.
+fn begun(asked: Record) -> Record {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    Record { schema: SCHEMA, started: now.map_or(0, |since| since.as_secs()), ..Record::default() }
+    Record { schema: SCHEMA, started: now.map_or(0, |since| since.as_secs()), ..asked }
 }
 
 fn one(
     launch: Launch,
+    asked: Record,
     place: Place,
     plan: &Plan,
     observer: &mut dyn FnMut(&Event),
     stop: &dyn Fn() -> bool,
 ) -> Record {
-    let Launch { command, record: path, asked } = launch;
-    let started = begun().started;
-    let backend = place.backend.clone();
-    let ended = child::watch(command, &backend, plan.limit, observer, stop);
+    let Launch { command, record: path } = launch;
+    let asked = begun(asked);
+    let started = asked.started;
+    let gpu = asked.library.device.as_deref().and_then(|device| asked.environment.gpu(device));
+    let ended = child::watch(command, &place.backend, gpu, plan.limit, observer, stop);
     let written = std::fs::read(&path)
         .ok()
         .map(|bytes| serde_json::from_slice::<Record>(&bytes).map_err(|wrong| wrong.to_string()));
     let _ = std::fs::remove_file(&path);
-    let (mut record, mut status) = match (ended.status, written) {
+    let (mut record, status) = match (ended.status, written) {
         (Status::Ok, Some(Ok(record))) => (record.complete(), Status::Ok),
         (Status::Ok, Some(Err(wrong))) => {
             (asked, Status::Failed { message: format!("its record cannot be read: {wrong}") })
@@ -256,9 +311,6 @@ fn one(
         (Status::Ok, None) => (asked, Status::Failed { message: "it left no record".into() }),
         (status, _) => (asked, status),
     };
-    if let (Status::Ok, Some(message)) = (&status, plan.wrong.get(&backend)) {
-        status = Status::Wrong { message: message.clone() };
-    }
     record.schema = SCHEMA;
     record.started = started;
     record.wall_seconds = Some(ended.seconds);
@@ -280,19 +332,29 @@ mod tests {
     }
 
     impl Launcher for Shell<'_> {
-        fn launch(&mut self, backend: &str, _: &str) -> Result<Launch, String> {
-            let script = self.scripts.get(backend).ok_or("not installed; run the installer")?;
+        fn asked(&mut self, _: &str, _: &str) -> Record {
+            let mut asked = Record { name: "asked".into(), ..Record::default() };
+            asked.library.device_name = Some("Tesla K80".into());
+            asked
+        }
+
+        fn launch(&mut self, backend: &str, _: &str) -> Result<Launch, Refusal> {
+            if backend == "undone" {
+                return Err(Refusal::failed("No space left on device"));
+            }
+            let script = self.scripts.get(backend);
+            let script =
+                script.ok_or_else(|| Refusal::absent("not installed; run the installer"))?;
             let record = self.folder.join("record.json");
             let mut command = Command::new("bash");
             command.args(["-c", script]).env("RECORD", &record);
-            let asked = Record { name: "asked".into(), ..begun() };
-            Ok(Launch { command, record, asked })
+            Ok(Launch { command, record })
         }
     }
 
     fn good(seconds: f64) -> String {
         let phases = Phases { train: Some(seconds), ..Phases::default() };
-        let record = Record { name: "good".into(), phases, ..begun() };
+        let record = Record { name: "good".into(), phases, ..begun(Record::default()) };
         let text = serde_json::to_string(&record).unwrap();
         format!(
             "printf '@phase train\\n1/2\\r2/2\\n@phase end\\n'; cat >$RECORD <<'END'\n{text}\nEND"
@@ -308,7 +370,7 @@ mod tests {
             warm_up: 1,
             records: folder.join("records.jsonl"),
             limit: None,
-            wrong: BTreeMap::new(),
+            computes: BTreeMap::new(),
         }
     }
 
@@ -358,20 +420,24 @@ mod tests {
             ("killed", "kill -9 $$".to_owned()),
         ]);
         let mut shell = Shell { folder: folder.path(), scripts };
-        let backends = ["bad", "silent", "greedy", "killed", "absent"];
+        let backends = ["bad", "silent", "greedy", "killed", "absent", "undone"];
         let records =
             run(&plan(folder.path(), &backends), &mut shell, &mut |_| (), &|| false).unwrap();
         let status = |name: &str| {
             let of = |r: &&Record| r.place.as_ref().unwrap().backend == name;
             let all: Vec<&Record> = records.records.iter().filter(of).collect();
-            (all.len(), all[0].status.reason().unwrap())
+            (all.len(), all[0].reason().unwrap())
         };
         assert_eq!(status("bad"), (4, "failed: exit status 3: ValueError: no such layer".into()));
         assert_eq!(status("silent"), (4, "failed: it left no record".into()));
         assert!(status("greedy").1.starts_with("out of memory: "), "{:?}", status("greedy"));
         assert!(status("killed").1.contains("signal 9"), "{:?}", status("killed"));
         assert_eq!(status("absent"), (1, "not available: not installed; run the installer".into()));
-        assert_eq!(records.records[0].name, "asked", "the conditions of a failed run stay known");
+        assert_eq!(status("undone"), (4, "failed: No space left on device".into()));
+        for record in &records.records {
+            assert_eq!(record.name, "asked", "the conditions of a failed run stay known");
+            assert_eq!(record.library.device_name.as_deref(), Some("Tesla K80"));
+        }
         let again =
             run(&plan(folder.path(), &backends), &mut shell, &mut |_| (), &|| false).unwrap();
         assert_eq!(again.records.len(), records.records.len(), "a second call adds no row");
@@ -427,15 +493,29 @@ mod tests {
     }
 
     #[test]
-    fn a_backend_that_computes_something_else_is_marked_wrong() {
+    fn what_a_check_found_stands_with_the_runs_and_a_later_one_holds_for_earlier_runs_too() {
         let folder = tempfile::tempdir().unwrap();
         let mut shell =
             Shell { folder: folder.path(), scripts: BTreeMap::from([("a", good(0.001))]) };
         let mut plan = plan(folder.path(), &["a"]);
-        plan.wrong.insert("a".into(), "a quarter of a gradient".into());
-        let records = run(&plan, &mut shell, &mut |_| (), &|| false).unwrap();
-        let reason = records.records[0].status.reason().unwrap();
-        assert_eq!(reason, "wrong: a quarter of a gradient");
+        let mut again = |plan: &Plan| {
+            let records = run(plan, &mut shell, &mut |_| (), &|| false).unwrap();
+            let reasons =
+                |records: &[Record]| -> Vec<_> { records.iter().map(Record::reason).collect() };
+            (records.records.len(), reasons(crate::Study::of(records).records()))
+        };
+        let wrong = || vec![Some("wrong: a quarter of a gradient".to_owned()); 4];
+        let unlike = Computes::Unlike { message: "a quarter of a gradient".into() };
+        let alike = Computes::Alike { reference: "b".into() };
+        plan.computes.insert("a".into(), unlike.clone());
+        assert_eq!(again(&plan), (4, wrong()));
+        assert_eq!(again(&plan), (4, wrong()), "no news, no line");
+        plan.computes.insert("a".into(), alike);
+        assert_eq!(again(&plan), (5, vec![None; 4]), "what is no run is none of the study's runs");
+        plan.computes.insert("a".into(), Computes::Unchecked { reason: "no memory".into() });
+        assert_eq!(again(&plan).1, vec![None; 4], "a check that failed takes nothing back");
+        plan.computes.insert("a".into(), unlike);
+        assert_eq!(again(&plan).1, wrong());
     }
 
     #[test]

@@ -65,6 +65,14 @@ impl Ratio {
         self.interval.map(|(low, high)| low > 1.0 || high < 1.0)
     }
 
+    /// In words, with the interval where there is one: `1.20 (0.97 to 1.47)`.
+    pub fn with_interval(&self) -> String {
+        match self.interval {
+            Some((low, high)) => format!("{:.2} ({low:.2} to {high:.2})", self.value),
+            None => format!("{:.2}", self.value),
+        }
+    }
+
     /// The median of the ratios `second / first` of runs that stood side by side in time, and the
     /// percentile interval (Efron, 1979) of that median when the pairs are drawn again with replacement.
     /// What slows both runs of a pair, such as a warm machine, cancels. `None` without pairs.

@@ -6,16 +6,20 @@ use crate::ceiling::Ceiling;
 use crate::compare::{Quantity, compare, counts};
 use crate::error::Error;
 use crate::proportion::wilson_interval;
-use crate::record::{Provenance, Record, Status};
+use crate::record::{Computes, Provenance, Record, Status};
 use crate::records::{Records, Unreadable};
 use crate::statistics::Summary;
 use benchbook_chart::{Align, BarChart, Cell, Chart, Table};
 use benchbook_display::{Bundle, Rich};
+use std::collections::HashMap;
 
 /// Records, grouped by backend and machine, and compared with the first group.
 #[derive(Clone, Debug, Default)]
 pub struct Study {
+    /// The lines of the files.
     records: Records,
+    /// The runs among them, each with what the last check found of its backend.
+    runs: Vec<Record>,
     baseline: Option<String>,
 }
 
@@ -33,6 +37,11 @@ impl Group<'_> {
     fn summary(&self, of: impl Fn(&Record) -> Option<f64>) -> Option<Summary> {
         let values: Vec<f64> = self.valid().into_iter().filter_map(of).collect();
         Summary::of(&values)
+    }
+
+    /// What the last check found.
+    fn computes(&self) -> Option<&Computes> {
+        self.records.iter().rev().find_map(|record| record.computes.as_ref())
     }
 
     /// Validation accuracy with Wilson's interval, from the median run's last evaluation or epoch.
@@ -60,7 +69,8 @@ fn pictures(record: &Record) -> Option<usize> {
 impl Study {
     /// Of the records of any number of files.
     pub fn of(records: Records) -> Self {
-        Self { records, baseline: None }
+        let runs = judged(&records.records);
+        Self { records, runs, baseline: None }
     }
 
     /// Of records at hand.
@@ -81,9 +91,8 @@ impl Study {
     ///
     /// # Errors
     /// [`Error::File`].
-    pub fn and(mut self, path: impl AsRef<std::path::Path>) -> Result<Self, Error> {
-        self.records = self.records.and(path)?;
-        Ok(self)
+    pub fn and(self, path: impl AsRef<std::path::Path>) -> Result<Self, Error> {
+        Ok(Self { baseline: self.baseline, ..Self::of(self.records.and(path)?) })
     }
 
     /// The backend that the others are compared with; without it, each with the first that has figures on
@@ -93,9 +102,9 @@ impl Study {
         self
     }
 
-    /// All records, those of failed runs too.
+    /// All runs, the failed ones too, each with what the last check found of its backend.
     pub fn records(&self) -> &[Record] {
-        &self.records.records
+        &self.runs
     }
 
     /// The lines of the files that could not be read.
@@ -152,6 +161,7 @@ impl Study {
             "backend",
             "figures",
             "runs",
+            "computes",
             "load [s]",
             "build [s]",
             "train [s]",
@@ -162,7 +172,11 @@ impl Study {
             "train ×",
             "× per image",
         ])
-        .align([Align::Left, Align::Left].into_iter().chain([Align::Right; 10]));
+        .align(
+            [Align::Left, Align::Left, Align::Right, Align::Left]
+                .into_iter()
+                .chain([Align::Right; 9]),
+        );
         for group in &groups {
             table = table.row(self.row(group, &groups))?;
         }
@@ -214,11 +228,18 @@ impl Study {
             Cell::from(&group.name),
             Cell::from(group.records[0].provenance.to_string()),
             runs,
+            computed(group),
         ];
         row.extend(Quantity::ALL.map(seconds));
         row.push(rate);
         row.push(group.accuracy().map_or_else(dash, Cell::from));
-        row.push(memory.map_or_else(dash, |bytes| format!("{:.0} MB", bytes.median / 1e6).into()));
+        let mut memory =
+            memory.map_or_else(dash, |bytes| format!("{:.0} MB", bytes.median / 1e6).into());
+        let mut resources = valid.iter().flat_map(|record| record.resources.values());
+        if resources.any(|used| used.shared_in_each) {
+            memory = memory.note("what processes share counts in each of them");
+        }
+        row.push(memory);
         row.extend(self.ratios(group, groups));
         row
     }
@@ -235,7 +256,10 @@ impl Study {
         let against = format!("× {}: ", base.name);
         let ratio = match found.why_not() {
             Some(why) => Cell::struck(found.words(), format!("{against}{why}")),
-            None => Cell::from(found.words()),
+            None => match unchecked([base, group]) {
+                Some(doubt) => Cell::from(found.words()).note(doubt),
+                None => Cell::from(found.words()),
+            },
         };
         let per_image = found
             .per_image
@@ -315,7 +339,7 @@ impl Study {
 /// Why runs have no figures: each reason once, with how often.
 fn reasons(records: &[&Record]) -> Vec<String> {
     let mut all: Vec<(String, usize)> = Vec::new();
-    for reason in records.iter().filter_map(|record| record.status.reason()) {
+    for reason in records.iter().filter_map(|record| record.reason()) {
         match all.iter_mut().find(|(known, _)| *known == reason) {
             Some((_, count)) => *count += 1,
             None => all.push((reason, 1)),
@@ -326,12 +350,63 @@ fn reasons(records: &[&Record]) -> Vec<String> {
     all.into_iter().map(several).collect()
 }
 
+/// Whether a backend was found to compute what the others do.
+fn computed(group: &Group<'_>) -> Cell {
+    match group.computes() {
+        None => "not checked".into(),
+        Some(Computes::Unchecked { reason }) => Cell::from("not checked").note(reason.clone()),
+        Some(Computes::Unlike { message }) => Cell::from("wrong").note(message.clone()),
+        Some(Computes::Alike { reference }) if *reference == group.records[0].backend() => {
+            "the reference".into()
+        }
+        Some(Computes::Alike { reference }) => format!("as {reference}").into(),
+    }
+}
+
+/// What must be said beside a ratio where nobody checked that both sides compute the same.
+fn unchecked(sides: [&Group<'_>; 2]) -> Option<String> {
+    let alike = |group: &&Group<'_>| matches!(group.computes(), Some(Computes::Alike { .. }));
+    let doubted: Vec<&str> = sides
+        .iter()
+        .filter(|group| !alike(group))
+        .map(|group| group.records[0].backend())
+        .collect();
+    let names = doubted.join(" and ");
+    (!names.is_empty())
+        .then(|| format!("The losses and gradients of {names} were not found to be the others'."))
+}
+
+/// The runs among a file's lines, each with what the last check found of its backend and job on its machine. A
+/// check that itself failed takes nothing back.
+fn judged(records: &[Record]) -> Vec<Record> {
+    let subject = |record: &Record| {
+        let place = record.place.as_ref()?;
+        let machine = &record.environment;
+        let machine = (machine.cpu.clone(), machine.gpus.clone());
+        Some((place.study.clone(), place.backend.clone(), place.job.clone(), machine))
+    };
+    let mut last = HashMap::new();
+    for record in records {
+        if let (Some(subject), Some(computes)) = (subject(record), &record.computes)
+            && (!matches!(computes, Computes::Unchecked { .. }) || !last.contains_key(&subject))
+        {
+            last.insert(subject, computes);
+        }
+    }
+    let with_verdict = |record: &Record| {
+        let found = subject(record).and_then(|subject| last.get(&subject).copied());
+        Record { computes: found.or(record.computes.as_ref()).cloned(), ..record.clone() }
+    };
+    let runs = records.iter().filter(|record| record.status != Status::Checked);
+    runs.map(with_verdict).collect()
+}
+
 fn is_absent(record: &Record) -> bool {
     matches!(record.status, Status::Absent { .. })
 }
 
 fn warms_up(record: &Record) -> bool {
-    record.status.reason().is_none() && record.place.as_ref().is_some_and(|place| place.warm_up)
+    record.reason().is_none() && record.place.as_ref().is_some_and(|place| place.warm_up)
 }
 
 /// What computed: the device's name, or the machine's processor.
@@ -428,15 +503,16 @@ mod tests {
         }
         let table = Study::of_records(records).table().unwrap();
         assert_eq!(
-            (table.rows()[0][2].text.as_str(), table.rows()[0][5].text.as_str()),
+            (table.rows()[0][2].text.as_str(), table.rows()[0][6].text.as_str()),
             ("3", "2.00 [2.00 to 2.00]")
         );
+        assert_eq!(table.rows()[0][3].text, "not checked");
         assert_eq!(table.rows()[1][2].text, "0 of 4");
         assert_eq!(
             table.rows()[1][2].note.as_deref(),
             Some("out of memory: CUDA out of memory (4 runs)")
         );
-        assert_eq!(table.rows()[1][5].text, "–");
+        assert_eq!(table.rows()[1][6].text, "–");
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! The process in which cells and benchmark jobs run.
 //!
-//! It does nothing itself: it loads the helper library, whose path is in `BENCHBOOK_HELPER`, and
+//! It does nothing itself but to set the C library's allocator: it loads the helper library, whose path is in `BENCHBOOK_HELPER`, and
 //! hands over to the function that the library has for this role. Everything that cells share with
 //! the worker (the panic hook, the interrupt flag, the frame writer) is in that library.
+
+mod allocator;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    allocator::set();
     let (role, symbol) = match std::env::args().nth(1).as_deref() {
         Some("job") => ("job", c"benchbook_job_main"),
         Some("study") => ("study", c"benchbook_study_main"),

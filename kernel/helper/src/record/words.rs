@@ -3,7 +3,7 @@
 use super::Training;
 use crate::backend::{Compute, Precision};
 use crate::train::Fit;
-use benchbook_data::Augmentation;
+use benchbook_data::{Augmentation, Cache};
 
 /// Random changes of the pictures; `none` for none.
 fn augmentation(changes: &[Augmentation]) -> String {
@@ -13,8 +13,9 @@ fn augmentation(changes: &[Augmentation]) -> String {
     changes.iter().map(|change| format!("{change:?}")).collect::<Vec<_>>().join(", ")
 }
 
-/// What differs from what the library does by itself; the precision has a field of its own.
-pub(crate) fn compute_settings(compute: &Compute) -> Vec<String> {
+/// What differs from what the library does by itself; the precision has a field of its own. On the processor, what
+/// is only for a GPU is no difference.
+pub(crate) fn compute_settings(compute: &Compute, device: &str) -> Vec<String> {
     let standard = Compute::default();
     let Compute {
         precision: Precision::Float32 | Precision::BFloat16 | Precision::Float16,
@@ -33,7 +34,9 @@ pub(crate) fn compute_settings(compute: &Compute) -> Vec<String> {
         ("pinned memory", pinned_memory, standard.pinned_memory),
         ("asynchronous copies", asynchronous_copies, standard.asynchronous_copies),
     ];
-    let differs = switches.into_iter().filter(|(_, value, standard)| value != standard);
+    let counts = |name: &str| device != "cpu" || name == "channels last";
+    let differs =
+        switches.into_iter().filter(|(name, value, standard)| value != standard && counts(name));
     differs.map(|(name, value, _)| format!("{name} {}", if value { "on" } else { "off" })).collect()
 }
 
@@ -52,6 +55,14 @@ pub(crate) fn training(fit: &Fit) -> Training {
         ),
         seed: Some(fit.seed),
         cache_features: Some(fit.cache_features),
+        cache: Some(
+            match fit.cache {
+                Cache::Off => "none",
+                Cache::Memory => "memory",
+                Cache::Disk(_) => "disk",
+            }
+            .into(),
+        ),
         loader_threads: Some(match fit.loader_threads {
             0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             threads => threads,

@@ -10,8 +10,9 @@ use benchbook_chart::{Cell, Chart, LineChart, Table};
 use benchbook_data::{Batch, ImageFolder, Loader};
 use benchbook_display::{Bundle, Rich};
 use benchbook_study::gradients::{Agreement, Tolerance, Trace, agreement};
+use benchbook_study::record::Computes;
 use benchbook_study::references;
-use benchbook_study::runner::{Event, one_process};
+use benchbook_study::runner::{Event, Launcher, one_process};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
@@ -49,20 +50,23 @@ pub struct Checked {
 }
 
 impl Checked {
-    /// The backends that compute something else, with what.
-    pub fn wrong(&self) -> BTreeMap<String, String> {
-        let faults = |checked: &Computed| {
-            let faults = &checked.as_ref().ok()?.1.faults;
-            let first: Vec<String> = faults.iter().take(3).cloned().collect();
-            let more = faults.len().saturating_sub(first.len());
-            let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
-            (!faults.is_empty())
-                .then(|| format!("against {}: {}{rest}", self.reference, first.join("; ")))
+    /// What was found of each backend, for its records.
+    pub fn found(&self) -> BTreeMap<String, Computes> {
+        let found = |computed: &Computed| match computed {
+            Err(reason) => Computes::Unchecked { reason: reason.clone() },
+            Ok((_, agreement)) if agreement.faults.is_empty() => {
+                Computes::Alike { reference: self.reference.clone() }
+            }
+            Ok((_, agreement)) => {
+                let faults = &agreement.faults;
+                let first: Vec<String> = faults.iter().take(3).cloned().collect();
+                let more = faults.len().saturating_sub(first.len());
+                let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+                let message = format!("against {}: {}{rest}", self.reference, first.join("; "));
+                Computes::Unlike { message }
+            }
         };
-        self.backends
-            .iter()
-            .filter_map(|(name, checked)| Some((name.clone(), faults(checked)?)))
-            .collect()
+        self.backends.iter().map(|(name, computed)| (name.clone(), found(computed))).collect()
     }
 
     /// One row a backend.
@@ -235,7 +239,7 @@ fn trace(
     let (losses, gradients) = (folder.join("losses.json"), folder.join("gradients.safetensors"));
     let command = match Runner::named(backend)? {
         Runner::Own(library) => {
-            let mut command = workers.worker("study", library)?;
+            let mut command = workers.worker("study", library).map_err(|error| words(&error))?;
             let mut job = workers.job.clone();
             job.net.library = library;
             let (losses, gradients) = (losses.clone(), gradients.clone());
@@ -253,7 +257,10 @@ fn trace(
                 write_batches(batches, workers, &file).map_err(|error| words(&error))?;
             }
             let files = references::Check { batches: file, gradients: gradients.clone() };
-            workers.python(reference.check(), reference, &losses, Some(files))?
+            let asked = workers.asked(backend, "check");
+            workers
+                .python(reference.check(), reference, asked, &losses, Some(files))
+                .map_err(|error| words(&error))?
         }
     };
     let status = one_process(command, backend, observer, &crate::interrupt::requested);

@@ -5,14 +5,12 @@ use crate::error::Error;
 use crate::job::{Job, STUDIED};
 use crate::model::{EVALUATION_BATCH, Vgg, Weights};
 use crate::optimizer::Convention;
-use crate::record::{
-    Data, Environment, Net, Record, SCHEMA, compute_settings, file_name, sha256, training,
-};
+use crate::record::{Environment, Net, Record, SCHEMA, compute_settings, facts, sha256, training};
 use crate::train::Schedule;
 use crate::vgg::Depth;
 use benchbook_data::Preprocessing;
 use benchbook_study::references::{self, Reference};
-use benchbook_study::runner::{Launch, Launcher};
+use benchbook_study::runner::{Launch, Launcher, Refusal};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -115,9 +113,9 @@ impl Workers {
     }
 
     /// A command of this library's own worker, for a library that is installed.
-    pub(super) fn worker(&self, role: &str, library: Library) -> Result<Command, String> {
-        library.check_installed().map_err(|error| error.to_string())?;
-        let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    pub(super) fn worker(&self, role: &str, library: Library) -> Result<Command, Refusal> {
+        library.check_installed().map_err(Refusal::absent)?;
+        let program = std::env::current_exe().map_err(Refusal::failed)?;
         let mut command = Command::new(program);
         command.arg(role).env(STUDIED, "1").envs(variables(self.threads()));
         command.env_remove(benchbook_frames::SOCKET_VARIABLE);
@@ -129,27 +127,23 @@ impl Workers {
         &mut self,
         program: &str,
         reference: Reference,
+        mut asked: Record,
         output: &Path,
         check: Option<references::Check>,
-    ) -> Result<Command, String> {
-        self.suits_python(reference, check.is_some())?;
-        let python = references::python(&checkouts())?;
-        let words = |error: &dyn std::fmt::Display| error.to_string();
-        references::write(self.folder.path()).map_err(|error| words(&error))?;
-        let start = self.start().map_err(|error| words(&error))?;
+    ) -> Result<Command, Refusal> {
+        self.suits_python(reference, check.is_some()).map_err(Refusal::absent)?;
+        let python = references::python(&checkouts()).map_err(Refusal::absent)?;
+        references::write(self.folder.path()).map_err(Refusal::failed)?;
+        let start = self.start().map_err(Refusal::failed)?;
         let fit = &self.job.fit;
         let optimizer = match reference {
             Reference::PyTorch => fit.optimizer.in_convention(Convention::PyTorch),
             Reference::Keras => fit.optimizer.in_convention(Convention::Keras),
         };
-        let mut asked = self.asked.clone();
         // Published weights are on the disk only now.
         let file = self.job.net.weights.file(&self.job.net.architecture());
         let sum = file.map(|path| sha256(&path)).transpose();
-        asked.net.weights_sha256 = sum.map_err(|error| words(&error))?;
-        if let Some(training) = &mut asked.training {
-            training.optimizer = Some(optimizer.to_string());
-        }
+        asked.net.weights_sha256 = sum.map_err(Refusal::failed)?;
         let preprocessing = match self.job.net.preprocessing {
             Some(Preprocessing::Torchvision) => "torchvision",
             Some(Preprocessing::Caffe) => "caffe",
@@ -170,8 +164,8 @@ impl Workers {
             epochs: fit.epochs,
             steps_per_epoch: fit.steps_per_epoch,
             validate: fit.validate,
-            compute: serde_json::to_value(self.job.net.compute).map_err(|error| words(&error))?,
-            optimizer: serde_json::to_value(optimizer).map_err(|error| words(&error))?,
+            compute: serde_json::to_value(self.job.net.compute).map_err(Refusal::failed)?,
+            optimizer: serde_json::to_value(optimizer).map_err(Refusal::failed)?,
             learning_rate: fit.rate(),
             seed: fit.seed,
             threads: self.threads(),
@@ -180,12 +174,12 @@ impl Workers {
             check,
         };
         let path = self.folder.path().join(format!("{program}.json"));
-        job.write(&path).map_err(|error| words(&error))?;
+        job.write(&path).map_err(Refusal::failed)?;
         let mut command = Command::new(python);
         command.arg(self.folder.path().join(program)).arg(&path);
         command.env_remove("PYTHONPATH").env_remove("LD_LIBRARY_PATH");
         command.envs(variables(self.threads())).env("PYTHONDONTWRITEBYTECODE", "1");
-        command.env("TF_CPP_MIN_LOG_LEVEL", "2").env("CUDA_DEVICE_ORDER", "PCI_BUS_ID");
+        command.env("TF_CPP_MIN_LOG_LEVEL", "2");
         Ok(command)
     }
 
@@ -251,42 +245,50 @@ impl Workers {
 }
 
 impl Launcher for Workers {
-    fn launch(&mut self, backend: &str, name: &str) -> Result<Launch, String> {
-        let runner = Runner::named(backend)?;
-        let record = self.folder.path().join("record.json");
+    fn asked(&mut self, backend: &str, study: &str) -> Record {
         let mut asked = self.asked.clone();
-        asked.name = format!("{name}: {backend}");
-        let command = match runner {
+        asked.name = format!("{study}: {backend}");
+        asked.library.name = match Runner::named(backend) {
+            Ok(Runner::Own(library)) => library.backend().name().into(),
+            _ => backend.into(),
+        };
+        let convention = Runner::named(backend).ok().and_then(|runner| runner.convention());
+        if let (Some(convention), Some(training)) = (convention, &mut asked.training) {
+            let optimizer = self.job.fit.optimizer.in_convention(convention);
+            training.optimizer = Some(optimizer.to_string());
+        }
+        asked
+    }
+
+    fn launch(&mut self, backend: &str, study: &str) -> Result<Launch, Refusal> {
+        let record = self.folder.path().join("record.json");
+        let asked = self.asked(backend, study);
+        let command = match Runner::named(backend).map_err(Refusal::absent)? {
             Runner::Python(reference) => {
-                asked.library.name = backend.into();
-                self.asked.name.clone_from(&asked.name);
-                self.python(reference.program(), reference, &record, None)?
+                self.python(reference.program(), reference, asked, &record, None)?
             }
             Runner::Own(library) => {
-                asked.library.name = library.backend().name().into();
                 let mut job = self.job.clone();
-                job.name.clone_from(&asked.name);
+                job.name = asked.name;
                 job.net.library = library;
                 let mut command = self.worker("job", library)?;
                 let path = self.folder.path().join("job.json");
-                let text = serde_json::to_vec(&job).map_err(|error| error.to_string())?;
-                std::fs::write(&path, text).map_err(|error| error.to_string())?;
+                let text = serde_json::to_vec(&job).map_err(Refusal::failed)?;
+                std::fs::write(&path, text).map_err(Refusal::failed)?;
                 command.arg(path).arg("--record").arg(&record);
                 command
             }
         };
-        if let (Some(convention), Some(training)) = (runner.convention(), &mut asked.training) {
-            let optimizer = self.job.fit.optimizer.in_convention(convention);
-            training.optimizer = Some(optimizer.to_string());
-        }
-        Ok(Launch { command, record, asked })
+        Ok(Launch { command, record })
     }
 }
 
 /// What every process of a study gets, so that no library chooses for itself. They also share the settings of
-/// the C library's allocator with the worker that starts them (`server/src/worker.rs`); records state them.
-fn variables(threads: usize) -> [(&'static str, String); 4] {
+/// the C library's allocator with the worker that starts them (`worker/src/allocator.rs`); records state them.
+fn variables(threads: usize) -> [(&'static str, String); 5] {
     [
+        // So that all count GPUs as the driver does, which watches them.
+        ("CUDA_DEVICE_ORDER", "PCI_BUS_ID".into()),
         ("OMP_NUM_THREADS", threads.to_string()),
         ("MKL_NUM_THREADS", threads.to_string()),
         // TensorFlow's own choice depends on the processor.
@@ -319,8 +321,8 @@ fn asked(job: &Job) -> Result<Record, Error> {
         environment.variables.push((name.into(), value));
     }
     let device = device(net.processor);
-    let device_name =
-        if device == "cpu" { environment.cpu.clone() } else { environment.gpus.first().cloned() };
+    let device_name = environment.device_name(&device);
+    let settings = compute_settings(&net.compute, &device);
     let weights = net.weights.file(&net.architecture()).filter(|path| path.exists());
     let weights_sha256 = weights.map(|path| sha256(&path)).transpose()?;
     let folder = benchbook_data::ImageFolder::open_with(&job.data, job.folder)?;
@@ -331,7 +333,7 @@ fn asked(job: &Job) -> Result<Record, Error> {
             device_name,
             threads: net.threads,
             precision: Some(net.compute.precision.to_string()),
-            settings: compute_settings(&net.compute),
+            settings,
             ..Default::default()
         },
         net: Net {
@@ -345,13 +347,7 @@ fn asked(job: &Job) -> Result<Record, Error> {
             preprocessing: net.preprocessing.as_ref().map(ToString::to_string),
             ..Net::default()
         },
-        data: Data {
-            name: file_name(&job.data),
-            classes: folder.classes().to_vec(),
-            training: folder.train().len(),
-            validation: folder.validation().len(),
-            test: folder.test().len(),
-        },
+        data: facts(&folder),
         training: Some(training(&job.fit)),
         environment,
         revision: crate::record::revision(),

@@ -46,7 +46,7 @@ pub(crate) fn ended(record: &crate::record::Record) -> String {
         let kind = if place.warm_up { "warm-up" } else { "round" };
         format!(", {kind} {}", place.round)
     });
-    let figures = match record.status.reason() {
+    let figures = match record.reason() {
         Some(reason) => reason,
         None => {
             let phases = record.phases.measured().into_iter();

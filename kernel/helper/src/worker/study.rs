@@ -39,8 +39,8 @@ STUDY.json says what to run (see the documentation of `benchbook::study::StudyPl
   --rate NUMBER       learning rate; default: 0.001
   --weights FILE      starting weights: .safetensors, .pth or .h5; default: random ones
   --device DEVICE     cpu or cuda; default: a GPU if there is one
-  --precision WORD    float32 (without TF32), tf32, bfloat16 or float16 (autocast); on a GPU cuDNN then tries its
-                      algorithms, as TensorFlow does by itself
+  --precision WORD    float32 (without TF32), tf32, bfloat16 or float16 (autocast); on a GPU cuDNN tries its
+                      algorithms, as TensorFlow does by itself; default: float32
   --name NAME         the study's name in its records; default: study
   --records FILE      default: results/NAME.jsonl
   --baseline BACKEND  what the others are compared with; default: the first with figures
@@ -154,7 +154,7 @@ fn terminal() -> impl FnMut(&Event) {
             Event::Line { text, passing: true, .. } if looks => write!(output, "  {text}\r"),
             Event::Line { text, passing: false, .. } => writeln!(output, "  {text}"),
             Event::End(record) => {
-                let reason = record.status.reason();
+                let reason = record.reason();
                 reason.map_or(Ok(()), |reason| writeln!(output, "  {reason}"))
             }
             Event::Kept { backend, run } => {
@@ -221,6 +221,7 @@ fn read(arguments: &[String]) -> Result<Task, String> {
         ([], Some(data)) => {
             let mut job = Job::new(data);
             job.fit.optimizer = Optimizer::momentum(0.9);
+            job.net.compute = Compute::common(false);
             StudyPlan::new("study", job)
         }
         ([], None) => return Err(format!("there is nothing to run\n\n{HELP}")),
@@ -277,17 +278,11 @@ fn processor(device: &str) -> Result<Processor, String> {
 }
 
 fn compute(precision: &str) -> Result<Compute, String> {
-    let tf32 = |allowed| Compute {
-        tf32_matmul: allowed,
-        tf32_convolutions: allowed,
-        cudnn_benchmark: true,
-        ..Compute::default()
-    };
     match precision {
-        "float32" => Ok(tf32(false)),
-        "tf32" => Ok(tf32(true)),
-        "bfloat16" => Ok(Compute { precision: Precision::BFloat16, ..tf32(true) }),
-        "float16" => Ok(Compute { precision: Precision::Float16, ..tf32(true) }),
+        "float32" => Ok(Compute::common(false)),
+        "tf32" => Ok(Compute::common(true)),
+        "bfloat16" => Ok(Compute { precision: Precision::BFloat16, ..Compute::common(true) }),
+        "float16" => Ok(Compute { precision: Precision::Float16, ..Compute::common(true) }),
         _ => Err(format!(
             "--precision needs float32, tf32, bfloat16 or float16; received {precision}"
         )),
@@ -329,6 +324,8 @@ mod tests {
         assert_eq!(plan.job.fit.steps_per_epoch, Some(10));
         assert_eq!(plan.backends, ["libtorch", "python-keras"]);
         assert_eq!((plan.repeats, plan.check, plan.job.data), (5, None, PathBuf::from("pictures")));
+        let Ok(Task::Run(plan, _)) = read(&words("--data pictures")) else { panic!("a plan") };
+        assert_eq!(plan.job.net.compute, Compute::common(false), "what TensorFlow can do, too");
     }
 
     #[test]

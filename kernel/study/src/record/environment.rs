@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::fs;
+use std::path::PathBuf;
 
 /// What is known of the machine; `None` and empty where it does not tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,7 +13,7 @@ pub struct Environment {
     pub cores: usize,
     /// Memory in bytes.
     pub memory_bytes: Option<u64>,
-    /// NVIDIA GPUs by name.
+    /// NVIDIA GPUs by name, in the driver's order.
     pub gpus: Vec<String>,
     /// NVIDIA's driver.
     pub gpu_driver: Option<String>,
@@ -25,7 +26,8 @@ pub struct Environment {
 }
 
 /// Environment variables that libraries of deep learning obey, or the allocator under them.
-const VARIABLES: [&str; 15] = [
+const VARIABLES: [&str; 16] = [
+    "CUDA_DEVICE_ORDER",
     "CUDA_VISIBLE_DEVICES",
     "GLIBC_TUNABLES",
     "KMP_AFFINITY",
@@ -69,6 +71,26 @@ impl Environment {
             variables,
         }
     }
+
+    /// Which of `gpus` a process in this environment calls `device`, for example `cuda:0`; `None` for the processor,
+    /// and where `CUDA_VISIBLE_DEVICES` names GPUs otherwise than by number. CUDA counts as the driver does where
+    /// all GPUs are alike or `CUDA_DEVICE_ORDER` is `PCI_BUS_ID`.
+    pub fn gpu(&self, device: &str) -> Option<usize> {
+        let number: usize = device.strip_prefix("cuda:")?.parse().ok()?;
+        let mut variables = self.variables.iter();
+        match variables.find(|(name, _)| name == "CUDA_VISIBLE_DEVICES") {
+            Some((_, visible)) => visible.split(',').nth(number)?.trim().parse().ok(),
+            None => Some(number),
+        }
+    }
+
+    /// The name of what a process in this environment calls `cpu` or for example `cuda:0`.
+    pub fn device_name(&self, device: &str) -> Option<String> {
+        match device {
+            "cpu" => self.cpu.clone(),
+            _ => self.gpus.get(self.gpu(device)?).cloned(),
+        }
+    }
 }
 
 fn system(name: &str) -> Option<String> {
@@ -87,12 +109,12 @@ fn field(path: &str, key: &str, separator: char) -> Option<String> {
 /// GPUs and driver from the driver's own files, or from `nvidia-smi` where a container hides them.
 fn nvidia() -> (Vec<String>, Option<String>) {
     let folders = fs::read_dir("/proc/driver/nvidia/gpus").into_iter().flatten().flatten();
-    let gpus: Vec<String> = folders
-        .filter_map(|folder| {
-            let path = folder.path().join("information");
-            field(&path.to_string_lossy(), "Model", ':')
-        })
-        .collect();
+    // They are called by their addresses on the bus, which is the driver's order.
+    let mut folders: Vec<PathBuf> = folders.map(|folder| folder.path()).collect();
+    folders.sort();
+    let model =
+        |folder: &PathBuf| field(&folder.join("information").to_string_lossy(), "Model", ':');
+    let gpus: Vec<String> = folders.iter().filter_map(model).collect();
     let driver = fs::read_to_string("/proc/driver/nvidia/version").ok().and_then(|text| {
         let line = text.lines().next()?.to_owned();
         line.split_whitespace()
@@ -124,5 +146,25 @@ mod tests {
         assert!(here.cores >= 1);
         assert!(here.memory_bytes.is_some_and(|bytes| bytes > 1 << 28));
         assert!(here.kernel.starts_with("Linux "), "{}", here.kernel);
+    }
+    #[test]
+    fn a_device_is_the_gpu_that_cuda_counts_so() {
+        let of = |visible: Option<&str>| Environment {
+            cpu: Some("EPYC".into()),
+            gpus: vec!["A".into(), "B".into(), "C".into()],
+            variables: visible
+                .map(|v| ("CUDA_VISIBLE_DEVICES".into(), v.into()))
+                .into_iter()
+                .collect(),
+            ..Environment::default()
+        };
+        let name = |visible, device| of(visible).device_name(device);
+        assert_eq!(name(None, "cpu").as_deref(), Some("EPYC"));
+        assert_eq!(name(None, "cuda:1").as_deref(), Some("B"));
+        assert_eq!(name(Some("2, 0"), "cuda:0").as_deref(), Some("C"));
+        assert_eq!(name(Some("2, 0"), "cuda:2"), None);
+        assert_eq!(name(Some("GPU-5a1b"), "cuda:0"), None);
+        assert_eq!(of(Some("2, 0")).gpu("cuda:1"), Some(0));
+        assert_eq!(of(None).gpu("cpu"), None);
     }
 }

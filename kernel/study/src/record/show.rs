@@ -1,6 +1,6 @@
 //! A record as a table and a chart.
 
-use super::{Epoch, Record, Status};
+use super::{Epoch, Record};
 use benchbook_chart::{BarChart, Chart, Curves, Table};
 use benchbook_display::{Bundle, Rich};
 
@@ -139,7 +139,7 @@ impl Record {
             seen.test.map(|count| format!("{count} in the test")),
         ]);
         let all = [
-            ("status", (self.status != Status::Ok).then(|| self.status.reason()).flatten()),
+            ("status", self.reason()),
             (
                 "library",
                 listed(vec![

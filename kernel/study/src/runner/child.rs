@@ -35,6 +35,7 @@ enum Said {
 pub(super) fn watch(
     mut command: Command,
     backend: &str,
+    gpu: Option<usize>,
     limit: Option<Duration>,
     observer: &mut dyn FnMut(&Event),
     stop: &dyn Fn() -> bool,
@@ -50,7 +51,7 @@ pub(super) fn watch(
         }
     };
     let said = listen(&mut child);
-    let mut watch = Watch::new(child.id());
+    let mut watch = Watch::new(child.id(), gpu);
     let mut words = VecDeque::new();
     let mut ended_early = None;
     let mut open = 2;
