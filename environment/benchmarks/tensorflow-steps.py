@@ -1,9 +1,11 @@
 """Training steps of the TensorFlow backend against Keras' own train_on_batch, with the same library.
 
 VGG16 with each of the report's heads, all layers learning. Both sides get the same threads and the same settings of
-TensorFlow and take turns step by step, so that the machine's moods meet both: a ratio is the median over pairs of
-steps, with its bootstrap interval. Each round has fresh processes, so that peak memory is its own. Needs
-`.venv-references` (environment/references), or BENCHBOOK_REFERENCES: a Python environment with TensorFlow and Keras.
+TensorFlow and take turns step by step, so that the machine's moods meet both. Each round has fresh processes, since
+the steps of one process share how its memory happens to lie: a round's ratio is that of the medians of its steps, and
+the ratio is the median over rounds, with its bootstrap interval over rounds. Peak memory is the largest of all rounds.
+Needs `.venv-references` (environment/references), or BENCHBOOK_REFERENCES: a Python environment with TensorFlow and
+Keras.
 """
 
 from __future__ import annotations
@@ -60,16 +62,21 @@ class Side:
 class Result:
     """What one side needed in all rounds of one combination."""
 
-    seconds: list[float] = field(default_factory=list)
+    # Of each round its steps.
+    seconds: list[list[float]] = field(default_factory=list)
     cpu: float = 0
     peak_bytes: int = 0
     first_step: list[float] = field(default_factory=list)
     about: dict[str, Any] = field(default_factory=dict)
 
+    def rounds(self) -> list[float]:
+        return [statistics.median(steps) for steps in self.seconds]
+
     def line(self) -> str:
-        middle, (low, high) = statistics.median(self.seconds), quartiles(self.seconds)
+        middle, (low, high) = statistics.median(self.rounds()), quartiles(self.rounds())
+        steps = sum(map(len, self.seconds))
         return (
-            f"{middle * 1000:8.0f} ms ({low * 1000:.0f} to {high * 1000:.0f}), {self.cpu / len(self.seconds):.2f} CPU s,"
+            f"{middle * 1000:8.0f} ms ({low * 1000:.0f} to {high * 1000:.0f}), {self.cpu / steps:.2f} CPU s,"
             f" peak {self.peak_bytes / 1e6:.0f} MB, first step {statistics.median(self.first_step):.1f} s"
         )
 
@@ -87,11 +94,12 @@ def measure(settings: dict[str, Any], rounds: int, pairs: int) -> tuple[Result, 
         for side, result in zip(running, results):
             result.about = side.ready
             result.first_step.append(side.ready["first_step"])
+            result.seconds.append([])
         for pair in range(pairs):
             # Who begins changes, too.
             for index in (0, 1) if (number + pair) % 2 == 0 else (1, 0):
                 answer = running[index].steps(1)
-                results[index].seconds += answer["seconds"]
+                results[index].seconds[-1] += answer["seconds"]
                 results[index].cpu += answer["cpu"]
                 results[index].peak_bytes = max(results[index].peak_bytes, answer["peak_bytes"])
         for side in running:
@@ -106,8 +114,8 @@ def main() -> None:
     words.add_argument("--batch", type=int, default=8)
     words.add_argument("--threads", type=int, default=os.cpu_count())
     words.add_argument("--optimizer", default="adam", choices=["adam", "sgd", "rmsprop"])
-    words.add_argument("--rounds", type=int, default=2, help="fresh processes")
-    words.add_argument("--pairs", type=int, default=8, help="pairs of steps in a round")
+    words.add_argument("--rounds", type=int, default=6, help="fresh pairs of processes; an interval needs six")
+    words.add_argument("--pairs", type=int, default=4, help="pairs of steps in a round")
     chosen = words.parse_args()
     if not (REFERENCES / "bin/python").exists():
         raise SystemExit(f"there is no {REFERENCES}: environment/references makes it")
@@ -119,13 +127,13 @@ def main() -> None:
         settings = {"head": head, "size": chosen.size, "batch": chosen.batch, "threads": chosen.threads,
                     "optimizer": chosen.optimizer}
         ours, keras = measure(settings, chosen.rounds, chosen.pairs)
-        ratio, low, high = ratio_interval(ours.seconds, keras.seconds)
+        ratio, low, high = ratio_interval(ours.rounds(), keras.rounds())
         memory = ours.peak_bytes / keras.peak_bytes
         print(f"VGG16, {head} head, {chosen.size}², batch {chosen.batch}, {chosen.optimizer}, {chosen.threads} threads")
         print(f"  Rust   {ours.line()}")
         print(f"  Keras  {keras.line()}")
         print(
-            f"  Rust / Keras: step {ratio:.3f} ({low:.3f} to {high:.3f}, {len(ours.seconds)} pairs),"
+            f"  Rust / Keras: step {ratio:.3f} ({low:.3f} to {high:.3f}, {len(ours.seconds)} rounds),"
             f" CPU {ours.cpu / keras.cpu:.3f}, peak memory {memory:.3f}", flush=True,
         )
         rows.append({"settings": settings | SETTINGS, "rust": asdict(ours), "keras": asdict(keras),

@@ -174,6 +174,11 @@ impl Compute {
             ..Self::default()
         }
     }
+
+    /// The same in 32-bit floats without TF32.
+    pub fn exact(self) -> Self {
+        Self { precision: Precision::Float32, tf32_matmul: false, tf32_convolutions: false, ..self }
+    }
 }
 
 /// What a backend needs to know to build a net.

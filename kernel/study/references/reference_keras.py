@@ -23,11 +23,14 @@ from pictures_keras import batches, listed
 
 
 class Clock(keras.callbacks.Callback):
-    """Takes the times of each epoch's two halves."""
+    """Takes the times of each epoch's two halves; the metric knows how many pictures it saw."""
 
-    def __init__(self, pictures, validated):
+    def __init__(self, metric):
         super().__init__()
-        self.pictures, self.validated, self.progress = pictures, validated, Progress()
+        self.metric, self.progress = metric, Progress()
+
+    def pictures(self):
+        return int(self.metric.count)
 
     def on_epoch_begin(self, epoch, logs=None):
         self.began, self.tested = CLOCK(), None
@@ -38,15 +41,16 @@ class Clock(keras.callbacks.Callback):
         self.progress.step(len(RECORD["epochs"]) + 1, batch + 1, self.params["steps"], logs["loss"], logs["accuracy"])
 
     def on_test_begin(self, logs=None):
-        self.tested = CLOCK()
+        self.tested, self.trained = CLOCK(), self.pictures()
 
     def on_epoch_end(self, epoch, logs):
         end = CLOCK()
         tested = self.tested or end
-        line = {"epoch": epoch + 1, "loss": logs["loss"], "accuracy": logs["accuracy"], "training_images": self.pictures}
+        line = {"epoch": epoch + 1, "loss": logs["loss"], "accuracy": logs["accuracy"]}
+        line["training_images"] = self.trained if self.tested else self.pictures()
         line |= {"training_seconds": tested - self.began, "validation_seconds": end - tested}
         if self.tested:
-            line |= {"val_loss": logs["val_loss"], "val_accuracy": logs["val_accuracy"], "validation_images": self.validated}
+            line |= {"val_loss": logs["val_loss"], "val_accuracy": logs["val_accuracy"], "validation_images": self.pictures()}
         self.progress.epoch(line)
 
 
@@ -62,16 +66,16 @@ def main():
     with phase("build"):
         with part("build_parts", "initialise"):
             model, named = build(keras.layers.Dropout(JOB["dropout"]))
-            model.compile(optimizer(), loss(), metrics=[accuracy()])
+            metric = accuracy()
+            model.compile(optimizer(), loss(), metrics=[metric])
         with part("build_parts", "read"):
             set_weights(named, load_file(JOB["start"]))
     with phase("train"):
         steps = JOB["steps_per_epoch"]
         data = batches(*train, shuffle=True)
-        clock = Clock(steps * JOB["batch_size"] if steps else len(train[0]), len(validation[0]))
         valid = batches(*validation) if JOB["validate"] else None
         settings = {"epochs": JOB["epochs"], "steps_per_epoch": steps, "validation_data": valid, "verbose": 0}
-        model.fit(data.repeat() if steps else data, callbacks=[clock], **settings)
+        model.fit(data.repeat() if steps else data, callbacks=[Clock(metric)], **settings)
     with phase("test"):
         files = test_files()
         pictures = batches(files, [0] * len(files), batch=JOB["test_batch_size"])

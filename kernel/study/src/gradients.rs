@@ -21,6 +21,10 @@ pub struct Trace {
 /// multiplies what the first gradients differ by: VGG16 at 32² on noise with momentum 0.9, Python's PyTorch against
 /// Keras, went from 3e-7 of the first loss in the first five steps to 4e-4 in step 11 and 4e-2 in step 20. So a
 /// wrong rule of change is looked for in the first steps, and the whole curve only has to stay near.
+///
+/// All of this is about 32-bit floats. By Python's PyTorch, VGG16 at 64² on photos, batch 8: the worst gradient moves by
+/// 0.06 to 0.10 of its length when operands are rounded to TF32's 10 bits, by 0.06 to 0.11 with autocast to float16,
+/// by 0.20 to 0.29 to bfloat16.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tolerance {
     /// Of the first loss, relative.

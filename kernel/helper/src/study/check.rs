@@ -84,7 +84,7 @@ impl Checked {
             "verdict",
         ])
         .numeric()
-        .caption(format!("The same start, compared with {}", self.reference));
+        .caption(format!("The same start in 32-bit floats, compared with {}", self.reference));
         for (name, checked) in &self.backends {
             let cells: Vec<Cell> = match checked {
                 Ok((trace, agreement)) => {
