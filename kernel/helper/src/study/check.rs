@@ -9,7 +9,7 @@ use crate::vgg::Layer;
 use benchbook_chart::{Cell, Chart, LineChart, Table};
 use benchbook_data::{Batch, ImageFolder, Loader};
 use benchbook_display::{Bundle, Rich};
-use benchbook_study::gradients::{Agreement, Tolerance, Trace, agreement};
+use benchbook_study::gradients::{Agreement, MOVED, Tolerance, Trace, agreement};
 use benchbook_study::record::Computes;
 use benchbook_study::references;
 use benchbook_study::runner::{Event, Launcher, one_process};
@@ -44,6 +44,9 @@ pub type Computed = Result<(Trace, Agreement), String>;
 pub struct Checked {
     /// The backend that the others are compared with: Python's PyTorch if it is there, else the first.
     pub reference: String,
+    /// How far the reference is from itself when each starting weight moves by a millionth: what rounding alone can do
+    /// in this job. `None` if it could not be computed.
+    pub rounding: Option<Agreement>,
     /// The backends in the study's order: what they computed and how far it is from the reference, or why
     /// they computed nothing.
     pub backends: Vec<(String, Computed)>,
@@ -92,18 +95,8 @@ impl Checked {
                         [] => Cell::from("computes the same"),
                         faults => Cell::from("wrong").note(faults.join("; ")),
                     };
-                    vec![
-                        name.into(),
-                        trace
-                            .losses
-                            .first()
-                            .map_or("–".into(), |loss| format!("{loss:.6}").into()),
-                        format!("{:.1e}", agreement.loss).into(),
-                        format!("{:.1e}", agreement.gradient.0).into(),
-                        Cell::from(&agreement.gradient.1),
-                        format!("{:.1e}", agreement.curve.0).into(),
-                        verdict,
-                    ]
+                    let first = trace.losses.first().map(|loss| format!("{loss:.6}"));
+                    row(name, first.as_deref().unwrap_or("–"), agreement, verdict)
                 }
                 Err(reason) => {
                     let mut cells = vec![Cell::from(name)];
@@ -113,6 +106,11 @@ impl Checked {
                 }
             };
             table = table.row(cells)?;
+        }
+        if let Some(rounding) = &self.rounding {
+            let name = "rounding alone";
+            let note = format!("{} from weights moved by a millionth", self.reference);
+            table = table.row(row(name, "–", rounding, Cell::from("–").note(note)))?;
         }
         Ok(table)
     }
@@ -143,6 +141,19 @@ impl Rich for Checked {
     }
 }
 
+/// A row of figures.
+fn row(name: &str, first: &str, agreement: &Agreement, verdict: Cell) -> Vec<Cell> {
+    vec![
+        name.into(),
+        first.into(),
+        format!("{:.1e}", agreement.loss).into(),
+        format!("{:.1e}", agreement.gradient.0).into(),
+        Cell::from(&agreement.gradient.1),
+        format!("{:.1e}", agreement.curve.0).into(),
+        verdict,
+    ]
+}
+
 /// The seed of a step's dropout.
 fn seed(step: usize) -> u64 {
     0x5eed + step as u64
@@ -160,7 +171,7 @@ pub(super) fn run(
         observer(&Event::Begin {
             backend: format!("{backend}: check of the common start"),
             run: index + 1,
-            runs: backends.len(),
+            runs: backends.len() + 1,
             warm_up: false,
         });
         traces.push((backend.clone(), trace(backend, check, &batches, workers, observer)));
@@ -171,18 +182,34 @@ pub(super) fn run(
     let reference = computed(original)
         .or_else(|| traces.iter().find(|(_, trace)| trace.is_ok()))
         .map(|(name, trace)| (name.clone(), trace.clone().unwrap_or_default()));
-    let (reference, truth) = reference.unwrap_or_default();
-    let backends = traces
-        .into_iter()
-        .map(|(name, trace)| {
-            let checked = trace.map(|trace| {
-                let agreement = agreement(&truth, &trace, check.tolerance);
-                (trace, agreement)
-            });
-            (name, checked)
-        })
-        .collect();
-    Ok(Checked { reference, backends })
+    let Some((reference, truth)) = reference else {
+        // Nobody computed anything, so there is nothing to compare.
+        let backends =
+            traces.into_iter().filter_map(|(name, trace)| Some((name, Err(trace.err()?))));
+        let reference = String::new();
+        return Ok(Checked { reference, rounding: None, backends: backends.collect() });
+    };
+    observer(&Event::Begin {
+        backend: format!("{reference}: what rounding alone changes"),
+        run: backends.len() + 1,
+        runs: backends.len() + 1,
+        warm_up: false,
+    });
+    let moved = workers
+        .with_moved_start(MOVED, |workers| trace(&reference, check, &batches, workers, observer))?;
+    crate::interrupt::check()?;
+    let compared = |trace: Trace| {
+        let moved = moved.as_ref().map_err(|reason| {
+            format!("what rounding changes could not be computed with {reference}: {reason}")
+        })?;
+        let agreement = agreement(&truth, moved, &trace, check.tolerance);
+        Ok((trace, agreement))
+    };
+    let backends = traces.into_iter().map(|(name, trace)| (name, trace.and_then(compared)));
+    let backends = backends.collect();
+    let rounding =
+        moved.as_ref().ok().map(|moved| agreement(&truth, &truth, moved, check.tolerance));
+    Ok(Checked { reference, rounding, backends })
 }
 
 /// The first batches of the job's own training, as every backend will get them.

@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::job::{Job, STUDIED};
 use crate::model::{EVALUATION_BATCH, Vgg, Weights};
 use crate::optimizer::Convention;
+use crate::parameters::Parameters;
 use crate::record::{Environment, Net, Record, SCHEMA, compute_settings, facts, sha256, training};
 use crate::train::Schedule;
 use crate::vgg::Depth;
@@ -110,6 +111,29 @@ impl Workers {
         net.build()?.parameters()?.write(&path, HashMap::new())?;
         self.start = Some(path.clone());
         Ok(path)
+    }
+
+    /// The starting weights with each one moved by a part of itself, for as long as `what` runs.
+    pub(super) fn with_moved_start<T>(
+        &mut self,
+        part: f32,
+        what: impl FnOnce(&mut Self) -> T,
+    ) -> Result<T, Error> {
+        let start = self.start()?;
+        let (mut weights, _) = Parameters::read(&start)?;
+        for array in weights.arrays.values_mut() {
+            for (index, value) in (0u32..).zip(&mut array.values) {
+                // A bit of a hash: up or down, without a pattern that a layer might sum up.
+                let up = index.wrapping_mul(0x9e37_79b1) >> 31 == 1;
+                *value *= if up { 1.0 + part } else { 1.0 - part };
+            }
+        }
+        let moved = self.folder.path().join("moved.safetensors");
+        weights.write(&moved, HashMap::new())?;
+        self.start = Some(moved);
+        let result = what(self);
+        self.start = Some(start);
+        Ok(result)
     }
 
     /// A command of this library's own worker, for a library that is installed.
