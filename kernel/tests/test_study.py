@@ -79,7 +79,10 @@ def test_a_library_and_a_device_that_are_not_there_have_rows_that_say_so(
     for name in list(status)[1:]:
         assert status[name]["state"] == "absent" and str(tmp_path / "nowhere") in status[name]["message"]
     assert "run `environment/tensorflow`" in status["tensorflow"]["message"]
-    assert said.count("not checked") == 4 and said.count("not available: ") >= 3
+    # In the table of the check and in that of the runs.
+    assert said.count("not checked") == 8 and said.count("not available: ") >= 3
+    assert {record["library"]["device"] for record in records} == {"cuda:0"}
+    assert {record["computes"]["found"] for record in records} == {"unchecked"}
 
 
 def test_the_report_is_compared_by_the_ordinary_table(program: Path, template: Path, tmp_path: Path) -> None:
@@ -133,6 +136,8 @@ def test_all_backends_compute_the_same_from_the_same_start(
     said, records = study(program, template, tmp_path, plan)
     assert said.count("computes the same") == len(plan["backends"]), said
     assert all(record["status"] == {"state": "ok"} for record in records), records
+    assert {record["computes"]["found"] for record in records} == {"alike"}
+    assert len({record["data"]["files_sha256"] for record in records}) == 1
     for name in plan["backends"]:
         own = [record for record in records if record["place"]["backend"] == name]
         assert {record["images_seen"]["training"] for record in own} == {24}
@@ -166,7 +171,7 @@ def test_sixteen_bit_floats_are_those_of_pytorch(program: Path, template: Path, 
         "name": "bfloat16",
         "backends": ["libtorch", "python-pytorch", "python-keras"],
         "warm_up": 0,
-        "check": {"steps": 5, "batch_size": 8},
+        "check": {"steps": 5, "batch_size": 8, "own_precision": True},
         "job": job(pictures),
     }
     said, records = study(program, template, tmp_path, plan, "--precision", "bfloat16")

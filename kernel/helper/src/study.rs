@@ -136,7 +136,7 @@ impl StudyPlan {
     }
 
     /// Compares what the backends compute from the same start; `None` if the plan leaves it out. Whatever precision
-    /// the job asks for, this is done in 32-bit floats without TF32: by rounding alone, TF32 or 16-bit floats move
+    /// the job asks for, this is done in 32-bit floats without TF32 unless the check says otherwise: by rounding alone, TF32 or 16-bit floats move
     /// VGG16's gradients by up to a tenth of their length and bfloat16 by up to 0.3, and would hide a wrong formula.
     ///
     /// # Errors
@@ -147,7 +147,9 @@ impl StudyPlan {
     ) -> Result<Option<Checked>, Error> {
         let Some(check) = &self.check else { return Ok(None) };
         let mut job = self.job.clone();
-        job.net.compute = job.net.compute.exact();
+        if !check.own_precision {
+            job.net.compute = job.net.compute.exact();
+        }
         let mut workers = Workers::new(&job)?;
         check::run(*check, &self.backends, &mut workers, observer).map(Some)
     }

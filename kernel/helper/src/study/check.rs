@@ -28,11 +28,14 @@ pub struct Check {
     pub batch_size: usize,
     /// How far apart they may be.
     pub tolerance: Tolerance,
+    /// Whether to compute in the job's own precision instead of 32-bit floats without TF32. In 16-bit floats only
+    /// libraries that share their kernels are so near each other. Default: false.
+    pub own_precision: bool,
 }
 
 impl Default for Check {
     fn default() -> Self {
-        Self { steps: 20, batch_size: 8, tolerance: Tolerance::default() }
+        Self { steps: 20, batch_size: 8, tolerance: Tolerance::default(), own_precision: false }
     }
 }
 
@@ -42,6 +45,8 @@ pub type Computed = Result<(Trace, Agreement), String>;
 /// What each backend computed, and how far it is from the reference.
 #[derive(Clone, Debug)]
 pub struct Checked {
+    /// How they were compared.
+    pub check: Check,
     /// The backend that the others are compared with: Python's PyTorch if it is there, else the first.
     pub reference: String,
     /// How far the reference is from itself when each starting weight moves by a millionth: what rounding alone can do
@@ -77,6 +82,8 @@ impl Checked {
     /// # Errors
     /// [`benchbook_chart::Error`].
     pub fn table(&self) -> Result<Table, benchbook_chart::Error> {
+        let precision =
+            if self.check.own_precision { "the job's precision" } else { "32-bit floats" };
         let mut table = Table::new([
             "backend",
             "first loss",
@@ -87,7 +94,7 @@ impl Checked {
             "verdict",
         ])
         .numeric()
-        .caption(format!("The same start in 32-bit floats, compared with {}", self.reference));
+        .caption(format!("The same start in {precision}, compared with {}", self.reference));
         for (name, checked) in &self.backends {
             let cells: Vec<Cell> = match checked {
                 Ok((trace, agreement)) => {
@@ -187,7 +194,7 @@ pub(super) fn run(
         let backends =
             traces.into_iter().filter_map(|(name, trace)| Some((name, Err(trace.err()?))));
         let reference = String::new();
-        return Ok(Checked { reference, rounding: None, backends: backends.collect() });
+        return Ok(Checked { check, reference, rounding: None, backends: backends.collect() });
     };
     observer(&Event::Begin {
         backend: format!("{reference}: what rounding alone changes"),
@@ -209,7 +216,7 @@ pub(super) fn run(
     let backends = backends.collect();
     let rounding =
         moved.as_ref().ok().map(|moved| agreement(&truth, &truth, moved, check.tolerance));
-    Ok(Checked { reference, rounding, backends })
+    Ok(Checked { check, reference, rounding, backends })
 }
 
 /// The first batches of the job's own training, as every backend will get them.

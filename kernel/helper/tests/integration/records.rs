@@ -21,7 +21,7 @@ fn a_job_leaves_a_record_with_everything_a_comparison_checks() {
     assert_eq!(Record::read(&path).unwrap(), record);
     assert!(job.predictions.unwrap().exists());
 
-    assert_eq!((record.schema, record.name.as_str()), (2, "check"));
+    assert_eq!((record.schema, record.name.as_str()), (3, "check"));
     let library = &record.library;
     assert_eq!((library.name.as_str(), library.device.as_deref()), ("LibTorch", Some("cpu")));
     assert_eq!((library.version.as_deref(), library.threads), (Some("2.11.0"), Some(2)));
@@ -45,6 +45,8 @@ fn a_job_leaves_a_record_with_everything_a_comparison_checks() {
     assert_eq!((training.batch_size, training.seed), (Some(5), Some(3)));
     assert_eq!((training.learning_rate, training.cache_features), (Some(0.001), Some(false)));
     assert_eq!(training.augmentation.as_deref(), Some("none"));
+    assert_eq!(training.cache.as_deref(), Some("none"));
+    assert_eq!(record.data.files_sha256.as_ref().map(String::len), Some(64));
     // VGG11 with batch normalisation: 9,225,984 learned in the base and 5,504 fixed (running means
     // and variances of 2,752 channels), 394,241 in the head at 32².
     assert_eq!((net.trainable_parameters, net.parameters), (Some(9_620_225), Some(9_625_729)));
@@ -135,8 +137,8 @@ fn a_record_needs_a_net_and_a_newer_record_is_refused() {
     let error = Run::new("nothing").record(&mut model).unwrap_err();
     assert!(error.to_string().contains("run.build"), "{error}");
     let path = pictures.path().join("newer.json");
-    std::fs::write(&path, r#"{"schema": 3}"#).unwrap();
-    assert!(Record::read(&path).unwrap_err().to_string().contains("found 3"));
+    std::fs::write(&path, r#"{"schema": 4}"#).unwrap();
+    assert!(Record::read(&path).unwrap_err().to_string().contains("found 4"));
 }
 
 #[test]
