@@ -9,7 +9,7 @@ use benchbook_nvml::{Device, Nvml};
 use processes::{Usage, reset_peak};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// What one phase used. `None` where the system does not tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -43,6 +43,7 @@ pub struct Watch {
     gpu: Option<Device<'static>>,
     phases: BTreeMap<String, Resources>,
     current: Option<Phase>,
+    shares: Shares,
 }
 
 struct Phase {
@@ -53,15 +54,33 @@ struct Phase {
     cpu_joules_before: Option<f64>,
     host: Series,
     shared_in_each: bool,
-    /// When shares of memory were last asked for.
-    shares: Option<Instant>,
     gpu: Series,
     utilisation: Series,
 }
 
-/// How often shares of memory are asked for: the kernel takes milliseconds a gigabyte to find them, in which the
-/// process may have to wait.
-const SHARES: Duration = Duration::from_secs(1);
+/// What part of the resident memory of several processes remains if what they share counts once. The kernel walks all
+/// pages for it, 20 ms a gigabyte, in which the processes may have to wait; so it is asked for one hundredth of the time,
+/// and the last part holds meanwhile.
+#[derive(Default)]
+struct Shares {
+    part: Option<f64>,
+    /// Whether the system told it.
+    told: bool,
+    next: Option<Instant>,
+}
+
+impl Shares {
+    fn part(&mut self, usage: &Usage) -> f64 {
+        let began = Instant::now();
+        if self.next.is_none_or(|next| began >= next) {
+            let once = usage.proportional_bytes();
+            self.next = Some(Instant::now() + 100 * began.elapsed());
+            self.told = once.is_some();
+            self.part = once.map(|once| once as f64 / usage.resident_bytes().max(1) as f64);
+        }
+        self.part.unwrap_or(1.0)
+    }
+}
 
 #[derive(Default)]
 struct Series {
@@ -91,7 +110,7 @@ impl Watch {
     /// order ([`Environment::gpu`](crate::record::Environment::gpu)).
     pub fn new(group: u32, gpu: Option<usize>) -> Self {
         let gpu = gpu.and_then(|number| Nvml::load()?.devices().into_iter().nth(number));
-        Self { group, gpu, phases: BTreeMap::new(), current: None }
+        Self { group, gpu, phases: BTreeMap::new(), current: None, shares: Shares::default() }
     }
 
     /// A phase begins; the one before, if any, ends.
@@ -106,7 +125,6 @@ impl Watch {
             cpu_joules_before: rapl_joules(),
             host: Series::default(),
             shared_in_each: false,
-            shares: None,
             gpu: Series::default(),
             utilisation: Series::default(),
         });
@@ -116,16 +134,12 @@ impl Watch {
     /// Looks at memory and utilisation now.
     pub fn sample(&mut self) {
         let Some(phase) = &mut self.current else { return };
-        let usage = Usage::of_group(self.group);
-        // A process on its own shares nothing with the group.
-        let alone = usage.as_ref().is_none_or(|usage| usage.resident.len() < 2);
-        if let Some(usage) = usage
-            && (alone || phase.shares.is_none_or(|asked| asked.elapsed() >= SHARES))
-        {
-            let shares = if alone { None } else { usage.proportional_bytes() };
-            phase.shared_in_each |= !alone && shares.is_none();
-            phase.host.add(shares.unwrap_or_else(|| usage.resident_bytes()) as f64);
-            phase.shares = (!alone).then(Instant::now);
+        if let Some(usage) = Usage::of_group(self.group) {
+            let resident = usage.resident_bytes() as f64;
+            // A process on its own shares nothing with the group.
+            let part = if usage.resident.len() < 2 { 1.0 } else { self.shares.part(&usage) };
+            phase.host.add(resident * part);
+            phase.shared_in_each |= usage.resident.len() > 1 && !self.shares.told;
         }
         if let Some(gpu) = self.gpu {
             if let Some(memory) = gpu.memory() {
@@ -266,11 +280,14 @@ mod tests {
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let usage = Usage::of_group(child.id()).unwrap();
         let (in_each, once) = (usage.resident_bytes(), usage.proportional_bytes());
+        let mut shares = Shares::default();
+        let part = shares.part(&usage);
         // SAFETY: sends a signal to the group that the shell leads.
         unsafe { libc::kill(-(child.id() as i32), libc::SIGKILL) };
         child.wait().unwrap();
         assert!(usage.resident.len() >= 2 && in_each > 80_000_000, "{usage:?}");
         // Where the system does not tell, the record says so.
         assert!(once.is_none_or(|once| once > 40_000_000 && once < 60_000_000), "{once:?}");
+        assert_eq!((shares.told, part < 0.7), (once.is_some(), once.is_some()), "{part}");
     }
 }
