@@ -1,6 +1,6 @@
 """What the kernel and `benchbook doctor` say when something is missing, wrong or has changed.
 
-No test builds anything or changes the installation: each makes a copy of what it spoils. A copied
+No test compiles anything or changes the installation: each makes a copy of what it spoils. A copied
 template holds links to the real one's folders and a `template.json` of its own.
 """
 
@@ -182,6 +182,33 @@ def test_an_unchanged_source_is_not_mentioned(first_cell, spoil, checkout) -> No
     cell = first_cell(spoil(lambda description: description.update(manifest)))
     assert cell.status == "ok", cell.problem
     assert cell.stderr == ""
+
+
+def test_an_installation_that_finds_its_template_prepares_the_target_folder_too(
+    program, template, spoil, tmp_path: Path
+) -> None:
+    """A fresh clone beside a full cache builds nothing, yet its tests compile against libtorch."""
+    templates = tmp_path / "cache/templates"
+    templates.mkdir(parents=True)
+    manifest = json.loads((template / "template.json").read_text())
+    (templates / template.name).symlink_to(spoil(unchanged))
+    arguments = {
+        "--source": manifest["checkout"],
+        "--libtorch": manifest["libtorch"]["folder"],
+        "--prefix": tmp_path / "prefix",
+        "--target-dir": tmp_path / "target",
+    }
+    installed = subprocess.run(
+        [program, "install", *(str(word) for pair in arguments.items() for word in pair)],
+        env={**os.environ, "BENCHBOOK_CACHE": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert installed.returncode == 0, installed.stderr
+    assert "Compiling" not in installed.stderr
+    assert (tmp_path / "target/libtorch/include/torch/csrc/api/include/torch/torch.h").is_file()
+    assert (tmp_path / "target/libtorch/lib/libtorch_cpu.so").is_file()
 
 
 def test_doctor_is_content_with_an_installation_that_works(program, template, prefix) -> None:

@@ -44,6 +44,10 @@ pub fn install(options: &Install) -> anyhow::Result<(Template, PathBuf)> {
         Ok(template) => refresh(template, manifest)?,
         Err(_) => build(&folder, manifest, options.target.as_deref())?,
     };
+    // The checkout's own tests compile against it as well, also where this clone had nothing to build.
+    if let Some(target) = &options.target {
+        link_folder(&template, &std::path::absolute(target)?)?;
+    }
     record(&template)?;
     let kernelspec = kernelspec::write(&template, options.prefix.as_deref())?;
     Ok((template, kernelspec))
