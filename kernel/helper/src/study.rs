@@ -182,6 +182,7 @@ impl StudyPlan {
             records: self.records_file(),
             limit: self.limit_seconds.map(Duration::from_secs),
             computes: checked.map(Checked::found).unwrap_or_default(),
+            versions: checked.map(|checked| checked.versions.clone()).unwrap_or_default(),
         };
         let mut workers = Workers::new(&self.job)?;
         let stop = crate::interrupt::requested;

@@ -91,32 +91,32 @@ impl Nvml {
         (!found.is_null()).then_some(found)
     }
 
-    /// All GPUs in the driver's order, which is not CUDA's.
+    /// All GPUs that may be asked, in the driver's order, which is not CUDA's.
     pub fn devices(&self) -> Vec<Device<'_>> {
         let Some(count) = self.function(c"nvmlDeviceGetCount_v2") else { return Vec::new() };
-        let Some(handle) = self.function(c"nvmlDeviceGetHandleByIndex_v2") else {
-            return Vec::new();
-        };
         let mut devices = 0;
-        // SAFETY: nvml.h declares the functions so; the addresses are those of local variables.
-        unsafe {
-            let count = std::mem::transmute::<
-                *mut c_void,
-                unsafe extern "C" fn(*mut c_uint) -> Return,
-            >(count);
-            if count(&raw mut devices) != 0 {
-                return Vec::new();
-            }
-            let handle = std::mem::transmute::<
+        // SAFETY: nvml.h declares the function so; the address is that of a local variable.
+        let result = unsafe {
+            std::mem::transmute::<*mut c_void, unsafe extern "C" fn(*mut c_uint) -> Return>(count)(
+                &raw mut devices,
+            )
+        };
+        let devices = if result == 0 { devices } else { 0 };
+        (0..devices).filter_map(|number| self.device(number)).collect()
+    }
+
+    /// The GPU with this number in the driver's order; `None` if there is none or it may not be asked.
+    pub fn device(&self, number: u32) -> Option<Device<'_>> {
+        let handle = self.function(c"nvmlDeviceGetHandleByIndex_v2")?;
+        let mut raw = std::ptr::null_mut();
+        // SAFETY: nvml.h declares the function so; the address is that of a local variable.
+        let result = unsafe {
+            std::mem::transmute::<
                 *mut c_void,
                 unsafe extern "C" fn(c_uint, *mut *mut c_void) -> Return,
-            >(handle);
-            let device = |index| {
-                let mut raw = std::ptr::null_mut();
-                (handle(index, &raw mut raw) == 0).then_some(Device { nvml: self, raw })
-            };
-            (0..devices).filter_map(device).collect()
-        }
+            >(handle)(number, &raw mut raw)
+        };
+        (result == 0).then_some(Device { nvml: self, raw })
     }
 }
 

@@ -1,15 +1,12 @@
 """What Keras computes from the common start: losses and gradients, for comparison with the other backends."""
 
-import json
-from pathlib import Path
-
 import keras
 import numpy as np
 import tensorflow as tf
 from safetensors.numpy import load_file, save_file
 
-from common import JOB
-from net_keras import build, from_keras, loss, optimizer, set_weights
+from common import JOB, leave_losses
+from net_keras import VERSION, build, from_keras, loss, optimizer, set_weights
 
 
 class Given(keras.layers.Layer):
@@ -49,12 +46,12 @@ def main():
     pairs = zip(model.trainable_variables, gradients)
     arrays = {names[id(variable)]: np.ascontiguousarray(from_keras(gradient.numpy())) for variable, gradient in pairs}
     save_file(arrays, JOB["check"]["gradients"])
-    for index, factors in enumerate(batches["factors"]):
+    for index, factors in enumerate(batches["factors"][: JOB["check"]["steps"]]):
         dropout.factors.assign(factors)
         value, gradients = of(index)
         learner.apply_gradients(zip(gradients, model.trainable_variables))
         losses.append(float(value))
-    Path(JOB["output"]).write_text(json.dumps(losses))
+    leave_losses(VERSION, losses)
 
 
 if __name__ == "__main__":

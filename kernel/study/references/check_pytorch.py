@@ -1,13 +1,10 @@
 """What PyTorch computes from the common start: losses and gradients, for comparison with the other backends."""
 
-import json
-from pathlib import Path
-
 import torch
 from safetensors.torch import load_file, save_file
 
-from common import JOB
-from net_pytorch import LAYOUT, build, computed, learn, optimizer, set_weights
+from common import JOB, leave_losses
+from net_pytorch import LAYOUT, VERSION, build, computed, learn, optimizer, set_weights
 from pictures_pytorch import DEVICE
 
 
@@ -34,12 +31,12 @@ def main():
     losses = [loss.item()]
     gradients = {name: value.grad.cpu().contiguous() for name, value in named.items() if value.grad is not None}
     save_file(gradients, JOB["check"]["gradients"])
-    for pixels, truth, factors in zip(batches["pixels"], labels, batches["factors"]):
+    for pixels, truth, factors in zip(batches["pixels"][: JOB["check"]["steps"]], labels, batches["factors"]):
         dropout.factors = factors
         _, loss = computed(model, pixels, truth)
         learn(learner, loss)
         losses.append(loss.item())
-    Path(JOB["output"]).write_text(json.dumps(losses))
+    leave_losses(VERSION, losses)
 
 
 if __name__ == "__main__":

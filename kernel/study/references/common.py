@@ -6,6 +6,7 @@ it did and what that took.
 
 import contextlib
 import json
+import math
 import sys
 import time
 from pathlib import Path
@@ -49,6 +50,9 @@ class Progress:
     def epoch(self, epoch):
         """Keeps an epoch, and its line."""
         RECORD["epochs"].append(epoch)
+        if not math.isfinite(epoch["loss"]):
+            rate = JOB["learning_rate"]
+            sys.exit(f"the training loss of epoch {epoch['epoch']} is {epoch['loss']}; a rate below {rate} may help")
         line = f"Epoch {epoch['epoch']}/{JOB['epochs']} - {epoch['training_seconds']:.1f}s - loss: {epoch['loss']:.4f}"
         line += f" - acc: {epoch['accuracy']:.4f}"
         if "val_loss" in epoch:
@@ -72,4 +76,18 @@ def begin(library, version, device, threads):
 
 def finish():
     """Leaves the record in the file that the study named."""
-    Path(JOB["output"]).write_text(json.dumps(RECORD))
+    Path(JOB["output"]).write_text(json.dumps(as_json(RECORD)))
+
+
+def leave_losses(version, losses):
+    """Leaves what a check computed, and by which version."""
+    Path(JOB["output"]).write_text(json.dumps(as_json({"version": version, "losses": losses})))
+
+
+def as_json(value):
+    """JSON has no number that is none."""
+    if isinstance(value, dict):
+        return {key: as_json(of) for key, of in value.items()}
+    if isinstance(value, list):
+        return [as_json(of) for of in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -8,11 +8,13 @@ from keras import layers
 
 from common import JOB
 
-# By itself TensorFlow takes a GPU where there is one, and the processor where there is none.
-if JOB["device"] == "cpu":
-    tf.config.set_visible_devices([], "GPU")
-elif not tf.config.list_physical_devices("GPU"):
-    sys.exit(f"TensorFlow {tf.__version__} sees no GPU for {JOB['device']}; tensorflow[and-cuda] has what it needs")
+VERSION = f"{keras.__version__} on TensorFlow {tf.__version__}"
+# By itself TensorFlow takes the first GPU where there is one, and the processor where there is none.
+GPUS = tf.config.list_physical_devices("GPU")
+CHOSEN = [] if JOB["device"] == "cpu" else GPUS[int(JOB["device"].removeprefix("cuda:")) :][:1]
+if JOB["device"] != "cpu" and not CHOSEN:
+    sys.exit(f"TensorFlow {tf.__version__} sees {len(GPUS)} GPUs, none for {JOB['device']}; tensorflow[and-cuda] has CUDA")
+tf.config.set_visible_devices(CHOSEN, "GPU")
 tf.config.experimental.enable_tensor_float_32_execution(JOB["compute"]["tf32_convolutions"])
 BINARY = JOB["head"] == "Keras"
 # Numbers of the convolutions among torchvision's layers, which count activations and poolings too.

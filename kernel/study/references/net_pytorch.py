@@ -7,6 +7,7 @@ from torchvision import models
 from common import JOB
 from pictures_pytorch import DEVICE
 
+VERSION = torch.__version__
 BINARY = JOB["head"] == "Keras"
 COMPUTE = JOB["compute"]
 DTYPE = getattr(torch, COMPUTE["precision"])

@@ -18,7 +18,7 @@ import tensorflow as tf
 from safetensors.numpy import load_file
 
 from common import CLOCK, JOB, RECORD, Progress, begin, finish, part, phase, test_files
-from net_keras import accuracy, build, loss, optimizer, set_weights
+from net_keras import VERSION, accuracy, build, loss, optimizer, set_weights
 from pictures_keras import batches, listed
 
 
@@ -57,7 +57,7 @@ class Clock(keras.callbacks.Callback):
 def main():
     keras.utils.set_random_seed(JOB["seed"])
     tf.config.threading.set_intra_op_parallelism_threads(JOB["threads"])
-    begin("Keras", f"{keras.__version__} on TensorFlow {tf.__version__}", JOB["device"], JOB["threads"])
+    begin("Keras", VERSION, JOB["device"], JOB["threads"])
     with phase("load"):
         with part("load_parts", "list"):
             train, validation = listed("train"), listed("validation")

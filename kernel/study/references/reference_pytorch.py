@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torchvision import datasets
 
 from common import CLOCK, JOB, RECORD, Progress, begin, finish, part, phase, test_files
-from net_pytorch import LAYOUT, build, computed, correct, learn, optimizer, set_weights, to_device
+from net_pytorch import LAYOUT, VERSION, build, computed, correct, learn, optimizer, set_weights, to_device
 from pictures_pytorch import DEVICE, TRANSFORM, Files, loader
 
 
@@ -63,7 +63,7 @@ def train(model, batches, validation, learner):
 def main():
     torch.manual_seed(JOB["seed"])
     torch.set_num_threads(JOB["threads"])
-    begin("PyTorch", torch.__version__, str(DEVICE), torch.get_num_threads())
+    begin("PyTorch", VERSION, str(DEVICE), torch.get_num_threads())
     torch.zeros(1, device=DEVICE)
     with phase("load"):
         with part("load_parts", "list"):

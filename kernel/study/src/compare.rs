@@ -210,30 +210,39 @@ impl PerImage {
     }
 }
 
-/// The second side's times over the first's: of the pairs that stood in the same round of one study, or of the two
-/// sides' medians where there are no pairs. Runs without the time are left out; `None` if a side has no other.
-fn ratio(
-    first: &[&Record],
-    second: &[&Record],
+/// Where two runs stood side by side in time: in the same round of one study of one job on one machine.
+fn side_by_side(first: &Record, second: &Record) -> bool {
+    let of = |record: &Record| {
+        let place = record.place.as_ref()?;
+        let host = record.environment.host.clone();
+        Some((place.study.clone(), place.job.clone(), place.round, host))
+    };
+    of(first).is_some() && of(first) == of(second)
+}
+
+/// The second side's times over the first's: of the pairs that stood [`side_by_side`], or of the two sides' medians
+/// where there are no pairs. Runs without the time are left out; `None` if a side has no other.
+fn ratio<'a>(
+    first: &[&'a Record],
+    second: &[&'a Record],
     of: &dyn Fn(&Record) -> Option<f64>,
 ) -> Option<Ratio> {
-    let timed = |side: &[&Record]| -> Vec<(Option<(String, usize)>, f64)> {
-        let round =
-            |record: &Record| record.place.as_ref().map(|place| (place.study.clone(), place.round));
-        side.iter().filter_map(|record| Some((round(record), of(record)?))).collect()
+    let timed = |side: &[&'a Record]| -> Vec<(&'a Record, f64)> {
+        side.iter().filter_map(|record| Some((*record, of(record)?))).collect()
     };
     let (left, right) = (timed(first), timed(second));
+    let mut rest = right.clone();
     let pairs: Vec<(f64, f64)> = left
         .iter()
-        .filter(|(round, _)| round.is_some())
-        .filter_map(|(round, a)| {
-            right.iter().find(|(other, _)| other == round).map(|(_, b)| (*a, *b))
+        .filter_map(|(run, a)| {
+            let partner = rest.iter().position(|(other, _)| side_by_side(run, other))?;
+            Some((*a, rest.swap_remove(partner).1))
         })
         .collect();
     if !pairs.is_empty() {
         return Ratio::of_pairs(&pairs, SEED);
     }
-    let times = |side: Vec<(Option<(String, usize)>, f64)>| -> Vec<f64> {
+    let times = |side: Vec<(&Record, f64)>| -> Vec<f64> {
         side.into_iter().map(|(_, time)| time).collect()
     };
     Ratio::of_groups(&times(left), &times(right), SEED)
@@ -427,6 +436,29 @@ pub(crate) mod tests {
         assert_eq!(comparison.words(), "1.20 (0.97 to 1.47), no difference shown");
         let same = compared(&three("a", [10.0, 10.0, 10.0]), &three("b", [9.0, 10.0, 11.0]));
         assert_eq!(same.words(), "1.00 (0.78 to 1.28), no difference shown");
+    }
+
+    /// Two virtual machines of one kind, whose files are read together.
+    #[test]
+    fn runs_of_different_machines_or_jobs_are_no_pairs() {
+        let on = |host: &str, job: &str, mut records: Vec<Record>| {
+            for record in &mut records {
+                record.environment.host = Some(host.into());
+                record.place.as_mut().unwrap().job = job.into();
+            }
+            records
+        };
+        let first = || on("1", "j", three("a", [10.0, 10.0, 10.0]));
+        let second = || three("b", [12.0, 12.0, 12.0]);
+        let slow = || three("b", [90.0, 90.0, 90.0]);
+        for (host, job) in [("2", "j"), ("1", "k")] {
+            let both = [on(host, job, slow()), on("1", "j", second())].concat();
+            assert_eq!(compared(&first(), &both).words(), "1.20 (1.20 to 1.20)");
+        }
+        // Nor does one run stand beside two.
+        let twice = [first(), first()].concat();
+        let both = [on("1", "j", second()), on("1", "j", slow())].concat();
+        assert_eq!(compared(&twice, &both).ratio.value, 5.1);
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub struct Evaluation {
     /// The split's name.
     pub split: String,
     /// Mean loss.
+    #[serde(deserialize_with = "crate::record::number")]
     pub loss: f64,
     /// Share of recognised pictures, 0 to 1.
     pub accuracy: f64,

@@ -94,6 +94,11 @@ pub struct Place {
     pub warm_up: bool,
 }
 
+/// A number that JSON has as `null` where it is none, as the loss of a model that diverged.
+pub(crate) fn number<'de, D: serde::Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))
+}
+
 /// How a run ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case", deny_unknown_fields)]
@@ -130,6 +135,9 @@ pub enum Computes {
     Alike {
         /// The other one.
         reference: String,
+        /// How near, and how it was looked at, in words.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        nearness: String,
     },
     /// Something else: its times are no times of this job.
     Unlike {
@@ -425,6 +433,7 @@ pub struct Epoch {
     /// From 1.
     pub epoch: usize,
     /// Mean loss over the training pictures, each at the weights of its step.
+    #[serde(deserialize_with = "number")]
     pub loss: f64,
     /// Share of training pictures that were recognised, likewise.
     pub accuracy: f64,

@@ -83,6 +83,8 @@ pub struct Check {
     /// The batches that all backends are given: `pixels` `[steps, batch, 3, height, width]`, `labels`
     /// `[steps, batch]`, and the dropout's `factors` `[steps, batch, width]`.
     pub batches: PathBuf,
+    /// How many steps to train, of the batches that are there.
+    pub steps: usize,
     /// Where the gradients go.
     pub gradients: PathBuf,
 }

@@ -9,7 +9,7 @@ use benchbook_nvml::{Device, Nvml};
 use processes::{Usage, reset_peak};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What one phase used. `None` where the system does not tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -60,21 +60,27 @@ struct Phase {
 
 /// What part of the resident memory of several processes remains if what they share counts once. The kernel walks all
 /// pages for it, 20 ms a gigabyte, in which the processes may have to wait; so it is asked for one hundredth of the time,
-/// and the last part holds meanwhile.
+/// one tenth while processes come and go, and the last part holds meanwhile.
 #[derive(Default)]
 struct Shares {
     part: Option<f64>,
     /// Whether the system told it.
     told: bool,
-    next: Option<Instant>,
+    /// The processes of which it was told.
+    of: Vec<u32>,
+    /// When it was told, and how long that took.
+    last: Option<(Instant, Duration)>,
 }
 
 impl Shares {
     fn part(&mut self, usage: &Usage) -> f64 {
+        let processes: Vec<u32> = usage.resident.iter().map(|(process, _)| *process).collect();
+        let pause = if processes == self.of { 100 } else { 10 };
         let began = Instant::now();
-        if self.next.is_none_or(|next| began >= next) {
+        if self.last.is_none_or(|(at, took)| began >= at + pause * took) {
             let once = usage.proportional_bytes();
-            self.next = Some(Instant::now() + 100 * began.elapsed());
+            self.last = Some((Instant::now(), began.elapsed()));
+            self.of = processes;
             self.told = once.is_some();
             self.part = once.map(|once| once as f64 / usage.resident_bytes().max(1) as f64);
         }
@@ -109,13 +115,15 @@ impl Watch {
     /// Begins to watch the process group whose leader is `group`, and with it a GPU by its number in the driver's
     /// order ([`Environment::gpu`](crate::record::Environment::gpu)).
     pub fn new(group: u32, gpu: Option<usize>) -> Self {
-        let gpu = gpu.and_then(|number| Nvml::load()?.devices().into_iter().nth(number));
+        let gpu = gpu.and_then(|number| Nvml::load()?.device(u32::try_from(number).ok()?));
         Self { group, gpu, phases: BTreeMap::new(), current: None, shares: Shares::default() }
     }
 
     /// A phase begins; the one before, if any, ends.
     pub fn begin(&mut self, name: &str) {
         self.end();
+        // What was shared in another phase says little about this one.
+        self.shares.of.clear();
         reset_peak(self.group);
         self.current = Some(Phase {
             name: name.to_owned(),

@@ -38,6 +38,8 @@ pub struct Plan {
     /// What was found of the backends' losses and gradients. It holds for the runs of earlier calls too, and a
     /// line of its own says so where it is news.
     pub computes: BTreeMap<String, Computes>,
+    /// The versions of the backends' libraries, as far as they are known; runs of another version are made anew.
+    pub versions: BTreeMap<String, String>,
 }
 
 /// One run, ready to start.
@@ -160,17 +162,12 @@ pub fn run(
             found: format!("{:?}, which has some of {}", other.study, other.backend),
         });
     }
-    // An interrupted run is done again, and one whose backend was not there; a failed one has told what it had
-    // to tell.
-    let again = |record: &&Record| {
-        !matches!(record.status, Status::Interrupted | Status::Absent { .. } | Status::Checked)
-    };
+    let host = launcher.asked(&plan.backends[0], &plan.study).environment.host;
     let mut done: BTreeSet<(String, usize)> = earlier
         .records
         .iter()
-        .filter(again)
+        .filter(|record| tells(record, plan, host.as_deref()))
         .filter_map(|record| record.place.as_ref())
-        .filter(|place| place.study == plan.study)
         .map(|place| (place.backend.clone(), place.round))
         .collect();
     for backend in &plan.backends {
@@ -180,12 +177,13 @@ pub fn run(
         let last = rows.find(|record| record.place.as_ref().filter(of_backend).is_some());
         // Runs of this call say it themselves.
         if let Some(last) = last.filter(|record| record.computes.as_ref() != Some(computes)) {
-            let news = Record {
+            let mut news = Record {
                 place: last.place.clone(),
                 status: Status::Checked,
                 computes: Some(computes.clone()),
                 ..begun(launcher.asked(backend, &plan.study))
             };
+            news.library.version = plan.versions.get(backend).cloned();
             append(&plan.records, &news)?;
         }
     }
@@ -250,6 +248,26 @@ pub fn run(
         }
     }
     Records::read(&plan.records)
+}
+
+/// Whether an earlier run stands for one of this call. An interrupted one is made again, and one whose backend was
+/// not there; a failed one has told what it had to tell. Runs of another machine, of another version of the library,
+/// and of a round that was a warm-up and is none are no runs of this call.
+fn tells(record: &Record, plan: &Plan, host: Option<&str>) -> bool {
+    let ended =
+        !matches!(record.status, Status::Interrupted | Status::Absent { .. } | Status::Checked);
+    let Some(place) = record.place.as_ref().filter(|place| place.study == plan.study) else {
+        return false;
+    };
+    // What a row does not state, it may be.
+    let same = |stated: Option<&str>, here: Option<&str>| {
+        stated.zip(here).is_none_or(|(stated, here)| stated == here)
+    };
+    let version = plan.versions.get(&place.backend).map(String::as_str);
+    ended
+        && same(record.environment.host.as_deref(), host)
+        && same(record.library.version.as_deref(), version)
+        && place.warm_up == (place.round < plan.warm_up)
 }
 
 /// Runs one process to its end as a study's runs are: its lines are told, and when `stop` says true it ends with
@@ -371,6 +389,7 @@ mod tests {
             records: folder.join("records.jsonl"),
             limit: None,
             computes: BTreeMap::new(),
+            versions: BTreeMap::new(),
         }
     }
 
@@ -408,6 +427,59 @@ mod tests {
         assert_eq!(told[..3], ["phase train", "1/2 true", "2/2 false"]);
         assert!(records.records[0].resources.contains_key("train"));
         assert!(records.records[0].wall_seconds.unwrap() > 0.0);
+    }
+
+    /// A new machine of the same kind with the old one's file, a new version, and a round that is no warm-up now.
+    #[test]
+    fn runs_of_another_machine_version_or_purpose_are_made_anew() {
+        struct Anew<'a>(Shell<'a>, &'static str);
+        impl Launcher for Anew<'_> {
+            fn asked(&mut self, backend: &str, study: &str) -> Record {
+                let mut asked = self.0.asked(backend, study);
+                asked.environment.host = Some(self.1.into());
+                asked
+            }
+            fn launch(&mut self, backend: &str, study: &str) -> Result<Launch, Refusal> {
+                self.0.launch(backend, study)
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let on = |host: &'static str| {
+            // A run tells its host and version itself.
+            let script = good(0.001)
+                .replace(r#""host":null"#, &format!(r#""host":"{host}""#))
+                .replace(r#""version":null"#, r#""version":"1""#);
+            let scripts = BTreeMap::from([("a", script)]);
+            Anew(Shell { folder: folder.path(), scripts }, host)
+        };
+        let plan = plan(folder.path(), &["a"]);
+        let count = |plan: &Plan, host| {
+            run(plan, &mut on(host), &mut |_| (), &|| false).unwrap().records.len()
+        };
+        assert_eq!((count(&plan, "old"), count(&plan, "old")), (4, 4));
+        assert_eq!((count(&plan, "new"), count(&plan, "old")), (8, 8));
+        let versions = |version: &str| BTreeMap::from([("a".into(), version.into())]);
+        assert_eq!(count(&Plan { versions: versions("1"), ..plan.clone() }, "new"), 8);
+        let cold = Plan { warm_up: 0, ..plan.clone() };
+        assert_eq!(count(&cold, "new"), 9, "round 0 was a warm-up");
+        assert_eq!(count(&Plan { versions: versions("2"), ..cold }, "new"), 12);
+    }
+
+    /// A process of its own session that outlives the run and holds its streams.
+    #[test]
+    fn what_outlives_a_run_does_not_hold_the_study() {
+        let folder = tempfile::tempdir().unwrap();
+        let pid = folder.path().join("sleeper");
+        let script =
+            format!("[ -e {0} ] || {{ setsid sleep 3600 & echo $! >{0}; }}; ", pid.display());
+        let scripts = BTreeMap::from([("a", script + &good(0.001))]);
+        let mut shell = Shell { folder: folder.path(), scripts };
+        let plan = Plan { warm_up: 0, ..plan(folder.path(), &["a"]) };
+        let records = run(&plan, &mut shell, &mut |_| (), &|| false).unwrap();
+        assert_eq!(rows(&records), [0, 1, 2].map(|round| ("a".to_owned(), round, true)));
+        let sleeper: i32 = std::fs::read_to_string(pid).unwrap().trim().parse().unwrap();
+        // SAFETY: sends a signal to the process that the script started.
+        assert_eq!(unsafe { libc::kill(sleeper, libc::SIGKILL) }, 0, "it was still there");
     }
 
     #[test]
@@ -506,7 +578,7 @@ mod tests {
         };
         let wrong = || vec![Some("wrong: a quarter of a gradient".to_owned()); 4];
         let unlike = Computes::Unlike { message: "a quarter of a gradient".into() };
-        let alike = Computes::Alike { reference: "b".into() };
+        let alike = Computes::Alike { reference: "b".into(), nearness: String::new() };
         plan.computes.insert("a".into(), unlike.clone());
         assert_eq!(again(&plan), (4, wrong()));
         assert_eq!(again(&plan), (4, wrong()), "no news, no line");

@@ -6,12 +6,11 @@ use crate::ceiling::Ceiling;
 use crate::compare::{Quantity, compare, counts};
 use crate::error::Error;
 use crate::proportion::wilson_interval;
-use crate::record::{Computes, Provenance, Record, Status};
+use crate::record::{Computes, Environment, Provenance, Record, Status};
 use crate::records::{Records, Unreadable};
 use crate::statistics::Summary;
 use benchbook_chart::{Align, BarChart, Cell, Chart, Table};
 use benchbook_display::{Bundle, Rich};
-use std::collections::HashMap;
 
 /// Records, grouped by backend and machine, and compared with the first group.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +26,55 @@ pub struct Study {
 struct Group<'a> {
     name: String,
     records: Vec<&'a Record>,
+}
+
+/// What the runs of one group share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Key {
+    backend: String,
+    study: Option<String>,
+    job: Option<String>,
+    machine: Option<String>,
+    host: Option<String>,
+    version: Option<String>,
+}
+
+impl Key {
+    fn of(record: &Record) -> Self {
+        let place = record.place.as_ref();
+        Self {
+            backend: record.backend().to_owned(),
+            study: place.map(|place| place.study.clone()),
+            job: place.map(|place| place.job.clone()),
+            machine: machine(record),
+            host: record.environment.host.clone(),
+            version: record.library.version.clone(),
+        }
+    }
+
+    /// The backend, with what tells it apart among `all`: the machine and the study as soon as there are several of
+    /// them, the rest only where a name would stand twice.
+    fn name(&self, all: &[Self]) -> String {
+        let several = |of: fn(&Self) -> &Option<String>| all.iter().any(|key| of(key) != of(self));
+        let mut parts = vec![self.backend.clone()];
+        parts.extend(self.machine.clone().filter(|_| several(|key| &key.machine)));
+        parts.extend(self.study.clone().filter(|_| several(|key| &key.study)));
+        let namesakes = all.iter().filter(|key| {
+            key.backend == self.backend && key.machine == self.machine && key.study == self.study
+        });
+        let namesakes: Vec<&Self> = namesakes.collect();
+        let mut apart = |of: fn(&Self) -> &Option<String>, word: &str| {
+            if let Some(value) = of(self)
+                && namesakes.iter().any(|key| of(key) != of(self))
+            {
+                parts.push(format!("{word} {}", value.chars().take(8).collect::<String>()));
+            }
+        };
+        apart(|key| &key.version, "version");
+        apart(|key| &key.host, "host");
+        apart(|key| &key.job, "job");
+        parts.join(", ")
+    }
 }
 
 impl Group<'_> {
@@ -113,13 +161,15 @@ impl Study {
     }
 
     fn groups(&self) -> Vec<Group<'_>> {
-        let key = |record: &Record| {
-            let study = record.place.as_ref().map(|place| place.study.clone());
-            (record.backend().to_owned(), study, machine(record))
-        };
-        let mut groups: Vec<(_, Group<'_>)> = Vec::new();
+        let mut groups: Vec<(Key, Group<'_>)> = Vec::new();
         for record in self.records() {
-            let key = key(record);
+            let mut key = Key::of(record);
+            // A run that came to nothing may not have told its version; it stands with those that did.
+            if key.version.is_none() {
+                let all = self.records().iter().map(Key::of);
+                let told = |other: &Key| Key { version: None, ..other.clone() } == key;
+                key.version = all.filter(told).find_map(|other| other.version);
+            }
             match groups.iter_mut().find(|(known, _)| *known == key) {
                 Some((_, group)) => group.records.push(record),
                 None => {
@@ -133,18 +183,9 @@ impl Study {
                 group.records.retain(|record| !is_absent(record));
             }
         }
-        let keys: Vec<_> = groups.iter().map(|(key, _)| key.clone()).collect();
-        let several = |of: &dyn Fn(usize) -> Option<String>| {
-            let first = of(0);
-            (0..keys.len()).any(|index| of(index) != first)
-        };
-        let machines = several(&|index| keys[index].2.clone());
-        let studies = several(&|index| keys[index].1.clone());
-        for ((backend, study, machine), group) in &mut groups {
-            let mut parts = vec![backend.clone()];
-            parts.extend(machine.clone().filter(|_| machines));
-            parts.extend(study.clone().filter(|_| studies));
-            group.name = parts.join(", ");
+        let keys: Vec<Key> = groups.iter().map(|(key, _)| key.clone()).collect();
+        for (key, group) in &mut groups {
+            group.name = key.name(&keys);
         }
         groups.into_iter().map(|(_, group)| group).collect()
     }
@@ -271,10 +312,14 @@ impl Study {
     /// baseline the first of them that has figures. Another machine's figures are never the base of a ratio
     /// unless they were asked for.
     fn base_of<'a, 'b>(&self, group: &Group<'_>, groups: &'b [Group<'a>]) -> Option<&'b Group<'a>> {
-        let first = &group.records[0];
-        let study = |record: &Record| record.place.as_ref().map(|place| place.study.clone());
-        let here = |other: &&Group<'_>| machine(other.records[0]) == machine(first);
-        let same_study = |other: &&Group<'_>| study(other.records[0]) == study(first);
+        let own = Key::of(group.records[0]);
+        let key = |other: &Group<'_>| Key::of(other.records[0]);
+        let here = |other: &&Group<'_>| {
+            (key(other).machine, key(other).host) == (own.machine.clone(), own.host.clone())
+        };
+        let same_study = |other: &&Group<'_>| {
+            (key(other).study, key(other).job) == (own.study.clone(), own.job.clone())
+        };
         let suits = |other: &&Group<'_>| match self.baseline.as_deref() {
             Some(name) => other.records[0].backend() == name,
             None => !other.valid().is_empty(),
@@ -356,10 +401,13 @@ fn computed(group: &Group<'_>) -> Cell {
         None => "not checked".into(),
         Some(Computes::Unchecked { reason }) => Cell::from("not checked").note(reason.clone()),
         Some(Computes::Unlike { message }) => Cell::from("wrong").note(message.clone()),
-        Some(Computes::Alike { reference }) if *reference == group.records[0].backend() => {
+        Some(Computes::Alike { reference, .. }) if *reference == group.records[0].backend() => {
             "the reference".into()
         }
-        Some(Computes::Alike { reference }) => format!("as {reference}").into(),
+        Some(Computes::Alike { reference, nearness }) => {
+            let cell = Cell::from(format!("as {reference}"));
+            if nearness.is_empty() { cell } else { cell.note(nearness.clone()) }
+        }
     }
 }
 
@@ -376,25 +424,32 @@ fn unchecked(sides: [&Group<'_>; 2]) -> Option<String> {
         .then(|| format!("The losses and gradients of {names} were not found to be the others'."))
 }
 
-/// The runs among a file's lines, each with what the last check found of its backend and job on its machine. A
-/// check that itself failed takes nothing back.
+/// The runs among the files' lines, each with what the last check found of its backend, in its version, for its job
+/// on its machine. A check that itself failed takes nothing back.
 fn judged(records: &[Record]) -> Vec<Record> {
     let subject = |record: &Record| {
-        let place = record.place.as_ref()?;
-        let machine = &record.environment;
-        let machine = (machine.cpu.clone(), machine.gpus.clone());
-        Some((place.study.clone(), place.backend.clone(), place.job.clone(), machine))
+        let Environment { cpu, gpus, .. } = &record.environment;
+        // A check knows the machine as well, but not on which device runs computed.
+        let key = Key { machine: None, ..Key::of(record) };
+        record.place.as_ref().map(|_| (key, cpu.clone(), gpus.clone()))
     };
-    let mut last = HashMap::new();
-    for record in records {
-        if let (Some(subject), Some(computes)) = (subject(record), &record.computes)
-            && (!matches!(computes, Computes::Unchecked { .. }) || !last.contains_key(&subject))
-        {
-            last.insert(subject, computes);
+    // Files are read in any order, so time tells which check was the last.
+    let mut in_time: Vec<&Record> = records.iter().collect();
+    in_time.sort_by_key(|record| record.started);
+    let mut last: Vec<(_, &Computes)> = Vec::new();
+    for record in in_time {
+        let (Some(subject), Some(computes)) = (subject(record), &record.computes) else { continue };
+        let failed = matches!(computes, Computes::Unchecked { .. });
+        match last.iter_mut().find(|(known, _)| *known == subject) {
+            None => last.push((subject, computes)),
+            Some((_, found)) if !failed => *found = computes,
+            Some(_) => {}
         }
     }
     let with_verdict = |record: &Record| {
-        let found = subject(record).and_then(|subject| last.get(&subject).copied());
+        let subject = subject(record);
+        let found = last.iter().find(|(known, _)| Some(known) == subject.as_ref());
+        let found = found.map(|(_, computes)| *computes);
         Record { computes: found.or(record.computes.as_ref()).cloned(), ..record.clone() }
     };
     let runs = records.iter().filter(|record| record.status != Status::Checked);
@@ -527,6 +582,80 @@ mod tests {
         let series = &chart.data().series;
         assert_eq!(series.len(), 1);
         assert_eq!((series[0].values[0], series[0].error[0]), (3.0, 1.0));
+    }
+
+    #[test]
+    fn machines_of_one_kind_versions_and_jobs_have_rows_of_their_own() {
+        let on = |host: &str, version: &str, job: &str, seconds: f64| -> Vec<Record> {
+            (1..4)
+                .map(|round| {
+                    let mut record = run("a", round, seconds);
+                    record.environment.host = Some(host.into());
+                    record.library.version = Some(version.into());
+                    record.place.as_mut().unwrap().job = job.into();
+                    record
+                })
+                .collect()
+        };
+        let mut records = on("h1", "1", "j", 10.0);
+        // It ended before it told its version.
+        let mut failed = Record { status: Status::Interrupted, ..records[0].clone() };
+        failed.library.version = None;
+        records.push(failed);
+        let names = |records: Vec<Record>| -> Vec<(String, usize)> {
+            let study = Study::of_records(records);
+            study.groups().into_iter().map(|group| (group.name, group.records.len())).collect()
+        };
+        assert_eq!(names(records.clone()), [("a".into(), 4)]);
+        let more =
+            [on("h2", "1", "j", 20.0), on("h1", "2", "j", 30.0), on("h1", "1", "k", 40.0)].concat();
+        assert_eq!(
+            names([records, more].concat()),
+            [
+                ("a, version 1, host h1, job j".into(), 4),
+                ("a, version 1, host h2, job j".into(), 3),
+                ("a, version 2, host h1, job j".into(), 3),
+                ("a, version 1, host h1, job k".into(), 3),
+            ]
+        );
+    }
+
+    /// A repaired version is checked anew; the wrong one's runs stay wrong, in whatever order files are read.
+    #[test]
+    fn a_verdict_holds_for_its_version_and_the_last_in_time_counts() {
+        let of = |started: u64, version: &str, computes: Computes| {
+            let mut record = Record { started, computes: Some(computes), ..run("a", 1, 10.0) };
+            record.library.version = Some(version.into());
+            record
+        };
+        let unlike = || Computes::Unlike { message: "half a gradient".into() };
+        let alike = || Computes::Alike { reference: "b".into(), nearness: String::new() };
+        let reasons = |records: Vec<Record>| -> Vec<bool> {
+            let study = Study::of_records(records);
+            study.records().iter().map(|record| record.reason().is_some()).collect()
+        };
+        assert_eq!(reasons(vec![of(1, "1", unlike()), of(2, "2", alike())]), [true, false]);
+        assert_eq!(reasons(vec![of(9, "1", unlike()), of(2, "1", alike())]), [true, true]);
+        assert_eq!(reasons(vec![of(2, "1", unlike()), of(9, "1", alike())]), [false, false]);
+    }
+
+    /// A model that diverged has losses that are no numbers, and JSON has none for them.
+    #[test]
+    fn a_record_with_losses_that_are_no_numbers_can_be_read_back() {
+        let epoch = crate::record::Epoch { loss: f64::NAN, ..Default::default() };
+        let evaluation = crate::record::Evaluation {
+            split: "validation".into(),
+            loss: f64::INFINITY,
+            accuracy: 0.5,
+            interval: [0.4, 0.6],
+            images: 100,
+            seconds: 1.0,
+        };
+        let mut record = Record { epochs: vec![epoch], ..run("a", 1, 10.0) };
+        record.metrics.evaluations.push(evaluation);
+        let text = serde_json::to_string(&record).unwrap();
+        let read: Record = serde_json::from_str(&text).unwrap();
+        assert!(read.epochs[0].loss.is_nan() && read.metrics.evaluations[0].loss.is_nan());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::vgg::Layer;
 use benchbook_chart::{Cell, Chart, LineChart, Table};
 use benchbook_data::{Batch, ImageFolder, Loader};
 use benchbook_display::{Bundle, Rich};
-use benchbook_study::gradients::{Agreement, MOVED, Tolerance, Trace, agreement};
+use benchbook_study::gradients::{Agreement, EARLY, MOVED, Reference, Tolerance, Trace, agreement};
 use benchbook_study::record::Computes;
 use benchbook_study::references;
 use benchbook_study::runner::{Event, Launcher, one_process};
@@ -55,26 +55,47 @@ pub struct Checked {
     /// The backends in the study's order: what they computed and how far it is from the reference, or why
     /// they computed nothing.
     pub backends: Vec<(String, Computed)>,
+    /// The versions of their libraries.
+    pub versions: BTreeMap<String, String>,
 }
 
 impl Checked {
     /// What was found of each backend, for its records.
     pub fn found(&self) -> BTreeMap<String, Computes> {
+        let against = |what: &[String]| format!("against {}: {}", self.reference, first_of(what));
         let found = |computed: &Computed| match computed {
             Err(reason) => Computes::Unchecked { reason: reason.clone() },
-            Ok((_, agreement)) if agreement.faults.is_empty() => {
-                Computes::Alike { reference: self.reference.clone() }
+            Ok((_, agreement)) if !agreement.faults.is_empty() => {
+                Computes::Unlike { message: against(&agreement.faults) }
             }
-            Ok((_, agreement)) => {
-                let faults = &agreement.faults;
-                let first: Vec<String> = faults.iter().take(3).cloned().collect();
-                let more = faults.len().saturating_sub(first.len());
-                let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
-                let message = format!("against {}: {}{rest}", self.reference, first.join("; "));
-                Computes::Unlike { message }
+            Ok((_, agreement)) if !agreement.doubts.is_empty() => {
+                let doubts = against(&agreement.doubts);
+                Computes::Unchecked { reason: format!("nothing can be told: {doubts}") }
             }
+            Ok((_, agreement)) => Computes::Alike {
+                reference: self.reference.clone(),
+                nearness: self.nearness(agreement),
+            },
         };
         self.backends.iter().map(|(name, computed)| (name.clone(), found(computed))).collect()
+    }
+
+    /// How near a backend is to the reference, and how it was looked at.
+    fn nearness(&self, agreement: &Agreement) -> String {
+        let figures = |agreement: &Agreement| {
+            let Agreement { loss, gradient: (gradient, of), curve: (curve, step), .. } = agreement;
+            format!(
+                "first loss off by {loss:.1e}, gradients by {gradient:.1e} at most ({of}), losses of the steps by \
+                 {curve:.1e} of the first (step {step})"
+            )
+        };
+        let rounding = self.rounding.as_ref().map(figures);
+        let rounding = rounding.map(|text| format!("; rounding alone: {text}")).unwrap_or_default();
+        format!("in {}: {}{rounding}", self.precision(), figures(agreement))
+    }
+
+    fn precision(&self) -> &'static str {
+        if self.check.own_precision { "the job's precision" } else { "32-bit floats" }
     }
 
     /// One row a backend.
@@ -82,8 +103,6 @@ impl Checked {
     /// # Errors
     /// [`benchbook_chart::Error`].
     pub fn table(&self) -> Result<Table, benchbook_chart::Error> {
-        let precision =
-            if self.check.own_precision { "the job's precision" } else { "32-bit floats" };
         let mut table = Table::new([
             "backend",
             "first loss",
@@ -94,13 +113,18 @@ impl Checked {
             "verdict",
         ])
         .numeric()
-        .caption(format!("The same start in {precision}, compared with {}", self.reference));
+        .caption(format!(
+            "The same start in {}, compared with {}",
+            self.precision(),
+            self.reference
+        ));
         for (name, checked) in &self.backends {
             let cells: Vec<Cell> = match checked {
                 Ok((trace, agreement)) => {
-                    let verdict = match agreement.faults.as_slice() {
-                        [] => Cell::from("computes the same"),
-                        faults => Cell::from("wrong").note(faults.join("; ")),
+                    let verdict = match (agreement.faults.as_slice(), agreement.doubts.as_slice()) {
+                        ([], []) => Cell::from("computes the same"),
+                        ([], doubts) => Cell::from("nothing can be told").note(first_of(doubts)),
+                        (faults, _) => Cell::from("wrong").note(first_of(faults)),
                     };
                     let first = trace.losses.first().map(|loss| format!("{loss:.6}"));
                     row(name, first.as_deref().unwrap_or("–"), agreement, verdict)
@@ -148,6 +172,15 @@ impl Rich for Checked {
     }
 }
 
+/// The first few, and how many more there are.
+fn first_of(what: &[String]) -> String {
+    let first = what.iter().take(3).cloned().collect::<Vec<_>>().join("; ");
+    match what.len().saturating_sub(3) {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    }
+}
+
 /// A row of figures.
 fn row(name: &str, first: &str, agreement: &Agreement, verdict: Cell) -> Vec<Cell> {
     vec![
@@ -173,50 +206,95 @@ pub(super) fn run(
     observer: &mut dyn FnMut(&Event),
 ) -> Result<Checked, Error> {
     let batches = batches(check, &workers.job)?;
-    let mut traces: Vec<(String, Result<Trace, String>)> = Vec::new();
+    let (mut traces, mut versions) = (Vec::new(), BTreeMap::new());
+    let runs = backends.len() + 2;
+    let begin = |what: String, run: usize, observer: &mut dyn FnMut(&Event)| {
+        observer(&Event::Begin { backend: what, run, runs, warm_up: false });
+    };
     for (index, backend) in backends.iter().enumerate() {
-        observer(&Event::Begin {
-            backend: format!("{backend}: check of the common start"),
-            run: index + 1,
-            runs: backends.len() + 1,
-            warm_up: false,
+        begin(format!("{backend}: check of the common start"), index + 1, observer);
+        let found = trace(backend, check, &batches, workers, observer);
+        let found: Result<Trace, String> = found.map(|(trace, version)| {
+            versions.insert(backend.clone(), version);
+            trace
         });
-        traces.push((backend.clone(), trace(backend, check, &batches, workers, observer)));
+        traces.push((backend.clone(), found));
         crate::interrupt::check()?;
     }
-    let original = references::Reference::PyTorch.name();
-    let computed = |name: &str| traces.iter().find(|(known, trace)| known == name && trace.is_ok());
-    let reference = computed(original)
-        .or_else(|| traces.iter().find(|(_, trace)| trace.is_ok()))
-        .map(|(name, trace)| (name.clone(), trace.clone().unwrap_or_default()));
-    let Some((reference, truth)) = reference else {
-        // Nobody computed anything, so there is nothing to compare.
-        let backends =
-            traces.into_iter().filter_map(|(name, trace)| Some((name, Err(trace.err()?))));
-        let reference = String::new();
-        return Ok(Checked { check, reference, rounding: None, backends: backends.collect() });
+    let Some((reference, truth)) = reference(&traces) else {
+        // Nobody computed anything, or nobody anything finite, so there is nothing to compare.
+        let nothing = |trace: Result<Trace, String>| {
+            Err(trace.err().unwrap_or_else(|| {
+                "its losses or gradients are not finite, nor is any other backend's; a lower learning rate may help"
+                    .into()
+            }))
+        };
+        let backends = traces.into_iter().map(|(name, trace)| (name, nothing(trace))).collect();
+        return Ok(Checked { check, reference: String::new(), rounding: None, backends, versions });
     };
-    observer(&Event::Begin {
-        backend: format!("{reference}: what rounding alone changes"),
-        run: backends.len() + 1,
-        runs: backends.len() + 1,
-        warm_up: false,
-    });
+    begin(format!("{reference}: what rounding alone changes"), runs - 1, observer);
     let moved = workers
         .with_moved_start(MOVED, |workers| trace(&reference, check, &batches, workers, observer))?;
     crate::interrupt::check()?;
-    let compared = |trace: Trace| {
-        let moved = moved.as_ref().map_err(|reason| {
-            format!("what rounding changes could not be computed with {reference}: {reason}")
+    begin(format!("{reference}: what learning changes"), runs, observer);
+    let few = Check { steps: check.steps.min(EARLY), ..check };
+    let still = workers.without_learning(|workers| {
+        trace(&reference, few, &batches[..few.steps], workers, observer)
+    });
+    crate::interrupt::check()?;
+    let looked_at = moved.and_then(|(moved, _)| Ok((moved, still?.0)));
+    let agreed = |trace: &Trace| {
+        let (moved, still) = looked_at.as_ref().map_err(|reason| {
+            format!(
+                "what rounding and learning change could not be computed with {reference}: {reason}"
+            )
         })?;
-        let agreement = agreement(&truth, moved, &trace, check.tolerance);
-        Ok((trace, agreement))
+        let reference = Reference { truth: &truth, moved, still };
+        Ok(agreement(reference, trace, check.tolerance))
     };
+    let rounding = looked_at.as_ref().ok().and_then(|(moved, _)| agreed(moved).ok());
+    let compared = |trace: Trace| agreed(&trace).map(|agreement| (trace, agreement));
     let backends = traces.into_iter().map(|(name, trace)| (name, trace.and_then(compared)));
-    let backends = backends.collect();
-    let rounding =
-        moved.as_ref().ok().map(|moved| agreement(&truth, &truth, moved, check.tolerance));
-    Ok(Checked { check, reference, rounding, backends })
+    let mut backends: Vec<(String, Computed)> = backends.collect();
+    doubt_reference(&reference, &mut backends);
+    Ok(Checked { check, reference, rounding, backends, versions })
+}
+
+/// With whom the others are compared: Python's PyTorch, or else another original, or else the first; of those
+/// whose figures are all finite.
+fn reference(traces: &[(String, Result<Trace, String>)]) -> Option<(String, Trace)> {
+    let finite = |trace: &Trace| {
+        trace.losses.iter().all(|loss| loss.is_finite())
+            && trace.gradients.values().flatten().all(|value| value.is_finite())
+    };
+    let computed: Vec<(&String, &Trace)> = traces
+        .iter()
+        .filter_map(|(name, trace)| Some((name, trace.as_ref().ok()?)))
+        .filter(|(_, trace)| finite(trace))
+        .collect();
+    let originals = references::Reference::ALL.into_iter().map(references::Reference::name);
+    let mut original =
+        originals.filter_map(|name| computed.iter().find(|(known, _)| *known == name));
+    let (name, trace) = original.next().or(computed.first())?;
+    Some(((*name).clone(), (*trace).clone()))
+}
+
+/// A reference that is no original is right only as far as somebody computes the same.
+fn doubt_reference(reference: &str, backends: &mut [(String, Computed)]) {
+    let is_original = references::Reference::ALL.into_iter().any(|known| known.name() == reference);
+    let others: Vec<&Agreement> = backends
+        .iter()
+        .filter(|(name, _)| name != reference)
+        .filter_map(|(_, computed)| Some(&computed.as_ref().ok()?.1))
+        .collect();
+    if is_original || others.is_empty() || others.iter().any(|other| other.faults.is_empty()) {
+        return;
+    }
+    let own = backends.iter_mut().find(|(name, _)| name == reference);
+    if let Some((_, Ok((_, agreement)))) = own {
+        let fault = "nobody else computes the same, and no Python original tells who is right";
+        agreement.faults.push(fault.into());
+    }
 }
 
 /// The first batches of the job's own training, as every backend will get them.
@@ -252,13 +330,21 @@ struct Question {
     job: Job,
     check: Check,
     start: PathBuf,
-    /// Where the losses go, as a list in JSON.
+    /// Where the losses go, as [`Answered`] in JSON.
     losses: PathBuf,
     /// Where the gradients go.
     gradients: PathBuf,
 }
 
-/// What a backend computes, in a process of its own: a library with CUDA wants one, and one that crashes takes
+/// The losses that a backend computed, `null` for those that are no numbers, and its library's version as its
+/// records have it.
+#[derive(Serialize, Deserialize)]
+struct Answered {
+    version: String,
+    losses: Vec<Option<f64>>,
+}
+
+/// What a backend computes, in a process of its own, and the version of its library: a library with CUDA wants one, and one that crashes takes
 /// nobody along.
 fn trace(
     backend: &str,
@@ -266,7 +352,7 @@ fn trace(
     batches: &[Batch],
     workers: &mut Workers,
     observer: &mut dyn FnMut(&Event),
-) -> Result<Trace, String> {
+) -> Result<(Trace, String), String> {
     let words = |error: &dyn std::fmt::Display| error.to_string();
     let folder = workers.folder().join(backend);
     std::fs::create_dir_all(&folder).map_err(|error| words(&error))?;
@@ -290,7 +376,8 @@ fn trace(
             if !file.exists() {
                 write_batches(batches, workers, &file).map_err(|error| words(&error))?;
             }
-            let files = references::Check { batches: file, gradients: gradients.clone() };
+            let steps = check.steps;
+            let files = references::Check { batches: file, steps, gradients: gradients.clone() };
             let asked = workers.asked(backend, "check");
             workers
                 .python(reference.check(), reference, asked, &losses, Some(files))
@@ -302,10 +389,12 @@ fn trace(
         return Err(reason);
     }
     let text = std::fs::read(&losses).map_err(|error| words(&error))?;
-    let losses = serde_json::from_slice(&text).map_err(|error| words(&error))?;
+    let Answered { version, losses } =
+        serde_json::from_slice(&text).map_err(|error| words(&error))?;
+    let losses = losses.into_iter().map(|loss| loss.unwrap_or(f64::NAN)).collect();
     let (gradients, _) = Parameters::read(&gradients).map_err(|error| words(&error))?;
     let gradients = gradients.arrays.into_iter().map(|(name, array)| (name, array.values));
-    Ok(Trace { losses, gradients: gradients.collect() })
+    Ok((Trace { losses, gradients: gradients.collect() }, version))
 }
 
 /// The word before a question's file among a worker's arguments.
@@ -346,12 +435,13 @@ pub(crate) fn answer(file: &Path) -> Result<(), Error> {
         let _ = std::io::stdout().flush();
         losses.push(outcome.loss);
     }
-    let text = serde_json::to_vec(&losses).unwrap_or_default();
-    std::fs::write(&output, text).map_err(|source| Error::File {
-        action: "write",
-        path: output,
-        source,
-    })
+    let losses =
+        losses.into_iter().map(|loss| Some(loss).filter(|loss| loss.is_finite())).collect();
+    let answered = Answered { version: network.info().version, losses };
+    let write = serde_json::to_vec(&answered)
+        .map_err(Into::into)
+        .and_then(|text| std::fs::write(&output, text));
+    write.map_err(|source| Error::File { action: "write", path: output, source })
 }
 
 /// Pixels, labels and the factors of the dropout, as `benchbook_study::references::Check` says.
@@ -385,4 +475,50 @@ fn write_batches(batches: &[Batch], workers: &Workers, path: &Path) -> Result<()
     );
     Parameters { arrays }.write(path, HashMap::new())?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn traced(name: &str, loss: f64) -> (String, Result<Trace, String>) {
+        (name.into(), Ok(Trace { losses: vec![loss], ..Trace::default() }))
+    }
+
+    #[test]
+    fn the_reference_is_an_original_if_there_is_one_and_finite() {
+        let name = |traces: &[_]| reference(traces).map(|(name, _)| name);
+        let own = [traced("libtorch", 1.0), traced("tensorflow", 1.0)];
+        let keras = [own.clone().to_vec(), vec![traced("python-keras", 1.0)]].concat();
+        let pytorch = [keras.clone(), vec![traced("python-pytorch", 1.0)]].concat();
+        assert_eq!(name(&own).as_deref(), Some("libtorch"));
+        assert_eq!(name(&keras).as_deref(), Some("python-keras"));
+        assert_eq!(name(&pytorch).as_deref(), Some("python-pytorch"));
+        let diverged = [traced("python-pytorch", f64::NAN), traced("libtorch", 1.0)];
+        assert_eq!(name(&diverged).as_deref(), Some("libtorch"));
+        assert_eq!(name(&diverged[..1]), None);
+    }
+
+    #[test]
+    fn a_reference_with_whom_nobody_agrees_is_wrong_unless_it_is_an_original() {
+        let agreement = |faults: &[&str]| Agreement {
+            loss: 0.0,
+            gradient: (0.0, String::new()),
+            curve: (0.0, 0),
+            faults: faults.iter().map(ToString::to_string).collect(),
+            doubts: Vec::new(),
+        };
+        let of = |reference: &str, others: &[&[&str]]| {
+            let mut backends = vec![(reference.to_owned(), Ok((Trace::default(), agreement(&[]))))];
+            for faults in others {
+                backends.push(("other".into(), Ok((Trace::default(), agreement(faults)))));
+            }
+            doubt_reference(reference, &mut backends);
+            backends[0].1.as_ref().unwrap().1.faults.len()
+        };
+        assert_eq!(of("libtorch", &[&["loss"], &["loss"]]), 1);
+        assert_eq!(of("libtorch", &[&["loss"], &[]]), 0);
+        assert_eq!(of("libtorch", &[]), 0);
+        assert_eq!(of("python-keras", &[&["loss"]]), 0);
+    }
 }

@@ -136,6 +136,14 @@ impl Workers {
         Ok(result)
     }
 
+    /// A learning rate of 0, for as long as `what` runs.
+    pub(super) fn without_learning<T>(&mut self, what: impl FnOnce(&mut Self) -> T) -> T {
+        let rate = self.job.fit.learning_rate.replace(0.0);
+        let result = what(self);
+        self.job.fit.learning_rate = rate;
+        result
+    }
+
     /// A command of this library's own worker, for a library that is installed.
     pub(super) fn worker(&self, role: &str, library: Library) -> Result<Command, Refusal> {
         library.check_installed().map_err(Refusal::absent)?;

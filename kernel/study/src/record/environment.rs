@@ -1,12 +1,17 @@
 //! The machine that a run was measured on.
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::PathBuf;
 
 /// What is known of the machine; `None` and empty where it does not tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Environment {
+    /// Tells machines of the same kind apart: a checksum over the host's name and `/etc/machine-id`, of which it
+    /// gives nothing away. A container or virtual machine that is made anew is another machine.
+    #[serde(default)]
+    pub host: Option<String>,
     /// For example `AMD EPYC 7763`.
     pub cpu: Option<String>,
     /// Logical cores that this process may use.
@@ -54,6 +59,7 @@ impl Environment {
             .filter_map(|name| std::env::var(name).ok().map(|value| ((*name).to_owned(), value)))
             .collect();
         Self {
+            host: host(),
             cpu: field("/proc/cpuinfo", "model name", ':'),
             cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             memory_bytes: field("/proc/meminfo", "MemTotal", ':')
@@ -91,6 +97,13 @@ impl Environment {
             _ => self.gpus.get(self.gpu(device)?).cloned(),
         }
     }
+}
+
+fn host() -> Option<String> {
+    let parts = [fs::read_to_string("/etc/machine-id").ok(), system("hostname")];
+    let text: Vec<String> = parts.into_iter().flatten().collect();
+    let sum = || Sha256::digest(text.join("\n"))[..4].iter().map(|b| format!("{b:02x}")).collect();
+    (!text.is_empty()).then(sum)
 }
 
 fn system(name: &str) -> Option<String> {
@@ -144,6 +157,7 @@ mod tests {
         let here = Environment::here();
         assert!(here.cpu.is_some_and(|name| !name.is_empty()));
         assert!(here.cores >= 1);
+        assert_eq!(here.host.map(|host| host.len()), Some(8));
         assert!(here.memory_bytes.is_some_and(|bytes| bytes > 1 << 28));
         assert!(here.kernel.starts_with("Linux "), "{}", here.kernel);
     }

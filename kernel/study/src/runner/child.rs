@@ -3,7 +3,7 @@
 use super::{Event, PHASE};
 use crate::record::Status;
 use crate::resources::{Resources, Watch};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -19,8 +19,22 @@ pub(super) struct Ended {
 
 /// How often memory and utilisation are looked at, and `stop` is asked.
 const SAMPLE: Duration = Duration::from_millis(100);
-/// Lines of standard error that are kept for a failed run's row.
-const LAST_WORDS: usize = 12;
+/// How long what a process has started may still speak after its own end.
+const GRACE: Duration = Duration::from_secs(5);
+/// What lines of standard error say in which memory ran out, in small letters.
+const OUT_OF_MEMORY: [&str; 11] = [
+    "out of memory",
+    "out_of_memory",
+    "outofmemory",
+    "memoryerror",
+    "bad_alloc",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "memory allocation of",
+    "oom when allocating",
+    "resource exhausted",
+    "resourceexhausted",
+];
 
 enum Said {
     Output {
@@ -52,7 +66,9 @@ pub(super) fn watch(
     };
     let said = listen(&mut child);
     let mut watch = Watch::new(child.id(), gpu);
-    let mut words = VecDeque::new();
+    let mut last_words = String::new();
+    let mut memory_ran_out = false;
+    let mut gone: Option<Instant> = None;
     let mut ended_early = None;
     let mut open = 2;
     let mut next = Instant::now() + SAMPLE;
@@ -67,10 +83,11 @@ pub(super) fn watch(
                 None => observer(&Event::Line { backend: backend.into(), text, passing }),
             },
             Ok(Said::Error(text)) => {
-                if words.len() == LAST_WORDS {
-                    words.pop_front();
+                let small = text.to_lowercase();
+                memory_ran_out |= OUT_OF_MEMORY.iter().any(|sign| small.contains(sign));
+                if !text.trim().is_empty() {
+                    last_words = text.trim().to_owned();
                 }
-                words.push_back(text);
             }
             Ok(Said::Closed) | Err(RecvTimeoutError::Disconnected) => open -= 1,
             Err(RecvTimeoutError::Timeout) => {
@@ -86,6 +103,13 @@ pub(super) fn watch(
                 if ended_early.is_some() {
                     end_group(&child);
                 }
+                // A process that it started and that outlives it may hold the streams open for ever.
+                if gone.is_none() && matches!(child.try_wait(), Ok(Some(_))) {
+                    gone = Some(Instant::now());
+                }
+                if gone.is_some_and(|since| since.elapsed() > GRACE) {
+                    break;
+                }
             }
         }
     }
@@ -95,14 +119,14 @@ pub(super) fn watch(
     // Loader processes that outlive their parent would disturb the next run.
     end_group(&child);
     let status = ended_early.unwrap_or_else(|| match status {
-        Ok(status) => judged(status, words.make_contiguous()),
+        Ok(status) => judged(status, &last_words, memory_ran_out),
         Err(error) => Status::Failed { message: error.to_string() },
     });
     Ended { status, seconds, resources }
 }
 
-/// What an exit status and the last lines of standard error say.
-fn judged(status: ExitStatus, words: &[String]) -> Status {
+/// What an exit status and standard error say.
+fn judged(status: ExitStatus, last_words: &str, memory_ran_out: bool) -> Status {
     if status.success() {
         return Status::Ok;
     }
@@ -112,22 +136,8 @@ fn judged(status: ExitStatus, words: &[String]) -> Status {
         (None, Some(signal)) => format!("killed by signal {signal}"),
         (None, None) => "ended".into(),
     };
-    let last = words.iter().rev().find(|line| !line.trim().is_empty());
-    let message = last.map_or(how.clone(), |last| format!("{how}: {}", last.trim()));
-    let memory = words.iter().map(|line| line.to_lowercase()).any(|line| {
-        [
-            "out of memory",
-            "outofmemory",
-            "memoryerror",
-            "bad_alloc",
-            "can't allocate memory",
-            "resource exhausted",
-            "resourceexhausted",
-        ]
-        .iter()
-        .any(|sign| line.contains(sign))
-    });
-    if memory || status.signal() == Some(9) {
+    let message = if last_words.is_empty() { how } else { format!("{how}: {last_words}") };
+    if memory_ran_out || status.signal() == Some(9) {
         Status::OutOfMemory { message }
     } else {
         Status::Failed { message }

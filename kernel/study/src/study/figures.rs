@@ -137,7 +137,7 @@ fn words(base: &str, name: &str, found: &Comparison) -> String {
              its 95% interval, {low:.2} to {high:.2}, holds 1."
         ),
         (None, _) => format!(
-            "{name} took {value:.2} times as long as {base} to train, in a single run each: nothing says how sure that is."
+            "{name} took {value:.2} times as long as {base} to train, in a single pair of runs: nothing says how sure that is."
         ),
     }
 }
@@ -170,7 +170,8 @@ mod tests {
 
     fn study() -> Study {
         let mut records = Vec::new();
-        let computes = Some(Computes::Alike { reference: "python-keras".into() });
+        let computes =
+            Some(Computes::Alike { reference: "python-keras".into(), nearness: String::new() });
         for (round, time) in [10.0, 11.0, 12.0].into_iter().enumerate() {
             let alike = |record| Record { computes: computes.clone(), ..record };
             records.push(alike(run("libtorch", round, time, [0.8, 0.9])));
