@@ -117,7 +117,7 @@ def test_an_original_without_the_gpu_that_was_asked_for_does_not_use_the_process
     options = ["--device", "cuda", "--precision", "float32"]
     _, records = study(program, template, tmp_path, plan, *options, status=1)
     assert {record["status"]["state"] for record in records} == {"failed"}
-    assert "sees no GPU for cuda:0" in records[0]["status"]["message"]
+    assert "sees 0 GPUs, none for cuda:0" in records[0]["status"]["message"]
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
@@ -146,6 +146,42 @@ def test_all_backends_compute_the_same_from_the_same_start(
         variables = dict(own[0]["environment"]["variables"])
         assert (variables["TF_ENABLE_ONEDNN_OPTS"], variables["TF_DETERMINISTIC_OPS"]) == ("1", "0")
     assert "not comparable" not in said
+
+
+def test_keras_own_adam_is_no_fault_and_no_ratio(program: Path, template: Path, pictures: Path, tmp_path: Path) -> None:
+    python_of_references()
+    plan = {
+        "name": "adam",
+        "backends": ["python-pytorch", "libtorch", "python-keras"],
+        "warm_up": 0,
+        "check": {"steps": 4, "batch_size": 8},
+        "job": {"data": str(pictures), "net": NET, "fit": {"epochs": 1, "batch_size": 4}},
+    }
+    said, records = study(program, template, tmp_path, plan)
+    assert {record["status"]["state"] for record in records} == {"ok"}
+    assert said.count("computes the same") == 3 and "wrong" not in said, said
+    assert said.count("its library has another formula for this optimiser") == 2, said
+    assert "optimiser Adam(betas 0.9 and 0.999, epsilon 1e-8, PyTorch) against Adam(" in said
+
+
+def test_a_job_that_diverges_is_told_by_every_backend_and_judged_of_none(
+    program: Path, template: Path, pictures: Path, tmp_path: Path
+) -> None:
+    python_of_references()
+    plan = {
+        "name": "diverged",
+        "backends": ["libtorch", "python-pytorch"],
+        "warm_up": 0,
+        "check": {"steps": 4, "batch_size": 8},
+        "job": job(pictures, epochs=1, learning_rate=1e20),
+    }
+    said, records = study(program, template, tmp_path, plan, status=1)
+    # A note in the table of the check and in that of the runs.
+    assert said.count("are not finite, nor is any other backend's") == 2, said
+    messages = {record["place"]["backend"]: record["status"]["message"] for record in records}
+    assert "training stopped in epoch 1" in messages["libtorch"]
+    assert "the training loss of epoch 1 is nan" in messages["python-pytorch"]
+    assert {record["computes"]["found"] for record in records} == {"unchecked"}
 
 
 def test_the_originals_are_given_changed_pictures_and_do_not_change_them_themselves(

@@ -14,7 +14,7 @@ use benchbook_study::record::Computes;
 use benchbook_study::references;
 use benchbook_study::runner::{Event, Launcher, one_process};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -52,6 +52,8 @@ pub struct Checked {
     /// How far the reference is from itself when each starting weight moves by a millionth: what rounding alone can do
     /// in this job. `None` if it could not be computed.
     pub rounding: Option<Agreement>,
+    /// How far the reference is from itself without learning, in the first steps.
+    pub learning: Option<Agreement>,
     /// The backends in the study's order: what they computed and how far it is from the reference, or why
     /// they computed nothing.
     pub backends: Vec<(String, Computed)>,
@@ -83,10 +85,15 @@ impl Checked {
     /// How near a backend is to the reference, and how it was looked at.
     fn nearness(&self, agreement: &Agreement) -> String {
         let figures = |agreement: &Agreement| {
-            let Agreement { loss, gradient: (gradient, of), curve: (curve, step), .. } = agreement;
+            let Agreement { loss, gradient, curve: (curve, step), same_rule, .. } = agreement;
+            let steps = if *same_rule {
+                format!("losses of the steps by {curve:.1e} of the first (step {step})")
+            } else {
+                OTHER_RULE.into()
+            };
             format!(
-                "first loss off by {loss:.1e}, gradients by {gradient:.1e} at most ({of}), losses of the steps by \
-                 {curve:.1e} of the first (step {step})"
+                "first loss off by {loss:.1e}, gradients by {:.1e} at most, {steps}",
+                gradient.0
             )
         };
         let rounding = self.rounding.as_ref().map(figures);
@@ -122,6 +129,9 @@ impl Checked {
             let cells: Vec<Cell> = match checked {
                 Ok((trace, agreement)) => {
                     let verdict = match (agreement.faults.as_slice(), agreement.doubts.as_slice()) {
+                        ([], []) if !agreement.same_rule => {
+                            Cell::from("computes the same").note(OTHER_RULE)
+                        }
                         ([], []) => Cell::from("computes the same"),
                         ([], doubts) => Cell::from("nothing can be told").note(first_of(doubts)),
                         (faults, _) => Cell::from("wrong").note(first_of(faults)),
@@ -142,6 +152,12 @@ impl Checked {
             let name = "rounding alone";
             let note = format!("{} from weights moved by a millionth", self.reference);
             table = table.row(row(name, "–", rounding, Cell::from("–").note(note)))?;
+        }
+        if let Some(learning) = &self.learning {
+            let steps = self.check.steps.min(EARLY);
+            let note = format!("{} with a learning rate of 0, {steps} steps", self.reference);
+            let still = "without learning";
+            table = table.row(row(still, "–", learning, Cell::from("–").note(note)))?;
         }
         Ok(table)
     }
@@ -171,6 +187,10 @@ impl Rich for Checked {
         }
     }
 }
+
+/// Why a backend's steps are not compared.
+const OTHER_RULE: &str =
+    "its steps are not compared, since its library has another formula for this optimiser";
 
 /// The first few, and how many more there are.
 fn first_of(what: &[String]) -> String {
@@ -230,7 +250,14 @@ pub(super) fn run(
             }))
         };
         let backends = traces.into_iter().map(|(name, trace)| (name, nothing(trace))).collect();
-        return Ok(Checked { check, reference: String::new(), rounding: None, backends, versions });
+        return Ok(Checked {
+            check,
+            reference: String::new(),
+            rounding: None,
+            learning: None,
+            backends,
+            versions,
+        });
     };
     begin(format!("{reference}: what rounding alone changes"), runs - 1, observer);
     let moved = workers
@@ -243,21 +270,31 @@ pub(super) fn run(
     });
     crate::interrupt::check()?;
     let looked_at = moved.and_then(|(moved, _)| Ok((moved, still?.0)));
-    let agreed = |trace: &Trace| {
+    // Keras and PyTorch have formulas of their own for some optimisers.
+    let mut rule = |name: &str| workers.asked(name, "check").training?.optimizer;
+    let of_reference = rule(&reference);
+    let others: BTreeSet<&String> =
+        backends.iter().filter(|name| rule(name) != of_reference).collect();
+    let agreed = |trace: &Trace, same_rule: bool| {
         let (moved, still) = looked_at.as_ref().map_err(|reason| {
             format!(
                 "what rounding and learning change could not be computed with {reference}: {reason}"
             )
         })?;
         let reference = Reference { truth: &truth, moved, still };
-        Ok(agreement(reference, trace, check.tolerance))
+        Ok(agreement(reference, trace, check.tolerance, same_rule))
     };
-    let rounding = looked_at.as_ref().ok().and_then(|(moved, _)| agreed(moved).ok());
-    let compared = |trace: Trace| agreed(&trace).map(|agreement| (trace, agreement));
-    let backends = traces.into_iter().map(|(name, trace)| (name, trace.and_then(compared)));
+    let looked =
+        |which: fn(&(Trace, Trace)) -> &Trace| agreed(which(looked_at.as_ref().ok()?), true).ok();
+    let (rounding, learning) = (looked(|both| &both.0), looked(|both| &both.1));
+    let backends = traces.into_iter().map(|(name, trace)| {
+        let same_rule = !others.contains(&name);
+        let agreed = |trace| agreed(&trace, same_rule).map(|agreement| (trace, agreement));
+        (name, trace.and_then(agreed))
+    });
     let mut backends: Vec<(String, Computed)> = backends.collect();
     doubt_reference(&reference, &mut backends);
-    Ok(Checked { check, reference, rounding, backends, versions })
+    Ok(Checked { check, reference, rounding, learning, backends, versions })
 }
 
 /// With whom the others are compared: Python's PyTorch, or else another original, or else the first; of those
@@ -505,6 +542,7 @@ mod tests {
             loss: 0.0,
             gradient: (0.0, String::new()),
             curve: (0.0, 0),
+            same_rule: true,
             faults: faults.iter().map(ToString::to_string).collect(),
             doubts: Vec::new(),
         };
