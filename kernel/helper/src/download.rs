@@ -1,5 +1,6 @@
 //! Files from the network: with progress, resumed where a connection broke, checked, and kept.
 
+use crate::files::write_atomically;
 use crate::interrupt::{self, Interrupted};
 use crate::record::hexadecimal;
 use md5::Md5;
@@ -7,7 +8,7 @@ use sha2::{Digest, Sha256};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 use ureq::http::StatusCode;
 use ureq::http::header::{CONTENT_RANGE, RANGE};
 
@@ -103,6 +104,29 @@ pub enum DownloadError {
         /// That of what came.
         found: String,
     },
+    /// A file that was there already is not the published one.
+    #[error(
+        "expected {} to be the file of {url} with the checksum {expected}, found {found}; put the right \
+         one there, or remove it so that it is downloaded", path.display()
+    )]
+    Different {
+        /// The file, which is left as it is.
+        path: PathBuf,
+        /// Where the right one is.
+        url: String,
+        /// The published checksum.
+        expected: String,
+        /// That of the file.
+        found: String,
+    },
+    /// A file that is there cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The cache cannot be written.
     #[error("cannot write {}: {source}", path.display())]
     Write {
@@ -141,8 +165,9 @@ pub fn cache_folder() -> Result<PathBuf, DownloadError> {
 
 impl Download {
     /// The file in `folder`, downloaded if it is not there. A partial file of an earlier attempt is
-    /// continued; the file gets its name only when its checksum is right. `progress` hears of the
-    /// bytes that are there and of the bytes in all, where the server says so.
+    /// continued; the file gets its name only when its checksum is right. One that somebody put there is
+    /// checked before it is first used, and again when its size or time has changed. `progress` hears of
+    /// the bytes that are there and of the bytes in all, where the server says so.
     ///
     /// # Errors
     /// [`DownloadError`].
@@ -154,7 +179,7 @@ impl Download {
         let path = folder.join(&self.name);
         let failed = |source| DownloadError::Write { path: path.clone(), source };
         if path.exists() {
-            return Ok(path);
+            return self.check(path);
         }
         std::fs::create_dir_all(folder).map_err(failed)?;
         let partial = folder.join(format!(".{}.partial", self.name));
@@ -169,7 +194,7 @@ impl Download {
         // Two kernels that want the same file: the second waits, and then finds it.
         file.lock().map_err(failed)?;
         if path.exists() {
-            return Ok(path);
+            return self.check(path);
         }
         self.receive(&mut file, folder, progress)?;
         let found = self.checksum.of(&mut file).map_err(failed)?;
@@ -184,7 +209,42 @@ impl Download {
         }
         file.sync_all().map_err(failed)?;
         std::fs::rename(&partial, &path).map_err(failed)?;
+        self.remember(&path, &self.stamp(&file).map_err(failed)?);
         Ok(path)
+    }
+
+    /// Computes the checksum of a file that is there, unless that was done before.
+    fn check(&self, path: PathBuf) -> Result<PathBuf, DownloadError> {
+        let failed = |source| DownloadError::Read { path: path.clone(), source };
+        let mut file = File::open(&path).map_err(failed)?;
+        let stamp = self.stamp(&file).map_err(failed)?;
+        if std::fs::read_to_string(self.remembered(&path)).is_ok_and(|kept| kept == stamp) {
+            return Ok(path);
+        }
+        let found = self.checksum.of(&mut file).map_err(failed)?;
+        if found != self.checksum.digits() {
+            let (url, expected) = (self.url.clone(), self.checksum.digits().into());
+            return Err(DownloadError::Different { path, url, expected, found });
+        }
+        self.remember(&path, &stamp);
+        Ok(path)
+    }
+
+    /// What changes when the file does: size and time, with the checksum that it was found to have.
+    fn stamp(&self, file: &File) -> io::Result<String> {
+        let metadata = file.metadata()?;
+        let time = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Ok(format!("{} {} {}\n", self.checksum.digits(), metadata.len(), time.as_nanos()))
+    }
+
+    /// Where the stamp of a checked file stands.
+    fn remembered(&self, path: &Path) -> PathBuf {
+        path.with_file_name(format!(".{}.checked", self.name))
+    }
+
+    /// In a folder that cannot be written, the file is checked each time.
+    fn remember(&self, path: &Path, stamp: &str) {
+        let _ = write_atomically(&self.remembered(path), |file| file.write_all(stamp.as_bytes()));
     }
 
     /// Connects until the whole file is there.
@@ -394,7 +454,32 @@ mod tests {
         assert_eq!(server.join().unwrap(), [0]);
         // The server is gone; the file is there.
         assert_eq!(download(url).fetch(folder.path(), &mut |_, _| ()).unwrap(), path);
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        let mut names: Vec<_> = std::fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        assert_eq!(names, [".file.bin.checked", "file.bin"]);
+    }
+
+    #[test]
+    fn a_file_that_was_put_there_is_checked_and_left_where_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file.bin");
+        let nowhere = download("http://127.0.0.1:9/file.bin".into());
+        let mut wrong = content();
+        wrong[100_000] ^= 1;
+        std::fs::write(&path, &wrong).unwrap();
+        let error = nowhere.fetch(folder.path(), &mut |_, _| ()).unwrap_err();
+        assert!(matches!(error, DownloadError::Different { .. }), "{error}");
+        assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), wrong);
+        std::fs::write(&path, content()).unwrap();
+        assert_eq!(nowhere.fetch(folder.path(), &mut |_, _| ()).unwrap(), path);
+        // Changed after it was checked; the size is the same.
+        std::fs::write(&path, &wrong).unwrap();
+        let error = nowhere.fetch(folder.path(), &mut |_, _| ()).unwrap_err();
+        assert!(matches!(error, DownloadError::Different { .. }), "{error}");
     }
 
     #[test]

@@ -60,6 +60,19 @@ pub enum Error {
         /// The classes of the data.
         classes: Vec<String>,
     },
+    /// Pictures of other classes than those that the model has learned.
+    #[error(
+        "expected the split \"{split}\" to have the classes that the model was trained on, {expected:?}, \
+         found {found:?} (give pictures of no known class no labels: `Split::new`)"
+    )]
+    OtherClasses {
+        /// The split.
+        split: String,
+        /// The model's.
+        expected: Vec<String>,
+        /// The split's.
+        found: Vec<String>,
+    },
     /// Pictures without a class where one is needed.
     #[error("expected labelled pictures in the split \"{split}\", found some without a class")]
     Unlabelled {
@@ -93,6 +106,17 @@ pub enum Error {
         path: PathBuf,
         /// What it holds.
         found: String,
+    },
+    /// A model that was computed where, or as, this machine cannot.
+    #[error(
+        "cannot load {} where it was saved: {source}; `Model::load_on(path, processor, compute)` \
+         computes elsewhere", path.display()
+    )]
+    NotHere {
+        /// The file.
+        path: PathBuf,
+        /// What is missing.
+        source: BackendError,
     },
     /// A record, job or table that cannot be read or written.
     #[error("cannot {action} {}: {source}", path.display())]

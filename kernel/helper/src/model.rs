@@ -11,13 +11,14 @@ pub use weights::{Publisher, Weights};
 use crate::backend::{BackendInfo, Base, Compute, Library, Network, Plan, Processor};
 use crate::error::Error;
 use crate::parameters::Parameters;
-use crate::record::BuildParts;
+use crate::record::{BuildParts, files_sha256};
 use crate::train::{
     AfterEpoch, Both, Call, EpochMetrics, Event, FeatureStore, Fit, History, Live, Observer,
     Outcome, Session, Snapshot, evaluate_pass,
 };
 use crate::vgg::{Architecture, Depth, Head};
 use benchbook_data::{ImageFolder, Loader, LoaderConfig, Preprocessing, Split};
+use checkpoint::Pictures;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -54,7 +55,8 @@ pub struct Vgg {
     /// Seed of the random starting weights. Default: 0.
     pub seed: u64,
     /// What happens to pixels; `None` (the default) follows the weights: x / 255 for random ones,
-    /// what a file's metadata say, and torchvision's normalisation for a file that says nothing.
+    /// what a file's metadata say (an error if they are not understood), and torchvision's normalisation
+    /// for a file that says nothing.
     pub preprocessing: Option<Preprocessing>,
     /// Which library computes. Default: LibTorch.
     pub library: Library,
@@ -116,13 +118,11 @@ impl Vgg {
         let mut parameters = Parameters::initial(&specifications, self.seed);
         times.initialise = Some(began.elapsed().as_secs_f64());
         let began = Instant::now();
-        let mut preprocessing = Preprocessing::Rescaled;
         if let Some(starting) = self.weights.read(&architecture)? {
-            preprocessing = starting.preprocessing;
             parameters.replace_from(starting.parameters, &specifications, &starting.path)?;
             times.read = Some(began.elapsed().as_secs_f64());
         }
-        let preprocessing = self.preprocessing.clone().unwrap_or(preprocessing);
+        let preprocessing = self.resolved_preprocessing()?;
         let plan = Plan {
             architecture,
             base: self.base,
@@ -145,6 +145,7 @@ impl Vgg {
             classes: Vec::new(),
             trained_with: None,
             call: None,
+            pictures: Pictures::default(),
         })
     }
 
@@ -173,8 +174,9 @@ pub struct Model {
     /// Class names of the pictures it was trained on; empty before.
     classes: Vec<String>,
     trained_with: Option<Fit>,
-    /// Where the newest call of `fit` stands.
+    /// Where the newest call of `fit` stands; `None` where it cannot be resumed.
     call: Option<Call>,
+    pictures: Pictures,
     build_parts: BuildParts,
 }
 
@@ -213,7 +215,8 @@ impl Model {
     /// the same machine with the same number of threads. If nothing is left to do, nothing happens.
     ///
     /// # Errors
-    /// As [`Model::fit`], and [`Error::Setting`] for a model that was never trained.
+    /// As [`Model::fit`]; [`Error::Setting`] for a model that was never trained, for one from a file
+    /// without its optimiser's state, and for other pictures; [`Error::OtherClasses`].
     pub fn resume(&mut self, data: &ImageFolder) -> Result<History, Error> {
         self.resume_observed(data, &mut Live::default())
     }
@@ -243,10 +246,30 @@ impl Model {
         let (Some(fit), Some(call)) = (self.trained_with.clone(), self.call) else {
             return Err(Error::Setting {
                 name: "the model",
-                expected: "one whose training has begun (`Model::load` of a checkpoint)",
-                found: "one that was never trained".into(),
+                expected: "one whose training can go on (from a file of `Callback::checkpoint` or \
+                           `Model::save`)",
+                found: match self.trained_with {
+                    None => "one that was never trained".into(),
+                    Some(_) => "one from a file without the optimiser's state, such as a best \
+                                checkpoint (`fit` trains it with a new one)"
+                        .into(),
+                },
             });
         };
+        self.check_same_classes(train)?;
+        if let Some(kept) = self.pictures.digest()
+            && kept != files_sha256(&[train.clone(), validation.clone()])
+        {
+            return Err(Error::Setting {
+                name: "the pictures",
+                expected: "those of the training that is to go on (`fit` trains on others)",
+                found: format!(
+                    "files with other names or sizes among {} for training and {} for validation",
+                    train.len(),
+                    validation.len()
+                ),
+            });
+        }
         self.train(train, validation, fit, call, observer)
     }
 
@@ -295,6 +318,7 @@ impl Model {
             });
         }
         check_classes(train)?;
+        let pictures = Pictures::new(train, validation);
         let mut training = self.loader_config(fit.batch_size);
         training.shuffle = true;
         training.seed = fit.seed;
@@ -320,8 +344,11 @@ impl Model {
         self.classes = train.split().classes().to_vec();
         self.trained_with = Some(fit.clone());
         self.call = Some(call);
-        let header = self.header();
-        let save = |snapshot: &Snapshot<'_>, path: &Path| checkpoint::save(&header, snapshot, path);
+        self.pictures = pictures;
+        let (header, pictures) = (self.header(), &self.pictures);
+        let save = |snapshot: &Snapshot<'_>, path: &Path| {
+            checkpoint::save(&header.with(pictures), snapshot, path)
+        };
         let mut session = Session {
             network: self.network.as_mut(),
             history: &mut self.history,
@@ -379,10 +406,11 @@ impl Model {
     /// Loss and accuracy on a labelled split.
     ///
     /// # Errors
-    /// [`Error::Unlabelled`], [`Error::Classes`], [`Error::Data`], [`Error::Interrupted`],
-    /// [`Error::Backend`].
+    /// [`Error::Unlabelled`], [`Error::Classes`], [`Error::OtherClasses`], [`Error::Data`],
+    /// [`Error::Interrupted`], [`Error::Backend`].
     pub fn evaluate(&mut self, split: &Split) -> Result<Evaluation, Error> {
         check_classes(split)?;
+        self.check_same_classes(split)?;
         let loader = Loader::new(split, self.loader_config(EVALUATION_BATCH))?;
         self.network.synchronize();
         let began = Instant::now();
@@ -401,16 +429,19 @@ impl Model {
     /// The class of each picture of a split, labelled or not.
     ///
     /// # Errors
-    /// [`Error::Data`], [`Error::Interrupted`], [`Error::Backend`].
+    /// [`Error::Classes`], [`Error::OtherClasses`], [`Error::Data`], [`Error::Interrupted`],
+    /// [`Error::Backend`].
     pub fn predict(&mut self, split: &Split) -> Result<Predictions, Error> {
         let loader = Loader::new(split, self.loader_config(EVALUATION_BATCH))?;
-        let classes = if split.classes().len() == 2 {
-            split.classes().to_vec()
-        } else {
-            self.classes.clone()
+        let classes = match self.classes.as_slice() {
+            [] => split.classes().to_vec(),
+            trained_on => trained_on.to_vec(),
         };
         if classes.len() != 2 {
             return Err(Error::Classes { classes });
+        }
+        if !split.classes().is_empty() {
+            self.check_same_classes(split)?;
         }
         self.network.synchronize();
         let began = Instant::now();
@@ -438,6 +469,18 @@ impl Model {
         self.network.synchronize();
         let seconds = began.elapsed().as_secs_f64();
         Ok(Predictions { split: split.name().into(), classes, predictions, seconds })
+    }
+
+    /// Numbers stand for the classes, so they must be those of the training, if there was one.
+    fn check_same_classes(&self, split: &Split) -> Result<(), Error> {
+        if self.classes.is_empty() || split.classes() == self.classes {
+            return Ok(());
+        }
+        Err(Error::OtherClasses {
+            split: split.name().into(),
+            expected: self.classes.clone(),
+            found: split.classes().to_vec(),
+        })
     }
 
     /// All that was trained so far.

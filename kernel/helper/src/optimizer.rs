@@ -25,7 +25,8 @@ pub enum Convention {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Optimizer {
-    /// Stochastic gradient descent: `b ← momentum · b + g`, `w ← w − rate · b`.
+    /// Stochastic gradient descent as in PyTorch: `b ← momentum · b + g`, `w ← w − rate · b`. Keras has the
+    /// rate within the momentum, `b ← momentum · b + rate · g`, `w ← w − b`: the same while the rate stays.
     Sgd {
         /// 0 for none.
         #[serde(default)]
@@ -67,7 +68,7 @@ impl Default for Optimizer {
 }
 
 impl Optimizer {
-    /// Plain stochastic gradient descent, the same in both libraries.
+    /// Plain stochastic gradient descent: the same formula in both libraries, with other default rates.
     pub fn sgd() -> Self {
         Optimizer::Sgd { momentum: 0.0, nesterov: false, weight_decay: 0.0 }
     }
@@ -119,7 +120,8 @@ impl Optimizer {
         }
     }
 
-    /// The library's default learning rate for this optimiser.
+    /// The learning rate that the optimiser's library takes by itself. [`Optimizer::Sgd`] is PyTorch's; for
+    /// Keras' rate set [`Fit::learning_rate`](crate::train::Fit::learning_rate) to 0.01.
     pub fn default_rate(&self) -> f64 {
         match self {
             Optimizer::RmsProp { convention: Convention::PyTorch, .. } => 0.01,
@@ -143,6 +145,27 @@ impl fmt::Display for Optimizer {
             Optimizer::RmsProp { decay, epsilon, convention } => {
                 write!(f, "RMSprop(decay {decay}, epsilon {epsilon:e}, {convention:?})")
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The table, from `lr=` in torch.optim 2.11 and `learning_rate=` in keras.optimizers 3.15.
+    #[test]
+    fn default_rates_are_the_librarys() {
+        let rates = [
+            (Optimizer::sgd(), 0.001),
+            (Optimizer::momentum(0.9), 0.001),
+            (Optimizer::adam(Convention::PyTorch), 0.001),
+            (Optimizer::adam(Convention::Keras), 0.001),
+            (Optimizer::rmsprop(Convention::PyTorch), 0.01),
+            (Optimizer::rmsprop(Convention::Keras), 0.001),
+        ];
+        for (optimizer, rate) in rates {
+            assert_eq!(optimizer.default_rate(), rate, "{optimizer}");
         }
     }
 }

@@ -12,7 +12,7 @@ pub(crate) use memory::{now as peak_memory, reset as reset_peak_memory};
 pub(crate) use words::{compute_settings, training};
 
 use crate::error::Error;
-use benchbook_data::ImageFolder;
+use benchbook_data::{ImageFolder, Split};
 use std::path::Path;
 
 /// SHA-256 of a file in hexadecimal digits.
@@ -30,19 +30,26 @@ pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The pictures as a record states them. It asks for every file's size, which belongs in no phase.
-pub(crate) fn facts(folder: &ImageFolder) -> Data {
+/// SHA-256 of the splits, classes, names and sizes of their files, in hexadecimal digits. It asks for
+/// every file's size, which belongs in no phase.
+pub(crate) fn files_sha256(splits: &[Split]) -> String {
     use sha2::{Digest, Sha256};
-    let root = folder.root().canonicalize().unwrap_or_else(|_| folder.root().into());
-    let splits = [folder.train(), folder.validation(), folder.test()];
     let mut hash = Sha256::new();
-    for split in &splits {
+    for split in splits {
         for sample in split.samples() {
             let size = std::fs::metadata(&sample.path).map_or(0, |file| file.len());
             let name = file_name(&sample.path);
             hash.update(format!("{}\0{:?}\0{name}\0{size}\n", split.name(), sample.label));
         }
     }
+    hexadecimal(&hash.finalize())
+}
+
+/// The pictures as a record states them; see [`files_sha256`] for what it costs.
+pub(crate) fn facts(folder: &ImageFolder) -> Data {
+    let root = folder.root().canonicalize().unwrap_or_else(|_| folder.root().into());
+    let splits = [folder.train(), folder.validation(), folder.test()];
+    let files_sha256 = Some(files_sha256(&splits));
     let [training, validation, test] = splits.map(|split| split.len());
     Data {
         name: file_name(&root),
@@ -50,7 +57,7 @@ pub(crate) fn facts(folder: &ImageFolder) -> Data {
         training,
         validation,
         test,
-        files_sha256: Some(hexadecimal(&hash.finalize())),
+        files_sha256,
     }
 }
 

@@ -101,7 +101,8 @@ pub struct Fit {
     pub validation_steps: Option<usize>,
     /// Pictures in a batch of the validation; `None` (the default) for as many as in training.
     pub validation_batch_size: Option<usize>,
-    /// Whether each epoch ends with a validation. Default: true.
+    /// Whether each epoch ends with a validation, which callbacks that watch its figures need. Default:
+    /// true.
     pub validate: bool,
     /// How gradients change the weights. Default: PyTorch's Adam. The optimiser's state stays with
     /// the model as long as the optimiser is the same.
@@ -183,6 +184,13 @@ impl Fit {
         }
         for callback in &self.callbacks {
             callback.check()?;
+            if callback.watches_validation() && !self.validate {
+                return Err(Error::Setting {
+                    name: "validate",
+                    expected: "true with a callback that watches the validation",
+                    found: format!("false with {callback:?}"),
+                });
+            }
         }
         if let Schedule::Step { epochs, factor } = self.schedule
             && !(epochs > 0 && factor.is_finite() && factor > 0.0)

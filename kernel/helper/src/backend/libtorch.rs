@@ -2,6 +2,7 @@
 
 mod layout;
 mod optimizer;
+mod running;
 mod scaler;
 mod settings;
 
@@ -13,6 +14,7 @@ use crate::optimizer::Optimizer;
 use crate::parameters::{Array, Parameters, Part, Specification};
 use crate::vgg::{Architecture, FlattenOrder, Layer, Loss};
 use optimizer::State;
+use running::Running;
 use scaler::Scaler;
 use std::collections::BTreeMap;
 use tch::{Cuda, Device, Kind, Reduction, TchError, Tensor};
@@ -63,6 +65,7 @@ impl Backend for LibTorch {
             frozen: plan.base == Base::Frozen,
             specifications,
             tensors: BTreeMap::new(),
+            running: None,
             device,
             compute: plan.compute,
             optimizer: None,
@@ -122,6 +125,8 @@ struct Net {
     frozen: bool,
     specifications: Vec<Specification>,
     tensors: BTreeMap<String, Tensor>,
+    /// Of batch normalisation, where training changes them.
+    running: Option<Running>,
     device: Device,
     compute: Compute,
     optimizer: Option<(Optimizer, State)>,
@@ -381,6 +386,9 @@ impl Network for Net {
         if self.optimizer.is_none() {
             return Err(BackendError::NoOptimizer);
         }
+        if let Some(running) = &mut self.running {
+            running.keep().map_err(failed("keeping the running statistics"))?;
+        }
         let logits = self.outputs(input, labels.len(), Mode::Training { seed: step.seed })?;
         let (loss, both) =
             self.loss(&logits, labels, step.class_weights).map_err(failed("the loss"))?;
@@ -393,6 +401,9 @@ impl Network for Net {
             scaled.and_then(|loss| self.backward(&loss)).map_err(failed("the backward pass"))?;
         let outcome = outcome(&both)?;
         if !outcome.loss.is_finite() {
+            if let Some(running) = &mut self.running {
+                running.restore().map_err(failed("restoring the running statistics"))?;
+            }
             return Ok(outcome);
         }
         if let Some(scaler) = &mut self.scaler
@@ -471,6 +482,12 @@ impl Network for Net {
             };
             let tensor = copied().map_err(failed("copying the weights"))?;
             tensors.insert(specification.name.clone(), tensor);
+        }
+        if !self.frozen {
+            let fixed = self.specifications.iter().filter(|s| !s.learned);
+            let fixed: Vec<&str> = fixed.map(|s| s.name.as_str()).collect();
+            let running = Running::gather(&mut tensors, &fixed);
+            self.running = running.map_err(failed("copying the running statistics"))?;
         }
         self.tensors = tensors;
         Ok(())
@@ -642,13 +659,16 @@ mod tests {
     #[test]
     fn a_loss_that_is_no_number_leaves_the_weights_alone() {
         let (pixels, labels) = pictures(2);
-        let mut net = build(&architecture(Head::PyTorch, false), Base::Trainable, 1);
-        net.compile(Optimizer::default());
-        let before = net.parameters().unwrap();
-        let broken = vec![f32::NAN; pixels.len()];
         let step = Step::new(1e-3, 0);
-        assert!(net.train_step(Input::Pixels(&broken), &labels, step).unwrap().loss.is_nan());
-        assert_eq!(net.parameters().unwrap(), before);
+        for batch_norm in [false, true] {
+            let mut net = build(&architecture(Head::PyTorch, batch_norm), Base::Trainable, 1);
+            net.compile(Optimizer::default());
+            net.train_step(Input::Pixels(&pixels), &labels, step).unwrap();
+            let before = net.parameters().unwrap();
+            let broken = vec![f32::NAN; pixels.len()];
+            assert!(net.train_step(Input::Pixels(&broken), &labels, step).unwrap().loss.is_nan());
+            assert_eq!(net.parameters().unwrap(), before);
+        }
     }
 
     #[test]

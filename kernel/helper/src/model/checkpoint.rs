@@ -1,19 +1,24 @@
 //! Models in files.
 
 use super::{Model, Vgg, Weights};
+use crate::backend::{BackendError, Compute, Processor};
 use crate::error::Error;
-use crate::parameters::{Array, Parameters};
+use crate::parameters::{Array, Parameters, WeightsError};
+use crate::record::files_sha256;
 use crate::train::{Call, Contents, Fit, History, Snapshot};
-use benchbook_data::Preprocessing;
+use benchbook_data::{Preprocessing, Split};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// The metadata key under which a model keeps what is no tensor.
 const KEY: &str = "benchbook.model";
 /// Metadata key of weights made by others, in words.
 const PREPROCESSING: &str = "preprocessing";
 const STATE_PREFIX: &str = "optimizer.";
+/// The form of [`Header`] that this version writes and reads.
+const SCHEMA: u32 = 1;
 
 /// What a model's file holds beside its tensors.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -31,21 +36,93 @@ pub(super) struct Header {
     /// The best value that each checkpoint file holds, by its path.
     #[serde(default)]
     best: BTreeMap<PathBuf, f64>,
+    /// Digest of the files that the newest training is of ([`Pictures`]); files of before have none.
+    #[serde(default)]
+    pictures: Option<String>,
 }
 
-/// How pixels are to be preprocessed for weights with these metadata.
-pub(super) fn preprocessing(metadata: &HashMap<String, String>) -> Preprocessing {
-    if let Some(header) =
-        metadata.get(KEY).and_then(|text| serde_json::from_str::<Header>(text).ok())
-    {
-        return header.preprocessing;
+impl Header {
+    pub(super) fn with(&self, pictures: &Pictures) -> Self {
+        Self { pictures: pictures.digest().map(Into::into), ..self.clone() }
     }
-    // Files of the VGG authors' weights say BGR; torchvision's say nothing.
+}
+
+/// The number that says how the rest of a header is to be read.
+#[derive(Deserialize)]
+struct Version {
+    schema: u32,
+}
+
+/// The header among a file's metadata: `None` if there is none, and in words what is there instead of
+/// one that this version knows.
+fn header(metadata: &HashMap<String, String>) -> Result<Option<Header>, String> {
+    let Some(text) = metadata.get(KEY) else { return Ok(None) };
+    let unknown =
+        |wrong: serde_json::Error| format!("a header that this version cannot read ({wrong})");
+    let Version { schema } = serde_json::from_str(text).map_err(unknown)?;
+    if schema != SCHEMA {
+        return Err(format!(
+            "a header of schema {schema} by another version of Benchbook; this one reads {SCHEMA}"
+        ));
+    }
+    serde_json::from_str(text).map(Some).map_err(unknown)
+}
+
+/// How pixels are to be preprocessed for weights with these metadata. A file that says nothing is taken
+/// for torchvision's, whose own say nothing.
+///
+/// # Errors
+/// [`WeightsError::Format`] if it says something that is not understood.
+pub(super) fn preprocessing(
+    metadata: &HashMap<String, String>,
+    path: &Path,
+) -> Result<Preprocessing, WeightsError> {
+    let unclear = |problem: String| WeightsError::Format {
+        expected: "metadata that say how pixels are preprocessed (otherwise give the net \
+                   `preprocessing: Some(…)`)",
+        problem,
+        path: path.into(),
+    };
+    if let Some(header) = header(metadata).map_err(unclear)? {
+        return Ok(header.preprocessing);
+    }
     match metadata.get(PREPROCESSING) {
-        Some(words) if words.contains("BGR") || words.to_lowercase().contains("caffe") => {
-            Preprocessing::Caffe
-        }
-        _ => Preprocessing::Torchvision,
+        None => Ok(Preprocessing::Torchvision),
+        Some(words) => named(words).ok_or_else(|| unclear(format!("`{PREPROCESSING}: {words}`"))),
+    }
+}
+
+/// The preprocessing that these words mean: those of its printed form, or the name of who uses it.
+fn named(words: &str) -> Option<Preprocessing> {
+    let lower = words.to_lowercase();
+    // Files of the VGG authors' weights say BGR.
+    if lower.contains("bgr") || lower.contains("caffe") {
+        return Some(Preprocessing::Caffe);
+    }
+    if lower.contains("torchvision") {
+        return Some(Preprocessing::Torchvision);
+    }
+    let printed = [Preprocessing::Rescaled, Preprocessing::Torchvision];
+    printed.into_iter().find(|preprocessing| preprocessing.to_string() == words)
+}
+
+/// The pictures of a training, by which a resumed one knows them again. Their sizes are asked for when a
+/// file is written or a training is resumed, and never in a training that does neither.
+#[derive(Default)]
+pub(super) struct Pictures {
+    splits: Option<[Split; 2]>,
+    digest: OnceLock<Option<String>>,
+}
+
+impl Pictures {
+    pub(super) fn new(train: &Split, validation: &Split) -> Self {
+        Self { splits: Some([train.clone(), validation.clone()]), digest: OnceLock::new() }
+    }
+
+    /// Of names, classes and sizes; `None` before a training and for a file that holds none.
+    pub(super) fn digest(&self) -> Option<&str> {
+        let digest = || self.splits.as_ref().map(|splits| files_sha256(splits));
+        self.digest.get_or_init(digest).as_deref()
     }
 }
 
@@ -72,7 +149,7 @@ pub(super) fn save(header: &Header, snapshot: &Snapshot<'_>, path: &Path) -> Res
 impl Model {
     pub(super) fn header(&self) -> Header {
         Header {
-            schema: 1,
+            schema: SCHEMA,
             net: self.config.clone(),
             preprocessing: self.preprocessing.clone(),
             classes: self.classes.clone(),
@@ -80,6 +157,7 @@ impl Model {
             history: History::default(),
             call: self.call,
             best: BTreeMap::new(),
+            pictures: None,
         }
     }
 
@@ -95,22 +173,47 @@ impl Model {
             best: &self.best,
             contents: Contents::Everything,
         };
-        save(&self.header(), &snapshot, path.as_ref())
+        save(&self.header().with(&self.pictures), &snapshot, path.as_ref())
     }
 
-    /// Reads a model that [`Model::save`] or a checkpoint wrote. With the optimiser's state in it,
-    /// training goes on as if it had not been interrupted ([`Model::resume`]).
+    /// Reads a model that [`Model::save`] or a checkpoint wrote, and puts it where it was computed. With
+    /// the optimiser's state in it, training goes on as if it had not been interrupted
+    /// ([`Model::resume`]).
+    ///
+    /// # Errors
+    /// [`Error::Weights`], [`Error::NoModel`], [`Error::Backend`]; [`Error::NotHere`] for a device or a
+    /// setting that this machine does not have ([`Model::load_on`] takes others).
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
+        use BackendError as E;
+        let path = path.as_ref();
+        Self::read(path, |net| net).map_err(|error| match error {
+            Error::Backend(
+                source @ (E::Device { .. } | E::Option { .. } | E::SecondCudaLibrary { .. }),
+            ) => Error::NotHere { path: path.into(), source },
+            other => other,
+        })
+    }
+
+    /// Reads a model as [`Model::load`] and computes where and how these say instead of where and how
+    /// it was saved:
+    /// `Model::load_on("best.safetensors", Processor::Cpu, Compute::default())`.
     ///
     /// # Errors
     /// [`Error::Weights`], [`Error::NoModel`], [`Error::Backend`].
-    pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
-        let path = path.as_ref();
+    pub fn load_on(
+        path: impl AsRef<Path>,
+        processor: Processor,
+        compute: Compute,
+    ) -> Result<Self, Error> {
+        Self::read(path.as_ref(), |net| Vgg { processor, compute, ..net })
+    }
+
+    fn read(path: &Path, change: impl FnOnce(Vgg) -> Vgg) -> Result<Self, Error> {
         let (mut parameters, metadata) = Parameters::read(path)?;
-        let none = |found: &str| Error::NoModel { path: path.into(), found: found.into() };
-        let text =
-            metadata.get(KEY).ok_or_else(|| none("weights without a description of the net"))?;
-        let header: Header =
-            serde_json::from_str(text).map_err(|wrong| none(&wrong.to_string()))?;
+        let none = |found: String| Error::NoModel { path: path.into(), found };
+        let header = header(&metadata).map_err(none)?;
+        let header =
+            header.ok_or_else(|| none("weights without a description of the net".into()))?;
         let state: Parameters = Parameters {
             arrays: parameters
                 .arrays
@@ -125,18 +228,20 @@ impl Model {
             preprocessing: Some(header.preprocessing),
             ..header.net
         };
-        let mut model = net.build()?;
+        let mut model = change(net).build()?;
         model.config.weights = Weights::Safetensors(path.into());
         model.network.set_parameters(&parameters)?;
         if let Some(fit) = header.fit {
             model.network.compile(fit.optimizer);
             if !state.arrays.is_empty() {
                 model.network.set_optimizer_state(&state)?;
+                // Without that state the call cannot go on where it stands.
+                model.call = header.call;
             }
             model.trained_with = Some(fit);
         }
         model.history = header.history;
-        model.call = header.call;
+        model.pictures = Pictures { splits: None, digest: OnceLock::from(header.pictures) };
         model.best = header.best;
         model.classes = header.classes;
         Ok(model)

@@ -21,7 +21,9 @@ pub enum Weights {
     #[default]
     Random,
     /// A safetensors file with torchvision's names (`features.0.weight`, …). Its metadata say how
-    /// pixels are preprocessed; a file that says nothing is taken for torchvision's.
+    /// pixels are preprocessed: those of a saved model, or `preprocessing` with words such as `BGR`,
+    /// `caffe`, `torchvision` or `x / 255, RGB`. A file that says nothing is taken for torchvision's; one
+    /// that says something else is an error unless `Vgg::preprocessing` is given.
     Safetensors(PathBuf),
     /// A state dict that PyTorch saved (`.pth`), in its old or its zip format, such as torchvision's
     /// `vgg16-397923af.pth`; torchvision's preprocessing.
@@ -44,10 +46,9 @@ pub enum Publisher {
     Keras,
 }
 
-/// Weights that were read, and what goes with them.
+/// Weights that were read, and where from.
 pub(super) struct Starting {
     pub(super) parameters: Parameters,
-    pub(super) preprocessing: Preprocessing,
     pub(super) path: PathBuf,
 }
 
@@ -74,12 +75,12 @@ impl Weights {
     /// know it.
     ///
     /// # Errors
-    /// [`Error::Weights`] for a safetensors file that cannot be read.
+    /// [`Error::Weights`] for a safetensors file that cannot be read or whose words are not understood.
     pub fn preprocessing(&self) -> Result<Preprocessing, Error> {
         Ok(match self {
             Weights::Random => Preprocessing::Rescaled,
             Weights::Safetensors(path) => {
-                checkpoint::preprocessing(&Parameters::read_metadata(path)?)
+                checkpoint::preprocessing(&Parameters::read_metadata(path)?, path)?
             }
             Weights::PyTorch(_) | Weights::ImageNet(Publisher::Torchvision) => {
                 Preprocessing::Torchvision
@@ -102,8 +103,8 @@ impl Weights {
         }
     }
 
-    /// Downloads what has to come from elsewhere and is not here yet, so that reading takes no longer
-    /// than the disk.
+    /// Downloads what has to come from elsewhere and is not here yet, and checks what is, so that reading
+    /// takes no longer than the disk.
     pub(super) fn fetch(&self, net: &Architecture) -> Result<(), Error> {
         match self {
             Weights::ImageNet(publisher) => publisher.fetch(net).map(drop),
@@ -122,30 +123,28 @@ impl Weights {
         }
     }
 
-    /// Reads what the net needs of them; `None` for random ones.
+    /// Reads what the net needs of them, after [`Weights::fetch`]; `None` for random ones.
     pub(super) fn read(&self, net: &Architecture) -> Result<Option<Starting>, Error> {
         let names: Vec<String> = net.parameters().into_iter().map(|p| p.name).collect();
         // torchvision's head is recognised by its last layer and then left out.
         let wanted = |name: &str| names.iter().any(|n| n == name) || name == LAST_LAYER;
         let of_torch = |path: PathBuf| -> Result<Starting, Error> {
             let parameters = Parameters::read_torch(&path, wanted)?;
-            Ok(Starting { parameters, preprocessing: Preprocessing::Torchvision, path })
+            Ok(Starting { parameters, path })
         };
         let of_keras = |path: PathBuf| -> Result<Starting, Error> {
             let parameters = Parameters::read_keras(&path, net)?;
-            Ok(Starting { parameters, preprocessing: Preprocessing::Caffe, path })
+            Ok(Starting { parameters, path })
         };
         Ok(Some(match self {
             Weights::Random => return Ok(None),
             Weights::Safetensors(path) => {
-                let (parameters, metadata) = Parameters::read(path)?;
-                let preprocessing = checkpoint::preprocessing(&metadata);
-                Starting { parameters, preprocessing, path: path.clone() }
+                Starting { parameters: Parameters::read(path)?.0, path: path.clone() }
             }
             Weights::PyTorch(path) => of_torch(path.clone())?,
             Weights::Keras(path) => of_keras(path.clone())?,
             Weights::ImageNet(publisher) => {
-                let path = publisher.fetch(net)?;
+                let path = cache_folder()?.join(publisher.published(net)?.name);
                 match publisher {
                     Publisher::Torchvision => of_torch(path)?,
                     Publisher::Keras => of_keras(path)?,
@@ -203,13 +202,17 @@ impl Publisher {
         }
     }
 
-    /// The file, downloaded if it is not in the cache, with progress in the cell.
-    fn fetch(self, net: &Architecture) -> Result<PathBuf, Error> {
-        let download = self.download(net).ok_or_else(|| Error::Setting {
+    fn published(self, net: &Architecture) -> Result<Download, Error> {
+        self.download(net).ok_or_else(|| Error::Setting {
             name: "weights",
             expected: "a net that has been published: Keras has VGG16 and VGG19 without batch normalisation",
             found: format!("{self:?} for {}", net.name()),
-        })?;
+        })
+    }
+
+    /// The file, downloaded if it is not in the cache, with progress in the cell.
+    fn fetch(self, net: &Architecture) -> Result<PathBuf, Error> {
+        let download = self.published(net)?;
         let mut shown = Shown::new(download.name.clone());
         let path = download.fetch(&cache_folder()?, &mut |done, total| shown.show(done, total))?;
         Ok(path)

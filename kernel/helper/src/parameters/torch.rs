@@ -172,14 +172,15 @@ impl<R: Read + Seek> Opened<R> {
             });
             named.collect()
         };
-        let mut found = views(root);
-        if found.is_empty() {
-            let inner = pickle.dicts[root].iter().find_map(|(key, value)| match (key, value) {
-                (Value::Text(name), Value::Dict(dict)) if INNER.contains(&&**name) => Some(*dict),
+        let inner = |key: &str| {
+            pickle.dicts[root].iter().find_map(|(name, value)| match (name, value) {
+                (Value::Text(name), Value::Dict(dict)) if &**name == key => Some(views(*dict)),
                 _ => None,
-            });
-            found = inner.map(views).unwrap_or_default();
-        }
+            })
+        };
+        // Before the tensors beside it, such as `best_acc1` in the checkpoints of PyTorch's ImageNet example.
+        let mut dicts = INNER.into_iter().filter_map(inner).filter(|views| !views.is_empty());
+        let found = dicts.next().unwrap_or_else(|| views(root));
         if found.is_empty() {
             return Err(wrong("a dictionary without tensors"));
         }

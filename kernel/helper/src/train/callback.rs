@@ -34,11 +34,16 @@ impl Monitor {
         }
     }
 
-    /// Whether `value` is better than `best`.
+    /// Whether `value` is better than `best`. NaN never is.
     pub fn improves(self, value: f64, best: f64) -> bool {
+        self.improves_by(0.0, value, best)
+    }
+
+    /// Whether `value` is better than `best` by more than `min_delta`, computed as Keras does.
+    fn improves_by(self, min_delta: f64, value: f64, best: f64) -> bool {
         match self {
-            Monitor::ValidationAccuracy => value > best,
-            Monitor::ValidationLoss => value < best,
+            Monitor::ValidationAccuracy => value - min_delta > best,
+            Monitor::ValidationLoss => value + min_delta < best,
         }
     }
 }
@@ -72,7 +77,11 @@ impl Callback {
 
     /// Ends the training after `patience` epochs without a better validation accuracy.
     pub fn early_stopping(patience: usize) -> Self {
-        Callback::EarlyStopping(EarlyStopping { monitor: Monitor::default(), patience })
+        Callback::EarlyStopping(EarlyStopping {
+            monitor: Monitor::default(),
+            patience,
+            min_delta: 0.0,
+        })
     }
 
     /// Writes the epochs to `path` (CSV).
@@ -90,9 +99,25 @@ impl Callback {
         }
     }
 
+    /// Whether it does nothing without a validation.
+    pub(crate) fn watches_validation(&self) -> bool {
+        match self {
+            Callback::BestCheckpoint(_)
+            | Callback::EarlyStopping(_)
+            | Callback::ReduceOnPlateau(_) => true,
+            Callback::Checkpoint(_) | Callback::CsvLog(_) => false,
+        }
+    }
+
     pub(crate) fn check(&self) -> Result<(), Error> {
         let wrong = |name, expected, found: String| Err(Error::Setting { name, expected, found });
         match self {
+            Callback::EarlyStopping(EarlyStopping { min_delta, .. })
+            | Callback::ReduceOnPlateau(ReduceOnPlateau { min_delta, .. })
+                if !(min_delta.is_finite() && *min_delta >= 0.0) =>
+            {
+                wrong("min_delta", "a finite number of at least 0", min_delta.to_string())
+            }
             Callback::Checkpoint(Checkpoint { every: 0, .. }) => {
                 wrong("every", "at least 1", "0".into())
             }
@@ -155,8 +180,13 @@ impl CsvLog {
     }
 }
 
-/// `ReduceLROnPlateau` of both libraries: the learning rate is multiplied by `factor` after each
-/// `patience` epochs without a better value.
+/// Keras' `ReduceLROnPlateau` without cooldown and smallest rate: the learning rate is multiplied by
+/// `factor` after each `patience` epochs in a row of a call of `fit` whose value is not better than the
+/// best one before by more than `min_delta`. Keras' own settings are `factor: 0.1, patience: 10,
+/// min_delta: 1e-4`.
+///
+/// PyTorch's waits for one epoch more, so its `patience=2` is `patience: 3` here, and its threshold is a
+/// share of the best value (`threshold=1e-4`) unless `threshold_mode="abs"` makes it this one.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReduceOnPlateau {
     /// What is compared.
@@ -164,8 +194,12 @@ pub struct ReduceOnPlateau {
     pub monitor: Monitor,
     /// Between 0 and 1.
     pub factor: f64,
-    /// Epochs without a better value before the rate falls.
+    /// Epochs without a better value before the rate falls, at least 1.
     pub patience: usize,
+    /// What a value must be better by than the best one to count, in its own unit, at least 0. In JSON it
+    /// may be left out: 0.
+    #[serde(default)]
+    pub min_delta: f64,
 }
 
 impl ReduceOnPlateau {
@@ -174,7 +208,7 @@ impl ReduceOnPlateau {
     pub fn factor_after(&self, epochs: &[EpochMetrics]) -> f64 {
         let (mut best, mut waited, mut factor) = (self.monitor.worst(), 0, 1.0);
         for value in epochs.iter().filter_map(|epoch| self.monitor.value(epoch)) {
-            if self.monitor.improves(value, best) {
+            if self.monitor.improves_by(self.min_delta, value, best) {
                 (best, waited) = (value, 0);
             } else {
                 waited += 1;
@@ -189,7 +223,8 @@ impl ReduceOnPlateau {
 }
 
 /// Keras' `ModelCheckpoint(save_best_only=True)`. The file holds the weights and the history, not
-/// the optimiser's state, which is twice as large: `Model::save` writes that too.
+/// the optimiser's state, which is twice as large: `Model::save` writes that too. So it is not resumed;
+/// `fit` goes on from it with a new state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BestCheckpoint {
     /// The file (safetensors), replaced in one move. The best value so far is remembered by the
@@ -200,14 +235,19 @@ pub struct BestCheckpoint {
     pub monitor: Monitor,
 }
 
-/// Keras' `EarlyStopping`.
+/// Keras' `EarlyStopping` without baseline and `restore_best_weights`: the model keeps the weights of its
+/// last epoch, and [`BestCheckpoint`] those of the best. Each call of `fit` counts anew.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EarlyStopping {
     /// What is compared.
     #[serde(default)]
     pub monitor: Monitor,
-    /// Epochs without a better value before the training ends.
+    /// Epochs in a row without a better value before the training ends.
     pub patience: usize,
+    /// What a value must be better by than the best one to count, in its own unit, at least 0: Keras' own
+    /// is 0, as it is in JSON that leaves it out.
+    #[serde(default)]
+    pub min_delta: f64,
 }
 
 impl EarlyStopping {
@@ -217,7 +257,7 @@ impl EarlyStopping {
             epochs.iter().filter_map(|epoch| self.monitor.value(epoch)).collect();
         let mut best = (self.monitor.worst(), 0);
         for (index, value) in values.iter().enumerate() {
-            if self.monitor.improves(*value, best.0) {
+            if self.monitor.improves_by(self.min_delta, *value, best.0) {
                 best = (*value, index + 1);
             }
         }
@@ -229,29 +269,69 @@ impl EarlyStopping {
 mod tests {
     use super::*;
 
+    fn epochs(losses: &[f64]) -> Vec<EpochMetrics> {
+        let metrics =
+            |loss: &f64| EpochMetrics { val_loss: Some(*loss), ..EpochMetrics::default() };
+        losses.iter().map(metrics).collect()
+    }
+
     #[test]
     fn early_stopping_waits_for_its_patience() {
-        let epochs = |losses: &[f64]| -> Vec<EpochMetrics> {
-            let metrics =
-                |loss: &f64| EpochMetrics { val_loss: Some(*loss), ..EpochMetrics::default() };
-            losses.iter().map(metrics).collect()
-        };
-        let stopping = EarlyStopping { monitor: Monitor::ValidationLoss, patience: 2 };
+        let stopping =
+            EarlyStopping { monitor: Monitor::ValidationLoss, patience: 2, min_delta: 0.0 };
         assert!(!stopping.stops(&epochs(&[0.5, 0.4])));
         assert!(!stopping.stops(&epochs(&[0.5, 0.4, 0.45])));
         assert!(stopping.stops(&epochs(&[0.5, 0.4, 0.45, 0.41])));
         assert!(!stopping.stops(&epochs(&[0.5, 0.4, 0.45, 0.39])));
+        assert!(
+            EarlyStopping { min_delta: 0.01, ..stopping }.stops(&epochs(&[0.5, 0.4, 0.45, 0.391]))
+        );
     }
 
     #[test]
     fn the_rate_falls_after_each_plateau() {
-        let epochs: Vec<EpochMetrics> = [0.5, 0.4, 0.41, 0.42, 0.43, 0.44, 0.3]
-            .iter()
-            .map(|loss| EpochMetrics { val_loss: Some(*loss), ..EpochMetrics::default() })
-            .collect();
-        let plateau =
-            ReduceOnPlateau { monitor: Monitor::ValidationLoss, factor: 0.5, patience: 2 };
+        let epochs = epochs(&[0.5, 0.4, 0.41, 0.42, 0.43, 0.44, 0.3]);
+        let plateau = ReduceOnPlateau {
+            monitor: Monitor::ValidationLoss,
+            factor: 0.5,
+            patience: 2,
+            min_delta: 0.0,
+        };
         let factors: Vec<f64> = (0..=7).map(|n| plateau.factor_after(&epochs[..n])).collect();
         assert_eq!(factors, [1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.25, 0.25]);
+    }
+
+    /// The rates that `keras.callbacks.ReduceLROnPlateau(factor=0.5, patience=2, min_delta=0.01)` of Keras
+    /// 3.15 sets after these losses, from a rate of 1: 0.395 is better than 0.4 by too little.
+    #[test]
+    fn an_improvement_smaller_than_min_delta_counts_as_none() {
+        let epochs = epochs(&[0.5, 0.4, 0.395, 0.392, 0.38, 0.375, 0.372]);
+        let plateau = ReduceOnPlateau {
+            monitor: Monitor::ValidationLoss,
+            factor: 0.5,
+            patience: 2,
+            min_delta: 0.01,
+        };
+        let factors: Vec<f64> = (1..=7).map(|n| plateau.factor_after(&epochs[..n])).collect();
+        assert_eq!(factors, [1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.25]);
+    }
+
+    #[test]
+    fn a_loss_that_is_no_number_counts_the_same_after_a_file() {
+        let epochs = epochs(&[0.5, f64::NAN, f64::NAN, f64::INFINITY, 0.6]);
+        let text = serde_json::to_string(&epochs).unwrap();
+        let read: Vec<EpochMetrics> = serde_json::from_str(&text).unwrap();
+        assert!(read[1].val_loss.is_some_and(f64::is_nan), "{text}");
+        assert_eq!(read[3].val_loss, Some(f64::INFINITY));
+        let plateau = ReduceOnPlateau {
+            monitor: Monitor::ValidationLoss,
+            factor: 0.5,
+            patience: 2,
+            min_delta: 0.0,
+        };
+        assert_eq!([&epochs, &read].map(|e| plateau.factor_after(e)), [0.25, 0.25]);
+        let without = EpochMetrics { val_loss: None, ..EpochMetrics::default() };
+        let text = serde_json::to_string(&without).unwrap();
+        assert_eq!(serde_json::from_str::<EpochMetrics>(&text).unwrap(), without);
     }
 }

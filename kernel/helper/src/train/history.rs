@@ -13,7 +13,9 @@ pub struct EpochMetrics {
     pub loss: f64,
     /// Share of training pictures that were recognised, likewise.
     pub accuracy: f64,
-    /// Mean loss over the validation pictures at the end of the epoch.
+    /// Mean loss over the validation pictures at the end of the epoch. Unlike the training's, it may be
+    /// NaN or infinite.
+    #[serde(default, with = "any_number")]
     pub val_loss: Option<f64>,
     /// Share of validation pictures that were recognised.
     pub val_accuracy: Option<f64>,
@@ -31,6 +33,36 @@ pub struct EpochMetrics {
     pub validation_seconds: f64,
     /// Callbacks: writing checkpoints.
     pub callback_seconds: f64,
+}
+
+/// JSON has no NaN and no infinity: they are written as words, not as the `null` of an epoch without a
+/// value, so that a resumed training counts such epochs as it did before.
+mod any_number {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Number {
+        Finite(f64),
+        Word(String),
+    }
+
+    // The form that serde asks for.
+    pub(super) fn serialize<S: Serializer>(value: &Option<f64>, to: S) -> Result<S::Ok, S::Error> {
+        let number = |value: f64| match value {
+            value if value.is_finite() => Number::Finite(value),
+            value => Number::Word(value.to_string()),
+        };
+        value.map(number).serialize(to)
+    }
+
+    pub(super) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Option<f64>, D::Error> {
+        match Option::<Number>::deserialize(from)? {
+            None => Ok(None),
+            Some(Number::Finite(value)) => Ok(Some(value)),
+            Some(Number::Word(word)) => word.parse().map(Some).map_err(D::Error::custom),
+        }
+    }
 }
 
 /// All epochs of a model, of all its trainings.

@@ -282,11 +282,20 @@ impl Session<'_> {
                     let monitor = checkpoint.monitor;
                     let value = self.history.last().and_then(|metrics| monitor.value(metrics));
                     let Some(value) = value else { continue };
-                    let best = self.best.get(&checkpoint.path).copied().unwrap_or(monitor.worst());
+                    let path = &checkpoint.path;
+                    let before = self.best.get(path).copied();
+                    let best = before.unwrap_or(monitor.worst());
                     let saved = if monitor.improves(value, best) {
-                        self.save(Contents::Weights, &checkpoint.path)?;
-                        self.best.insert(checkpoint.path.clone(), value);
-                        Some(checkpoint.path.clone())
+                        // First, so that the file knows of its own value.
+                        self.best.insert(path.clone(), value);
+                        if let Err(error) = self.save(Contents::Weights, path) {
+                            match before {
+                                Some(before) => self.best.insert(path.clone(), before),
+                                None => self.best.remove(path),
+                            };
+                            return Err(error);
+                        }
+                        Some(path.clone())
                     } else {
                         None
                     };

@@ -58,7 +58,9 @@ def main() -> None:
     torch.save(state, HERE / "zip.pth")
     inner = {"features.0.bias": state["features.0.bias"]}
     optimizer = {"state": {}, "param_groups": [{"lr": 0.1, "betas": (0.9, 0.999)}]}
-    torch.save({"epoch": 3, "state_dict": inner, "optimizer": optimizer}, HERE / "checkpoint.pth")
+    # As PyTorch's ImageNet example saves them, with a tensor beside the state dict.
+    whole = {"epoch": 3, "state_dict": inner, "best_acc1": torch.tensor(71.5), "optimizer": optimizer}
+    torch.save(whole, HERE / "checkpoint.pth")
     doubles = {"bias": torch.zeros(1), "weight": torch.zeros(1, dtype=torch.float64)}
     torch.save(doubles, HERE / "doubles.pth")
     keras_file(HERE / "keras1.h5", nested=False)

@@ -2,8 +2,10 @@
 
 use crate::pictures::{Pictures, small_net};
 use benchbook::Error;
-use benchbook::model::{Vgg, Weights};
-use benchbook::prelude::{Base, Fit, Run};
+use benchbook::data::Preprocessing;
+use benchbook::model::{Model, Vgg, Weights};
+use benchbook::parameters::Parameters;
+use benchbook::prelude::{Base, Callback, Fit, Run};
 use benchbook::train::Silent;
 
 #[test]
@@ -52,6 +54,53 @@ fn weights_of_another_net_and_a_damaged_file_are_named() {
 }
 
 #[test]
+fn weights_whose_preprocessing_is_not_understood_are_refused_unless_it_is_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("weights.safetensors");
+    let build = |preprocessing| {
+        Vgg { weights: Weights::Safetensors(path.clone()), preprocessing, ..small_net() }.build()
+    };
+    let saved = small_net().build().unwrap();
+    saved.save(&path).unwrap();
+    assert_eq!(build(None).unwrap().preprocessing(), &Preprocessing::Rescaled);
+    let (parameters, metadata) = Parameters::read(&path).unwrap();
+    let with = |key: &str, text: &str| {
+        parameters.write(&path, [(key.to_owned(), text.to_owned())].into()).unwrap();
+    };
+    let header = &metadata["benchbook.model"];
+    let newer = header.replace(r#""schema":1"#, r#""schema":2"#);
+    let unknown = header.replace(r#""seed":0"#, r#""seed":0,"crop":"centre""#);
+    for (key, text, found) in [
+        ("benchbook.model", newer.as_str(), "schema 2"),
+        ("benchbook.model", unknown.as_str(), "unknown field `crop`"),
+        ("preprocessing", "x / 512, RGB", "x / 512, RGB"),
+    ] {
+        assert_ne!(text, header);
+        with(key, text);
+        let wrong = build(None).unwrap_err().to_string();
+        for words in [found, "give the net `preprocessing", path.to_str().unwrap()] {
+            assert!(wrong.contains(words), "{wrong}");
+        }
+        let given = build(Some(Preprocessing::Rescaled)).unwrap();
+        assert_eq!(given.parameters().unwrap(), saved.parameters().unwrap());
+    }
+    for (words, expected) in [
+        ("x / 255, RGB", Preprocessing::Rescaled),
+        ("(x / 255 - mean) / std of ImageNet, RGB", Preprocessing::Torchvision),
+        ("RGB->BGR, minus (103.939,116.779,123.68)", Preprocessing::Caffe),
+    ] {
+        with("preprocessing", words);
+        assert_eq!(build(None).unwrap().preprocessing(), &expected, "{words}");
+    }
+    with("benchbook.model", &newer);
+    let wrong = Model::load(&path).unwrap_err().to_string();
+    assert!(wrong.contains("schema 2") && wrong.contains(path.to_str().unwrap()), "{wrong}");
+    // As torchvision's own.
+    with("format", "pt");
+    assert_eq!(build(None).unwrap().preprocessing(), &Preprocessing::Torchvision);
+}
+
+#[test]
 fn a_missing_folder_and_a_damaged_picture_are_named_and_the_model_stays() {
     let mut run = Run::new("test");
     let error = run.load("no/such/folder", &small_net(), 4).unwrap_err();
@@ -80,6 +129,11 @@ fn settings_that_exclude_each_other_are_refused_in_words() {
     let turned = Fit { augmentation: vec![benchbook::data::Augmentation::FLIP], ..cached };
     let error = frozen.fit_observed(&data, turned, &mut Silent).unwrap_err();
     assert!(error.to_string().contains("augmentation"), "{error}");
+    let stopping = Callback::early_stopping(3);
+    let blind = Fit { validate: false, callbacks: vec![stopping], ..Fit::default() };
+    let error = frozen.fit_observed(&data, blind, &mut Silent).unwrap_err().to_string();
+    assert!(error.contains("expected validate to be true"), "{error}");
+    assert!(error.contains("EarlyStopping"), "{error}");
     let none = Fit { epochs: 0, ..Fit::default() };
     let error = frozen.fit_observed(&data, none, &mut Silent).unwrap_err();
     assert_eq!(error.to_string(), "expected epochs to be at least 1, found 0");

@@ -3,7 +3,8 @@
 use crate::pictures::{Pictures, small_net};
 use benchbook::data::Augmentation;
 use benchbook::model::{Model, Vgg};
-use benchbook::prelude::{Base, Callback, Fit, History, Optimizer, Schedule};
+use benchbook::parameters::Parameters;
+use benchbook::prelude::{Base, Callback, Compute, Fit, History, Optimizer, Processor, Schedule};
 use benchbook::train::{
     AfterEpoch, Checkpoint, EarlyStopping, EpochMetrics, Event, Events, Monitor, ReduceOnPlateau,
     Silent,
@@ -32,6 +33,7 @@ fn callbacks(folder: &Path) -> Vec<Callback> {
             monitor: Monitor::ValidationLoss,
             factor: 0.5,
             patience: 1,
+            min_delta: 0.0,
         }),
         Callback::checkpoint(folder.join("last.safetensors")),
     ]
@@ -119,6 +121,7 @@ fn an_early_stopped_training_stays_stopped() {
             Callback::EarlyStopping(EarlyStopping {
                 monitor: Monitor::ValidationLoss,
                 patience: 1,
+                min_delta: 0.0,
             }),
             Callback::Checkpoint(Checkpoint { path: file.clone(), every: 5 }),
         ],
@@ -137,6 +140,124 @@ fn a_model_that_was_never_trained_cannot_be_resumed() {
     let mut model = small_net().build().unwrap();
     let wrong = model.resume_observed(&pictures.open(), &mut Silent).unwrap_err();
     assert!(wrong.to_string().contains("never trained"), "{wrong}");
+}
+
+#[test]
+fn a_best_checkpoint_is_not_resumed_and_knows_its_own_value() {
+    let pictures = Pictures::new(6, 3);
+    let data = pictures.open();
+    let file = pictures.path().join("best.safetensors");
+    let with = |learning_rate| Fit {
+        learning_rate: Some(learning_rate),
+        callbacks: vec![Callback::best_checkpoint(&file)],
+        ..fit()
+    };
+    let mut model = small_net().build().unwrap();
+    model.fit_observed(&data, with(1e-4), &mut Silent).unwrap();
+    let best = model.history().epochs[0].val_accuracy.unwrap();
+
+    let mut loaded = Model::load(&file).unwrap();
+    let wrong = loaded.resume_observed(&data, &mut Silent).unwrap_err().to_string();
+    assert!(wrong.contains("without the optimiser's state"), "{wrong}");
+    assert!(wrong.contains("`Callback::checkpoint`") && wrong.contains("`fit`"), "{wrong}");
+    // One that was saved again is no better.
+    let again = pictures.path().join("again.safetensors");
+    loaded.save(&again).unwrap();
+    assert!(Model::load(&again).unwrap().resume_observed(&data, &mut Silent).is_err());
+
+    let mut events = Events::default();
+    loaded.fit_observed(&data, with(1e-4), &mut events).unwrap();
+    let compared = events.0.iter().find_map(|event| match event {
+        Event::Checkpoint { best, .. } => Some(*best),
+        _ => None,
+    });
+    assert_eq!(compared, Some(best));
+}
+
+#[test]
+fn a_best_value_whose_file_could_not_be_written_is_not_remembered() {
+    let pictures = Pictures::new(4, 2);
+    let data = pictures.open();
+    let folder = pictures.path().join("not yet a folder");
+    std::fs::write(&folder, "in the way").unwrap();
+    let callbacks = vec![Callback::best_checkpoint(folder.join("best.safetensors"))];
+    let with = Fit { learning_rate: Some(0.0), callbacks, ..fit() };
+    let mut model = small_net().build().unwrap();
+    model.fit_observed(&data, with.clone(), &mut Silent).unwrap_err();
+    std::fs::remove_file(&folder).unwrap();
+    let mut events = Events::default();
+    model.fit_observed(&data, with, &mut events).unwrap();
+    let compared = events.0.iter().find_map(|event| match event {
+        Event::Checkpoint { best, .. } => Some(*best),
+        _ => None,
+    });
+    assert_eq!(compared, Some(f64::NEG_INFINITY));
+}
+
+#[test]
+fn other_pictures_and_other_classes_are_refused() {
+    let pictures = Pictures::new(4, 2);
+    let data = pictures.open();
+    let file = pictures.path().join("last.safetensors");
+    let two = Fit { epochs: 2, callbacks: vec![Callback::checkpoint(&file)], ..fit() };
+    let mut one_epoch = AfterEpoch::new(|_| ControlFlow::Break(()));
+    small_net().build().unwrap().fit_observed(&data, two, &mut one_epoch).unwrap();
+
+    let more = Pictures::new(5, 2).open();
+    let wrong = Model::load(&file).unwrap().resume_observed(&more, &mut Silent).unwrap_err();
+    assert!(wrong.to_string().contains("10 for training and 4 for validation"), "{wrong}");
+
+    let others = Pictures::new(4, 2);
+    for part in ["train", "validation"] {
+        for (class, name) in [("cat", "wolf"), ("dog", "fox")] {
+            let folder = others.path().join(part);
+            std::fs::rename(folder.join(class), folder.join(name)).unwrap();
+        }
+    }
+    let others = others.open();
+    let mut model = Model::load(&file).unwrap();
+    let errors = [
+        model.resume_observed(&others, &mut Silent).map(|_| ()).unwrap_err(),
+        model.evaluate(&others.validation()).map(|_| ()).unwrap_err(),
+        model.predict(&others.validation()).map(|_| ()).unwrap_err(),
+    ];
+    for wrong in errors {
+        let text = wrong.to_string();
+        let both = [r#"["cat", "dog"]"#, r#"["fox", "wolf"]"#];
+        assert!(both.iter().all(|classes| text.contains(classes)), "{text}");
+    }
+    // The pictures of before go on, wherever they lie by now.
+    let moved = tempfile::tempdir().unwrap();
+    for part in ["train", "validation"] {
+        std::fs::rename(pictures.path().join(part), moved.path().join(part)).unwrap();
+    }
+    let data = benchbook::data::ImageFolder::open(moved.path()).unwrap();
+    assert_eq!(model.resume_observed(&data, &mut Silent).unwrap().epochs.len(), 2);
+}
+
+#[test]
+fn a_model_saved_on_a_gpu_is_loaded_on_the_cpu() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("model.safetensors");
+    let model = small_net().build().unwrap();
+    model.save(&file).unwrap();
+    let (parameters, mut metadata) = Parameters::read(&file).unwrap();
+    let header = metadata.get_mut("benchbook.model").unwrap();
+    // The seventeenth GPU, which no machine of ours has.
+    let on_a_gpu = header
+        .replace(r#""processor":"auto""#, r#""processor":{"cuda":16}"#)
+        .replace(r#""pinned_memory":false"#, r#""pinned_memory":true"#);
+    assert!(on_a_gpu.contains("16") && on_a_gpu.contains(r#""pinned_memory":true"#), "{header}");
+    *header = on_a_gpu;
+    parameters.write(&file, metadata).unwrap();
+
+    let wrong = Model::load(&file).unwrap_err().to_string();
+    for words in [file.to_str().unwrap(), "Cuda(16)", "`Model::load_on("] {
+        assert!(wrong.contains(words), "{wrong}");
+    }
+    let loaded = Model::load_on(&file, Processor::Cpu, Compute::default()).unwrap();
+    assert_eq!(loaded.backend().device, "cpu");
+    assert_eq!(loaded.parameters().unwrap(), model.parameters().unwrap());
 }
 
 #[test]
