@@ -5,6 +5,7 @@ mod jpeg;
 use std::fmt;
 use std::fs::File;
 use std::io::{Cursor, ErrorKind, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use image::metadata::Orientation;
@@ -41,7 +42,7 @@ impl Picture {
         let mut picture = Self::default();
         let mut bytes = Vec::new();
         read_bytes(path, &mut bytes)
-            .and_then(|()| decode_into(&bytes, max_pixels, &mut picture))
+            .and_then(|()| decode_safely(&bytes, max_pixels, &mut picture))
             .map_err(|fault| DataError::BadImage { path: path.into(), fault })?;
         Ok(picture)
     }
@@ -52,7 +53,7 @@ impl Picture {
     /// The reason why these bytes are not a usable picture.
     pub fn decode(bytes: &[u8], max_pixels: u64) -> Result<Self, ImageFault> {
         let mut picture = Self::default();
-        decode_into(bytes, max_pixels, &mut picture)?;
+        decode_safely(bytes, max_pixels, &mut picture)?;
         Ok(picture)
     }
 }
@@ -73,12 +74,18 @@ pub(crate) fn read_bytes(path: &Path, bytes: &mut Vec<u8>) -> Result<(), ImageFa
     Ok(())
 }
 
-/// Decodes the bytes of a file into `picture`, whose memory is used again.
-pub(crate) fn decode_into(
+/// Decodes the bytes of a file into `picture`, whose memory is used again. A decoder that panics is a fault of the
+/// file, as far as a training is concerned.
+pub(crate) fn decode_safely(
     bytes: &[u8],
     max_pixels: u64,
     picture: &mut Picture,
 ) -> Result<(), ImageFault> {
+    catch_unwind(AssertUnwindSafe(|| decode_into(bytes, max_pixels, picture)))
+        .unwrap_or(Err(ImageFault::DecoderPanicked))
+}
+
+fn decode_into(bytes: &[u8], max_pixels: u64, picture: &mut Picture) -> Result<(), ImageFault> {
     if bytes.is_empty() {
         return Err(ImageFault::Empty);
     }
@@ -136,6 +143,9 @@ fn classify(source: image::ImageError, format: &'static str, bytes: usize) -> Im
 }
 
 fn check_size(width: u64, height: u64, limit: u64) -> Result<(), ImageFault> {
+    if width == 0 || height == 0 {
+        return Err(ImageFault::NoPixels { width, height });
+    }
     if width.saturating_mul(height) > limit {
         return Err(ImageFault::TooLarge { width, height, limit });
     }
@@ -183,5 +193,18 @@ pub(crate) mod tests {
         assert!(check_size(10, 10, 100).is_ok());
         assert!(check_size(10, 10, 99).is_err());
         assert!(check_size(u64::MAX, 2, DEFAULT_MAX_PIXELS).is_err());
+    }
+
+    /// A picture without a pixel would leave the one before in the memory that is used again.
+    #[test]
+    fn a_bmp_without_rows_or_columns_is_refused() {
+        for (width, height) in [(4u32, 0u32), (0, 4)] {
+            let mut bytes = b"BM\x36\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0".to_vec();
+            bytes.extend(width.to_le_bytes().into_iter().chain(height.to_le_bytes()));
+            // One plane, 24 bits a pixel, uncompressed; the rest of the header may be 0.
+            bytes.extend([1, 0, 24, 0]);
+            bytes.resize(54, 0);
+            assert!(Picture::decode(&bytes, DEFAULT_MAX_PIXELS).is_err(), "{width} × {height}");
+        }
     }
 }

@@ -164,6 +164,14 @@ pub enum ImageFault {
         /// The size of the file in bytes.
         bytes: usize,
     },
+    /// The picture has a side without pixels.
+    #[error("{width} × {height} pixels are no picture")]
+    NoPixels {
+        /// Width in pixels.
+        width: u64,
+        /// Height in pixels.
+        height: u64,
+    },
     /// The picture has more pixels than the limit, so decoding it may exhaust the memory.
     #[error("{width} × {height} pixels are over the limit of {limit} pixels (`max_pixels`)")]
     TooLarge {

@@ -121,7 +121,8 @@ pub fn run(job: &Job, observer: &mut dyn Observer) -> Result<Record, Error> {
 pub fn run_whole(job: &Job, observer: &mut dyn Observer) -> Result<Finished, Error> {
     let mut run = Run::new(&job.name);
     announce("load");
-    let (data, _batch) = run.load_with(&job.data, job.folder, &job.net, job.fit.batch_size)?;
+    let (data, _batch) =
+        run.load_with(&job.data, job.folder, &job.net, job.fit.batch_size, job.fit.on_bad_image)?;
     announce("build");
     let mut model = run.build(job.net.clone())?;
     announce("train");

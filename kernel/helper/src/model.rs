@@ -14,7 +14,7 @@ use crate::parameters::Parameters;
 use crate::record::{BuildParts, files_sha256};
 use crate::train::{
     AfterEpoch, Both, Call, EpochMetrics, Event, FeatureStore, Fit, History, Live, Observer,
-    Outcome, Session, Snapshot, evaluate_pass,
+    Outcome, Session, Snapshot, evaluate_pass, skipped,
 };
 use crate::vgg::{Architecture, Depth, Head};
 use benchbook_data::{ImageFolder, Loader, LoaderConfig, Preprocessing, Split};
@@ -146,6 +146,7 @@ impl Vgg {
             trained_with: None,
             call: None,
             pictures: Pictures::default(),
+            skipped: BTreeMap::new(),
         })
     }
 
@@ -177,6 +178,8 @@ pub struct Model {
     /// Where the newest call of `fit` stands; `None` where it cannot be resumed.
     call: Option<Call>,
     pictures: Pictures,
+    /// Files that were left out, with the reason.
+    skipped: BTreeMap<PathBuf, String>,
     build_parts: BuildParts,
 }
 
@@ -359,6 +362,7 @@ impl Model {
             fit: &fit,
             call,
             save: &save,
+            skipped: &mut self.skipped,
         };
         let result = session.run(observer);
         observer.event(&Event::End(match &result {
@@ -403,7 +407,29 @@ impl Model {
         Ok(())
     }
 
-    /// Loss and accuracy on a labelled split.
+    /// The files that trainings, evaluations and predictions have left out under
+    /// [`OnBadImage::Skip`](crate::prelude::OnBadImage), each with the reason.
+    pub fn skipped(&self) -> &BTreeMap<PathBuf, String> {
+        &self.skipped
+    }
+
+    /// A loader for all pictures of a split in order. Bad ones are treated as in the last training.
+    fn in_order(&self, split: &Split) -> Result<Loader, Error> {
+        let mut config = self.loader_config(EVALUATION_BATCH);
+        config.on_bad_image =
+            self.trained_with.as_ref().map(|fit| fit.on_bad_image).unwrap_or_default();
+        Ok(Loader::new(split, config)?)
+    }
+
+    /// Says on standard error which files were left out.
+    fn say_skipped(&mut self, loader: &Loader) {
+        if let Some(text) = skipped(loader, &mut self.skipped) {
+            eprintln!("{text}");
+        }
+    }
+
+    /// Loss and accuracy on a labelled split. What [`Fit::on_bad_image`](crate::train::Fit::on_bad_image) of the last
+    /// training says of bad pictures holds here, too.
     ///
     /// # Errors
     /// [`Error::Unlabelled`], [`Error::Classes`], [`Error::OtherClasses`], [`Error::Data`],
@@ -411,10 +437,11 @@ impl Model {
     pub fn evaluate(&mut self, split: &Split) -> Result<Evaluation, Error> {
         check_classes(split)?;
         self.check_same_classes(split)?;
-        let loader = Loader::new(split, self.loader_config(EVALUATION_BATCH))?;
+        let loader = self.in_order(split)?;
         self.network.synchronize();
         let began = Instant::now();
         let sums = evaluate_pass(self.network.as_mut(), &loader, None, None)?;
+        self.say_skipped(&loader);
         let (low, high) = wilson_interval(sums.correct(), sums.images);
         Ok(Evaluation {
             split: split.name().into(),
@@ -426,13 +453,13 @@ impl Model {
         })
     }
 
-    /// The class of each picture of a split, labelled or not.
+    /// The class of each picture of a split, labelled or not. Bad pictures are treated as by [`Model::evaluate`].
     ///
     /// # Errors
     /// [`Error::Classes`], [`Error::OtherClasses`], [`Error::Data`], [`Error::Interrupted`],
     /// [`Error::Backend`].
     pub fn predict(&mut self, split: &Split) -> Result<Predictions, Error> {
-        let loader = Loader::new(split, self.loader_config(EVALUATION_BATCH))?;
+        let loader = self.in_order(split)?;
         let classes = match self.classes.as_slice() {
             [] => split.classes().to_vec(),
             trained_on => trained_on.to_vec(),
@@ -468,6 +495,7 @@ impl Model {
         }
         self.network.synchronize();
         let seconds = began.elapsed().as_secs_f64();
+        self.say_skipped(&loader);
         Ok(Predictions { split: split.name().into(), classes, predictions, seconds })
     }
 

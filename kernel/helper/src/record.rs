@@ -58,6 +58,7 @@ pub(crate) fn facts(folder: &ImageFolder) -> Data {
         validation,
         test,
         files_sha256,
+        ..Data::default()
     }
 }
 

@@ -14,8 +14,11 @@ use crate::record::{
     training,
 };
 use crate::train::{EpochMetrics, Event, Fit, History, Live, Observer};
-use benchbook_data::{Batch, FolderOptions, ImageFolder, Loader, LoaderConfig, Picture, Split};
-use std::path::Path;
+use benchbook_data::{
+    Batch, FolderOptions, ImageFolder, Loader, LoaderConfig, OnBadImage, Picture, Split,
+};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Measures one run.
@@ -73,10 +76,10 @@ impl Run {
         net: &Vgg,
         batch_size: usize,
     ) -> Result<(ImageFolder, Batch), Error> {
-        self.load_with(folder, FolderOptions::default(), net, batch_size)
+        self.load_with(folder, FolderOptions::default(), net, batch_size, OnBadImage::Fail)
     }
 
-    /// [`Run::load`] with options for the folder.
+    /// [`Run::load`] with options for the folder, and for pictures that cannot be used.
     ///
     /// # Errors
     /// As [`Run::load`].
@@ -86,6 +89,7 @@ impl Run {
         options: FolderOptions,
         net: &Vgg,
         batch_size: usize,
+        on_bad_image: OnBadImage,
     ) -> Result<(ImageFolder, Batch), Error> {
         let backend = net.library.backend();
         // Waking up a GPU takes a second or more that has nothing to do with the pictures.
@@ -99,6 +103,7 @@ impl Run {
             batch_size,
             preprocessing: net.resolved_preprocessing()?,
             prefetch: 0,
+            on_bad_image,
             ..LoaderConfig::default()
         };
         let loader = Loader::new(&data.train(), config)?;
@@ -267,7 +272,7 @@ impl Run {
                 input_size: Some([net.size; 2]),
                 preprocessing: Some(model.preprocessing().to_string()),
             },
-            data: self.data.clone(),
+            data: with_skipped(self.data.clone(), model.skipped()),
             training: fit.as_ref().map(training),
             images_seen: ImagesSeen {
                 training: fit.as_ref().map(|_| 0),
@@ -345,6 +350,21 @@ impl Run {
         self.rates = Some(rates);
         Ok(rates)
     }
+}
+
+/// The pictures, with the files that were left out.
+fn with_skipped(mut data: Data, skipped: &BTreeMap<PathBuf, String>) -> Data {
+    /// Names that a record keeps.
+    const NAMED: usize = 20;
+    data.skipped = skipped.len();
+    // The class and the name, not the way to them.
+    let words = |(path, reason): (&PathBuf, &String)| {
+        let name = path.iter().rev().take(2).collect::<Vec<_>>();
+        let name: PathBuf = name.into_iter().rev().collect();
+        format!("{}: {reason}", name.display())
+    };
+    data.skipped_files = skipped.iter().take(NAMED).map(words).collect();
+    data
 }
 
 /// How long the net runs by itself for [`Run::rates`].

@@ -20,7 +20,7 @@ pub(crate) use feed::FeatureStore;
 pub use history::{EpochMetrics, History};
 pub use keras_log::KerasLog;
 pub use live::Live;
-pub(crate) use run::{Call, Contents, Session, Snapshot, evaluate_pass};
+pub(crate) use run::{Call, Contents, Session, Snapshot, evaluate_pass, skipped};
 pub use torch_log::{TorchLine, TorchLog};
 
 use crate::error::Error;

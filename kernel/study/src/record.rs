@@ -284,6 +284,10 @@ pub struct Data {
     pub test: usize,
     /// SHA-256 over the splits, classes, names and sizes in bytes of the files: equal for copies of one folder.
     pub files_sha256: Option<String>,
+    /// Files that were no usable pictures and were left out.
+    pub skipped: usize,
+    /// The first of them, with the reason.
+    pub skipped_files: Vec<String>,
 }
 
 /// Pictures that went through the net, each as often as it did.

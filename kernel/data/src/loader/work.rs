@@ -4,7 +4,6 @@
 //! its values into its own part of the batch. Whichever job is the last one hands the batch out.
 
 use std::cell::RefCell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +15,7 @@ use super::canvas::Canvas;
 use super::clock::Clock;
 use super::{Batch, OnBadImage, Shared, Skipped};
 use crate::augment;
-use crate::decode::{Picture, decode_into, read_bytes};
+use crate::decode::{Picture, decode_safely, read_bytes};
 use crate::error::{DataError, ImageFault};
 
 /// `None` where every picture of the batch was skipped.
@@ -165,10 +164,7 @@ impl Work {
         let config = &shared.config;
         let Scratch { bytes, picture, resizer, resized, .. } = scratch;
         clock.read.time(|| read_bytes(&shared.split.samples()[index].path, bytes))?;
-        clock.decode.time(|| {
-            catch_unwind(AssertUnwindSafe(|| decode_into(bytes, config.max_pixels, picture)))
-                .unwrap_or(Err(ImageFault::DecoderPanicked))
-        })?;
+        clock.decode.time(|| decode_safely(bytes, config.max_pixels, picture))?;
         clock.resize.time(|| {
             let source = (picture.height, picture.width);
             let key = (config.seed, *epoch, index);

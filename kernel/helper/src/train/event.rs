@@ -17,6 +17,8 @@ pub enum Event {
         /// Steps in an epoch.
         steps: usize,
     },
+    /// Something to know of the whole training: files that were left out, what a cache takes.
+    Note(String),
     /// Features of the frozen base are being computed.
     Features {
         /// Pictures done.

@@ -76,6 +76,7 @@ pub(super) fn line(event: &Event) -> Option<String> {
         Event::Saved { epoch, path } => {
             Some(format!("Epoch {epoch:05}: saving model to {}", path.display()))
         }
+        Event::Note(text) => Some(text.clone()),
         Event::Start { .. }
         | Event::Step { .. }
         | Event::Features { .. }

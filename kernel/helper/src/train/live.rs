@@ -24,6 +24,8 @@ struct Picture {
     /// For example `Epoch 2/30`.
     heading: String,
     progress: Option<Progress>,
+    /// What holds for the whole training.
+    notes: Vec<String>,
     /// The newest line of a callback, or how the training ended.
     note: String,
     /// SVG of the complete epochs.
@@ -35,15 +37,15 @@ impl Rich for Picture {
         let progress = self.progress.as_ref();
         let mut lines = vec![self.heading.clone()];
         lines.extend(progress.map(Progress::to_text));
-        lines.extend((!self.note.is_empty()).then(|| self.note.clone()));
-        let note = match self.note.as_str() {
-            "" => String::new(),
-            note => {
+        let notes = self.notes.iter().chain((!self.note.is_empty()).then_some(&self.note));
+        lines.extend(notes.clone().cloned());
+        let notes: String = notes
+            .map(|note| {
                 format!("<div style=\"font-family:monospace;margin:4px 0\">{}</div>", escape(note))
-            }
-        };
+            })
+            .collect();
         let html = format!(
-            "<div><div style=\"font-family:monospace\">{}</div>{}{note}{}</div>",
+            "<div><div style=\"font-family:monospace\">{}</div>{}{notes}{}</div>",
             escape(&self.heading),
             progress.map(Progress::to_html).unwrap_or_default(),
             self.curves
@@ -75,6 +77,10 @@ impl Observer for Live {
                 if !past.epochs.is_empty() {
                     self.picture.curves = past.curves().svg();
                 }
+            }
+            Event::Note(text) => {
+                self.picture.notes.push(text.clone());
+                self.draw();
             }
             Event::Features { done, total, elapsed } => {
                 self.picture.heading = "Features of the frozen base".into();

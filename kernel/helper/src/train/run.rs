@@ -6,7 +6,7 @@ use crate::backend::{Network, Step};
 use crate::error::Error;
 use crate::files::write_atomically;
 use crate::interrupt;
-use benchbook_data::{Loader, Split};
+use benchbook_data::{Cache, Loader, Skipped, Split};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -84,6 +84,25 @@ pub(crate) struct Session<'a> {
     pub(crate) fit: &'a Fit,
     pub(crate) call: Call,
     pub(crate) save: Save<'a>,
+    /// Files that were left out, with the reason.
+    pub(crate) skipped: &'a mut BTreeMap<PathBuf, String>,
+}
+
+/// Adds the files that a loader has left out to those that are `known`, and says which are new, the first few by name.
+pub(crate) fn skipped(loader: &Loader, known: &mut BTreeMap<PathBuf, String>) -> Option<String> {
+    /// Names that are enough to see what is wrong.
+    const NAMED: usize = 5;
+    let mut new = loader.skipped();
+    new.retain(|file| known.insert(file.path.clone(), file.reason.clone()).is_none());
+    let words = |file: &Skipped| format!("{}: {}", file.path.display(), file.reason);
+    let named: Vec<String> = new.iter().take(NAMED).map(words).collect();
+    let more = match new.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    };
+    let files = if new.len() == 1 { "1 file" } else { &format!("{} files", new.len()) };
+    let split = loader.split().name();
+    (!new.is_empty()).then(|| format!("{files} of {split} left out: {}{more}", named.join("; ")))
 }
 
 impl Session<'_> {
@@ -93,6 +112,9 @@ impl Session<'_> {
         let steps = self.fit.steps_per_epoch.unwrap_or_else(|| self.train.batches());
         observer.event(&Event::Start { past: self.history.clone(), epochs: last, steps });
         self.network.compile(self.fit.optimizer);
+        if let Some(text) = self.cache_size() {
+            observer.event(&Event::Note(text));
+        }
         if first > last || self.stopped_early() {
             return Ok(());
         }
@@ -120,6 +142,7 @@ impl Session<'_> {
             if !self.stores.iter().any(|store| store.is_of(loader.split())) {
                 let in_order = Loader::new(loader.split(), loader.config().for_evaluation())?;
                 self.stores.push(FeatureStore::compute(self.network, &in_order, observer)?);
+                self.note_skipped(&in_order, observer);
             }
         }
         Ok(())
@@ -146,6 +169,7 @@ impl Session<'_> {
         };
         let mut feed = Feed::new(train, train_store, pass, begun);
         let mut waited = 0.0;
+        let mut cache_faults = Vec::new();
         self.history.passes = pass + 1;
         for epoch in first..=last {
             if epoch > first && !stream {
@@ -187,6 +211,19 @@ impl Session<'_> {
             }
             self.history.epochs.push(metrics.clone());
             observer.event(&Event::EpochEnd { metrics, epochs: last, steps });
+            self.note_skipped(train, observer);
+            self.note_skipped(validation, observer);
+            for loader in [train, validation] {
+                // The cache of a loader says so once and is not written to again.
+                if let Some(fault) = loader.cached().fault
+                    && !cache_faults.contains(&fault)
+                {
+                    observer.event(&Event::Note(format!(
+                        "Decoded pictures are no longer kept, and decoded in each epoch: {fault}"
+                    )));
+                    cache_faults.push(fault);
+                }
+            }
             let began = Instant::now();
             let stop = self.callbacks(epoch, last, plateau, observer);
             if let Some(metrics) = self.history.epochs.last_mut() {
@@ -197,6 +234,30 @@ impl Session<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What the caches of decoded pictures will take, before any of it is taken.
+    fn cache_size(&self) -> Option<String> {
+        let loaders = [Some(&self.train), self.fit.validate.then_some(&self.validation)];
+        let bytes: u64 = loaders.into_iter().flatten().map(Loader::cache_bytes).sum();
+        let megabytes = bytes.div_ceil(1_000_000);
+        match &self.fit.cache {
+            Cache::Off => None,
+            Cache::Memory => {
+                Some(format!("Decoded pictures are kept in up to {megabytes} MB of memory"))
+            }
+            Cache::Disk(folder) => Some(format!(
+                "Decoded pictures are kept in up to {megabytes} MB in {}",
+                folder.display()
+            )),
+        }
+    }
+
+    /// Tells of files that were left out and that nobody was told of yet.
+    fn note_skipped(&mut self, loader: &Loader, observer: &mut dyn Observer) {
+        if let Some(text) = skipped(loader, self.skipped) {
+            observer.event(&Event::Note(text));
+        }
     }
 
     /// The epochs of this call.

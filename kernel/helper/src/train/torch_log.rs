@@ -98,6 +98,7 @@ impl<W: Write> Observer for TorchLog<W> {
                 self.say("Interrupted: weights and history are kept");
             }
             Event::End(Outcome::Failed(message)) => self.say(&format!("Failed: {message}")),
+            Event::Note(text) => self.say(text),
             Event::Features { .. }
             | Event::EpochStart { .. }
             | Event::Step { .. }

@@ -2,11 +2,11 @@
 
 use crate::pictures::{Pictures, small_net};
 use benchbook::Error;
-use benchbook::data::Preprocessing;
+use benchbook::data::{Cache, FolderOptions, OnBadImage, Preprocessing};
 use benchbook::model::{Model, Vgg, Weights};
 use benchbook::parameters::Parameters;
 use benchbook::prelude::{Base, Callback, Fit, Run};
-use benchbook::train::Silent;
+use benchbook::train::{Event, Events, Silent};
 
 #[test]
 fn a_learning_rate_that_diverges_stops_with_epoch_and_step_and_keeps_the_history() {
@@ -112,9 +112,51 @@ fn a_missing_folder_and_a_damaged_picture_are_named_and_the_model_stays() {
     let mut model = small_net().build().unwrap();
     let error = model.fit_observed(&data, Fit::default(), &mut Silent).unwrap_err();
     assert!(error.to_string().contains("dog.3.jpg"), "{error}");
-    let skip = Fit { on_bad_image: benchbook::data::OnBadImage::Skip, ..Fit::default() };
-    let history = model.fit_observed(&data, skip, &mut Silent).unwrap();
-    assert_eq!(history.epochs[0].training_images, 11);
+}
+
+#[test]
+fn what_is_left_out_is_left_out_in_every_phase_told_once_and_kept_in_the_record() {
+    let pictures = Pictures::new(6, 2);
+    let damaged = ["train/dog/dog.0.jpg", "train/cat/cat.3.jpg", "validation/dog/dog.1.jpg"];
+    for name in damaged {
+        assert!(pictures.path().join(name).exists(), "{name}");
+        std::fs::write(pictures.path().join(name), "not a picture").unwrap();
+    }
+    let mut run = Run::new("test");
+    let skip = OnBadImage::Skip;
+    // A first batch of all pictures, so that bad ones are among them.
+    let (data, batch) =
+        run.load_with(pictures.path(), FolderOptions::default(), &small_net(), 12, skip).unwrap();
+    assert_eq!(batch.len(), 10);
+    let mut model = run.build(small_net()).unwrap();
+    let mut events = Events::default();
+    let fit = Fit { epochs: 2, on_bad_image: skip, cache: Cache::Memory, ..Fit::default() };
+    let history = run.train_observed(&mut model, &data, fit, &mut events).unwrap();
+    assert_eq!((history.epochs[1].training_images, history.epochs[1].validation_images), (10, 3));
+    let notes = events.0.iter().filter_map(|event| match event {
+        Event::Note(text) => Some(text.as_str()),
+        _ => None,
+    });
+    let notes: Vec<&str> = notes.collect();
+    assert_eq!(notes.len(), 3, "{notes:?}");
+    // 16 pictures of 3 × 32 × 32 bytes.
+    assert_eq!(notes[0], "Decoded pictures are kept in up to 1 MB of memory");
+    assert!(notes[1].starts_with("2 files of train left out: "), "{notes:?}");
+    assert!(notes[1].contains("cat.3.jpg: expected the content of a JPEG"), "{notes:?}");
+    assert!(notes[2].starts_with("1 file of validation left out: "), "{notes:?}");
+    assert_eq!(run.evaluate(&mut model, &data.validation()).unwrap().images, 3);
+    let predicted = run.test(&mut model, &data.train()).unwrap().predictions;
+    assert_eq!(predicted.len(), 10);
+    for prediction in &predicted {
+        let class = prediction.path.parent().unwrap().file_name().unwrap();
+        assert_eq!(data.classes()[prediction.truth.unwrap()].as_str(), class);
+        assert!(damaged.iter().all(|name| !prediction.path.ends_with(name)));
+    }
+    let record = run.record(&mut model).unwrap();
+    assert_eq!((record.data.skipped, record.data.skipped_files.len()), (3, 3));
+    let first = &record.data.skipped_files[0];
+    assert!(first.starts_with("cat/cat.3.jpg: expected the content"), "{first}");
+    assert!(record.table().unwrap().to_text().contains("3 files: cat/cat.3.jpg"));
 }
 
 #[test]

@@ -176,6 +176,12 @@ impl Record {
             ),
             ("training", training),
             ("images seen", images),
+            (
+                "left out",
+                (self.data.skipped > 0).then(|| {
+                    format!("{} files: {}", self.data.skipped, self.data.skipped_files.join("; "))
+                }),
+            ),
             ("load", seconds(self.phases.load)),
             ("of which", loading),
             ("build", seconds(self.phases.build)),
