@@ -37,6 +37,14 @@ impl FeatureStore {
             let batch = batch?;
             let values = network.features(&batch.pixels, batch.len())?;
             let length = values.len() / batch.len();
+            if done == 0 {
+                let pictures = store.split.len();
+                let megabytes = (pictures * length * size_of::<f32>()).div_ceil(1_000_000);
+                observer.event(&Event::Note(format!(
+                    "Features of {pictures} pictures for {} are kept in {megabytes} MB of memory",
+                    store.split.name()
+                )));
+            }
             let pictures = batch.indices.iter().zip(&batch.labels).zip(values.chunks_exact(length));
             for ((index, label), features) in pictures {
                 store.features[*index] = Some(features.into());
