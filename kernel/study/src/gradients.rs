@@ -202,7 +202,7 @@ pub fn agreement(
 
 /// Whether a difference is larger than the largest so far; NaN is the largest of all.
 fn further(distance: f64, largest: f64) -> bool {
-    !largest.is_nan() && !(distance <= largest)
+    !largest.is_nan() && (distance > largest || distance.is_nan())
 }
 
 /// The length of the difference over the length of `expected`; 0 for two zero vectors.
