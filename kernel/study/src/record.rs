@@ -151,6 +151,18 @@ pub enum Computes {
     },
 }
 
+impl Computes {
+    /// Whether the same was found, however near.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Alike { reference, .. }, Self::Alike { reference: of_other, .. }) => {
+                reference == of_other
+            }
+            _ => self == other,
+        }
+    }
+}
+
 impl Status {
     /// Why there is no result; `None` if there is one.
     pub fn reason(&self) -> Option<String> {

@@ -176,7 +176,9 @@ pub fn run(
         let mut rows = earlier.records.iter().rev();
         let last = rows.find(|record| record.place.as_ref().filter(of_backend).is_some());
         // Runs of this call say it themselves.
-        if let Some(last) = last.filter(|record| record.computes.as_ref() != Some(computes)) {
+        if let Some(last) =
+            last.filter(|last| !last.computes.as_ref().is_some_and(|known| known.is(computes)))
+        {
             let mut news = Record {
                 place: last.place.clone(),
                 status: Status::Checked,
@@ -584,6 +586,9 @@ mod tests {
         assert_eq!(again(&plan), (4, wrong()), "no news, no line");
         plan.computes.insert("a".into(), alike);
         assert_eq!(again(&plan), (5, vec![None; 4]), "what is no run is none of the study's runs");
+        let nearer = Computes::Alike { reference: "b".into(), nearness: "1e-7".into() };
+        plan.computes.insert("a".into(), nearer);
+        assert_eq!(again(&plan).0, 5, "nor is that news");
         plan.computes.insert("a".into(), Computes::Unchecked { reason: "no memory".into() });
         assert_eq!(again(&plan).1, vec![None; 4], "a check that failed takes nothing back");
         plan.computes.insert("a".into(), unlike);
