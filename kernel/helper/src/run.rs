@@ -14,9 +14,7 @@ use crate::record::{
     training,
 };
 use crate::train::{EpochMetrics, Event, Fit, History, Live, Observer};
-use benchbook_data::{
-    Batch, FolderOptions, ImageFolder, Loader, LoaderConfig, OnBadImage, Picture, Split,
-};
+use benchbook_data::{Batch, FolderOptions, ImageFolder, Loader, LoaderConfig, OnBadImage, Split};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -108,45 +106,27 @@ impl Run {
         };
         let loader = Loader::new(&data.train(), config)?;
         let empty = || benchbook_data::DataError::EmptySplit { split: "train".into() };
-        let batch = loader.epoch(0).next().ok_or_else(empty)??;
+        let mut epoch = loader.epoch(0);
+        let batch = epoch.next().ok_or_else(empty)??;
         let made = began.elapsed().as_secs_f64();
         backend.upload(&batch.pixels, net.processor)?;
         let seconds = began.elapsed().as_secs_f64();
         self.phases.load = Some(seconds);
+        // The threads' times, as shares of the time that passed.
+        let times = epoch.times();
+        let (decoding, transforming) = (times.read + times.decode, times.resize + times.change);
+        let share =
+            decoding.as_secs_f64() / (decoding + transforming).as_secs_f64().max(f64::MIN_POSITIVE);
+        let first_batch = made - listed;
         self.load_parts = LoadParts {
             list: Some(listed),
-            first_batch: Some(made - listed),
+            first_batch: Some(first_batch),
+            decode: Some(first_batch * share),
+            transform: Some(first_batch * (1.0 - share)),
             copy: Some(seconds - made),
-            ..LoadParts::default()
         };
-        self.split_first_batch(&data.train(), &batch, loader.config())?;
         self.data = facts(&data);
         Ok((data, batch))
-    }
-
-    /// Divides the time of the first batch between decoding and the rest, by what each takes on one
-    /// thread for the same pictures. The measuring is in no phase.
-    fn split_first_batch(
-        &mut self,
-        split: &Split,
-        batch: &Batch,
-        config: &LoaderConfig,
-    ) -> Result<(), Error> {
-        let (mut decoding, mut transforming) = (0.0, 0.0);
-        for index in &batch.indices {
-            let began = Instant::now();
-            let picture = Picture::open(&split.samples()[*index].path, config.max_pixels)?;
-            decoding += began.elapsed().as_secs_f64();
-            let began = Instant::now();
-            let resized = config.resize().apply(picture);
-            std::hint::black_box(config.preprocessing.apply(&resized));
-            transforming += began.elapsed().as_secs_f64();
-        }
-        let whole = self.load_parts.first_batch.unwrap_or_default();
-        let share = decoding / (decoding + transforming).max(f64::MIN_POSITIVE);
-        self.load_parts.decode = Some(whole * share);
-        self.load_parts.transform = Some(whole * (1.0 - share));
-        Ok(())
     }
 
     /// The phase `build`: the net with its weights on its device.
