@@ -325,8 +325,6 @@ impl Model {
         let mut training = self.loader_config(fit.batch_size);
         training.shuffle = true;
         training.seed = fit.seed;
-        training.crop = fit.crop;
-        training.filter = fit.filter;
         training.augmentation = fit.augmentation.clone();
         training.repeat = fit.steps_per_epoch.is_some();
         training.threads = fit.loader_threads;
@@ -415,15 +413,9 @@ impl Model {
         &self.skipped
     }
 
-    /// A loader for all pictures of a split in order. They are resized, and bad ones are treated, as in the last
-    /// training.
+    /// A loader for all pictures of a split in order. Bad ones are treated as in the last training.
     fn in_order(&self, split: &Split) -> Result<Loader, Error> {
         let mut config = self.loader_config(EVALUATION_BATCH);
-        if let Some(fit) = &self.trained_with {
-            config.crop = fit.crop;
-            config.filter = fit.filter;
-            config = config.for_evaluation();
-        }
         config.on_bad_image =
             self.trained_with.as_ref().map(|fit| fit.on_bad_image).unwrap_or_default();
         Ok(Loader::new(split, config)?)
@@ -436,8 +428,8 @@ impl Model {
         }
     }
 
-    /// Loss and accuracy on a labelled split. What the last training's [`Fit`] says of bad pictures, crop and filter holds
-    /// here, too.
+    /// Loss and accuracy on a labelled split. What [`Fit::on_bad_image`](crate::train::Fit::on_bad_image) of the last
+    /// training says of bad pictures holds here, too.
     ///
     /// # Errors
     /// [`Error::Unlabelled`], [`Error::Classes`], [`Error::OtherClasses`], [`Error::Data`],

@@ -293,8 +293,6 @@ impl Run {
         let config = LoaderConfig {
             shuffle: true,
             seed: fit.seed,
-            crop: fit.crop,
-            filter: fit.filter,
             augmentation: fit.augmentation.clone(),
             threads: fit.loader_threads,
             cache: fit.cache.clone(),

@@ -25,7 +25,7 @@ pub use torch_log::{TorchLine, TorchLog};
 
 use crate::error::Error;
 use crate::optimizer::Optimizer;
-use benchbook_data::{Augmentation, Cache, Crop, Filter, OnBadImage};
+use benchbook_data::{Augmentation, Cache, OnBadImage};
 use serde::{Deserialize, Serialize};
 
 /// How the learning rate changes from the first step of a call of `fit` to its last.
@@ -114,11 +114,6 @@ pub struct Fit {
     pub schedule: Schedule,
     /// Seed of order, augmentation and dropout. Default: 0.
     pub seed: u64,
-    /// Which part of a picture is resized. A random part is for training; validation, and later evaluations and
-    /// predictions, then take the middle as torchvision does, 224 pixels of 256. Default: all of it.
-    pub crop: Crop,
-    /// How it is resized, then and later. Default: bilinear with antialias, as torchvision.
-    pub filter: Filter,
     /// Random changes of the training pictures. Default: none.
     pub augmentation: Vec<Augmentation>,
     /// Factors on the loss of pictures of class 0 and 1 in training, for classes of unlike size:
@@ -151,8 +146,6 @@ impl Default for Fit {
             learning_rate: None,
             schedule: Schedule::Constant,
             seed: 0,
-            crop: Crop::None,
-            filter: Filter::Bilinear,
             augmentation: Vec::new(),
             class_weights: None,
             callbacks: Vec::new(),
@@ -215,13 +208,6 @@ impl Fit {
                 name: "class_weights",
                 expected: "two finite numbers above 0",
                 found: format!("{factors:?}"),
-            });
-        }
-        if self.cache_features && self.crop.is_random() {
-            return Err(Error::Setting {
-                name: "cache_features",
-                expected: "false with a random crop, since every epoch then has other features",
-                found: format!("true with {:?}", self.crop),
             });
         }
         if self.cache_features && !self.augmentation.is_empty() {

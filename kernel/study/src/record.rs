@@ -266,8 +266,7 @@ pub struct Training {
     pub learning_rate: Option<f64>,
     /// How the rate changes, in words.
     pub schedule: Option<String>,
-    /// Random changes of the pictures, in words, and how they are cut and resized unless all of them is resized
-    /// bilinearly; `none` for none.
+    /// Random changes of the pictures, in words; `none` for none.
     pub augmentation: Option<String>,
     /// Factors on the loss of the classes, in words; `none` for none.
     pub class_weights: Option<String>,

@@ -3,15 +3,14 @@
 use super::Training;
 use crate::backend::{Compute, Precision};
 use crate::train::Fit;
-use benchbook_data::{Cache, Crop, Filter};
+use benchbook_data::{Augmentation, Cache};
 
-/// Random changes of the pictures, before them crop and filter where they are not the usual ones; `none` for none.
-fn augmentation(fit: &Fit) -> String {
-    let crop = (fit.crop != Crop::None).then(|| format!("crop {:?}", fit.crop));
-    let filter = (fit.filter != Filter::Bilinear).then(|| format!("filter {:?}", fit.filter));
-    let changes = fit.augmentation.iter().map(|change| format!("{change:?}"));
-    let words: Vec<String> = crop.into_iter().chain(filter).chain(changes).collect();
-    if words.is_empty() { "none".into() } else { words.join(", ") }
+/// Random changes of the pictures; `none` for none.
+fn augmentation(changes: &[Augmentation]) -> String {
+    if changes.is_empty() {
+        return "none".into();
+    }
+    changes.iter().map(|change| format!("{change:?}")).collect::<Vec<_>>().join(", ")
 }
 
 /// What differs from what the library does by itself; the precision has a field of its own. On the processor, what
@@ -50,7 +49,7 @@ pub(crate) fn training(fit: &Fit) -> Training {
         optimizer: Some(fit.optimizer.to_string()),
         learning_rate: Some(fit.rate()),
         schedule: Some(format!("{:?}", fit.schedule)),
-        augmentation: Some(augmentation(fit)),
+        augmentation: Some(augmentation(&fit.augmentation)),
         class_weights: Some(
             fit.class_weights.map_or("none".into(), |factors| format!("{factors:?}")),
         ),

@@ -9,7 +9,7 @@ use crate::parameters::Parameters;
 use crate::record::{Environment, Net, Record, SCHEMA, compute_settings, facts, sha256, training};
 use crate::train::Schedule;
 use crate::vgg::Depth;
-use benchbook_data::{Crop, Filter, Preprocessing};
+use benchbook_data::Preprocessing;
 use benchbook_study::references::{self, Reference};
 use benchbook_study::runner::{Launch, Launcher, Refusal};
 use std::collections::HashMap;
@@ -246,8 +246,6 @@ impl Workers {
                 "own steps of preprocessing",
                 matches!(net.preprocessing, Some(Preprocessing::Custom(_))),
             ),
-            ("fit.crop", fit.crop != Crop::None),
-            ("fit.filter", fit.filter != Filter::Bilinear),
             ("fit.augmentation", !fit.augmentation.is_empty()),
             ("fit.class_weights", fit.class_weights.is_some()),
             ("fit.schedule", fit.schedule != Schedule::Constant),

@@ -3,17 +3,15 @@
 use crate::backend::{Input, Network};
 use crate::error::Error;
 use crate::train::{Event, Observer};
-use benchbook_data::{Crop, Epoch, Filter, Loader, LoaderConfig, Split};
+use benchbook_data::{Epoch, Loader, Split};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Features of the frozen base for every picture of a split. Cloning is cheap.
 #[derive(Clone)]
 pub(crate) struct FeatureStore {
-    /// Which pictures, and what of them, to notice when others are asked for.
+    /// Which pictures, to notice when others are asked for.
     split: Split,
-    crop: Crop,
-    filter: Filter,
     /// `[channels, height, width]` of each picture by its index; `None` where the file was skipped.
     features: Vec<Option<Arc<[f32]>>>,
     labels: Vec<i64>,
@@ -28,9 +26,8 @@ impl FeatureStore {
     ) -> Result<Self, Error> {
         let began = Instant::now();
         let split = loader.split().clone();
-        let (features, labels) = (vec![None; split.len()], vec![0; split.len()]);
-        let LoaderConfig { crop, filter, .. } = *loader.config();
-        let mut store = Self { split, crop, filter, features, labels };
+        let mut store =
+            Self { features: vec![None; split.len()], labels: vec![0; split.len()], split };
         let mut done = 0;
         for batch in loader.epoch(0) {
             crate::interrupt::check()?;
@@ -57,11 +54,9 @@ impl FeatureStore {
         Ok(store)
     }
 
-    /// Whether it holds the features of exactly what this loader gives.
-    pub(super) fn is_of(&self, loader: &Loader) -> bool {
-        let LoaderConfig { crop, filter, .. } = *loader.config();
-        self.split.samples() == loader.split().samples()
-            && (self.crop, self.filter) == (crop, filter)
+    /// Whether it holds the features of exactly these pictures.
+    pub(super) fn is_of(&self, split: &Split) -> bool {
+        self.split.samples() == split.samples()
     }
 }
 

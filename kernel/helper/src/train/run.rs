@@ -6,7 +6,7 @@ use crate::backend::{Network, Step};
 use crate::error::Error;
 use crate::files::write_atomically;
 use crate::interrupt;
-use benchbook_data::{Cache, Loader, Skipped};
+use benchbook_data::{Cache, Loader, Skipped, Split};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -137,9 +137,9 @@ impl Session<'_> {
         if self.fit.validate {
             needed.push(self.validation.clone());
         }
-        self.stores.retain(|store| needed.iter().any(|loader| store.is_of(loader)));
+        self.stores.retain(|store| needed.iter().any(|loader| store.is_of(loader.split())));
         for loader in needed {
-            if !self.stores.iter().any(|store| store.is_of(&loader)) {
+            if !self.stores.iter().any(|store| store.is_of(loader.split())) {
                 let in_order = Loader::new(loader.split(), loader.config().for_evaluation())?;
                 self.stores.push(FeatureStore::compute(self.network, &in_order, observer)?);
                 self.note_skipped(&in_order, observer);
@@ -157,8 +157,8 @@ impl Session<'_> {
         observer: &mut dyn Observer,
     ) -> Result<(), Error> {
         let store =
-            |loader: &Loader| stores.iter().find(|s| self.fit.cache_features && s.is_of(loader));
-        let (train_store, validation_store) = (store(train), store(validation));
+            |split: &Split| stores.iter().find(|s| self.fit.cache_features && s.is_of(split));
+        let (train_store, validation_store) = (store(train.split()), store(validation.split()));
         let stream = self.fit.steps_per_epoch.is_some();
         let batches = train.batches().max(1);
         // A stream goes on in the middle of a pass; otherwise each epoch is a pass of its own.

@@ -2,7 +2,7 @@
 
 use crate::pictures::{Pictures, small_net};
 use benchbook::model::{Model, Vgg};
-use benchbook::prelude::{Base, Callback, Crop, Filter, Fit, Head};
+use benchbook::prelude::{Base, Callback, Fit, Head};
 use benchbook::train::{Event, Events, KerasLog, Outcome, Silent};
 
 fn fit(epochs: usize) -> Fit {
@@ -67,46 +67,6 @@ fn cached_features_give_what_computing_them_each_time_gives() {
             let (x, y) = (a.val_loss.unwrap(), b.val_loss.unwrap());
             assert!((x - y).abs() < 1e-4 * x.max(1.0), "{x} {y}");
         }
-    }
-}
-
-/// Without a learning rate the figures are those of the resize alone.
-#[test]
-fn crop_and_filter_of_the_training_hold_for_validation_and_every_later_look_at_pictures() {
-    let pictures = Pictures::new(4, 3);
-    let data = pictures.open();
-    let file = pictures.path().join("model.safetensors");
-    let mut seen: Vec<f64> = Vec::new();
-    let resizes = [
-        (Crop::None, Filter::Bilinear),
-        (Crop::None, Filter::Nearest),
-        (Crop::Center { shorter: 48 }, Filter::Bilinear),
-        (Crop::RANDOM_RESIZED, Filter::Bilinear),
-    ];
-    for (crop, filter) in resizes {
-        let mut model = Vgg { base: Base::Frozen, ..small_net() }.build().unwrap();
-        let settings = Fit { crop, filter, learning_rate: Some(0.0), ..fit(1) };
-        let history = model.fit_observed(&data, settings.clone(), &mut Silent).unwrap();
-        let validated = history.epochs[0].val_loss.unwrap();
-        // Batches of another size may round otherwise.
-        let near = |loss: f64| (loss - validated).abs() < 1e-5;
-        assert!(near(model.evaluate(&data.validation()).unwrap().loss), "{crop:?}");
-        model.save(&file).unwrap();
-        let mut loaded = Model::load(&file).unwrap();
-        assert!(near(loaded.evaluate(&data.validation()).unwrap().loss), "{crop:?}");
-        assert!(seen.iter().all(|other| (other - validated).abs() > 1e-4), "{seen:?} {validated}");
-        seen.push(validated);
-        // Features of pictures that were resized otherwise are not taken for these.
-        let cached = Fit { cache_features: true, ..settings };
-        if crop.is_random() {
-            let error = loaded.fit_observed(&data, cached, &mut Silent).unwrap_err();
-            assert!(error.to_string().contains("random crop"), "{error}");
-            continue;
-        }
-        let other = Fit { crop: Crop::AspectRatio, ..cached.clone() };
-        loaded.fit_observed(&data, other, &mut Silent).unwrap();
-        let history = loaded.fit_observed(&data, cached, &mut Silent).unwrap();
-        assert!(near(history.epochs[2].val_loss.unwrap()), "{crop:?}");
     }
 }
 
