@@ -41,9 +41,17 @@ pub struct Resize {
 
 impl Resize {
     /// The resized picture: `[height, width, 3]`, each value rounded to 0 to 255.
-    pub fn apply(&self, mut picture: Picture) -> Picture {
+    pub fn apply(&self, picture: Picture) -> Picture {
+        self.apply_part(picture, Window::Whole)
+    }
+
+    /// The resized part of a picture: `[height, width, 3]`, each value rounded to 0 to 255.
+    ///
+    /// # Panics
+    /// If the part does not lie in the picture; that of [`Loader::drawn`](crate::Loader::drawn) does.
+    pub fn apply_part(&self, mut picture: Picture, part: Window) -> Picture {
         let mut rgb = vec![0; self.height * self.width * 3];
-        self.apply_into(&mut Resizer::new(), &mut picture, Window::Whole, &mut rgb);
+        self.apply_into(&mut Resizer::new(), &mut picture, part, &mut rgb);
         Picture { width: self.width as u32, height: self.height as u32, rgb }
     }
 

@@ -102,6 +102,8 @@ impl Run {
             width: net.size,
             batch_size,
             preprocessing: net.resolved_preprocessing()?,
+            crop: net.crop,
+            filter: net.filter,
             prefetch: 0,
             on_bad_image,
             ..LoaderConfig::default()
@@ -119,26 +121,23 @@ impl Run {
             copy: Some(seconds - made),
             ..LoadParts::default()
         };
-        self.split_first_batch(&data.train(), &batch, loader.config())?;
+        self.split_first_batch(&batch, &loader)?;
         self.data = facts(&data);
         Ok((data, batch))
     }
 
     /// Divides the time of the first batch between decoding and the rest, by what each takes on one
     /// thread for the same pictures. The measuring is in no phase.
-    fn split_first_batch(
-        &mut self,
-        split: &Split,
-        batch: &Batch,
-        config: &LoaderConfig,
-    ) -> Result<(), Error> {
+    fn split_first_batch(&mut self, batch: &Batch, loader: &Loader) -> Result<(), Error> {
+        let (samples, config) = (loader.split().samples(), loader.config());
         let (mut decoding, mut transforming) = (0.0, 0.0);
         for index in &batch.indices {
             let began = Instant::now();
-            let picture = Picture::open(&split.samples()[*index].path, config.max_pixels)?;
+            let picture = Picture::open(&samples[*index].path, config.max_pixels)?;
             decoding += began.elapsed().as_secs_f64();
             let began = Instant::now();
-            let resized = config.resize().apply(picture);
+            let part = loader.drawn(0, *index, (picture.height, picture.width)).window;
+            let resized = config.resize().apply_part(picture, part);
             std::hint::black_box(config.preprocessing.apply(&resized));
             transforming += began.elapsed().as_secs_f64();
         }
@@ -270,7 +269,7 @@ impl Run {
                 parameters: Some(parameters),
                 trainable_parameters: Some(trainable_parameters),
                 input_size: Some([net.size; 2]),
-                preprocessing: Some(model.preprocessing().to_string()),
+                preprocessing: Some(model.pixels()),
             },
             data: with_skipped(self.data.clone(), model.skipped()),
             training: fit.as_ref().map(training),
@@ -314,6 +313,7 @@ impl Run {
             shuffle: true,
             seed: fit.seed,
             augmentation: fit.augmentation.clone(),
+            crop: fit.crop.unwrap_or(model.config().crop),
             threads: fit.loader_threads,
             cache: fit.cache.clone(),
             on_bad_image: fit.on_bad_image,
