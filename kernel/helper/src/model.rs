@@ -121,8 +121,9 @@ impl Vgg {
     /// Builds the net on its device.
     ///
     /// # Errors
-    /// [`Error::Architecture`] (pictures too small), [`Error::Setting`] (a random crop), [`Error::Weights`] (missing, corrupt or of
-    /// another shape, naming file and tensor), [`Error::Backend`] (no such device).
+    /// [`Error::Architecture`] (pictures too small), [`Error::Setting`] (a random crop),
+    /// [`Error::Weights`] (missing, corrupt or of another shape, naming file and tensor),
+    /// [`Error::Backend`] (no such device).
     pub fn build(self) -> Result<Model, Error> {
         let architecture = self.architecture();
         architecture.check()?;
