@@ -39,7 +39,8 @@ pub mod prelude {
         Table, plot,
     };
     pub use crate::data::{
-        Augmentation, Cache, Crop, Fill, ImageFolder, Loader, LoaderConfig, OnBadImage, Split,
+        Augmentation, Cache, Crop, Fill, Filter, ImageFolder, Loader, LoaderConfig, OnBadImage,
+        Split,
     };
     pub use crate::display::{Bundle, DisplayHandle, Rich, clear_output, display};
     pub use crate::input::{input, password};

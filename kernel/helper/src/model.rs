@@ -17,7 +17,7 @@ use crate::train::{
     Outcome, Session, Snapshot, evaluate_pass, skipped,
 };
 use crate::vgg::{Architecture, Depth, Head};
-use benchbook_data::{ImageFolder, Loader, LoaderConfig, Preprocessing, Split};
+use benchbook_data::{Crop, Filter, ImageFolder, Loader, LoaderConfig, Preprocessing, Split};
 use checkpoint::Pictures;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -58,6 +58,16 @@ pub struct Vgg {
     /// what a file's metadata say (an error if they are not understood), and torchvision's normalisation
     /// for a file that says nothing.
     pub preprocessing: Option<Preprocessing>,
+    /// Which part of a picture is resized to `size` × `size` pixels, in training (unless
+    /// [`Fit::crop`](crate::train::Fit::crop) says otherwise), validation, evaluation and prediction.
+    /// Not a random one. Default: all of it. In JSON `"None"`, `"AspectRatio"` or
+    /// `{"Center": {"shorter": 256}}`.
+    #[serde(skip_serializing_if = "is_default")]
+    pub crop: Crop,
+    /// How the pixels of the resized picture are made, everywhere. Default: bilinear with antialias. In
+    /// JSON `"Bilinear"`, `"BilinearNoAntialias"`, `"Bicubic"` or `"Nearest"`.
+    #[serde(skip_serializing_if = "is_default")]
+    pub filter: Filter,
     /// Which library computes. Default: LibTorch.
     pub library: Library,
     /// Where it computes. Default: a GPU if there is one.
@@ -66,6 +76,11 @@ pub struct Vgg {
     pub threads: Option<usize>,
     /// How the library computes where it leaves a choice. Default: as PyTorch does.
     pub compute: Compute,
+}
+
+/// What is as ever is not written, so that files and digests of before stay as they are.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl Default for Vgg {
@@ -81,6 +96,8 @@ impl Default for Vgg {
             base: Base::Trainable,
             seed: 0,
             preprocessing: None,
+            crop: Crop::None,
+            filter: Filter::Bilinear,
             library: Library::LibTorch,
             processor: Processor::Auto,
             threads: None,
@@ -104,11 +121,19 @@ impl Vgg {
     /// Builds the net on its device.
     ///
     /// # Errors
-    /// [`Error::Architecture`] (pictures too small), [`Error::Weights`] (missing, corrupt or of
-    /// another shape, naming file and tensor), [`Error::Backend`] (no such device).
+    /// [`Error::Architecture`] (pictures too small), [`Error::Setting`] (a random crop),
+    /// [`Error::Weights`] (missing, corrupt or of another shape, naming file and tensor),
+    /// [`Error::Backend`] (no such device).
     pub fn build(self) -> Result<Model, Error> {
         let architecture = self.architecture();
         architecture.check()?;
+        if self.crop.is_random() {
+            return Err(Error::Setting {
+                name: "the net's crop",
+                expected: "one that is not random, since tests use it too (`Fit::crop` may be)",
+                found: format!("{:?}", self.crop),
+            });
+        }
         let specifications = architecture.parameters();
         let mut times = BuildParts::default();
         let began = Instant::now();
@@ -326,6 +351,7 @@ impl Model {
         training.shuffle = true;
         training.seed = fit.seed;
         training.augmentation = fit.augmentation.clone();
+        training.crop = fit.crop.unwrap_or(self.config.crop);
         training.repeat = fit.steps_per_epoch.is_some();
         training.threads = fit.loader_threads;
         training.on_bad_image = fit.on_bad_image;
@@ -334,6 +360,7 @@ impl Model {
         let part = fit.validation_steps.is_some();
         let validating = LoaderConfig {
             shuffle: part,
+            crop: self.config.crop,
             batch_size: fit.validation_batch_size.unwrap_or(fit.batch_size),
             ..training.for_evaluation()
         };
@@ -392,7 +419,8 @@ impl Model {
         if mine.base() != theirs.base() || mine.size != theirs.size {
             return Err(different("another base or size of the pictures"));
         }
-        if self.preprocessing != other.preprocessing {
+        let resizing = |model: &Model| (model.config.crop, model.config.filter);
+        if self.preprocessing != other.preprocessing || resizing(self) != resizing(other) {
             return Err(different("another preprocessing"));
         }
         let (mine, theirs) = (self.parameters()?, other.parameters()?);
@@ -520,12 +548,17 @@ impl Model {
     pub fn summary(&self) -> Summary {
         let table = self.config.architecture().summary(self.config.base == Base::Frozen);
         let weights = self.config.weights.describe(self.config.seed);
-        Summary(format!("{table}Weights: {weights}\nPixels: {}\n", self.preprocessing))
+        Summary(format!("{table}Weights: {weights}\nPixels: {}\n", self.pixels()))
     }
 
     /// The settings that it was built with.
     pub fn config(&self) -> &Vgg {
         &self.config
+    }
+
+    /// What happens to pixels, in words: the preprocessing, and a crop or filter other than the default.
+    pub(crate) fn pixels(&self) -> String {
+        crate::record::pixels(&self.preprocessing, self.config.crop, self.config.filter)
     }
 
     /// What happens to pixels before the net sees them.
@@ -567,6 +600,8 @@ impl Model {
             height: self.config.size,
             width: self.config.size,
             preprocessing: self.preprocessing.clone(),
+            crop: self.config.crop,
+            filter: self.config.filter,
             batch_size,
             shuffle: false,
             ..LoaderConfig::default()

@@ -9,7 +9,7 @@ mod words;
 pub use benchbook_study::Record;
 pub use benchbook_study::record::*;
 pub(crate) use memory::{now as peak_memory, reset as reset_peak_memory};
-pub(crate) use words::{compute_settings, training};
+pub(crate) use words::{compute_settings, pixels, training};
 
 use crate::error::Error;
 use benchbook_data::{ImageFolder, Split};

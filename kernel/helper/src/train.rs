@@ -25,7 +25,7 @@ pub use torch_log::{TorchLine, TorchLog};
 
 use crate::error::Error;
 use crate::optimizer::Optimizer;
-use benchbook_data::{Augmentation, Cache, OnBadImage};
+use benchbook_data::{Augmentation, Cache, Crop, OnBadImage};
 use serde::{Deserialize, Serialize};
 
 /// How the learning rate changes from the first step of a call of `fit` to its last.
@@ -116,6 +116,12 @@ pub struct Fit {
     pub seed: u64,
     /// Random changes of the training pictures. Default: none.
     pub augmentation: Vec<Augmentation>,
+    /// Which part of a training picture is resized; `None` (the default) for the net's own
+    /// [`crop`](crate::model::Vgg::crop), which validation always has. [`Crop::RANDOM_RESIZED`] is
+    /// torchvision's `RandomResizedCrop`; a cache of decoded pictures excludes it. In JSON
+    /// `{"RandomResized": {"scale": [0.08, 1.0], "ratio": [0.75, 1.333]}}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crop: Option<Crop>,
     /// Factors on the loss of pictures of class 0 and 1 in training, for classes of unlike size:
     /// Keras' `class_weight`, PyTorch's `CrossEntropyLoss(weight=…)`. Default: none.
     pub class_weights: Option<[f32; 2]>,
@@ -123,7 +129,7 @@ pub struct Fit {
     pub callbacks: Vec<Callback>,
     /// Whether a frozen base is computed once for each picture instead of once in each epoch. The
     /// result is the same up to rounding, the time is not, so the record states it. It excludes
-    /// augmentation and a trainable base. Default: false.
+    /// augmentation, a `crop` and a trainable base. Default: false.
     pub cache_features: bool,
     /// Whether decoded pictures are kept in memory between epochs. Default: off.
     pub cache: Cache,
@@ -147,6 +153,7 @@ impl Default for Fit {
             schedule: Schedule::Constant,
             seed: 0,
             augmentation: Vec::new(),
+            crop: None,
             class_weights: None,
             callbacks: Vec::new(),
             cache_features: false,
@@ -208,6 +215,13 @@ impl Fit {
                 name: "class_weights",
                 expected: "two finite numbers above 0",
                 found: format!("{factors:?}"),
+            });
+        }
+        if let (true, Some(crop)) = (self.cache_features, self.crop) {
+            return Err(Error::Setting {
+                name: "cache_features",
+                expected: "false with a crop of the training, since validation has the net's own",
+                found: format!("true with {crop:?}"),
             });
         }
         if self.cache_features && !self.augmentation.is_empty() {

@@ -3,14 +3,25 @@
 use super::Training;
 use crate::backend::{Compute, Precision};
 use crate::train::Fit;
-use benchbook_data::{Augmentation, Cache};
+use benchbook_data::{Augmentation, Cache, Crop, Filter, Preprocessing};
 
-/// Random changes of the pictures; `none` for none.
-fn augmentation(changes: &[Augmentation]) -> String {
-    if changes.is_empty() {
-        return "none".into();
+/// A crop of the training's own and random changes of the pictures; `none` for none.
+fn augmentation(crop: Option<Crop>, changes: &[Augmentation]) -> String {
+    let mut words: Vec<String> = crop.iter().map(|crop| format!("crop {crop:?}")).collect();
+    words.extend(changes.iter().map(|change| format!("{change:?}")));
+    if words.is_empty() { "none".into() } else { words.join(", ") }
+}
+
+/// What happens to pixels. Of crop and filter only what is not the default is said.
+pub(crate) fn pixels(preprocessing: &Preprocessing, crop: Crop, filter: Filter) -> String {
+    let mut words = vec![preprocessing.to_string()];
+    if crop != Crop::default() {
+        words.push(format!("crop {crop:?}"));
     }
-    changes.iter().map(|change| format!("{change:?}")).collect::<Vec<_>>().join(", ")
+    if filter != Filter::default() {
+        words.push(format!("filter {filter:?}"));
+    }
+    words.join(", ")
 }
 
 /// What differs from what the library does by itself; the precision has a field of its own. On the processor, what
@@ -49,7 +60,7 @@ pub(crate) fn training(fit: &Fit) -> Training {
         optimizer: Some(fit.optimizer.to_string()),
         learning_rate: Some(fit.rate()),
         schedule: Some(format!("{:?}", fit.schedule)),
-        augmentation: Some(augmentation(&fit.augmentation)),
+        augmentation: Some(augmentation(fit.crop, &fit.augmentation)),
         class_weights: Some(
             fit.class_weights.map_or("none".into(), |factors| format!("{factors:?}")),
         ),

@@ -342,6 +342,8 @@ fn batches(check: Check, job: &Job) -> Result<Vec<Batch>, Error> {
         width: job.net.size,
         batch_size: check.batch_size,
         seed: job.fit.seed,
+        crop: job.fit.crop.unwrap_or(job.net.crop),
+        filter: job.net.filter,
         augmentation: job.fit.augmentation.clone(),
         preprocessing: job.net.resolved_preprocessing()?,
         repeat: true,

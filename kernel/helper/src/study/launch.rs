@@ -9,7 +9,7 @@ use crate::parameters::Parameters;
 use crate::record::{Environment, Net, Record, SCHEMA, compute_settings, facts, sha256, training};
 use crate::train::Schedule;
 use crate::vgg::Depth;
-use benchbook_data::Preprocessing;
+use benchbook_data::{Crop, Filter, Preprocessing};
 use benchbook_study::references::{self, Reference};
 use benchbook_study::runner::{Launch, Launcher, Refusal};
 use std::collections::HashMap;
@@ -246,6 +246,9 @@ impl Workers {
                 "own steps of preprocessing",
                 matches!(net.preprocessing, Some(Preprocessing::Custom(_))),
             ),
+            ("net.crop", net.crop != Crop::None),
+            ("net.filter", net.filter != Filter::Bilinear),
+            ("fit.crop", fit.crop.is_some()),
             ("fit.augmentation", !fit.augmentation.is_empty()),
             ("fit.class_weights", fit.class_weights.is_some()),
             ("fit.schedule", fit.schedule != Schedule::Constant),
@@ -376,7 +379,10 @@ fn asked(job: &Job) -> Result<Record, Error> {
             weights: Some(net.weights.describe(net.seed)),
             weights_sha256,
             input_size: Some([net.size; 2]),
-            preprocessing: net.preprocessing.as_ref().map(ToString::to_string),
+            preprocessing: net
+                .preprocessing
+                .as_ref()
+                .map(|steps| crate::record::pixels(steps, net.crop, net.filter)),
             ..Net::default()
         },
         data: facts(&folder),

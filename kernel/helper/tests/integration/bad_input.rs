@@ -69,10 +69,10 @@ fn weights_whose_preprocessing_is_not_understood_are_refused_unless_it_is_given(
     };
     let header = &metadata["benchbook.model"];
     let newer = header.replace(r#""schema":1"#, r#""schema":2"#);
-    let unknown = header.replace(r#""seed":0"#, r#""seed":0,"crop":"centre""#);
+    let unknown = header.replace(r#""seed":0"#, r#""seed":0,"pooling":"mean""#);
     for (key, text, found) in [
         ("benchbook.model", newer.as_str(), "schema 2"),
-        ("benchbook.model", unknown.as_str(), "unknown field `crop`"),
+        ("benchbook.model", unknown.as_str(), "unknown field `pooling`"),
         ("preprocessing", "x / 512, RGB", "x / 512, RGB"),
     ] {
         assert_ne!(text, header);

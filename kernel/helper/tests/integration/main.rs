@@ -6,5 +6,6 @@ mod comforts;
 mod photos;
 mod pictures;
 mod records;
+mod resizing;
 mod resume;
 mod training;
