@@ -118,6 +118,23 @@ impl Vgg {
         }
     }
 
+    /// The loader's settings for its pictures, with this preprocessing and the loader's own defaults.
+    pub(crate) fn loader_config(
+        &self,
+        preprocessing: Preprocessing,
+        batch_size: usize,
+    ) -> LoaderConfig {
+        LoaderConfig {
+            height: self.size,
+            width: self.size,
+            preprocessing,
+            crop: self.crop,
+            filter: self.filter,
+            batch_size,
+            ..LoaderConfig::default()
+        }
+    }
+
     /// Builds the net on its device.
     ///
     /// # Errors
@@ -347,15 +364,8 @@ impl Model {
         }
         check_classes(train)?;
         let pictures = Pictures::new(train, validation);
-        let mut training = self.loader_config(fit.batch_size);
-        training.shuffle = true;
-        training.seed = fit.seed;
-        training.augmentation = fit.augmentation.clone();
-        training.crop = fit.crop.unwrap_or(self.config.crop);
-        training.repeat = fit.steps_per_epoch.is_some();
-        training.threads = fit.loader_threads;
-        training.on_bad_image = fit.on_bad_image;
-        training.cache = fit.cache.clone();
+        let repeat = fit.steps_per_epoch.is_some();
+        let training = LoaderConfig { repeat, ..self.training_config(&fit) };
         // A part of the pictures in order would be of one class only.
         let part = fit.validation_steps.is_some();
         let validating = LoaderConfig {
@@ -596,15 +606,21 @@ impl Model {
 
     /// The loader's settings for this net's pictures, in order and unchanged.
     pub fn loader_config(&self, batch_size: usize) -> LoaderConfig {
+        let config = self.config.loader_config(self.preprocessing.clone(), batch_size);
+        LoaderConfig { shuffle: false, ..config }
+    }
+
+    /// The loader's settings for a training, one pass over its pictures.
+    pub(crate) fn training_config(&self, fit: &Fit) -> LoaderConfig {
         LoaderConfig {
-            height: self.config.size,
-            width: self.config.size,
-            preprocessing: self.preprocessing.clone(),
-            crop: self.config.crop,
-            filter: self.config.filter,
-            batch_size,
-            shuffle: false,
-            ..LoaderConfig::default()
+            shuffle: true,
+            seed: fit.seed,
+            augmentation: fit.augmentation.clone(),
+            crop: fit.crop.unwrap_or(self.config.crop),
+            threads: fit.loader_threads,
+            on_bad_image: fit.on_bad_image,
+            cache: fit.cache.clone(),
+            ..self.loader_config(fit.batch_size)
         }
     }
 

@@ -25,11 +25,6 @@ pub(crate) fn sha256(path: &Path) -> Result<String, Error> {
     Ok(hexadecimal(&hash.finalize()))
 }
 
-/// Two digits a byte.
-pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// SHA-256 of the splits, classes, names and sizes of their files, in hexadecimal digits. It asks for
 /// every file's size, which belongs in no phase.
 pub(crate) fn files_sha256(splits: &[Split]) -> String {

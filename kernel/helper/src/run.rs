@@ -96,15 +96,9 @@ impl Run {
         let data = ImageFolder::open_with(folder, options)?;
         let listed = began.elapsed().as_secs_f64();
         let config = LoaderConfig {
-            height: net.size,
-            width: net.size,
-            batch_size,
-            preprocessing: net.resolved_preprocessing()?,
-            crop: net.crop,
-            filter: net.filter,
             prefetch: 0,
             on_bad_image,
-            ..LoaderConfig::default()
+            ..net.loader_config(net.resolved_preprocessing()?, batch_size)
         };
         let loader = Loader::new(&data.train(), config)?;
         let empty = || benchbook_data::DataError::EmptySplit { split: "train".into() };
@@ -292,17 +286,7 @@ impl Run {
         if images == 0 {
             return Err(missing());
         }
-        let config = LoaderConfig {
-            shuffle: true,
-            seed: fit.seed,
-            augmentation: fit.augmentation.clone(),
-            crop: fit.crop.unwrap_or(model.config().crop),
-            threads: fit.loader_threads,
-            cache: fit.cache.clone(),
-            on_bad_image: fit.on_bad_image,
-            ..model.loader_config(fit.batch_size)
-        };
-        let loader = Loader::new(&data.train(), config)?;
+        let loader = Loader::new(&data.train(), model.training_config(&fit))?;
         let began = Instant::now();
         let mut loaded = 0;
         let mut kept = None;

@@ -94,6 +94,11 @@ pub struct Place {
     pub warm_up: bool,
 }
 
+/// Two digits a byte, as checksums are written.
+pub fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// A number that JSON has as `null` where it is none, as the loss of a model that diverged.
 pub(crate) fn number<'de, D: serde::Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
     Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))

@@ -162,13 +162,13 @@ impl Study {
 
     fn groups(&self) -> Vec<Group<'_>> {
         let mut groups: Vec<(Key, Group<'_>)> = Vec::new();
-        for record in self.records() {
-            let mut key = Key::of(record);
+        let all: Vec<Key> = self.records().iter().map(Key::of).collect();
+        for (record, key) in self.records().iter().zip(&all) {
+            let mut key = key.clone();
             // A run that came to nothing may not have told its version; it stands with those that did.
             if key.version.is_none() {
-                let all = self.records().iter().map(Key::of);
-                let told = |other: &Key| Key { version: None, ..other.clone() } == key;
-                key.version = all.filter(told).find_map(|other| other.version);
+                let told = |other: &&Key| Key { version: None, ..(*other).clone() } == key;
+                key.version = all.iter().filter(told).find_map(|other| other.version.clone());
             }
             match groups.iter_mut().find(|(known, _)| *known == key) {
                 Some((_, group)) => group.records.push(record),

@@ -337,18 +337,14 @@ fn doubt_reference(reference: &str, backends: &mut [(String, Computed)]) {
 /// The first batches of the job's own training, as every backend will get them.
 fn batches(check: Check, job: &Job) -> Result<Vec<Batch>, Error> {
     let data = ImageFolder::open_with(&job.data, job.folder)?;
+    let preprocessing = job.net.resolved_preprocessing()?;
     let config = benchbook_data::LoaderConfig {
-        height: job.net.size,
-        width: job.net.size,
-        batch_size: check.batch_size,
         seed: job.fit.seed,
         crop: job.fit.crop.unwrap_or(job.net.crop),
-        filter: job.net.filter,
         augmentation: job.fit.augmentation.clone(),
-        preprocessing: job.net.resolved_preprocessing()?,
         repeat: true,
         drop_last: true,
-        ..Default::default()
+        ..job.net.loader_config(preprocessing, check.batch_size)
     };
     let loader = Loader::new(&data.train(), config)?;
     let batches: Result<Vec<Batch>, _> = loader.epoch(0).take(check.steps).collect();

@@ -1,5 +1,6 @@
 //! The machine that a run was measured on.
 
+use super::hexadecimal;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -102,8 +103,7 @@ impl Environment {
 fn host() -> Option<String> {
     let parts = [fs::read_to_string("/etc/machine-id").ok(), system("hostname")];
     let text: Vec<String> = parts.into_iter().flatten().collect();
-    let sum = || Sha256::digest(text.join("\n"))[..4].iter().map(|b| format!("{b:02x}")).collect();
-    (!text.is_empty()).then(sum)
+    (!text.is_empty()).then(|| hexadecimal(&Sha256::digest(text.join("\n"))[..4]))
 }
 
 fn system(name: &str) -> Option<String> {
