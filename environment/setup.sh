@@ -145,7 +145,7 @@ system_step() {
 
 # --- Python -------------------------------------------------------------------------------------------
 
-python_stamp() { cat environment/requirements.txt environment/constraints.txt environment/papermill_rust/*.* | sha256sum | cut -d ' ' -f 1; }
+python_stamp() { cat environment/requirements.txt environment/constraints.txt kernel/python/pyproject.toml | sha256sum | cut -d ' ' -f 1; }
 
 has_python_environment() {
     [[ -f $venv/benchbook.stamp && $(<"$venv/benchbook.stamp") == "$(python_stamp)" ]] && "$venv/bin/python" -c '' 2>/dev/null

@@ -1,4 +1,4 @@
-"""papermill with parameters in Rust, which the package papermill_rust brings."""
+"""papermill with parameters in Rust, which the package benchbook brings."""
 
 from __future__ import annotations
 
