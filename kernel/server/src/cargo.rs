@@ -74,6 +74,8 @@ pub fn is_called(program: &OsStr) -> bool {
 
 /// Does what cargo would be asked to do.
 pub fn main() -> ExitCode {
+    // A kernel that was killed compiles no more.
+    benchbook_guard::end_with_parent();
     let mut arguments = std::env::args_os();
     let program = arguments.next().unwrap_or_default();
     let arguments: Vec<OsString> = arguments.collect();

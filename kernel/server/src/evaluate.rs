@@ -17,6 +17,7 @@ use crate::names::Names;
 use crate::session::{OPT_LEVEL, Session};
 use crate::template::Template;
 use crate::worker::{self, Ended, Host};
+use anyhow::Context;
 use benchbook_display::Bundle;
 use benchbook_jupyter::{
     Cell, Completions, Detail, Evaluator, Executed, Expression, Failure, Match, Outcome, Output,
@@ -70,6 +71,7 @@ pub struct Rust {
     host: Host,
     /// What workers wrote to their own standard error: the last words of one that died.
     last_words: crossbeam_channel::Receiver<String>,
+    session: Arc<Session>,
     crate_folder: PathBuf,
     notice: Option<String>,
     /// rust-analyzer knows the crates of the session.
@@ -103,8 +105,9 @@ impl Rust {
         template.check()?;
         let libtorch = Libtorch::find(Some(&template.manifest.libtorch.folder))?;
         tracing::info!("libtorch {} at {}", libtorch.version, libtorch.folder.display());
-        let socket = session.folder().join("frames");
-        let mut command = worker::session_command(template, &libtorch, &socket)?;
+        session.restore()?;
+        host.listen().with_context(|| host.socket().display().to_string())?;
+        let mut command = worker::session_command(template, &libtorch, host.socket())?;
         command.current_dir(std::env::current_dir()?);
         host.begin(None);
         let started = configuration::without(session.folder(), || {
@@ -129,6 +132,7 @@ impl Rust {
             context: ManuallyDrop::new(context),
             host,
             last_words: outputs.stderr,
+            session: Arc::clone(session),
             crate_folder: session.crate_folder(),
             notice: notice(template),
             types: false,
@@ -137,6 +141,20 @@ impl Rust {
             form: Form::default(),
             gone: HashMap::new(),
             names,
+        })
+    }
+
+    /// Makes what is missing of the session's folder.
+    fn restore(&self) -> Result<(), Failure> {
+        let restored = self.session.restore().and_then(|()| {
+            if self.types {
+                fs::write(self.crate_folder.join(TYPES), "")?;
+            }
+            Ok(self.host.listen()?)
+        });
+        restored.map_err(|error| {
+            let text = format!("{error:#}; the cell has not run and all variables are kept");
+            Failure::new("KernelNotReady", text)
         })
     }
 
@@ -236,6 +254,8 @@ impl Rust {
             return self.context.execute(code);
         };
         self.prelude_due = true;
+        // evcxr would kill the guard, and what the cells have started would go on.
+        self.host.end_worker();
         show(&self.context.execute(&head)?, output);
         self.context.execute(PRELUDE)?;
         self.prelude_due = false;
@@ -265,7 +285,12 @@ impl Rust {
         }
         let result = self.run(&prepared.code, output);
         self.log();
-        self.last_words.try_iter().for_each(|line| self.host.log(&line));
+        for line in self.last_words.try_iter() {
+            match line.as_str() {
+                benchbook_guard::LOST => self.host.hear(&line),
+                line => self.host.log(line),
+            }
+        }
         let died = matches!(result, Err(Error::SubprocessTerminated(_)));
         let mut ended = self.host.end(died);
         let run = ended.ran.as_secs_f64();
@@ -297,6 +322,10 @@ impl Rust {
                 Some(self.died_of(&cause, &ended, &lost, cell))
             }
             Err(_) if ended.interrupted => Some(interrupted()),
+            Err(error) if no_space(&error) => {
+                let folder = self.session.folder().parent().unwrap_or(&self.crate_folder);
+                Some(Failure::new("NoSpace", format!("the folder for temporary files, {}, is full; free space there and run the cell again, or set TMPDIR to another folder and restart the kernel; the cell has not run and all variables are kept", folder.display())))
+            }
             Err(error) => {
                 let out_of_memory = death::processes_ended_for_memory() > out_of_memory;
                 let ended = compiler::ended(&error, cell.execution_count, out_of_memory);
@@ -480,6 +509,9 @@ impl Rust {
 impl Evaluator for Rust {
     fn execute(&mut self, cell: &Cell, output: &Output) -> Executed {
         self.names.begin(&cell.code);
+        if let Err(failure) = self.restore() {
+            return Outcome::Error(failure).into();
+        }
         self.host.begin(Some(output));
         if output.interrupted() {
             // It came before the state of the last cell was cleared.
@@ -545,7 +577,59 @@ impl Evaluator for Rust {
     }
 }
 
-/// Stands in for [`Rust`] when it could not start: every cell says why.
+/// Starts [`Rust`], and once more with each cell as long as it could not start.
+pub struct Starting {
+    start: Box<dyn FnMut() -> anyhow::Result<Rust>>,
+    started: anyhow::Result<Rust>,
+}
+
+impl Starting {
+    /// Starts it for the first time.
+    pub fn new(mut start: impl FnMut() -> anyhow::Result<Rust> + 'static) -> Self {
+        let started = start();
+        if let Err(error) = &started {
+            tracing::error!("{error:#}");
+        }
+        Self { start: Box::new(start), started }
+    }
+}
+
+impl Evaluator for Starting {
+    fn execute(&mut self, cell: &Cell, output: &Output) -> Executed {
+        if self.started.is_err() {
+            self.started = (self.start)();
+        }
+        match &mut self.started {
+            Ok(rust) => rust.execute(cell, output),
+            Err(error) => {
+                Outcome::Error(Failure::new("KernelNotReady", format!("{error:#}"))).into()
+            }
+        }
+    }
+
+    fn shutdown(&mut self, restart: bool) {
+        if let Ok(rust) = &mut self.started {
+            rust.shutdown(restart);
+        }
+    }
+
+    fn idle(&mut self) -> bool {
+        self.started.as_mut().is_ok_and(Rust::idle)
+    }
+
+    fn complete(&mut self, code: &str, cursor: usize) -> Completions {
+        match &mut self.started {
+            Ok(rust) => rust.complete(code, cursor),
+            Err(_) => Completions::none(cursor),
+        }
+    }
+
+    fn inspect(&mut self, code: &str, cursor: usize, detail: Detail) -> Option<Bundle> {
+        self.started.as_mut().ok()?.inspect(code, cursor, detail)
+    }
+}
+
+/// Stands in for [`Rust`] when it cannot start: every cell says why.
 pub struct Unavailable {
     /// Why.
     pub reason: String,
@@ -597,6 +681,19 @@ fn interrupted() -> Failure {
         "KeyboardInterrupt",
         "the cell was interrupted while it was compiled; variables are kept",
     )
+}
+
+/// Whether a cell could not be compiled because a file could not be written.
+fn no_space(error: &Error) -> bool {
+    let says = |text: &str| {
+        ["No space left on device", "Disk quota exceeded"].iter().any(|words| text.contains(words))
+    };
+    match error {
+        Error::CompilationErrors(found) => found
+            .iter()
+            .any(|error| !error.is_from_user_code() && (says(&error.message()) || says(&error.rendered()))),
+        error => says(&error.to_string()),
+    }
 }
 
 /// The failure of a cell that evcxr could not compile.

@@ -3,7 +3,7 @@
 //! The sockets are bound first, so Jupyter gets its answers while evcxr, the worker and libtorch
 //! are still being started on the execute thread.
 
-use crate::evaluate::{Rust, Unavailable};
+use crate::evaluate::{Rust, Starting, Unavailable};
 use crate::is_complete::is_complete;
 use crate::names::Names;
 use crate::session::Session;
@@ -41,11 +41,10 @@ pub unsafe fn serve(connection_file: &Path, template: Option<&Path>) -> anyhow::
             let session = Arc::new(session);
             let kept = Arc::clone(&session);
             let end = kernel.run(control, move || {
-                let rust = Rust::start(&template, &kept, host, names);
-                Ok(match rust {
-                    Ok(rust) => Box::new(rust) as Box<dyn Evaluator>,
-                    Err(error) => unavailable(&error),
-                })
+                let start = move || {
+                    Rust::start(&template, &kept, host.clone(), Arc::clone(&names))
+                };
+                Ok(Box::new(Starting::new(start)) as Box<dyn Evaluator>)
             });
             session.remove();
             end
@@ -68,7 +67,7 @@ unsafe fn prepare(template: Option<&Path>) -> anyhow::Result<(Template, Session,
     let template = Template::open(&folder)?;
     // SAFETY: passed on to the caller.
     let session = unsafe { Session::begin(&template) }?;
-    let (host, _) = Host::listen(session.folder(), session.interrupted(), template.worker())?;
+    let host = Host::new(session.folder(), session.interrupted(), template.worker());
     Ok((template, session, host))
 }
 

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output, Stdio};
 
@@ -86,6 +86,13 @@ pub(super) fn run(template: &Template, emit: Emit) -> anyhow::Result<ExitCode> {
             if std::env::var_os(ALLOCATOR.0).is_none() {
                 command.env(ALLOCATOR.0, ALLOCATOR.1);
             }
+            // SAFETY: asks the operating system for a signal, between fork and exec.
+            unsafe {
+                command.pre_exec(|| {
+                    benchbook_guard::end_with_parent();
+                    Ok(())
+                })
+            };
             let output = command.args(&arguments).args(more).stdin(Stdio::null()).output();
             output.with_context(|| rustc.display().to_string())
         };
