@@ -26,8 +26,7 @@ pub const LOST: &str = "the cell closed the descriptors that connect it to the k
 pub const LOST_STATUS: i32 = 113;
 
 /// What a guard writes to standard error when a line came without the token.
-const FORGED: &str =
-    "the cell wrote to the descriptor by which its process talks to the kernel; the text was ignored";
+const FORGED: &str = "the cell wrote to the descriptor by which its process talks to the kernel; the text was ignored";
 
 /// The longest line that a worker may send, in bytes.
 const LONGEST: usize = 1 << 16;
@@ -57,8 +56,9 @@ impl Control {
     /// No other thread may run yet, since the environment of this process is changed.
     pub unsafe fn take() -> io::Result<Self> {
         let descriptor = std::env::var(VARIABLE).ok().and_then(|text| text.parse().ok());
-        let descriptor: i32 = descriptor
-            .ok_or_else(|| io::Error::other(format!("{VARIABLE} is not set; a worker has a guard")))?;
+        let descriptor: i32 = descriptor.ok_or_else(|| {
+            io::Error::other(format!("{VARIABLE} is not set; a worker has a guard"))
+        })?;
         // SAFETY: the caller vouches for there being no other thread.
         unsafe { std::env::remove_var(VARIABLE) };
         // SAFETY: `split_worker` has left the descriptor open for this call.
@@ -196,7 +196,8 @@ unsafe fn divide(relay: Option<Relay>) -> io::Result<()> {
 fn watch(child: i32, mut relay: Option<Relay>) -> i32 {
     let signals = signals();
     loop {
-        let mut waiting = vec![libc::pollfd { fd: signals.as_raw_fd(), events: libc::POLLIN, revents: 0 }];
+        let mut waiting =
+            vec![libc::pollfd { fd: signals.as_raw_fd(), events: libc::POLLIN, revents: 0 }];
         if let Some(relay) = &relay {
             let of = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
             waiting.push(of(relay.control.as_raw_fd()));

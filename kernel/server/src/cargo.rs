@@ -28,6 +28,7 @@ pub mod metadata;
 pub mod moved;
 mod prelude;
 pub mod progress;
+pub mod reduced;
 mod variables;
 
 use crate::template::Template;
@@ -67,7 +68,7 @@ pub const UNUSED: &str = "target/cell/unused.jsonl";
 /// Whether this process was started under the name `cargo`, or as cargo's compiler wrapper.
 pub fn is_called(program: &OsStr) -> bool {
     let name = Path::new(program).file_name();
-    let names = ["cargo", "rustc", dependencies::WRAPPER];
+    let names = ["cargo", "rustc", "rustup", dependencies::WRAPPER];
     std::env::var_os(TEMPLATE).is_some()
         && names.into_iter().any(|known| name == Some(OsStr::new(known)))
 }
@@ -82,6 +83,7 @@ pub fn main() -> ExitCode {
     let name = Path::new(&program).file_name().and_then(OsStr::to_str).unwrap_or_default();
     let result = match name {
         dependencies::WRAPPER => dependencies::wrap(&arguments),
+        "rustup" => rustup(&arguments),
         "rustc" => template().and_then(|template| pass_on(&template, "rustc", &arguments)),
         _ => template().and_then(|template| answer(&template, &arguments)),
     };
@@ -89,6 +91,18 @@ pub fn main() -> ExitCode {
         eprintln!("error: {error:#}");
         ExitCode::from(101)
     })
+}
+
+/// evcxr asks `rustup which cargo` before it looks at PATH. This rustup knows nothing of the toolchain in
+/// use, and hands everything else (`:toolchain`, say) to the real one. It is a link to this program, as the others are,
+/// since no script runs where the folder for temporary files allows no programs.
+fn rustup(arguments: &[OsString]) -> anyhow::Result<ExitCode> {
+    if arguments.iter().any(|word| word == "which") {
+        return Ok(ExitCode::FAILURE);
+    }
+    let mut command = Command::new("rustup");
+    restore_environment(&mut command);
+    Err(command.args(arguments).exec().into())
 }
 
 fn template() -> anyhow::Result<Template> {

@@ -102,7 +102,17 @@ pub fn examine(prefix: Option<&Path>) -> Report {
             report.add("kernelspec", State::Bad, "Jupyter does not know the kernel", Some(fix));
         }
     }
+    temporary_folder(&mut report);
     report
+}
+
+/// Where sessions have their folders.
+fn temporary_folder(report: &mut Report) {
+    const WHAT: &str = "TMPDIR";
+    match crate::session::check() {
+        Ok(folder) => report.add(WHAT, State::Good, folder.display().to_string(), None),
+        Err(error) => report.add(WHAT, State::Bad, format!("{error:#}"), None),
+    }
 }
 
 /// The kernelspec's folder and the template that it names.

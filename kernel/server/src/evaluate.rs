@@ -4,16 +4,19 @@
 //! our worker in the seat of its child process; a cell is rewritten once before it gets there
 //! (`evaluate/prepare.rs`).
 
+mod apart;
 mod commands;
 mod compiler;
 mod configuration;
 mod death;
 mod errors;
 mod prepare;
+mod reduce;
 
 use crate::cargo::{CELL, INTERRUPTED, LOG, TYPES};
 use crate::libtorch::Libtorch;
 use crate::names::Names;
+use crate::nesting;
 use crate::session::{OPT_LEVEL, Session};
 use crate::template::Template;
 use crate::worker::{self, Ended, Host};
@@ -36,6 +39,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
+pub use apart::Apart;
 pub(crate) use configuration::copy as copy_configuration;
 pub(crate) use errors::is_closed;
 
@@ -244,6 +248,13 @@ impl Rust {
         lines
     }
 
+    /// Has evcxr run code, of which it sees what the types of its variables depend on.
+    fn evaluate(&mut self, code: &str) -> Result<EvalOutputs, Error> {
+        let (reduced, left_out) = reduce::reduce(code);
+        left_out.write(&self.crate_folder).map_err(|error| Error::from(error.to_string()))?;
+        self.context.execute(&reduced)
+    }
+
     /// Runs prepared code. After `:clear` everything that a session begins with is there again.
     fn run(&mut self, code: &str, output: &Output) -> Result<EvalOutputs, Error> {
         if self.prelude_due {
@@ -251,7 +262,7 @@ impl Rust {
             self.prelude_due = false;
         }
         let Some((head, tail)) = commands::split_at_clear(code) else {
-            return self.context.execute(code);
+            return self.evaluate(code);
         };
         self.prelude_due = true;
         // evcxr would kill the guard, and what the cells have started would go on.
@@ -259,7 +270,7 @@ impl Rust {
         show(&self.context.execute(&head)?, output);
         self.context.execute(PRELUDE)?;
         self.prelude_due = false;
-        self.context.execute(&tail)
+        self.evaluate(&tail)
     }
 
     fn outcome(&mut self, cell: &Cell, output: &Output) -> (Outcome, Map<String, Value>) {
@@ -324,7 +335,13 @@ impl Rust {
             Err(_) if ended.interrupted => Some(interrupted()),
             Err(error) if no_space(&error) => {
                 let folder = self.session.folder().parent().unwrap_or(&self.crate_folder);
-                Some(Failure::new("NoSpace", format!("the folder for temporary files, {}, is full; free space there and run the cell again, or set TMPDIR to another folder and restart the kernel; the cell has not run and all variables are kept", folder.display())))
+                Some(Failure::new(
+                    "NoSpace",
+                    format!(
+                        "the folder for temporary files, {}, is full; free space there and run the cell again, or set TMPDIR to another folder and restart the kernel; the cell has not run and all variables are kept",
+                        folder.display()
+                    ),
+                ))
             }
             Err(error) => {
                 let out_of_memory = death::processes_ended_for_memory() > out_of_memory;
@@ -450,6 +467,9 @@ impl Rust {
     }
 
     fn expression(&mut self, code: &str, cell: &Cell, output: &Output) -> Expression {
+        if let Err(limit) = nesting::check(code) {
+            return Expression::Error(Failure::new("CompileError", limit.to_string()));
+        }
         self.host.begin_quietly(output);
         self.host.keep_values();
         if prepare::needs_types(code) {
@@ -508,10 +528,12 @@ impl Rust {
 
 impl Evaluator for Rust {
     fn execute(&mut self, cell: &Cell, output: &Output) -> Executed {
-        self.names.begin(&cell.code);
-        if let Err(failure) = self.restore() {
+        let limit = nesting::check(&cell.code);
+        let limit = limit.map_err(|limit| Failure::new("CompileError", limit.to_string()));
+        if let Err(failure) = limit.and_then(|()| self.restore()) {
             return Outcome::Error(failure).into();
         }
+        self.names.begin(&cell.code);
         self.host.begin(Some(output));
         if output.interrupted() {
             // It came before the state of the last cell was cleared.
@@ -544,6 +566,9 @@ impl Evaluator for Rust {
     }
 
     fn complete(&mut self, code: &str, cursor: usize) -> Completions {
+        if nesting::check(code).is_err() {
+            return Completions::none(cursor);
+        }
         self.load_types();
         match self.context.completions(&commands::without_refused(code), cursor) {
             Ok(found) => Completions {
@@ -563,6 +588,7 @@ impl Evaluator for Rust {
     }
 
     fn inspect(&mut self, code: &str, cursor: usize, _detail: Detail) -> Option<Bundle> {
+        nesting::check(code).ok()?;
         self.load_types();
         let end = code[cursor..].find(|c: char| !(c.is_alphanumeric() || c == '_'));
         let end = end.map_or(code.len(), |end| cursor + end);
@@ -574,58 +600,6 @@ impl Evaluator for Rust {
                 None
             }
         }
-    }
-}
-
-/// Starts [`Rust`], and once more with each cell as long as it could not start.
-pub struct Starting {
-    start: Box<dyn FnMut() -> anyhow::Result<Rust>>,
-    started: anyhow::Result<Rust>,
-}
-
-impl Starting {
-    /// Starts it for the first time.
-    pub fn new(mut start: impl FnMut() -> anyhow::Result<Rust> + 'static) -> Self {
-        let started = start();
-        if let Err(error) = &started {
-            tracing::error!("{error:#}");
-        }
-        Self { start: Box::new(start), started }
-    }
-}
-
-impl Evaluator for Starting {
-    fn execute(&mut self, cell: &Cell, output: &Output) -> Executed {
-        if self.started.is_err() {
-            self.started = (self.start)();
-        }
-        match &mut self.started {
-            Ok(rust) => rust.execute(cell, output),
-            Err(error) => {
-                Outcome::Error(Failure::new("KernelNotReady", format!("{error:#}"))).into()
-            }
-        }
-    }
-
-    fn shutdown(&mut self, restart: bool) {
-        if let Ok(rust) = &mut self.started {
-            rust.shutdown(restart);
-        }
-    }
-
-    fn idle(&mut self) -> bool {
-        self.started.as_mut().is_ok_and(Rust::idle)
-    }
-
-    fn complete(&mut self, code: &str, cursor: usize) -> Completions {
-        match &mut self.started {
-            Ok(rust) => rust.complete(code, cursor),
-            Err(_) => Completions::none(cursor),
-        }
-    }
-
-    fn inspect(&mut self, code: &str, cursor: usize, detail: Detail) -> Option<Bundle> {
-        self.started.as_mut().ok()?.inspect(code, cursor, detail)
     }
 }
 
@@ -689,9 +663,9 @@ fn no_space(error: &Error) -> bool {
         ["No space left on device", "Disk quota exceeded"].iter().any(|words| text.contains(words))
     };
     match error {
-        Error::CompilationErrors(found) => found
-            .iter()
-            .any(|error| !error.is_from_user_code() && (says(&error.message()) || says(&error.rendered()))),
+        Error::CompilationErrors(found) => found.iter().any(|error| {
+            !error.is_from_user_code() && (says(&error.message()) || says(&error.rendered()))
+        }),
         error => says(&error.to_string()),
     }
 }

@@ -3,17 +3,18 @@
 //! The sockets are bound first, so Jupyter gets its answers while evcxr, the worker and libtorch
 //! are still being started on the execute thread.
 
-use crate::evaluate::{Rust, Starting, Unavailable};
+use crate::evaluate::{Apart, Rust, Unavailable};
 use crate::is_complete::is_complete;
 use crate::names::Names;
+use crate::nesting;
 use crate::session::Session;
 use crate::template::{Template, TemplateError};
 use crate::worker::Host;
 use crate::{cache, gpu, kernelspec};
 use benchbook_display::Bundle;
 use benchbook_jupyter::{
-    About, CodeMirrorMode, Completeness, Completions, Control, Detail, End, Evaluator, GpuMemory,
-    HelpLink, Kernel, LanguageInfo, Settings, connection,
+    About, CodeMirrorMode, Completeness, Completions, Control, Detail, End, Evaluator, Failure,
+    GpuMemory, HelpLink, Kernel, LanguageInfo, Settings, connection,
 };
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -39,12 +40,13 @@ pub unsafe fn serve(connection_file: &Path, template: Option<&Path>) -> anyhow::
             let names = Arc::new(Names::new(&template.folder));
             let control = Arc::new(Signals { host: Some(host.clone()), names: Arc::clone(&names) });
             let session = Arc::new(session);
-            let kept = Arc::clone(&session);
+            let (kept, evaluated) = (Arc::clone(&session), host.clone());
             let end = kernel.run(control, move || {
-                let start = move || {
-                    Rust::start(&template, &kept, host.clone(), Arc::clone(&names))
-                };
-                Ok(Box::new(Starting::new(start)) as Box<dyn Evaluator>)
+                let start = move || Rust::start(&template, &kept, host.clone(), Arc::clone(&names));
+                let apart = Apart::start(evaluated, start);
+                let apart =
+                    apart.map_err(|error| Failure::new("KernelNotReady", error.to_string()))?;
+                Ok(Box::new(apart) as Box<dyn Evaluator>)
             });
             session.remove();
             end
@@ -116,11 +118,15 @@ impl Control for Signals {
     }
 
     fn complete(&self, code: &str, cursor: usize) -> Completions {
-        self.names.complete(code, cursor)
+        let found = nesting::check(code)
+            .ok()
+            .and_then(|()| nesting::deep(|| self.names.complete(code, cursor)));
+        found.unwrap_or_else(|| Completions::none(cursor))
     }
 
     fn inspect(&self, code: &str, cursor: usize, _detail: Detail) -> Option<Bundle> {
-        self.names.inspect(code, cursor)
+        nesting::check(code).ok()?;
+        nesting::deep(|| self.names.inspect(code, cursor))?
     }
 
     fn gpu_memory(&self) -> Option<GpuMemory> {

@@ -18,6 +18,7 @@ pub mod kernelspec;
 pub mod libtorch;
 mod linker;
 pub mod names;
+pub mod nesting;
 pub mod record;
 pub mod session;
 pub mod study;

@@ -11,10 +11,10 @@ use crate::cargo::{CRATE, INTERRUPTED, TEMPLATE, USER_CARGO_HOME, USER_PATH, USE
 use crate::template::Template;
 use anyhow::{Context, bail};
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -126,7 +126,7 @@ impl Session {
         fs::create_dir_all(&tools)?;
         fs::create_dir_all(self.crate_folder().join("src"))?;
         let program = std::env::current_exe()?;
-        for tool in ["cargo", "rustc"].map(|tool| tools.join(tool)) {
+        for tool in ["cargo", "rustc", "rustup"].map(|tool| tools.join(tool)) {
             let _ = fs::remove_file(&tool);
             symlink(&program, tool)?;
         }
@@ -134,7 +134,6 @@ impl Session {
         // rust-analyzer would load everything anew if it were set later.
         let settings = format!("[evcxr]\nopt_level = \"{OPT_LEVEL}\"\n");
         write_whole(&self.folder.join("evcxr.toml"), settings.as_bytes())?;
-        self.write_rustup()?;
         let configuration = self.configuration();
         if !configuration.exists() {
             crate::evaluate::copy_configuration(&configuration)?;
@@ -149,16 +148,16 @@ impl Session {
         let mut unfinished = OsString::from(UNFINISHED);
         unfinished.push(name);
         let new = !self.folder.exists();
-        let folder =
-            if new { self.folder.with_file_name(unfinished) } else { self.folder.clone() };
+        let folder = if new { self.folder.with_file_name(unfinished) } else { self.folder.clone() };
         fs::DirBuilder::new().mode(0o700).recursive(true).create(&folder)?;
         let path = folder.join(LOCK);
         // Opened for writing, since NFS locks nothing else.
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).open(&path)?;
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&path)?;
         match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => bail!("{} is locked by another kernel", path.display()),
+            Err(TryLockError::WouldBlock) => {
+                bail!("{} is locked by another kernel", path.display())
+            }
             // A file system without locks: nobody takes the session for abandoned then.
             Err(TryLockError::Error(error)) => tracing::info!("{}: {error}", path.display()),
         }
@@ -203,18 +202,6 @@ impl Session {
     fn configuration(&self) -> PathBuf {
         self.folder.join("evcxr")
     }
-
-    /// evcxr asks `rustup which cargo` before it looks at PATH. This rustup knows nothing of the
-    /// toolchain in use, and hands everything else (`:toolchain`, say) to the real one.
-    fn write_rustup(&self) -> anyhow::Result<()> {
-        let path = self.tools().join("rustup");
-        let script = format!(
-            "#!/bin/sh\ncase \" $* \" in *\" which \"*) exit 1;; esac\nPATH=\"${USER_PATH}\" exec rustup \"$@\"\n"
-        );
-        write_whole(&path, script.as_bytes())?;
-        fs::set_permissions(&path, Permissions::from_mode(0o755))?;
-        Ok(())
-    }
 }
 
 impl Drop for Session {
@@ -231,7 +218,10 @@ fn parent() -> anyhow::Result<PathBuf> {
     let folder = std::path::absolute(std::env::temp_dir())?;
     let advice = "set TMPDIR to another folder and restart the kernel";
     let Some(text) = folder.to_str() else {
-        bail!("the folder for temporary files, {}, has a name that is not UTF-8; {advice}", folder.display());
+        bail!(
+            "the folder for temporary files, {}, has a name that is not UTF-8; {advice}",
+            folder.display()
+        );
     };
     if let Some(sign) = text.chars().find(|sign| matches!(sign, ':' | '\n' | '\r')) {
         bail!("the folder for temporary files, {text:?}, has {sign:?} in its path; {advice}");
@@ -311,9 +301,9 @@ fn remove_leftovers(parent: &Path) {
         let name = entry.file_name();
         let Some(name) = name.to_str() else { continue };
         let finished = name.starts_with(PREFIX);
-        let unfinished =
-            name.strip_prefix(UNFINISHED).is_some_and(|name| name.starts_with(PREFIX));
-        if (finished && is_abandoned(&entry.path())) || (unfinished && is_forgotten(&entry.path())) {
+        let unfinished = name.strip_prefix(UNFINISHED).is_some_and(|name| name.starts_with(PREFIX));
+        if (finished && is_abandoned(&entry.path())) || (unfinished && is_forgotten(&entry.path()))
+        {
             let _ = fs::remove_dir_all(entry.path());
         }
     }
@@ -343,6 +333,7 @@ fn is_forgotten(folder: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     fn session(parent: &Path, name: &str) -> Session {
         Session { folder: parent.join(format!("{PREFIX}{name}")), lock: Mutex::new(None) }

@@ -53,7 +53,9 @@ impl Streams {
         if is_closed(0) && File::open("/dev/null").map(std::mem::forget).is_ok() {
             mended.push("standard input");
         }
-        for (name, fd, pipe) in [("standard output", 1, &self.stdout), ("standard error", 2, &self.stderr)] {
+        for (name, fd, pipe) in
+            [("standard output", 1, &self.stdout), ("standard error", 2, &self.stderr)]
+        {
             if is_closed(fd) && replace(fd, pipe.writing.as_raw_fd()).is_ok() {
                 mended.push(name);
             }

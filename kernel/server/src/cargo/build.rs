@@ -1,8 +1,10 @@
 //! Compiles a cell with one rustc call.
 
 use super::{
-    CELL, INTERRUPTED, UNUSED, answers, dependencies, log, moved, prelude, progress, variables,
+    CELL, INTERRUPTED, UNUSED, answers, dependencies, log, moved, prelude, progress, reduced,
+    variables,
 };
+use crate::nesting;
 use crate::template::{RUSTFLAGS, Template, hex};
 use anyhow::{Context, bail};
 use sha2::{Digest, Sha256};
@@ -56,7 +58,7 @@ pub(super) fn run(template: &Template, emit: Emit) -> anyhow::Result<ExitCode> {
     });
     fs::create_dir_all("target/cell")?;
     fs::create_dir_all(OUTPUT)?;
-    let source = with_shared_runtime(fs::read_to_string("src/lib.rs")?)?;
+    let source = with_shared_runtime(reduced::restored(fs::read_to_string("src/lib.rs")?)?)?;
     let empty = emit == Emit::Library && runs_nothing(&source);
     let compiled = if empty { Emit::Nothing } else { emit };
     let mut arguments = arguments(template, compiled, &opt_level(&manifest));
@@ -105,11 +107,15 @@ pub(super) fn run(template: &Template, emit: Emit) -> anyhow::Result<ExitCode> {
     };
     let less = variables::without_unnamed(&source);
     let mut text = less.as_ref().unwrap_or(&source);
-    let mut output = moved::compile(text, compile)?;
+    let compile = |text: &str| -> anyhow::Result<Output> {
+        nesting::deep(|| moved::compile(text, &compile))
+            .context("there is no memory to parse the cell")?
+    };
+    let mut output = compile(text)?;
     if less.is_some() && names_something_unknown(&output) {
         // It may be one that was left out, brought in by a macro, or one that rustc would suggest.
         text = &source;
-        output = moved::compile(text, compile)?;
+        output = compile(text)?;
     }
     // What tracebacks are read against is evcxr's own text.
     fs::write(CELL, text)?;

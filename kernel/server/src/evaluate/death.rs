@@ -37,7 +37,9 @@ impl Cause {
             return Cause::StackOverflow;
         }
         let lost = [benchbook_guard::LOST, GARBLED].into_iter().find(|lost| said.contains(lost));
-        if let Some(lost) = lost.filter(|_| ["SIGKILL", "113"].iter().any(|end| status.contains(end))) {
+        if let Some(lost) =
+            lost.filter(|_| ["SIGKILL", "113"].iter().any(|end| status.contains(end)))
+        {
             return Cause::Disconnected(lost);
         }
         if let Some(code) = status.strip_prefix("exit status: ").and_then(|code| code.parse().ok())

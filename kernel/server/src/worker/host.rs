@@ -119,7 +119,8 @@ const COMPILED: &str = ".evcxr-execution-so";
 pub const GARBLED: &str = "the cell wrote to the connection of its process with the kernel";
 
 /// What a forged message gets.
-const FORGED: &str = "the cell wrote to the connection of its process with the kernel; the text was ignored\n";
+const FORGED: &str =
+    "the cell wrote to the connection of its process with the kernel; the text was ignored\n";
 
 /// How much of standard error is kept to tell what a worker died of, in bytes.
 const SAID: usize = 4096;
@@ -382,6 +383,13 @@ impl Host {
                 }
             }
         }
+    }
+
+    /// Whether the worker has the cell that was begun last.
+    pub fn runs(&self) -> bool {
+        let state = self.state();
+        state.phase == Phase::Running
+            || (state.phase == Phase::Compiling && self.is_handed_over(&state))
     }
 
     /// Whether the worker has the cell, though it has not said so.

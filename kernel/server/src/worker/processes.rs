@@ -24,7 +24,8 @@ pub(super) fn kill_all_but(spared: impl Fn(u32) -> bool) {
         }
         false
     };
-    for process in parents.keys().copied().filter(|process| below(*process) && !is_guard(*process)) {
+    for process in parents.keys().copied().filter(|process| below(*process) && !is_guard(*process))
+    {
         signal(process, libc::SIGKILL);
     }
 }
