@@ -25,7 +25,7 @@ pub const LOST: &str = "the cell closed the descriptors that connect it to the k
 /// The exit status of a worker that has found its side of [`Control`] closed.
 pub const LOST_STATUS: i32 = 113;
 
-/// What a guard writes to standard error when a line came without the token.
+/// What a guard tells evcxr when a line came without the token.
 const FORGED: &str = "the cell wrote to the descriptor by which its process talks to the kernel; the text was ignored";
 
 /// The longest line that a worker may send, in bytes.
@@ -291,16 +291,22 @@ impl Relay {
             match line.rsplit_once(&format!("{} ", self.token)) {
                 Some((before, line)) => {
                     if !before.is_empty() {
-                        eprintln!("{FORGED}");
+                        tell(FORGED);
                     }
-                    let mut evcxr = io::stdout().lock();
-                    let _ = writeln!(evcxr, "{line}").and_then(|()| evcxr.flush());
+                    tell(line);
                 }
-                None => eprintln!("{FORGED}"),
+                // evcxr takes it for a print, and hands it on before the cell ends.
+                None => tell(FORGED),
             }
         }
         length > 0
     }
+}
+
+/// Says a line to evcxr, which may be gone.
+fn tell(line: &str) {
+    let mut evcxr = io::stdout().lock();
+    let _ = writeln!(evcxr, "{line}").and_then(|()| evcxr.flush());
 }
 
 /// A descriptor from which signals are read; all of them are blocked.

@@ -47,6 +47,8 @@ pub const USER_PATH: &str = "BENCHBOOK_USER_PATH";
 pub const USER_CARGO_HOME: &str = "BENCHBOOK_USER_CARGO_HOME";
 /// `RUST_SRC_PATH` as the user had it; absent if it was not set.
 pub const USER_RUST_SRC_PATH: &str = "BENCHBOOK_USER_RUST_SRC_PATH";
+/// `RUST_MIN_STACK` as the user had it; absent if it was not set.
+pub const USER_MIN_STACK: &str = "BENCHBOOK_USER_MIN_STACK";
 /// The folder of the crate that evcxr writes.
 pub const CRATE: &str = "BENCHBOOK_CRATE";
 /// While this file exists in the crate's folder, nothing is compiled: the user has interrupted.
@@ -172,6 +174,7 @@ pub fn restore_environment(command: &mut Command) {
         ("PATH", USER_PATH),
         ("CARGO_HOME", USER_CARGO_HOME),
         ("RUST_SRC_PATH", USER_RUST_SRC_PATH),
+        ("RUST_MIN_STACK", USER_MIN_STACK),
     ] {
         match std::env::var_os(saved) {
             Some(value) => command.env(variable, value),
@@ -182,6 +185,7 @@ pub fn restore_environment(command: &mut Command) {
         USER_PATH,
         USER_CARGO_HOME,
         USER_RUST_SRC_PATH,
+        USER_MIN_STACK,
         TEMPLATE,
         CRATE,
         answers::RECORDING,

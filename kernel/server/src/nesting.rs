@@ -5,7 +5,7 @@
 //! overflow. So each text is looked at here before another parser sees it, on a stack that is large
 //! enough for any text of its length, and what passes is read on the stack of [`deep`].
 
-use ra_ap_syntax::{Edition, NodeOrToken, SourceFile, WalkEvent};
+use ra_ap_parser::{Edition, LexedStr, Step, TopEntryPoint};
 use std::io;
 use std::thread;
 
@@ -19,8 +19,12 @@ pub const WORDS: usize = 500_000;
 /// A stack for whatever reads code that has passed [`check`]. Only what is used takes memory.
 pub const STACK: usize = 512 << 20;
 
+/// The least stack, in bytes, of the compiler and of threads that drop the syntax trees of code that has
+/// passed [`check`].
+pub const MIN_STACK: usize = 16 << 20;
+
 /// A parser's stack for each word or sign, of which none adds more than a few calls.
-const STACK_FOR_A_WORD: usize = if cfg!(debug_assertions) { 16 << 10 } else { 2 << 10 };
+const STACK_FOR_A_WORD: usize = if cfg!(debug_assertions) { 16 << 10 } else { 4 << 10 };
 
 /// What is wrong with a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,15 +49,17 @@ pub enum Limit {
 /// # Errors
 /// Which limit it exceeds.
 pub fn check(code: &str) -> Result<(), Limit> {
-    let words = words(code);
+    let code = format!("fn f(){{{code}\n}}");
+    let lexed = LexedStr::new(Edition::Edition2024, &code);
+    let words = (0..lexed.len()).filter(|at| !lexed.kind(*at).is_trivia()).count();
     if words > WORDS {
         return Err(Limit::Words(words));
     }
-    // A level needs at least one word or sign, and the tree has no more than a few levels for each.
+    // A level needs at least one word or sign, and no more than a few levels are made of each.
     if words < LEVELS / 8 {
         return Ok(());
     }
-    let levels = on_stack((4 << 20) + words * STACK_FOR_A_WORD, || levels(code));
+    let levels = on_stack((4 << 20) + words * STACK_FOR_A_WORD, || levels(&lexed));
     match levels.map_err(|_| Limit::Memory)? {
         levels if levels > LEVELS => Err(Limit::Levels(levels)),
         _ => Ok(()),
@@ -72,33 +78,18 @@ fn on_stack<T: Send>(size: usize, work: impl FnOnce() -> T + Send) -> io::Result
     })
 }
 
-/// An upper bound of the tokens in a text.
-fn words(code: &str) -> usize {
-    let mut words = 0;
-    let mut within = false;
-    for character in code.chars() {
-        let part = character.is_alphanumeric() || character == '_';
-        if (part && !within) || !(part || character.is_whitespace()) {
-            words += 1;
-        }
-        within = part;
-    }
-    words
-}
-
-/// The deepest level of the syntax tree of some statements.
-fn levels(code: &str) -> usize {
-    let parsed = SourceFile::parse(&format!("fn f(){{{code}\n}}"), Edition::Edition2024);
+/// The deepest level of the syntax tree. The tree itself is not made: rust-analyzer drops trees on a thread
+/// of its own, whose stack a deep one would exceed.
+fn levels(lexed: &LexedStr<'_>) -> usize {
+    let parsed = TopEntryPoint::SourceFile.parse(&lexed.to_input(Edition::Edition2024));
     let (mut level, mut deepest) = (0_usize, 0);
-    for event in parsed.syntax_node().preorder_with_tokens() {
-        match event {
-            WalkEvent::Enter(NodeOrToken::Node(_)) => {
-                level += 1;
-                deepest = deepest.max(level);
-            }
-            WalkEvent::Leave(NodeOrToken::Node(_)) => level -= 1,
+    for step in parsed.iter() {
+        match step {
+            Step::Enter { .. } => level += 1,
+            Step::Exit => level = level.saturating_sub(1),
             _ => {}
         }
+        deepest = deepest.max(level);
     }
     deepest
 }

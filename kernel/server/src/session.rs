@@ -7,7 +7,9 @@
 //! was killed. A process number would say less: kernels in other containers and on other hosts may
 //! share the folder for temporary files.
 
-use crate::cargo::{CRATE, INTERRUPTED, TEMPLATE, USER_CARGO_HOME, USER_PATH, USER_RUST_SRC_PATH};
+use crate::cargo::{
+    CRATE, INTERRUPTED, TEMPLATE, USER_CARGO_HOME, USER_MIN_STACK, USER_PATH, USER_RUST_SRC_PATH,
+};
 use crate::template::Template;
 use anyhow::{Context, bail};
 use std::ffi::OsString;
@@ -71,8 +73,14 @@ impl Session {
             (CRATE, session.crate_folder().into()),
             ("EVCXR_TMPDIR", session.crate_folder().into()),
             ("RUST_SRC_PATH", template.standard_library().into()),
+            // The compiler takes its stack from here, and so do threads of rust-analyzer's.
+            ("RUST_MIN_STACK", crate::nesting::MIN_STACK.to_string().into()),
         ];
-        let saved = [("CARGO_HOME", USER_CARGO_HOME), ("RUST_SRC_PATH", USER_RUST_SRC_PATH)];
+        let saved = [
+            ("CARGO_HOME", USER_CARGO_HOME),
+            ("RUST_SRC_PATH", USER_RUST_SRC_PATH),
+            ("RUST_MIN_STACK", USER_MIN_STACK),
+        ];
         let saved: Vec<(&str, OsString)> = saved
             .into_iter()
             .filter_map(|(name, saved)| Some((saved, std::env::var_os(name)?)))

@@ -167,6 +167,8 @@ fn in_memory(path: &Path) -> Option<(File, PathBuf)> {
     };
     io::copy(&mut File::open(path).ok()?, &mut copy).ok()?;
     let link = path.with_extension("memory");
+    // A worker before this one may have left it.
+    let _ = std::fs::remove_file(&link);
     symlink(format!("/proc/self/fd/{}", copy.as_raw_fd()), &link).ok()?;
     Some((copy, link))
 }

@@ -79,7 +79,7 @@ enum Form {
 impl Form {
     fn around(self) -> (&'static str, &'static str) {
         match self {
-            Form::Statement => ("{", "}"),
+            Form::Statement => ("(", ");"),
             Form::Nothing => ("(", ")"),
             Form::End => ("loop {", "}"),
             Form::Typed => ("unsafe { ::core::mem::zeroed(", ") }"),
