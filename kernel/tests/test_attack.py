@@ -121,7 +121,7 @@ def test_a_thousand_prints_are_compiled_in_seconds(kernel: Kernel) -> None:
 def test_what_is_left_out_of_the_analysis_keeps_its_place_in_errors(kernel: Kernel) -> None:
     kernel.good("let warm = vec![1.0];")
     cell = kernel.run('let a = 1; println!("a long line {}", a); let b: u8 = "text";')
-    assert "line 1, column 57" in cell.traceback or "column 59" in cell.traceback, cell.traceback
+    assert "line 1, column 55" in cell.traceback, cell.traceback
     cell = kernel.run('let a = 1;\nprintln!("a long line {}", missing);\nlet b = 2;')
     assert "line 2, column 28" in cell.traceback, cell.traceback
     cell = kernel.run('let a = 1;\nprintln!("a long line {}", a);\nlet v: Vec<u8> = vec![1, 2, 3]; v[a + 7]')
@@ -133,9 +133,6 @@ def test_types_are_found_though_prints_are_left_out(kernel: Kernel) -> None:
     assert kernel.value("v") == "[3]"
     kernel.good('let w: Vec<f64> = (0..3).map(|i| i as f64 * 0.5).collect::<Vec<_>>(); let n = w.len();')
     assert kernel.value("(w, n)") == "([0.0, 0.5, 1.0], 3)"
-
-
-HARD = "let hard = (" + ", ".join(f"({number} + 1_{number % 9}).max({number}.min(2 * {number}))" for number in range(400)) + ").0;"
 
 
 def hard() -> str:

@@ -4,7 +4,6 @@
 //! our worker in the seat of its child process; a cell is rewritten once before it gets there
 //! (`evaluate/prepare.rs`).
 
-mod apart;
 mod commands;
 mod compiler;
 mod configuration;
@@ -12,6 +11,7 @@ mod death;
 mod errors;
 mod prepare;
 mod reduce;
+mod thread;
 
 use crate::cargo::{CELL, INTERRUPTED, LOG, TYPES};
 use crate::libtorch::Libtorch;
@@ -36,12 +36,12 @@ use std::fs;
 use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread;
+
 use std::time::Instant;
 
-pub use apart::Apart;
 pub(crate) use configuration::copy as copy_configuration;
 pub(crate) use errors::is_closed;
+pub use thread::EvaluationThread;
 
 /// What every session begins with. The macros are named one by one, since a glob would leave it
 /// open whether `println!` is ours or the standard library's. The `?` makes evcxr wrap this cell,
@@ -122,7 +122,7 @@ impl Rust {
         let lines = outputs.stdout;
         let listener = host.clone();
         // evcxr waits until these lines are read.
-        thread::Builder::new().name("evcxr output".into()).spawn(move || {
+        std::thread::Builder::new().name("evcxr output".into()).spawn(move || {
             lines.iter().for_each(|line| listener.log(&line));
         })?;
         let mut context = CommandContext::with_eval_context(context);

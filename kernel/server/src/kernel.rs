@@ -3,7 +3,7 @@
 //! The sockets are bound first, so Jupyter gets its answers while evcxr, the worker and libtorch
 //! are still being started on the execute thread.
 
-use crate::evaluate::{Apart, Rust, Unavailable};
+use crate::evaluate::{EvaluationThread, Rust, Unavailable};
 use crate::is_complete::is_complete;
 use crate::names::Names;
 use crate::nesting;
@@ -43,10 +43,10 @@ pub unsafe fn serve(connection_file: &Path, template: Option<&Path>) -> anyhow::
             let (kept, evaluated) = (Arc::clone(&session), host.clone());
             let end = kernel.run(control, move || {
                 let start = move || Rust::start(&template, &kept, host.clone(), Arc::clone(&names));
-                let apart = Apart::start(evaluated, start);
-                let apart =
-                    apart.map_err(|error| Failure::new("KernelNotReady", error.to_string()))?;
-                Ok(Box::new(apart) as Box<dyn Evaluator>)
+                let started = EvaluationThread::start(evaluated, start);
+                let started =
+                    started.map_err(|error| Failure::new("KernelNotReady", error.to_string()))?;
+                Ok(Box::new(started) as Box<dyn Evaluator>)
             });
             session.remove();
             end

@@ -29,14 +29,14 @@ const PATIENCE: Duration = Duration::from_secs(1);
 type Job = Box<dyn FnOnce(&mut Starting) + Send>;
 
 /// Has [`Rust`] work on a thread of its own.
-pub struct Apart {
+pub struct EvaluationThread {
     jobs: Sender<Job>,
     /// The jobs that have not ended.
     open: Arc<AtomicUsize>,
     host: Host,
 }
 
-impl Apart {
+impl EvaluationThread {
     /// Starts the thread and waits until `start` has been called on it. As long as it fails, each cell
     /// calls it again, and fails with its error.
     ///
@@ -52,9 +52,9 @@ impl Apart {
             work.into_iter().for_each(|job| job(&mut starting));
         };
         thread::Builder::new().name("evaluation".into()).stack_size(STACK).spawn(evaluation)?;
-        let apart = Self { jobs, open: Arc::default(), host };
-        answer(&apart.ask(|_| ()));
-        Ok(apart)
+        let evaluation = Self { jobs, open: Arc::default(), host };
+        answer(&evaluation.ask(|_| ()));
+        Ok(evaluation)
     }
 
     /// Has something done on the thread. A panic there is the answer.
@@ -106,7 +106,7 @@ impl Drop for Open {
     }
 }
 
-impl Evaluator for Apart {
+impl Evaluator for EvaluationThread {
     fn execute(&mut self, cell: &Cell, output: &Output) -> Executed {
         let left = Arc::new(AtomicBool::new(false));
         let answered = {
