@@ -36,7 +36,6 @@ use std::fs;
 use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 use std::sync::Arc;
-
 use std::time::Instant;
 
 pub(crate) use configuration::copy as copy_configuration;
