@@ -15,7 +15,7 @@ use crate::cargo::{CELL, INTERRUPTED, LOG, TYPES};
 use crate::libtorch::Libtorch;
 use crate::names::Names;
 use crate::session::{OPT_LEVEL, Session};
-use crate::template::Template;
+use crate::template::{Installation, Template};
 use crate::worker::{self, Ended, Host};
 use benchbook_display::Bundle;
 use benchbook_jupyter::{
