@@ -58,13 +58,18 @@ def unchanged(manifest: Manifest) -> None:
     """A copy that is as good as the original."""
 
 
+def sysroot() -> Path:
+    """The folder of the toolchain that is tested."""
+    command = ["rustc", "--print", "sysroot"]
+    output = subprocess.run(command, capture_output=True, text=True, check=True)
+    return Path(output.stdout.strip())
+
+
 def other_rustc(folder: Path, *lines: str) -> dict[str, str]:
     """An environment that names a compiler: the real one, but for what the lines of shell answer first."""
     folder.mkdir()
-    real = shutil.which("rustc") or ""
-    real = subprocess.run([real, "--print", "sysroot"], capture_output=True, text=True, check=True)
     script = folder / "rustc"
-    text = ["#!/bin/sh", *lines, f'exec "{real.stdout.strip()}/bin/rustc" "$@"', ""]
+    text = ["#!/bin/sh", *lines, f'exec "{sysroot()}/bin/rustc" "$@"', ""]
     script.write_text("\n".join(text))
     script.chmod(0o755)
     return {"BENCHBOOK_RUSTC": str(script)}
@@ -104,7 +109,11 @@ def test_cells_are_typed_without_the_toolchain_having_the_rust_source(
     first_cell, template: Path, tmp_path: Path
 ) -> None:
     """The template has its own copy; a minimal toolchain of rustup's has none."""
-    (tmp_path / "sysroot").mkdir()
+    rustlib = tmp_path / "sysroot/lib/rustlib"
+    rustlib.mkdir(parents=True)
+    for entry in (sysroot() / "lib/rustlib").iterdir():
+        if entry.name != "src":
+            (rustlib / entry.name).symlink_to(entry)
     hidden = f'[ "$*" = "--print sysroot" ] && echo "{tmp_path}/sysroot" && exit'
     environment = other_rustc(tmp_path / "other", hidden)
     cell = first_cell(template, environment, "let v = vec![1, 2]; v.len()")
