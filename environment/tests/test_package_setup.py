@@ -104,9 +104,10 @@ class Setup:
         return [self.python, "-m", "benchbook", "setup", *words]
 
     def run(self, *words: str, **variables: str) -> tuple[int, str]:
-        ran = subprocess.run(self.command(*words), env={**self.variables, **variables}, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-        assert "Traceback" not in ran.stderr, ran.stderr
-        return ran.returncode, ran.stdout + ran.stderr
+        environment = {**self.variables, **variables}
+        ran = subprocess.run(self.command(*words), env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert "Traceback" not in ran.stdout, ran.stdout
+        return ran.returncode, ran.stdout
 
     def interrupt(self, at: threading.Event, *words: str) -> tuple[int, str]:
         """Runs the command and, when the event happens, types Ctrl-C."""

@@ -21,7 +21,6 @@ def run(words: list, failure: str, **variables: str | None) -> None:
     Raises `SetupError(failure)` if the program fails.
     """
     environment = {name: value for name, value in {**os.environ, **variables}.items() if value is not None}
-    sys.stdout.flush()
     if subprocess.run(words, env=environment, stdin=subprocess.DEVNULL).returncode != 0:
         raise SetupError(failure)
 

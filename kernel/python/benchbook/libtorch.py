@@ -101,7 +101,7 @@ def build_version(version_py: str) -> str:
 
 def assemble(folder: Path, wheels: list[Path]) -> None:
     """Makes a libtorch folder of the wheels' part for a CPU."""
-    print("  unpacking the part for a CPU", flush=True)
+    print("  unpacking the part for a CPU")
     missing = set(LIBRARIES)
     version = None
     for wheel in wheels:

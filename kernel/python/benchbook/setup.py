@@ -46,6 +46,8 @@ class Part:
 
 def main(words: list[str]) -> int:
     options = parser().parse_args(words)
+    # In order with the messages of rustup and pip, also where the output is a file.
+    sys.stdout.reconfigure(line_buffering=True)
     try:
         return setup(options, words)
     except (SetupError, server.NotInstalled, OSError) as error:
@@ -86,7 +88,7 @@ def setup(options: argparse.Namespace, words: list[str]) -> int:
         with locked(cache):
             # Another set-up may have been faster.
             for part in missing_parts(machine(), options):
-                print(f"\n{part.name}", flush=True)
+                print(f"\n{part.name}")
                 try:
                     part.fetch()
                 except (SetupError, OSError) as error:
@@ -210,7 +212,7 @@ def locked(cache: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(f"Another set-up is at work on {cache}; this one waits for it.", flush=True)
+            print(f"Another set-up is at work on {cache}; this one waits for it.")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
