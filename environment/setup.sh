@@ -250,3 +250,9 @@ drawings_step() {
     if [[ ! -d datasets/drawings ]]; then "$target/release/benchbook-drawings" --out datasets/drawings </dev/null; fi
     say "      $(find datasets/drawings -type f | wc -l) files in datasets/drawings"
 }
+
+# --- The wheel ----------------------------------------------------------------------------------------
+
+plan_wheel() { step "Wheel" 40 0 wheel_step "packs it into target/wheels"; }
+
+wheel_step() { "$venv/bin/python" environment/wheel.py "$target/wheels"; }
