@@ -205,7 +205,7 @@ plan_libtorch() {
         fi
     done
     if nvidia-smi --list-gpus >/dev/null 2>&1; then
-        step "libtorch" 400 2500 libtorch_step "PyTorch $libtorch_version with CUDA if it suits the GPU and its driver, 4700 MB in $cache; else its part for the CPU, 500 MB"
+        step "libtorch" 400 2700 libtorch_step "PyTorch $libtorch_version with CUDA if it suits the GPU and its driver, 4900 MB in $cache; else its part for the CPU, 500 MB"
     else
         step "libtorch" 60 545 libtorch_step "PyTorch $libtorch_version, of which the part for the CPU is kept: 500 MB in $cache"
     fi

@@ -192,8 +192,8 @@ def test_with_a_gpu_the_larger_download_is_announced(machine):
     machine.complete().add("nvidia-smi", "echo GPU 0")
     status, said = machine.shell("plan_setup run; plan_install; announce_steps Plan")
     assert status == 0, said
-    assert "with CUDA if it suits the GPU and its driver, 4700 MB" in said
-    assert "2500 MB to download" in said
+    assert "with CUDA if it suits the GPU and its driver, 4900 MB" in said
+    assert "2700 MB to download" in said
 
 
 def test_libtorch_comes_by_benchbook_setup_as_the_server_says(machine):

@@ -30,7 +30,7 @@ class Cost:
 
 
 # Measured with Rust 1.95.0 and PyTorch 2.11.0 on Linux x86-64.
-COSTS = {"rust": Cost(160, 640, 850, 1), "cpu": Cost(545, 500, 1200, 2), "cuda": Cost(2500, 4700, 10000, 7)}
+COSTS = {"rust": Cost(160, 640, 850, 1), "cpu": Cost(545, 525, 1200, 2), "cuda": Cost(2700, 4900, 8000, 6)}
 
 
 @dataclass(frozen=True)
