@@ -229,7 +229,6 @@ install_step() {
     # One target folder with the helper library's tests, so that its dependencies are compiled once.
     "$benchbook" install --source "$repository" --libtorch "$libtorch" --prefix "$venv" \
         --target-dir "$target/helper" </dev/null
-    ln -sfn "$benchbook" "$venv/bin/benchbook"
     # What the notebooks and the tests start from here on is the environment's own.
     export VIRTUAL_ENV=$venv PATH=$venv/bin:$PATH
     "$benchbook" doctor </dev/null

@@ -1,5 +1,6 @@
 //! The one folder outside the checkout in which Benchbook keeps what it has built.
 
+use crate::kernelspec;
 use crate::toolchain::on_path;
 use std::path::PathBuf;
 
@@ -19,9 +20,7 @@ pub fn folder() -> anyhow::Result<PathBuf> {
 /// The command that fetches what is missing: `benchbook setup`, with the program's path unless it is on PATH.
 pub fn setup_command() -> String {
     let beside = || {
-        // A wheel has its programs in <prefix>/bin and the server in <prefix>/share/benchbook/bin.
-        let server = std::env::current_exe().ok()?;
-        Some(server.ancestors().nth(4)?.join("bin/benchbook")).filter(|path| path.exists())
+        Some(kernelspec::wheel_prefix()?.join("bin/benchbook")).filter(|path| path.exists())
     };
     let program = if on_path("benchbook").is_some() { None } else { beside() };
     program.map_or("benchbook setup".into(), |path| format!("{} setup", path.display()))

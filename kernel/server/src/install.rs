@@ -246,6 +246,7 @@ fn compile(here: &Installation, target: &Path, libtorch: &Path) -> anyhow::Resul
     let script = format!("link-arg=-Wl,--version-script={}", exports.display());
     let libraries = cargo("benchbook", &["--lib", "--", "-C", &script])?;
     let programs = cargo("benchbook-worker", &[])?;
+    let compiled = target.join(toolchain.host());
     let mut helper = None;
     for path in libraries {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -254,8 +255,11 @@ fn compile(here: &Installation, target: &Path, libtorch: &Path) -> anyhow::Resul
                 helper = Some(());
                 ("lib", name)
             }
-            // Their code is in the helper library, so an `.rlib` would only be one more file to look at.
-            Some("so" | "rmeta") => ("deps", name),
+            // Procedural macros.
+            Some("so") => ("deps", name),
+            // Their code is in the helper library, so an `.rlib` would only be one more file to look at. Those of build
+            // scripts and procedural macros are compiled for the machine that builds, and no cell asks for them.
+            Some("rmeta") if path.starts_with(&compiled) => ("deps", name),
             _ => continue,
         };
         let to = template.folder.join(folder).join(name);

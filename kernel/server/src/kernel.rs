@@ -76,8 +76,8 @@ unsafe fn prepare(template: Option<&Path>) -> anyhow::Result<(Installation, Sess
 /// # Errors
 /// There is none.
 pub fn installed() -> anyhow::Result<PathBuf> {
-    if let Some(carried) = carried() {
-        return Ok(carried);
+    if let Some(template) = kernelspec::wheel_template() {
+        return Ok(template);
     }
     let templates = cache::folder()?.join("templates");
     let entries =
@@ -88,13 +88,6 @@ pub fn installed() -> anyhow::Result<PathBuf> {
     });
     let newest = complete.max().map(|(_, folder)| folder);
     Ok(newest.ok_or(TemplateError::Missing(templates))?)
-}
-
-/// The template of a wheel: `<prefix>/share/benchbook/template`, with this program in `bin` beside it.
-pub fn carried() -> Option<PathBuf> {
-    let program = std::env::current_exe().ok()?;
-    let folder = program.parent()?.with_file_name("template");
-    folder.join("template.json").exists().then_some(folder)
 }
 
 fn unavailable(error: &anyhow::Error) -> Box<dyn Evaluator> {

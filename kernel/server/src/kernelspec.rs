@@ -81,12 +81,11 @@ pub fn folder(prefix: Option<&Path>) -> anyhow::Result<PathBuf> {
 pub fn find(prefix: Option<&Path>) -> Option<(PathBuf, PathBuf)> {
     let environment = |variable| std::env::var_os(variable).map(PathBuf::from);
     let python = environment("BENCHBOOK_PYTHON");
-    let program = std::env::current_exe().ok();
     let candidates = match prefix {
         Some(prefix) => vec![Some(prefix.to_path_buf())],
         None => vec![
             python.as_deref().and_then(|python| Some(python.parent()?.parent()?.to_path_buf())),
-            program.as_deref().and_then(|program| program.ancestors().nth(4)).map(Path::to_path_buf),
+            wheel_prefix(),
             environment("VIRTUAL_ENV"),
             environment("CONDA_PREFIX"),
             None,
@@ -106,4 +105,22 @@ pub fn find(prefix: Option<&Path>) -> Option<(PathBuf, PathBuf)> {
         };
         Some((folder, template))
     })
+}
+
+/// Where a wheel has its server and its template, below the environment that it was installed into.
+const WHEEL: &str = "share/benchbook";
+
+/// The environment into which the wheel with this program was installed; `None` for a program of a checkout.
+pub fn wheel_prefix() -> Option<PathBuf> {
+    let program = std::env::current_exe().ok()?;
+    let folder = program.parent()?.parent()?;
+    if !folder.ends_with(WHEEL) {
+        return None;
+    }
+    folder.ancestors().nth(2).map(Path::to_path_buf)
+}
+
+/// The template that the wheel with this program brought.
+pub fn wheel_template() -> Option<PathBuf> {
+    Some(wheel_prefix()?.join(WHEEL).join("template"))
 }

@@ -13,6 +13,7 @@
 //! would download is decided in [`crate::gpu_support`].
 
 use crate::cache;
+use crate::kernelspec;
 use crate::toolchain::on_path;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -145,10 +146,7 @@ fn places(chosen: Option<&Path>) -> Vec<PathBuf> {
     };
     let mut found: Vec<PathBuf> =
         paths("BENCHBOOK_SITE_PACKAGES").iter().map(|packages| packages.join("torch")).collect();
-    // A wheel has the server in <prefix>/share/benchbook/bin.
-    let server = std::env::current_exe().ok();
-    let mut prefixes: Vec<PathBuf> =
-        server.iter().filter_map(|server| server.ancestors().nth(4)).map(Path::to_path_buf).collect();
+    let mut prefixes: Vec<PathBuf> = kernelspec::wheel_prefix().into_iter().collect();
     prefixes.extend(paths("VIRTUAL_ENV"));
     prefixes.extend(paths("CONDA_PREFIX"));
     for name in ["python", "python3"] {

@@ -105,11 +105,14 @@ pub fn record_standard_library(here: &Installation) -> anyhow::Result<Vec<u8>> {
     ensure!(output.status.success(), "cargo metadata of the standard library failed: {said}");
     let mut metadata: Value = serde_json::from_slice(&output.stdout)?;
     keep_standard_packages(&mut metadata).context("cargo's metadata has an unknown form")?;
+    for package in metadata["packages"].as_array_mut().into_iter().flatten() {
+        carry(package, &here.template)?;
+    }
     let text = metadata.to_string().replace(
         &in_json(&toolchain.source())?,
         &format!("{TEMPLATE_FOLDER}/{}", template::STANDARD_LIBRARY),
     );
-    Ok(text.into_bytes())
+    Ok(text.replace(&in_json(&here.template.folder)?, TEMPLATE_FOLDER).into_bytes())
 }
 
 fn keep_standard_packages(metadata: &mut Value) -> Option<()> {
