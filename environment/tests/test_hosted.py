@@ -21,7 +21,7 @@ set -e
 folder=$(mktemp -d)
 mkdir "$folder/benchbook-bench"
 cat >"$folder/benchbook-bench/bench" <<'END'
-#!/usr/bin/env bash
+#!/bin/bash -e
 while (($# > 0)); do
     case $1 in
     --data) data=$2 && shift ;;
