@@ -122,6 +122,12 @@ def test_the_scripts_are_short_enough_to_read(service):
     assert len((HOSTED / service).read_text().splitlines()) <= 40
 
 
+def test_each_place_takes_at_most_three_lines_to_copy():
+    blocks = re.findall(r"^```(?:sh)?\n(.+?)^```$", (HOSTED / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert len(blocks) >= 7
+    assert all(len(block.splitlines()) <= 3 for block in blocks), blocks
+
+
 def test_a_dry_run_for_colab_packs_and_prints_the_commands(desk):
     (desk.folder / "job.json").write_text('{"data": "elsewhere"}')
     status, said = desk.run("colab", "--dry-run", "--gpu", "L4", desk.images, "job.json")
