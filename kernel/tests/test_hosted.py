@@ -28,7 +28,7 @@ def test_the_packed_job_runs_where_there_is_no_rust_and_brings_its_record_back(
     for name, script in {"colab": COLAB, "benchbook": f'#!/bin/sh\nshift\nexec "{program}" bench --template "{template}" "$@"\n'}.items():
         (tmp_path / name).write_text(script)
         (tmp_path / name).chmod(0o755)
-    libtorch = json.loads((template / "template.json").read_text())["libtorch"]["folder"]
+    libtorch = json.loads((template / "template.json").read_text())["chosen_libtorch"]
     # No rustc is on this PATH.
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "LIBTORCH": libtorch, "MACHINE": str(tmp_path / "machine"), "PYTHON": sys.executable}
     command = [HOSTED / "colab", "--gpu", "none", "--results", tmp_path / "results", images, tmp_path / "job.json"]
