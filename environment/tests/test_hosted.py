@@ -1,7 +1,7 @@
 """environment/hosted: what `colab` and `kaggle` pack and run, with stand-ins for the commands of Colab and Kaggle.
 
 The stand-ins keep the other machine in a folder, where they run job.py for real on a packed job of a few lines.
-kernel/tests/test_hosted.py does the same with the true packed job.
+kernel/tests/test_packed_job.py does the same with the true packed job.
 """
 
 import json
@@ -98,6 +98,7 @@ class Desk:
             "PATH": f"{self.tools}:/usr/bin:/bin",
             "PYTHONPATH": str(self.folder / "python"),
             "MACHINE": str(self.folder / "machine"),
+            "TMPDIR": str(self.folder),
         }
         for variable in ("KAGGLE_USERNAME", "LIBTORCH"):
             environment.pop(variable, None)

@@ -30,7 +30,13 @@ def test_the_packed_job_runs_where_there_is_no_rust_and_brings_its_record_back(
         (tmp_path / name).chmod(0o755)
     libtorch = json.loads((template / "template.json").read_text())["chosen_libtorch"]
     # No rustc is on this PATH.
-    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "LIBTORCH": libtorch, "MACHINE": str(tmp_path / "machine"), "PYTHON": sys.executable}
+    environment = {
+        "PATH": f"{tmp_path}:/usr/bin:/bin",
+        "LIBTORCH": libtorch,
+        "MACHINE": str(tmp_path / "machine"),
+        "PYTHON": sys.executable,
+        "TMPDIR": str(tmp_path),
+    }
     command = [HOSTED / "colab", "--gpu", "none", "--results", tmp_path / "results", images, tmp_path / "job.json"]
     ran = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
     assert ran.returncode == 0, ran.stdout + ran.stderr
