@@ -72,7 +72,7 @@ def test_jobs_have_only_the_rights_that_they_name():
             "torch",
             {
                 "environment/setup.sh": r"^libtorch_version=(.+)$",
-                "environment/libtorch.txt": r"^torch==([\d.]+)",
+                "kernel/python/benchbook/libtorch.txt": r"^torch==([\d.]+)",
                 "environment/hosted/Dockerfile": r"torch==([\d.]+)",
                 "environment/hosted/job.py": r'^TORCH = "(.+)"$',
             },
