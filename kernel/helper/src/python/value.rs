@@ -137,27 +137,14 @@ impl FromPython for bool {
     }
 }
 
-impl ToPython for str {
-    fn type_name() -> String
-    where
-        Self: Sized,
-    {
-        "String".into()
-    }
-
-    fn write(&self, file: &mut dyn Write) -> Result<(), Failure> {
-        self.len().write(file)?;
-        Ok(file.write_all(self.as_bytes())?)
-    }
-}
-
 impl ToPython for &str {
     fn type_name() -> String {
         "String".into()
     }
 
     fn write(&self, file: &mut dyn Write) -> Result<(), Failure> {
-        (**self).write(file)
+        self.len().write(file)?;
+        Ok(file.write_all(self.as_bytes())?)
     }
 }
 
