@@ -19,7 +19,7 @@ plan_cheap_checks() {
     check "Shell scripts" 5 0 check_shell "shellcheck"
     check "Python syntax" 2 0 check_python "compiles every .py"
     check "Notebooks against their sources" 3 0 check_sources "compares the cells"
-    check "Tests of the environment" 40 0 check_environment "pytest environment/tests"
+    check "Tests of the environment" 120 0 check_environment "pytest environment/tests"
     # Without the kernel server: its dependencies get other features in one build with these, and
     # rust-analyzer's crates would be compiled a second time.
     check "Tests without a compiler" "$(on_these_cores 180)" 0 check_libraries "cargo test"
