@@ -55,7 +55,7 @@ const FIX: &str = "set LIBTORCH to a folder with libtorch 2.11.0, or unset it to
 fn download_fix() -> String {
     let setup = cache::setup_command();
     format!(
-        "run `{setup}`, which downloads it (CPU: 545 MB, 500 MB on disk, some two minutes; with CUDA: 2.5 GB, 4.7 GB \
+        "run `{setup}`, which downloads it (CPU: 545 MB, 525 MB on disk, some two minutes; with CUDA: 2.7 GB, 4.9 GB \
          on disk), or set LIBTORCH to a folder with libtorch {VERSION}"
     )
 }
