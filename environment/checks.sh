@@ -105,7 +105,7 @@ check_rust_format() {
 
 check_shell() {
     local scripts
-    mapfile -t scripts < <(grep -rlIE '^#!.*\b(bash|sh)$' environment datasets .ci)
+    mapfile -t scripts < <(grep -rlIE '^#!.*\b(bash|sh)$' environment datasets .ci .binder)
     "$venv/bin/shellcheck" --external-sources --check-sourced --source-path="$repository" "${scripts[@]}"
     say "${#scripts[@]} scripts and what they source: no finding"
 }
