@@ -100,6 +100,7 @@ class Run:
 
     def all(self, values: dict[str, tuple[str, list]], cell: str, outputs: list[str]) -> None:
         """Brings values in, runs the cell, takes values out."""
+        note = note_of_end(self.name)
         self.session = begin(self.name)
         try:
             with on_interrupt(self.interrupt):
@@ -116,6 +117,10 @@ class Run:
                 "the session are lost. The next %%rust cell begins a new session"
             )
             raise rust_error("KernelDied", text, [f"KernelDied: {text}", *words]) from None
+        finally:
+            # Not before the cell, whose outputs the kernel may clear.
+            if note:
+                print(note, file=sys.stderr)
 
     def interrupt(self, *_) -> None:
         self.interrupted = True
@@ -191,14 +196,6 @@ def names(lists: list[str], option: str) -> list[str]:
 
 def begin(name: str) -> RustSession:
     """The session, started if it is not there."""
-    session = SESSIONS.get(name)
-    if session and session.process.poll() is not None:
-        print(
-            f"The kernel of the Rust session `{name}` has ended since the last cell: it {session.how_it_ended()}\n"
-            "All variables, functions and imports of the session are lost; this is a new session.",
-            file=sys.stderr,
-        )
-        end(name)
     if name not in SESSIONS:
         try:
             SESSIONS[name] = RustSession()
@@ -207,6 +204,19 @@ def begin(name: str) -> RustSession:
         except Died as died:
             raise rust_error("KernelDied", f"the kernel of the Rust session `{name}` did not start: it {died}") from None
     return SESSIONS[name]
+
+
+def note_of_end(name: str) -> str | None:
+    """Forgets a session whose kernel has ended since the last cell; what to tell of it."""
+    session = SESSIONS.get(name)
+    if session is None or session.process.poll() is None:
+        return None
+    how = session.how_it_ended()
+    end(name)
+    return (
+        f"The kernel of the Rust session `{name}` {how}\nsince the last cell. All variables, functions and imports of the session "
+        "were lost; this cell has begun a new one."
+    )
 
 
 def end(name: str) -> None:
