@@ -10,6 +10,13 @@ use std::path::{Path, PathBuf};
 /// The name under which Jupyter knows the kernel.
 pub const NAME: &str = "benchbook";
 
+/// What Jupyter shows for the kernel, under the names that it looks for.
+const LOGOS: [(&str, &[u8]); 3] = [
+    ("logo-svg.svg", include_bytes!("../kernelspec/logo-svg.svg")),
+    ("logo-32x32.png", include_bytes!("../kernelspec/logo-32x32.png")),
+    ("logo-64x64.png", include_bytes!("../kernelspec/logo-64x64.png")),
+];
+
 #[derive(Serialize)]
 struct Kernelspec {
     argv: Vec<String>,
@@ -25,7 +32,7 @@ struct Metadata {
     debugger: bool,
 }
 
-/// Writes `kernel.json` under `prefix` (an environment), or among the user's own kernels.
+/// Writes `kernel.json` and the logos under `prefix` (an environment), or among the user's own kernels.
 ///
 /// # Errors
 /// The folder cannot be written.
@@ -51,6 +58,9 @@ pub fn write(template: &Template, prefix: Option<&Path>) -> anyhow::Result<PathB
     fs::create_dir_all(&folder).with_context(|| text(&folder))?;
     fs::write(folder.join("kernel.json"), serde_json::to_vec_pretty(&spec)?)
         .with_context(|| text(&folder))?;
+    for (name, image) in LOGOS {
+        fs::write(folder.join(name), image).with_context(|| text(&folder.join(name)))?;
+    }
     Ok(folder)
 }
 
