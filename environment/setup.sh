@@ -202,7 +202,6 @@ install_step() {
     # One target folder with the helper library's tests, so that its dependencies are compiled once.
     "$benchbook" install --source "$repository" --libtorch "$libtorch" --prefix "$venv" \
         --target-dir "$target/helper" </dev/null
-    ln -sfn "$benchbook" "$venv/bin/benchbook"
     # What the notebooks and the tests start from here on is the environment's own.
     export VIRTUAL_ENV=$venv PATH=$venv/bin:$PATH
     "$benchbook" doctor </dev/null
@@ -223,3 +222,9 @@ drawings_step() {
     if [[ ! -d datasets/drawings ]]; then "$target/release/benchbook-drawings" --out datasets/drawings </dev/null; fi
     say "      $(find datasets/drawings -type f | wc -l) files in datasets/drawings"
 }
+
+# --- The wheel ----------------------------------------------------------------------------------------
+
+plan_wheel() { step "Wheel" 40 0 wheel_step "packs it into target/wheels"; }
+
+wheel_step() { "$venv/bin/python" environment/wheel.py "$target/wheels"; }

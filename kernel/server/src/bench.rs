@@ -1,7 +1,7 @@
 //! `benchbook bench`: runs a job in a worker, without a notebook; or packs what that takes.
 
 use crate::libtorch::{self, Libtorch};
-use crate::template::Template;
+use crate::template::Installation;
 use crate::{kernel, worker};
 use anyhow::{Context, ensure};
 use std::ffi::OsString;
@@ -38,9 +38,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn opened(template: Option<&Path>) -> anyhow::Result<Template> {
-    let folder = template.map_or_else(kernel::newest, |folder| Ok(folder.to_path_buf()))?;
-    Ok(Template::open(&folder)?)
+fn opened(template: Option<&Path>) -> anyhow::Result<Installation> {
+    let folder = template.map_or_else(kernel::installed, |folder| Ok(folder.to_path_buf()))?;
+    Installation::open(&folder)
 }
 
 /// Runs a worker in a role other than that of cells, with its own words, and returns its exit status.
@@ -52,23 +52,24 @@ pub(crate) fn work(
     role: &str,
     words: &[OsString],
 ) -> anyhow::Result<ExitCode> {
-    let template = opened(template)?;
-    let libtorch = Libtorch::find(Some(&template.manifest.libtorch.folder))?;
-    let mut command = worker::command(&template, &libtorch)?;
+    let here = opened(template)?;
+    let libtorch = Libtorch::find(here.template.manifest.chosen_libtorch.as_deref())?;
+    let mut command = worker::command(&here, &libtorch)?;
     let status = command.arg(role).args(words).status();
-    let status = status.with_context(|| template.worker().display().to_string())?;
+    let status = status.with_context(|| here.template.worker().display().to_string())?;
     Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
 }
 
 /// Puts the worker, the helper library, Rust's standard library and a script that finds libtorch
 /// into one archive.
-fn pack(template: &Template, archive: &Path) -> anyhow::Result<()> {
+fn pack(here: &Installation, archive: &Path) -> anyhow::Result<()> {
+    let Installation { template, tools } = here;
     let folder = tempfile::tempdir()?;
     let root = folder.path().join("benchbook-bench");
     fs::create_dir_all(root.join("lib"))?;
     fs::copy(template.worker(), root.join("benchbook-worker"))?;
     fs::copy(template.helper(), root.join("lib/libbenchbook.so"))?;
-    let libraries = template.manifest.toolchain.libraries();
+    let libraries = tools.toolchain.libraries();
     let mut standard = None;
     for entry in
         fs::read_dir(&libraries).with_context(|| libraries.display().to_string())?.flatten()

@@ -15,7 +15,7 @@ use crate::cargo::{CELL, INTERRUPTED, LOG, TYPES};
 use crate::libtorch::Libtorch;
 use crate::names::Names;
 use crate::session::{OPT_LEVEL, Session};
-use crate::template::Template;
+use crate::template::{Installation, Template};
 use crate::worker::{self, Ended, Host};
 use benchbook_display::Bundle;
 use benchbook_jupyter::{
@@ -95,16 +95,16 @@ impl Rust {
     /// # Errors
     /// Anything that keeps cells from running, with what to do about it.
     pub fn start(
-        template: &Template,
+        here: &Installation,
         session: &Arc<Session>,
         host: Host,
         names: Arc<Names>,
     ) -> anyhow::Result<Self> {
-        template.check()?;
-        let libtorch = Libtorch::find(Some(&template.manifest.libtorch.folder))?;
+        let template = &here.template;
+        let libtorch = Libtorch::find(template.manifest.chosen_libtorch.as_deref())?;
         tracing::info!("libtorch {} at {}", libtorch.version, libtorch.folder.display());
         let socket = session.folder().join("frames");
-        let mut command = worker::session_command(template, &libtorch, &socket)?;
+        let mut command = worker::session_command(here, &libtorch, &socket)?;
         command.current_dir(std::env::current_dir()?);
         host.begin(None);
         let started = configuration::without(session.folder(), || {

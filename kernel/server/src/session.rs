@@ -1,8 +1,8 @@
 //! What one running kernel has to itself: a folder for evcxr's crate, and an environment in which
 //! `cargo` is the stand-in (see `cargo.rs`).
 
-use crate::cargo::{CRATE, INTERRUPTED, TEMPLATE, USER_CARGO_HOME, USER_PATH, USER_RUST_SRC_PATH};
-use crate::template::Template;
+use crate::cargo::{CRATE, INTERRUPTED, TEMPLATE, TOOLS, USER_CARGO_HOME, USER_PATH, USER_RUST_SRC_PATH};
+use crate::template::Installation;
 use anyhow::Context;
 use std::ffi::OsString;
 use std::fs;
@@ -29,7 +29,7 @@ impl Session {
     ///
     /// # Safety
     /// No other thread may run yet: it could read the environment at the same time.
-    pub unsafe fn begin(template: &Template) -> anyhow::Result<Self> {
+    pub unsafe fn begin(here: &Installation) -> anyhow::Result<Self> {
         remove_leftovers();
         let folder = tempfile::Builder::new()
             .prefix(&format!("{PREFIX}{}-", std::process::id()))
@@ -40,6 +40,7 @@ impl Session {
             )?;
         let session = Self { folder };
         fs::create_dir_all(session.crate_folder())?;
+        here.tools.write(&session.crate_folder().join(TOOLS))?;
         let tools = session.tools();
         fs::create_dir_all(&tools)?;
         for tool in ["cargo", "rustc"] {
@@ -60,11 +61,11 @@ impl Session {
             (USER_PATH, path),
             ("PATH", std::env::join_paths(folders)?),
             ("CARGO_HOME", session.folder.path().join("cargo-home").into()),
-            (TEMPLATE, template.folder.clone().into()),
+            (TEMPLATE, here.template.folder.clone().into()),
             (CRATE, session.crate_folder().into()),
             ("EVCXR_TMPDIR", session.crate_folder().into()),
             ("EVCXR_CONFIG_DIR", configuration),
-            ("RUST_SRC_PATH", template.standard_library().into()),
+            ("RUST_SRC_PATH", here.template.standard_library().into()),
         ];
         for (name, saved) in
             [("CARGO_HOME", USER_CARGO_HOME), ("RUST_SRC_PATH", USER_RUST_SRC_PATH)]
