@@ -51,24 +51,25 @@ IMAGES = "!test -d drawings || benchbook drawings --out drawings"
 
 
 @cache
-def workspace(key: str) -> str:
-    """A value of the workspace's Cargo.toml."""
-    path = Path(__file__).parents[2] / "Cargo.toml"
-    found = re.search(rf'^{key} = "(.*)"', path.read_text(encoding="utf-8"), re.MULTILINE)
+def constant(file: str, name: str) -> str:
+    """The text in `name = "text"`, from a file of this repository."""
+    path = Path(__file__).parents[2] / file
+    found = re.search(rf'^{name} = "(.*)"', path.read_text(encoding="utf-8"), re.MULTILINE)
     if not found:
-        raise SystemExit(f"{path} has no key {key}, which notebooks/colab needs")
+        raise SystemExit(f"{path} has no {name}, which the notebooks in notebooks/colab name")
     return found[1]
 
 
 def wheel() -> str:
     """Where a release has its wheel."""
-    version = workspace("version")
-    return f"{workspace('repository')}/releases/download/v{version}/benchbook-{version}-py3-none-manylinux_2_34_x86_64.whl"
+    version = constant("Cargo.toml", "version")
+    name = f"benchbook-{version}-py3-none-{constant('environment/wheel.py', 'PLATFORM')}.whl"
+    return f"{constant('Cargo.toml', 'repository')}/releases/download/v{version}/{name}"
 
 
 def badge(name: str) -> str:
     """The link that opens the `%%rust` form of a notebook on Colab."""
-    page = workspace("repository").replace("https://github.com/", "https://colab.research.google.com/github/")
+    page = constant("Cargo.toml", "repository").replace("https://github.com/", "https://colab.research.google.com/github/")
     return f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({page}/blob/main/notebooks/colab/{name}.ipynb)"
 
 
