@@ -9,7 +9,7 @@
 //! | pandas `DataFrame` | [`DataFrame`] |
 //!
 //! The Python side is `kernel/python/benchbook/values.py`. It makes a file in memory for each value and generates the cells
-//! that call [`receive`] and [`Send`]. A file holds the name of the value's type, then the value:
+//! that call [`receive`] and [`Outgoing::send`]. A file holds the name of the value's type, then the value:
 //!
 //! - a number: its bytes, in the machine's order; a `bool`: one byte
 //! - `String`, `Vec`: the length as `u64`, then the bytes or elements
@@ -54,7 +54,9 @@ pub enum CannotCross {
         instead: tch::Kind,
     },
     /// The columns have different lengths.
-    #[error("column `{name}` of a DataFrame: {expected} values expected, as in the first column; got {found}")]
+    #[error(
+        "column `{name}` of a DataFrame: {expected} values expected, as in the first column; got {found}"
+    )]
     Rows {
         /// The column.
         name: String,
@@ -102,32 +104,31 @@ pub fn receive<T: FromPython>(name: &str, path: &str) -> Result<T, CannotCross> 
     read.map_err(|failure| failure.named(name, "read", path))
 }
 
-/// Writes a value for Python; found by method resolution for all types of [`ToPython`].
-pub trait Send {
+/// A variable on its way to Python. Its own method [`Outgoing::send`] exists for the types of [`ToPython`], and wins over that of
+/// [`Refuse`], which exists for all.
+pub struct Outgoing<'a, T: ?Sized>(pub &'a T);
+
+impl<T: ToPython> Outgoing<'_, T> {
     /// Writes the value of the variable `name` to `path`.
     ///
     /// # Errors
     /// [`CannotCross`].
-    fn send_to_python(&self, name: &str, path: &str) -> Result<(), CannotCross>;
-}
-
-impl<T: ToPython> Send for T {
-    fn send_to_python(&self, name: &str, path: &str) -> Result<(), CannotCross> {
-        send(self, &T::type_name(), name, path)
+    pub fn send(&self, name: &str, path: &str) -> Result<(), CannotCross> {
+        send(self.0, &T::type_name(), name, path)
     }
 }
 
-/// Refuses all other types; one reference further out than [`Send`], so that it is found second.
+/// Refuses the types that do not pass to Python.
 pub trait Refuse {
     /// Fails with the variable's type.
     ///
     /// # Errors
     /// [`CannotCross::Type`].
-    fn send_to_python(&self, name: &str, path: &str) -> Result<(), CannotCross>;
+    fn send(&self, name: &str, path: &str) -> Result<(), CannotCross>;
 }
 
-impl<T: ?Sized> Refuse for &T {
-    fn send_to_python(&self, name: &str, _path: &str) -> Result<(), CannotCross> {
+impl<T: ?Sized> Refuse for Outgoing<'_, T> {
+    fn send(&self, name: &str, _path: &str) -> Result<(), CannotCross> {
         let found = crate::worker::short(std::any::type_name::<T>());
         Err(CannotCross::Type { name: name.to_owned(), found })
     }
@@ -146,7 +147,7 @@ fn send(value: &dyn ToPython, type_name: &str, name: &str, path: &str) -> Result
 
 #[cfg(test)]
 mod tests {
-    use super::{Refuse as _, Send as _, *};
+    use super::{Refuse as _, *};
     use crate::tch::{Device, Kind, Tensor};
 
     /// Sends a value and returns the file that holds it.
@@ -154,7 +155,7 @@ mod tests {
         ($value:expr) => {{
             let file = tempfile::NamedTempFile::new().unwrap();
             let value = $value;
-            (&value).send_to_python("x", file.path().to_str().unwrap()).map(|()| file)
+            Outgoing(&value).send("x", file.path().to_str().unwrap()).map(|()| file)
         }};
     }
 
@@ -170,20 +171,28 @@ mod tests {
         assert_eq!(received::<String>(&sent!("ünï").unwrap()), "ünï");
         let nested = vec![vec!["a".to_owned()], vec![]];
         assert_eq!(received::<Vec<Vec<String>>>(&sent!(nested.clone()).unwrap()), nested);
-        let table = DataFrame::new().with("n", vec![1, 2]).unwrap().with("b", vec![true, false]).unwrap();
+        let table =
+            DataFrame::new().with("n", vec![1, 2]).unwrap().with("b", vec![true, false]).unwrap();
         assert_eq!(received::<DataFrame>(&sent!(table.clone()).unwrap()), table);
     }
 
     #[test]
     fn tensors_keep_kind_shape_and_logical_order() {
         let whole = Tensor::arange(6, (Kind::Int16, Device::Cpu)).reshape([2, 3]);
-        for tensor in [whole.shallow_clone(), whole.tr(), whole.get(1), whole.get(1).get(1), whole.narrow(0, 1, 0)] {
+        for tensor in [
+            whole.shallow_clone(),
+            whole.tr(),
+            whole.get(1),
+            whole.get(1).get(1),
+            whole.narrow(0, 1, 0),
+        ] {
             let file = sent!(tensor.shallow_clone()).unwrap();
             let back: Tensor = received(&file);
             assert_eq!((back.kind(), back.size()), (tensor.kind(), tensor.size()));
             assert!(back.equal(&tensor), "{back} for {tensor}");
         }
-        let complex = Tensor::complex(&Tensor::from_slice(&[1.0]), &Tensor::from_slice(&[2.0])).conj();
+        let complex =
+            Tensor::complex(&Tensor::from_slice(&[1.0]), &Tensor::from_slice(&[2.0])).conj();
         let back: Tensor = received(&sent!(complex).unwrap());
         assert_eq!(f64::try_from(back.imag()).unwrap(), -2.0);
     }
@@ -193,7 +202,8 @@ mod tests {
         struct Mine;
         let text = sent!(Mine).unwrap_err().to_string();
         assert!(text.starts_with("-o x: a value of type Mine does not pass to Python"), "{text}");
-        let text = sent!(Tensor::zeros([1], (Kind::BFloat16, Device::Cpu))).unwrap_err().to_string();
+        let text =
+            sent!(Tensor::zeros([1], (Kind::BFloat16, Device::Cpu))).unwrap_err().to_string();
         assert!(text.contains("BFloat16") && text.contains("to_kind(Kind::Float)"), "{text}");
     }
 

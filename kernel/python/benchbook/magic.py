@@ -142,8 +142,8 @@ class Run:
     def take(self, names: list[str]) -> None:
         with ExitStack() as stack:
             files = {name: stack.enter_context(MemoryFile()) for name in names}
-            lines = [f'(&{name}).send_to_python("{name}", "{file.path}")?;' for name, file in files.items()]
-            code = "{ use benchbook::python::{Refuse as _, Send as _};\n" + "\n".join(lines) + "\n}"
+            lines = [f'Outgoing(&{name}).send("{name}", "{file.path}")?;' for name, file in files.items()]
+            code = "{ use benchbook::python::{Outgoing, Refuse as _};\n" + "\n".join(lines) + "\n}"
             try:
                 self.execute(code, silent=True)
             except RustError as error:

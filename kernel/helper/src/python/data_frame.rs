@@ -1,7 +1,7 @@
 //! Named columns.
 
-use super::value::{Failure, FromPython, ToPython, read_length};
 use super::CannotCross;
+use super::value::{Failure, FromPython, ToPython, read_length};
 use crate::chart::Table;
 use crate::display::{Bundle, Rich};
 use std::io::{self, Read, Write};
@@ -180,7 +180,8 @@ impl FromPython for DataFrame {
     }
 
     fn read(file: &mut dyn Read) -> Result<Self, Failure> {
-        let columns = (0..read_length(file)?).map(|_| Ok((String::read(file)?, Column::read(file)?)));
+        let columns =
+            (0..read_length(file)?).map(|_| Ok((String::read(file)?, Column::read(file)?)));
         Ok(Self { columns: columns.collect::<Result<_, Failure>>()? })
     }
 }

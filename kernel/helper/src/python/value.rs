@@ -137,27 +137,14 @@ impl FromPython for bool {
     }
 }
 
-impl ToPython for str {
-    fn type_name() -> String
-    where
-        Self: Sized,
-    {
-        "String".into()
-    }
-
-    fn write(&self, file: &mut dyn Write) -> Result<(), Failure> {
-        self.len().write(file)?;
-        Ok(file.write_all(self.as_bytes())?)
-    }
-}
-
 impl ToPython for &str {
     fn type_name() -> String {
         "String".into()
     }
 
     fn write(&self, file: &mut dyn Write) -> Result<(), Failure> {
-        (**self).write(file)
+        self.len().write(file)?;
+        Ok(file.write_all(self.as_bytes())?)
     }
 }
 
@@ -249,13 +236,15 @@ impl ToPython for Tensor {
             return Err(Failure::Kind(kind, instead));
         };
         // LibTorch may conjugate and negate when a value is read, not in memory.
-        let tensor = self.f_resolve_conj()?.f_resolve_neg()?.f_to_device(Device::Cpu)?.f_contiguous()?;
+        let tensor =
+            self.f_resolve_conj()?.f_resolve_neg()?.f_to_device(Device::Cpu)?.f_contiguous()?;
         name.write(file)?;
         tensor.size().write(file)?;
         let length = tensor.numel() * kind.elt_size_in_bytes();
         if length > 0 {
             // SAFETY: the tensor is contiguous, in main memory, and outlives the slice; nobody writes to it meanwhile.
-            let bytes = unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast::<u8>(), length) };
+            let bytes =
+                unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast::<u8>(), length) };
             file.write_all(bytes)?;
         }
         Ok(())
