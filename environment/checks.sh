@@ -39,9 +39,9 @@ plan_kernel_checks() {
     check "Tests of the running kernel" 600 0 check_kernel "pytest kernel/tests"
     check "Notebooks" 240 0 check_notebooks "papermill runs each at a tiny scale, on drawings"
     if [[ -n $full ]]; then
-        check "Notebooks in Python" 120 0 check_colab_notebooks "runs each of notebooks/colab with %%rust at a tiny scale"
+        check "Notebooks in Python" 140 0 check_colab_notebooks "runs each of notebooks/colab with %%rust at a tiny scale"
     else
-        check "Notebooks in Python" 60 0 check_colab_notebooks "runs two of notebooks/colab with %%rust at a tiny scale"
+        check "Notebooks in Python" 70 0 check_colab_notebooks "runs two of notebooks/colab with %%rust at a tiny scale"
     fi
     if [[ -n ${BENCHBOOK_DATA:-} ]]; then
         check "Notebooks on photos" 240 0 check_notebooks_on_photos "runs each on $BENCHBOOK_DATA"
@@ -110,7 +110,7 @@ check_rust_format() {
 
 check_shell() {
     local scripts
-    mapfile -t scripts < <(grep -rlIE '^#!.*\b(bash|sh)$' environment datasets .ci)
+    mapfile -t scripts < <(grep -rlIE '^#!.*\b(bash|sh)$' environment datasets .ci .binder)
     "$venv/bin/shellcheck" --external-sources --check-sourced --source-path="$repository" "${scripts[@]}"
     say "${#scripts[@]} scripts and what they source: no finding"
 }

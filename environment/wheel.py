@@ -74,6 +74,9 @@ def copy_kernel(data: Path) -> None:
     (kernelspec / "kernel.json").write_text(json.dumps(spec, indent=2) + "\n")
     share = data / "share/benchbook"
     (share / "bin").mkdir(parents=True)
+    # pip removes a folder at uninstallation if a file lies directly in it; without one, an empty share/benchbook would stay.
+    for licence in ("LICENSE-APACHE", "LICENSE-MIT"):
+        shutil.copy2(REPOSITORY / licence, share)
     strip(Path(shutil.copy2(server, share / "bin/benchbook")))
     copied = shutil.copytree(template, share / "template")
     strip(copied / "lib/libbenchbook.so")

@@ -343,6 +343,29 @@ def test_doctor_finds_no_linker_and_no_compiler(program, prefix, template, tmp_p
     assert_doctor_fails(report, "rustc", "benchbook setup")
 
 
+@pytest.mark.parametrize(
+    ("gpu", "words"),
+    [
+        ("Tesla K80, 470.256.02, 3.7", "no build of libtorch 2.11.0 has kernels for compute capability 3.7"),
+        ("Tesla P100-PCIE-16GB, 560.35.03, 6.0", "--index-url https://download.pytorch.org/whl/cu126"),
+        ("Tesla T4, 550.54.15, 7.5", "--index-url https://download.pytorch.org/whl/cu128"),
+        ("NVIDIA A100-SXM4-40GB, 580.65.06, 8.0", "setup --cuda"),
+    ],
+)
+def test_doctor_says_how_each_gpu_can_be_used(
+    program, prefix, template, tmp_path: Path, gpu: str, words: str
+) -> None:
+    driver = tmp_path / "driver"
+    driver.mkdir()
+    (driver / "nvidia-smi").write_text(f"#!/bin/sh\necho '{gpu}'\n")
+    (driver / "nvidia-smi").chmod(0o755)
+    environment = {"PATH": os.pathsep.join([str(driver), os.environ["PATH"]])}
+    report = doctor(program, prefix(template), environment)
+    assert report.returncode == 0, report.stdout
+    assert gpu.split(",")[0] in report.stdout
+    assert words in report.stdout
+
+
 def test_doctor_names_changed_sources_and_is_content(program, prefix, spoil, checkout) -> None:
     folder, manifest = checkout
     edit(folder)

@@ -6,6 +6,7 @@ Rust and PyTorch has them.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -136,9 +137,9 @@ def test_the_quickstart_in_an_empty_environment(
 ) -> None:
     environment = empty
     drawings = tmp_path / "drawings"
-    drawn = environment.run(
-        environment.prefix / "bin/benchbook", "drawings", "--out", drawings, path=rust
-    )
+    few = ["--train", 60, "--validation", 20, "--test", 10]
+    program = environment.prefix / "bin/benchbook"
+    drawn = environment.run(program, "drawings", "--out", drawings, *few, path=rust)
     assert drawn.returncode == 0, drawn.stderr
     notebook = nbformat.read(REPOSITORY / "notebooks/quickstart.ipynb", as_version=4)
     (settings,) = (cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", []))
@@ -305,13 +306,9 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
     )
     if mounted.returncode != 0:
         pytest.skip(f"a file system cannot be mounted here: {mounted.stderr.strip()}")
-    with (folder / "filler").open("wb") as filler:
-        try:
-            while True:
-                filler.write(b"\0" * 4096)
-                filler.flush()
-        except OSError:
-            pass
+    with (folder / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
+        while True:
+            filler.write(b"\0" * 4096)
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
 

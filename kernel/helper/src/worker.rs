@@ -6,7 +6,7 @@
 //!
 //! evcxr talks to the worker in lines on its standard streams. The first thing that
 //! [`benchbook_worker_main`] does is to move those out of the user's reach: standard input becomes
-//! empty, and standard output and error become pipes that [`streams`] reads.
+//! empty, and standard output and error become pipes that `streams` reads.
 
 mod crash;
 mod failure;

@@ -178,7 +178,7 @@ fn address_of(path: &Path) -> Option<String> {
     let mut address = String::new();
     for c in text.chars() {
         match c {
-            c if c.is_ascii_alphanumeric() || "/_-.~+,=@".contains(c) => address.push(c),
+            c if c.is_ascii_alphanumeric() || "/_-.~+,=@'()!$&*;:".contains(c) => address.push(c),
             ' ' => address.push_str("%20"),
             c if !c.is_ascii() && !c.is_control() => {
                 let mut bytes = [0; 4];
@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn spaces_and_letters_are_encoded_in_addresses() {
         assert_eq!(address_of(Path::new("/tmp/a-b_1.c")).as_deref(), Some("/tmp/a-b_1.c"));
-        assert_eq!(address_of(Path::new("/tmp/ü b")).as_deref(), Some("/tmp/%C3%BC%20b"));
+        assert_eq!(address_of(Path::new("/tmp/ü's b")).as_deref(), Some("/tmp/%C3%BC's%20b"));
         for path in ["relative", "/tmp/quo\"te", "/tmp/100%"] {
             assert_eq!(address_of(Path::new(path)), None);
         }
