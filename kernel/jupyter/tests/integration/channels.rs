@@ -31,7 +31,6 @@ fn every_subscription_is_welcomed_with_its_topic() {
     let welcome = topics.recv(Channel::IoPub);
     assert_eq!(welcome.kind(), "iopub_welcome");
     assert_eq!(welcome.content, json!({"subscription": "benchbook.stream"}));
-    assert_eq!(session.frontend.recv(Channel::IoPub).content, welcome.content);
 
     let mut session = session;
     session.frontend.execute("print a");
@@ -48,7 +47,6 @@ fn drop_subscribed_to_streams(mut topics: Frontend) {
 fn two_clients_share_the_kernel_and_see_each_other() {
     let mut session = Session::start();
     let mut other = Frontend::connect(&session.connection);
-    assert_eq!(session.frontend.recv(Channel::IoPub).kind(), "iopub_welcome");
 
     let first = session.frontend.start("print first");
     let second = other.start("print second");
@@ -87,6 +85,6 @@ fn an_address_in_use_is_named() {
         panic!("bound twice")
     };
     let Error::Bind { channel, endpoint, source } = error else { panic!("{error}") };
-    assert_eq!((channel, source), ("heartbeat", zmq::Error::EADDRINUSE));
+    assert_eq!((channel, source.kind()), ("heartbeat", std::io::ErrorKind::AddrInUse));
     assert_eq!(endpoint, session.connection.hb_url());
 }
