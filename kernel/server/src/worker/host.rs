@@ -484,14 +484,7 @@ fn pass_on(message: Message, output: &Output, socket: &mut UnixStream) {
         Message::Update { bundle, display_id } => output.update_display(&bundle, &display_id),
         Message::Result { bundle } => output.result(&bundle),
         Message::Clear { wait } => output.clear(wait),
-        Message::Input { prompt, password } => {
-            let line = output.input(&prompt, password).map_err(|error| error.to_string());
-            if let Ok(mut text) = serde_json::to_string(&Answer { line }) {
-                text.push('\n');
-                // A worker that is gone does not wait for the answer.
-                let _ = socket.write_all(text.as_bytes());
-            }
-        }
+        Message::Input { prompt, password } => ask(prompt, password, output, socket),
         Message::Started
         | Message::Showing
         | Message::Done
@@ -500,6 +493,27 @@ fn pass_on(message: Message, output: &Output, socket: &mut UnixStream) {
         | Message::Panicked { .. }
         | Message::Kept { .. }
         | Message::Checkpoint { .. } => {}
+    }
+}
+
+/// Asks the user in a thread of its own: a thread of the cell may have asked, and all others go on.
+fn ask(prompt: String, password: bool, output: &Output, socket: &UnixStream) {
+    let answer = |mut socket: &UnixStream, line: Result<String, String>| {
+        if let Ok(mut text) = serde_json::to_string(&Answer { line }) {
+            text.push('\n');
+            // A worker that is gone does not wait for the answer.
+            let _ = socket.write_all(text.as_bytes());
+        }
+    };
+    let asking = socket.try_clone().and_then(|socket| {
+        let output = output.clone();
+        thread::Builder::new().name("question".into()).spawn(move || {
+            let line = output.input(&prompt, password).map_err(|error| error.to_string());
+            answer(&socket, line);
+        })
+    });
+    if let Err(error) = asking {
+        answer(socket, Err(format!("the question cannot be asked: {error}")));
     }
 }
 
