@@ -133,9 +133,10 @@ class Kernel:
         self,
         environment: dict[str, str] | None = None,
         specs: Path | None = None,
+        transport: str = "tcp",
     ) -> None:
         """Starts the kernel with `environment`; `specs` is a folder of kernelspecs."""
-        manager = KernelManager(kernel_name=NAME)
+        manager = KernelManager(kernel_name=NAME, transport=transport)
         if specs is not None:
             manager.kernel_spec_manager = KernelSpecManager(
                 kernel_dirs=[str(specs)], ensure_native_kernel=False

@@ -1,5 +1,6 @@
 //! Clients that read late, or never.
 
+use crate::channels::by_hand;
 use crate::fixture::Session;
 use crate::frontend::{Channel, Frontend, Message};
 use serde_json::json;
@@ -123,12 +124,7 @@ fn a_message_without_an_end_holds_little() {
             _ => session.connection.stdin_port,
         };
         let before = memory();
-        let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        let mut greeting = vec![0; 64];
-        (greeting[0], greeting[9], greeting[10]) = (0xff, 0x7f, 3);
-        greeting[12..16].copy_from_slice(b"NULL");
-        socket.write_all(&greeting).unwrap();
-        socket.write_all(b"\x04\x06\x05READY").unwrap();
+        let mut socket = by_hand(port);
         // 1 GiB in parts of 16 MiB, then 20 million empty ones, of a message that has no end.
         let mut part = vec![3, 0, 0, 0, 0, 1, 0, 0, 0];
         part.resize(9 + (16 << 20), 0);

@@ -35,6 +35,12 @@ struct Subscriber {
     beyond: usize,
 }
 
+impl Subscriber {
+    fn wants(&self, topic: &[u8]) -> bool {
+        self.topics.iter().any(|wanted| topic.starts_with(wanted))
+    }
+}
+
 /// Outputs of a request that a client did not get.
 struct Dropped {
     parent: Parent,
@@ -76,11 +82,14 @@ impl Subscribers {
     /// not get outputs, and is told how many with the first message that it gets again.
     pub(super) fn publish(&mut self, wire: &Wire, message: Outgoing) {
         let topic = format!("benchbook.{}", message.kind()).into_bytes();
+        if !self.clients.values().any(|client| client.wants(&topic)) {
+            return;
+        }
         let (parent, is_output) = (message.parent().clone(), is_output(message.kind()));
         let bytes = encode(&wire.sender.parts(message.to(vec![topic.clone()])));
         for (number, client) in &mut self.clients {
             let Some(waiting) = self.server.waiting(*number) else { continue };
-            if !client.topics.iter().any(|wanted| topic.starts_with(wanted)) {
+            if !client.wants(&topic) {
                 continue;
             }
             if waiting >= LAG && is_output {
