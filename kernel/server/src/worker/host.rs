@@ -10,7 +10,7 @@ use anyhow::Context;
 use benchbook_display::Bundle;
 use benchbook_frames::{Answer, Frame, Message, Stream};
 use benchbook_jupyter::{Failure, Output};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -377,6 +377,9 @@ impl Host {
         if state.connected == 0 {
             state.worker = None;
         }
+        if let Some(output) = &state.output {
+            output.end_question();
+        }
         drop(state);
         self.shared.changed.notify_all();
     }
@@ -508,8 +511,8 @@ fn ask(prompt: String, password: bool, output: &Output, socket: &UnixStream) {
     let asking = socket.try_clone().and_then(|socket| {
         let output = output.clone();
         thread::Builder::new().name("question".into()).spawn(move || {
-            let line = output.input(&prompt, password).map_err(|error| error.to_string());
-            answer(&socket, line);
+            let line = output.input_while(&prompt, password, || is_connected(&socket));
+            answer(&socket, line.map_err(|error| error.to_string()));
         })
     });
     if let Err(error) = asking {
@@ -533,6 +536,21 @@ fn write(output: &Output, stream: Stream, text: &str) {
         Stream::Stderr => benchbook_jupyter::Stream::Stderr,
     };
     output.stream(stream, text);
+}
+
+/// Whether the other end of a socket is open.
+fn is_connected(socket: &UnixStream) -> bool {
+    let mut byte = 0_u8;
+    // SAFETY: the pointer and the length describe the local byte, which the call may fill.
+    let peeked = unsafe {
+        libc::recv(
+            socket.as_raw_fd(),
+            (&raw mut byte).cast(),
+            1,
+            libc::MSG_PEEK | libc::MSG_DONTWAIT,
+        )
+    };
+    peeked > 0 || (peeked < 0 && io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock)
 }
 
 /// The process at the other end of a socket.
