@@ -1,10 +1,12 @@
 //! Where clients connect: a TCP port, or a socket in the file system.
 
 use jupyter_protocol::{ConnectionInfo, Transport};
+use std::fs::Permissions;
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -64,9 +66,10 @@ impl Listener {
     }
 }
 
-/// Binds a path, also where a kernel that was killed has left its socket.
+/// Binds a path to which only its owner can connect, also where a kernel that was killed has left its
+/// socket.
 fn bind_path(path: &Path) -> io::Result<UnixListener> {
-    match UnixListener::bind(path) {
+    let listener = match UnixListener::bind(path) {
         Err(error)
             if error.kind() == io::ErrorKind::AddrInUse
                 && UnixStream::connect(path)
@@ -76,7 +79,9 @@ fn bind_path(path: &Path) -> io::Result<UnixListener> {
             UnixListener::bind(path)
         }
         bound => bound,
-    }
+    }?;
+    std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    Ok(listener)
 }
 
 impl AsFd for Listener {
