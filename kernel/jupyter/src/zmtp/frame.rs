@@ -9,6 +9,10 @@ const COMMAND: u8 = 4;
 /// The most bytes that a command may have: a handshake with its properties, a subscription.
 const MAX_COMMAND: usize = 64 << 10;
 
+/// How much room is made for a frame before its bytes have come. The system gives memory only to what is
+/// written.
+const RESERVED: usize = 16 << 20;
+
 /// What a part of a message costs beside its bytes.
 const PART: usize = 64;
 
@@ -160,6 +164,9 @@ impl Decoder {
             self.held = 0;
             self.parts = Vec::new();
         }
+        if !self.refused {
+            self.body.reserve_exact(bytes.min(RESERVED));
+        }
         Ok(Some(length))
     }
 
@@ -243,12 +250,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_announced_takes_no_memory() {
+    fn what_is_announced_is_not_held() {
         let mut decoder = Decoder::new(usize::MAX, 10);
         let mut bytes = vec![LONG];
         bytes.extend((1_u64 << 62).to_be_bytes());
         assert_eq!(decode(&mut decoder, &bytes, 100), []);
-        assert_eq!((decoder.held(), decoder.body.capacity()), (0, 0));
+        assert_eq!((decoder.held(), decoder.body.capacity()), (0, RESERVED));
     }
 
     #[test]
