@@ -8,10 +8,12 @@
 //! [`benchbook_worker_main`] does is to move those out of the user's reach: standard input becomes
 //! empty, and standard output and error become pipes that `streams` reads.
 
+mod answers;
 mod crash;
 mod failure;
 mod job;
 mod run;
+mod stdout;
 mod streams;
 mod study;
 
@@ -23,9 +25,10 @@ pub use run::{benchbook_worker_main, variable_changed_type};
 pub use study::benchbook_study_main;
 
 use crate::interrupt;
+use answers::Answers;
 use benchbook_frames::{Answer, Frame, Message, SOCKET_VARIABLE, Stream};
 use std::fmt;
-use std::io::{self, BufReader, Write};
+use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -39,7 +42,7 @@ static SERVER: OnceLock<Server> = OnceLock::new();
 
 struct Server {
     frames: Mutex<UnixStream>,
-    answers: Mutex<BufReader<UnixStream>>,
+    answers: Answers,
     streams: streams::Streams,
 }
 
@@ -48,7 +51,7 @@ impl Server {
     /// caller writes keeps its place among the prints.
     fn ordered(&self) -> MutexGuard<'_, UnixStream> {
         // What Rust's own stdout still holds belongs before this frame.
-        let _ = io::stdout().flush();
+        stdout::flush();
         let mut frames = lock(&self.frames);
         self.streams.drain(&mut frames);
         if let Some(text) = failure::held_back() {
@@ -65,7 +68,26 @@ impl Server {
 
     fn send(&self, frame: &Frame) {
         // If the server is gone there is nobody to tell; evcxr's pipe closes and ends the worker.
-        let _ = frame.write_to(&mut *self.ordered());
+        let sent = frame.write_to(&mut *self.ordered());
+        if let Err(error) = sent
+            && error.kind() == io::ErrorKind::InvalidData
+        {
+            self.refused(frame, &error);
+        }
+    }
+
+    /// A message is too large to be sent: the cell fails, or is told.
+    fn refused(&self, frame: &Frame, error: &io::Error) {
+        match frame {
+            Frame::Message(Message::Display { .. } | Message::Result { .. }) => panic!("{error}"),
+            Frame::Message(Message::Error { ename, .. }) => {
+                let (ename, traceback) = (ename.clone(), Vec::new());
+                let evalue = format!("its text is not shown: {error}");
+                self.send(&Frame::Message(Message::Error { ename, evalue, traceback }));
+            }
+            // An update, which may leave after the call that asked for it.
+            _ => self.send(&Frame::Print(Stream::Stderr, format!("{error}\n").into_bytes())),
+        }
     }
 }
 
@@ -106,11 +128,10 @@ pub(crate) fn ask(prompt: &str, password: bool) -> io::Result<String> {
     let Some(server) = SERVER.get() else {
         return Err(io::Error::other("input is only possible in a notebook cell"));
     };
-    let mut answers = lock(&server.answers);
-    crate::display::send_waiting();
-    server.send(&Frame::Message(Message::Input { prompt: prompt.into(), password }));
-    let mut line = String::new();
-    io::BufRead::read_line(&mut *answers, &mut line)?;
+    let line = server.answers.ask(|| {
+        crate::display::send_waiting();
+        server.send(&Frame::Message(Message::Input { prompt: prompt.into(), password }));
+    })?;
     let answer: Answer = serde_json::from_str(&line)?;
     // The server signals before it answers, so an interrupt is known by now. A cell that lets the
     // error through with `?` is then reported as interrupted.
@@ -124,11 +145,9 @@ pub(crate) fn ask(prompt: &str, password: bool) -> io::Result<String> {
 /// evcxr takes another way, and would otherwise be faster.
 fn finish() {
     let Some(server) = SERVER.get() else { return };
-    let mut answers = lock(&server.answers);
     crate::display::send_waiting();
     server.send(&Frame::Message(Message::Done));
-    // If the server is gone there is nothing to wait for; evcxr's pipe closes and ends the worker.
-    let _ = io::BufRead::read_line(&mut *answers, &mut String::new());
+    server.answers.wait_until_taken();
 }
 
 /// Connects to the server named by the environment and takes over the standard streams.
@@ -137,9 +156,10 @@ fn connect() -> io::Result<run::Control> {
         io::Error::other(format!("{SOCKET_VARIABLE} is not set; the kernel server starts workers"))
     })?;
     let socket = UnixStream::connect(path)?;
-    let answers = BufReader::new(socket.try_clone()?);
     let (streams, control) = streams::take_over()?;
-    let server = Server { frames: Mutex::new(socket), answers: Mutex::new(answers), streams };
+    stdout::find();
+    let answers = Answers::listen(socket.try_clone()?)?;
+    let server = Server { frames: Mutex::new(socket), answers, streams };
     if SERVER.set(server).is_err() {
         return Err(io::Error::other("the worker was started twice in one process"));
     }
