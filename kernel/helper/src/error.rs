@@ -54,6 +54,45 @@ pub enum Error {
         /// Complete epochs in the history.
         kept: usize,
     },
+    /// Training has left weights with which nothing can be computed.
+    #[error(
+        "training diverged: {found} (learning rate {rate}; try a smaller one){}; the model keeps these weights \
+         and the history of {kept} epochs: load a checkpoint or build the net anew", of_weights(parameter)
+    )]
+    Diverged {
+        /// What is not finite: the validation loss or a weight, after which epoch.
+        found: String,
+        /// The learning rate of the call.
+        rate: f64,
+        /// A parameter that holds NaN or an infinity.
+        parameter: Option<String>,
+        /// Complete epochs in the history.
+        kept: usize,
+    },
+    /// The weights were not finite when something was to be computed with them.
+    #[error(
+        "expected finite weights for {wanted}, found NaN or infinity in `{parameter}`: an earlier training \
+         diverged, or the file of the weights holds them; load a checkpoint or build the net anew"
+    )]
+    WeightsNotFinite {
+        /// What was asked for.
+        wanted: String,
+        /// The parameter.
+        parameter: String,
+    },
+    /// Finite weights have given a result that is none.
+    #[error(
+        "expected a finite {what}, found {found}, although all weights are finite: with pixels as {pixels} the net's \
+         outputs overflow; train with a smaller learning rate, or look at the pictures"
+    )]
+    ResultNotFinite {
+        /// The result, and of which pictures.
+        what: String,
+        /// NaN or an infinity.
+        found: f64,
+        /// What happens to pixels.
+        pixels: String,
+    },
     /// The net tells two classes apart.
     #[error("expected two classes, found {}: {classes:?}", classes.len())]
     Classes {
@@ -138,6 +177,10 @@ pub enum Error {
         /// What is wrong, with line and column.
         source: serde_json::Error,
     },
+}
+
+fn of_weights(parameter: &Option<String>) -> String {
+    parameter.as_ref().map(|name| format!(", and `{name}` holds NaN or infinity")).unwrap_or_default()
 }
 
 impl From<BackendError> for Error {
