@@ -151,7 +151,9 @@ pub enum ImageFault {
     #[error("the file is empty (0 bytes)")]
     Empty,
     /// The file is larger than any picture within the limit of pixels, so reading it may exhaust the memory.
-    #[error("{bytes} bytes are over the limit of {limit} bytes (8 for each of `max_pixels`, and 16 MiB)")]
+    #[error(
+        "{bytes} bytes are over the limit of {limit} bytes (8 for each of `max_pixels`, and 16 MiB)"
+    )]
     TooManyBytes {
         /// The size of the file in bytes.
         bytes: u64,

@@ -392,11 +392,8 @@ fn read_entry(
     entry: &Entry,
     budget: &mut Budget,
 ) -> Result<Vec<u8>, ImportError> {
-    let wrong = |source| ImportError::Entry {
-        path: path.to_owned(),
-        target: entry.target.clone(),
-        source,
-    };
+    let wrong =
+        |source| ImportError::Entry { path: path.to_owned(), target: entry.target.clone(), source };
     let mut packed = archive.by_index(entry.index).map_err(wrong)?;
     let name = packed.name().to_owned();
     let mut bytes = Vec::new();

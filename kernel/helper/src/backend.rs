@@ -428,9 +428,9 @@ pub trait Network: Send {
     /// [`BackendError::Library`].
     fn not_finite(&self) -> Result<Option<String>, BackendError> {
         let arrays = self.parameters()?.arrays;
-        let mut names = arrays.into_iter().filter(|(_, array)| {
-            array.values.iter().any(|value| !value.is_finite())
-        });
+        let mut names = arrays
+            .into_iter()
+            .filter(|(_, array)| array.values.iter().any(|value| !value.is_finite()));
         Ok(names.next().map(|(name, _)| name))
     }
 

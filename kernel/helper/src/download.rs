@@ -85,11 +85,15 @@ impl fmt::Display for Checksum {
         match self {
             Checksum::Sha256(digits) if digits.len() == 64 => f.write_str("SHA-256"),
             Checksum::Sha256(digits) => {
-                write!(f, "the first {} of 64 digits of SHA-256, which is all that is published", digits.len())
+                write!(
+                    f,
+                    "the first {} of 64 digits of SHA-256, which is all that is published",
+                    digits.len()
+                )
             }
-            Checksum::Md5(_) => {
-                f.write_str("MD5, which is all that is published and can be made to fit another file")
-            }
+            Checksum::Md5(_) => f.write_str(
+                "MD5, which is all that is published and can be made to fit another file",
+            ),
         }
     }
 }
@@ -470,7 +474,11 @@ impl Download {
                 None => return Ok(Ok(response)),
                 Some(to) => match redirected(&address, to) {
                     Some(next) => address = next,
-                    None => return Ok(Err(format!("{address} redirects to `{to}`, which is no address"))),
+                    None => {
+                        return Ok(Err(format!(
+                            "{address} redirects to `{to}`, which is no address"
+                        )));
+                    }
                 },
             }
         }

@@ -40,7 +40,7 @@ pub enum Error {
     #[error(
         "training stopped in epoch {epoch} at step {step}: expected a finite loss, found {loss} with \
          learning rate {rate} (try a smaller one); the model keeps the weights from before this step \
-         and the history of {kept} epochs"
+         and the history of {}", epochs(*kept)
     )]
     NotFinite {
         /// The epoch, from 1.
@@ -57,7 +57,7 @@ pub enum Error {
     /// Training has left weights with which nothing can be computed.
     #[error(
         "training diverged: {found} (learning rate {rate}; try a smaller one){}; the model keeps these weights \
-         and the history of {kept} epochs: load a checkpoint or build the net anew", of_weights(parameter)
+         and the history of {}: load a checkpoint or build the net anew", of_weights(parameter), epochs(*kept)
     )]
     Diverged {
         /// What is not finite: the validation loss or a weight, after which epoch.
@@ -82,16 +82,14 @@ pub enum Error {
     },
     /// Finite weights have given a result that is none.
     #[error(
-        "expected a finite {what}, found {found}, although all weights are finite: with pixels as {pixels} the net's \
-         outputs overflow; train with a smaller learning rate, or look at the pictures"
+        "expected a finite {what}, found {found}: all weights are finite, but the net's outputs overflow, as after a \
+         training with too large a learning rate; load a checkpoint or build the net anew"
     )]
     ResultNotFinite {
         /// The result, and of which pictures.
         what: String,
         /// NaN or an infinity.
         found: f64,
-        /// What happens to pixels.
-        pixels: String,
     },
     /// The net tells two classes apart.
     #[error("expected two classes, found {}: {classes:?}", classes.len())]
@@ -179,8 +177,15 @@ pub enum Error {
     },
 }
 
+fn epochs(count: usize) -> String {
+    if count == 1 { "1 epoch".into() } else { format!("{count} epochs") }
+}
+
 fn of_weights(parameter: &Option<String>) -> String {
-    parameter.as_ref().map(|name| format!(", and `{name}` holds NaN or infinity")).unwrap_or_default()
+    parameter
+        .as_ref()
+        .map(|name| format!(", and `{name}` holds NaN or infinity"))
+        .unwrap_or_default()
 }
 
 impl From<BackendError> for Error {

@@ -551,8 +551,10 @@ impl Model {
             return Ok(());
         }
         Err(match self.network.not_finite()? {
-            Some(parameter) => Error::WeightsNotFinite { wanted: format!("a {}", what()), parameter },
-            None => Error::ResultNotFinite { what: what(), found, pixels: self.pixels() },
+            Some(parameter) => {
+                Error::WeightsNotFinite { wanted: format!("a {}", what()), parameter }
+            }
+            None => Error::ResultNotFinite { what: what(), found },
         })
     }
 

@@ -334,4 +334,28 @@ mod tests {
         append(&path, &record).unwrap();
         assert_eq!(Records::read(&path).unwrap().records, [record]);
     }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(1000))]
+        /// Damage to one line costs that line at most, and what it is damaged with.
+        #[test]
+        fn changed_bytes_cost_their_line_alone(
+            changes in proptest::collection::vec((0_usize..100_000, 0_u8..=255), 0..6),
+            noise in proptest::collection::vec(0_u8..=255, 0..200),
+        ) {
+            let mut line = serde_json::to_vec(&named("changed")).unwrap();
+            let length = line.len();
+            for (at, value) in changes {
+                line[at % length] = value;
+            }
+            let whole = serde_json::to_vec(&named("whole")).unwrap();
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("records.jsonl");
+            fs::write(&path, [line, noise, whole].join(&b'\n')).unwrap();
+            let read = Records::read(&path).unwrap();
+            proptest::prop_assert_eq!(&read.records.last().unwrap().name, "whole");
+            fs::write(&path, b"[".repeat(100_000)).unwrap();
+            proptest::prop_assert_eq!(Records::read(&path).unwrap().unreadable.len(), 1);
+        }
+    }
 }

@@ -516,6 +516,7 @@ mod tests {
         let mut study = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "runner::tests::what_runs_ends_with_a_study_that_is_killed"])
             .env(FOLDER, folder.path())
+            .stdout(std::process::Stdio::null())
             .spawn()
             .unwrap();
         let pid = loop {

@@ -370,4 +370,31 @@ mod tests {
         let missing = Parameters::read(&folder.path().join("none.safetensors")).unwrap_err();
         assert!(matches!(missing, WeightsError::Read { .. }), "{missing}");
     }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(1000))]
+        /// Mostly in the header, whose offsets and shapes say where to read.
+        #[test]
+        fn changed_bytes_never_panic(
+            changes in proptest::collection::vec((0_usize..200, 0_u8..=255), 1..6),
+            cut in 0_usize..300,
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("changed.safetensors");
+            let arrays = [("a", vec![2, 3]), ("b", vec![4]), ("c", vec![0])].map(|(name, shape)| {
+                let values = vec![1.0; shape.iter().product()];
+                (name.to_owned(), Array { shape, values })
+            });
+            Parameters { arrays: arrays.into_iter().collect() }.write(&path, HashMap::new()).unwrap();
+            let mut bytes = std::fs::read(&path).unwrap();
+            let length = bytes.len();
+            for (at, value) in changes {
+                bytes[at % length] = value;
+            }
+            bytes.truncate(length.max(cut) - cut / 10);
+            std::fs::write(&path, bytes).unwrap();
+            let _ = Parameters::read(&path);
+            let _ = Parameters::read_metadata(&path);
+        }
+    }
 }

@@ -16,6 +16,8 @@ use benchbook_data::open_file;
 use hdf5_pure::{File, Group};
 use std::path::Path;
 
+/// Bytes of one value, a double at most.
+const VALUE: u64 = 8;
 /// Datasets of one layer: Keras has two, or four with what an optimiser keeps.
 const DATASETS: usize = 16;
 
@@ -78,12 +80,7 @@ fn convolutions(net: &Architecture) -> Vec<(String, String, u64)> {
 }
 
 /// The datasets of a group and of the groups within, each of at most `count` values.
-fn collect(
-    group: &Group,
-    depth: usize,
-    count: u64,
-    arrays: &mut Vec<Array>,
-) -> Result<(), String> {
+fn collect(group: &Group, depth: usize, count: u64, arrays: &mut Vec<Array>) -> Result<(), String> {
     let failed = |error: hdf5_pure::Error| error.to_string();
     for name in group.datasets().map_err(failed)? {
         let data = group.dataset(&name).map_err(failed)?;
@@ -92,6 +89,15 @@ fn collect(
         if values.is_none_or(|values| values > count) {
             return Err(format!(
                 "`{name}` of shape {shape:?}, where this net's layer has {count} values"
+            ));
+        }
+        // A chunk is unpacked as a whole, and a value may have any size.
+        let chunk = data.chunk_shape().map_err(failed)?.unwrap_or_default();
+        let unpacked = chunk.iter().try_fold(1, |values: u64, length| values.checked_mul(*length));
+        let bytes = data.element_size().map_err(failed)?;
+        if unpacked.is_none_or(|values| values > count) || bytes > VALUE {
+            return Err(format!(
+                "`{name}` in chunks of {chunk:?} values of {bytes} bytes, where this net's layer has {count} values"
             ));
         }
         if arrays.len() == DATASETS {
@@ -164,6 +170,40 @@ mod tests {
         let wrong = collect(&file.group("block1_conv1").unwrap(), 2, 53, &mut Vec::new());
         let wrong = wrong.unwrap_err();
         assert!(wrong.contains("[3, 3, 3, 2]") && wrong.contains("53 values"), "{wrong}");
+    }
+
+    #[test]
+    fn what_a_hostile_file_states_is_not_made_room_for() {
+        // make.py: a dataset of 2^40 values, and one of 54 in chunks of 27 × 2^20, both in files of a few kB.
+        for (name, stated) in [("huge.h5", "[1099511627776]"), ("chunk.h5", "[3, 3, 3, 1048576]")] {
+            let file = File::open_streaming(saved(name)).unwrap();
+            let wrong = collect(&file.group("block1_conv1").unwrap(), 2, 54, &mut Vec::new());
+            let wrong = wrong.unwrap_err();
+            assert!(wrong.contains(stated), "{wrong}");
+        }
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(400))]
+        #[test]
+        fn changed_bytes_never_panic(
+            name in proptest::sample::select(vec!["keras1.h5", "keras2.h5", "gzip.h5"]),
+            changes in proptest::collection::vec((0_usize..20_000, 0_u8..=255), 1..8),
+        ) {
+            let mut bytes = std::fs::read(saved(name)).unwrap();
+            let length = bytes.len();
+            for (at, value) in changes {
+                bytes[at % length] = value;
+            }
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("changed.h5");
+            std::fs::write(&path, bytes).unwrap();
+            if let Ok(file) = File::open_streaming(&path)
+                && let Ok(group) = file.group("block1_conv1")
+            {
+                let _ = collect(&group, 2, 54, &mut Vec::new());
+            }
+        }
     }
 
     #[test]

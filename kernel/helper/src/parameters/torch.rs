@@ -60,9 +60,12 @@ impl Parameters {
                 let found = view.storage.kind.clone();
                 return Err(WeightsError::Kind { name, found, path: path.into() });
             };
-            let count = view.shape.iter().fold(4, |bytes: u64, axis| bytes.saturating_mul(*axis as u64));
+            let count =
+                view.shape.iter().fold(4, |bytes: u64, axis| bytes.saturating_mul(*axis as u64));
             let too_large = || {
-                wrong(format!("tensors of more than {limit} bytes, {RATIO} times the size of the file"))
+                wrong(format!(
+                    "tensors of more than {limit} bytes, {RATIO} times the size of the file"
+                ))
             };
             left = left.checked_sub(count).ok_or_else(too_large).map_err(failed)?;
             let bytes = opened.storage(&view.storage.key, kind.bytes()).map_err(failed)?;
@@ -376,18 +379,22 @@ mod tests {
         }
     }
 
-    #[test]
-    fn changed_bytes_never_panic() {
-        let folder = tempfile::tempdir().unwrap();
-        let changed = folder.path().join("changed.pth");
-        for name in ["old.pth", "zip.pth"] {
-            let bytes = std::fs::read(saved(name)).unwrap();
-            for at in 0..bytes.len() {
-                let mut bytes = bytes.clone();
-                bytes[at] ^= 0x5a;
-                std::fs::write(&changed, bytes).unwrap();
-                let _ = Parameters::read_torch(&changed, |_| true);
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(1000))]
+        #[test]
+        fn changed_bytes_never_panic(
+            name in proptest::sample::select(vec!["old.pth", "zip.pth", "checkpoint.pth"]),
+            changes in proptest::collection::vec((0_usize..4000, 0_u8..=255), 1..6),
+        ) {
+            let mut bytes = std::fs::read(saved(name)).unwrap();
+            let length = bytes.len();
+            for (at, value) in changes {
+                bytes[at % length] = value;
             }
+            let folder = tempfile::tempdir().unwrap();
+            let changed = folder.path().join("changed.pth");
+            std::fs::write(&changed, bytes).unwrap();
+            let _ = Parameters::read_torch(&changed, |_| true);
         }
     }
 }

@@ -271,17 +271,23 @@ impl Session<'_> {
         Error::Diverged { found, rate: self.fit.rate(), parameter, kept }
     }
 
-    /// Why the loss of a step is not finite: the weights before it, or else its learning rate.
-    fn step_diverged(&self, (epoch, step): (usize, usize), loss: f64, rate: f64) -> Result<Error, Error> {
+    /// Why the loss of a step is not finite. The first step of a call has the weights that the call was given, so that
+    /// its learning rate is not to blame.
+    fn step_diverged(&self, at: (usize, usize), loss: f64, rate: f64) -> Result<Error, Error> {
+        let (epoch, step) = at;
         let kept = self.history.epochs.len();
         let is_first = self.history.steps == self.steps_before;
-        Ok(match self.network.not_finite()? {
-            None => Error::NotFinite { epoch, step, loss, rate, kept },
-            Some(parameter) if is_first => {
-                let wanted = format!("the training from epoch {epoch} on");
+        Ok(match (is_first, self.network.not_finite()?) {
+            (true, Some(parameter)) => {
+                let wanted = format!("a training from epoch {epoch} on");
                 Error::WeightsNotFinite { wanted, parameter }
             }
-            parameter => {
+            (true, None) => {
+                let what = format!("loss before the first step of epoch {epoch}");
+                Error::ResultNotFinite { what, found: loss }
+            }
+            (false, None) => Error::NotFinite { epoch, step, loss, rate, kept },
+            (false, parameter) => {
                 let found = format!("the loss of epoch {epoch} at step {step} is {loss}");
                 self.diverged(found, parameter)
             }

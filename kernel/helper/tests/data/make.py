@@ -52,6 +52,15 @@ def keras_file(path: Path, nested: bool, **options: object) -> None:
         group.create_dataset(names[1], data=bias, **options)
 
 
+def hostile_files() -> None:
+    """Small files that state far more than they hold."""
+    with h5py.File(HERE / "huge.h5", "w", libver="earliest") as file:
+        file.create_dataset("block1_conv1/kernel:0", shape=(1 << 40,), chunks=(1 << 20,), dtype="float32")
+    with h5py.File(HERE / "chunk.h5", "w", libver="earliest") as file:
+        shape, chunks = (3, 3, 3, 2), (3, 3, 3, 1 << 20)
+        file.create_dataset("block1_conv1/kernel:0", shape, "float32", chunks=chunks, maxshape=(3, 3, 3, None), compression="gzip")
+
+
 def main() -> None:
     state = state_dict()
     torch.save(state, HERE / "old.pth", _use_new_zipfile_serialization=False)
@@ -65,6 +74,7 @@ def main() -> None:
     torch.save(doubles, HERE / "doubles.pth")
     keras_file(HERE / "keras1.h5", nested=False)
     keras_file(HERE / "keras2.h5", nested=True)
+    hostile_files()
     keras_file(HERE / "gzip.h5", nested=True, compression="gzip", shuffle=True)
 
 

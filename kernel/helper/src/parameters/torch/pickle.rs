@@ -566,6 +566,23 @@ mod tests {
         assert_eq!(made.dicts.iter().map(Vec::len).sum::<usize>(), 20_000);
     }
 
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(2000))]
+        /// Opcodes with what they need, in any order, so that most of a pickle is understood before it is wrong.
+        #[test]
+        fn any_opcodes_are_an_error_or_an_object_and_never_a_panic(
+            parts in proptest::collection::vec(proptest::sample::select(vec![
+                &b"("[..], b"0", b"1", b"2", b"N", b"K\x01", b"K\x05", b"M\0\x10", b"J\xff\xff\xff\xff", b"\x8a\x01\x07",
+                b"X\x01\0\0\0a", b"X\x07\0\0\0storage", b"C\0", b")", b"t", b"\x85", b"\x86", b"\x87", b"]", b"l", b"a",
+                b"e", b"}", b"d", b"s", b"u", b"ctorch\nFloatStorage\n", b"ctorch._utils\n_rebuild_tensor_v2\n",
+                b"ccollections\nOrderedDict\n", b"\x93", b"R", b"\x81", b"b", b"Q", b"q\0", b"h\0", b"q\x01", b"h\x01", b"\x94",
+            ]), 0..60),
+        ) {
+            let bytes = [parts.concat(), b".".to_vec()].concat();
+            let _ = read(&mut &bytes[..]);
+        }
+    }
+
     #[test]
     fn calls_are_looked_at_and_not_made() {
         // pickle.dumps of an object whose __reduce__ is (os.system, ('true',)), protocol 2.
