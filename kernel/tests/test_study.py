@@ -273,3 +273,18 @@ def test_a_killed_study_ends_all_that_it_has_started_and_is_resumed(
     again.terminate()
     again.communicate(timeout=60)
     assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_bench_ends_its_worker(program: Path, template: Path, pictures: Path, tmp_path: Path, kill: signal.Signals) -> None:
+    (tmp_path / "job.json").write_text(json.dumps(job(pictures, epochs=100_000)))
+    command = [program, "bench", "--template", template, tmp_path / "job.json"]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert any("Epoch 2/" in line for line in running.stdout)
+    assert len(processes(tmp_path)) == 2, "server and worker"
+    running.send_signal(kill)
+    running.communicate(timeout=60)
+    assert running.returncode == (-kill if kill == signal.SIGKILL else 128 + kill)
+    ended = time.monotonic()
+    while left := processes(tmp_path):
+        assert time.monotonic() < ended + 10, left
