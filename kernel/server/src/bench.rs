@@ -72,6 +72,8 @@ fn run_to_its_end(command: &mut Command) -> io::Result<ExitStatus> {
     // begins with none blocked.
     // SAFETY: the set is a local value; between fork and exec only system calls are made.
     unsafe {
+        // Whoever started this process may have it ignore the ends of its children.
+        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
         libc::pthread_sigmask(libc::SIG_BLOCK, &raw const waited_for, std::ptr::null_mut());
         command.pre_exec(move || {
             if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
