@@ -5,7 +5,7 @@
 //! its optimiser state and its history, and the next cell can go on with them. In loops that the
 //! user writes, the kernel inserts [`poll`].
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::Relaxed};
 
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 static SERVED: AtomicBool = AtomicBool::new(false);
@@ -64,16 +64,46 @@ pub(crate) fn take_served() -> bool {
     SERVED.swap(false, Relaxed)
 }
 
+/// The newest signal that asked for an end.
+static SIGNAL: AtomicI32 = AtomicI32::new(0);
+
 /// Takes SIGINT from now on.
 pub(crate) fn install() {
-    extern "C" fn on_signal(_signal: i32) {
+    take(libc::SIGINT);
+}
+
+/// Takes every signal that asks a program to end, so that it can end what it has started and remove its files. A hangup
+/// that is to be ignored (nohup) stays ignored.
+pub(crate) fn install_for_a_program() {
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        // SAFETY: only reads how the signal is treated now.
+        let ignored = unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            libc::sigaction(signal, std::ptr::null(), &raw mut action);
+            action.sa_sigaction == libc::SIG_IGN
+        };
+        if signal != libc::SIGHUP || !ignored {
+            take(signal);
+        }
+    }
+}
+
+/// The exit status of a program that ends because of the signal that it took: 128 and the signal's number, as shells
+/// have it.
+pub(crate) fn exit_status() -> i32 {
+    128 + SIGNAL.load(Relaxed)
+}
+
+fn take(signal: i32) {
+    extern "C" fn on_signal(signal: i32) {
+        SIGNAL.store(signal, Relaxed);
         request();
     }
-    // SAFETY: the handler only stores to an atomic. System calls are not restarted, so a blocking
+    // SAFETY: the handler only stores to atomics. System calls are not restarted, so a blocking
     // read of user code returns and its loop can look at the flag.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = on_signal as *const () as libc::sighandler_t;
-        libc::sigaction(libc::SIGINT, &action, std::ptr::null_mut());
+        libc::sigaction(signal, &action, std::ptr::null_mut());
     }
 }
