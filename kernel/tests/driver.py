@@ -133,9 +133,11 @@ class Kernel:
         self,
         environment: dict[str, str] | None = None,
         specs: Path | None = None,
+        name: str = NAME,
+        **options: Any,
     ) -> None:
-        """Starts the kernel with `environment`; `specs` is a folder of kernelspecs."""
-        manager = KernelManager(kernel_name=NAME)
+        """Starts the kernel with `environment`; `specs` is a folder of kernelspecs, `options` are the manager's."""
+        manager = KernelManager(kernel_name=name, **options)
         if specs is not None:
             manager.kernel_spec_manager = KernelSpecManager(
                 kernel_dirs=[str(specs)], ensure_native_kernel=False

@@ -144,7 +144,8 @@ impl Frame {
                 let json = serde_json::to_vec(message)?;
                 if json.len() >= MAX_FRAME {
                     return Err(invalid(format!(
-                        "an output of {} bytes; at most {MAX_FRAME}",
+                        "an output of {} bytes is too large to be shown, and at most {MAX_FRAME} are \
+                         taken; write it to a file",
                         json.len()
                     )));
                 }

@@ -8,7 +8,7 @@
 use std::cell::Cell;
 use std::fs;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering::Relaxed};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
@@ -40,14 +40,14 @@ pub struct Interrupted;
 /// [`Interrupted`] once after each request; the request is then taken as served.
 #[inline]
 pub fn check() -> Result<(), Interrupted> {
-    if REQUESTED.load(Relaxed) && take() {
+    if REQUESTED.load(Relaxed) && concerns_this_thread() {
         return Err(Interrupted);
     }
     Ok(())
 }
 
 #[cold]
-fn take() -> bool {
+fn concerns_this_thread() -> bool {
     let concerns = match CELLS.get() {
         Some(cells) if *cells != thread::current().id() => {
             let waited = now().saturating_sub(REQUESTED_AT.load(Relaxed));
@@ -141,17 +141,48 @@ pub(crate) fn take_served() -> bool {
     SERVED.swap(false, Relaxed)
 }
 
+/// The newest signal that asked for an end.
+static SIGNAL: AtomicI32 = AtomicI32::new(0);
+
 /// Takes SIGINT from now on, for the thread that calls this: it runs the cells.
 pub(crate) fn install() {
     let _ = CELLS.set(thread::current().id());
-    extern "C" fn on_signal(_signal: i32) {
+    take(libc::SIGINT);
+}
+
+/// Takes every signal that asks a program to end, so that it can end what it has started and remove its files. A hangup
+/// that is to be ignored (nohup) stays ignored.
+pub(crate) fn install_for_a_program() {
+    let _ = CELLS.set(thread::current().id());
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        // SAFETY: only reads how the signal is treated now.
+        let ignored = unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            libc::sigaction(signal, std::ptr::null(), &raw mut action);
+            action.sa_sigaction == libc::SIG_IGN
+        };
+        if signal != libc::SIGHUP || !ignored {
+            take(signal);
+        }
+    }
+}
+
+/// The exit status of a program that ends because of the signal that it took: 128 and the signal's number, as shells
+/// have it.
+pub(crate) fn exit_status() -> i32 {
+    128 + SIGNAL.load(Relaxed)
+}
+
+fn take(signal: i32) {
+    extern "C" fn on_signal(signal: i32) {
+        SIGNAL.store(signal, Relaxed);
         request();
     }
-    // SAFETY: the handler only stores to an atomic. System calls are not restarted, so a blocking
+    // SAFETY: the handler only stores to atomics. System calls are not restarted, so a blocking
     // read of user code returns and its loop can look at the flag.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = on_signal as *const () as libc::sighandler_t;
-        libc::sigaction(libc::SIGINT, &action, std::ptr::null_mut());
+        libc::sigaction(signal, &action, std::ptr::null_mut());
     }
 }

@@ -5,16 +5,18 @@
 //! writer must be the ones that cells see: cells and this library share one `libstd.so`.
 //!
 //! evcxr talks to the worker in lines, by way of the worker's guard (`benchbook_guard`). The user's
-//! standard input is empty, and standard output and error are pipes that [`streams`] reads.
+//! standard input is empty, and standard output and error are pipes that `streams` reads.
 //!
 //! User code can reach the descriptors by which a worker talks, and it can copy the whole process. So what
 //! says that a cell begins or has ended carries a token that user code does not know; a descriptor that
-//! was closed ends the worker; and a process that a cell has forked is no worker ([`server`]).
+//! was closed ends the worker; and a process that a cell has forked is no worker (`server`).
 
+mod answers;
 mod crash;
 mod failure;
 mod job;
 mod run;
+mod stdout;
 mod streams;
 mod study;
 
@@ -26,11 +28,12 @@ pub use run::{benchbook_worker_main, variable_changed_type};
 pub use study::benchbook_study_main;
 
 use crate::interrupt;
+use answers::Answers;
 use benchbook_frames::{Answer, Frame, Message, SOCKET_VARIABLE, Stream};
 use benchbook_guard::Control;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufReader, Write};
+use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -46,7 +49,7 @@ static SERVER: OnceLock<Server> = OnceLock::new();
 
 struct Server {
     frames: Mutex<Frames>,
-    answers: Mutex<BufReader<UnixStream>>,
+    answers: Answers,
     streams: streams::Streams,
     token: String,
     /// The process that is connected.
@@ -87,7 +90,7 @@ impl Server {
     /// caller writes keeps its place among the prints.
     fn ordered(&self) -> MutexGuard<'_, Frames> {
         // What Rust's own stdout still holds belongs before this frame.
-        let _ = io::stdout().flush();
+        stdout::flush();
         let mut frames = lock(&self.frames);
         self.streams.drain(&mut frames);
         if let Some(text) = failure::held_back() {
@@ -104,7 +107,26 @@ impl Server {
 
     fn send(&self, frame: &Frame) {
         // If the server is gone there is nobody to tell; evcxr's pipe closes and ends the worker.
-        let _ = frame.write_to(&mut *self.ordered());
+        let sent = frame.write_to(&mut *self.ordered());
+        if let Err(error) = sent
+            && error.kind() == io::ErrorKind::InvalidData
+        {
+            self.refused(frame, &error);
+        }
+    }
+
+    /// A message is too large to be sent: the cell fails, or is told.
+    fn refused(&self, frame: &Frame, error: &io::Error) {
+        match frame {
+            Frame::Message(Message::Display { .. } | Message::Result { .. }) => panic!("{error}"),
+            Frame::Message(Message::Error { ename, .. }) => {
+                let (ename, traceback) = (ename.clone(), Vec::new());
+                let evalue = format!("its text is not shown: {error}");
+                self.send(&Frame::Message(Message::Error { ename, evalue, traceback }));
+            }
+            // An update, which may leave after the call that asked for it.
+            _ => self.send(&Frame::Print(Stream::Stderr, format!("{error}\n").into_bytes())),
+        }
     }
 }
 
@@ -145,11 +167,10 @@ pub(crate) fn ask(prompt: &str, password: bool) -> io::Result<String> {
     let Some(server) = server() else {
         return Err(io::Error::other("input is only possible in a notebook cell"));
     };
-    let mut answers = lock(&server.answers);
-    crate::display::send_waiting();
-    server.send(&Frame::Message(Message::Input { prompt: prompt.into(), password }));
-    let mut line = String::new();
-    io::BufRead::read_line(&mut *answers, &mut line)?;
+    let line = server.answers.ask(|| {
+        crate::display::send_waiting();
+        server.send(&Frame::Message(Message::Input { prompt: prompt.into(), password }));
+    })?;
     let answer: Answer = serde_json::from_str(&line)?;
     // The server signals before it answers, so an interrupt is known by now. A cell that lets the
     // error through with `?` is then reported as interrupted.
@@ -163,11 +184,9 @@ pub(crate) fn ask(prompt: &str, password: bool) -> io::Result<String> {
 /// evcxr takes another way, and would otherwise be faster.
 fn finish() {
     let Some(server) = server() else { return };
-    let mut answers = lock(&server.answers);
     crate::display::send_waiting();
     server.send(&Frame::Message(Message::Done { token: server.token.clone() }));
-    // If the server is gone there is nothing to wait for; evcxr's pipe closes and ends the worker.
-    let _ = io::BufRead::read_line(&mut *answers, &mut String::new());
+    server.answers.wait_until_taken();
 }
 
 /// Connects to the server named by the environment and takes over the standard streams. Returns what
@@ -179,8 +198,9 @@ fn connect() -> io::Result<(Control, File)> {
         io::Error::other(format!("{SOCKET_VARIABLE} is not set; the kernel server starts workers"))
     })?;
     let socket = connect_to(&path)?;
-    let answers = Mutex::new(BufReader::new(socket.try_clone()?));
     let (streams, log) = streams::take_over()?;
+    stdout::find();
+    let answers = Answers::listen(socket.try_clone()?)?;
     let token = control.token().to_owned();
     let process = std::process::id();
     let frames = Mutex::new(Frames(socket));

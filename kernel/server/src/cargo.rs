@@ -31,7 +31,8 @@ pub mod progress;
 pub mod reduced;
 mod variables;
 
-use crate::template::Template;
+use crate::template::{Installation, Template};
+use crate::tools::Tools;
 use std::ffi::{OsStr, OsString};
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -49,6 +50,8 @@ pub const USER_CARGO_HOME: &str = "BENCHBOOK_USER_CARGO_HOME";
 pub const USER_RUST_SRC_PATH: &str = "BENCHBOOK_USER_RUST_SRC_PATH";
 /// `RUST_MIN_STACK` as the user had it; absent if it was not set.
 pub const USER_MIN_STACK: &str = "BENCHBOOK_USER_MIN_STACK";
+/// The compiler and the linker of the session, in the crate's folder, for the stand-in.
+pub const TOOLS: &str = "tools.json";
 /// The folder of the crate that evcxr writes.
 pub const CRATE: &str = "BENCHBOOK_CRATE";
 /// While this file exists in the crate's folder, nothing is compiled: the user has interrupted.
@@ -86,8 +89,8 @@ pub fn main() -> ExitCode {
     let result = match name {
         dependencies::WRAPPER => dependencies::wrap(&arguments),
         "rustup" => rustup(&arguments),
-        "rustc" => template().and_then(|template| pass_on(&template, "rustc", &arguments)),
-        _ => template().and_then(|template| answer(&template, &arguments)),
+        "rustc" => installation().and_then(|here| pass_on(&here, "rustc", &arguments)),
+        _ => installation().and_then(|here| answer(&here, &arguments)),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
@@ -107,36 +110,38 @@ fn rustup(arguments: &[OsString]) -> anyhow::Result<ExitCode> {
     Err(command.args(arguments).exec().into())
 }
 
-fn template() -> anyhow::Result<Template> {
-    let folder = std::env::var_os(TEMPLATE).map(PathBuf::from).unwrap_or_default();
-    Ok(Template::open(&folder)?)
+fn installation() -> anyhow::Result<Installation> {
+    let folder = |variable| std::env::var_os(variable).map(PathBuf::from).unwrap_or_default();
+    let template = Template::open(&folder(TEMPLATE))?;
+    let tools = Tools::read(&folder(CRATE).join(TOOLS))?;
+    Ok(Installation { template, tools })
 }
 
-fn answer(template: &Template, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
+fn answer(here: &Installation, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
     let command =
         arguments.iter().filter_map(|word| word.to_str()).find(|word| !word.starts_with('-'));
     match command {
-        Some("build") if in_session() => build::run(template, build::Emit::Library),
-        Some("check") if in_session() => build::run(template, build::Emit::Nothing),
+        Some("build") if in_session() => build::run(here, build::Emit::Library),
+        Some("check") if in_session() => build::run(here, build::Emit::Nothing),
         Some("clean") if in_session() => build::clean(),
-        Some("metadata") if metadata::is_for_standard_library(template, arguments) => {
-            metadata::standard_library(template)
+        Some("metadata") if metadata::is_for_standard_library(&here.template, arguments) => {
+            metadata::standard_library(&here.template)
         }
         Some("metadata") if metadata::is_for_session(arguments) => {
-            metadata::answer(template, arguments)
+            metadata::answer(here, arguments)
         }
-        _ => pass_on(template, "cargo", arguments),
+        _ => pass_on(here, "cargo", arguments),
     }
 }
 
 /// Answers as the real tool did at installation, or becomes the real tool.
-fn pass_on(template: &Template, tool: &str, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
-    match answers::recorded(template, tool, arguments) {
+fn pass_on(here: &Installation, tool: &str, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
+    match answers::recorded(here, tool, arguments) {
         Some(answer) => answer.repeat(),
-        None if answers::is_recording() => answers::ask(template, tool, arguments)?.repeat(),
+        None if answers::is_recording() => answers::ask(here, tool, arguments)?.repeat(),
         None => {
             log(&format!("became the real {tool}: {arguments:?}"));
-            Err(answers::real(template, tool).args(arguments).exec().into())
+            Err(answers::real(here, tool).args(arguments).exec().into())
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::libtorch::Libtorch;
 use crate::names::Names;
 use crate::nesting;
 use crate::session::{OPT_LEVEL, Session};
-use crate::template::Template;
+use crate::template::{Installation, Template};
 use crate::worker::{self, Ended, Host};
 use anyhow::Context;
 use benchbook_display::Bundle;
@@ -100,17 +100,17 @@ impl Rust {
     /// # Errors
     /// Anything that keeps cells from running, with what to do about it.
     pub fn start(
-        template: &Template,
+        here: &Installation,
         session: &Arc<Session>,
         host: Host,
         names: Arc<Names>,
     ) -> anyhow::Result<Self> {
-        template.check()?;
-        let libtorch = Libtorch::find(Some(&template.manifest.libtorch.folder))?;
+        let template = &here.template;
+        let libtorch = Libtorch::find(template.manifest.chosen_libtorch.as_deref())?;
         tracing::info!("libtorch {} at {}", libtorch.version, libtorch.folder.display());
         session.restore()?;
         host.listen().with_context(|| host.socket().display().to_string())?;
-        let mut command = worker::session_command(template, &libtorch, host.socket())?;
+        let mut command = worker::session_command(here, &libtorch, host.socket())?;
         command.current_dir(std::env::current_dir()?);
         host.begin(None);
         let started = configuration::without(session.folder(), || {

@@ -8,9 +8,11 @@
 //! share the folder for temporary files.
 
 use crate::cargo::{
-    CRATE, INTERRUPTED, TEMPLATE, USER_CARGO_HOME, USER_MIN_STACK, USER_PATH, USER_RUST_SRC_PATH,
+    CRATE, INTERRUPTED, TEMPLATE, TOOLS, USER_CARGO_HOME, USER_MIN_STACK, USER_PATH,
+    USER_RUST_SRC_PATH,
 };
-use crate::template::Template;
+use crate::template::Installation;
+use crate::tools::Tools;
 use anyhow::{Context, bail};
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -27,6 +29,8 @@ pub struct Session {
     folder: PathBuf,
     /// Held as long as the session lives.
     lock: Mutex<Option<File>>,
+    /// For the stand-in; none in tests.
+    tools: Option<Tools>,
 }
 
 /// The optimisation level of cells until `:opt` says otherwise.
@@ -55,13 +59,13 @@ impl Session {
     ///
     /// # Safety
     /// No other thread may run yet: it could read the environment at the same time.
-    pub unsafe fn begin(template: &Template) -> anyhow::Result<Self> {
+    pub unsafe fn begin(here: &Installation) -> anyhow::Result<Self> {
         let parent = parent()?;
         remove_leftovers(&parent);
         // The process is named for people; the time tells processes of other containers and hosts apart.
         let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
         let folder = parent.join(format!("{PREFIX}{}-{time:x}", std::process::id()));
-        let session = Self { folder, lock: Mutex::new(None) };
+        let session = Self { folder, lock: Mutex::new(None), tools: Some(here.tools.clone()) };
         let path = std::env::var_os("PATH").unwrap_or_default();
         let mut folders = vec![session.tools()];
         folders.extend(std::env::split_paths(&path));
@@ -69,10 +73,10 @@ impl Session {
             ("PATH", std::env::join_paths(folders)?),
             (USER_PATH, path),
             ("CARGO_HOME", session.folder.join("cargo-home").into()),
-            (TEMPLATE, template.folder.clone().into()),
+            (TEMPLATE, here.template.folder.clone().into()),
             (CRATE, session.crate_folder().into()),
             ("EVCXR_TMPDIR", session.crate_folder().into()),
-            ("RUST_SRC_PATH", template.standard_library().into()),
+            ("RUST_SRC_PATH", here.template.standard_library().into()),
             // The compiler takes its stack from here, and so do threads of rust-analyzer's.
             ("RUST_MIN_STACK", crate::nesting::MIN_STACK.to_string().into()),
         ];
@@ -117,7 +121,8 @@ impl Session {
             self.crate_folder().join("src"),
             self.configuration(),
         ];
-        if !needed.iter().any(missing) {
+        let tools = self.tools.as_ref().map(|_| self.crate_folder().join(TOOLS));
+        if !needed.iter().chain(&tools).any(missing) {
             return Ok(());
         }
         self.make().with_context(|| unfit(self.folder.parent().unwrap_or(&self.folder)))
@@ -133,6 +138,9 @@ impl Session {
         let tools = self.tools();
         fs::create_dir_all(&tools)?;
         fs::create_dir_all(self.crate_folder().join("src"))?;
+        if let Some(tools) = &self.tools {
+            tools.write(&self.crate_folder().join(TOOLS))?;
+        }
         let program = std::env::current_exe()?;
         for tool in ["cargo", "rustc", "rustup"].map(|tool| tools.join(tool)) {
             let _ = fs::remove_file(&tool);
@@ -344,7 +352,11 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     fn session(parent: &Path, name: &str) -> Session {
-        Session { folder: parent.join(format!("{PREFIX}{name}")), lock: Mutex::new(None) }
+        Session {
+            folder: parent.join(format!("{PREFIX}{name}")),
+            lock: Mutex::new(None),
+            tools: None,
+        }
     }
 
     #[test]

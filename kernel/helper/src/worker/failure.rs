@@ -125,7 +125,7 @@ pub(super) fn not_loaded<'a>(
 
 /// Holds back a printed error. evcxr's conversion of the error of a failing `?` prints it just
 /// before it calls [`error_reached_top`], which shows it as the error of the cell instead. A print
-/// of the user's own that looks the same is let go by [`held_back`].
+/// of the user's own that looks the same is let go by `held_back`.
 pub fn hold_back<E>(_error: &E, text: String) {
     let earlier = held_back();
     let ename = short(std::any::type_name::<E>());

@@ -1,6 +1,6 @@
 //! Runs cells on the main thread, one after the other, as evcxr asks for them.
 
-use super::{crash, failure, is_forked, send, server};
+use super::{crash, failure, is_forked, send, server, stdout};
 use crate::evcxr_runtime::VariableStore;
 use crate::interrupt;
 use benchbook_frames::Message;
@@ -26,7 +26,7 @@ pub(super) fn reply(line: &str) {
 /// Ends a process that the cell has forked: the worker alone speaks for the cell.
 pub(super) fn end_if_forked(status: i32) {
     if is_forked() {
-        let _ = io::stdout().flush();
+        stdout::flush();
         // SAFETY: flushes C's own buffers, and ends the process without what is registered for its end.
         unsafe {
             libc::fflush(std::ptr::null_mut());

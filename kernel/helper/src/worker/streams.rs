@@ -4,15 +4,19 @@
 //! caught byte for byte. A background thread sends what arrives; a frame that must keep its place
 //! among the prints calls [`Streams::drain`] first.
 
-use super::{Frames, lock, server};
+use super::{Frames, lock, server, stdout};
+use crate::interrupt;
 use benchbook_frames::{Frame, Stream};
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 /// How often the text of an unfinished line is fetched from Rust's own standard output.
 const PARTIAL_LINES: Duration = Duration::from_millis(50);
+
+/// How many times [`PARTIAL_LINES`] a print is blocked, after an interrupt, before that is said.
+const BLOCKED: u32 = 6;
 
 /// The reading ends of the pipes behind standard output and standard error.
 pub(super) struct Streams {
@@ -109,15 +113,28 @@ pub(super) fn pump_in_background() -> io::Result<()> {
             }
         }
     })?;
-    // Rust keeps an unfinished line to itself until it is flushed. A thread of its own does that,
-    // since flushing waits for whoever holds the lock of standard output.
+    // Rust keeps an unfinished line to itself until it is flushed.
     std::thread::Builder::new().name("partial lines".into()).spawn(|| {
+        let mut blocked = 0;
         loop {
             std::thread::sleep(PARTIAL_LINES);
-            let _ = io::stdout().flush();
+            stdout::flush();
+            blocked =
+                if interrupt::requested() && stdout::is_waited_for() { blocked + 1 } else { 0 };
+            if blocked == BLOCKED {
+                explain_blocked_print();
+            }
         }
     })?;
     Ok(())
+}
+
+/// The interrupted cell does not react because it waits for another thread.
+fn explain_blocked_print() {
+    if let Some(server) = server() {
+        let text = b"the interrupt has to wait: the cell prints, and another thread holds the lock of standard output (`std::io::stdout().lock()`); a second interrupt ends the process, and its variables are lost\n";
+        server.send_aside(&Frame::Print(Stream::Stderr, text.to_vec()));
+    }
 }
 
 /// Makes `target` the writing end of a new pipe, whose reading end never blocks.

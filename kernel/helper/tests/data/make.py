@@ -34,7 +34,7 @@ def state_dict() -> collections.OrderedDict[str, torch.Tensor]:
     return state
 
 
-def keras_file(path: Path, nested: bool) -> None:
+def keras_file(path: Path, nested: bool, **options: object) -> None:
     """The layout of Keras' VGG16 without top, its first convolution alone and its channels cut to 2.
 
     Keras 1 wrote `block1_conv1/block1_conv1_W_1:0` (the file of 2016); Keras 2 writes
@@ -48,8 +48,17 @@ def keras_file(path: Path, nested: bool) -> None:
         bias = numpy.array([0.5, -0.25], dtype="float32")
         names = ("block1_conv1/kernel:0", "block1_conv1/bias:0") if nested else ("block1_conv1_W_1:0", "block1_conv1_b_1:0")
         group.attrs["weight_names"] = [name.encode() for name in names]
-        group.create_dataset(names[0], data=kernel)
-        group.create_dataset(names[1], data=bias)
+        group.create_dataset(names[0], data=kernel, **options)
+        group.create_dataset(names[1], data=bias, **options)
+
+
+def hostile_files() -> None:
+    """Small files that state far more than they hold."""
+    with h5py.File(HERE / "huge.h5", "w", libver="earliest") as file:
+        file.create_dataset("block1_conv1/kernel:0", shape=(1 << 40,), chunks=(1 << 20,), dtype="float32")
+    with h5py.File(HERE / "chunk.h5", "w", libver="earliest") as file:
+        shape, chunks = (3, 3, 3, 2), (3, 3, 3, 1 << 20)
+        file.create_dataset("block1_conv1/kernel:0", shape, "float32", chunks=chunks, maxshape=(3, 3, 3, None), compression="gzip")
 
 
 def main() -> None:
@@ -65,6 +74,8 @@ def main() -> None:
     torch.save(doubles, HERE / "doubles.pth")
     keras_file(HERE / "keras1.h5", nested=False)
     keras_file(HERE / "keras2.h5", nested=True)
+    hostile_files()
+    keras_file(HERE / "gzip.h5", nested=True, compression="gzip", shuffle=True)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ use super::{
     variables,
 };
 use crate::nesting;
-use crate::template::{RUSTFLAGS, Template, hex};
+use crate::template::{Installation, RUSTFLAGS, Template, hex};
 use anyhow::{Context, bail};
 use sha2::{Digest, Sha256};
 use std::ffi::OsString;
@@ -41,14 +41,15 @@ pub(super) enum Emit {
 const OUTPUT: &str = "target/cells";
 const LIBRARY: &str = "target/cells/libctx.so";
 
-pub(super) fn run(template: &Template, emit: Emit) -> anyhow::Result<ExitCode> {
+pub(super) fn run(here: &Installation, emit: Emit) -> anyhow::Result<ExitCode> {
+    let Installation { template, tools } = here;
     if Path::new(INTERRUPTED).exists() {
         bail!("interrupted");
     }
     let manifest: toml::Table = fs::read_to_string("Cargo.toml")?.parse()?;
     let none = toml::Table::new();
     let wanted = manifest.get("dependencies").and_then(toml::Value::as_table).unwrap_or(&none);
-    let dependencies = match dependencies::compiled(template, wanted)? {
+    let dependencies = match dependencies::compiled(here, wanted)? {
         Ok(arguments) => arguments,
         Err(status) => return Ok(status),
     };
@@ -63,7 +64,7 @@ pub(super) fn run(template: &Template, emit: Emit) -> anyhow::Result<ExitCode> {
     let compiled = if empty { Emit::Nothing } else { emit };
     let mut arguments = arguments(template, compiled, &opt_level(&manifest));
     let prelude =
-        if dependencies.is_empty() { prelude::name(template, &arguments, &source) } else { None };
+        if dependencies.is_empty() { prelude::name(here, &arguments, &source) } else { None };
     if let Some(name) = &prelude
         && let Some(status) = prelude::repeat(template, name, Path::new(LIBRARY))?
     {
@@ -73,7 +74,7 @@ pub(super) fn run(template: &Template, emit: Emit) -> anyhow::Result<ExitCode> {
         return finish(emit, status == 0);
     }
     // Libraries that a crate of the user's own asks for are where `cc` looks.
-    let linker = match &template.manifest.linker {
+    let linker = match &tools.linker {
         Some(linker) if compiled == Emit::Library && dependencies.is_empty() => {
             linker.arguments(&template.folder.join("stubs/direct"))
         }
@@ -82,7 +83,7 @@ pub(super) fn run(template: &Template, emit: Emit) -> anyhow::Result<ExitCode> {
     arguments.extend(dependencies);
     let compile = |source: &str| -> anyhow::Result<Output> {
         fs::write(CELL, source)?;
-        let rustc = &template.manifest.toolchain.rustc;
+        let rustc = &tools.toolchain.rustc;
         let run = |more: &[OsString]| {
             let mut command = Command::new(rustc);
             if std::env::var_os(ALLOCATOR.0).is_none() {

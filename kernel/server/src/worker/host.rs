@@ -487,6 +487,9 @@ impl Host {
         if state.connected == 0 {
             state.worker = None;
         }
+        if let Some(output) = &state.output {
+            output.end_question();
+        }
         drop(state);
         self.shared.changed.notify_all();
     }
@@ -594,14 +597,7 @@ fn pass_on(message: Message, output: &Output, socket: &mut UnixStream) {
         Message::Update { bundle, display_id } => output.update_display(&bundle, &display_id),
         Message::Result { bundle } => output.result(&bundle),
         Message::Clear { wait } => output.clear(wait),
-        Message::Input { prompt, password } => {
-            let line = output.input(&prompt, password).map_err(|error| error.to_string());
-            if let Ok(mut text) = serde_json::to_string(&Answer { line }) {
-                text.push('\n');
-                // A worker that is gone does not wait for the answer.
-                let _ = socket.write_all(text.as_bytes());
-            }
-        }
+        Message::Input { prompt, password } => ask(prompt, password, output, socket),
         Message::Started { .. }
         | Message::Showing
         | Message::Done { .. }
@@ -610,6 +606,27 @@ fn pass_on(message: Message, output: &Output, socket: &mut UnixStream) {
         | Message::Panicked { .. }
         | Message::Kept { .. }
         | Message::Checkpoint { .. } => {}
+    }
+}
+
+/// Asks the user in a thread of its own: a thread of the cell may have asked, and all others go on.
+fn ask(prompt: String, password: bool, output: &Output, socket: &UnixStream) {
+    let answer = |mut socket: &UnixStream, line: Result<String, String>| {
+        if let Ok(mut text) = serde_json::to_string(&Answer { line }) {
+            text.push('\n');
+            // A worker that is gone does not wait for the answer.
+            let _ = socket.write_all(text.as_bytes());
+        }
+    };
+    let asking = socket.try_clone().and_then(|socket| {
+        let output = output.clone();
+        thread::Builder::new().name("question".into()).spawn(move || {
+            let line = output.input_while(&prompt, password, || is_connected(&socket));
+            answer(&socket, line.map_err(|error| error.to_string()));
+        })
+    });
+    if let Err(error) = asking {
+        answer(socket, Err(format!("the question cannot be asked: {error}")));
     }
 }
 
@@ -629,6 +646,21 @@ fn write(output: &Output, stream: Stream, text: &str) {
         Stream::Stderr => benchbook_jupyter::Stream::Stderr,
     };
     output.stream(stream, text);
+}
+
+/// Whether the other end of a socket is open.
+fn is_connected(socket: &UnixStream) -> bool {
+    let mut byte = 0_u8;
+    // SAFETY: the pointer and the length describe the local byte, which the call may fill.
+    let peeked = unsafe {
+        libc::recv(
+            socket.as_raw_fd(),
+            (&raw mut byte).cast(),
+            1,
+            libc::MSG_PEEK | libc::MSG_DONTWAIT,
+        )
+    };
+    peeked > 0 || (peeked < 0 && io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock)
 }
 
 /// The process at the other end of a socket.
