@@ -228,10 +228,10 @@ class Kernel:
         if cell is not None:
             cell.answer = message
 
-    def restart(self) -> None:
-        """Restarts the kernel as a front end does, and connects again."""
+    def restart(self, now: bool = False) -> None:
+        """Restarts the kernel as a front end does, and connects again; `now` does not ask the old one to end."""
         self.client.stop_channels()
-        self.manager.restart_kernel()
+        self.manager.restart_kernel(now=now)
         self.connect()
 
     def stop(self) -> None:
@@ -259,6 +259,23 @@ def descendants(process: int) -> dict[int, str]:
     while more := {child for child, parent in parents.items() if parent in found} - found:
         found |= more
     return {number: names[number] for number in found - {process} if number in names}
+
+
+def is_alive(process: int) -> bool:
+    """Whether a process runs or can; one that has ended and was not waited for does not."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return False
+    return state not in "ZX"
+
+
+def memory_mb(process: int) -> float:
+    """The memory of a process in MB (10⁶ bytes), with its part of what it shares with others (PSS)."""
+    for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return round(int(line.split()[1]) * 1024 / 1e6, 1)
+    raise ValueError(f"/proc/{process}/smaps_rollup has no Pss")
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from driver import Cell, Kernel, descendants, wait_until
+from driver import Cell, Kernel, descendants, is_alive, wait_until
 from test_crash import worker
 from test_interrupt import ENDLESS_BUILD, compilers, interrupted
 
@@ -36,14 +36,6 @@ mod c {
 }
 use c::{close, fork, getppid, kill, puts, raise};
 """
-
-
-def is_alive(process: int) -> bool:
-    try:
-        state = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except OSError:
-        return False
-    return state not in "ZX"
 
 
 def state_of(process: int) -> str:

@@ -20,9 +20,8 @@ import pytest
 import zmq
 from jupyter_client.session import Session
 
-from driver import PATIENCE, Kernel, wait_until
+from driver import PATIENCE, Kernel, memory_mb, wait_until
 from figures import keep, say
-from soak import resident_mb
 
 MEGABYTE = 1_000_000
 
@@ -51,17 +50,17 @@ def test_a_client_that_never_reads_costs_little_memory_and_delays_nobody(
 ) -> None:
     kernel: Kernel = kernels()
     kernel.good("let ready = 1;")
-    before = resident_mb(kernel.process)
+    before = memory_mb(kernel.process)
     with zmq.Context() as context, subscriber(kernel, context):
         cell = kernel.good(
             'for _ in 0..800 { display(&Bundle::text("x".repeat(1_000_000))); }'
         )
         assert len(cell.of("display_data")) == 800
-        behind = resident_mb(kernel.process)
+        behind = memory_mb(kernel.process)
         assert behind < before + 450
     kernel.good("1")
-    wait_until(lambda: resident_mb(kernel.process) < before + 150, "the memory to be given back")
-    after = resident_mb(kernel.process)
+    wait_until(lambda: memory_mb(kernel.process) < before + 150, "the memory to be given back")
+    after = memory_mb(kernel.process)
     keep("lagging", {"server_mb": {"before": before, "800 MB behind": behind, "after": after}})
     say(capsys, f"A client 800 MB behind: server {before:g} MB, {behind:g} MB then, {after:g} MB later")
 
@@ -116,7 +115,7 @@ def test_messages_without_an_end_and_without_the_key_cost_little_memory(
     kernel.good("let kept = 1;")
     assert kernel.value("kept") == "1"
     connection = kernel.client.get_connection_info()
-    before = resident_mb(kernel.process)
+    before = memory_mb(kernel.process)
     held = {}
     for channel in ("shell", "control", "stdin", "hb", "iopub"):
         for name, part, count in [
@@ -125,11 +124,11 @@ def test_messages_without_an_end_and_without_the_key_cost_little_memory(
         ]:
             with unfinished(connection, channel, part, count):
                 assert kernel.value("kept") == "1"
-                held[f"{channel}: {name}"] = round(resident_mb(kernel.process) - before, 1)
+                held[f"{channel}: {name}"] = round(memory_mb(kernel.process) - before, 1)
     # Together they send far more than one may hold: who holds most is disconnected.
     clients = [unfinished(connection, "shell", bytes(10 * MEGABYTE), 10) for _ in range(20)]
     assert kernel.value("kept") == "1"
-    held["shell: 100 MB of each of 20 clients"] = round(resident_mb(kernel.process) - before, 1)
+    held["shell: 100 MB of each of 20 clients"] = round(memory_mb(kernel.process) - before, 1)
     for client in clients:
         client.close()
     keep("unfinished", {"server_mb": before, "more_mb": held})
