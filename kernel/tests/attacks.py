@@ -58,7 +58,7 @@ class Session:
 
     def __init__(self, folder: Path, figures: dict[str, Any]) -> None:
         self.folder, self.figures = folder, figures
-        self.kernel = start_kernel({"TMPDIR": str(folder)})
+        self.kernel = start_kernel({"TMPDIR": str(folder), "BENCHBOOK_LOG": "error"})
         self.begin()
 
     def begin(self) -> None:
@@ -78,7 +78,7 @@ class Session:
             assert not missing, f"{missing} not named as lost: {told.problem}"
             self.kernel.good(VARIABLES)
         assert self.kernel.value("kept_double(21)") == "42"
-        assert self.kernel.value(f"({', '.join(KEPT)})") == f"({', '.join(KEPT.values())})"
+        assert self.kernel.value(f"({', '.join(f'{name}.clone()' for name in KEPT)})") == f"({', '.join(KEPT.values())})"
 
     def end(self) -> None:
         """Checks that the session leaves nothing: open files of the server, processes, folders."""

@@ -80,7 +80,8 @@ class Report:
 
     def rows(self) -> list[tuple[str, ...]]:
         kinds = [kind for kind in (*KINDS, END) if self.tried[kind] or self.not_tried[kind]]
-        lost = Counter(entry["kind"] for entry in self.lost)
+        # A lost case counts with all its attacks: it ended at one of them.
+        lost = Counter({kind: self.tried[kind] - self.held[kind] for kind in kinds})
         counts = [(kind, self.tried[kind], self.held[kind], lost[kind], self.not_tried[kind]) for kind in kinds]
         return [("attack", "tried", "held", "lost", "not tried"), *(tuple(map(str, row)) for row in counts)]
 
