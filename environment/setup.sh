@@ -16,9 +16,6 @@ libtorch_version=2.11.0
 minimum_python=3.10
 minimum_rust=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$repository/Cargo.toml")
 
-# shellcheck source=environment/libtorch.sh
-source "$repository/environment/libtorch.sh"
-
 # plan_setup COMMAND: COMMAND is what the user types again after doing something by hand.
 plan_setup() {
     by_hand=()
@@ -35,7 +32,6 @@ plan_setup() {
         stop "$(printf '%s\n' "These lines are for you to run:" "${by_hand[@]/#/  }" "Then start $1 again.")"
     fi
     plan_python
-    plan_libtorch
 }
 
 at_least() { [[ $(printf '%s\n' "$1" "$2" | sort -V | head -n 1) == "$1" ]]; }
@@ -190,7 +186,38 @@ build_step() {
     cargo build --locked --release -p benchbook-kernel -p benchbook-drawings </dev/null
 }
 
+# is_libtorch FOLDER: whether it is the libtorch that Benchbook needs, with the headers that the build needs.
+is_libtorch() {
+    [[ -f $1/lib/libtorch_cpu.so && -d $1/include/torch ]] &&
+        grep -qs "\b${libtorch_version//./\\.}\b" "$1/build-version" "$1/version.py"
+}
+
+# Which libtorch is used, the server says when it is built; here it is about what may have to be downloaded.
+plan_libtorch() {
+    local folder
+    if [[ -n ${LIBTORCH:-} ]] && ! is_libtorch "$LIBTORCH"; then
+        stop "LIBTORCH=$LIBTORCH is not a libtorch $libtorch_version: looked for lib/libtorch_cpu.so, include/torch, and the version in build-version or version.py. Set it to one, or unset it to have one downloaded."
+    fi
+    for folder in "${LIBTORCH:-}" {"$venv","${VIRTUAL_ENV:-}","${CONDA_PREFIX:-}"}/lib/python3*/site-packages/torch "$cache/libtorch-$libtorch_version"-{cuda/torch,cpu}; do
+        if is_libtorch "$folder"; then
+            step "libtorch" 1 0 libtorch_step ""
+            return
+        fi
+    done
+    if nvidia-smi --list-gpus >/dev/null 2>&1; then
+        step "libtorch" 400 2700 libtorch_step "PyTorch $libtorch_version with CUDA if it suits the GPU and its driver, 4900 MB in $cache; else its part for the CPU, 500 MB"
+    else
+        step "libtorch" 60 545 libtorch_step "PyTorch $libtorch_version, of which the part for the CPU is kept: 500 MB in $cache"
+    fi
+}
+
+libtorch_step() {
+    BENCHBOOK_SERVER=$benchbook "$venv/bin/python" -m benchbook setup --libtorch-only --yes </dev/null
+    libtorch=$(BENCHBOOK_SERVER=$benchbook "$venv/bin/python" -c 'from benchbook import setup; print(setup.machine()["libtorch"]["found"])')
+}
+
 plan_install() {
+    plan_libtorch
     if [[ -f $venv/share/jupyter/kernels/benchbook/kernel.json ]]; then
         step "Helper library and kernelspec" 5 0 install_step ""
     else
@@ -202,7 +229,6 @@ install_step() {
     # One target folder with the helper library's tests, so that its dependencies are compiled once.
     "$benchbook" install --source "$repository" --libtorch "$libtorch" --prefix "$venv" \
         --target-dir "$target/helper" </dev/null
-    ln -sfn "$benchbook" "$venv/bin/benchbook"
     # What the notebooks and the tests start from here on is the environment's own.
     export VIRTUAL_ENV=$venv PATH=$venv/bin:$PATH
     "$benchbook" doctor </dev/null
@@ -223,3 +249,9 @@ drawings_step() {
     if [[ ! -d datasets/drawings ]]; then "$target/release/benchbook-drawings" --out datasets/drawings </dev/null; fi
     say "      $(find datasets/drawings -type f | wc -l) files in datasets/drawings"
 }
+
+# --- The wheel ----------------------------------------------------------------------------------------
+
+plan_wheel() { step "Wheel" 40 0 wheel_step "packs it into target/wheels"; }
+
+wheel_step() { "$venv/bin/python" environment/wheel.py "$target/wheels"; }

@@ -10,7 +10,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-from folders import complete
+from benchbook.folders import complete
 
 LIBRARIES = ("libtensorflow_cc.so.2", "libtensorflow_framework.so.2")
 

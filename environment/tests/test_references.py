@@ -66,6 +66,6 @@ def test_every_package_is_pinned_once():
 
 
 def test_the_pytorch_compared_with_is_of_the_release_that_benchbook_computes_with():
-    ours = {line.split()[0] for line in pins("libtorch.txt")}
+    ours = {line.split()[0] for line in pins("../kernel/python/benchbook/libtorch.txt")}
     # The wheels that libtorch is taken from, so that both sides run the same compiled library.
     assert ours <= set(pins("references.txt"))

@@ -144,63 +144,66 @@ def test_another_architecture_is_refused(machine):
     assert "x86-64" in said and "aarch64" in said
 
 
-def test_a_fitting_libtorch_of_the_users_is_used(machine):
-    own = torch(machine.folder / "own")
-    status, said = machine.complete().shell('plan_setup run; echo "libtorch=$libtorch"', LIBTORCH=str(own))
+@pytest.mark.parametrize(
+    ("variable", "place"),
+    [
+        ("LIBTORCH", "own"),
+        ("VIRTUAL_ENV", "active/lib/python3.12/site-packages/torch"),
+        ("CONDA_PREFIX", "active/lib/python3.12/site-packages/torch"),
+        ("", "cache/libtorch-2.11.0-cpu"),
+        ("", "cache/libtorch-2.11.0-cuda/torch"),
+    ],
+)
+def test_no_download_is_announced_where_a_libtorch_is(machine, variable, place):
+    folder = torch(machine.folder / place)
+    variables = {variable: str(folder if variable == "LIBTORCH" else machine.folder / "active")} if variable else {}
+    status, said = machine.complete().shell("plan_setup run; plan_install; announce_steps Plan", **variables)
     assert status == 0, said
-    assert f"libtorch={own}" in said
+    assert "libtorch:" not in said
 
 
 @pytest.mark.parametrize(
-    ("spoil", "reason"),
+    "spoil",
     [
-        (lambda own: (own / "version.py").write_text("__version__ = '2.9.1+cpu'\n"), "it is version 2.9.1 and Benchbook needs 2.11.0"),
-        (lambda own: (own / "version.py").unlink(), "says which version it is"),
-        (lambda own: (own / "lib/libtorch_cpu.so").unlink(), "lib/libtorch_cpu.so or include/torch is not in it"),
-        (shutil.rmtree, "there is no such folder"),
+        lambda own: (own / "version.py").write_text("__version__ = '2.9.1+cpu'\n"),
+        lambda own: (own / "version.py").unlink(),
+        lambda own: (own / "lib/libtorch_cpu.so").unlink(),
+        lambda own: (own / "include/torch").rmdir(),
+        shutil.rmtree,
     ],
-    ids=["version", "no version", "no library", "no folder"],
+    ids=["version", "no version", "no library", "no headers", "no folder"],
 )
-def test_another_libtorch_of_the_users_is_refused_with_the_reason(machine, spoil, reason):
+def test_another_libtorch_of_the_users_is_refused_before_anything_is_built(machine, spoil):
     own = torch(machine.folder / "own")
     spoil(own)
-    status, said = machine.complete().shell("plan_setup run", LIBTORCH=str(own))
+    status, said = machine.complete().shell("plan_setup run; plan_install", LIBTORCH=str(own))
     assert status == 1
-    assert reason in said
+    assert f"LIBTORCH={own} is not a libtorch 2.11.0: looked for lib/libtorch_cpu.so, include/torch, and the version" in said
 
 
-def test_the_pytorch_of_an_active_environment_is_used(machine):
-    folder = torch(machine.folder / "active/lib/python3.12/site-packages/torch")
-    status, said = machine.complete().shell('plan_setup run; echo "libtorch=$libtorch"', VIRTUAL_ENV=str(machine.folder / "active"))
-    assert status == 0, said
-    assert f"libtorch={folder}" in said
-
-
-def test_another_pytorch_of_an_active_environment_is_passed_over_with_the_reason(machine):
+def test_another_pytorch_of_an_active_environment_does_not_spare_the_download(machine):
     torch(machine.folder / "active/lib/python3.12/site-packages/torch", "2.13.0")
-    status, said = machine.complete().shell('plan_setup run; echo "libtorch=$libtorch"', CONDA_PREFIX=str(machine.folder / "active"))
+    status, said = machine.complete().shell("plan_setup run; plan_install; announce_steps Plan", VIRTUAL_ENV=str(machine.folder / "active"))
     assert status == 0, said
-    assert "it is version 2.13.0" in said
-    assert f"libtorch={machine.folder}/cache/libtorch-2.11.0-cpu" in said
+    assert f"500 MB in {machine.folder}/cache (about 60 s, 545 MB to download)" in said
 
 
-@pytest.mark.parametrize(
-    ("rows", "chosen", "words"),
-    [
-        ("580.65.06, 7.5", "cuda_libtorch_step", ""),
-        ("550.54.15, 6.0\n590.10, 9.0", "cuda_libtorch_step", ""),
-        ("550.54.15, 9.0", "cpu_libtorch_step", "the driver is 550.54.15"),
-        ("590.10, 7.0", "cpu_libtorch_step", "compute capability 7.0"),
-        ("590.10, 12.0", "cuda_libtorch_step", ""),
-        ("No devices were found", "cpu_libtorch_step", ""),
-    ],
-)
-def test_the_gpu_decides_which_libtorch_is_installed(machine, rows, chosen, words):
-    machine.complete().add("nvidia-smi", f'echo "{rows}"')
-    status, said = machine.shell('plan_setup run; echo "chosen ${step_functions[-1]}"')
+def test_with_a_gpu_the_larger_download_is_announced(machine):
+    machine.complete().add("nvidia-smi", "echo GPU 0")
+    status, said = machine.shell("plan_setup run; plan_install; announce_steps Plan")
     assert status == 0, said
-    assert f"chosen {chosen}" in said
-    assert words in said
+    assert "with CUDA if it suits the GPU and its driver, 4900 MB" in said
+    assert "2700 MB to download" in said
+
+
+def test_libtorch_comes_by_benchbook_setup_as_the_server_says(machine):
+    python = machine.folder / "venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f"#!{shutil.which('bash')}\nif [[ $1 == -m ]]; then echo \"$BENCHBOOK_SERVER: $*\"; else echo /found; fi\n")
+    python.chmod(0o755)
+    status, said = machine.complete().shell('benchbook=/built/benchbook; libtorch_step; echo "libtorch=$libtorch"')
+    assert status == 0, said
+    assert said.splitlines() == ["/built/benchbook: -m benchbook setup --libtorch-only --yes", "libtorch=/found"]
 
 
 def test_a_failed_check_does_not_stop_the_next_but_a_failed_step_does(machine):

@@ -24,7 +24,7 @@ NAME = "benchbook"
 
 # Seconds after which something that has not happened never will. An idle machine needs 6 for the
 # first cell and less than one for the others.
-PATIENCE = 300
+PATIENCE = int(os.environ.get("BB_PATIENCE", "300"))
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -133,10 +133,11 @@ class Kernel:
         self,
         environment: dict[str, str] | None = None,
         specs: Path | None = None,
-        transport: str = "tcp",
+        name: str = NAME,
+        **options: Any,
     ) -> None:
-        """Starts the kernel with `environment`; `specs` is a folder of kernelspecs."""
-        manager = KernelManager(kernel_name=NAME, transport=transport)
+        """Starts the kernel with `environment`; `specs` is a folder of kernelspecs, `options` are the manager's."""
+        manager = KernelManager(kernel_name=name, **options)
         if specs is not None:
             manager.kernel_spec_manager = KernelSpecManager(
                 kernel_dirs=[str(specs)], ensure_native_kernel=False

@@ -10,25 +10,28 @@ import hashlib
 import json
 import os
 import shutil
+import struct
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
+from jupyter_client.kernelspec import KernelSpecManager
 
 from conftest import Manifest
-from driver import Cell, Kernel
+from driver import NAME, Cell, Kernel
 
 
 @pytest.fixture
 def first_cell(kernels: Any, prefix: Callable[[Path], Path]) -> Callable[..., Cell]:
     """Runs one cell in a kernel with this template and environment."""
 
-    def run(template: Path, environment: dict[str, str] | None = None) -> Cell:
+    def run(template: Path, environment: dict[str, str] | None = None, code: str = "1 + 1") -> Cell:
         specs = prefix(template) / "share/jupyter/kernels"
         kernel: Kernel = kernels(environment, specs)
-        return kernel.run("1 + 1")
+        return kernel.run(code)
 
     return run
 
@@ -58,21 +61,36 @@ def unchanged(manifest: Manifest) -> None:
     """A copy that is as good as the original."""
 
 
-def without_rust_source(folder: Path) -> Callable[[Manifest], None]:
-    """A sysroot that has everything but the standard library's source."""
+def sysroot() -> Path:
+    """The folder of the toolchain that is tested."""
+    command = ["rustc", "--print", "sysroot"]
+    output = subprocess.run(command, capture_output=True, text=True, check=True)
+    return Path(output.stdout.strip())
 
-    def change(manifest: Manifest) -> None:
-        real = Path(manifest["toolchain"]["sysroot"])
-        (folder / "lib/rustlib").mkdir(parents=True)
-        for entry in (real / "lib").iterdir():
-            if entry.name != "rustlib":
-                (folder / "lib" / entry.name).symlink_to(entry)
-        for entry in (real / "lib/rustlib").iterdir():
-            if entry.name != "src":
-                (folder / "lib/rustlib" / entry.name).symlink_to(entry)
-        manifest["toolchain"]["sysroot"] = str(folder)
 
-    return change
+def other_rustc(folder: Path, *lines: str) -> dict[str, str]:
+    """An environment that names a compiler: the real one, but for what the lines of shell answer first."""
+    folder.mkdir()
+    script = folder / "rustc"
+    text = ["#!/bin/sh", *lines, f'exec "{sysroot()}/bin/rustc" "$@"', ""]
+    script.write_text("\n".join(text))
+    script.chmod(0o755)
+    return {"BENCHBOOK_RUSTC": str(script)}
+
+
+def without_rust(folder: Path, rustc: str | None = None) -> dict[str, str]:
+    """An environment in which no toolchain is found, or only one of another version; with a linker."""
+    tools = folder / "tools"
+    tools.mkdir(parents=True)
+    for name in ("cc", "sh", "ld", "as"):
+        (tools / name).symlink_to(shutil.which(name) or "")
+    if rustc is not None:
+        (tools / "rustc").write_text(rustc)
+        (tools / "rustc").chmod(0o755)
+        (tools / "cargo").symlink_to("/bin/true")
+    nowhere = {name: str(folder / "home") for name in ("HOME", "RUSTUP_HOME", "CARGO_HOME")}
+    # A cache of its own, since another may remember where a compiler was.
+    return {**nowhere, "PATH": str(tools), "BENCHBOOK_CACHE": str(folder / "cache")}
 
 
 def libtorch(folder: Path, version: str | None) -> dict[str, str]:
@@ -90,24 +108,34 @@ def test_a_copied_template_works(first_cell, spoil) -> None:
     assert cell.result["text/plain"] == "2"
 
 
-def test_a_hidden_rust_source_is_told_with_the_fix(first_cell, spoil, tmp_path: Path) -> None:
-    sysroot = tmp_path / "sysroot"
-    cell = first_cell(spoil(without_rust_source(sysroot)))
-    assert_refused(cell, "standard library", str(sysroot), "rustup component add rust-src")
+def test_cells_are_typed_without_the_toolchain_having_the_rust_source(
+    first_cell, template: Path, tmp_path: Path
+) -> None:
+    """The template has its own copy; a minimal toolchain of rustup's has none."""
+    rustlib = tmp_path / "sysroot/lib/rustlib"
+    rustlib.mkdir(parents=True)
+    for entry in (sysroot() / "lib/rustlib").iterdir():
+        if entry.name != "src":
+            (rustlib / entry.name).symlink_to(entry)
+    hidden = f'[ "$*" = "--print sysroot" ] && echo "{tmp_path}/sysroot" && exit'
+    environment = other_rustc(tmp_path / "other", hidden)
+    cell = first_cell(template, environment, "let v = vec![1, 2]; v.len()")
+    assert cell.status == "ok", cell.problem
+    assert cell.result["text/plain"] == "2"
 
 
 def test_a_missing_libtorch_is_told_with_the_fix(
     first_cell, template: Path, tmp_path: Path
 ) -> None:
     cell = first_cell(template, libtorch(tmp_path / "torch", None))
-    assert_refused(cell, "no libtorch", str(tmp_path / "torch"), "LIBTORCH", "environment/run")
+    assert_refused(cell, "no libtorch", str(tmp_path / "torch"), "LIBTORCH")
 
 
 def test_another_release_of_libtorch_is_told_with_both(
     first_cell, template: Path, tmp_path: Path
 ) -> None:
     cell = first_cell(template, libtorch(tmp_path / "torch", "2.9.0"))
-    assert_refused(cell, "2.9.0", "2.11.0", str(tmp_path / "torch"), "environment/run")
+    assert_refused(cell, "2.9.0", "2.11.0", str(tmp_path / "torch"), "LIBTORCH")
 
 
 def test_a_missing_template_is_told_with_the_fix(first_cell, tmp_path: Path) -> None:
@@ -127,12 +155,51 @@ def test_an_unreadable_template_is_told_with_the_fix(first_cell, spoil) -> None:
     assert_refused(first_cell(folder), "template.json", "environment/run")
 
 
-def test_another_compiler_is_told_with_both(first_cell, spoil) -> None:
-    def older(manifest: Manifest) -> None:
-        manifest["toolchain"]["stamp"] = "another file"
-        manifest["toolchain"]["version"] = "rustc 1.70.0 (old)\nhost: x86_64-unknown-linux-gnu"
+def test_another_chosen_compiler_is_told_with_both(
+    first_cell, template: Path, tmp_path: Path
+) -> None:
+    environment = other_rustc(tmp_path / "other", 'echo "rustc 1.70.0 (old)"', "exit")
+    cell = first_cell(template, environment)
+    assert_refused(cell, "BENCHBOOK_RUSTC", "rustc 1.70.0", "compiled by rustc 1.")
 
-    assert_refused(first_cell(spoil(older)), "rustc 1.70.0", "is now rustc", "environment/run")
+
+def test_a_missing_compiler_is_told_with_the_command(
+    first_cell, template: Path, tmp_path: Path
+) -> None:
+    cell = first_cell(template, without_rust(tmp_path / "bare"))
+    assert_refused(cell, "compiled by rustc 1.", "not found", "benchbook setup")
+
+
+def test_another_compiler_on_the_path_is_named(first_cell, template: Path, tmp_path: Path) -> None:
+    old = '#!/bin/sh\n[ "$1" = -vV ] && echo "rustc 1.70.0 (old)" || echo /nowhere\n'
+    cell = first_cell(template, without_rust(tmp_path / "bare", old))
+    assert_refused(cell, "rustc 1.70.0 at", "benchbook setup")
+
+
+def test_a_missing_linker_is_told_with_the_command(
+    first_cell, template: Path, tmp_path: Path
+) -> None:
+    environment = without_rust(tmp_path / "bare")
+    (tmp_path / "bare/tools/cc").unlink()
+    assert_refused(first_cell(template, environment), "linked by `cc`", "install")
+
+
+def test_another_pytorch_is_named_with_what_fits_and_what_it_costs(
+    first_cell, spoil, tmp_path: Path
+) -> None:
+    def nothing_chosen(manifest: Manifest) -> None:
+        manifest["chosen_libtorch"] = None
+
+    torch = tmp_path / "site-packages/torch"
+    libtorch(torch, "2.10.0+cu128")
+    environment = {
+        "BENCHBOOK_SITE_PACKAGES": str(torch.parent),
+        "BENCHBOOK_CACHE": str(tmp_path / "cache"),
+        "VIRTUAL_ENV": "",
+        "CONDA_PREFIX": "",
+    }
+    cell = first_cell(spoil(nothing_chosen), environment)
+    assert_refused(cell, str(torch), "2.10.0+cu128", "2.11.0", "benchbook setup", "545 MB")
 
 
 def test_every_cell_says_why_and_the_kernel_ends_as_usual(kernels, prefix, tmp_path: Path) -> None:
@@ -194,7 +261,7 @@ def test_an_installation_that_finds_its_template_prepares_the_target_folder_too(
     (templates / template.name).symlink_to(spoil(unchanged))
     arguments = {
         "--source": manifest["checkout"],
-        "--libtorch": manifest["libtorch"]["folder"],
+        "--libtorch": manifest["chosen_libtorch"],
         "--prefix": tmp_path / "prefix",
         "--target-dir": tmp_path / "target",
     }
@@ -214,7 +281,7 @@ def test_an_installation_that_finds_its_template_prepares_the_target_folder_too(
 def test_doctor_is_content_with_an_installation_that_works(program, template, prefix) -> None:
     report = doctor(program, prefix(template))
     assert report.returncode == 0, report.stdout + report.stderr
-    for part in ("rustc", "rust-src", "linker", "libtorch", "kernelspec", "template"):
+    for part in ("rustc", "linker", "libtorch", "kernelspec", "template"):
         assert any(line.split()[:2] == ["ok", part] for line in report.stdout.splitlines()), (
             report.stdout
         )
@@ -228,6 +295,16 @@ def assert_doctor_fails(report: subprocess.CompletedProcess[str], part: str, *wo
     for word in words:
         assert word in report.stdout, report.stdout
     assert report.stdout.rstrip().endswith("the kernel cannot run")
+
+
+def test_the_kernelspec_has_the_logos_that_front_ends_show() -> None:
+    folder = Path(KernelSpecManager().get_kernel_spec(NAME).resource_dir)
+    for side in (32, 64):
+        png = (folder / f"logo-{side}x{side}.png").read_bytes()
+        # The signature, then the chunk with width and height.
+        assert png.startswith(b"\x89PNG\r\n\x1a\n")
+        assert struct.unpack(">II", png[16:24]) == (side, side)
+    assert ElementTree.parse(folder / "logo-svg.svg").getroot().tag == "{http://www.w3.org/2000/svg}svg"
 
 
 def test_doctor_finds_no_kernelspec(program, tmp_path: Path) -> None:
@@ -255,20 +332,38 @@ def test_doctor_finds_no_libtorch_that_fits(
 ) -> None:
     environment = libtorch(tmp_path / "torch", version)
     report = doctor(program, prefix(template), environment)
-    assert_doctor_fails(report, "libtorch", "LIBTORCH", "environment/run", *words)
-
-
-def test_doctor_finds_that_the_rust_source_is_hidden(
-    program, prefix, spoil, tmp_path: Path
-) -> None:
-    report = doctor(program, prefix(spoil(without_rust_source(tmp_path / "sysroot"))))
-    assert_doctor_fails(report, "template", "rustup component add rust-src")
+    assert_doctor_fails(report, "libtorch", "LIBTORCH", *words)
 
 
 def test_doctor_finds_no_linker_and_no_compiler(program, prefix, template, tmp_path: Path) -> None:
-    report = doctor(program, prefix(template), {"PATH": str(tmp_path)})
-    assert_doctor_fails(report, "linker", "build-essential")
-    assert_doctor_fails(report, "rustc", "rustup.rs")
+    environment = without_rust(tmp_path / "bare")
+    (tmp_path / "bare/tools/cc").unlink()
+    report = doctor(program, prefix(template), environment)
+    assert_doctor_fails(report, "linker", "`cc`")
+    assert_doctor_fails(report, "rustc", "benchbook setup")
+
+
+@pytest.mark.parametrize(
+    ("gpu", "words"),
+    [
+        ("Tesla K80, 470.256.02, 3.7", "no build of libtorch 2.11.0 has kernels for compute capability 3.7"),
+        ("Tesla P100-PCIE-16GB, 560.35.03, 6.0", "--index-url https://download.pytorch.org/whl/cu126"),
+        ("Tesla T4, 550.54.15, 7.5", "--index-url https://download.pytorch.org/whl/cu128"),
+        ("NVIDIA A100-SXM4-40GB, 580.65.06, 8.0", "setup --cuda"),
+    ],
+)
+def test_doctor_says_how_each_gpu_can_be_used(
+    program, prefix, template, tmp_path: Path, gpu: str, words: str
+) -> None:
+    driver = tmp_path / "driver"
+    driver.mkdir()
+    (driver / "nvidia-smi").write_text(f"#!/bin/sh\necho '{gpu}'\n")
+    (driver / "nvidia-smi").chmod(0o755)
+    environment = {"PATH": os.pathsep.join([str(driver), os.environ["PATH"]])}
+    report = doctor(program, prefix(template), environment)
+    assert report.returncode == 0, report.stdout
+    assert gpu.split(",")[0] in report.stdout
+    assert words in report.stdout
 
 
 def test_doctor_names_changed_sources_and_is_content(program, prefix, spoil, checkout) -> None:

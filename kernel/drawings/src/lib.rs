@@ -9,6 +9,7 @@
 
 mod animal;
 mod colour;
+mod command;
 mod dice;
 mod figure;
 mod folder;
@@ -20,6 +21,7 @@ mod scene;
 mod shape;
 
 pub use animal::Animal;
+pub use command::{Arguments, run};
 pub use folder::{
     Description, Existing, GENERATOR_VERSION, GenerateError, Plan, SIDES, Written, estimate_bytes,
     file_name, generate,

@@ -1,82 +1,16 @@
 //! Draws cats and dogs into a folder.
 
-use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use clap::Parser;
+use std::process::ExitCode;
 
-use benchbook_drawings::{Existing, Frame, Plan, SIDES, estimate_bytes, generate};
-use clap::{Parser, ValueEnum};
-
-/// Draws labelled cats and dogs as JPEG files: train/{cat,dog}, validation/{cat,dog} and an unlabelled
-/// test/. The same seed always gives the same pictures, whatever the counts. The pictures are CC0.
+/// Draws labelled cats and dogs as JPEG files.
 #[derive(Parser)]
 #[command(version)]
-struct Arguments {
-    /// Folder to write; it must be missing or empty
-    #[arg(long)]
-    out: PathBuf,
-    /// Training pictures, half of them cats
-    #[arg(long, default_value_t = Plan::default().train)]
-    train: u32,
-    /// Validation pictures, half of them cats
-    #[arg(long, default_value_t = Plan::default().validation)]
-    validation: u32,
-    /// Test pictures, without labels
-    #[arg(long, default_value_t = Plan::default().test)]
-    test: u32,
-    /// Seed; other seeds give other pictures
-    #[arg(long, default_value_t = Plan::default().seed)]
-    seed: u64,
-    /// Longer side of a picture, in pixels
-    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32)
-        .range(i64::from(*SIDES.start())..=i64::from(*SIDES.end())))]
-    size: u32,
-    /// Form of the pictures
-    #[arg(long, value_enum, default_value_t = Form::Square)]
-    form: Form,
-    /// Replace the folder if it holds an earlier output of this program
-    #[arg(long)]
-    force: bool,
+struct Program {
+    #[command(flatten)]
+    arguments: benchbook_drawings::Arguments,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Form {
-    /// Squares
-    Square,
-    /// Upright and lying, of varied proportions, as photos are
-    Photo,
-}
-
-fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
-    let plan = Plan {
-        train: arguments.train,
-        validation: arguments.validation,
-        test: arguments.test,
-        seed: arguments.seed,
-        frame: match arguments.form {
-            Form::Square => Frame::Square(arguments.size),
-            Form::Photo => Frame::Photo(arguments.size),
-        },
-    };
-    let existing = if arguments.force { Existing::Replace } else { Existing::Keep };
-    let total = u64::from(plan.train) + u64::from(plan.validation) + u64::from(plan.test);
-    let expected = estimate_bytes(&plan)?;
-    eprintln!("drawing {total} pictures, about {}", megabytes(expected));
-    let terminal = std::io::stderr().is_terminal();
-    let written = generate(&plan, &arguments.out, existing, |ready| {
-        if terminal && (ready.is_multiple_of(20) || u64::from(ready) == total) {
-            // A progress line that cannot be shown is no reason to stop.
-            let _ = write!(std::io::stderr(), "\r{ready} of {total}");
-        }
-    })?;
-    if terminal {
-        eprintln!();
-    }
-    let size = megabytes(written.bytes);
-    eprintln!("wrote {} pictures, {size}, to {}", written.pictures, arguments.out.display());
-    Ok(())
-}
-
-fn megabytes(bytes: u64) -> String {
-    format!("{:.1} MB", bytes as f64 / 1e6)
+fn main() -> anyhow::Result<ExitCode> {
+    benchbook_drawings::run(&Program::parse().arguments)
 }

@@ -8,7 +8,7 @@ use tiny_skia::{
 use crate::colour::{Colour, Palette, shaded};
 use crate::dice::Dice;
 use crate::figure::round_stroke;
-use crate::shape::{Point, blob, circle, curve, ellipse, polygon};
+use crate::shape::{Point, blob, circle, curve, distance, ellipse, polygon};
 
 /// Fills the canvas with a background and puts a few things into it that are no animals.
 pub(crate) fn draw(canvas: &mut Pixmap, palette: &Palette, dice: &mut Dice) {
@@ -97,7 +97,7 @@ fn gradient(canvas: &mut Pixmap, palette: &Palette, dice: &mut Dice) {
 
 fn stripes(canvas: &mut Pixmap, palette: &Palette, dice: &mut Dice) {
     let (wide, high) = (canvas.width() as f32, canvas.height() as f32);
-    let reach = wide.hypot(high);
+    let reach = distance(wide, high);
     let period = wide.min(high) * dice.between(0.08, 0.35);
     let share = dice.between(0.25, 0.7);
     let turned =
@@ -198,7 +198,7 @@ fn waves(canvas: &mut Pixmap, palette: &Palette, dice: &mut Dice) {
     let side = wide.min(high);
     let (period, swing) = (side * dice.between(0.12, 0.3), side * dice.between(0.02, 0.1));
     let stroke = round_stroke(period * dice.between(0.15, 0.5));
-    let reach = wide.hypot(high);
+    let reach = distance(wide, high);
     let length = side * dice.between(0.2, 0.6);
     let turned =
         Transform::from_rotate(dice.between(0.0, 180.0)).post_translate(wide / 2.0, high / 2.0);

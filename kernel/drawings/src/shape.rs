@@ -8,6 +8,13 @@ use tiny_skia::{Path, PathBuilder, Rect, Transform};
 /// A point, x then y.
 pub(crate) type Point = (f32, f32);
 
+/// The length of a vector. Not `f32::hypot`, whose C function is that of glibc 2.35 where one builds there: the wheel
+/// runs from 2.34.
+pub(crate) fn distance(x: f32, y: f32) -> f32 {
+    let (x, y) = (f64::from(x), f64::from(y));
+    (x * x + y * y).sqrt() as f32
+}
+
 /// An ellipse around `centre`, turned by `degrees` clockwise.
 pub(crate) fn ellipse(centre: Point, radii: Point, degrees: f32) -> Option<Path> {
     let frame = Rect::from_ltrb(-radii.0, -radii.1, radii.0, radii.1)?;
@@ -102,7 +109,7 @@ pub(crate) fn band(points: &[Point], from: f32, to: f32) -> Option<Path> {
     for (index, point) in points.iter().enumerate() {
         let (before, after) = (points[index.saturating_sub(1)], points[(index + 1).min(last)]);
         let (dx, dy) = (after.0 - before.0, after.1 - before.1);
-        let length = dx.hypot(dy).max(1e-6);
+        let length = distance(dx, dy).max(1e-6);
         let half = (from + (to - from) * index as f32 / last as f32) / 2.0;
         let (nx, ny) = (-dy / length * half, dx / length * half);
         left.push((point.0 + nx, point.1 + ny));

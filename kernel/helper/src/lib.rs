@@ -22,6 +22,7 @@ pub mod model;
 pub mod optimizer;
 pub mod parameters;
 mod print;
+pub mod python;
 pub mod record;
 pub mod run;
 pub mod scale;

@@ -18,14 +18,10 @@ from papermill.engines import NBClientEngine
 from papermill.models import Parameter
 from papermill.translators import Translator, papermill_translators
 
+from benchbook.rust import is_variable
+
 INT_RANGES = {"i64": range(-(2**63), 2**63), "u64": range(2**64)}
 SHORT_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t", "\0": "\\0"}
-IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-KEYWORDS = frozenset(
-    "as async await box break const continue crate dyn else enum extern false fn for gen if impl in let loop match mod move mut "
-    "priv pub ref return self Self static struct super trait true try type typeof union unsafe unsized use virtual where while "
-    "yield abstract become do final macro override _".split()
-)
 # A statement of the cell tagged `parameters`: `let name: Type = value;` with a comment behind it or not.
 STATEMENT = re.compile(r"^\s*let\s+(?:mut\s+)?(?P<name>\w+)\s*(?::\s*(?P<type>[^=]+?))?\s*=\s*(?P<value>.*);\s*(?://\s*(?P<help>.*))?$")
 
@@ -109,7 +105,7 @@ class RustTranslator(Translator):
     def codify(cls, parameters: dict, comment: str = "Parameters") -> str:
         lines = [cls.comment(comment)]
         for name, value in parameters.items():
-            if not IDENTIFIER.fullmatch(name) or name in KEYWORDS:
+            if not is_variable(name):
                 raise ValueError(f"expected the name of a Rust variable, found the parameter {name!r}")
             lines.append(f"let {name}: {cls._type(value)} = {cls.translate(value)};")
         return "\n".join(lines) + "\n"

@@ -56,7 +56,9 @@ def command() -> list[str]:
 
 
 def program() -> Path:
-    """The server's executable."""
+    """The server's executable: the one that BENCHBOOK_SERVER names, else the kernelspec's."""
+    if named := os.environ.get("BENCHBOOK_SERVER"):
+        return Path(named)
     return Path(command()[0])
 
 

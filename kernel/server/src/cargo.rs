@@ -28,9 +28,11 @@ pub mod metadata;
 pub mod moved;
 mod prelude;
 pub mod progress;
+pub mod reduced;
 mod variables;
 
-use crate::template::Template;
+use crate::template::{Installation, Template};
+use crate::tools::Tools;
 use std::ffi::{OsStr, OsString};
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -46,6 +48,10 @@ pub const USER_PATH: &str = "BENCHBOOK_USER_PATH";
 pub const USER_CARGO_HOME: &str = "BENCHBOOK_USER_CARGO_HOME";
 /// `RUST_SRC_PATH` as the user had it; absent if it was not set.
 pub const USER_RUST_SRC_PATH: &str = "BENCHBOOK_USER_RUST_SRC_PATH";
+/// `RUST_MIN_STACK` as the user had it; absent if it was not set.
+pub const USER_MIN_STACK: &str = "BENCHBOOK_USER_MIN_STACK";
+/// The compiler and the linker of the session, in the crate's folder, for the stand-in.
+pub const TOOLS: &str = "tools.json";
 /// The folder of the crate that evcxr writes.
 pub const CRATE: &str = "BENCHBOOK_CRATE";
 /// While this file exists in the crate's folder, nothing is compiled: the user has interrupted.
@@ -67,21 +73,24 @@ pub const UNUSED: &str = "target/cell/unused.jsonl";
 /// Whether this process was started under the name `cargo`, or as cargo's compiler wrapper.
 pub fn is_called(program: &OsStr) -> bool {
     let name = Path::new(program).file_name();
-    let names = ["cargo", "rustc", dependencies::WRAPPER];
+    let names = ["cargo", "rustc", "rustup", dependencies::WRAPPER];
     std::env::var_os(TEMPLATE).is_some()
         && names.into_iter().any(|known| name == Some(OsStr::new(known)))
 }
 
 /// Does what cargo would be asked to do.
 pub fn main() -> ExitCode {
+    // A kernel that was killed compiles no more.
+    benchbook_guard::end_with_parent();
     let mut arguments = std::env::args_os();
     let program = arguments.next().unwrap_or_default();
     let arguments: Vec<OsString> = arguments.collect();
     let name = Path::new(&program).file_name().and_then(OsStr::to_str).unwrap_or_default();
     let result = match name {
         dependencies::WRAPPER => dependencies::wrap(&arguments),
-        "rustc" => template().and_then(|template| pass_on(&template, "rustc", &arguments)),
-        _ => template().and_then(|template| answer(&template, &arguments)),
+        "rustup" => rustup(&arguments),
+        "rustc" => installation().and_then(|here| pass_on(&here, "rustc", &arguments)),
+        _ => installation().and_then(|here| answer(&here, &arguments)),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
@@ -89,36 +98,50 @@ pub fn main() -> ExitCode {
     })
 }
 
-fn template() -> anyhow::Result<Template> {
-    let folder = std::env::var_os(TEMPLATE).map(PathBuf::from).unwrap_or_default();
-    Ok(Template::open(&folder)?)
+/// evcxr asks `rustup which cargo` before it looks at PATH. This rustup knows nothing of the toolchain in
+/// use, and hands everything else (`:toolchain`, say) to the real one. It is a link to this program, as the others are,
+/// since no script runs where the folder for temporary files allows no programs.
+fn rustup(arguments: &[OsString]) -> anyhow::Result<ExitCode> {
+    if arguments.iter().any(|word| word == "which") {
+        return Ok(ExitCode::FAILURE);
+    }
+    let mut command = Command::new("rustup");
+    restore_environment(&mut command);
+    Err(command.args(arguments).exec().into())
 }
 
-fn answer(template: &Template, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
+fn installation() -> anyhow::Result<Installation> {
+    let folder = |variable| std::env::var_os(variable).map(PathBuf::from).unwrap_or_default();
+    let template = Template::open(&folder(TEMPLATE))?;
+    let tools = Tools::read(&folder(CRATE).join(TOOLS))?;
+    Ok(Installation { template, tools })
+}
+
+fn answer(here: &Installation, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
     let command =
         arguments.iter().filter_map(|word| word.to_str()).find(|word| !word.starts_with('-'));
     match command {
-        Some("build") if in_session() => build::run(template, build::Emit::Library),
-        Some("check") if in_session() => build::run(template, build::Emit::Nothing),
+        Some("build") if in_session() => build::run(here, build::Emit::Library),
+        Some("check") if in_session() => build::run(here, build::Emit::Nothing),
         Some("clean") if in_session() => build::clean(),
-        Some("metadata") if metadata::is_for_standard_library(template, arguments) => {
-            metadata::standard_library(template)
+        Some("metadata") if metadata::is_for_standard_library(&here.template, arguments) => {
+            metadata::standard_library(&here.template)
         }
         Some("metadata") if metadata::is_for_session(arguments) => {
-            metadata::answer(template, arguments)
+            metadata::answer(here, arguments)
         }
-        _ => pass_on(template, "cargo", arguments),
+        _ => pass_on(here, "cargo", arguments),
     }
 }
 
 /// Answers as the real tool did at installation, or becomes the real tool.
-fn pass_on(template: &Template, tool: &str, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
-    match answers::recorded(template, tool, arguments) {
+fn pass_on(here: &Installation, tool: &str, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
+    match answers::recorded(here, tool, arguments) {
         Some(answer) => answer.repeat(),
-        None if answers::is_recording() => answers::ask(template, tool, arguments)?.repeat(),
+        None if answers::is_recording() => answers::ask(here, tool, arguments)?.repeat(),
         None => {
             log(&format!("became the real {tool}: {arguments:?}"));
-            Err(answers::real(template, tool).args(arguments).exec().into())
+            Err(answers::real(here, tool).args(arguments).exec().into())
         }
     }
 }
@@ -156,6 +179,7 @@ pub fn restore_environment(command: &mut Command) {
         ("PATH", USER_PATH),
         ("CARGO_HOME", USER_CARGO_HOME),
         ("RUST_SRC_PATH", USER_RUST_SRC_PATH),
+        ("RUST_MIN_STACK", USER_MIN_STACK),
     ] {
         match std::env::var_os(saved) {
             Some(value) => command.env(variable, value),
@@ -166,6 +190,7 @@ pub fn restore_environment(command: &mut Command) {
         USER_PATH,
         USER_CARGO_HOME,
         USER_RUST_SRC_PATH,
+        USER_MIN_STACK,
         TEMPLATE,
         CRATE,
         answers::RECORDING,

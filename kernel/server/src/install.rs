@@ -2,8 +2,9 @@
 
 use crate::cargo::metadata;
 use crate::libtorch::Libtorch;
-use crate::template::{Manifest, RUSTFLAGS, SOURCES, Template};
+use crate::template::{Installation, Manifest, RUSTFLAGS, SOURCES, Template, copy_folder};
 use crate::toolchain::Toolchain;
+use crate::tools::Tools;
 use crate::{cache, kernelspec, names};
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
@@ -38,27 +39,27 @@ pub fn install(options: &Install) -> anyhow::Result<(Template, PathBuf)> {
         }
         None => Libtorch::find(None)?,
     };
-    let manifest = Manifest::of(&options.source, toolchain, libtorch)?;
+    let mut manifest = Manifest::of(&options.source, &toolchain.version)?;
+    manifest.chosen_libtorch = Some(libtorch.folder.clone());
+    let tools = Tools::with(toolchain);
+    // So that sessions use these, and do not have to look for them.
+    tools.remember()?;
     let folder = manifest.folder()?;
-    let template = match Template::open(&folder) {
-        Ok(template) => refresh(template, manifest)?,
-        Err(_) => build(&folder, manifest, options.target.as_deref())?,
+    let here = match Template::open(&folder) {
+        Ok(template) => Installation { template: refresh(template, manifest)?, tools },
+        Err(_) => build(&folder, manifest, tools, &libtorch, options.target.as_deref())?,
     };
     // The checkout's own tests compile against it as well, also where this clone had nothing to build.
     if let Some(target) = &options.target {
-        link_folder(&template, &std::path::absolute(target)?)?;
+        link_folder(&libtorch, &std::path::absolute(target)?)?;
     }
-    record(&template)?;
-    let kernelspec = kernelspec::write(&template, options.prefix.as_deref())?;
-    Ok((template, kernelspec))
+    record(&here.template)?;
+    let kernelspec = kernelspec::write(&here.template, options.prefix.as_deref())?;
+    Ok((here.template, kernelspec))
 }
 
-/// A template that fits but was described from another checkout or libtorch folder.
+/// A template that fits but was described from another checkout or with another libtorch.
 fn refresh(mut template: Template, manifest: Manifest) -> anyhow::Result<Template> {
-    // An installation of an earlier release made none.
-    if !template.folder.join(names::INDEX).exists() {
-        names::record(&template)?;
-    }
     if template.manifest != manifest {
         template.manifest = manifest;
         write_manifest(&template)?;
@@ -73,7 +74,13 @@ fn write_manifest(template: &Template) -> anyhow::Result<()> {
     fs::rename(&partial, &path).with_context(|| path.display().to_string())
 }
 
-fn build(folder: &Path, manifest: Manifest, target: Option<&Path>) -> anyhow::Result<Template> {
+fn build(
+    folder: &Path,
+    manifest: Manifest,
+    tools: Tools,
+    libtorch: &Libtorch,
+    target: Option<&Path>,
+) -> anyhow::Result<Installation> {
     let cache = cache::folder()?;
     fs::create_dir_all(&cache)
         .with_context(|| format!("the cache folder {} cannot be written", cache.display()))?;
@@ -83,7 +90,7 @@ fn build(folder: &Path, manifest: Manifest, target: Option<&Path>) -> anyhow::Re
         lock.lock()?;
     }
     if let Ok(template) = Template::open(folder) {
-        return refresh(template, manifest);
+        return Ok(Installation { template: refresh(template, manifest)?, tools });
     }
     if folder.exists() {
         fs::remove_dir_all(folder)?;
@@ -91,33 +98,34 @@ fn build(folder: &Path, manifest: Manifest, target: Option<&Path>) -> anyhow::Re
     for name in ["lib", "deps", "stubs/direct", "bin"] {
         fs::create_dir_all(folder.join(name))?;
     }
-    let template = Template { folder: folder.into(), manifest };
+    let here = Installation { template: Template { folder: folder.into(), manifest }, tools };
     let target = match target {
         Some(target) => std::path::absolute(target)?,
         None => cache.join("build"),
     };
-    copy_source(&template)?;
-    copy_standard_library(&template)?;
-    let libtorch = link_folder(&template, &target)?;
-    stubs(&template)?;
-    compile(&template, &target, &libtorch)?;
-    let recorded = metadata::record(&template)?;
+    copy_source(&here.template)?;
+    copy_standard_library(&here)?;
+    let links = link_folder(libtorch, &target)?;
+    stubs(&here.template)?;
+    compile(&here, &target, &links)?;
+    let recorded = metadata::record(&here)?;
     fs::write(folder.join("metadata.json"), recorded)?;
-    names::record(&template)?;
-    match metadata::record_standard_library(&template) {
+    names::record(&here)?;
+    match metadata::record_standard_library(&here) {
         Ok(recorded) => fs::write(folder.join(metadata::STANDARD_LIBRARY), recorded)?,
         Err(error) => eprintln!("types of some variables will have to be written down: {error:#}"),
     }
-    write_manifest(&template)?;
-    Ok(template)
+    write_manifest(&here.template)?;
+    Ok(here)
 }
 
 /// Copies the source, so that a later edit of the checkout does not reach running sessions.
 fn copy_source(template: &Template) -> anyhow::Result<()> {
+    let checkout = template.manifest.checkout.as_ref().context("a build has a checkout")?;
     for path in template.manifest.sources.keys() {
         let to = template.folder.join("source").join(path);
         fs::create_dir_all(to.parent().context("a source file has a folder")?)?;
-        fs::copy(template.manifest.checkout.join(path), &to).with_context(|| path.clone())?;
+        fs::copy(checkout.join(path), &to).with_context(|| path.clone())?;
     }
     // The workspace of the copy has only the packages that were copied.
     let path = template.folder.join("source/Cargo.toml");
@@ -135,9 +143,9 @@ fn copy_source(template: &Template) -> anyhow::Result<()> {
 /// Copies of the standard library's source what types in cells depend on. Without the intrinsics of
 /// all processors (`std::arch`), which are half of it, and the parts that are only compiled into the
 /// library, rust-analyzer takes a third less time and memory. Documentation stays.
-fn copy_standard_library(template: &Template) -> anyhow::Result<()> {
-    let from = template.manifest.toolchain.source();
-    let to = template.standard_library();
+fn copy_standard_library(here: &Installation) -> anyhow::Result<()> {
+    let from = here.tools.toolchain.source();
+    let to = here.template.standard_library();
     for name in metadata::STANDARD_FOLDERS {
         let missing = || {
             format!(
@@ -152,20 +160,6 @@ fn copy_standard_library(template: &Template) -> anyhow::Result<()> {
     }
     for name in ["Cargo.toml", "Cargo.lock"] {
         fs::copy(from.join(name), to.join(name)).with_context(|| name.to_owned())?;
-    }
-    Ok(())
-}
-
-fn copy_folder(from: &Path, to: &Path) -> anyhow::Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let to = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy_folder(&entry.path(), &to)?;
-        } else {
-            fs::copy(entry.path(), to)?;
-        }
     }
     Ok(())
 }
@@ -185,8 +179,7 @@ fn record(template: &Template) -> anyhow::Result<()> {
 /// A libtorch folder to compile against. It has no CUDA library, and its `libtorch.so` is a linker
 /// script: so the helper library asks for nothing that the CPU part lacks, whichever is used here.
 /// One path for all libtorchs of a target folder keeps cargo from compiling tch's C++ part again.
-fn link_folder(template: &Template, target: &Path) -> anyhow::Result<PathBuf> {
-    let from = &template.manifest.libtorch;
+fn link_folder(from: &Libtorch, target: &Path) -> anyhow::Result<PathBuf> {
     let folder = target.join("libtorch");
     let library = folder.join("lib");
     fs::create_dir_all(&library)?;
@@ -229,8 +222,8 @@ fn stubs(template: &Template) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn compile(template: &Template, target: &Path, libtorch: &Path) -> anyhow::Result<()> {
-    let toolchain = &template.manifest.toolchain;
+fn compile(here: &Installation, target: &Path, libtorch: &Path) -> anyhow::Result<()> {
+    let Installation { template, tools: Tools { toolchain, .. } } = here;
     // tch's generic functions are compiled into cells and call its C functions, which rustc hides
     // in a dylib unless the linker is told to export them as well.
     let exports = template.folder.join("exports.map");
@@ -253,6 +246,7 @@ fn compile(template: &Template, target: &Path, libtorch: &Path) -> anyhow::Resul
     let script = format!("link-arg=-Wl,--version-script={}", exports.display());
     let libraries = cargo("benchbook", &["--lib", "--", "-C", &script])?;
     let programs = cargo("benchbook-worker", &[])?;
+    let compiled = target.join(toolchain.host());
     let mut helper = None;
     for path in libraries {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -261,8 +255,11 @@ fn compile(template: &Template, target: &Path, libtorch: &Path) -> anyhow::Resul
                 helper = Some(());
                 ("lib", name)
             }
-            // Their code is in the helper library, so an `.rlib` would only be one more file to look at.
-            Some("so" | "rmeta") => ("deps", name),
+            // Procedural macros.
+            Some("so") => ("deps", name),
+            // Their code is in the helper library, so an `.rlib` would only be one more file to look at. Those of build
+            // scripts and procedural macros are compiled for the machine that builds, and no cell asks for them.
+            Some("rmeta") if path.starts_with(&compiled) => ("deps", name),
             _ => continue,
         };
         let to = template.folder.join(folder).join(name);

@@ -3,17 +3,18 @@
 //! The sockets are bound first, so Jupyter gets its answers while evcxr, the worker and libtorch
 //! are still being started on the execute thread.
 
-use crate::evaluate::{Rust, Unavailable};
+use crate::evaluate::{EvaluationThread, Rust, Unavailable};
 use crate::is_complete::is_complete;
 use crate::names::Names;
+use crate::nesting;
 use crate::session::Session;
-use crate::template::{Template, TemplateError};
+use crate::template::{Installation, TemplateError};
 use crate::worker::Host;
 use crate::{cache, gpu, kernelspec};
 use benchbook_display::Bundle;
 use benchbook_jupyter::{
-    About, CodeMirrorMode, Completeness, Completions, Control, Detail, End, Evaluator, GpuMemory,
-    HelpLink, Kernel, LanguageInfo, Settings, connection,
+    About, CodeMirrorMode, Completeness, Completions, Control, Detail, End, Evaluator, Failure,
+    GpuMemory, HelpLink, Kernel, LanguageInfo, Settings, connection,
 };
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -35,17 +36,17 @@ pub unsafe fn serve(connection_file: &Path, template: Option<&Path>) -> anyhow::
     settings.history = cache::folder().ok().map(|folder| folder.join("history.jsonl"));
     let kernel = Kernel::bind(connection, settings)?;
     let end = match parts {
-        Ok((template, session, host)) => {
-            let names = Arc::new(Names::new(&template.folder));
+        Ok((here, session, host)) => {
+            let names = Arc::new(Names::new(&here.template.folder));
             let control = Arc::new(Signals { host: Some(host.clone()), names: Arc::clone(&names) });
             let session = Arc::new(session);
-            let kept = Arc::clone(&session);
+            let (kept, evaluated) = (Arc::clone(&session), host.clone());
             let end = kernel.run(control, move || {
-                let rust = Rust::start(&template, &kept, host, names);
-                Ok(match rust {
-                    Ok(rust) => Box::new(rust) as Box<dyn Evaluator>,
-                    Err(error) => unavailable(&error),
-                })
+                let start = move || Rust::start(&here, &kept, host.clone(), Arc::clone(&names));
+                let started = EvaluationThread::start(evaluated, start);
+                let started =
+                    started.map_err(|error| Failure::new("KernelNotReady", error.to_string()))?;
+                Ok(Box::new(started) as Box<dyn Evaluator>)
             });
             session.remove();
             end
@@ -60,23 +61,24 @@ pub unsafe fn serve(connection_file: &Path, template: Option<&Path>) -> anyhow::
     Ok(ExitCode::SUCCESS)
 }
 
-unsafe fn prepare(template: Option<&Path>) -> anyhow::Result<(Template, Session, Host)> {
-    let folder = match template {
-        Some(folder) => folder.to_path_buf(),
-        None => newest()?,
-    };
-    let template = Template::open(&folder)?;
+unsafe fn prepare(template: Option<&Path>) -> anyhow::Result<(Installation, Session, Host)> {
+    let folder = template.map_or_else(installed, |folder| Ok(folder.to_path_buf()))?;
+    let here = Installation::open(&folder)?;
     // SAFETY: passed on to the caller.
-    let session = unsafe { Session::begin(&template) }?;
-    let (host, _) = Host::listen(session.folder(), session.interrupted(), template.worker())?;
-    Ok((template, session, host))
+    let session = unsafe { Session::begin(&here) }?;
+    let host = Host::new(session.folder(), session.interrupted(), here.template.worker());
+    Ok((here, session, host))
 }
 
-/// The template that was installed last.
+/// The template that is used if none is named: the one in the wheel from which this program was installed, else the
+/// one that was built last.
 ///
 /// # Errors
 /// There is none.
-pub fn newest() -> anyhow::Result<PathBuf> {
+pub fn installed() -> anyhow::Result<PathBuf> {
+    if let Some(template) = kernelspec::wheel_template() {
+        return Ok(template);
+    }
     let templates = cache::folder()?.join("templates");
     let entries =
         std::fs::read_dir(&templates).map_err(|_| TemplateError::Missing(templates.clone()))?;
@@ -117,11 +119,15 @@ impl Control for Signals {
     }
 
     fn complete(&self, code: &str, cursor: usize) -> Completions {
-        self.names.complete(code, cursor)
+        let found = nesting::check(code)
+            .ok()
+            .and_then(|()| nesting::deep(|| self.names.complete(code, cursor)));
+        found.unwrap_or_else(|| Completions::none(cursor))
     }
 
     fn inspect(&self, code: &str, cursor: usize, _detail: Detail) -> Option<Bundle> {
-        self.names.inspect(code, cursor)
+        nesting::check(code).ok()?;
+        nesting::deep(|| self.names.inspect(code, cursor))?
     }
 
     fn gpu_memory(&self) -> Option<GpuMemory> {

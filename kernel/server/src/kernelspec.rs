@@ -10,6 +10,13 @@ use std::path::{Path, PathBuf};
 /// The name under which Jupyter knows the kernel.
 pub const NAME: &str = "benchbook";
 
+/// What front ends show beside the name.
+const LOGOS: [(&str, &[u8]); 3] = [
+    ("logo-svg.svg", include_bytes!("../kernelspec/logo-svg.svg")),
+    ("logo-32x32.png", include_bytes!("../kernelspec/logo-32x32.png")),
+    ("logo-64x64.png", include_bytes!("../kernelspec/logo-64x64.png")),
+];
+
 #[derive(Serialize)]
 struct Kernelspec {
     argv: Vec<String>,
@@ -49,6 +56,9 @@ pub fn write(template: &Template, prefix: Option<&Path>) -> anyhow::Result<PathB
     };
     let folder = folder(prefix)?;
     fs::create_dir_all(&folder).with_context(|| text(&folder))?;
+    for (name, content) in LOGOS {
+        fs::write(folder.join(name), content).with_context(|| text(&folder))?;
+    }
     fs::write(folder.join("kernel.json"), serde_json::to_vec_pretty(&spec)?)
         .with_context(|| text(&folder))?;
     Ok(folder)
@@ -64,4 +74,53 @@ pub fn folder(prefix: Option<&Path>) -> anyhow::Result<PathBuf> {
         None => dirs::data_dir().context("no data folder: set HOME")?,
     };
     Ok(base.join("jupyter/kernels").join(NAME))
+}
+
+/// The kernelspec's folder and the template that it uses: of `prefix` if one is given, else of the Python that called
+/// this program, of the wheel that it came with, of the active environment, or of the user.
+pub fn find(prefix: Option<&Path>) -> Option<(PathBuf, PathBuf)> {
+    let environment = |variable| std::env::var_os(variable).map(PathBuf::from);
+    let python = environment("BENCHBOOK_PYTHON");
+    let candidates = match prefix {
+        Some(prefix) => vec![Some(prefix.to_path_buf())],
+        None => vec![
+            python.as_deref().and_then(|python| Some(python.parent()?.parent()?.to_path_buf())),
+            wheel_prefix(),
+            environment("VIRTUAL_ENV"),
+            environment("CONDA_PREFIX"),
+            None,
+        ],
+    };
+    candidates.into_iter().find_map(|prefix| {
+        let folder = folder(prefix.as_deref()).ok()?;
+        let text = fs::read_to_string(folder.join("kernel.json")).ok()?;
+        let spec: serde_json::Value = serde_json::from_str(&text).ok()?;
+        let words = spec["argv"].as_array()?;
+        let template = match words.iter().position(|word| word == "--template") {
+            Some(at) => PathBuf::from(words.get(at + 1)?.as_str()?),
+            None => {
+                let program = words.first()?.as_str()?.replace("{resource_dir}", folder.to_str()?);
+                Path::new(&program).parent()?.parent()?.join("template")
+            }
+        };
+        Some((folder, template))
+    })
+}
+
+/// Where a wheel has its server and its template, below the environment that it was installed into.
+const WHEEL: &str = "share/benchbook";
+
+/// The environment into which the wheel with this program was installed; `None` for a program of a checkout.
+pub fn wheel_prefix() -> Option<PathBuf> {
+    let program = std::env::current_exe().ok()?;
+    let folder = program.parent()?.parent()?;
+    if !folder.ends_with(WHEEL) {
+        return None;
+    }
+    folder.ancestors().nth(2).map(Path::to_path_buf)
+}
+
+/// The template that the wheel with this program brought.
+pub fn wheel_template() -> Option<PathBuf> {
+    Some(wheel_prefix()?.join(WHEEL).join("template"))
 }

@@ -1,7 +1,22 @@
-//! Finds libtorch. It is looked for each time a worker starts, so one build of the helper library
-//! runs with the small CPU part and with the CUDA build of a Python environment.
+//! Finds libtorch, each time a worker starts: so one build of the helper library runs with the small CPU part and with
+//! any CUDA build of the same release.
+//!
+//! Looked for in this order:
+//! 1. `LIBTORCH`, which has to fit;
+//! 2. the Python that started the kernel (`BENCHBOOK_SITE_PACKAGES`), and the one into which the wheel was installed;
+//! 3. the active environment (`VIRTUAL_ENV`, `CONDA_PREFIX`);
+//! 4. the Python on PATH;
+//! 5. the folder that was chosen when a checkout was installed;
+//! 6. the cache, where `benchbook setup` puts one.
+//!
+//! No driver or GPU is asked for here: a build that somebody has installed is used as it is. What Benchbook itself
+//! would download is decided in [`crate::gpu_support`].
 
+use crate::cache;
+use crate::kernelspec;
+use crate::toolchain::on_path;
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -29,13 +44,22 @@ pub enum LibtorchError {
         /// Its version, or that it does not tell.
         found: String,
     },
-    /// No place to look at.
-    #[error("no libtorch was found: {FIX}")]
-    Nowhere,
+    /// None of the places holds one that fits.
+    #[error("no libtorch {VERSION} was found{others}; {fix}", others = .0, fix = download_fix())]
+    Nowhere(String),
 }
 
 const FIX: &str =
-    "run `environment/run`, which installs it, or set LIBTORCH to a folder with libtorch 2.11.0";
+    "set LIBTORCH to a folder with libtorch 2.11.0, or unset it to have one looked for";
+
+/// How to get one, with what it costs. The sizes are those of PyPI's wheels for Linux x86-64.
+fn download_fix() -> String {
+    let setup = cache::setup_command();
+    format!(
+        "run `{setup}`, which downloads it (CPU: 545 MB, 525 MB on disk, some two minutes; with CUDA: 2.7 GB, 4.9 GB \
+         on disk), or set LIBTORCH to a folder with libtorch {VERSION}"
+    )
+}
 
 /// A usable libtorch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,24 +93,24 @@ impl Libtorch {
         }
     }
 
-    /// `LIBTORCH` if it is set, else the PyTorch of an active Python environment if it fits, else
-    /// the one with which Benchbook was installed. A PyTorch that does not fit is refused with a
-    /// line in the log.
+    /// The first that fits, in the order above.
     ///
     /// # Errors
-    /// `LIBTORCH` names none that fits, or there is none at all.
-    pub fn find(installed: Option<&Path>) -> Result<Self, LibtorchError> {
+    /// `LIBTORCH` names none that fits, or none of the places has one; those of other releases are named.
+    pub fn find(chosen: Option<&Path>) -> Result<Self, LibtorchError> {
         if let Some(folder) = std::env::var_os("LIBTORCH") {
             return Self::at(Path::new(&folder), "from LIBTORCH");
         }
-        for torch in active_pytorch() {
-            match Self::at(&torch, "the PyTorch of the active environment") {
-                Ok(found) => return Ok(found),
-                Err(error) => tracing::warn!("not used: {error}"),
+        let (fits, others) = survey(chosen);
+        match fits {
+            Some(found) => {
+                others.iter().for_each(|error| tracing::info!("not used: {error}"));
+                Ok(found)
             }
+            None => Err(LibtorchError::Nowhere(
+                others.iter().map(|other| format!("; {other}")).collect(),
+            )),
         }
-        installed
-            .map_or(Err(LibtorchError::Nowhere), |folder| Self::at(folder, "used at installation"))
     }
 
     /// The folder with the shared libraries.
@@ -100,17 +124,67 @@ impl Libtorch {
     }
 }
 
-/// The `torch` packages of the active virtual or conda environment.
-pub fn active_pytorch() -> Vec<PathBuf> {
-    ["VIRTUAL_ENV", "CONDA_PREFIX"]
-        .iter()
-        .filter_map(std::env::var_os)
-        .filter_map(|environment| fs::read_dir(Path::new(&environment).join("lib")).ok())
+/// The first libtorch that fits, and what stands before it in the order and does not, in words.
+pub fn survey(chosen: Option<&Path>) -> (Option<Libtorch>, Vec<String>) {
+    let mut others = Vec::new();
+    for folder in places(chosen) {
+        match Libtorch::at(&folder, "") {
+            Ok(found) => return (Some(found), others),
+            Err(LibtorchError::Version { found, .. }) => {
+                others.push(format!("the PyTorch at {} is {found}", folder.display()));
+            }
+            Err(_) => {}
+        }
+    }
+    (None, others)
+}
+
+/// The folders to look at, without `LIBTORCH`.
+fn places(chosen: Option<&Path>) -> Vec<PathBuf> {
+    let paths = |name: &str| {
+        let value = std::env::var_os(name).unwrap_or_default();
+        std::env::split_paths(&value).filter(|path| path.is_absolute()).collect::<Vec<_>>()
+    };
+    let mut found: Vec<PathBuf> =
+        paths("BENCHBOOK_SITE_PACKAGES").iter().map(|packages| packages.join("torch")).collect();
+    let mut prefixes: Vec<PathBuf> = kernelspec::wheel_prefix().into_iter().collect();
+    prefixes.extend(paths("VIRTUAL_ENV"));
+    prefixes.extend(paths("CONDA_PREFIX"));
+    for name in ["python", "python3"] {
+        prefixes.extend(on_path(name).as_deref().and_then(prefix));
+    }
+    found.extend(prefixes.iter().flat_map(|prefix| torch_in(prefix)));
+    found.extend(chosen.map(Path::to_path_buf));
+    if let Ok(cache) = cache::folder() {
+        found.push(cache.join(format!("libtorch-{VERSION}-cuda/torch")));
+        found.push(cache.join(format!("libtorch-{VERSION}-cpu")));
+    }
+    let mut seen = HashSet::new();
+    found.retain(|folder| {
+        folder.join("lib/libtorch_cpu.so").exists() && seen.insert(folder.clone())
+    });
+    found
+}
+
+/// The environment of a Python: `<prefix>/bin/python`.
+fn prefix(python: &Path) -> Option<PathBuf> {
+    Some(python.parent()?.parent()?.to_path_buf())
+}
+
+/// The `torch` packages of an environment, of whichever Python; Debian's Python has `dist-packages`.
+fn torch_in(prefix: &Path) -> Vec<PathBuf> {
+    let mut libraries: Vec<PathBuf> = fs::read_dir(prefix.join("lib"))
+        .into_iter()
         .flatten()
         .flatten()
-        .map(|entry| entry.path().join("site-packages/torch"))
-        .filter(|torch| torch.join("lib/libtorch_cpu.so").exists())
-        .collect()
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("python"))
+        .map(|entry| entry.path())
+        .collect();
+    libraries.sort();
+    let packages = |library: PathBuf| {
+        ["site-packages/torch", "dist-packages/torch"].map(|folder| library.join(folder))
+    };
+    libraries.into_iter().flat_map(packages).collect()
 }
 
 /// The version that a folder tells: `build-version` of a libtorch, `version.py` of a PyTorch.

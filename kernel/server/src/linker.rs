@@ -42,6 +42,11 @@ impl Linker {
         Some(Self { program, objects, folders })
     }
 
+    /// Whether all of its files are still there.
+    pub fn exists(&self) -> bool {
+        self.program.exists() && self.objects.iter().chain(&self.folders).all(|path| path.exists())
+    }
+
     /// The compiler's words to link with it, and with the stubs of a folder.
     pub fn arguments(&self, stubs: &Path) -> Vec<OsString> {
         let mut words: Vec<OsString> = Vec::new();

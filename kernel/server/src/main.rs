@@ -1,7 +1,11 @@
 //! `benchbook`: parses the command line and calls the library.
 
 use anyhow::Context;
-use benchbook_kernel::{bench, cargo, doctor, install, kernel, record, study};
+use benchbook_kernel::machine::Machine;
+use benchbook_kernel::template::Template;
+use benchbook_kernel::{
+    bench, cargo, clean, doctor, install, kernel, kernelspec, record, setup, study,
+};
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -53,6 +57,23 @@ enum Command {
         #[arg(long)]
         prefix: Option<PathBuf>,
     },
+    /// Fetch what is missing: the Rust toolchain and libtorch, into the cache.
+    Setup {
+        /// Options; `benchbook setup --help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        options: Vec<OsString>,
+    },
+    /// Remove the cache folder, after saying what is in it.
+    Clean {
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Draw cats and dogs, the image folder of the notebooks where there are no photos.
+    Drawings(benchbook_drawings::Arguments),
+    /// Print what this machine has as JSON; `setup` calls this.
+    #[command(hide = true)]
+    Machine,
     /// Note what a session asks first; `install` calls this.
     #[command(hide = true)]
     Record {
@@ -106,9 +127,19 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Doctor { prefix } => {
-            let report = doctor::examine(prefix.as_deref());
+            let report = doctor::examine(prefix.as_deref())?;
             print!("{report}");
             Ok(if report.works() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Command::Setup { options } => setup::run(&options),
+        Command::Clean { yes } => clean::clean(yes),
+        Command::Drawings(arguments) => benchbook_drawings::run(&arguments),
+        Command::Machine => {
+            let folder = kernelspec::find(None).map(|(_, template)| template);
+            let template = folder.and_then(|folder| Template::open(&folder).ok());
+            let machine = Machine::examine(template.as_ref().map(|template| &template.manifest))?;
+            println!("{}", serde_json::to_string_pretty(&machine)?);
+            Ok(ExitCode::SUCCESS)
         }
         Command::Record { template } => {
             // SAFETY: nothing has started a thread yet.

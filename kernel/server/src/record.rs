@@ -4,7 +4,7 @@
 use crate::cargo::answers::RECORDING;
 use crate::evaluate::Rust;
 use crate::session::Session;
-use crate::template::Template;
+use crate::template::Installation;
 use crate::worker::Host;
 use benchbook_jupyter::Evaluator;
 use std::path::Path;
@@ -18,14 +18,14 @@ use std::sync::Arc;
 /// # Safety
 /// No other thread may run yet, since the environment of this process is changed.
 pub unsafe fn record(folder: &Path) -> anyhow::Result<()> {
-    let template = Template::open(folder)?;
+    let here = Installation::open(folder)?;
     // SAFETY: passed on to the caller.
     unsafe { std::env::set_var(RECORDING, "1") };
     // SAFETY: as above.
-    let session = unsafe { Session::begin(&template) }?;
-    let (host, _) = Host::listen(session.folder(), session.interrupted(), template.worker())?;
+    let session = unsafe { Session::begin(&here) }?;
+    let host = Host::new(session.folder(), session.interrupted(), here.template.worker());
     let session = Arc::new(session);
-    let mut rust = Rust::start(&template, &session, host, Arc::default())?;
+    let mut rust = Rust::start(&here, &session, host, Arc::default())?;
     while rust.idle() {}
     rust.shutdown(false);
     session.remove();

@@ -1,11 +1,13 @@
 //! The template: everything that is compiled once, at installation, and that sessions only read.
 //!
-//! It lies in the cache under a hash of all that it depends on: compiler, flags, libtorch's
-//! release and the helper library's source. Nothing compiled in it is ever changed, so sessions share it
-//! without copying and cannot disturb each other through it.
+//! In a checkout it lies in the cache under a hash of all that it depends on: compiler, flags, libtorch's
+//! release and the helper library's source. A wheel carries one. Nothing compiled in it is ever changed, so
+//! sessions share it without copying and cannot disturb each other through it; sessions do not write to it,
+//! and it may be moved to any folder and any machine, since it names no path of either. What a machine adds is in
+//! [`crate::tools`] and [`crate::libtorch`].
 //!
 //! ```text
-//! <cache>/templates/<key>/
+//! <template>/
 //!   template.json         what it was made from; written last, so its presence says "complete"
 //!   lib/libbenchbook.so   the helper library
 //!   deps/                 what rustc has to know of the crates in it when it compiles a cell
@@ -13,6 +15,7 @@
 //!   stubs/direct/         the same of C++'s, for cells without crates of the user's own
 //!   bin/benchbook-worker  the worker
 //!   source/               the source, for rust-analyzer and hover
+//!   source/crates/        the same of the libraries that cells can name
 //!   names.json            the names that its libraries define, for completion while a cell runs
 //!   metadata.json         what cargo says of the helper library's crates, for rust-analyzer
 //!   library/              the part of the standard library's source that rust-analyzer needs
@@ -22,9 +25,8 @@
 //! ```
 
 use crate::cache;
-use crate::libtorch::Libtorch;
-use crate::linker::Linker;
-use crate::toolchain::Toolchain;
+use crate::libtorch;
+use crate::tools::Tools;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -40,7 +42,7 @@ pub const RUSTFLAGS: &str = "-Cprefer-dynamic";
 pub const STANDARD_LIBRARY: &str = "library";
 
 /// Raised when the layout of a template changes.
-const FORMAT: u32 = 4;
+const FORMAT: u32 = 5;
 
 /// The packages that end up in the worker's process, and the files that fix their dependencies.
 pub(crate) const SOURCES: &[&str] = &[
@@ -50,6 +52,7 @@ pub(crate) const SOURCES: &[&str] = &[
     "kernel/data",
     "kernel/display",
     "kernel/frames",
+    "kernel/guard",
     "kernel/helper",
     "kernel/nvml",
     "kernel/study",
@@ -73,32 +76,25 @@ pub enum TemplateError {
     /// The description cannot be read.
     #[error("{0} cannot be read: {1}; {FIX}")]
     Unreadable(PathBuf, String),
-    /// Another compiler than the one it was built with.
-    #[error("the Rust toolchain has changed since Benchbook was installed: {0}; {FIX}")]
-    Toolchain(String),
-    /// No source of the standard library.
-    #[error(
-        "the source of Rust's standard library is missing ({0}), and types of variables are inferred from it; run `rustup component add rust-src`"
-    )]
-    RustSource(PathBuf),
 }
 
-const FIX: &str = "run `environment/run`";
+const FIX: &str = "install the wheel again, or run `environment/run` in a checkout";
 
 /// What a template was made from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// Layout of the folder.
     pub format: u32,
-    /// The compiler.
-    pub toolchain: Toolchain,
-    /// The linker of cells; without one `cc` calls its own.
+    /// The compiler that built it and compiles cells: all of `rustc -vV`.
+    pub rustc: String,
+    /// The release of libtorch that it was compiled against, for example `2.11.0`.
+    pub libtorch: String,
+    /// A libtorch that was chosen at installation; looked at after those of the environment.
     #[serde(default)]
-    pub linker: Option<Linker>,
-    /// The libtorch that was there at installation.
-    pub libtorch: Libtorch,
-    /// The checkout from which it was built.
-    pub checkout: PathBuf,
+    pub chosen_libtorch: Option<PathBuf>,
+    /// The checkout from which it was built, if it is used on the same machine.
+    #[serde(default)]
+    pub checkout: Option<PathBuf>,
     /// The commit of the checkout, for records; `None` without git.
     #[serde(default)]
     pub revision: Option<String>,
@@ -141,24 +137,10 @@ impl Template {
         Ok(Self { folder: folder.into(), manifest })
     }
 
-    /// Checks that cells can be compiled against it here and now.
-    ///
-    /// # Errors
-    /// The toolchain is another one, or the standard library's source is missing.
-    pub fn check(&self) -> Result<(), TemplateError> {
-        if let Some(change) = self.manifest.toolchain.change() {
-            return Err(TemplateError::Toolchain(change));
-        }
-        let source = self.manifest.toolchain.source();
-        if !source.is_dir() {
-            return Err(TemplateError::RustSource(source));
-        }
-        Ok(())
-    }
-
     /// The source files that differ from those it was built from; empty if the checkout is gone.
     pub fn changed_sources(&self) -> Vec<String> {
-        let Ok(now) = sources(&self.manifest.checkout) else { return Vec::new() };
+        let Some(checkout) = &self.manifest.checkout else { return Vec::new() };
+        let Ok(now) = sources(checkout) else { return Vec::new() };
         if now.is_empty() {
             return Vec::new();
         }
@@ -178,9 +160,13 @@ impl Template {
         self.folder.join(STANDARD_LIBRARY)
     }
 
-    /// Where the crates that users add with `:dep` are compiled and kept between sessions.
-    pub fn user_crates(&self) -> PathBuf {
-        self.folder.with_extension("crates")
+    /// Where the crates that users add with `:dep` are compiled and kept between sessions. In the cache, since
+    /// a wheel's folder may be read-only.
+    ///
+    /// # Errors
+    /// There is no cache folder.
+    pub fn user_crates(&self) -> anyhow::Result<PathBuf> {
+        Ok(cache::folder()?.join("crates").join(self.manifest.key()))
     }
 
     /// The worker program.
@@ -194,7 +180,7 @@ impl Manifest {
     ///
     /// # Errors
     /// The checkout is none of Benchbook, or cannot be read.
-    pub fn of(checkout: &Path, toolchain: Toolchain, libtorch: Libtorch) -> anyhow::Result<Self> {
+    pub fn of(checkout: &Path, rustc: &str) -> anyhow::Result<Self> {
         let checkout = checkout.canonicalize().with_context(|| checkout.display().to_string())?;
         let sources = sources(&checkout)?;
         anyhow::ensure!(
@@ -202,20 +188,36 @@ impl Manifest {
             "{} is no checkout of Benchbook: there is no kernel/helper/src/lib.rs",
             checkout.display()
         );
-        let revision = revision(&checkout);
-        let linker = Linker::find(&toolchain);
-        Ok(Self { format: FORMAT, toolchain, linker, libtorch, checkout, revision, sources })
+        Ok(Self {
+            format: FORMAT,
+            rustc: rustc.to_owned(),
+            libtorch: libtorch::VERSION.to_owned(),
+            chosen_libtorch: None,
+            revision: revision(&checkout),
+            checkout: Some(checkout),
+            sources,
+        })
     }
 
-    /// Where its template belongs.
-    ///
-    /// # Errors
-    /// There is no cache folder.
-    pub fn folder(&self) -> anyhow::Result<PathBuf> {
+    /// The first line of the compiler's version, for example `rustc 1.95.0 (59807616e 2026-04-14)`.
+    pub fn compiler(&self) -> &str {
+        self.rustc.lines().next().unwrap_or_default()
+    }
+
+    /// The compiler's release, for example `1.95.0`.
+    pub fn release(&self) -> &str {
+        self.rustc.lines().find_map(|line| line.strip_prefix("release: ")).unwrap_or_default()
+    }
+
+    /// The machines for which it was compiled, for example `x86_64-unknown-linux-gnu`.
+    pub fn host(&self) -> &str {
+        self.rustc.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or_default()
+    }
+
+    /// A hash of all that the compiled files depend on.
+    pub fn key(&self) -> String {
         let mut hash = Sha256::new();
-        for part in
-            [&self.toolchain.version, RUSTFLAGS, &self.libtorch.version, &format!("{FORMAT}")]
-        {
+        for part in [&self.rustc, RUSTFLAGS, &self.libtorch, &format!("{FORMAT}")] {
             hash.update(part);
             hash.update([0]);
         }
@@ -223,7 +225,36 @@ impl Manifest {
             hash.update(path);
             hash.update(content);
         }
-        Ok(cache::folder()?.join("templates").join(&hex(hash.finalize())[..16]))
+        hex(hash.finalize())[..16].to_owned()
+    }
+
+    /// Where a checkout's template belongs.
+    ///
+    /// # Errors
+    /// There is no cache folder.
+    pub fn folder(&self) -> anyhow::Result<PathBuf> {
+        Ok(cache::folder()?.join("templates").join(self.key()))
+    }
+}
+
+/// A template and the tools of this machine that compile cells against it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Installation {
+    /// The template.
+    pub template: Template,
+    /// The compiler and the linker.
+    pub tools: Tools,
+}
+
+impl Installation {
+    /// Opens a template and finds its tools.
+    ///
+    /// # Errors
+    /// As [`Template::open`] and [`Tools::find`].
+    pub fn open(folder: &Path) -> anyhow::Result<Self> {
+        let template = Template::open(folder)?;
+        let tools = Tools::find(&template.manifest)?;
+        Ok(Self { template, tools })
     }
 }
 
@@ -264,6 +295,24 @@ fn collect(
             if !hidden && name != "tests" && name != "examples" && name != "benches" {
                 collect(root, &relative.join(name), found)?;
             }
+        }
+    }
+    Ok(())
+}
+
+/// Copies a folder with all that is in it.
+///
+/// # Errors
+/// A file cannot be read or written.
+pub(crate) fn copy_folder(from: &Path, to: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let to = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &to)?;
+        } else {
+            fs::copy(entry.path(), to)?;
         }
     }
     Ok(())

@@ -44,6 +44,18 @@ impl Toolchain {
         Self::of(rustc, cargo)
     }
 
+    /// The toolchain of a compiler, which may be a proxy of rustup's.
+    ///
+    /// # Errors
+    /// It does not run, or no cargo is beside it or on PATH.
+    pub fn at(rustc: &Path) -> Result<Self, ToolchainError> {
+        let sysroot = PathBuf::from(ask(rustc, &["--print", "sysroot"])?);
+        let beside = |name: &str| Some(sysroot.join("bin").join(name)).filter(|path| path.exists());
+        let cargo =
+            beside("cargo").or_else(|| on_path("cargo")).ok_or(ToolchainError::Missing("cargo"))?;
+        Self::of(beside("rustc").unwrap_or_else(|| rustc.to_owned()), cargo)
+    }
+
     fn of(rustc: PathBuf, cargo: PathBuf) -> Result<Self, ToolchainError> {
         let version = ask(&rustc, &["-vV"])?;
         let sysroot = PathBuf::from(ask(&rustc, &["--print", "sysroot"])?);
@@ -71,16 +83,9 @@ impl Toolchain {
         self.sysroot.join("lib/rustlib/src/rust/library")
     }
 
-    /// What has changed since this was recorded, in words; `None` if nothing has.
-    pub fn change(&self) -> Option<String> {
-        if stamp(&self.rustc) == self.stamp {
-            return None;
-        }
-        match Self::of(self.rustc.clone(), self.cargo.clone()) {
-            Ok(now) if now.version == self.version => None,
-            Ok(now) => Some(format!("the compiler was {} and is now {}", self.name(), now.name())),
-            Err(error) => Some(format!("the compiler was {}; now {error}", self.name())),
-        }
+    /// Whether the compiler's file is still the one that was recorded.
+    pub fn is_unchanged(&self) -> bool {
+        stamp(&self.rustc) == self.stamp
     }
 }
 

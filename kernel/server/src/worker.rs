@@ -2,7 +2,7 @@
 
 use crate::cargo;
 use crate::libtorch::Libtorch;
-use crate::template::Template;
+use crate::template::Installation;
 use benchbook_frames::SOCKET_VARIABLE;
 use std::env;
 use std::ffi::OsString;
@@ -15,19 +15,16 @@ mod markers;
 mod processes;
 mod text;
 
-pub use host::{BeforeRun, Ended, Host, Panic};
+pub use host::{BeforeRun, Ended, GARBLED, Host, Panic};
 
 /// The command that starts a worker, with the libraries where it finds them and otherwise in the
 /// user's own environment.
 ///
 /// # Errors
 /// The search path holds a folder whose name has a colon.
-pub fn command(template: &Template, libtorch: &Libtorch) -> anyhow::Result<Command> {
-    let own = [
-        libtorch.libraries(),
-        template.manifest.toolchain.libraries(),
-        template.folder.join("lib"),
-    ];
+pub fn command(here: &Installation, libtorch: &Libtorch) -> anyhow::Result<Command> {
+    let Installation { template, tools } = here;
+    let own = [libtorch.libraries(), tools.toolchain.libraries(), template.folder.join("lib")];
     let user = env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
     let user = env::split_paths(&user).filter(|folder| !folder.as_os_str().is_empty());
     let search: OsString = env::join_paths(own.into_iter().chain(user))?;
@@ -36,9 +33,11 @@ pub fn command(template: &Template, libtorch: &Libtorch) -> anyhow::Result<Comma
     command
         .env("LD_LIBRARY_PATH", search)
         .env("BENCHBOOK_HELPER", template.helper())
-        // Where the Python originals of studies may have been installed.
-        .env("BENCHBOOK_CHECKOUT", &template.manifest.checkout)
         .env("BENCHBOOK_LIBTORCH_LIB", libtorch.libraries());
+    if let Some(checkout) = &template.manifest.checkout {
+        // Where the Python originals of studies may have been installed.
+        command.env("BENCHBOOK_CHECKOUT", checkout);
+    }
     if let Some(revision) = &template.manifest.revision {
         command.env("BENCHBOOK_REVISION", revision);
     }
@@ -50,11 +49,11 @@ pub fn command(template: &Template, libtorch: &Libtorch) -> anyhow::Result<Comma
 /// # Errors
 /// As [`command`].
 pub fn session_command(
-    template: &Template,
+    here: &Installation,
     libtorch: &Libtorch,
     socket: &Path,
 ) -> anyhow::Result<Command> {
-    let mut command = command(template, libtorch)?;
+    let mut command = command(here, libtorch)?;
     command.env(SOCKET_VARIABLE, socket);
     Ok(command)
 }

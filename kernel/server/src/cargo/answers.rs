@@ -4,11 +4,11 @@
 //! the crate without dependencies) before the first cell, one after the other. The answers depend on the
 //! toolchain and on the question alone, so `benchbook install` begins a session once
 //! (`record.rs`) and keeps them in the template. A question that is not among those, in any word,
-//! goes to the real tool. The session's folder and the template's may lie elsewhere the next time, so
-//! they are kept as `{session}` and `{template}`.
+//! goes to the real tool. The folders of the session, the template and the toolchain may lie elsewhere the next time, so
+//! they are kept as `{session}`, `{template}` and `{toolchain}`, and in addresses as `{session-url}` and so on.
 
 use super::{CRATE, log, restore_environment};
-use crate::template::{Template, hex};
+use crate::template::{Installation, hex};
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -46,9 +46,9 @@ impl Answer {
 }
 
 /// The answer, if the question was asked at installation.
-pub(super) fn recorded(template: &Template, tool: &str, arguments: &[OsString]) -> Option<Answer> {
-    let places = Places::of(template)?;
-    let path = path(template, &places.question(tool, arguments)?);
+pub(super) fn recorded(here: &Installation, tool: &str, arguments: &[OsString]) -> Option<Answer> {
+    let places = Places::of(here)?;
+    let path = path(here, &places.question(tool, arguments)?);
     let answer: Answer = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
     Some(Answer {
         status: answer.status,
@@ -59,25 +59,25 @@ pub(super) fn recorded(template: &Template, tool: &str, arguments: &[OsString]) 
 
 /// The answer of the real tool, kept if questions are being noted.
 pub(super) fn ask(
-    template: &Template,
+    here: &Installation,
     tool: &str,
     arguments: &[OsString],
 ) -> anyhow::Result<Answer> {
-    let question = Places::of(template).and_then(|places| places.question(tool, arguments));
-    let output = real(template, tool).args(arguments).output().with_context(|| tool.to_owned())?;
+    let question = Places::of(here).and_then(|places| places.question(tool, arguments));
+    let output = real(here, tool).args(arguments).output().with_context(|| tool.to_owned())?;
     let answer = Answer {
         status: output.status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(101),
         stdout: String::from_utf8(output.stdout)?,
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     };
-    match (question, Places::of(template)) {
+    match (question, Places::of(here)) {
         (Some(question), Some(places)) if is_recording() => {
             let kept = Answer {
                 status: answer.status,
                 stdout: places.take_out(&answer.stdout),
                 stderr: places.take_out(&answer.stderr),
             };
-            keep(&path(template, &question), &serde_json::to_vec(&kept)?)?;
+            keep(&path(here, &question), &serde_json::to_vec(&kept)?)?;
         }
         _ => log(&format!("asked the real {tool}: {arguments:?}")),
     }
@@ -99,14 +99,14 @@ pub(super) fn keep(path: &Path, content: &[u8]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn path(template: &Template, question: &str) -> PathBuf {
+fn path(here: &Installation, question: &str) -> PathBuf {
     let name = &hex(Sha256::digest(question))[..32];
-    template.folder.join(FOLDER).join(name).with_extension("json")
+    here.template.folder.join(FOLDER).join(name).with_extension("json")
 }
 
 /// The real tool, in the environment that the user has.
-pub(super) fn real(template: &Template, tool: &str) -> Command {
-    let toolchain = &template.manifest.toolchain;
+pub(super) fn real(here: &Installation, tool: &str) -> Command {
+    let toolchain = &here.tools.toolchain;
     let mut command =
         Command::new(if tool == "rustc" { &toolchain.rustc } else { &toolchain.cargo });
     restore_environment(&mut command);
@@ -114,19 +114,33 @@ pub(super) fn real(template: &Template, tool: &str) -> Command {
     command
 }
 
-/// The folders that differ from session to session.
+/// The folders that differ from session to session and from machine to machine.
 pub(super) struct Places {
+    /// A text to replace, and what stands for it.
     names: Vec<(String, &'static str)>,
 }
 
 impl Places {
-    /// Those of this session; `None` if a name could not be replaced in JSON and in an address
-    /// without further thought.
-    pub(super) fn of(template: &Template) -> Option<Self> {
+    /// Those of this session; `None` if a folder's name has another form in JSON.
+    pub(super) fn of(here: &Installation) -> Option<Self> {
         let session = PathBuf::from(std::env::var_os(CRATE)?);
-        let names = [(session.as_path(), "{session}"), (&template.folder, "{template}")];
-        let names = names.map(|(path, name)| Some((plain(path)?, name)));
-        Some(Self { names: names.into_iter().collect::<Option<_>>()? })
+        Self::new([
+            (&session, "{session-url}", "{session}"),
+            (&here.template.folder, "{template-url}", "{template}"),
+            (&here.tools.toolchain.sysroot, "{toolchain-url}", "{toolchain}"),
+        ])
+    }
+
+    fn new<const N: usize>(folders: [(&PathBuf, &'static str, &'static str); N]) -> Option<Self> {
+        let mut names = Vec::new();
+        // Addresses first, since they contain the plain path where nothing in it has to be encoded.
+        for (path, address, _) in &folders {
+            names.push((format!("file://{}", address_of(path)?), *address));
+        }
+        for (path, _, name) in &folders {
+            names.push((path.to_str()?.to_owned(), *name));
+        }
+        Some(Self { names })
     }
 
     /// Puts names in the place of the folders.
@@ -157,11 +171,25 @@ impl Places {
     }
 }
 
-/// A path in which no character has another form in JSON or in a `file://` address.
-fn plain(path: &Path) -> Option<String> {
-    let text = path.to_str()?;
-    let fits = |c: char| c.is_ascii_alphanumeric() || "/_-.".contains(c);
-    (path.is_absolute() && text.chars().all(fits)).then(|| text.to_owned())
+/// A path as it stands in a `file://` address; `None` if a character in it is written in another way in JSON, or if it
+/// is not known here how cargo encodes it.
+fn address_of(path: &Path) -> Option<String> {
+    let text = path.to_str().filter(|_| path.is_absolute())?;
+    let mut address = String::new();
+    for c in text.chars() {
+        match c {
+            c if c.is_ascii_alphanumeric() || "/_-.~+,=@'()!$&*;:".contains(c) => address.push(c),
+            ' ' => address.push_str("%20"),
+            c if !c.is_ascii() && !c.is_control() => {
+                let mut bytes = [0; 4];
+                for byte in c.encode_utf8(&mut bytes).bytes() {
+                    address.push_str(&format!("%{byte:02X}"));
+                }
+            }
+            _ => return None,
+        }
+    }
+    Some(address)
 }
 
 #[cfg(test)]
@@ -169,18 +197,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_plain_paths_are_replaced() {
-        assert_eq!(plain(Path::new("/tmp/a-b_1.c")).as_deref(), Some("/tmp/a-b_1.c"));
-        for path in ["relative", "/tmp/with space", "/tmp/quo\"te", "/tmp/ü"] {
-            assert_eq!(plain(Path::new(path)), None);
+    fn spaces_and_letters_are_encoded_in_addresses() {
+        assert_eq!(address_of(Path::new("/tmp/a-b_1.c")).as_deref(), Some("/tmp/a-b_1.c"));
+        assert_eq!(address_of(Path::new("/tmp/ü's b")).as_deref(), Some("/tmp/%C3%BC's%20b"));
+        for path in ["relative", "/tmp/quo\"te", "/tmp/100%"] {
+            assert_eq!(address_of(Path::new(path)), None);
         }
     }
 
     #[test]
-    fn folders_are_named_and_put_back() {
-        let places = Places { names: vec![("/a/crate".into(), "{session}")] };
-        let kept = places.take_out("path+file:///a/crate#1");
-        assert_eq!(kept, "path+file://{session}#1");
-        assert_eq!(places.put_in(&kept), "path+file:///a/crate#1");
+    fn folders_are_named_and_put_back_also_where_they_lie_elsewhere() {
+        let places = |path: &str| {
+            Places::new([(&PathBuf::from(path), "{session-url}", "{session}")]).unwrap()
+        };
+        let kept = places("/a/crate").take_out("path+file:///a/crate#1 in /a/crate");
+        assert_eq!(kept, "path+{session-url}#1 in {session}");
+        let text = places("/ü b/crate").put_in(&kept);
+        assert_eq!(text, "path+file:///%C3%BC%20b/crate#1 in /ü b/crate");
     }
 }

@@ -1,15 +1,17 @@
 //! Compiles a cell with one rustc call.
 
 use super::{
-    CELL, INTERRUPTED, UNUSED, answers, dependencies, log, moved, prelude, progress, variables,
+    CELL, INTERRUPTED, UNUSED, answers, dependencies, log, moved, prelude, progress, reduced,
+    variables,
 };
-use crate::template::{RUSTFLAGS, Template, hex};
+use crate::nesting;
+use crate::template::{Installation, RUSTFLAGS, Template, hex};
 use anyhow::{Context, bail};
 use sha2::{Digest, Sha256};
 use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output, Stdio};
 
@@ -39,14 +41,15 @@ pub(super) enum Emit {
 const OUTPUT: &str = "target/cells";
 const LIBRARY: &str = "target/cells/libctx.so";
 
-pub(super) fn run(template: &Template, emit: Emit) -> anyhow::Result<ExitCode> {
+pub(super) fn run(here: &Installation, emit: Emit) -> anyhow::Result<ExitCode> {
+    let Installation { template, tools } = here;
     if Path::new(INTERRUPTED).exists() {
         bail!("interrupted");
     }
     let manifest: toml::Table = fs::read_to_string("Cargo.toml")?.parse()?;
     let none = toml::Table::new();
     let wanted = manifest.get("dependencies").and_then(toml::Value::as_table).unwrap_or(&none);
-    let dependencies = match dependencies::compiled(template, wanted)? {
+    let dependencies = match dependencies::compiled(here, wanted)? {
         Ok(arguments) => arguments,
         Err(status) => return Ok(status),
     };
@@ -56,12 +59,12 @@ pub(super) fn run(template: &Template, emit: Emit) -> anyhow::Result<ExitCode> {
     });
     fs::create_dir_all("target/cell")?;
     fs::create_dir_all(OUTPUT)?;
-    let source = with_shared_runtime(fs::read_to_string("src/lib.rs")?)?;
+    let source = with_shared_runtime(reduced::restored(fs::read_to_string("src/lib.rs")?)?)?;
     let empty = emit == Emit::Library && runs_nothing(&source);
     let compiled = if empty { Emit::Nothing } else { emit };
     let mut arguments = arguments(template, compiled, &opt_level(&manifest));
     let prelude =
-        if dependencies.is_empty() { prelude::name(template, &arguments, &source) } else { None };
+        if dependencies.is_empty() { prelude::name(here, &arguments, &source) } else { None };
     if let Some(name) = &prelude
         && let Some(status) = prelude::repeat(template, name, Path::new(LIBRARY))?
     {
@@ -71,7 +74,7 @@ pub(super) fn run(template: &Template, emit: Emit) -> anyhow::Result<ExitCode> {
         return finish(emit, status == 0);
     }
     // Libraries that a crate of the user's own asks for are where `cc` looks.
-    let linker = match &template.manifest.linker {
+    let linker = match &tools.linker {
         Some(linker) if compiled == Emit::Library && dependencies.is_empty() => {
             linker.arguments(&template.folder.join("stubs/direct"))
         }
@@ -80,12 +83,19 @@ pub(super) fn run(template: &Template, emit: Emit) -> anyhow::Result<ExitCode> {
     arguments.extend(dependencies);
     let compile = |source: &str| -> anyhow::Result<Output> {
         fs::write(CELL, source)?;
-        let rustc = &template.manifest.toolchain.rustc;
+        let rustc = &tools.toolchain.rustc;
         let run = |more: &[OsString]| {
             let mut command = Command::new(rustc);
             if std::env::var_os(ALLOCATOR.0).is_none() {
                 command.env(ALLOCATOR.0, ALLOCATOR.1);
             }
+            // SAFETY: asks the operating system for a signal, between fork and exec.
+            unsafe {
+                command.pre_exec(|| {
+                    benchbook_guard::end_with_parent();
+                    Ok(())
+                })
+            };
             let output = command.args(&arguments).args(more).stdin(Stdio::null()).output();
             output.with_context(|| rustc.display().to_string())
         };
@@ -98,11 +108,15 @@ pub(super) fn run(template: &Template, emit: Emit) -> anyhow::Result<ExitCode> {
     };
     let less = variables::without_unnamed(&source);
     let mut text = less.as_ref().unwrap_or(&source);
-    let mut output = moved::compile(text, compile)?;
+    let compile = |text: &str| -> anyhow::Result<Output> {
+        nesting::deep(|| moved::compile(text, &compile))
+            .context("there is no memory to parse the cell")?
+    };
+    let mut output = compile(text)?;
     if less.is_some() && names_something_unknown(&output) {
         // It may be one that was left out, brought in by a macro, or one that rustc would suggest.
         text = &source;
-        output = moved::compile(text, compile)?;
+        output = compile(text)?;
     }
     // What tracebacks are read against is evcxr's own text.
     fs::write(CELL, text)?;

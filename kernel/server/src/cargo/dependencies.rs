@@ -5,7 +5,7 @@
 //! asked for it by a wrapper around the compiler of workspace crates, which is this program again.
 
 use super::{TEMPLATE, answers, progress};
-use crate::template::Template;
+use crate::template::Installation;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -25,7 +25,7 @@ const FOLDER: &str = "dependencies";
 /// The rustc arguments for the user's crates, compiling them if need be. If cargo fails, its exit
 /// status; it has then said why.
 pub(super) fn compiled(
-    template: &Template,
+    here: &Installation,
     wanted: &toml::Table,
 ) -> anyhow::Result<Result<Vec<OsString>, ExitCode>> {
     if wanted.is_empty() {
@@ -55,15 +55,18 @@ pub(super) fn compiled(
     let wrapper = std::env::current_exe()?;
     let wrapper = link(&folder, &wrapper)?;
     progress::note("Compiling crates");
-    let mut cargo = answers::real(template, "cargo")
+    // cargo's own end leaves the compilers that it has started.
+    // SAFETY: no other thread runs yet.
+    unsafe { benchbook_guard::split() }?;
+    let mut cargo = answers::real(here, "cargo")
         .args(["build", "--message-format=short", "--target-dir"])
         // Kept between sessions; cargo's own lock lets one session at a time build in it.
-        .arg(template.user_crates())
+        .arg(here.template.user_crates()?)
         .current_dir(&folder)
-        .env("RUSTC", &template.manifest.toolchain.rustc)
+        .env("RUSTC", &here.tools.toolchain.rustc)
         .env("RUSTC_WORKSPACE_WRAPPER", wrapper)
         .env(RECORD, &partial)
-        .env(TEMPLATE, &template.folder)
+        .env(TEMPLATE, &here.template.folder)
         // Their own metadata keeps a crate that the helper library has, too, from being taken for it.
         .env("RUSTFLAGS", "-Cprefer-dynamic -Cmetadata=user")
         .env_remove("CARGO_TARGET_DIR")

@@ -2,7 +2,8 @@
 //! library with the crates below it, which cargo knows nothing of.
 
 use super::{CRATE, answers, progress, types_are_wanted};
-use crate::template::{self, RUSTFLAGS, Template};
+use crate::template::{self, Installation, RUSTFLAGS, Template};
+use crate::tools::Tools;
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
@@ -90,8 +91,8 @@ pub const STANDARD_FOLDERS: &[&str] = &["alloc", "core", "proc_macro", "std", "s
 ///
 /// # Errors
 /// The real cargo does not run, or cannot download what the library depends on.
-pub fn record_standard_library(template: &Template) -> anyhow::Result<Vec<u8>> {
-    let toolchain = &template.manifest.toolchain;
+pub fn record_standard_library(here: &Installation) -> anyhow::Result<Vec<u8>> {
+    let toolchain = &here.tools.toolchain;
     let output = Command::new(&toolchain.cargo)
         .args(["metadata", "--format-version=1", "--locked", "--filter-platform", toolchain.host()])
         .arg("--manifest-path")
@@ -104,11 +105,14 @@ pub fn record_standard_library(template: &Template) -> anyhow::Result<Vec<u8>> {
     ensure!(output.status.success(), "cargo metadata of the standard library failed: {said}");
     let mut metadata: Value = serde_json::from_slice(&output.stdout)?;
     keep_standard_packages(&mut metadata).context("cargo's metadata has an unknown form")?;
+    for package in metadata["packages"].as_array_mut().into_iter().flatten() {
+        carry(package, &here.template)?;
+    }
     let text = metadata.to_string().replace(
         &in_json(&toolchain.source())?,
         &format!("{TEMPLATE_FOLDER}/{}", template::STANDARD_LIBRARY),
     );
-    Ok(text.into_bytes())
+    Ok(text.replace(&in_json(&here.template.folder)?, TEMPLATE_FOLDER).into_bytes())
 }
 
 fn keep_standard_packages(metadata: &mut Value) -> Option<()> {
@@ -140,18 +144,18 @@ pub fn recorded(template: &Template) -> anyhow::Result<Value> {
     Ok(serde_json::from_str(&text.replace(TEMPLATE_FOLDER, &in_json(&template.folder)?))?)
 }
 
-pub(super) fn answer(template: &Template, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
-    let mut answer = match answers::recorded(template, "cargo", arguments) {
+pub(super) fn answer(here: &Installation, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
+    let mut answer = match answers::recorded(here, "cargo", arguments) {
         Some(answer) => answer,
         None => {
             progress::note("Looking up crates");
-            answers::ask(template, "cargo", arguments)?
+            answers::ask(here, "cargo", arguments)?
         }
     };
     if answer.status == 0 && types_are_wanted() {
         let mut metadata: Value = serde_json::from_str(&answer.stdout)?;
         if !metadata["resolve"].is_null() {
-            add(&mut metadata, &recorded(template)?)?;
+            add(&mut metadata, &recorded(&here.template)?)?;
         }
         answer.stdout = format!("{metadata}\n");
     }
@@ -179,8 +183,8 @@ const IN_THEIR_TYPES: &[&str] = &[
 ///
 /// # Errors
 /// The real cargo does not run, or its answer is not understood.
-pub fn record(template: &Template) -> anyhow::Result<String> {
-    let toolchain = &template.manifest.toolchain;
+pub fn record(here: &Installation) -> anyhow::Result<String> {
+    let Installation { template, tools: Tools { toolchain, .. } } = here;
     let output = Command::new(&toolchain.cargo)
         .args(["metadata", "--format-version=1", "--filter-platform", toolchain.host()])
         .current_dir(template.folder.join("source"))
@@ -237,8 +241,28 @@ pub fn record(template: &Template) -> anyhow::Result<String> {
         node["dependencies"] = deps.iter().map(|dep| dep["pkg"].clone()).collect();
         node["deps"] = Value::Array(deps);
     }
-    let recorded = json!({ "root": root, "packages": keep(&all["packages"]), "nodes": nodes });
+    let mut packages = keep(&all["packages"]);
+    for package in &mut packages {
+        carry(package, template)?;
+    }
+    let recorded = json!({ "root": root, "packages": packages, "nodes": nodes });
     Ok(recorded.to_string().replace(&in_json(&template.folder)?, TEMPLATE_FOLDER))
+}
+
+/// Copies the source of a library from cargo's registry into the template, which then needs no registry where it is
+/// used, and has the package's metadata name the copy.
+fn carry(package: &mut Value, template: &Template) -> anyhow::Result<()> {
+    if package["source"].is_null() {
+        return Ok(());
+    }
+    let manifest = PathBuf::from(package["manifest_path"].as_str().context("no manifest_path")?);
+    let from = manifest.parent().context("a manifest has a folder")?;
+    let to = template.folder.join("source/crates").join(from.file_name().context("no name")?);
+    template::copy_folder(&from.join("src"), &to.join("src"))?;
+    fs::copy(&manifest, to.join("Cargo.toml"))?;
+    let text = package.to_string().replace(&in_json(from)?, &in_json(&to)?);
+    *package = serde_json::from_str(&text)?;
+    Ok(())
 }
 
 fn is_normal(dependency: &&Value) -> bool {

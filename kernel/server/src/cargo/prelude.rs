@@ -5,7 +5,7 @@
 //! template that belongs to one compiler and one helper library. Any other cell is compiled.
 
 use super::answers::{self, Places};
-use crate::template::{Template, hex};
+use crate::template::{Installation, Template, hex};
 use anyhow::Context;
 use sha2::{Digest, Sha256};
 use std::ffi::OsString;
@@ -17,8 +17,8 @@ use std::path::Path;
 const FOLDER: &str = "cells";
 
 /// The name of a cell among those that are kept.
-pub(super) fn name(template: &Template, arguments: &[OsString], source: &str) -> Option<String> {
-    let places = Places::of(template)?;
+pub(super) fn name(here: &Installation, arguments: &[OsString], source: &str) -> Option<String> {
+    let places = Places::of(here)?;
     let mut hash = Sha256::new();
     for word in arguments {
         hash.update(places.take_out(word.to_str()?));

@@ -5,7 +5,7 @@
 
 use super::{INDEX, Match, matched};
 use crate::cargo::metadata;
-use crate::template::Template;
+use crate::template::Installation;
 use anyhow::Context;
 use ra_ap_syntax::ast::{self, AstNode, HasGenericParams, HasModuleItem, HasName, HasVisibility};
 use ra_ap_syntax::{Edition, NodeOrToken, SourceFile, SyntaxNode};
@@ -99,7 +99,8 @@ impl Member {
 ///
 /// # Errors
 /// Its metadata cannot be read.
-pub fn record(template: &Template) -> anyhow::Result<()> {
+pub fn record(here: &Installation) -> anyhow::Result<()> {
+    let template = &here.template;
     let metadata = metadata::recorded(template)?;
     let packages = metadata["packages"].as_array().context("the metadata have no packages")?;
     let mut index = Index::default();
@@ -112,7 +113,7 @@ pub fn record(template: &Template) -> anyhow::Result<()> {
         }
     }
     for file in STANDARD {
-        let path = template.manifest.toolchain.source().join(file);
+        let path = here.tools.toolchain.source().join(file);
         // Files of the standard library move from release to release.
         match fs::read_to_string(&path) {
             Ok(text) => index.add_library("std", &text),
