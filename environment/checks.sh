@@ -19,7 +19,7 @@ plan_cheap_checks() {
     check "Shell scripts" 5 0 check_shell "shellcheck"
     check "Python syntax" 2 0 check_python "compiles every .py"
     check "Notebooks against their sources" 3 0 check_sources "compares the cells"
-    check "Tests of the environment" 40 0 check_environment "pytest environment/tests"
+    check "Tests of the environment" 120 0 check_environment "pytest environment/tests"
     # Without the kernel server: its dependencies get other features in one build with these, and
     # rust-analyzer's crates would be compiled a second time.
     check "Tests without a compiler" "$(on_these_cores 180)" 0 check_libraries "cargo test"
@@ -38,6 +38,11 @@ plan_helper_checks() {
 plan_kernel_checks() {
     check "Tests of the running kernel" 600 0 check_kernel "pytest kernel/tests"
     check "Notebooks" 240 0 check_notebooks "papermill runs each at a tiny scale, on drawings"
+    if [[ -n $full ]]; then
+        check "Notebooks in Python" 140 0 check_colab_notebooks "runs each of notebooks/colab with %%rust at a tiny scale"
+    else
+        check "Notebooks in Python" 70 0 check_colab_notebooks "runs two of notebooks/colab with %%rust at a tiny scale"
+    fi
     if [[ -n ${BENCHBOOK_DATA:-} ]]; then
         check "Notebooks on photos" 240 0 check_notebooks_on_photos "runs each on $BENCHBOOK_DATA"
     fi
@@ -176,21 +181,42 @@ check_notebooks_on_photos() { run_notebooks photos execute; }
 # run_notebooks KIND HOW: each notebook at its smallest, KIND telling apart the results. No cell may fail, and what a chart
 # draws must be what its record says.
 run_notebooks() {
-    local path name results=results/test-$1 failed=() parameters=(-p scale tiny -p results "../results/test-$1")
+    local path name library results=results/test-$1 failed=() parameters=(-p scale tiny -p results "../results/test-$1")
     rm -rf "$results"
-    # Without -q, which would end the pipe before doctor has said all.
-    if ! "$venv/bin/benchbook" doctor </dev/null | grep '^ok  *TensorFlow' >/dev/null; then
-        say "      TensorFlow is not installed (environment/tensorflow), so the notebooks are told to use LibTorch."
-        parameters+=(-p backend libtorch)
-    fi
+    computing_library
     while read -r path; do
         name=$(basename "${path%.rs}")
-        "$2" "$path" "$results/$name" "${parameters[@]}" || failed+=("$path")
+        "$2" "$path" "$results/$name" "${parameters[@]}" "${library[@]}" || failed+=("$path")
     done < <(notebook_sources)
     ((${#failed[@]} == 0)) || stop "failed: ${failed[*]}"
 }
 
-# execute SOURCE FOLDER PARAMETER...
+# The %%rust forms, in one folder as on Colab: its drawings are made by the first and found by the others.
+check_colab_notebooks() {
+    local path library results=results/test-colab failed=() notebooks=(notebooks/colab/*.ipynb)
+    [[ -n $full ]] || notebooks=("${notebooks[@]:0:2}")
+    unset BENCHBOOK_DATA BENCHBOOK_WEIGHTS
+    rm -rf "$results"
+    mkdir -p "$results"
+    computing_library
+    for path in "${notebooks[@]}"; do
+        execute "$path" "$results/$(basename "${path%.ipynb}")" --installed --directory "$results" -p scale tiny "${library[@]}" ||
+            failed+=("$path")
+    done
+    ((${#failed[@]} == 0)) || stop "failed: ${failed[*]}"
+}
+
+# Sets library: the parameters that notebooks need where TensorFlow is missing.
+computing_library() {
+    library=()
+    # Without -q, which would end the pipe before doctor has said all.
+    if ! "$venv/bin/benchbook" doctor </dev/null | grep '^ok  *TensorFlow' >/dev/null; then
+        say "      TensorFlow is not installed (environment/tensorflow), so the notebooks are told to use LibTorch."
+        library=(-p backend libtorch)
+    fi
+}
+
+# execute NOTEBOOK FOLDER OPTION...
 execute() {
     "$venv/bin/python" environment/notebook run "$@" --records "$(dirname "$2")" --records notebooks/report.json </dev/null
 }

@@ -3,9 +3,10 @@
 //
 // The first notebook of the 2019 report, cell by cell: TensorFlow-Keras on Colab's Tesla K80. Load the pictures, build a network
 // "based on VGG16", train and validate it, draw the curves, look at predictions.
-//
-// **Where it runs today:** in any Jupyter that has the kernel *Rust (Benchbook)*. Colab and Kaggle do not yet let a user choose
-// a kernel.
+
+// %% [markdown] tags=["kernel"]
+// **Where it runs:** in any Jupyter that has the kernel *Rust (Benchbook)*. Colab and Kaggle let nobody choose a kernel of their
+// own: use [the form with `%%rust` cells](colab/1-colab-keras.ipynb) there, which is made from the same source.
 
 // %% [markdown]
 // ## Settings
@@ -13,7 +14,7 @@
 // `tiny` takes seconds; `auto` is `report` where there is a GPU and `laptop` elsewhere.
 //
 // `backend` is the library that computes, here the report's own. Where TensorFlow is not installed, the cell after the next one
-// says so and stops: one command gets it (`environment/tensorflow`), or `backend = "libtorch"` does the same job with LibTorch.
+// stops and says how to get it; `backend = "libtorch"` does the same job with LibTorch.
 // No library is ever replaced by another one; titles and records name the one that computed.
 
 // %% tags=["parameters"]

@@ -3,9 +3,10 @@
 //
 // The report's second notebook: PyTorch on Colab's Tesla K80. Load the pictures, build VGG16 with a head of two classes, train
 // and validate it, look at predictions. It runs on LibTorch, the library inside PyTorch.
-//
-// **Where it runs today:** in any Jupyter that has the kernel *Rust (Benchbook)*. Colab and Kaggle do not yet let a user choose
-// a kernel.
+
+// %% [markdown] tags=["kernel"]
+// **Where it runs:** in any Jupyter that has the kernel *Rust (Benchbook)*. Colab and Kaggle let nobody choose a kernel of their
+// own: use [the form with `%%rust` cells](colab/2-colab-pytorch.ipynb) there, which is made from the same source.
 
 // %% [markdown]
 // ## Settings

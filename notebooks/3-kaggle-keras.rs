@@ -11,9 +11,10 @@
 //
 // The second reading fits the device better, the first one fits the report's words. Nobody can tell them apart now. Set
 // `passes` to 3 to run the second.
-//
-// **Where it runs today:** in any Jupyter that has the kernel *Rust (Benchbook)*. Colab and Kaggle do not yet let a user choose
-// a kernel.
+
+// %% [markdown] tags=["kernel"]
+// **Where it runs:** in any Jupyter that has the kernel *Rust (Benchbook)*. Colab and Kaggle let nobody choose a kernel of their
+// own: use [the form with `%%rust` cells](colab/3-kaggle-keras.ipynb) there, which is made from the same source.
 
 // %% [markdown]
 // ## Settings
@@ -21,7 +22,7 @@
 // `tiny` takes seconds; `auto` is `report` where there is a GPU and `laptop` elsewhere.
 //
 // `backend` is the library that computes, here the report's own. Where TensorFlow is not installed, the cell after the next one
-// says so and stops: one command gets it (`environment/tensorflow`), or `backend = "libtorch"` does the same job with LibTorch.
+// stops and says how to get it; `backend = "libtorch"` does the same job with LibTorch.
 // No library is ever replaced by another one; titles and records name the one that computed.
 //
 // The laptop's scale is that of the Colab notebook, which says what it changes and why.

@@ -3,9 +3,10 @@
 //
 // The report's third notebook: PyTorch on Kaggle's Tesla P100, three epochs with a line every 200 iterations. It runs on
 // LibTorch, the library inside PyTorch.
-//
-// **Where it runs today:** in any Jupyter that has the kernel *Rust (Benchbook)*. Colab and Kaggle do not yet let a user choose
-// a kernel.
+
+// %% [markdown] tags=["kernel"]
+// **Where it runs:** in any Jupyter that has the kernel *Rust (Benchbook)*. Colab and Kaggle let nobody choose a kernel of their
+// own: use [the form with `%%rust` cells](colab/4-kaggle-pytorch.ipynb) there, which is made from the same source.
 
 // %% [markdown]
 // ## Settings

@@ -1,10 +1,12 @@
 """Notebooks from their sources, executed and shown. Runs in the project's Python environment.
 
-    python environment/notebook make NOTEBOOK.rs...     write the .ipynb beside each source
-    python environment/notebook check NOTEBOOK.rs...    fail where the .ipynb is not what `make` writes
+    python environment/notebook make NOTEBOOK.rs...     write the .ipynb beside each source, and its %%rust form into colab/
+    python environment/notebook check NOTEBOOK.rs...    fail where an .ipynb is not what `make` writes
     python environment/notebook prepare NOTEBOOK        what `run` does first: `make`, unless the .ipynb was edited
     python environment/notebook run NOTEBOOK FOLDER     execute an .rs or .ipynb; results go into FOLDER
         -p NAME VALUE       a parameter, as papermill's -p
+        --directory PLACE   where its cells run (its own folder)
+        --installed         a %%rust form loads the installed package in place of installing one
         --records PLACE     fail where a chart draws other numbers than the records (files or folders of JSON)
     python environment/notebook page NOTEBOOK.ipynb...  write a page, NOTEBOOK.html, beside each executed notebook
     python environment/notebook charts NOTEBOOK.ipynb PLACE...  compare its charts with records
@@ -42,6 +44,8 @@ def main() -> int:
     run.add_argument("notebook", type=Path)
     run.add_argument("folder", type=Path)
     run.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    run.add_argument("--directory", type=Path)
+    run.add_argument("--installed", action="store_true")
     run.add_argument("--records", type=Path, action="append", metavar="PLACE")
     commands.add_parser("page").add_argument("notebooks", nargs="+", type=Path)
     compare = commands.add_parser("charts")
@@ -54,7 +58,7 @@ def main() -> int:
 
     if chosen.command == "run":
         parameters = {name: value_of(text) for name, text in chosen.parameter}
-        return execute.run(chosen.notebook, chosen.folder, parameters, chosen.records)
+        return execute.run(chosen.notebook, chosen.folder, parameters, chosen.records, chosen.directory, chosen.installed)
     if chosen.command == "page":
         for path in chosen.notebooks:
             print(page.write(path))

@@ -14,6 +14,7 @@ from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 
 import charts
+import colab
 import page
 import source
 
@@ -33,6 +34,8 @@ class Progress:
     def start(self, cell: NotebookNode, cell_index: int) -> None:
         if cell_index in self.numbers:
             lines = cell.source.strip().splitlines() or [""]
+            if lines[0].startswith("%%") and len(lines) > 1:
+                lines = lines[1:]
             more = " …" if len(lines) > 1 else ""
             print(f"  [{self.numbers[cell_index]:2}/{len(self.numbers)}] {lines[0][:66] + more:<70}", end="", flush=True)
             self.running, self.since = cell_index, time.monotonic()
@@ -55,15 +58,25 @@ def traceback(notebook: NotebookNode, index: int | None) -> str:
     return "\n".join(line for output in outputs if output.output_type == "error" for line in output.traceback)
 
 
-def run(path: Path, folder: Path, parameters: dict[str, object] | None = None, records: list[Path] | None = None) -> int:
+def run(
+    path: Path,
+    folder: Path,
+    parameters: dict[str, object] | None = None,
+    records: list[Path] | None = None,
+    directory: Path | None = None,
+    installed: bool = False,
+) -> int:
     """Executes the notebook and fills the folder, also when a cell failed. Returns the exit status.
 
     Parameters go behind the cell tagged `parameters`, as papermill puts them. With folders or files of records, charts that
-    draw other numbers than these are a failure.
+    draw other numbers than these are a failure. Cells run in `directory`. Default: the notebook's own. With `installed` a
+    `%%rust` form loads the package that is there in place of installing one.
     """
     path, notebook = source.prepare(path)
     if parameters:
         notebook = parameterize_notebook(load_notebook_node(str(path)), parameters)
+    if installed:
+        colab.use_installed(notebook)
     progress = Progress(notebook)
     client = NotebookClient(
         notebook,
@@ -73,7 +86,7 @@ def run(path: Path, folder: Path, parameters: dict[str, object] | None = None, r
         coalesce_streams=True,
         kernel_name=notebook.metadata.get("kernelspec", {}).get("name", "benchbook"),
         # Where Jupyter would run it, so that relative paths mean the same.
-        resources={"metadata": {"path": str(path.resolve().parent)}},
+        resources={"metadata": {"path": str(directory or path.resolve().parent)}},
         on_cell_start=progress.start,
         on_cell_executed=progress.end,
     )

@@ -7,6 +7,7 @@ import nbformat
 from nbformat import NotebookNode
 
 import charts
+import colab
 
 METADATA = {
     "kernelspec": {"name": "benchbook", "display_name": "Rust (Benchbook)", "language": "rust"},
@@ -40,11 +41,38 @@ def same_cells(path: Path, notebook_path: Path) -> bool:
 
 
 def make(path: Path) -> Path:
-    """Writes the .ipynb beside its source. One that has the same cells is left alone, with its outputs."""
-    target = path.with_suffix(".ipynb")
-    if not target.exists() or not same_cells(path, target):
-        nbformat.write(read(path), target)
+    """Writes the .ipynb beside its source, and its `%%rust` form if it has one.
+
+    A notebook that has the same cells is left alone, with its outputs; one that has the same code cells keeps its outputs.
+    """
+    target, made = path.with_suffix(".ipynb"), read(path)
+    if not target.exists():
+        nbformat.write(made, target)
+    elif not same_cells(path, target):
+        take_outputs(nbformat.read(target, as_version=4), made)
+        nbformat.write(made, target)
+    if outdated := outdated_form(path):
+        form, text = outdated
+        form.parent.mkdir(exist_ok=True)
+        form.write_text(text, encoding="utf-8")
     return target
+
+
+def take_outputs(old: NotebookNode, new: NotebookNode) -> None:
+    """Other text around the code does not change what it put out."""
+    before, after = ([cell for cell in notebook.cells if cell.cell_type == "code"] for notebook in (old, new))
+    if [cell.source for cell in before] == [cell.source for cell in after]:
+        for was, cell in zip(before, after, strict=True):
+            cell.outputs, cell.execution_count = was.outputs, was.execution_count
+
+
+def outdated_form(path: Path) -> tuple[Path, str] | None:
+    """The `%%rust` form of a source, file and text; none if there is none or the file is so already."""
+    form, target = colab.form(read(path), path.stem), colab.target(path)
+    text = form and nbformat.writes(form) + "\n"
+    if not text or (target.exists() and target.read_text(encoding="utf-8") == text):
+        return None
+    return target, text
 
 
 def records_beside(path: Path) -> list[Path]:
@@ -56,9 +84,12 @@ def check(paths: list[Path]) -> int:
     differing = []
     for path in paths:
         target = path.with_suffix(".ipynb")
-        if not target.exists() or not same_cells(path, target):
+        written = target.exists() and same_cells(path, target)
+        outdated = outdated_form(path)
+        if not written or outdated:
             differing.append(path)
-            print(f"{target} is not what {path} says. To write it again: .venv/bin/python environment/notebook make {path}")
+            print(f"{outdated[0] if written else target} is not what {path} says. To write it again: .venv/bin/python environment/notebook make {path}")
+        if not written:
             continue
         notebook = nbformat.read(target, as_version=4)
         # Outputs are kept with the records that they come from.

@@ -125,8 +125,7 @@ class RustDistribution:
             for line in manifest.splitlines():
                 path = line.partition(":")[2]
                 tar.add(self.sysroot / path, f"{name}/{component}/{path}")
-        with archive.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else hashlib.sha256(file.read()).hexdigest()
+        digest = hashlib.sha256(archive.read_bytes()).hexdigest()
         # rustup puts its RUSTUP_DIST_SERVER in the place of Rust's own.
         url = f"https://static.rust-lang.org/dist/{archive.name}"
         section = f'[pkg.{package}.target."{target}"]'
@@ -156,7 +155,7 @@ class PackageIndex:
         project = self.folder / "simple" / name
         project.mkdir(parents=True, exist_ok=True)
         wheel = project / f"{name.replace('-', '_')}-{version}-py3-none-any.whl"
-        with zipfile.ZipFile(wheel, "w") as archive:
+        with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
             for path, text in files.items():
                 archive.writestr(path, text)
         (project / "index.html").write_text(f'<!DOCTYPE html><a href="{wheel.name}">{wheel.name}</a>')

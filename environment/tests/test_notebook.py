@@ -7,11 +7,17 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
+from papermill.iorw import load_notebook_node
+from papermill.parameterize import parameterize_notebook
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "notebook"))
 
+import benchbook  # noqa: E402
+import colab  # noqa: E402
 import execute  # noqa: E402
 import source as sources  # noqa: E402
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
 SOURCE = """\
 // %% [markdown]
@@ -22,6 +28,29 @@ let x = 1;
 
 // %%
 x + 1
+"""
+WITH_FORM = """\
+// %% [markdown]
+// # Title
+//
+// Text.
+
+// %% [markdown] tags=["kernel"]
+// Only of the Rust notebook.
+
+// %% tags=["parameters"]
+let scale = String::from("auto"); // how large
+let data = std::env::var("BENCHBOOK_DATA").unwrap_or("../datasets/drawings".into());
+let weights = std::env::var("BENCHBOOK_WEIGHTS").unwrap_or_default();
+let results = String::from("../results");
+let seed: i64 = -3;
+let shuffle: bool = true;
+
+// %%
+let fitted: Scale = scale.parse()?;
+
+// %%
+fitted
 """
 # One black pixel.
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
@@ -77,6 +106,111 @@ def test_check_names_a_notebook_that_is_not_what_its_source_says(source, capsys)
     said = capsys.readouterr().out
     assert str(source.with_suffix(".ipynb")) in said
     assert "0 of 1 notebooks" in said
+
+
+def test_outputs_stay_when_only_the_text_around_the_code_changes(source):
+    sources.make(source)
+    path = source.with_suffix(".ipynb")
+    made = nbformat.read(path, as_version=4)
+    made.cells[2].outputs, made.cells[2].execution_count = [nbformat.v4.new_output("stream", text="2")], 2
+    nbformat.write(made, path)
+    source.write_text(SOURCE.replace("# Title", "# Other title"))
+    sources.make(source)
+    made = nbformat.read(path, as_version=4)
+    assert (made.cells[0].source, made.cells[2].outputs[0].text, made.cells[2].execution_count) == ("# Other title", "2", 2)
+    source.write_text(SOURCE.replace("x = 1", "x = 2"))
+    sources.make(source)
+    assert nbformat.read(path, as_version=4).cells[2].outputs == []
+
+
+@pytest.fixture
+def with_form(tmp_path):
+    path = tmp_path / "small.rs"
+    path.write_text(WITH_FORM)
+    sources.make(path)
+    return path
+
+
+def form_of(source):
+    return nbformat.read(source.parent / "colab" / "small.ipynb", as_version=4)
+
+
+def test_a_source_with_a_cell_for_the_kernel_alone_has_a_form_in_python(with_form):
+    form = form_of(with_form)
+    nbformat.validate(form)
+    assert form.metadata.kernelspec.name == "python3"
+    title, install_text, install, _, images, settings, first, second = form.cells
+    assert title.source.splitlines() == ["# Title", colab.badge("small"), "", "Text."]
+    assert "Not published yet" in install_text.source
+    assert install.source.splitlines() == [f"%pip install -q {colab.wheel()}", "!benchbook setup", "%load_ext benchbook"]
+    assert "benchbook drawings --out drawings" in images.source
+    assert settings.metadata.tags == ["parameters"]
+    assert settings.source.splitlines() == [
+        "import os",
+        "",
+        'scale = "auto"  # how large',
+        'data = os.environ.get("BENCHBOOK_DATA", "drawings")',
+        'weights = os.environ.get("BENCHBOOK_WEIGHTS", "")',
+        'results = "."',
+        "seed = -3",
+        "shuffle = True",
+    ]
+    assert first.source == "%%rust -i scale,data,weights,results,seed,shuffle\nlet fitted: Scale = scale.parse()?;"
+    assert second.source == "%%rust\nfitted"
+
+
+def test_a_source_without_such_a_cell_has_none(source):
+    sources.make(source)
+    assert not (source.parent / "colab").exists()
+
+
+def test_check_names_a_form_that_is_not_what_its_source_says(with_form, capsys):
+    assert sources.check([with_form]) == 0
+    path = with_form.parent / "colab" / "small.ipynb"
+    path.write_text(path.read_text().replace("fitted", "other"))
+    assert sources.check([with_form]) == 1
+    assert f"{path} is not what {with_form} says" in capsys.readouterr().out
+    path.unlink()
+    assert sources.check([with_form]) == 1
+
+
+def test_a_setting_without_a_form_in_python_is_named(with_form):
+    with_form.write_text(WITH_FORM.replace("seed: i64 = -3", "seed = compute()"))
+    with pytest.raises(SystemExit, match=r"no form in Python: let seed = compute\(\);"):
+        sources.make(with_form)
+
+
+def test_papermill_sets_a_forms_settings_before_rust_receives_them(with_form):
+    filled = parameterize_notebook(load_notebook_node(str(with_form.parent / "colab" / "small.ipynb")), {"scale": "tiny"})
+    injected = next(index for index, cell in enumerate(filled.cells) if "injected-parameters" in cell.metadata.get("tags", []))
+    assert filled.cells[injected].source == '# Parameters\nscale = "tiny"\n'
+    assert filled.cells[injected + 1].source.startswith("%%rust -i scale,")
+
+
+def test_a_form_runs_with_what_is_installed_in_the_folder_that_is_named(tmp_path):
+    path = python_notebook(tmp_path / "form.ipynb", "%pip install no-such-package\n%load_ext autoreload", "import os; print(os.getcwd())")
+    made = nbformat.read(path, as_version=4)
+    made.cells[0].metadata.tags = ["install"]
+    nbformat.write(made, path)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    assert execute.run(path, tmp_path / "results", directory=elsewhere, installed=True) == 0
+    executed = nbformat.read(tmp_path / "results" / "form.ipynb", as_version=4)
+    assert executed.cells[0].source == "%load_ext autoreload"
+    assert executed.cells[0].outputs == []
+    assert executed.cells[1].outputs[0].text == f"{elsewhere}\n"
+
+
+def test_the_page_of_notebooks_links_every_form_as_the_forms_themselves_do():
+    forms = sorted((NOTEBOOKS / "colab").glob("*.ipynb"))
+    assert len(forms) == 4
+    text = (NOTEBOOKS / "README.md").read_text()
+    for form in forms:
+        assert colab.badge(form.stem) in text
+
+
+def test_the_wheel_that_forms_install_has_the_packages_version():
+    assert f"/benchbook-{benchbook.__version__}-py3-none-" in colab.wheel()
 
 
 def test_a_run_leaves_notebook_page_and_figures(tmp_path, capsys):

@@ -49,9 +49,11 @@ print(json.dumps({{
 """
 RUN = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 from benchbook import libtorch, setup
 libtorch.PINS = Path({pins!r})
+setup.COSTS["cpu"] = replace(setup.COSTS["cpu"], space={space})
 sys.exit(setup.main(sys.argv[1:]))
 """
 
@@ -67,6 +69,7 @@ class Setup:
         self.pins = folder / "pins.txt"
         self.server = folder / "server"
         self.python = sys.executable
+        self.space = 1200
         self.index = PackageIndex(folder / "index")
         self.settings = {
             "version": "1.95.0",
@@ -100,7 +103,7 @@ class Setup:
     def command(self, *words: str) -> list[str]:
         (self.folder / "settings.json").write_text(json.dumps(self.settings))
         if self.pins.exists():
-            return [self.python, "-c", RUN.format(pins=str(self.pins)), *words]
+            return [self.python, "-c", RUN.format(pins=str(self.pins), space=self.space), *words]
         return [self.python, "-m", "benchbook", "setup", *words]
 
     def run(self, *words: str, **variables: str) -> tuple[int, str]:
@@ -455,14 +458,14 @@ def test_on_a_terminal_it_asks_first(setup):
     assert not setup.cache.exists()
 
 
-def in_mount(setup: Setup, options: str) -> tuple[int, str]:
+def in_mount(setup: Setup, options: str, *words: str) -> tuple[int, str]:
     """Runs the command where the cache lies on a file system of its own."""
     setup.cache.mkdir()
     alone = ["unshare", "--map-root-user", "--mount"]
     if subprocess.run([*alone, "true"], capture_output=True).returncode != 0:
         pytest.skip("needs the right to mount a file system (unshare --map-root-user --mount)")
     mount = f'{shutil.which("mount")} -t tmpfs -o {options} none "$0" && exec "$@"'
-    words = [shutil.which("unshare"), *alone[1:], shutil.which("sh"), "-c", mount, str(setup.cache), *setup.command("--yes")]
+    words = [shutil.which("unshare"), *alone[1:], shutil.which("sh"), "-c", mount, str(setup.cache), *setup.command("--yes", *words)]
     ran = subprocess.run(words, env=setup.variables, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     assert "Traceback" not in ran.stderr
     return ran.returncode, ran.stderr
@@ -475,6 +478,17 @@ def test_a_disk_without_room_is_named_beforehand(setup):
         f"benchbook setup: {setup.cache} has 52 MB free and the set-up needs 2050 MB for a while; "
         "make room, or set BENCHBOOK_CACHE to a folder on another disk\n"
     )
+
+
+def test_a_disk_that_fills_up_meanwhile_is_named(setup):
+    setup.space = 0
+    with setup.serve_torch():
+        torch = setup.index.add("torch", "2.11.0", {**TORCH, "torch/lib/libtorch_cpu.so": "0" * 5_000_000})
+        setup.pins.write_text(torch + "\n")
+        status, said = in_mount(setup, "size=1m", "--libtorch-only")
+    assert status == 1
+    assert f"benchbook setup: {setup.cache}: No space left on device; mend that, or set BENCHBOOK_CACHE to a folder elsewhere" in said
+    assert "Still missing:\n  libtorch 2.11.0 for the CPU" in said
 
 
 def test_a_cache_that_cannot_be_written_is_named_beforehand(setup):

@@ -1,7 +1,9 @@
 """Parameters for notebooks in Rust, as papermill finds them by its entry points."""
 
+import importlib.metadata
 import shutil
 import subprocess
+import sys
 from datetime import date
 
 import nbformat
@@ -78,6 +80,12 @@ def test_papermill_puts_them_behind_the_cell_with_the_tag(path):
     filled = parameterize_notebook(load_notebook_node(str(path)), {"seed": 7})
     assert [cell.metadata.get("tags") for cell in filled.cells] == [["parameters"], ["injected-parameters"], []]
     assert filled.cells[1].source == "// Parameters\nlet seed: i64 = 7_i64;\n"
+
+
+def test_the_package_does_without_papermill():
+    assert not [line for line in importlib.metadata.requires("benchbook") if line.startswith("papermill")]
+    program = "import sys; sys.modules['papermill'] = None; import benchbook.__main__, benchbook.server"
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_papermill_lists_what_a_notebook_takes(path):

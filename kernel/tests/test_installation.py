@@ -10,15 +10,18 @@ import hashlib
 import json
 import os
 import shutil
+import struct
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
+from jupyter_client.kernelspec import KernelSpecManager
 
 from conftest import Manifest
-from driver import Cell, Kernel
+from driver import NAME, Cell, Kernel
 
 
 @pytest.fixture
@@ -292,6 +295,16 @@ def assert_doctor_fails(report: subprocess.CompletedProcess[str], part: str, *wo
     for word in words:
         assert word in report.stdout, report.stdout
     assert report.stdout.rstrip().endswith("the kernel cannot run")
+
+
+def test_the_kernelspec_has_the_logos_that_front_ends_show() -> None:
+    folder = Path(KernelSpecManager().get_kernel_spec(NAME).resource_dir)
+    for side in (32, 64):
+        png = (folder / f"logo-{side}x{side}.png").read_bytes()
+        # The signature, then the chunk with width and height.
+        assert png.startswith(b"\x89PNG\r\n\x1a\n")
+        assert struct.unpack(">II", png[16:24]) == (side, side)
+    assert ElementTree.parse(folder / "logo-svg.svg").getroot().tag == "{http://www.w3.org/2000/svg}svg"
 
 
 def test_doctor_finds_no_kernelspec(program, tmp_path: Path) -> None:

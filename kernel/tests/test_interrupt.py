@@ -90,6 +90,7 @@ def test_a_second_interrupt_ends_what_cannot_be_reached(kernel: Kernel) -> None:
     )
     cell.wait_for_print("asleep")
     kernel.interrupt()
+    kernel.wait(lambda: "another interrupt ends its process" in cell.stderr, "the warning")
     assert not cell.idle
     kernel.interrupt()
     interrupted(cell)

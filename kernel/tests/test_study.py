@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -216,3 +218,73 @@ def test_sixteen_bit_floats_are_those_of_pytorch(program: Path, template: Path, 
     assert precision["libtorch"] == precision["python-pytorch"] == "bfloat16 autocast"
     keras = next(record["status"] for record in records if record["place"]["backend"] == "python-keras")
     assert keras["state"] == "absent" and "does not have a net.compute other than TensorFlow's own" in keras["message"]
+
+
+def processes(folder: Path) -> list[int]:
+    """The processes that work on a study in `folder`, by what they were started with."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                words = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+            except OSError:
+                continue  # It has ended meanwhile.
+            if str(folder).encode() in words and int(entry.name) != os.getpid():
+                found.append(int(entry.name))
+    return found
+
+
+@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+def test_a_killed_study_ends_all_that_it_has_started_and_is_resumed(
+    program: Path, template: Path, pictures: Path, tmp_path: Path, kill: signal.Signals
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    environment = os.environ | {"TMPDIR": str(temporary)}
+    long = {"name": "long", "backends": ["libtorch"], "warm_up": 0, "check": None, "job": job(pictures, epochs=100_000)}
+    records = tmp_path / "records.jsonl"
+    (tmp_path / "study.json").write_text(json.dumps(long | {"records": str(records)}))
+    command = [program, "study", "--template", template, tmp_path / "study.json"]
+
+    def start() -> subprocess.Popen[str]:
+        running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+        for line in running.stdout:
+            if "Epoch 2/" in line:  # The job trains.
+                return running
+        raise AssertionError("the study ended by itself")
+
+    running = start()
+    assert len(processes(tmp_path)) == 3, "server, study and job"
+    second = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert second.returncode == 1 and f"another study is adding to {records}" in second.stderr, second
+
+    running.send_signal(kill)
+    said, _ = running.communicate(timeout=60)
+    assert running.returncode == (-kill if kill == signal.SIGKILL else 128 + kill), said
+    ended = time.monotonic()
+    while left := processes(tmp_path):
+        assert time.monotonic() < ended + 10, left
+    states = [json.loads(line)["status"]["state"] for line in records.read_text().splitlines()]
+    assert states == ([] if kill == signal.SIGKILL else ["interrupted"]), said
+
+    # What a killed one has left is removed by the next, which runs what is missing.
+    assert bool(list(temporary.iterdir())) == (kill == signal.SIGKILL)
+    again = start()
+    again.terminate()
+    again.communicate(timeout=60)
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_bench_ends_its_worker(program: Path, template: Path, pictures: Path, tmp_path: Path, kill: signal.Signals) -> None:
+    (tmp_path / "job.json").write_text(json.dumps(job(pictures, epochs=100_000)))
+    command = [program, "bench", "--template", template, tmp_path / "job.json"]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert any("Epoch 2/" in line for line in running.stdout)
+    assert len(processes(tmp_path)) == 2, "server and worker"
+    running.send_signal(kill)
+    running.communicate(timeout=60)
+    assert running.returncode == (-kill if kill == signal.SIGKILL else 128 + kill)
+    ended = time.monotonic()
+    while left := processes(tmp_path):
+        assert time.monotonic() < ended + 10, left

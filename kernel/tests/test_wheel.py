@@ -186,8 +186,6 @@ def test_colabs_packages_and_transport_read_only_and_without_root(
     subprocess.run(["chmod", "-R", "a+rX,a-w", str(environment.prefix)], check=True)
     without_root, _ = nobody(environment.home)
     nobody(environment.temporary)
-    (environment.folder / "jupyter").mkdir(mode=0o777)
-    (environment.folder / "jupyter").chmod(0o777)
     before = sorted(environment.prefix.rglob("*"))
     who = 'std::fs::write("mine", "")?; std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("mine")?) == 0'
     answers = environment.cells(TENSOR, who, path=f"{rust}/bin", transport="ipc", prefix=without_root)

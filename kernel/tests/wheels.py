@@ -57,6 +57,9 @@ class Environment:
         self.folder = folder
         self.prefix = folder / "env"
         self.home = folder / "home"
+        # Where it is missing, IPython uses a temporary folder, which stays.
+        (folder / "jupyter").mkdir(mode=0o777)
+        (folder / "jupyter").chmod(0o777)
         # Short: a Unix socket has 107 bytes for its path.
         self.temporary = Path(tempfile.mkdtemp())
         self.home.mkdir(parents=True)

@@ -3,8 +3,8 @@
 mod jpeg;
 
 use std::fmt;
-use std::fs::File;
-use std::io::{Cursor, ErrorKind, Read};
+use std::fs::{self, File};
+use std::io::{self, Cursor, ErrorKind, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
@@ -30,7 +30,8 @@ pub struct Picture {
 }
 
 impl Picture {
-    /// Reads and decodes a file, whatever its extension, with at most `max_pixels` pixels.
+    /// Reads and decodes a file, whatever its extension, with at most `max_pixels` pixels. It may have 8 bytes for each of
+    /// these, and 16 MiB more; what is no file (a pipe, a device) is not opened.
     ///
     /// Grey and CMYK pictures become RGB, 16-bit channels are rounded to 8, transparency is
     /// dropped (as by Pillow's `convert("RGB")`), and a JPEG is turned as its EXIF orientation says
@@ -41,7 +42,7 @@ impl Picture {
     pub fn open(path: &Path, max_pixels: u64) -> Result<Self, DataError> {
         let mut picture = Self::default();
         let mut bytes = Vec::new();
-        read_bytes(path, &mut bytes)
+        read_bytes(path, max_pixels, &mut bytes)
             .and_then(|()| decode_safely(&bytes, max_pixels, &mut picture))
             .map_err(|fault| DataError::BadImage { path: path.into(), fault })?;
         Ok(picture)
@@ -65,13 +66,53 @@ impl fmt::Debug for Picture {
     }
 }
 
+/// Bytes of the largest pixel of these formats: RGBA with 16 bits a channel.
+const PIXEL: u64 = 8;
+/// Bytes that a file may have beside its pixels: profiles, previews, what a camera notes.
+const METADATA: u64 = 16 << 20;
+
 /// Reads a file; `bytes` keeps its memory between calls, which saves the page faults of fresh memory
-/// for every file.
-pub(crate) fn read_bytes(path: &Path, bytes: &mut Vec<u8>) -> Result<(), ImageFault> {
+/// for every file. A file that is larger than `max_pixels` uncompressed pixels and their metadata is not read.
+pub(crate) fn read_bytes(
+    path: &Path,
+    max_pixels: u64,
+    bytes: &mut Vec<u8>,
+) -> Result<(), ImageFault> {
     bytes.clear();
-    let mut file = File::open(path).map_err(ImageFault::Read)?;
-    file.read_to_end(bytes).map_err(ImageFault::Read)?;
+    let file = open_file(path).map_err(ImageFault::Read)?;
+    let limit = max_pixels.saturating_mul(PIXEL).saturating_add(METADATA);
+    let size = file.metadata().map_err(ImageFault::Read)?.len();
+    if size > limit {
+        return Err(ImageFault::TooManyBytes { bytes: size, limit });
+    }
+    bytes.reserve(usize::try_from(size).unwrap_or(0));
+    file.take(limit).read_to_end(bytes).map_err(ImageFault::Read)?;
     Ok(())
+}
+
+/// Opens a file to read it. What is no file (a pipe, socket, device or folder) is an error at once: to open a pipe would
+/// wait for a writer, and a device may have no end.
+///
+/// # Errors
+/// Whatever the file system reports; [`ErrorKind::InvalidInput`] with what is there instead.
+pub fn open_file(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+    let kind = |file: &fs::Metadata| {
+        let kind = file.file_type();
+        let name = match () {
+            () if kind.is_file() => return Ok(()),
+            () if kind.is_dir() => "a folder",
+            () if kind.is_fifo() => "a named pipe",
+            () if kind.is_socket() => "a socket",
+            () => "a device",
+        };
+        Err(io::Error::new(ErrorKind::InvalidInput, format!("expected a file, found {name}")))
+    };
+    // First without opening it, which has effects on some devices; then, without waiting, what has been opened.
+    kind(&fs::metadata(path)?)?;
+    let file = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    kind(&file.metadata()?)?;
+    Ok(file)
 }
 
 /// Decodes the bytes of a file into `picture`, whose memory is used again. A decoder that panics is a fault of the
@@ -121,9 +162,8 @@ fn decode_other(
         ImageReader::with_format(Cursor::new(bytes), format).into_decoder().map_err(fault)?;
     let (width, height) = decoder.dimensions();
     check_size(width.into(), height.into(), max_pixels)?;
-    // Eight bytes a pixel is RGBA with 16 bits a channel, the largest pixel of these formats.
     let mut limits = Limits::no_limits();
-    limits.max_alloc = Some(max_pixels.saturating_mul(8));
+    limits.max_alloc = Some(max_pixels.saturating_mul(PIXEL));
     decoder.set_limits(limits).map_err(fault)?;
     let orientation = decoder.orientation().map_err(fault)?;
     let mut image = DynamicImage::from_decoder(decoder).map_err(fault)?;

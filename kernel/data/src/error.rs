@@ -150,6 +150,16 @@ pub enum ImageFault {
     /// The file has no bytes.
     #[error("the file is empty (0 bytes)")]
     Empty,
+    /// The file is larger than any picture within the limit of pixels, so reading it may exhaust the memory.
+    #[error(
+        "{bytes} bytes are over the limit of {limit} bytes (8 for each of `max_pixels`, and 16 MiB)"
+    )]
+    TooManyBytes {
+        /// The size of the file in bytes.
+        bytes: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
     /// The content is not a picture, whatever the name says.
     #[error("expected the content of a JPEG, PNG, WebP or BMP file, found {found}")]
     NotAnImage {

@@ -47,7 +47,7 @@ mod split;
 
 pub use augment::{Augmentation, Change, Fill};
 pub use crop::{Crop, Window};
-pub use decode::{DEFAULT_MAX_PIXELS, Picture};
+pub use decode::{DEFAULT_MAX_PIXELS, Picture, open_file};
 pub use error::{DataError, ImageFault};
 pub use folder::{FolderOptions, Ignored, ImageFolder, Layout, REPORT_VALIDATION_FRACTION};
 pub use grid::{PictureGrid, Thumbnail};

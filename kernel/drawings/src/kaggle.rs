@@ -28,8 +28,17 @@ pub const REPORT_SHARE: f64 = 5348.0 / 25000.0;
 /// What an import under way is one of, kept beside the pictures until it is complete.
 const NOTE_FILE: &str = "import.json";
 
-/// Pictures held in memory at a time.
+/// Pictures held in memory at a time, and their bytes.
 const CHUNK: usize = 256;
+const CHUNK_BYTES: usize = 128 << 20;
+
+/// What an archive may unpack to: so many times its own bytes, and so many more. Photos are compressed already, so that
+/// Kaggle's archive unpacks to its own size twice: once to the archives in it, and once to the pictures.
+const RATIO: u64 = 10;
+const ALLOWANCE: u64 = 64 << 20;
+
+/// Pixels that one picture may have: as many as the data loader takes by default.
+const MAX_PIXELS: u64 = 89_478_485;
 
 /// What to do with a picture that cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +129,20 @@ pub enum ImportError {
         /// What the reader found.
         #[source]
         source: ZipError,
+    },
+    /// The archive unpacks to far more than photos could.
+    #[error(
+        "{} unpacks to more than {limit} bytes ({RATIO} times its size and {ALLOWANCE}), which no archive of photos \
+         does; {entry} is beyond it",
+        path.display()
+    )]
+    TooLarge {
+        /// The archive.
+        path: PathBuf,
+        /// What was being unpacked.
+        entry: String,
+        /// The limit in bytes.
+        limit: u64,
     },
     /// The archive holds other things than expected.
     #[error(
@@ -220,6 +243,9 @@ enum Outcome {
 
 /// Writes the pictures of `archive` into `folder`: `train/{cat,dog}`, `validation/{cat,dog}` and `test`.
 ///
+/// The archive may unpack to 10 times its own bytes and 64 MiB, which is far more than photos do; a picture of more
+/// than 89,478,485 pixels counts as one that cannot be decoded.
+///
 /// Every picture is decoded before it is written, into `<folder>.part`, which takes the folder's name at
 /// the end; an import that was interrupted goes on from there. A folder that already holds this import
 /// is verified instead ([`verify`]). `progress` is told how many pictures of
@@ -227,7 +253,7 @@ enum Outcome {
 ///
 /// # Errors
 /// When the share is not from 0 to 1, the folder holds something else than this import, the archive is
-/// damaged or holds no labelled pictures, a picture cannot be decoded (unless these are to be skipped),
+/// damaged, unpacks to too much or holds no labelled pictures, a picture cannot be decoded (unless these are to be skipped),
 /// or writing fails.
 pub fn import(
     archive: &Path,
@@ -251,7 +277,8 @@ pub fn import(
         };
     }
     let part = part_folder(folder);
-    let mut archives = open_all(archive)?;
+    let mut budget = Budget::of(archive)?;
+    let mut archives = open_all(archive, &mut budget)?;
     let entries = plan(archive, &mut archives, division)?;
     begin(&part, &origin)?;
 
@@ -268,20 +295,18 @@ pub fn import(
     };
     let mut digests = BTreeMap::new();
     let mut done = 0;
-    for chunk in entries.chunks(CHUNK) {
-        let mut loaded = Vec::with_capacity(chunk.len());
-        for entry in chunk {
-            // Reading to the end also checks the archive's own checksum of the entry.
-            let bytes =
-                read_entry(&mut archives[entry.archive], entry.index).map_err(|source| {
-                    ImportError::Entry {
-                        path: archive.to_owned(),
-                        target: entry.target.clone(),
-                        source,
-                    }
-                })?;
+    while done < entries.len() {
+        let mut loaded = Vec::new();
+        let mut bytes_loaded = 0;
+        while let Some(entry) = entries.get(done + loaded.len())
+            && loaded.len() < CHUNK
+            && bytes_loaded < CHUNK_BYTES
+        {
+            let bytes = read_entry(archive, &mut archives[entry.archive], entry, &mut budget)?;
+            bytes_loaded += bytes.len();
             loaded.push((&entry.target, bytes));
         }
+        let chunk = &entries[done..done + loaded.len()];
         let outcomes: Result<Vec<_>, ImportError> =
             loaded.par_iter().map(|(target, bytes)| store(&part.join(target), bytes)).collect();
         for (entry, outcome) in chunk.iter().zip(outcomes?) {
@@ -319,6 +344,12 @@ pub fn import(
 
 /// SHA-256 of a file that need not fit into memory.
 fn file_digest(path: &Path) -> Result<String, ImportError> {
+    let metadata = fs::metadata(path).map_err(failed("open", path))?;
+    if !metadata.is_file() {
+        // Opening a pipe would wait for a writer, and a device may have no end.
+        let source = io::Error::new(io::ErrorKind::InvalidInput, "it is no file");
+        return Err(failed("open", path)(source).into());
+    }
     let mut file = File::open(path).map_err(failed("open", path))?;
     let mut hash = Sha256::new();
     io::copy(&mut file, &mut hash).map_err(failed("read", path))?;
@@ -333,7 +364,7 @@ fn part_folder(folder: &Path) -> PathBuf {
 }
 
 /// The archive and those inside it.
-fn open_all(path: &Path) -> Result<Vec<ZipArchive<File>>, ImportError> {
+fn open_all(path: &Path, budget: &mut Budget) -> Result<Vec<ZipArchive<File>>, ImportError> {
     let zip = |source| ImportError::Zip { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed("open", path))?;
     let mut outer = ZipArchive::new(file).map_err(zip)?;
@@ -344,7 +375,8 @@ fn open_all(path: &Path) -> Result<Vec<ZipArchive<File>>, ImportError> {
             // An archive can only be read from a place that allows jumps.
             let mut copy =
                 tempfile::tempfile().map_err(failed("create a temporary file for", path))?;
-            io::copy(&mut entry, &mut copy).map_err(failed("unpack", path))?;
+            let name = entry.name().to_owned();
+            budget.unpack(&mut entry, &mut copy, path, &name, failed("unpack", path))?;
             copy.rewind().map_err(failed("unpack", path))?;
             inner.push(ZipArchive::new(copy).map_err(zip)?);
         }
@@ -353,11 +385,55 @@ fn open_all(path: &Path) -> Result<Vec<ZipArchive<File>>, ImportError> {
     Ok(inner)
 }
 
-fn read_entry(archive: &mut ZipArchive<File>, index: usize) -> Result<Vec<u8>, ZipError> {
-    let mut entry = archive.by_index(index)?;
+/// The bytes of a picture. Reading to the end also checks the archive's own checksum of the entry.
+fn read_entry(
+    path: &Path,
+    archive: &mut ZipArchive<File>,
+    entry: &Entry,
+    budget: &mut Budget,
+) -> Result<Vec<u8>, ImportError> {
+    let wrong =
+        |source| ImportError::Entry { path: path.to_owned(), target: entry.target.clone(), source };
+    let mut packed = archive.by_index(entry.index).map_err(wrong)?;
+    let name = packed.name().to_owned();
     let mut bytes = Vec::new();
-    entry.read_to_end(&mut bytes)?;
+    budget.unpack(&mut packed, &mut bytes, path, &name, |source| wrong(source.into()))?;
     Ok(bytes)
+}
+
+/// What an archive may still unpack to, in bytes.
+struct Budget {
+    limit: u64,
+    left: u64,
+}
+
+impl Budget {
+    fn of(archive: &Path) -> Result<Self, ImportError> {
+        let size = fs::metadata(archive).map_err(failed("open", archive))?.len();
+        let limit = size.saturating_mul(RATIO).saturating_add(ALLOWANCE);
+        Ok(Self { limit, left: limit })
+    }
+
+    /// Copies what is left to be read, whatever size the archive states for it.
+    fn unpack<E: Into<ImportError>>(
+        &mut self,
+        from: &mut impl Read,
+        to: &mut impl io::Write,
+        path: &Path,
+        entry: &str,
+        failed: impl FnOnce(io::Error) -> E,
+    ) -> Result<(), ImportError> {
+        // A byte beyond the limit tells that there is more.
+        let copied = io::copy(&mut from.take(self.left.saturating_add(1)), to);
+        match self.left.checked_sub(copied.map_err(|error| failed(error).into())?) {
+            Some(left) => self.left = left,
+            None => {
+                let (path, entry) = (path.to_owned(), entry.to_owned());
+                return Err(ImportError::TooLarge { path, entry, limit: self.limit });
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What an entry of the archive is by its name: a labelled or an unlabelled picture and its number.
@@ -453,11 +529,24 @@ fn store(path: &Path, bytes: &[u8]) -> Result<Outcome, ImportError> {
     if fs::read(path).is_ok_and(|there| there == bytes) {
         return Ok(Outcome::Written { resumed: true, digest });
     }
-    if let Err(error) = image::load_from_memory_with_format(bytes, image::ImageFormat::Jpeg) {
-        return Ok(Outcome::Unreadable(error.to_string()));
+    if let Err(reason) = decode(bytes) {
+        return Ok(Outcome::Unreadable(reason));
     }
     fs::write(path, bytes).map_err(failed("write", path))?;
     Ok(Outcome::Written { resumed: false, digest })
+}
+
+/// Decodes a JPEG of at most [`MAX_PIXELS`] and says why that fails.
+fn decode(bytes: &[u8]) -> Result<(), String> {
+    use image::{ImageFormat, ImageReader, Limits};
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(3 * MAX_PIXELS);
+    let decoded = std::panic::catch_unwind(|| {
+        let mut reader = ImageReader::with_format(io::Cursor::new(bytes), ImageFormat::Jpeg);
+        reader.limits(limits);
+        reader.decode().map_err(|error| error.to_string())
+    });
+    decoded.unwrap_or_else(|_| Err("the decoder panicked".into())).map(drop)
 }
 
 /// Groups of files with one digest that do not all lie in the same part.

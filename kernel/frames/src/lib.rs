@@ -101,14 +101,23 @@ pub enum Message {
         password: bool,
     },
     /// The worker has loaded the helper library and waits for cells.
-    Ready,
+    Ready {
+        /// What it says again in [`Message::Started`] and [`Message::Done`], and user code does not know.
+        token: String,
+    },
     /// A cell has been compiled and begins to run.
-    Started,
+    Started {
+        /// The token of [`Message::Ready`].
+        token: String,
+    },
     /// The value of the cell's last expression is about to show itself. What it prints in evcxr's
     /// way, between markers, is the result.
     Showing,
     /// Every frame of the running cell has been sent.
-    Done,
+    Done {
+        /// The token of [`Message::Ready`].
+        token: String,
+    },
 }
 
 /// What the server sends to a worker: the answer to [`Message::Input`].
@@ -135,7 +144,8 @@ impl Frame {
                 let json = serde_json::to_vec(message)?;
                 if json.len() >= MAX_FRAME {
                     return Err(invalid(format!(
-                        "an output of {} bytes; at most {MAX_FRAME}",
+                        "an output of {} bytes is too large to be shown, and at most {MAX_FRAME} are \
+                         taken; write it to a file",
                         json.len()
                     )));
                 }
@@ -213,7 +223,7 @@ mod tests {
                 bundle: Bundle::text("two\nlines").html("<b>&</b>"),
                 display_id: Some("d1".into()),
             }),
-            Frame::Message(Message::Done),
+            Frame::Message(Message::Done { token: "t".into() }),
         ]
     }
 

@@ -422,6 +422,18 @@ pub trait Network: Send {
     /// [`BackendError::Library`].
     fn parameters(&self) -> Result<Parameters, BackendError>;
 
+    /// The name of a parameter that holds NaN or an infinity; `None` if all are finite.
+    ///
+    /// # Errors
+    /// [`BackendError::Library`].
+    fn not_finite(&self) -> Result<Option<String>, BackendError> {
+        let arrays = self.parameters()?.arrays;
+        let mut names = arrays
+            .into_iter()
+            .filter(|(_, array)| array.values.iter().any(|value| !value.is_finite()));
+        Ok(names.next().map(|(name, _)| name))
+    }
+
     /// Replaces the weights.
     ///
     /// # Errors

@@ -1,35 +1,101 @@
 //! Files from the network: with progress, resumed where a connection broke, checked, and kept.
+//!
+//! They come by https only, also after a redirection, and never with more bytes than were published.
 
 use crate::files::write_atomically;
 use crate::interrupt::{self, Interrupted};
 use crate::record::hexadecimal;
 use md5::Md5;
 use sha2::{Digest, Sha256};
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
-use ureq::http::StatusCode;
-use ureq::http::header::{CONTENT_RANGE, RANGE};
+use ureq::Body;
+use ureq::http::header::{CONTENT_RANGE, LOCATION, RANGE};
+use ureq::http::{Response, StatusCode};
 
-/// A file that its publisher names together with its checksum.
+/// A file that its publisher names together with its checksum and size.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Download {
-    /// Where it is.
+    /// Where it is: an address with https.
     pub url: String,
     /// What it is called in the cache.
     pub name: String,
     /// What its bytes must give.
     pub checksum: Checksum,
+    /// How many bytes it has.
+    pub size: Size,
+}
+
+/// The size of a file as its publisher gives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Size {
+    /// In bytes.
+    Bytes(u64),
+    /// In thousandths of a mebibyte, rounded: torchvision's `_file_size`.
+    Millimebibytes(u64),
+}
+
+impl Size {
+    /// The fewest and the most bytes that this may be.
+    fn range(self) -> (u64, u64) {
+        match self {
+            Size::Bytes(bytes) => (bytes, bytes),
+            Size::Millimebibytes(size) => {
+                // Half a thousandth to either side.
+                let bytes = |halves: u64| (halves << 20) / 2000;
+                (bytes(2 * size - 1), bytes(2 * size + 1) + 1)
+            }
+        }
+    }
+
+    fn fits(self, bytes: u64) -> bool {
+        let (fewest, most) = self.range();
+        (fewest..=most).contains(&bytes)
+    }
+}
+
+/// In words: `58889256 bytes`, `527.796 MiB`.
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Size::Bytes(bytes) => write!(f, "{bytes} bytes"),
+            Size::Millimebibytes(size) => write!(f, "{}.{:03} MiB", size / 1000, size % 1000),
+        }
+    }
 }
 
 /// A checksum in hexadecimal digits, as publishers give it.
+///
+/// Only a whole SHA-256 keeps out a file that somebody has made to pass for the published one. Where a publisher gives
+/// less, https and the size are checked as well, and [`Download::checks`] says how much that is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Checksum {
-    /// The first digits of SHA-256, which PyTorch puts into its files' names.
+    /// SHA-256, or the first of its 64 digits, which PyTorch puts into its files' names.
     Sha256(String),
     /// MD5, which Keras has in its source.
     Md5(String),
+}
+
+/// In words, with what it does not keep out.
+impl fmt::Display for Checksum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Checksum::Sha256(digits) if digits.len() == 64 => f.write_str("SHA-256"),
+            Checksum::Sha256(digits) => {
+                write!(
+                    f,
+                    "the first {} of 64 digits of SHA-256, which is all that is published",
+                    digits.len()
+                )
+            }
+            Checksum::Md5(_) => f.write_str(
+                "MD5, which is all that is published and can be made to fit another file",
+            ),
+        }
+    }
 }
 
 impl Checksum {
@@ -90,6 +156,33 @@ pub enum DownloadError {
         /// HTTP's status.
         status: u16,
     },
+    /// The address, or one that it leads to, is not https: anybody on the way could change the file.
+    #[error("cannot download {name} from {url}: expected https all the way, found {found}")]
+    Insecure {
+        /// The file.
+        name: String,
+        /// Where it should be.
+        url: String,
+        /// The address without it.
+        found: String,
+    },
+    /// There are more or fewer bytes than were published.
+    #[error(
+        "expected {name} from {url} with {expected}, found {found} bytes{}; the file is removed",
+        if *more { " or more" } else { "" }
+    )]
+    Size {
+        /// The file.
+        name: String,
+        /// Where it is from.
+        url: String,
+        /// The published size.
+        expected: Size,
+        /// The bytes that came.
+        found: u64,
+        /// Whether more would have come.
+        more: bool,
+    },
     /// The bytes are not those that were published.
     #[error(
         "expected {name} from {url} with the checksum {expected}, found {found}; the file is removed"
@@ -143,6 +236,8 @@ pub enum DownloadError {
     Interrupted(#[from] Interrupted),
 }
 
+/// Redirections in a row that are followed.
+const REDIRECTIONS: usize = 10;
 /// Connections in a row that bring nothing before the download is given up.
 const FRUITLESS: usize = 3;
 const CONNECTING: Duration = Duration::from_secs(20);
@@ -163,7 +258,43 @@ pub fn cache_folder() -> Result<PathBuf, DownloadError> {
     Ok(cache.ok_or(DownloadError::NoCache)?.join("weights"))
 }
 
+/// Where files may come from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Schemes {
+    /// Addresses with https.
+    Secure,
+    /// Also http from this machine itself, where the tests' servers are.
+    #[cfg(test)]
+    LoopbackToo,
+}
+
+impl Schemes {
+    fn allow(self, address: &str) -> bool {
+        match self {
+            _ if address.starts_with("https://") => true,
+            Schemes::Secure => false,
+            #[cfg(test)]
+            Schemes::LoopbackToo => address.starts_with("http://127.0.0.1:"),
+        }
+    }
+}
+
+/// Where a redirection leads to from an address: to a whole address, or to a path of the same server.
+fn redirected(from: &str, to: &str) -> Option<String> {
+    if to.contains("://") {
+        return Some(to.into());
+    }
+    let path = from.find("://")? + 3;
+    let path = from[path..].find('/').map_or(from.len(), |at| path + at);
+    (to.starts_with('/') && !to.starts_with("//")).then(|| format!("{}{to}", &from[..path]))
+}
+
 impl Download {
+    /// What a file is checked by, in words.
+    pub fn checks(&self) -> String {
+        format!("{}; {}", self.size, self.checksum)
+    }
+
     /// The file in `folder`, downloaded if it is not there. A partial file of an earlier attempt is
     /// continued; the file gets its name only when its checksum is right. One that somebody put there is
     /// checked before it is first used, and again when its size or time has changed. `progress` hears of
@@ -173,6 +304,15 @@ impl Download {
     /// [`DownloadError`].
     pub fn fetch(
         &self,
+        folder: &Path,
+        progress: &mut dyn FnMut(u64, Option<u64>),
+    ) -> Result<PathBuf, DownloadError> {
+        self.fetch_by(Schemes::Secure, folder, progress)
+    }
+
+    fn fetch_by(
+        &self,
+        schemes: Schemes,
         folder: &Path,
         progress: &mut dyn FnMut(u64, Option<u64>),
     ) -> Result<PathBuf, DownloadError> {
@@ -196,7 +336,17 @@ impl Download {
         if path.exists() {
             return self.check(path);
         }
-        self.receive(&mut file, folder, progress)?;
+        if let Err(error) = self.receive(schemes, &mut file, folder, progress) {
+            if matches!(error, DownloadError::Size { .. }) {
+                std::fs::remove_file(&partial).map_err(failed)?;
+            }
+            return Err(error);
+        }
+        let bytes = self.length(&file, folder)?;
+        if !self.size.fits(bytes) {
+            std::fs::remove_file(&partial).map_err(failed)?;
+            return Err(self.other_size(bytes, false));
+        }
         let found = self.checksum.of(&mut file).map_err(failed)?;
         if found != self.checksum.digits() {
             std::fs::remove_file(&partial).map_err(failed)?;
@@ -247,14 +397,29 @@ impl Download {
         let _ = write_atomically(&self.remembered(path), |file| file.write_all(stamp.as_bytes()));
     }
 
+    fn other_size(&self, found: u64, more: bool) -> DownloadError {
+        DownloadError::Size {
+            name: self.name.clone(),
+            url: self.url.clone(),
+            expected: self.size,
+            found,
+            more,
+        }
+    }
+
     /// Connects until the whole file is there.
     fn receive(
         &self,
+        schemes: Schemes,
         file: &mut File,
         folder: &Path,
         progress: &mut dyn FnMut(u64, Option<u64>),
     ) -> Result<(), DownloadError> {
         let agent: ureq::Agent = ureq::Agent::config_builder()
+            .https_only(schemes == Schemes::Secure)
+            // Followed here, where each address is looked at.
+            .max_redirects(0)
+            .max_redirects_will_error(false)
             .http_status_as_error(false)
             .timeout_connect(Some(CONNECTING))
             .timeout_recv_response(Some(SILENCE))
@@ -264,7 +429,7 @@ impl Download {
         let mut fruitless = 0;
         loop {
             let before = self.length(file, folder)?;
-            let problem = match self.connect(&agent, file, folder, progress)? {
+            let problem = match self.connect(&agent, schemes, file, folder, progress)? {
                 Ok(()) => return Ok(()),
                 Err(problem) => problem,
             };
@@ -282,6 +447,44 @@ impl Download {
         }
     }
 
+    /// The answer to a request for the bytes from `at` on, after all redirections. `Ok(Err(why))` if another attempt
+    /// may help.
+    fn ask(
+        &self,
+        agent: &ureq::Agent,
+        schemes: Schemes,
+        at: u64,
+    ) -> Result<Result<Response<Body>, String>, DownloadError> {
+        let mut address = self.url.clone();
+        for _ in 0..=REDIRECTIONS {
+            if !schemes.allow(&address) {
+                let (name, url) = (self.name.clone(), self.url.clone());
+                return Err(DownloadError::Insecure { name, url, found: address });
+            }
+            let mut request = agent.get(&address);
+            if at > 0 {
+                request = request.header(RANGE, format!("bytes={at}-"));
+            }
+            let response = match request.call() {
+                Ok(response) => response,
+                Err(error) => return Ok(Err(error.to_string())),
+            };
+            let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+            match location.filter(|_| response.status().is_redirection()) {
+                None => return Ok(Ok(response)),
+                Some(to) => match redirected(&address, to) {
+                    Some(next) => address = next,
+                    None => {
+                        return Ok(Err(format!(
+                            "{address} redirects to `{to}`, which is no address"
+                        )));
+                    }
+                },
+            }
+        }
+        Ok(Err(format!("more than {REDIRECTIONS} redirections, the last to {address}")))
+    }
+
     fn length(&self, file: &File, folder: &Path) -> Result<u64, DownloadError> {
         let length = file.metadata().map(|metadata| metadata.len());
         length.map_err(|source| self.unwritable(folder, source))
@@ -296,19 +499,16 @@ impl Download {
     fn connect(
         &self,
         agent: &ureq::Agent,
+        schemes: Schemes,
         file: &mut File,
         folder: &Path,
         progress: &mut dyn FnMut(u64, Option<u64>),
     ) -> Result<Result<(), String>, DownloadError> {
         let unwritable = |source| self.unwritable(folder, source);
         let mut at = self.length(file, folder)?;
-        let mut request = agent.get(&self.url);
-        if at > 0 {
-            request = request.header(RANGE, format!("bytes={at}-"));
-        }
-        let mut response = match request.call() {
+        let mut response = match self.ask(agent, schemes, at)? {
             Ok(response) => response,
-            Err(error) => return Ok(Err(error.to_string())),
+            Err(problem) => return Ok(Err(problem)),
         };
         match response.status() {
             StatusCode::OK => {
@@ -349,6 +549,10 @@ impl Download {
                 Ok(count) => count,
                 Err(error) => return Ok(Err(error.to_string())),
             };
+            let (_, most) = self.size.range();
+            if at + count as u64 > most {
+                return Err(self.other_size(at + count as u64, true));
+            }
             file.write_all(&buffer[..count]).map_err(unwritable)?;
             at += count as u64;
             progress(at, total);
@@ -380,7 +584,11 @@ mod tests {
         FromTheStart,
         /// Another file of the same length.
         Wrong,
+        /// A byte more than was published.
+        Longer,
         Status(u16),
+        /// To another address.
+        Redirect(&'static str),
     }
 
     fn content() -> Vec<u8> {
@@ -390,7 +598,17 @@ mod tests {
     fn download(url: String) -> Download {
         let sum = Sha256::digest(content());
         let digits = hexadecimal(&sum[..4]);
-        Download { url, name: "file.bin".into(), checksum: Checksum::Sha256(digits) }
+        let size = Size::Bytes(content().len() as u64);
+        Download { url, name: "file.bin".into(), checksum: Checksum::Sha256(digits), size }
+    }
+
+    /// [`Download::fetch`] from a server of this machine, which has no certificate.
+    fn fetch(
+        download: &Download,
+        folder: &Path,
+        progress: &mut dyn FnMut(u64, Option<u64>),
+    ) -> Result<PathBuf, DownloadError> {
+        download.fetch_by(Schemes::LoopbackToo, folder, progress)
     }
 
     /// A server for as many connections as there are answers; it gives back the first byte that each
@@ -417,6 +635,7 @@ mod tests {
                 let total = body.len();
                 let (status, start) = match answer {
                     Answer::Status(status) => (status, total),
+                    Answer::Redirect(_) => (302, total),
                     Answer::FromTheStart => (200, 0),
                     _ if from >= total => (416, total),
                     _ if from > 0 => (206, from),
@@ -425,6 +644,9 @@ mod tests {
                 if let Answer::Wrong = answer {
                     body[total / 2] ^= 1;
                 }
+                if let Answer::Longer = answer {
+                    body.push(0);
+                }
                 let body = &body[start..];
                 let mut head = format!(
                     "HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n",
@@ -432,6 +654,9 @@ mod tests {
                 );
                 if status == 206 {
                     head += &format!("content-range: bytes {start}-{}/{total}\r\n", total - 1);
+                }
+                if let Answer::Redirect(to) = answer {
+                    head += &format!("location: {to}\r\n");
                 }
                 let sent = if let Answer::Cut(length) = answer { length } else { body.len() };
                 stream.write_all(format!("{head}\r\n").as_bytes()).unwrap();
@@ -448,12 +673,12 @@ mod tests {
         let (url, server) = serve(vec![Answer::Whole]);
         let mut last = (0, None);
         let mut progress = |done, total| last = (done, total);
-        let path = download(url.clone()).fetch(folder.path(), &mut progress).unwrap();
+        let path = fetch(&download(url.clone()), folder.path(), &mut progress).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), content());
         assert_eq!(last, (200_000, Some(200_000)));
         assert_eq!(server.join().unwrap(), [0]);
         // The server is gone; the file is there.
-        assert_eq!(download(url).fetch(folder.path(), &mut |_, _| ()).unwrap(), path);
+        assert_eq!(fetch(&download(url), folder.path(), &mut |_, _| ()).unwrap(), path);
         let mut names: Vec<_> = std::fs::read_dir(folder.path())
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -470,15 +695,15 @@ mod tests {
         let mut wrong = content();
         wrong[100_000] ^= 1;
         std::fs::write(&path, &wrong).unwrap();
-        let error = nowhere.fetch(folder.path(), &mut |_, _| ()).unwrap_err();
+        let error = fetch(&nowhere, folder.path(), &mut |_, _| ()).unwrap_err();
         assert!(matches!(error, DownloadError::Different { .. }), "{error}");
         assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
         assert_eq!(std::fs::read(&path).unwrap(), wrong);
         std::fs::write(&path, content()).unwrap();
-        assert_eq!(nowhere.fetch(folder.path(), &mut |_, _| ()).unwrap(), path);
+        assert_eq!(fetch(&nowhere, folder.path(), &mut |_, _| ()).unwrap(), path);
         // Changed after it was checked; the size is the same.
         std::fs::write(&path, &wrong).unwrap();
-        let error = nowhere.fetch(folder.path(), &mut |_, _| ()).unwrap_err();
+        let error = fetch(&nowhere, folder.path(), &mut |_, _| ()).unwrap_err();
         assert!(matches!(error, DownloadError::Different { .. }), "{error}");
     }
 
@@ -486,7 +711,7 @@ mod tests {
     fn broken_connections_are_continued_where_they_broke() {
         let folder = tempfile::tempdir().unwrap();
         let (url, server) = serve(vec![Answer::Cut(70_000), Answer::Cut(50_000), Answer::Whole]);
-        let path = download(url).fetch(folder.path(), &mut |_, _| ()).unwrap();
+        let path = fetch(&download(url), folder.path(), &mut |_, _| ()).unwrap();
         assert_eq!(std::fs::read(path).unwrap(), content());
         assert_eq!(server.join().unwrap(), [0, 70_000, 120_000]);
     }
@@ -496,11 +721,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (url, server) =
             serve(vec![Answer::Cut(90_000), Answer::Cut(0), Answer::Cut(0), Answer::Cut(0)]);
-        let failed = download(url).fetch(folder.path(), &mut |_, _| ()).unwrap_err().to_string();
+        let failed = fetch(&download(url), folder.path(), &mut |_, _| ()).unwrap_err().to_string();
         assert!(failed.contains("file.bin") && failed.contains("90000 bytes are kept"), "{failed}");
         server.join().unwrap();
         let (url, server) = serve(vec![Answer::Whole]);
-        let path = download(url).fetch(folder.path(), &mut |_, _| ()).unwrap();
+        let path = fetch(&download(url), folder.path(), &mut |_, _| ()).unwrap();
         assert_eq!(std::fs::read(path).unwrap(), content());
         assert_eq!(server.join().unwrap(), [90_000]);
     }
@@ -509,7 +734,7 @@ mod tests {
     fn a_server_without_ranges_begins_again() {
         let folder = tempfile::tempdir().unwrap();
         let (url, server) = serve(vec![Answer::Cut(90_000), Answer::FromTheStart]);
-        let path = download(url).fetch(folder.path(), &mut |_, _| ()).unwrap();
+        let path = fetch(&download(url), folder.path(), &mut |_, _| ()).unwrap();
         assert_eq!(std::fs::read(path).unwrap(), content());
         assert_eq!(server.join().unwrap(), [0, 90_000]);
     }
@@ -518,10 +743,64 @@ mod tests {
     fn wrong_bytes_are_named_and_removed() {
         let folder = tempfile::tempdir().unwrap();
         let (url, server) = serve(vec![Answer::Wrong]);
-        let wrong = download(url).fetch(folder.path(), &mut |_, _| ()).unwrap_err();
+        let wrong = fetch(&download(url), folder.path(), &mut |_, _| ()).unwrap_err();
         assert!(matches!(wrong, DownloadError::Checksum { .. }), "{wrong}");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
         server.join().unwrap();
+    }
+
+    #[test]
+    fn more_bytes_than_were_published_are_not_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let (url, server) = serve(vec![Answer::Longer]);
+        let wrong = fetch(&download(url), folder.path(), &mut |_, _| ()).unwrap_err();
+        assert!(matches!(wrong, DownloadError::Size { found: 200_001, more: true, .. }), "{wrong}");
+        assert!(wrong.to_string().contains("200000 bytes"), "{wrong}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn only_https_is_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        // Nobody is asked: there is no server.
+        let plain = download("http://127.0.0.1:9/file.bin".into());
+        let refused = plain.fetch(folder.path(), &mut |_, _| ()).unwrap_err();
+        assert!(matches!(&refused, DownloadError::Insecure { .. }), "{refused}");
+        assert!(refused.to_string().contains("http://127.0.0.1:9/file.bin"), "{refused}");
+        // Also where a server that may be asked sends one to another; to itself is well.
+        let (url, server) = serve(vec![Answer::Redirect("/elsewhere"), Answer::Whole]);
+        fetch(&download(url), folder.path(), &mut |_, _| ()).unwrap();
+        server.join().unwrap();
+        std::fs::remove_file(folder.path().join("file.bin")).unwrap();
+        for to in ["http://example.org/file.bin", "ftp://example.org/file.bin"] {
+            let (url, server) = serve(vec![Answer::Redirect(to)]);
+            let refused = fetch(&download(url), folder.path(), &mut |_, _| ()).unwrap_err();
+            assert!(matches!(&refused, DownloadError::Insecure { .. }), "{refused}");
+            assert!(refused.to_string().contains(to), "{refused}");
+            server.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn redirections_lead_to_a_whole_address_or_a_path() {
+        let from = "https://a.org/models/file";
+        let to = |to: &str| redirected(from, to);
+        assert_eq!(to("https://b.org/x").unwrap(), "https://b.org/x");
+        assert_eq!(to("/x").unwrap(), "https://a.org/x");
+        assert_eq!(redirected("https://a.org", "/x").unwrap(), "https://a.org/x");
+        assert_eq!((to("//b.org/x"), to("x")), (None, None));
+    }
+
+    #[test]
+    fn sizes_are_those_of_the_published_files() {
+        // torchvision's vgg16-397923af.pth has 553,433,881 bytes and its source says 527.796.
+        let size = Size::Millimebibytes(527_796);
+        assert!(size.fits(553_433_881));
+        assert!(!size.fits(553_433_881 - 600) && !size.fits(553_433_881 + 1200));
+        assert_eq!(size.to_string(), "527.796 MiB");
+        let checks = Download { size, ..download(String::new()) }.checks();
+        assert!(checks.contains("the first 8 of 64 digits of SHA-256"), "{checks}");
     }
 
     #[test]
@@ -529,7 +808,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(".file.bin.partial"), content()).unwrap();
         let (url, server) = serve(vec![Answer::Whole]);
-        let path = download(url).fetch(folder.path(), &mut |_, _| ()).unwrap();
+        let path = fetch(&download(url), folder.path(), &mut |_, _| ()).unwrap();
         assert_eq!(std::fs::read(path).unwrap(), content());
         assert_eq!(server.join().unwrap(), [200_000]);
     }
@@ -538,11 +817,11 @@ mod tests {
     fn a_missing_file_and_a_missing_server_say_so() {
         let folder = tempfile::tempdir().unwrap();
         let (url, server) = serve(vec![Answer::Status(404)]);
-        let missing = download(url.clone()).fetch(folder.path(), &mut |_, _| ()).unwrap_err();
+        let missing = fetch(&download(url.clone()), folder.path(), &mut |_, _| ()).unwrap_err();
         assert!(matches!(missing, DownloadError::Status { status: 404, .. }), "{missing}");
         server.join().unwrap();
         // Nobody listens there any more.
-        let nobody = download(url).fetch(folder.path(), &mut |_, _| ()).unwrap_err().to_string();
+        let nobody = fetch(&download(url), folder.path(), &mut |_, _| ()).unwrap_err().to_string();
         let advice = format!("put the file into {}", folder.path().display());
         assert!(nobody.contains(&advice), "{nobody}");
     }
@@ -552,7 +831,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/dev/full", folder.path().join(".file.bin.partial")).unwrap();
         let (url, server) = serve(vec![Answer::Whole]);
-        let full = download(url).fetch(folder.path(), &mut |_, _| ()).unwrap_err();
+        let full = fetch(&download(url), folder.path(), &mut |_, _| ()).unwrap_err();
         assert!(matches!(full, DownloadError::Write { .. }), "{full}");
         assert!(full.to_string().contains("file.bin"), "{full}");
         drop(server);

@@ -40,7 +40,7 @@ pub enum Error {
     #[error(
         "training stopped in epoch {epoch} at step {step}: expected a finite loss, found {loss} with \
          learning rate {rate} (try a smaller one); the model keeps the weights from before this step \
-         and the history of {kept} epochs"
+         and the history of {}", epochs(*kept)
     )]
     NotFinite {
         /// The epoch, from 1.
@@ -53,6 +53,43 @@ pub enum Error {
         rate: f64,
         /// Complete epochs in the history.
         kept: usize,
+    },
+    /// Training has left weights with which nothing can be computed.
+    #[error(
+        "training diverged: {found} (learning rate {rate}; try a smaller one){}; the model keeps these weights \
+         and the history of {}: load a checkpoint or build the net anew", of_weights(parameter), epochs(*kept)
+    )]
+    Diverged {
+        /// What is not finite: the validation loss or a weight, after which epoch.
+        found: String,
+        /// The learning rate of the call.
+        rate: f64,
+        /// A parameter that holds NaN or an infinity.
+        parameter: Option<String>,
+        /// Complete epochs in the history.
+        kept: usize,
+    },
+    /// The weights were not finite when something was to be computed with them.
+    #[error(
+        "expected finite weights for {wanted}, found NaN or infinity in `{parameter}`: an earlier training \
+         diverged, or the file of the weights holds them; load a checkpoint or build the net anew"
+    )]
+    WeightsNotFinite {
+        /// What was asked for.
+        wanted: String,
+        /// The parameter.
+        parameter: String,
+    },
+    /// Finite weights have given a result that is none.
+    #[error(
+        "expected a finite {what}, found {found}: all weights are finite, but the net's outputs overflow, as after a \
+         training with too large a learning rate; load a checkpoint or build the net anew"
+    )]
+    ResultNotFinite {
+        /// The result, and of which pictures.
+        what: String,
+        /// NaN or an infinity.
+        found: f64,
     },
     /// The net tells two classes apart.
     #[error("expected two classes, found {}: {classes:?}", classes.len())]
@@ -138,6 +175,17 @@ pub enum Error {
         /// What is wrong, with line and column.
         source: serde_json::Error,
     },
+}
+
+fn epochs(count: usize) -> String {
+    if count == 1 { "1 epoch".into() } else { format!("{count} epochs") }
+}
+
+fn of_weights(parameter: &Option<String>) -> String {
+    parameter
+        .as_ref()
+        .map(|name| format!(", and `{name}` holds NaN or infinity"))
+        .unwrap_or_default()
 }
 
 impl From<BackendError> for Error {

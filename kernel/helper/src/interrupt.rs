@@ -5,10 +5,26 @@
 //! its optimiser state and its history, and the next cell can go on with them. In loops that the
 //! user writes, the kernel inserts [`poll`].
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::cell::Cell;
+use std::fs;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering::Relaxed};
+use std::thread::{self, ThreadId};
+use std::time::Duration;
 
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 static SERVED: AtomicBool = AtomicBool::new(false);
+/// When the newest request came, by [`now`].
+static REQUESTED_AT: AtomicU64 = AtomicU64::new(0);
+/// When the running cell began, by [`now`]; 0 while none runs.
+static BEGAN_AT: AtomicU64 = AtomicU64::new(0);
+
+/// The thread that runs the cells of a worker. In other processes any thread takes a request.
+static CELLS: OnceLock<ThreadId> = OnceLock::new();
+
+/// How long a request waits for the thread that runs the cell, before the threads that the cell has
+/// started take it as well. That thread may be waiting for one of them.
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// The user interrupted the cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -17,15 +33,64 @@ pub struct Interrupted;
 
 /// Ends a loop of the helper library when the user has asked for it.
 ///
+/// A request is for the cell: the thread that runs it takes it, and, if it does not look for it within a
+/// quarter of a second, the threads that this cell has started as well. Threads of earlier cells go on.
+///
 /// # Errors
 /// [`Interrupted`] once after each request; the request is then taken as served.
 #[inline]
 pub fn check() -> Result<(), Interrupted> {
-    if REQUESTED.load(Relaxed) && REQUESTED.swap(false, Relaxed) {
-        SERVED.store(true, Relaxed);
+    if REQUESTED.load(Relaxed) && concerns_this_thread() {
         return Err(Interrupted);
     }
     Ok(())
+}
+
+#[cold]
+fn concerns_this_thread() -> bool {
+    let concerns = match CELLS.get() {
+        Some(cells) if *cells != thread::current().id() => {
+            let waited = now().saturating_sub(REQUESTED_AT.load(Relaxed));
+            // It stays requested: the cell itself shall end, too.
+            waited >= PATIENCE.as_nanos() as u64 && is_of_this_cell()
+        }
+        _ => REQUESTED.swap(false, Relaxed),
+    };
+    if concerns {
+        SERVED.store(true, Relaxed);
+    }
+    concerns
+}
+
+/// Whether this thread was started by the cell that runs.
+fn is_of_this_cell() -> bool {
+    thread_local! {
+        static STARTED_AT: Cell<Option<u64>> = const { Cell::new(None) };
+    }
+    let began = BEGAN_AT.load(Relaxed);
+    // A thread whose beginning is not known may be one that the cell waits for.
+    let started = STARTED_AT.get().or_else(started_at).unwrap_or(u64::MAX);
+    STARTED_AT.set(Some(started));
+    began > 0 && started >= began
+}
+
+/// When this thread started, by [`now`], at the end of the system's tick.
+fn started_at() -> Option<u64> {
+    let stat = fs::read_to_string("/proc/thread-self/stat").ok()?;
+    // Field 22 of `proc_pid_stat(5)`, counted from the state, which is field 3.
+    let ticks: u64 = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
+    // SAFETY: asks for a number.
+    let per_second = u64::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) }).ok()?;
+    Some((ticks + 1).saturating_mul(1_000_000_000 / per_second.max(1)))
+}
+
+/// Nanoseconds since the system's start, by the clock that says when threads have started. May be called
+/// by a signal handler.
+fn now() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: fills the local structure.
+    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
 /// Unwinds the cell when the user has asked for it; the kernel puts a call into every loop of a
@@ -50,11 +115,23 @@ pub fn requested() -> bool {
 
 /// Asks the running cell to stop; safe to call from a signal handler.
 pub fn request() {
+    REQUESTED_AT.store(now(), Relaxed);
     REQUESTED.store(true, Relaxed);
 }
 
-/// Forgets a request that came too late for the cell it was meant for.
-pub fn clear() {
+/// A cell begins. Forgets a request that came too late for the one before.
+pub(crate) fn begin_cell() {
+    forget();
+    BEGAN_AT.store(now(), Relaxed);
+}
+
+/// The cell has ended. A request that comes now is for none, and its threads go on.
+pub(crate) fn end_cell() {
+    BEGAN_AT.store(0, Relaxed);
+    forget();
+}
+
+fn forget() {
     REQUESTED.store(false, Relaxed);
     SERVED.store(false, Relaxed);
 }
@@ -64,16 +141,48 @@ pub(crate) fn take_served() -> bool {
     SERVED.swap(false, Relaxed)
 }
 
-/// Takes SIGINT from now on.
+/// The newest signal that asked for an end.
+static SIGNAL: AtomicI32 = AtomicI32::new(0);
+
+/// Takes SIGINT from now on, for the thread that calls this: it runs the cells.
 pub(crate) fn install() {
-    extern "C" fn on_signal(_signal: i32) {
+    let _ = CELLS.set(thread::current().id());
+    take(libc::SIGINT);
+}
+
+/// Takes every signal that asks a program to end, so that it can end what it has started and remove its files. A hangup
+/// that is to be ignored (nohup) stays ignored.
+pub(crate) fn install_for_a_program() {
+    let _ = CELLS.set(thread::current().id());
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        // SAFETY: only reads how the signal is treated now.
+        let ignored = unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            libc::sigaction(signal, std::ptr::null(), &raw mut action);
+            action.sa_sigaction == libc::SIG_IGN
+        };
+        if signal != libc::SIGHUP || !ignored {
+            take(signal);
+        }
+    }
+}
+
+/// The exit status of a program that ends because of the signal that it took: 128 and the signal's number, as shells
+/// have it.
+pub(crate) fn exit_status() -> i32 {
+    128 + SIGNAL.load(Relaxed)
+}
+
+fn take(signal: i32) {
+    extern "C" fn on_signal(signal: i32) {
+        SIGNAL.store(signal, Relaxed);
         request();
     }
-    // SAFETY: the handler only stores to an atomic. System calls are not restarted, so a blocking
+    // SAFETY: the handler only stores to atomics. System calls are not restarted, so a blocking
     // read of user code returns and its loop can look at the flag.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = on_signal as *const () as libc::sighandler_t;
-        libc::sigaction(libc::SIGINT, &action, std::ptr::null_mut());
+        libc::sigaction(signal, &action, std::ptr::null_mut());
     }
 }

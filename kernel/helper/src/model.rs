@@ -231,7 +231,7 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::Data`] (a picture that cannot be used, named), [`Error::NotFinite`] (with epoch and
-    /// step), [`Error::Interrupted`], [`Error::Setting`], [`Error::Classes`], [`Error::Backend`],
+    /// step), [`Error::Diverged`] and [`Error::WeightsNotFinite`], [`Error::Interrupted`], [`Error::Setting`], [`Error::Classes`], [`Error::Backend`],
     /// [`Error::Weights`] (a checkpoint that cannot be written). In each case the model keeps its
     /// weights and the history of its complete epochs.
     pub fn fit(&mut self, data: &ImageFolder, fit: Fit) -> Result<History, Error> {
@@ -389,6 +389,7 @@ impl Model {
         let save = |snapshot: &Snapshot<'_>, path: &Path| {
             checkpoint::save(&header.with(pictures), snapshot, path)
         };
+        let steps_before = self.history.steps;
         let mut session = Session {
             network: self.network.as_mut(),
             history: &mut self.history,
@@ -398,6 +399,7 @@ impl Model {
             validation,
             fit: &fit,
             call,
+            steps_before,
             save: &save,
             skipped: &mut self.skipped,
         };
@@ -471,6 +473,7 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::Unlabelled`], [`Error::Classes`], [`Error::OtherClasses`], [`Error::Data`],
+    /// [`Error::WeightsNotFinite`] or [`Error::ResultNotFinite`] for a loss that is not finite,
     /// [`Error::Interrupted`], [`Error::Backend`].
     pub fn evaluate(&mut self, split: &Split) -> Result<Evaluation, Error> {
         check_classes(split)?;
@@ -480,6 +483,7 @@ impl Model {
         let began = Instant::now();
         let sums = evaluate_pass(self.network.as_mut(), &loader, None, None)?;
         self.say_skipped(&loader);
+        self.check_result(sums.loss(), || format!("loss on the split \"{}\"", split.name()))?;
         let (low, high) = wilson_interval(sums.correct(), sums.images);
         Ok(Evaluation {
             split: split.name().into(),
@@ -495,6 +499,7 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::Classes`], [`Error::OtherClasses`], [`Error::Data`], [`Error::Interrupted`],
+    /// [`Error::WeightsNotFinite`] or [`Error::ResultNotFinite`] for a probability that is not finite,
     /// [`Error::Backend`].
     pub fn predict(&mut self, split: &Split) -> Result<Predictions, Error> {
         let loader = self.in_order(split)?;
@@ -518,6 +523,9 @@ impl Model {
             let probabilities = self.network.predict(input, batch.len())?;
             for (index, probability) in batch.indices.iter().zip(probabilities) {
                 let sample = &split.samples()[*index];
+                self.check_result(f64::from(probability), || {
+                    format!("probability for {}", sample.path.display())
+                })?;
                 let class = usize::from(probability >= 0.5);
                 predictions.push(Prediction {
                     path: sample.path.clone(),
@@ -535,6 +543,19 @@ impl Model {
         let seconds = began.elapsed().as_secs_f64();
         self.say_skipped(&loader);
         Ok(Predictions { split: split.name().into(), classes, predictions, seconds })
+    }
+
+    /// Says what a result that is not finite comes from.
+    fn check_result(&self, found: f64, what: impl Fn() -> String) -> Result<(), Error> {
+        if found.is_finite() {
+            return Ok(());
+        }
+        Err(match self.network.not_finite()? {
+            Some(parameter) => {
+                Error::WeightsNotFinite { wanted: format!("a {}", what()), parameter }
+            }
+            None => Error::ResultNotFinite { what: what(), found },
+        })
     }
 
     /// Numbers stand for the classes, so they must be those of the training, if there was one.

@@ -10,7 +10,7 @@ mod live;
 pub use benchbook_study::gradients::Tolerance;
 pub use benchbook_study::runner::Event;
 pub use benchbook_study::{
-    Comparison, Quantity, Records, Study, append, compare, differences, report_2019,
+    Comparison, Quantity, Records, RecordsLock, Study, append, compare, differences, report_2019,
 };
 pub(crate) use check::{ANSWER, answer};
 pub use check::{Check, Checked, Computed};
@@ -127,12 +127,21 @@ impl StudyPlan {
     /// the common start needs: [`Error::Data`], [`Error::Weights`], [`Error::Backend`]. A backend that fails is no
     /// error: it has a row.
     pub fn run(&self) -> Result<Study, Error> {
+        let lock = self.lock()?;
         let mut live = LiveStudy::default();
         let checked = self.compute_alike(&mut |event| live.event(event))?;
         if let Some(checked) = &checked {
             crate::display::display(checked);
         }
-        self.measure(checked.as_ref(), &mut |event| live.event(event))
+        self.measure_locked(&lock, checked.as_ref(), &mut |event| live.event(event))
+    }
+
+    /// Keeps other studies away from the file of records.
+    ///
+    /// # Errors
+    /// [`Error::Study`] if another study has it, or it cannot be made.
+    pub fn lock(&self) -> Result<RecordsLock, Error> {
+        Ok(RecordsLock::take(&self.records_file())?)
     }
 
     /// Compares what the backends compute from the same start; `None` if the plan leaves it out. Whatever precision
@@ -164,6 +173,19 @@ impl StudyPlan {
         checked: Option<&Checked>,
         observer: &mut dyn FnMut(&Event),
     ) -> Result<Study, Error> {
+        self.measure_locked(&self.lock()?, checked, observer)
+    }
+
+    /// Does what [`StudyPlan::measure`] does for a caller that has taken the lock before.
+    ///
+    /// # Errors
+    /// As [`StudyPlan::run`].
+    pub fn measure_locked(
+        &self,
+        lock: &RecordsLock,
+        checked: Option<&Checked>,
+        observer: &mut dyn FnMut(&Event),
+    ) -> Result<Study, Error> {
         if let Some(baseline) = self.baseline.as_ref().filter(|name| !self.backends.contains(name))
         {
             return Err(benchbook_study::Error::Setting {
@@ -186,7 +208,7 @@ impl StudyPlan {
         };
         let mut workers = Workers::new(&self.job)?;
         let stop = crate::interrupt::requested;
-        let records = match runner::run(&plan, &mut workers, observer, &stop) {
+        let records = match runner::run_locked(&plan, lock, &mut workers, observer, &stop) {
             Err(benchbook_study::Error::Interrupted) => {
                 crate::interrupt::check()?;
                 return Err(Error::Interrupted(Interrupted));

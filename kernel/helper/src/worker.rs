@@ -4,14 +4,19 @@
 //! state is here and not in that program, because the panic hook, the interrupt flag and the frame
 //! writer must be the ones that cells see: cells and this library share one `libstd.so`.
 //!
-//! evcxr talks to the worker in lines on its standard streams. The first thing that
-//! [`benchbook_worker_main`] does is to move those out of the user's reach: standard input becomes
-//! empty, and standard output and error become pipes that `streams` reads.
+//! evcxr talks to the worker in lines, by way of the worker's guard (`benchbook_guard`). The user's
+//! standard input is empty, and standard output and error are pipes that `streams` reads.
+//!
+//! User code can reach the descriptors by which a worker talks, and it can copy the whole process. So what
+//! says that a cell begins or has ended carries a token that user code does not know; a descriptor that
+//! was closed ends the worker; and a process that a cell has forked is no worker (`server`).
 
+mod answers;
 mod crash;
 mod failure;
 mod job;
 mod run;
+mod stdout;
 mod streams;
 mod study;
 
@@ -23,10 +28,15 @@ pub use run::{benchbook_worker_main, variable_changed_type};
 pub use study::benchbook_study_main;
 
 use crate::interrupt;
+use answers::Answers;
 use benchbook_frames::{Answer, Frame, Message, SOCKET_VARIABLE, Stream};
+use benchbook_guard::Control;
 use std::fmt;
-use std::io::{self, BufReader, Write};
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Where `println!` of a cell goes.
@@ -38,17 +48,49 @@ pub const STDERR: Stream = Stream::Stderr;
 static SERVER: OnceLock<Server> = OnceLock::new();
 
 struct Server {
-    frames: Mutex<UnixStream>,
-    answers: Mutex<BufReader<UnixStream>>,
+    frames: Mutex<Frames>,
+    answers: Answers,
     streams: streams::Streams,
+    token: String,
+    /// The process that is connected.
+    process: u32,
+}
+
+/// The connection. A cell may close its descriptor, and the next file that is opened gets the number:
+/// sending, other than writing, then fails.
+struct Frames(UnixStream);
+
+impl Write for Frames {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // SAFETY: the buffer outlives the call and its length is passed with it.
+        let sent = unsafe {
+            libc::send(self.0.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL)
+        };
+        usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The connection to the server; none outside a worker, and in a process that a cell has forked: its
+/// prints take the way of other libraries', and it must not speak for the worker.
+fn server() -> Option<&'static Server> {
+    SERVER.get().filter(|server| server.process == std::process::id())
+}
+
+/// Whether a cell has forked this process.
+fn is_forked() -> bool {
+    SERVER.get().is_some_and(|server| server.process != std::process::id())
 }
 
 impl Server {
     /// Locks the frame writer after everything printed so far has been sent, so that what the
     /// caller writes keeps its place among the prints.
-    fn ordered(&self) -> MutexGuard<'_, UnixStream> {
+    fn ordered(&self) -> MutexGuard<'_, Frames> {
         // What Rust's own stdout still holds belongs before this frame.
-        let _ = io::stdout().flush();
+        stdout::flush();
         let mut frames = lock(&self.frames);
         self.streams.drain(&mut frames);
         if let Some(text) = failure::held_back() {
@@ -65,14 +107,33 @@ impl Server {
 
     fn send(&self, frame: &Frame) {
         // If the server is gone there is nobody to tell; evcxr's pipe closes and ends the worker.
-        let _ = frame.write_to(&mut *self.ordered());
+        let sent = frame.write_to(&mut *self.ordered());
+        if let Err(error) = sent
+            && error.kind() == io::ErrorKind::InvalidData
+        {
+            self.refused(frame, &error);
+        }
+    }
+
+    /// A message is too large to be sent: the cell fails, or is told.
+    fn refused(&self, frame: &Frame, error: &io::Error) {
+        match frame {
+            Frame::Message(Message::Display { .. } | Message::Result { .. }) => panic!("{error}"),
+            Frame::Message(Message::Error { ename, .. }) => {
+                let (ename, traceback) = (ename.clone(), Vec::new());
+                let evalue = format!("its text is not shown: {error}");
+                self.send(&Frame::Message(Message::Error { ename, evalue, traceback }));
+            }
+            // An update, which may leave after the call that asked for it.
+            _ => self.send(&Frame::Print(Stream::Stderr, format!("{error}\n").into_bytes())),
+        }
     }
 }
 
 /// Sends a message to the server. Outside a worker, the plain text of outputs goes to standard
 /// output and everything else is dropped.
 pub fn send(message: Message) {
-    match SERVER.get() {
+    match server() {
         Some(server) => server.send(&Frame::Message(message)),
         None => {
             if let Message::Display { bundle, .. } | Message::Result { bundle } = &message {
@@ -90,7 +151,7 @@ pub(crate) fn checkpoint_written(path: &std::path::Path) {
 
 /// Prints to the notebook at once, without waiting for the end of the line.
 pub fn print(stream: Stream, text: fmt::Arguments<'_>) {
-    match (SERVER.get(), stream) {
+    match (server(), stream) {
         // Formatting comes first: a `Display` implementation may print, too.
         (Some(server), _) => server.send(&Frame::Print(stream, text.to_string().into_bytes())),
         (None, Stream::Stdout) => std::print!("{text}"),
@@ -103,14 +164,13 @@ pub fn print(stream: Stream, text: fmt::Arguments<'_>) {
 /// # Errors
 /// The front end does not allow questions, the user interrupted, or this is no worker.
 pub(crate) fn ask(prompt: &str, password: bool) -> io::Result<String> {
-    let Some(server) = SERVER.get() else {
+    let Some(server) = server() else {
         return Err(io::Error::other("input is only possible in a notebook cell"));
     };
-    let mut answers = lock(&server.answers);
-    crate::display::send_waiting();
-    server.send(&Frame::Message(Message::Input { prompt: prompt.into(), password }));
-    let mut line = String::new();
-    io::BufRead::read_line(&mut *answers, &mut line)?;
+    let line = server.answers.ask(|| {
+        crate::display::send_waiting();
+        server.send(&Frame::Message(Message::Input { prompt: prompt.into(), password }));
+    })?;
     let answer: Answer = serde_json::from_str(&line)?;
     // The server signals before it answers, so an interrupt is known by now. A cell that lets the
     // error through with `?` is then reported as interrupted.
@@ -123,28 +183,41 @@ pub(crate) fn ask(prompt: &str, password: bool) -> io::Result<String> {
 /// Tells the server that the cell has ended, and waits until it has taken all that the cell sent.
 /// evcxr takes another way, and would otherwise be faster.
 fn finish() {
-    let Some(server) = SERVER.get() else { return };
-    let mut answers = lock(&server.answers);
+    let Some(server) = server() else { return };
     crate::display::send_waiting();
-    server.send(&Frame::Message(Message::Done));
-    // If the server is gone there is nothing to wait for; evcxr's pipe closes and ends the worker.
-    let _ = io::BufRead::read_line(&mut *answers, &mut String::new());
+    server.send(&Frame::Message(Message::Done { token: server.token.clone() }));
+    server.answers.wait_until_taken();
 }
 
-/// Connects to the server named by the environment and takes over the standard streams.
-fn connect() -> io::Result<run::Control> {
-    let path = std::env::var_os(SOCKET_VARIABLE).ok_or_else(|| {
+/// Connects to the server named by the environment and takes over the standard streams. Returns what
+/// talks with evcxr, and its log.
+fn connect() -> io::Result<(Control, File)> {
+    // SAFETY: no other thread of this library's or of a cell's runs yet.
+    let control = unsafe { Control::take() }?;
+    let path = std::env::var_os(SOCKET_VARIABLE).map(PathBuf::from).ok_or_else(|| {
         io::Error::other(format!("{SOCKET_VARIABLE} is not set; the kernel server starts workers"))
     })?;
-    let socket = UnixStream::connect(path)?;
-    let answers = BufReader::new(socket.try_clone()?);
-    let (streams, control) = streams::take_over()?;
-    let server = Server { frames: Mutex::new(socket), answers: Mutex::new(answers), streams };
+    let socket = connect_to(&path)?;
+    let (streams, log) = streams::take_over()?;
+    stdout::find();
+    let answers = Answers::listen(socket.try_clone()?)?;
+    let token = control.token().to_owned();
+    let process = std::process::id();
+    let frames = Mutex::new(Frames(socket));
+    let server = Server { frames, answers, streams, token, process };
     if SERVER.set(server).is_err() {
         return Err(io::Error::other("the worker was started twice in one process"));
     }
     streams::pump_in_background()?;
-    Ok(control)
+    Ok((control, log))
+}
+
+/// The path of a socket is limited to 107 bytes; by way of its folder's descriptor it is short.
+fn connect_to(path: &Path) -> io::Result<UnixStream> {
+    let folder = File::open(path.parent().unwrap_or(path))?;
+    let name = path.file_name().unwrap_or_default();
+    let short = Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(name);
+    UnixStream::connect(short)
 }
 
 /// A panic while a lock was held leaves a stream that is still whole: frames are written at once.

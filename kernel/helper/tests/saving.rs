@@ -82,6 +82,7 @@ fn a_kill_in_the_middle_of_saving_leaves_the_previous_checkpoint_whole() {
         let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
         // The first file of this process is complete; the next one is being written.
         assert!(output.any(|line| line.unwrap().contains("saved")));
+        // A killed process leaves one file, and the next one removes it.
         let known: Vec<PathBuf> = partials(folder.path());
         let being_written = loop {
             let new = partials(folder.path()).into_iter().find(|p| !known.contains(p));
@@ -98,7 +99,10 @@ fn a_kill_in_the_middle_of_saving_leaves_the_previous_checkpoint_whole() {
         if being_written.exists() {
             killed_in_the_middle += 1;
         }
+        assert!(partials(folder.path()).len() <= 1);
         if killed_in_the_middle == 3 {
+            whole.save(folder.path().join("another.safetensors")).unwrap();
+            assert_eq!(partials(folder.path()), Vec::<PathBuf>::new());
             return;
         }
         assert!(attempt < 39, "never killed in the middle");
@@ -202,6 +206,33 @@ fn a_file_that_may_grow_no_more_is_named_and_loses_neither_checkpoint_nor_model(
 fn trains_on_a_small_disk() {
     let Some(folder) = folder() else { return };
     train_without_room(&folder, &folder.join("disk"), || {});
+}
+
+/// Every callback that writes, on a device that is always full: its error names the file, and the model goes on.
+#[test]
+fn callbacks_on_a_full_disk_are_named_and_lose_no_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = pictures(folder.path());
+    let full = folder.path().join("full");
+    std::os::unix::fs::symlink("/dev/full", &full).unwrap();
+    let mut model = net().build().unwrap();
+    let callbacks =
+        [Callback::csv_log(&full), Callback::best_checkpoint(&full), Callback::checkpoint(&full)];
+    for (epochs, callback) in (1..).zip(callbacks) {
+        let fit = Fit { callbacks: vec![callback], epochs: 1, ..fit(folder.path()) };
+        let error = model.fit_observed(&data, fit, &mut Silent).unwrap_err().to_string();
+        assert!(error.contains(full.to_str().unwrap()), "{error}");
+        assert!(error.contains("No space left on device"), "{error}");
+        assert_eq!(model.history().epochs.len(), epochs);
+    }
+    let error = model.predict(&data.validation()).unwrap().write_csv(&full).unwrap_err();
+    assert!(error.to_string().contains("No space left on device"), "{error}");
+    let error = model.save(&full).unwrap_err();
+    assert!(error.to_string().contains("No space left on device"), "{error}");
+    let again = Fit { callbacks: Vec::new(), epochs: 1, ..fit(folder.path()) };
+    model.fit_observed(&data, again, &mut Silent).unwrap();
+    assert_eq!(model.history().epochs.len(), 4);
+    assert!(full.is_symlink() && !Path::new("/dev/full").is_file());
 }
 
 /// A file system of 60 MB, which only a user namespace lets a test mount: the weights of 39 MB fit once,

@@ -2,7 +2,7 @@
 
 use crate::evaluator::Control;
 use crate::execution::Executor;
-use crate::handler::{Channel, Request};
+use crate::handler::{Assistant, Channel, Request};
 use crate::history::History;
 use crate::kernel::End;
 use crate::settings::About;
@@ -25,9 +25,10 @@ pub(crate) struct Core {
     pub(crate) iopub: Arc<IoPub>,
     pub(crate) stdin: Arc<Stdin>,
     pub(crate) executor: Executor,
-    /// Requests for the thread that answers beside the cells; `None` ends it.
-    pub(crate) assistant: crossbeam_channel::Sender<Option<Request>>,
-    pub(crate) history: Mutex<History>,
+    pub(crate) assistant: Assistant,
+    pub(crate) history: History,
+    /// Requests for the thread that answers what is asked of the history; `None` ends it.
+    pub(crate) historian: crossbeam_channel::Sender<Option<Request>>,
     pub(crate) meter: Mutex<Meter>,
     /// Why the kernel ends, for the thread that waits for it.
     pub(crate) ends: Arc<Mailbox<End>>,

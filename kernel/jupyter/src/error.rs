@@ -39,8 +39,8 @@ pub enum Error {
         channel: &'static str,
         /// The address.
         endpoint: String,
-        /// What ZeroMQ said.
-        source: zmq::Error,
+        /// What the system said.
+        source: io::Error,
     },
     /// A pipe or a thread that the kernel needs could not be made.
     #[error("could not make what the kernel needs from the system")]

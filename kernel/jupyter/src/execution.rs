@@ -4,7 +4,7 @@ mod cell;
 
 use crate::core::Core;
 use crate::evaluator::{Control, Evaluator, Failure};
-use crate::handler::{Request, answer, fail};
+use crate::handler::{Questions, Request, answer, assist_with, fail};
 use crate::panics::guarded;
 use crate::wake::locked;
 use crate::wire::ExecuteRequest;
@@ -26,7 +26,10 @@ pub(crate) struct Executor {
 
 #[derive(Default)]
 struct State {
-    queue: VecDeque<Job>,
+    /// The cells that wait.
+    cells: VecDeque<Waiting>,
+    /// The questions that wait; there are none while a cell waits or runs.
+    questions: Questions,
     /// Set while a cell runs; true once it was interrupted.
     running: Option<Arc<AtomicBool>>,
     /// The evaluator has been built, or could not be.
@@ -37,12 +40,12 @@ struct State {
     closing: Option<bool>,
 }
 
-/// What the execute thread does.
-enum Job {
-    /// Runs a cell, unless it was aborted while it waited.
-    Cell { request: Request, content: ExecuteRequest, aborted: bool },
-    /// Answers a completion or an inspection.
-    Question(Request),
+/// A cell that waits.
+struct Waiting {
+    request: Request,
+    content: ExecuteRequest,
+    /// It is not run.
+    aborted: bool,
 }
 
 /// What comes next on the execute thread.
@@ -64,16 +67,17 @@ enum Next {
 }
 
 impl Executor {
-    /// Takes a question if the thread is free for it; gives it back otherwise.
-    pub(crate) fn offer(&self, request: Request) -> Option<Request> {
+    /// Takes a question if the thread is free for it, and gives back the one that it replaces;
+    /// otherwise gives it back as the error.
+    pub(crate) fn offer(&self, request: Request) -> Result<Option<Request>, Request> {
         let mut state = locked(&self.state);
-        let cells = state.queue.iter().any(|job| matches!(job, Job::Cell { .. }));
-        if cells || state.running.is_some() || !state.ready || state.closing.is_some() {
-            return Some(request);
+        let occupied = !state.cells.is_empty() || state.running.is_some();
+        if occupied || !state.ready || state.closing.is_some() {
+            return Err(request);
         }
-        state.queue.push_back(Job::Question(request));
+        let replaced = state.questions.push(request);
         self.changed.notify_one();
-        None
+        Ok(replaced)
     }
 
     /// Stops the running cell, and those that wait from starting.
@@ -109,11 +113,13 @@ impl Executor {
         locked(&self.state).abort_waiting();
     }
 
-    fn push(&self, request: Request, content: ExecuteRequest) {
+    /// Takes a cell, and gives back the questions that would have kept it waiting.
+    fn push(&self, request: Request, content: ExecuteRequest) -> Questions {
         let mut state = locked(&self.state);
         let aborted = state.closing.is_some();
-        state.queue.push_back(Job::Cell { request, content, aborted });
+        state.cells.push_back(Waiting { request, content, aborted });
         self.changed.notify_one();
+        std::mem::take(&mut state.questions)
     }
 
     /// Waits for the next thing to do; not unless `patient`.
@@ -121,16 +127,16 @@ impl Executor {
         let mut state = locked(&self.state);
         state.ahead = false;
         loop {
-            match (state.queue.pop_front(), state.closing) {
-                (Some(Job::Cell { request, aborted: true, .. }), _) => {
+            if let Some(Waiting { request, content, aborted }) = state.cells.pop_front() {
+                if aborted {
                     return Next::Aborted { request };
                 }
-                (Some(Job::Cell { request, content, .. }), _) => {
-                    let interrupted = Arc::new(AtomicBool::new(false));
-                    state.running = Some(interrupted.clone());
-                    return Next::Cell { request, content, interrupted };
-                }
-                (Some(Job::Question(request)), _) => return Next::Question(request),
+                let interrupted = Arc::new(AtomicBool::new(false));
+                state.running = Some(interrupted.clone());
+                return Next::Cell { request, content, interrupted };
+            }
+            match (state.questions.pop(), state.closing) {
+                (Some(request), _) => return Next::Question(request),
                 (None, Some(restart)) => return Next::Close { restart },
                 (None, None) if !patient => {
                     let (waited, rest) = self
@@ -138,7 +144,7 @@ impl Executor {
                         .wait_timeout(state, QUIET)
                         .unwrap_or_else(PoisonError::into_inner);
                     state = waited;
-                    if rest.timed_out() && state.queue.is_empty() && state.closing.is_none() {
+                    if rest.timed_out() && state.is_quiet() {
                         state.ahead = true;
                         return Next::Idle;
                     }
@@ -162,18 +168,20 @@ impl Executor {
 
 impl State {
     fn abort_waiting(&mut self) {
-        for job in &mut self.queue {
-            if let Job::Cell { aborted, .. } = job {
-                *aborted = true;
-            }
+        for cell in &mut self.cells {
+            cell.aborted = true;
         }
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.cells.is_empty() && self.questions.is_empty() && self.closing.is_none()
     }
 }
 
 /// Puts a cell into the queue.
 pub(crate) fn submit(core: &Core, request: Request) {
     match request.message.content() {
-        Ok(content) => core.executor.push(request, content),
+        Ok(content) => assist_with(core, core.executor.push(request, content)),
         Err(error) => fail(core, &request, &error.into()),
     }
 }

@@ -7,6 +7,7 @@
 mod code;
 mod comm;
 mod history;
+mod questions;
 mod shutdown;
 
 use crate::core::Core;
@@ -18,10 +19,13 @@ use crate::wire::{
     WireError,
 };
 use jupyter_protocol::messaging::{ErrorOutput, InterruptReply};
+use serde::Serialize;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-pub(crate) use code::{answer, assist};
+pub(crate) use code::{answer, assist, assist_with};
+pub(crate) use history::answer_from_history;
+pub(crate) use questions::{Assistant, Questions};
 
 /// A channel on which requests come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,16 +68,20 @@ pub(crate) fn handle(core: &Arc<Core>, request: Request) {
     match request.kind() {
         "execute_request" => execution::submit(core, request),
         "complete_request" | "inspect_request" => {
-            if let Some(request) = core.executor.offer(request) {
-                code::defer(core, request);
+            let replaced = match core.executor.offer(request) {
+                Ok(replaced) => replaced,
+                Err(request) => core.assistant.push(request),
+            };
+            if let Some(replaced) = replaced {
+                code::abort(core, &replaced);
             }
         }
-        "is_complete_request" => code::defer(core, request),
+        "is_complete_request" => drop(core.assistant.push(request)),
         "kernel_info_request" => {
             serve(core, &request, || Ok(KernelInfoReply::from(&core.about)));
         }
         "connect_request" => serve(core, &request, || Ok(ConnectReply::from(&core.connection))),
-        "history_request" => serve(core, &request, || history::answer(core, &request)),
+        "history_request" => history::defer(core, request),
         "comm_info_request" => serve(core, &request, || Ok(NoComms::new())),
         "comm_open" => comm::open(core, &request),
         "comm_msg" | "comm_close" => without_reply(core, &request),
@@ -124,8 +132,13 @@ pub(crate) fn fail(core: &Core, request: &Request, failure: &Failure) {
 /// The reply that says that a request failed.
 fn failed(request: &Request, failure: &Failure) -> Outgoing {
     tracing::warn!(kind = request.kind(), ename = failure.ename, evalue = failure.evalue, "failed");
+    reply(request, &ErrorReply::new(failure))
+}
+
+/// A reply of the type that belongs to the request's.
+fn reply(request: &Request, content: &impl Serialize) -> Outgoing {
     let kind = request.kind().replace("_request", "_reply");
-    Outgoing::with_kind(&request.parent(), Cow::Owned(kind), &ErrorReply::new(failure))
+    Outgoing::with_kind(&request.parent(), Cow::Owned(kind), content)
         .to(request.message.identities.clone())
 }
 

@@ -1,13 +1,16 @@
 //! What was run, in this session and in those before it.
 
 mod file;
+mod keeper;
 
+use crate::wake::locked;
 use crate::wire::{HistoryAccess, HistoryItem, HistoryRequest};
-use file::HistoryFile;
 use glob::Pattern;
+use keeper::{Keeper, Others};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::path::PathBuf;
+use std::sync::Mutex;
 
 /// How many entries of this session are kept in memory, and how many of all sessions on disk.
 const KEPT_ENTRIES: usize = 10_000;
@@ -28,51 +31,52 @@ struct Entry {
 /// The history. What goes wrong with the file is logged and costs only the history of other
 /// sessions.
 pub(crate) struct History {
-    file: Option<HistoryFile>,
-    session: u64,
-    /// This session's entries.
-    entries: Vec<Entry>,
+    keeper: Option<Keeper>,
+    /// This session's entries; their session is filled in when they are given out.
+    entries: Mutex<Vec<Entry>>,
 }
 
 impl History {
-    /// Begins a session.
+    /// Begins a session. Does not wait for the file.
     pub(crate) fn open(path: Option<PathBuf>) -> Self {
-        let file = path.map(HistoryFile::new);
-        let session = file.as_ref().map_or(Ok(1), HistoryFile::begin_session);
-        let session = session.unwrap_or_else(|error| {
-            tracing::warn!(%error, "the history of other sessions is not available");
-            1
-        });
-        Self { file, session, entries: Vec::new() }
+        Self { keeper: path.and_then(Keeper::start), entries: Mutex::default() }
     }
 
-    /// Adds a cell.
-    pub(crate) fn add(&mut self, line: u64, input: &str, output: Option<String>) {
+    /// Adds a cell. Does not wait for the file.
+    pub(crate) fn add(&self, line: u64, input: &str, output: Option<String>) {
         let output = output.map(|mut text| {
             text.truncate(text.floor_char_boundary(KEPT_RESULT));
             text
         });
-        let entry = Entry { session: self.session, line, input: input.to_owned(), output };
-        if let Some(file) = &self.file
-            && let Err(error) = file.append(&entry)
-        {
-            tracing::warn!(%error, "a cell is not in the history file");
+        let entry = Entry { session: 0, line, input: input.to_owned(), output };
+        if let Some(keeper) = &self.keeper {
+            keeper.add(entry.clone());
         }
-        self.entries.push(entry);
-        if self.entries.len() > KEPT_ENTRIES {
-            self.entries.drain(..KEPT_ENTRIES / 2);
+        let mut entries = locked(&self.entries);
+        entries.push(entry);
+        if entries.len() > KEPT_ENTRIES {
+            entries.drain(..KEPT_ENTRIES / 2);
         }
     }
 
-    /// The entries that are asked for, oldest first.
+    /// Ends the session.
+    pub(crate) fn close(&self) {
+        if let Some(keeper) = &self.keeper {
+            keeper.close();
+        }
+    }
+
+    /// The entries that are asked for, oldest first; those of this session only if the file does not
+    /// answer, for which this waits half a second at most.
     pub(crate) fn find(&self, asked: &HistoryRequest) -> Vec<HistoryItem> {
+        let (session, all) = self.all();
         let limit = |n: Option<i64>| n.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(0));
         let found = match asked.hist_access_type {
-            HistoryAccess::Tail => latest(self.all(), limit(asked.n)),
-            HistoryAccess::Range => self.range(asked),
+            HistoryAccess::Tail => latest(all, limit(asked.n)),
+            HistoryAccess::Range => range(all, session, asked),
             HistoryAccess::Search => {
                 let pattern = glob(asked.pattern.as_deref().unwrap_or("*"));
-                let mut found = self.all();
+                let mut found = all;
                 found.retain(|entry| pattern.matches(&entry.input));
                 if asked.unique == Some(true) {
                     found = unique(found);
@@ -87,30 +91,31 @@ impl History {
         found.into_iter().map(item).collect()
     }
 
-    /// The entries of all sessions in the order in which they were run, those of this one last.
-    fn all(&self) -> Vec<Entry> {
-        let mut entries = self.file.as_ref().map(HistoryFile::read).unwrap_or_default();
-        entries.retain(|entry| entry.session != self.session);
-        entries.extend_from_slice(&self.entries);
-        entries
+    /// The number of this session, and the entries of all sessions in the order in which they were
+    /// run, those of this one last.
+    fn all(&self) -> (u64, Vec<Entry>) {
+        let others = self.keeper.as_ref().and_then(Keeper::read);
+        let Others { session, mut entries } =
+            others.unwrap_or(Others { session: 1, entries: Vec::new() });
+        entries.extend(locked(&self.entries).iter().cloned().map(|own| Entry { session, ..own }));
+        (session, entries)
     }
+}
 
-    /// The lines from `start` to before `stop` of one session: a positive number is the session's
-    /// own, 0 is this one, a negative number counts back from this one.
-    fn range(&self, asked: &HistoryRequest) -> Vec<Entry> {
-        let session = match asked.session.unwrap_or(0) {
-            session @ 1.. => session.unsigned_abs(),
-            back => match self.session.checked_sub(back.unsigned_abs()) {
-                Some(session) => session,
-                None => return Vec::new(),
-            },
-        };
-        let start = asked.start.map_or(0, |start| u64::try_from(start).unwrap_or(0));
-        let stop = asked.stop.and_then(|stop| u64::try_from(stop).ok()).unwrap_or(u64::MAX);
-        let mut entries = if session == self.session { self.entries.clone() } else { self.all() };
-        entries.retain(|entry| entry.session == session && (start..stop).contains(&entry.line));
-        entries
-    }
+/// The lines from `start` to before `stop` of one session: a positive number is the session's own, 0
+/// is the current one, a negative number counts back from that.
+fn range(mut entries: Vec<Entry>, current: u64, asked: &HistoryRequest) -> Vec<Entry> {
+    let session = match asked.session.unwrap_or(0) {
+        session @ 1.. => session.unsigned_abs(),
+        back => match current.checked_sub(back.unsigned_abs()) {
+            Some(session) => session,
+            None => return Vec::new(),
+        },
+    };
+    let start = asked.start.map_or(0, |start| u64::try_from(start).unwrap_or(0));
+    let stop = asked.stop.and_then(|stop| u64::try_from(stop).ok()).unwrap_or(u64::MAX);
+    entries.retain(|entry| entry.session == session && (start..stop).contains(&entry.line));
+    entries
 }
 
 /// The last `n` entries.

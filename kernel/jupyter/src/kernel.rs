@@ -4,15 +4,15 @@ use crate::core::Core;
 use crate::error::Error;
 use crate::evaluator::{Control, Evaluator, Failure};
 use crate::execution::{self, Executor};
-use crate::handler::assist;
+use crate::handler::{Assistant, answer_from_history, assist};
 use crate::history::History;
 use crate::settings::Settings;
 use crate::socket::iopub::{self, IoPub};
 use crate::socket::router::{Post, Router, Wire};
 use crate::socket::stdin::{self, Stdin};
-use crate::socket::{bind, control, heartbeat, shell};
+use crate::socket::{Sockets, control, heartbeat, shell};
 use crate::usage::Meter;
-use crate::wake::{Mailbox, Wake};
+use crate::wake::Mailbox;
 use crate::watch::Watch;
 use crate::wire::{Outgoing, Parent, Status};
 use jupyter_protocol::ConnectionInfo;
@@ -43,11 +43,7 @@ pub struct Kernel {
     settings: Settings,
     wire: Arc<Wire>,
     watch: Watch,
-    shell: zmq::Socket,
-    control: zmq::Socket,
-    stdin: zmq::Socket,
-    iopub: zmq::Socket,
-    heartbeat: zmq::Socket,
+    sockets: Sockets,
 }
 
 impl Kernel {
@@ -59,33 +55,9 @@ impl Kernel {
     /// be installed.
     pub fn bind(mut connection: ConnectionInfo, settings: Settings) -> Result<Self, Error> {
         let watch = Watch::new(settings.parent, settings.signals).map_err(Error::System)?;
-        let context = zmq::Context::new();
-        let socket = |kind, channel, connection: &ConnectionInfo, port| {
-            bind(&context, kind, channel, connection, port)
-        };
-        let (heartbeat, port) = socket(zmq::REP, "heartbeat", &connection, connection.hb_port)?;
-        connection.hb_port = port;
-        let (shell, port) = socket(zmq::ROUTER, "shell", &connection, connection.shell_port)?;
-        connection.shell_port = port;
-        let (control, port) = socket(zmq::ROUTER, "control", &connection, connection.control_port)?;
-        connection.control_port = port;
-        let (stdin, port) = socket(zmq::ROUTER, "stdin", &connection, connection.stdin_port)?;
-        connection.stdin_port = port;
-        let (iopub, port) = socket(zmq::XPUB, "iopub", &connection, connection.iopub_port)?;
-        connection.iopub_port = port;
-        let options = stdin
-            .set_router_mandatory(true)
-            .and_then(|()| iopub.set_xpub_verbose(true))
-            .and_then(|()| iopub.set_sndhwm(iopub::WAITING_MESSAGES));
-        options.map_err(|source| Error::Bind {
-            channel: "iopub",
-            endpoint: connection.iopub_url(),
-            source,
-        })?;
+        let sockets = Sockets::bind(&mut connection)?;
         let wire = Arc::new(Wire::new(&connection.key));
-        let starting = Outgoing::publish(&Parent::none(), &Status::Starting);
-        iopub::publish(&iopub, &wire, b"benchbook.status".to_vec(), starting);
-        Ok(Self { connection, settings, wire, watch, shell, control, stdin, iopub, heartbeat })
+        Ok(Self { connection, settings, wire, watch, sockets })
     }
 
     /// Where clients connect.
@@ -109,8 +81,8 @@ impl Kernel {
     where
         F: FnOnce() -> Result<Box<dyn Evaluator>, Failure> + Send + 'static,
     {
-        let Self { connection, settings, wire, watch, .. } = self;
-        let (assistant, questions) = crossbeam_channel::unbounded();
+        let Self { connection, settings, wire, watch, sockets } = self;
+        let (historian, asked_of_history) = crossbeam_channel::unbounded();
         let core = Arc::new(Core {
             about: settings.about,
             connection,
@@ -120,33 +92,38 @@ impl Kernel {
             iopub: Arc::new(IoPub::new().map_err(Error::System)?),
             stdin: Arc::new(Stdin::new().map_err(Error::System)?),
             executor: Executor::default(),
-            assistant,
-            history: Mutex::new(History::open(settings.history)),
+            assistant: Assistant::default(),
+            history: History::open(settings.history),
+            historian,
             meter: Mutex::new(Meter::new()),
             ends: Arc::new(Mailbox::new().map_err(Error::System)?),
         });
-        let router = |channel, socket, posts: &Arc<Mailbox<Post>>| Router {
+        let router = |channel, server, posts: &Arc<Mailbox<Post>>| Router {
             channel,
-            socket,
+            server,
             posts: posts.clone(),
             wire: wire.clone(),
         };
-        let silence = Arc::new(Wake::new().map_err(Error::System)?);
+        let silence = Arc::new(Mailbox::new().map_err(Error::System)?);
+        core.iopub.send(Outgoing::publish(&Parent::none(), &Status::Starting));
 
         let heartbeat_stop = silence.clone();
         let heartbeat =
-            spawn("heartbeat", move || heartbeat::serve(&self.heartbeat, &heartbeat_stop))?;
+            spawn("heartbeat", move || heartbeat::serve(sockets.heartbeat, &heartbeat_stop))?;
         let (socket_wire, published) = (wire.clone(), core.iopub.clone());
-        let iopub = spawn("iopub", move || iopub::serve(&self.iopub, &socket_wire, &published))?;
+        let iopub = spawn("iopub", move || iopub::serve(sockets.iopub, &socket_wire, &published))?;
         let (socket_wire, asked) = (wire.clone(), core.stdin.clone());
-        let stdin = spawn("stdin", move || stdin::serve(&self.stdin, &socket_wire, &asked))?;
-        let (shell_router, shared) = (router("shell", self.shell, &core.shell_posts), core.clone());
+        let stdin = spawn("stdin", move || stdin::serve(sockets.stdin, &socket_wire, &asked))?;
+        let (shell_router, shared) =
+            (router("shell", sockets.shell, &core.shell_posts), core.clone());
         let shell = spawn("shell", move || shell::serve(shell_router, &shared))?;
         let (control_router, shared) =
-            (router("control", self.control, &core.control_posts), core.clone());
+            (router("control", sockets.control, &core.control_posts), core.clone());
         let control = spawn("control", move || control::serve(control_router, &shared))?;
         let shared = core.clone();
-        let assistant = spawn("assistant", move || assist(&shared, &questions))?;
+        spawn("assistant", move || assist(&shared))?;
+        let shared = core.clone();
+        spawn("history", move || answer_from_history(&shared, &asked_of_history))?;
         let shared = core.clone();
         let (executed, execute_ended) = crossbeam_channel::bounded::<()>(0);
         spawn("execute", move || {
@@ -166,13 +143,14 @@ impl Kernel {
             tracing::warn!("the evaluator did not end in time; it is left behind");
         }
         // The assistant may be held up by the control; it is not waited for.
-        let _ = core.assistant.send(None);
-        drop(assistant);
+        core.assistant.close();
+        let _ = core.historian.send(None);
+        core.history.close();
         core.shell_posts.post(Post::Stop);
         core.control_posts.post(Post::Stop);
         core.stdin.stop();
         core.iopub.stop();
-        silence.raise();
+        silence.post(());
         for thread in [shell, control, stdin, iopub, heartbeat] {
             if thread.join().is_err() {
                 tracing::error!("a channel had ended by a panic");

@@ -1,4 +1,4 @@
-//! The Jupyter messaging layer, protocol 5.4, over ZeroMQ.
+//! The Jupyter messaging layer, protocol 5.4, over ZeroMQ's wire protocol.
 //!
 //! It knows nothing of the language that is evaluated. A kernel gives it an [`Evaluator`], which
 //! runs cells on a thread of its own, and a [`Control`], which answers from any thread at any time:
@@ -42,6 +42,7 @@ mod usage;
 mod wake;
 mod watch;
 mod wire;
+mod zmtp;
 
 pub use error::Error;
 pub use evaluator::{

@@ -143,14 +143,33 @@ impl Output {
     /// The front end does not allow questions, has no stdin channel or goes away, or the cell is
     /// interrupted.
     pub fn input(&self, prompt: &str, password: bool) -> Result<String, InputError> {
+        self.input_while(prompt, password, || true)
+    }
+
+    /// As [`Output::input`]; nobody is asked if, when all questions before have been answered, the
+    /// answer is no longer `wanted`.
+    ///
+    /// # Errors
+    /// As [`Output::input`].
+    pub fn input_while(
+        &self,
+        prompt: &str,
+        password: bool,
+        wanted: impl Fn() -> bool,
+    ) -> Result<String, InputError> {
         if !self.shared.allow_stdin {
             return Err(InputError::NotAllowed);
         }
         self.shared.core.iopub.flush();
         self.shared.core.stdin.ask(
             Question { client: &self.shared.client, parent: &self.shared.parent, prompt, password },
-            || self.interrupted(),
+            || self.interrupted() || !wanted(),
         )
+    }
+
+    /// Ends the open question, of whatever cell: the answer is no longer wanted.
+    pub fn end_question(&self) {
+        self.shared.core.stdin.cancel(InputError::Interrupted);
     }
 
     /// Whether the cell was interrupted, or the kernel shuts down. It is true before

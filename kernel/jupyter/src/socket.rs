@@ -8,70 +8,70 @@ pub(crate) mod shell;
 pub(crate) mod stdin;
 
 use crate::error::Error;
-use crate::wire::incoming;
+use crate::wire::incoming::{MAX_BYTES, MAX_CONTENT, MAX_PARTS};
+use crate::zmtp::{Kind, Limits, Server};
 use jupyter_protocol::{ConnectionInfo, Transport};
+use std::time::Duration;
 
-/// How long a closed socket keeps trying to deliver what was sent, in milliseconds.
-const LINGER: i32 = 1000;
+/// How long the end of the kernel waits for clients that have not taken all that was sent.
+const LINGER: Duration = Duration::from_secs(1);
 
-/// Makes a socket and binds it. Port 0 takes any free port; the port that was taken is returned.
-pub(crate) fn bind(
-    context: &zmq::Context,
-    kind: zmq::SocketType,
-    channel: &'static str,
-    connection: &ConnectionInfo,
-    port: u16,
-) -> Result<(zmq::Socket, u16), Error> {
-    let endpoint = match (&connection.transport, port) {
-        (Transport::TCP, 0) => format!("tcp://{}:*", bracketed(&connection.ip)),
-        (Transport::TCP, port) => format!("tcp://{}:{port}", bracketed(&connection.ip)),
-        (Transport::IPC, port) => format!("ipc://{}-{port}", connection.ip),
-    };
-    let attempt = || {
-        let socket = context.socket(kind)?;
-        socket.set_linger(LINGER)?;
-        socket.set_maxmsgsize(i64::try_from(incoming::MAX_BYTES).unwrap_or(i64::MAX))?;
-        socket.set_ipv6(connection.ip.contains(':'))?;
-        socket.bind(&endpoint)?;
-        let taken = match (&connection.transport, port) {
-            (Transport::TCP, 0) => bound_port(&socket)?,
-            _ => port,
+/// What the shell channel holds at most: twice the largest message.
+const SHELL: Limits =
+    Limits { message: (MAX_BYTES, MAX_PARTS), unfinished: 2 * MAX_BYTES, unread: 64 << 20 };
+
+/// What control and stdin hold at most, on which no data comes.
+const SMALLER: Limits =
+    Limits { message: (2 * MAX_CONTENT, MAX_PARTS), unfinished: 4 * MAX_CONTENT, unread: 64 << 20 };
+
+/// What iopub and heartbeat hold at most of what comes: subscriptions and pings.
+const LITTLE: Limits = Limits { message: (64 << 10, 64), unfinished: 4 << 20, unread: 1 << 20 };
+
+/// The sockets of a kernel, bound.
+pub(crate) struct Sockets {
+    pub(crate) shell: Server,
+    pub(crate) control: Server,
+    pub(crate) stdin: Server,
+    pub(crate) iopub: Server,
+    pub(crate) heartbeat: Server,
+}
+
+impl Sockets {
+    /// Binds all sockets. A port of 0 becomes the one that was taken.
+    ///
+    /// # Errors
+    /// [`Error::Bind`] if an address cannot be had.
+    pub(crate) fn bind(connection: &mut ConnectionInfo) -> Result<Self, Error> {
+        let bind = |channel,
+                    kind,
+                    limits,
+                    port: fn(&mut ConnectionInfo) -> &mut u16,
+                    connection: &mut ConnectionInfo| {
+            let wanted = *port(connection);
+            let (server, taken) =
+                Server::bind(channel, kind, limits, connection, wanted).map_err(|source| {
+                    let endpoint = endpoint(connection, wanted);
+                    Error::Bind { channel, endpoint, source }
+                })?;
+            *port(connection) = taken;
+            Ok(server)
         };
-        Ok((socket, taken))
-    };
-    attempt().map_err(|source| Error::Bind { channel, endpoint: endpoint.clone(), source })
-}
-
-/// An address as it stands in an endpoint: that of IPv6 has brackets.
-fn bracketed(ip: &str) -> String {
-    match ip.contains(':') && !ip.starts_with('[') {
-        true => format!("[{ip}]"),
-        false => ip.to_owned(),
+        // What a subscriber has not read is bounded by `iopub`, which tells it what is missing.
+        let publisher = Limits { unread: usize::MAX, ..LITTLE };
+        Ok(Self {
+            heartbeat: bind("heartbeat", Kind::Reply, LITTLE, |c| &mut c.hb_port, connection)?,
+            shell: bind("shell", Kind::Router, SHELL, |c| &mut c.shell_port, connection)?,
+            control: bind("control", Kind::Router, SMALLER, |c| &mut c.control_port, connection)?,
+            stdin: bind("stdin", Kind::Router, SMALLER, |c| &mut c.stdin_port, connection)?,
+            iopub: bind("iopub", Kind::Publisher, publisher, |c| &mut c.iopub_port, connection)?,
+        })
     }
 }
 
-fn bound_port(socket: &zmq::Socket) -> zmq::Result<u16> {
-    let endpoint = socket.get_last_endpoint()?.unwrap_or_default();
-    endpoint.rsplit(':').next().and_then(|port| port.parse().ok()).ok_or(zmq::Error::EINVAL)
-}
-
-/// Waits for one of the items; with a timeout in milliseconds, or -1 for none. A signal that
-/// interrupts the wait ends it as a timeout does.
-pub(crate) fn poll(items: &mut [zmq::PollItem<'_>], timeout: i64) -> zmq::Result<()> {
-    match zmq::poll(items, timeout) {
-        Ok(_) | Err(zmq::Error::EINTR) => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-/// Takes a multipart message that has arrived; `None` if there is none now.
-pub(crate) fn receive(socket: &zmq::Socket) -> zmq::Result<Option<Vec<Vec<u8>>>> {
-    loop {
-        match socket.recv_multipart(zmq::DONTWAIT) {
-            Ok(parts) => return Ok(Some(parts)),
-            Err(zmq::Error::EAGAIN) => return Ok(None),
-            Err(zmq::Error::EINTR) => {}
-            Err(error) => return Err(error),
-        }
+/// An address as clients name it.
+fn endpoint(connection: &ConnectionInfo, port: u16) -> String {
+    match connection.transport {
+        Transport::TCP => format!("tcp://{}:{port}", connection.ip),
+        Transport::IPC => format!("ipc://{}-{port}", connection.ip),
     }
 }

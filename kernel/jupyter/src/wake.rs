@@ -1,12 +1,12 @@
-//! Waking a thread that waits on a ZeroMQ socket, and queues that do so.
+//! Waking a thread that waits on a channel's socket, and queues that do so.
 //!
-//! A ZeroMQ socket belongs to one thread. What other threads have to say to that thread waits in a
-//! queue, and a byte in a socket pair, on which the thread waits together with the ZeroMQ socket,
-//! says that there is something.
+//! A channel's socket belongs to one thread. What other threads have to say to that thread waits in
+//! a queue, and a byte in a socket pair, on which the thread waits together with its socket, says
+//! that there is something.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -36,14 +36,16 @@ impl Wake {
         while matches!((&self.receiver).read(&mut bytes), Ok(64)) {}
     }
 
-    /// The end that `poll` watches.
-    pub(crate) fn fd(&self) -> RawFd {
-        self.receiver.as_raw_fd()
-    }
-
     /// Another end that raises the flag with any byte, for a signal handler.
     pub(crate) fn raiser(&self) -> io::Result<UnixStream> {
         self.sender.try_clone()
+    }
+}
+
+/// The end that `poll` watches.
+impl AsFd for Wake {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.receiver.as_fd()
     }
 }
 
@@ -79,11 +81,12 @@ pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
     fn raised(wake: &Wake) -> bool {
-        let mut items = [zmq::PollItem::from_fd(wake.fd(), zmq::POLLIN)];
-        zmq::poll(&mut items, 0).unwrap();
-        items[0].is_readable()
+        let mut descriptors = [PollFd::new(wake, PollFlags::IN)];
+        poll(&mut descriptors, Some(&Timespec::default())).unwrap();
+        descriptors[0].revents().contains(PollFlags::IN)
     }
 
     #[test]

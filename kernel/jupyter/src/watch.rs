@@ -2,18 +2,19 @@
 
 use crate::core::Core;
 use crate::kernel::End;
-use crate::socket::poll;
 use crate::wake::Wake;
-use rustix::fd::{AsRawFd, OwnedFd};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use signal_hook::SigId;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level::{pipe, unregister};
 use std::io;
 
-/// How often the parent is looked for where the system cannot tell of its end, in milliseconds: as
-/// often as ipykernel does.
-const LOOK: i64 = 1000;
+/// How often the parent is looked for where the system cannot tell of its end: as often as ipykernel
+/// does.
+const LOOK: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// The process that started the kernel, as jupyter_client says it in `JPY_PARENT_PID`; `None` when
 /// that is not set, or not a process id.
@@ -70,29 +71,34 @@ impl Watch {
                 Parent::Looked(parent) if std::os::unix::process::parent_id() != *parent => {
                     return End::Orphaned;
                 }
-                Parent::Told(descriptor) => Some(descriptor.as_raw_fd()),
+                Parent::Told(descriptor) => Some(descriptor.as_fd()),
                 Parent::None | Parent::Looked(_) => None,
             };
-            let timeout = if matches!(self.parent, Parent::Looked(_)) { LOOK } else { -1 };
-            let watched =
-                [self.terminate.fd(), self.interrupt.fd(), core.ends.wake.fd()].into_iter();
-            let mut items: Vec<_> =
-                watched.chain(parent).map(|fd| zmq::PollItem::from_fd(fd, zmq::POLLIN)).collect();
-            if let Err(error) = poll(&mut items, timeout) {
-                tracing::error!(%error, "the kernel could not wait for its end");
+            let timeout = matches!(self.parent, Parent::Looked(_)).then_some(&LOOK);
+            let watched = [self.terminate.as_fd(), self.interrupt.as_fd(), core.ends.wake.as_fd()];
+            let watched = watched.into_iter().chain(parent);
+            let mut descriptors: Vec<_> =
+                watched.map(|one| PollFd::from_borrowed_fd(one, PollFlags::IN)).collect();
+            match poll(&mut descriptors, timeout) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => {
+                    tracing::error!(%error, "the kernel could not wait for its end");
+                    return End::Terminated;
+                }
+            }
+            let raised: Vec<bool> =
+                descriptors.iter().map(|one| one.revents().contains(PollFlags::IN)).collect();
+            if raised[0] {
                 return End::Terminated;
             }
-            if items[0].is_readable() {
-                return End::Terminated;
-            }
-            if items[1].is_readable() {
+            if raised[1] {
                 self.interrupt.lower();
                 core.interrupt();
             }
             if let Some(end) = core.ends.take().pop_front() {
                 return end;
             }
-            if items.get(3).is_some_and(zmq::PollItem::is_readable) {
+            if raised.get(3) == Some(&true) {
                 return End::Orphaned;
             }
         }
@@ -114,7 +120,7 @@ impl Parent {
         };
         match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(descriptor) => Self::Told(descriptor),
-            Err(rustix::io::Errno::SRCH) => Self::Gone,
+            Err(Errno::SRCH) => Self::Gone,
             Err(error) => {
                 tracing::debug!(%error, "the parent is looked for every second");
                 Self::Looked(id)

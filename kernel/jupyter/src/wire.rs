@@ -32,11 +32,11 @@ pub(crate) use inspect::{InspectReply, InspectRequest};
 pub(crate) use is_complete::{IsCompleteReply, IsCompleteRequest};
 pub(crate) use kernel_info::KernelInfoReply;
 pub(crate) use outgoing::{Content, Outgoing, Parent, Sender};
-pub(crate) use output::{DisplayData, ExecuteResult, UpdateDisplayData};
+pub(crate) use output::{DisplayData, ExecuteResult, UpdateDisplayData, stream_content};
 pub(crate) use replay::Replays;
 pub(crate) use shutdown::ShutdownRequest;
 pub(crate) use signature::Signer;
-pub(crate) use status::{ErrorReply, Status};
+pub(crate) use status::{Aborted, ErrorReply, Status};
 pub(crate) use usage::{UsageReply, VirtualMemory};
 
 /// The version of the messaging protocol that is spoken.

@@ -92,7 +92,7 @@ def setup(options: argparse.Namespace, words: list[str]) -> int:
                 try:
                     part.fetch()
                 except (SetupError, OSError) as error:
-                    print(f"benchbook setup: {sentence(error)}", file=sys.stderr)
+                    print(f"benchbook setup: {sentence(error, cache)}", file=sys.stderr)
         here = machine()
     missing = [f"{part.name}: {part.problem}\n    `{command(words)}` tries again" for part in missing_parts(here, options)]
     missing += beyond_setup(here, options)
@@ -217,10 +217,9 @@ def locked(cache: Path) -> Iterator[None]:
         yield
 
 
-def sentence(error: Exception) -> str:
+def sentence(error: Exception, place: Path | None = None) -> str:
     if isinstance(error, OSError):
-        place = f"{error.filename}: " if error.filename else ""
-        return f"{place}{error.strerror or error}; make room or give access there, or {OTHER_CACHE} elsewhere"
+        return f"{error.filename or place or 'the cache folder'}: {error.strerror or error}; mend that, or {OTHER_CACHE} elsewhere"
     return str(error)
 
 

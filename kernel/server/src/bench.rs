@@ -6,9 +6,11 @@ use crate::{kernel, worker};
 use anyhow::{Context, ensure};
 use std::ffi::OsString;
 use std::fs;
+use std::io;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, ExitStatus};
 
 /// What to run.
 #[derive(Clone, Debug, clap::Args)]
@@ -43,7 +45,8 @@ fn opened(template: Option<&Path>) -> anyhow::Result<Installation> {
     Installation::open(&folder)
 }
 
-/// Runs a worker in a role other than that of cells, with its own words, and returns its exit status.
+/// Runs a worker in a role other than that of cells, with its own words, and returns its exit status: 128 and the
+/// signal's number if one ended it, as shells have it. Signals are passed on to the worker, which ends with this process.
 ///
 /// # Errors
 /// There is no template or no libtorch, or the worker does not start.
@@ -55,9 +58,70 @@ pub(crate) fn work(
     let here = opened(template)?;
     let libtorch = Libtorch::find(here.template.manifest.chosen_libtorch.as_deref())?;
     let mut command = worker::command(&here, &libtorch)?;
-    let status = command.arg(role).args(words).status();
+    let status = run_to_its_end(command.arg(role).args(words));
     let status = status.with_context(|| here.template.worker().display().to_string())?;
-    Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
+    let code = status.code().or(status.signal().map(|signal| 128 + signal));
+    Ok(ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
+}
+
+/// Runs a process that ends with this one, whatever ends this one, and that receives the signals sent to this one.
+fn run_to_its_end(command: &mut Command) -> io::Result<ExitStatus> {
+    let waited_for = signals();
+    let parent = std::process::id();
+    // Blocked before the process starts, so that no signal can be missed, not even that of its end. The new process
+    // begins with none blocked.
+    // SAFETY: the set is a local value; between fork and exec only system calls are made.
+    unsafe {
+        // Whoever started this process may have it ignore the ends of its children.
+        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const waited_for, std::ptr::null_mut());
+        command.pre_exec(move || {
+            if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
+                return Err(io::Error::last_os_error());
+            }
+            // A parent that ended before that call sends no signal any more.
+            if u32::try_from(libc::getppid()) != Ok(parent) {
+                return Err(io::Error::from_raw_os_error(libc::ESRCH));
+            }
+            Ok(())
+        });
+    }
+    let mut child = command.spawn()?;
+    loop {
+        // SAFETY: a plain structure of numbers, which the call below fills.
+        let mut received: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        // SAFETY: both pointers are to local values.
+        let signal = unsafe { libc::sigwaitinfo(&raw const waited_for, &raw mut received) };
+        if signal == libc::SIGCHLD {
+            if let Some(status) = child.try_wait()? {
+                return Ok(status);
+            }
+        } else if signal > 0 && received.si_code <= 0 {
+            // What the terminal sends (a positive code) has reached the worker, too. The process has not been waited
+            // for yet, so its number is still its own.
+            // SAFETY: sends a signal; no memory is involved.
+            unsafe { libc::kill(child.id() as libc::pid_t, signal) };
+        }
+    }
+}
+
+/// The signals that end a program, and that of a child's end. One that this process was told to ignore, as by nohup,
+/// stays ignored.
+fn signals() -> libc::sigset_t {
+    // SAFETY: the calls fill and read local values.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, libc::SIGCHLD);
+        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT] {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            libc::sigaction(signal, std::ptr::null(), &raw mut action);
+            if action.sa_sigaction != libc::SIG_IGN {
+                libc::sigaddset(&raw mut set, signal);
+            }
+        }
+        set
+    }
 }
 
 /// Puts the worker, the helper library, Rust's standard library and a script that finds libtorch

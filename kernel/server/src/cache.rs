@@ -19,9 +19,8 @@ pub fn folder() -> anyhow::Result<PathBuf> {
 
 /// The command that fetches what is missing: `benchbook setup`, with the program's path unless it is on PATH.
 pub fn setup_command() -> String {
-    let beside = || {
-        Some(kernelspec::wheel_prefix()?.join("bin/benchbook")).filter(|path| path.exists())
-    };
+    let beside =
+        || Some(kernelspec::wheel_prefix()?.join("bin/benchbook")).filter(|path| path.exists());
     let program = if on_path("benchbook").is_some() { None } else { beside() };
     program.map_or("benchbook setup".into(), |path| format!("{} setup", path.display()))
 }

@@ -28,6 +28,7 @@ pub mod metadata;
 pub mod moved;
 mod prelude;
 pub mod progress;
+pub mod reduced;
 mod variables;
 
 use crate::template::{Installation, Template};
@@ -47,6 +48,8 @@ pub const USER_PATH: &str = "BENCHBOOK_USER_PATH";
 pub const USER_CARGO_HOME: &str = "BENCHBOOK_USER_CARGO_HOME";
 /// `RUST_SRC_PATH` as the user had it; absent if it was not set.
 pub const USER_RUST_SRC_PATH: &str = "BENCHBOOK_USER_RUST_SRC_PATH";
+/// `RUST_MIN_STACK` as the user had it; absent if it was not set.
+pub const USER_MIN_STACK: &str = "BENCHBOOK_USER_MIN_STACK";
 /// The compiler and the linker of the session, in the crate's folder, for the stand-in.
 pub const TOOLS: &str = "tools.json";
 /// The folder of the crate that evcxr writes.
@@ -70,19 +73,22 @@ pub const UNUSED: &str = "target/cell/unused.jsonl";
 /// Whether this process was started under the name `cargo`, or as cargo's compiler wrapper.
 pub fn is_called(program: &OsStr) -> bool {
     let name = Path::new(program).file_name();
-    let names = ["cargo", "rustc", dependencies::WRAPPER];
+    let names = ["cargo", "rustc", "rustup", dependencies::WRAPPER];
     std::env::var_os(TEMPLATE).is_some()
         && names.into_iter().any(|known| name == Some(OsStr::new(known)))
 }
 
 /// Does what cargo would be asked to do.
 pub fn main() -> ExitCode {
+    // A kernel that was killed compiles no more.
+    benchbook_guard::end_with_parent();
     let mut arguments = std::env::args_os();
     let program = arguments.next().unwrap_or_default();
     let arguments: Vec<OsString> = arguments.collect();
     let name = Path::new(&program).file_name().and_then(OsStr::to_str).unwrap_or_default();
     let result = match name {
         dependencies::WRAPPER => dependencies::wrap(&arguments),
+        "rustup" => rustup(&arguments),
         "rustc" => installation().and_then(|here| pass_on(&here, "rustc", &arguments)),
         _ => installation().and_then(|here| answer(&here, &arguments)),
     };
@@ -90,6 +96,18 @@ pub fn main() -> ExitCode {
         eprintln!("error: {error:#}");
         ExitCode::from(101)
     })
+}
+
+/// evcxr asks `rustup which cargo` before it looks at PATH. This rustup knows nothing of the toolchain in
+/// use, and hands everything else (`:toolchain`, say) to the real one. It is a link to this program, as the others are,
+/// since no script runs where the folder for temporary files allows no programs.
+fn rustup(arguments: &[OsString]) -> anyhow::Result<ExitCode> {
+    if arguments.iter().any(|word| word == "which") {
+        return Ok(ExitCode::FAILURE);
+    }
+    let mut command = Command::new("rustup");
+    restore_environment(&mut command);
+    Err(command.args(arguments).exec().into())
 }
 
 fn installation() -> anyhow::Result<Installation> {
@@ -161,6 +179,7 @@ pub fn restore_environment(command: &mut Command) {
         ("PATH", USER_PATH),
         ("CARGO_HOME", USER_CARGO_HOME),
         ("RUST_SRC_PATH", USER_RUST_SRC_PATH),
+        ("RUST_MIN_STACK", USER_MIN_STACK),
     ] {
         match std::env::var_os(saved) {
             Some(value) => command.env(variable, value),
@@ -171,6 +190,7 @@ pub fn restore_environment(command: &mut Command) {
         USER_PATH,
         USER_CARGO_HOME,
         USER_RUST_SRC_PATH,
+        USER_MIN_STACK,
         TEMPLATE,
         CRATE,
         answers::RECORDING,

@@ -29,7 +29,9 @@ pub fn clean(confirmed: bool) -> anyhow::Result<ExitCode> {
     }
     let total: u64 = entries.iter().map(|(bytes, _)| bytes).sum();
     println!("{:>10.1} MB  together", total as f64 / 1e6);
-    println!("Kernels that are running may use these files. `benchbook setup` fetches what is needed again.");
+    println!(
+        "Kernels that are running may use these files. `benchbook setup` fetches what is needed again."
+    );
     if !confirmed && !confirm()? {
         println!("nothing was removed; `benchbook clean --yes` removes it without asking");
         return Ok(ExitCode::FAILURE);

@@ -106,7 +106,17 @@ pub fn examine(prefix: Option<&Path>) -> anyhow::Result<Report> {
         None => {}
     }
     report.add("cache", State::Good, machine.cache.display().to_string(), None);
+    temporary_folder(&mut report);
     Ok(report)
+}
+
+/// Where sessions have their folders.
+fn temporary_folder(report: &mut Report) {
+    const WHAT: &str = "TMPDIR";
+    match crate::session::check() {
+        Ok(folder) => report.add(WHAT, State::Good, folder.display().to_string(), None),
+        Err(error) => report.add(WHAT, State::Bad, format!("{error:#}"), None),
+    }
 }
 
 fn part(report: &mut Report, what: &'static str, part: &Part, version: &str) {
@@ -138,10 +148,8 @@ fn gpus(report: &mut Report, machine: &Machine) {
         report.add("GPU", State::Absent, "no NVIDIA GPU; everything runs on the CPU", None);
     }
     for gpu in &machine.gpus {
-        let text = format!(
-            "{}, compute capability {}, driver {}",
-            gpu.name, gpu.capability, gpu.driver
-        );
+        let text =
+            format!("{}, compute capability {}, driver {}", gpu.name, gpu.capability, gpu.driver);
         match gpu.support(machine.libtorch.libtorch.as_ref()) {
             Support::Used => report.add("GPU", State::Good, text, None),
             Support::Unused(fix) => report.add("GPU", State::Absent, text, Some(&fix)),

@@ -10,13 +10,17 @@ mod configuration;
 mod death;
 mod errors;
 mod prepare;
+mod reduce;
+mod thread;
 
 use crate::cargo::{CELL, INTERRUPTED, LOG, TYPES};
 use crate::libtorch::Libtorch;
 use crate::names::Names;
+use crate::nesting;
 use crate::session::{OPT_LEVEL, Session};
 use crate::template::{Installation, Template};
 use crate::worker::{self, Ended, Host};
+use anyhow::Context;
 use benchbook_display::Bundle;
 use benchbook_jupyter::{
     Cell, Completions, Detail, Evaluator, Executed, Expression, Failure, Match, Outcome, Output,
@@ -32,11 +36,11 @@ use std::fs;
 use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread;
 use std::time::Instant;
 
 pub(crate) use configuration::copy as copy_configuration;
 pub(crate) use errors::is_closed;
+pub use thread::EvaluationThread;
 
 /// What every session begins with. The macros are named one by one, since a glob would leave it
 /// open whether `println!` is ours or the standard library's. The `?` makes evcxr wrap this cell,
@@ -70,6 +74,7 @@ pub struct Rust {
     host: Host,
     /// What workers wrote to their own standard error: the last words of one that died.
     last_words: crossbeam_channel::Receiver<String>,
+    session: Arc<Session>,
     crate_folder: PathBuf,
     notice: Option<String>,
     /// rust-analyzer knows the crates of the session.
@@ -103,8 +108,9 @@ impl Rust {
         let template = &here.template;
         let libtorch = Libtorch::find(template.manifest.chosen_libtorch.as_deref())?;
         tracing::info!("libtorch {} at {}", libtorch.version, libtorch.folder.display());
-        let socket = session.folder().join("frames");
-        let mut command = worker::session_command(here, &libtorch, &socket)?;
+        session.restore()?;
+        host.listen().with_context(|| host.socket().display().to_string())?;
+        let mut command = worker::session_command(here, &libtorch, host.socket())?;
         command.current_dir(std::env::current_dir()?);
         host.begin(None);
         let started = configuration::without(session.folder(), || {
@@ -115,7 +121,7 @@ impl Rust {
         let lines = outputs.stdout;
         let listener = host.clone();
         // evcxr waits until these lines are read.
-        thread::Builder::new().name("evcxr output".into()).spawn(move || {
+        std::thread::Builder::new().name("evcxr output".into()).spawn(move || {
             lines.iter().for_each(|line| listener.log(&line));
         })?;
         let mut context = CommandContext::with_eval_context(context);
@@ -129,6 +135,7 @@ impl Rust {
             context: ManuallyDrop::new(context),
             host,
             last_words: outputs.stderr,
+            session: Arc::clone(session),
             crate_folder: session.crate_folder(),
             notice: notice(template),
             types: false,
@@ -137,6 +144,20 @@ impl Rust {
             form: Form::default(),
             gone: HashMap::new(),
             names,
+        })
+    }
+
+    /// Makes what is missing of the session's folder.
+    fn restore(&self) -> Result<(), Failure> {
+        let restored = self.session.restore().and_then(|()| {
+            if self.types {
+                fs::write(self.crate_folder.join(TYPES), "")?;
+            }
+            Ok(self.host.listen()?)
+        });
+        restored.map_err(|error| {
+            let text = format!("{error:#}; the cell has not run and all variables are kept");
+            Failure::new("KernelNotReady", text)
         })
     }
 
@@ -226,6 +247,13 @@ impl Rust {
         lines
     }
 
+    /// Has evcxr run code, of which it sees what the types of its variables depend on.
+    fn evaluate(&mut self, code: &str) -> Result<EvalOutputs, Error> {
+        let (reduced, left_out) = reduce::reduce(code);
+        left_out.write(&self.crate_folder).map_err(|error| Error::from(error.to_string()))?;
+        self.context.execute(&reduced)
+    }
+
     /// Runs prepared code. After `:clear` everything that a session begins with is there again.
     fn run(&mut self, code: &str, output: &Output) -> Result<EvalOutputs, Error> {
         if self.prelude_due {
@@ -233,13 +261,15 @@ impl Rust {
             self.prelude_due = false;
         }
         let Some((head, tail)) = commands::split_at_clear(code) else {
-            return self.context.execute(code);
+            return self.evaluate(code);
         };
         self.prelude_due = true;
+        // evcxr would kill the guard, and what the cells have started would go on.
+        self.host.end_worker();
         show(&self.context.execute(&head)?, output);
         self.context.execute(PRELUDE)?;
         self.prelude_due = false;
-        self.context.execute(&tail)
+        self.evaluate(&tail)
     }
 
     fn outcome(&mut self, cell: &Cell, output: &Output) -> (Outcome, Map<String, Value>) {
@@ -265,7 +295,12 @@ impl Rust {
         }
         let result = self.run(&prepared.code, output);
         self.log();
-        self.last_words.try_iter().for_each(|line| self.host.log(&line));
+        for line in self.last_words.try_iter() {
+            match line.as_str() {
+                benchbook_guard::LOST => self.host.hear(&line),
+                line => self.host.log(line),
+            }
+        }
         let died = matches!(result, Err(Error::SubprocessTerminated(_)));
         let mut ended = self.host.end(died);
         let run = ended.ran.as_secs_f64();
@@ -297,6 +332,16 @@ impl Rust {
                 Some(self.died_of(&cause, &ended, &lost, cell))
             }
             Err(_) if ended.interrupted => Some(interrupted()),
+            Err(error) if no_space(&error) => {
+                let folder = self.session.folder().parent().unwrap_or(&self.crate_folder);
+                Some(Failure::new(
+                    "NoSpace",
+                    format!(
+                        "the folder for temporary files, {}, is full; free space there and run the cell again, or set TMPDIR to another folder and restart the kernel; the cell has not run and all variables are kept",
+                        folder.display()
+                    ),
+                ))
+            }
             Err(error) => {
                 let out_of_memory = death::processes_ended_for_memory() > out_of_memory;
                 let ended = compiler::ended(&error, cell.execution_count, out_of_memory);
@@ -421,6 +466,9 @@ impl Rust {
     }
 
     fn expression(&mut self, code: &str, cell: &Cell, output: &Output) -> Expression {
+        if let Err(limit) = nesting::check(code) {
+            return Expression::Error(Failure::new("CompileError", limit.to_string()));
+        }
         self.host.begin_quietly(output);
         self.host.keep_values();
         if prepare::needs_types(code) {
@@ -479,6 +527,11 @@ impl Rust {
 
 impl Evaluator for Rust {
     fn execute(&mut self, cell: &Cell, output: &Output) -> Executed {
+        let limit = nesting::check(&cell.code);
+        let limit = limit.map_err(|limit| Failure::new("CompileError", limit.to_string()));
+        if let Err(failure) = limit.and_then(|()| self.restore()) {
+            return Outcome::Error(failure).into();
+        }
         self.names.begin(&cell.code);
         self.host.begin(Some(output));
         if output.interrupted() {
@@ -512,6 +565,9 @@ impl Evaluator for Rust {
     }
 
     fn complete(&mut self, code: &str, cursor: usize) -> Completions {
+        if nesting::check(code).is_err() {
+            return Completions::none(cursor);
+        }
         self.load_types();
         match self.context.completions(&commands::without_refused(code), cursor) {
             Ok(found) => Completions {
@@ -531,6 +587,7 @@ impl Evaluator for Rust {
     }
 
     fn inspect(&mut self, code: &str, cursor: usize, _detail: Detail) -> Option<Bundle> {
+        nesting::check(code).ok()?;
         self.load_types();
         let end = code[cursor..].find(|c: char| !(c.is_alphanumeric() || c == '_'));
         let end = end.map_or(code.len(), |end| cursor + end);
@@ -545,7 +602,7 @@ impl Evaluator for Rust {
     }
 }
 
-/// Stands in for [`Rust`] when it could not start: every cell says why.
+/// Stands in for [`Rust`] when it cannot start: every cell says why.
 pub struct Unavailable {
     /// Why.
     pub reason: String,
@@ -597,6 +654,19 @@ fn interrupted() -> Failure {
         "KeyboardInterrupt",
         "the cell was interrupted while it was compiled; variables are kept",
     )
+}
+
+/// Whether a cell could not be compiled because a file could not be written.
+fn no_space(error: &Error) -> bool {
+    let says = |text: &str| {
+        ["No space left on device", "Disk quota exceeded"].iter().any(|words| text.contains(words))
+    };
+    match error {
+        Error::CompilationErrors(found) => found.iter().any(|error| {
+            !error.is_from_user_code() && (says(&error.message()) || says(&error.rendered()))
+        }),
+        error => says(&error.to_string()),
+    }
 }
 
 /// The failure of a cell that evcxr could not compile.

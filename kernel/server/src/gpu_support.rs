@@ -98,7 +98,10 @@ impl Gpu {
         let Self { name, capability, .. } = self;
         match BUILDS.iter().find(|build| build.serves(self)) {
             Some(build) if build.suffix == DOWNLOADED.suffix => {
-                format!("run `{} --cuda`, which downloads libtorch with CUDA", cache::setup_command())
+                format!(
+                    "run `{} --cuda`, which downloads libtorch with CUDA",
+                    cache::setup_command()
+                )
             }
             Some(build) => format!(
                 "run `pip install torch=={VERSION} --index-url https://download.pytorch.org/whl/{}` in the \
@@ -109,7 +112,9 @@ impl Gpu {
                 "no build of libtorch {VERSION} has kernels for compute capability {capability} ({name}); \
                  everything runs on the CPU"
             ),
-            None => format!("update the driver: libtorch {VERSION} needs 525 or newer, with CUDA 13 580"),
+            None => format!(
+                "update the driver: libtorch {VERSION} needs 525 or newer, with CUDA 13 580"
+            ),
         }
     }
 }
@@ -181,7 +186,9 @@ mod tests {
         };
         let t4 = gpu("Tesla T4, 550.54.15, 7.5");
         assert_eq!(t4.support(Some(&libtorch("cu128"))), Support::Used);
-        assert!(matches!(t4.support(Some(&libtorch("cu130"))), Support::Unused(why) if why.contains("580")));
+        assert!(
+            matches!(t4.support(Some(&libtorch("cu130"))), Support::Unused(why) if why.contains("580"))
+        );
         let p100 = gpu("Tesla P100, 560.35.03, 6.0");
         assert_eq!(p100.support(Some(&libtorch("cu126"))), Support::Used);
     }

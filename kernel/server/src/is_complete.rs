@@ -1,11 +1,20 @@
 //! Whether a cell can be run as it is, for front ends that run it at the Enter key.
 
 use crate::evaluate::is_closed;
+use crate::nesting;
 use benchbook_jupyter::Completeness;
 use ra_ap_syntax::{Edition, SourceFile, SyntaxKind};
 
-/// Looks at brackets, strings and comments that are still open, and at the parser's errors.
+/// Looks at brackets, strings and comments that are still open, and at the parser's errors. Code that is
+/// nested too deeply to be compiled is invalid.
 pub fn is_complete(code: &str) -> Completeness {
+    if nesting::check(code).is_err() {
+        return Completeness::Invalid;
+    }
+    nesting::deep(|| parsed(code)).unwrap_or(Completeness::Unknown)
+}
+
+fn parsed(code: &str) -> Completeness {
     let rust: String = code
         .split_inclusive('\n')
         .skip_while(|line| line.trim().is_empty() || line.trim_start().starts_with([':', '!']))

@@ -3,17 +3,18 @@
 //! The sockets are bound first, so Jupyter gets its answers while evcxr, the worker and libtorch
 //! are still being started on the execute thread.
 
-use crate::evaluate::{Rust, Unavailable};
+use crate::evaluate::{EvaluationThread, Rust, Unavailable};
 use crate::is_complete::is_complete;
 use crate::names::Names;
+use crate::nesting;
 use crate::session::Session;
 use crate::template::{Installation, TemplateError};
 use crate::worker::Host;
 use crate::{cache, gpu, kernelspec};
 use benchbook_display::Bundle;
 use benchbook_jupyter::{
-    About, CodeMirrorMode, Completeness, Completions, Control, Detail, End, Evaluator, GpuMemory,
-    HelpLink, Kernel, LanguageInfo, Settings, connection,
+    About, CodeMirrorMode, Completeness, Completions, Control, Detail, End, Evaluator, Failure,
+    GpuMemory, HelpLink, Kernel, LanguageInfo, Settings, connection,
 };
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -39,13 +40,13 @@ pub unsafe fn serve(connection_file: &Path, template: Option<&Path>) -> anyhow::
             let names = Arc::new(Names::new(&here.template.folder));
             let control = Arc::new(Signals { host: Some(host.clone()), names: Arc::clone(&names) });
             let session = Arc::new(session);
-            let kept = Arc::clone(&session);
+            let (kept, evaluated) = (Arc::clone(&session), host.clone());
             let end = kernel.run(control, move || {
-                let rust = Rust::start(&here, &kept, host, names);
-                Ok(match rust {
-                    Ok(rust) => Box::new(rust) as Box<dyn Evaluator>,
-                    Err(error) => unavailable(&error),
-                })
+                let start = move || Rust::start(&here, &kept, host.clone(), Arc::clone(&names));
+                let started = EvaluationThread::start(evaluated, start);
+                let started =
+                    started.map_err(|error| Failure::new("KernelNotReady", error.to_string()))?;
+                Ok(Box::new(started) as Box<dyn Evaluator>)
             });
             session.remove();
             end
@@ -65,8 +66,7 @@ unsafe fn prepare(template: Option<&Path>) -> anyhow::Result<(Installation, Sess
     let here = Installation::open(&folder)?;
     // SAFETY: passed on to the caller.
     let session = unsafe { Session::begin(&here) }?;
-    let (host, _) =
-        Host::listen(session.folder(), session.interrupted(), here.template.worker())?;
+    let host = Host::new(session.folder(), session.interrupted(), here.template.worker());
     Ok((here, session, host))
 }
 
@@ -119,11 +119,15 @@ impl Control for Signals {
     }
 
     fn complete(&self, code: &str, cursor: usize) -> Completions {
-        self.names.complete(code, cursor)
+        let found = nesting::check(code)
+            .ok()
+            .and_then(|()| nesting::deep(|| self.names.complete(code, cursor)));
+        found.unwrap_or_else(|| Completions::none(cursor))
     }
 
     fn inspect(&self, code: &str, cursor: usize, _detail: Detail) -> Option<Bundle> {
-        self.names.inspect(code, cursor)
+        nesting::check(code).ok()?;
+        nesting::deep(|| self.names.inspect(code, cursor))?
     }
 
     fn gpu_memory(&self) -> Option<GpuMemory> {

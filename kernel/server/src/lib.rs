@@ -21,6 +21,7 @@ pub mod libtorch;
 mod linker;
 pub mod machine;
 pub mod names;
+pub mod nesting;
 pub mod record;
 pub mod session;
 pub mod setup;

@@ -49,13 +49,14 @@ pub enum LibtorchError {
     Nowhere(String),
 }
 
-const FIX: &str = "set LIBTORCH to a folder with libtorch 2.11.0, or unset it to have one looked for";
+const FIX: &str =
+    "set LIBTORCH to a folder with libtorch 2.11.0, or unset it to have one looked for";
 
 /// How to get one, with what it costs. The sizes are those of PyPI's wheels for Linux x86-64.
 fn download_fix() -> String {
     let setup = cache::setup_command();
     format!(
-        "run `{setup}`, which downloads it (CPU: 545 MB, 500 MB on disk, some two minutes; with CUDA: 2.5 GB, 4.7 GB \
+        "run `{setup}`, which downloads it (CPU: 545 MB, 525 MB on disk, some two minutes; with CUDA: 2.7 GB, 4.9 GB \
          on disk), or set LIBTORCH to a folder with libtorch {VERSION}"
     )
 }
@@ -159,7 +160,9 @@ fn places(chosen: Option<&Path>) -> Vec<PathBuf> {
         found.push(cache.join(format!("libtorch-{VERSION}-cpu")));
     }
     let mut seen = HashSet::new();
-    found.retain(|folder| folder.join("lib/libtorch_cpu.so").exists() && seen.insert(folder.clone()));
+    found.retain(|folder| {
+        folder.join("lib/libtorch_cpu.so").exists() && seen.insert(folder.clone())
+    });
     found
 }
 

@@ -3,7 +3,9 @@
 use anyhow::Context;
 use benchbook_kernel::machine::Machine;
 use benchbook_kernel::template::Template;
-use benchbook_kernel::{bench, cargo, clean, doctor, install, kernel, kernelspec, record, setup, study};
+use benchbook_kernel::{
+    bench, cargo, clean, doctor, install, kernel, kernelspec, record, setup, study,
+};
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;

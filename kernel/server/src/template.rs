@@ -52,6 +52,7 @@ pub(crate) const SOURCES: &[&str] = &[
     "kernel/data",
     "kernel/display",
     "kernel/frames",
+    "kernel/guard",
     "kernel/helper",
     "kernel/nvml",
     "kernel/study",

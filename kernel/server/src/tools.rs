@@ -37,7 +37,9 @@ pub enum ToolsError {
         setup: String,
     },
     /// The compiler that `BENCHBOOK_RUSTC` names does not fit.
-    #[error("BENCHBOOK_RUSTC={0} is {1}, and cells are compiled by {2}; unset it, or set it to that compiler")]
+    #[error(
+        "BENCHBOOK_RUSTC={0} is {1}, and cells are compiled by {2}; unset it, or set it to that compiler"
+    )]
     Chosen(PathBuf, String, String),
     /// No linker.
     #[error("cells are linked by `cc`, which is not on PATH; {0}")]
@@ -161,7 +163,11 @@ fn search(manifest: &Manifest) -> Result<Toolchain, ToolsError> {
         }
     }
     others.dedup();
-    Err(ToolsError::Compiler { wanted: manifest.compiler().into(), others, setup: cache::setup_command() })
+    Err(ToolsError::Compiler {
+        wanted: manifest.compiler().into(),
+        others,
+        setup: cache::setup_command(),
+    })
 }
 
 /// The compilers of this machine, those first that are most likely of this release.
@@ -203,7 +209,9 @@ fn linker_fix() -> String {
         ("pacman", "sudo pacman -S --needed gcc"),
     ];
     let here = known.iter().find(|(manager, _)| on_path(manager).is_some());
-    here.map_or("install gcc with your package manager".into(), |(_, command)| format!("run `{command}`"))
+    here.map_or("install gcc with your package manager".into(), |(_, command)| {
+        format!("run `{command}`")
+    })
 }
 
 #[cfg(test)]

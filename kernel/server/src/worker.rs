@@ -15,7 +15,7 @@ mod markers;
 mod processes;
 mod text;
 
-pub use host::{BeforeRun, Ended, Host, Panic};
+pub use host::{BeforeRun, Ended, GARBLED, Host, Panic};
 
 /// The command that starts a worker, with the libraries where it finds them and otherwise in the
 /// user's own environment.
@@ -24,11 +24,7 @@ pub use host::{BeforeRun, Ended, Host, Panic};
 /// The search path holds a folder whose name has a colon.
 pub fn command(here: &Installation, libtorch: &Libtorch) -> anyhow::Result<Command> {
     let Installation { template, tools } = here;
-    let own = [
-        libtorch.libraries(),
-        tools.toolchain.libraries(),
-        template.folder.join("lib"),
-    ];
+    let own = [libtorch.libraries(), tools.toolchain.libraries(), template.folder.join("lib")];
     let user = env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
     let user = env::split_paths(&user).filter(|folder| !folder.as_os_str().is_empty());
     let search: OsString = env::join_paths(own.into_iter().chain(user))?;

@@ -34,6 +34,15 @@ pub enum Error {
         /// What it was.
         found: String,
     },
+    /// Another study holds the file of records.
+    #[error(
+        "another study is adding to {}; wait for it to end, or choose another file of records \
+         (`--records FILE`, `StudyPlan::records`)", path.display()
+    )]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
     /// The user stopped a study. What was measured so far is in the records.
     #[error("the study was interrupted; the same call goes on from there")]
     Interrupted,

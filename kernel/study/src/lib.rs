@@ -11,6 +11,7 @@
 mod ceiling;
 mod compare;
 mod error;
+pub mod files;
 pub mod gradients;
 mod proportion;
 pub mod record;
@@ -28,7 +29,7 @@ pub use compare::{Comparison, Difference, PerImage, Quantity, compare, counts, d
 pub use error::Error;
 pub use proportion::{Evaluation, wilson_interval};
 pub use record::Record;
-pub use records::{Records, Unreadable, append};
+pub use records::{Records, RecordsLock, Unreadable, append};
 pub use report::report_2019;
 pub use study::Study;
 pub use verdict::{Limit, Rates};

@@ -1,8 +1,9 @@
 //! Files of records: one JSON line each, only ever appended to.
 
 use crate::error::Error;
+use crate::files::write_atomically;
 use crate::record::{Record, SCHEMA};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -104,17 +105,7 @@ impl Record {
             source,
         })?;
         text.push(b'\n');
-        let mut partial = path.as_os_str().to_owned();
-        partial.push(format!(".partial-{}", std::process::id()));
-        let partial = PathBuf::from(partial);
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(failed)?;
-        }
-        let moved = fs::write(&partial, text).and_then(|()| fs::rename(&partial, path));
-        if moved.is_err() {
-            let _ = fs::remove_file(&partial);
-        }
-        moved.map_err(failed)?;
+        write_atomically(path, |file| file.write_all(&text)).map_err(failed)?;
         Ok(path.into())
     }
 
@@ -151,11 +142,7 @@ impl Record {
 pub fn append(path: impl AsRef<Path>, record: &Record) -> Result<(), Error> {
     let path = path.as_ref();
     let failed = |source| Error::File { action: "append to", path: path.into(), source };
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(failed)?;
-    }
-    let mut file =
-        OpenOptions::new().create(true).read(true).append(true).open(path).map_err(failed)?;
+    let mut file = opened(path).map_err(failed)?;
     let mut line = Vec::new();
     if !ends_a_line(&mut file).map_err(failed)? {
         line.push(b'\n');
@@ -166,7 +153,59 @@ pub fn append(path: impl AsRef<Path>, record: &Record) -> Result<(), Error> {
         source,
     })?;
     line.push(b'\n');
-    file.write_all(&line).and_then(|()| file.sync_data()).map_err(failed)
+    write_whole(&mut file, &line).map_err(failed)
+}
+
+/// Writes a line to the end of a file. On a full disk nothing of it stays, unless another process has added something
+/// behind it; half a line would be named as unreadable for ever.
+fn write_whole(file: &mut File, line: &[u8]) -> std::io::Result<()> {
+    let before = file.metadata()?.len();
+    let mut written = 0;
+    while written < line.len() {
+        match file.write(&line[written..]) {
+            Ok(0) => return Err(std::io::ErrorKind::WriteZero.into()),
+            Ok(count) => written += count,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                if written > 0 && file.metadata()?.len() == before + written as u64 {
+                    file.set_len(before)?;
+                }
+                return Err(error);
+            }
+        }
+    }
+    file.sync_data()
+}
+
+/// A file of records that no other process adds to as long as this value lives (flock(2)). The lock ends with the
+/// process, whatever ends it.
+#[derive(Debug)]
+pub struct RecordsLock {
+    _file: File,
+}
+
+impl RecordsLock {
+    /// Takes the lock of a file, which is created if need be.
+    ///
+    /// # Errors
+    /// [`Error::InUse`] if another study has it; [`Error::File`].
+    pub fn take(path: &Path) -> Result<Self, Error> {
+        let failed = |source| Error::File { action: "lock", path: path.into(), source };
+        let file = opened(path).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(Error::InUse { path: path.into() }),
+            Err(TryLockError::Error(source)) => Err(failed(source)),
+        }
+    }
+}
+
+/// A file to append to, created if need be with its folder.
+fn opened(path: &Path) -> std::io::Result<File> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    OpenOptions::new().create(true).read(true).append(true).open(path)
 }
 
 fn ends_a_line(file: &mut File) -> std::io::Result<bool> {
@@ -240,6 +279,52 @@ mod tests {
     }
 
     #[test]
+    fn a_file_has_one_study_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/records.jsonl");
+        let first = RecordsLock::take(&path).unwrap();
+        append(&path, &named("of the holder")).unwrap();
+        let refused = RecordsLock::take(&path).unwrap_err();
+        assert!(matches!(refused, Error::InUse { .. }), "{refused}");
+        assert!(refused.to_string().contains("records.jsonl"), "{refused}");
+        drop(first);
+        RecordsLock::take(&path).unwrap();
+        assert_eq!(names(&Records::read(&path).unwrap()), ["of the holder"]);
+    }
+
+    /// The limit belongs to the process, so the test runs itself.
+    #[test]
+    fn a_full_disk_is_named_and_leaves_no_half_line() {
+        const FOLDER: &str = "BENCHBOOK_TEST_FULL";
+        if let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) {
+            let path = folder.join("records.jsonl");
+            append(&path, &named("first")).unwrap();
+            let room = fs::metadata(&path).unwrap().len() + 50;
+            // SAFETY: plain system calls. Writing beyond the limit fails instead of ending the process.
+            unsafe {
+                libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+                let limit = libc::rlimit { rlim_cur: room, rlim_max: room };
+                assert_eq!(libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit), 0);
+            }
+            let full = append(&path, &named("second")).unwrap_err().to_string();
+            assert!(full.contains("cannot append to") && full.contains("records.jsonl"), "{full}");
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let ran = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "records::tests::a_full_disk_is_named_and_leaves_no_half_line"])
+            .env(FOLDER, folder.path())
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&ran.stdout);
+        assert!(ran.status.success() && text.contains("1 passed"), "{text}");
+        let path = folder.path().join("records.jsonl");
+        append(&path, &named("third")).unwrap();
+        let read = Records::read(&path).unwrap();
+        assert_eq!((names(&read), read.unreadable.len()), (vec!["first", "third"], 0));
+    }
+
+    #[test]
     fn numbers_come_back_bit_for_bit() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("records.jsonl");
@@ -248,5 +333,29 @@ mod tests {
         record.phases.train = Some(938.329_384_8);
         append(&path, &record).unwrap();
         assert_eq!(Records::read(&path).unwrap().records, [record]);
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(1000))]
+        /// Damage to one line costs that line at most, and what it is damaged with.
+        #[test]
+        fn changed_bytes_cost_their_line_alone(
+            changes in proptest::collection::vec((0_usize..100_000, 0_u8..=255), 0..6),
+            noise in proptest::collection::vec(0_u8..=255, 0..200),
+        ) {
+            let mut line = serde_json::to_vec(&named("changed")).unwrap();
+            let length = line.len();
+            for (at, value) in changes {
+                line[at % length] = value;
+            }
+            let whole = serde_json::to_vec(&named("whole")).unwrap();
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("records.jsonl");
+            fs::write(&path, [line, noise, whole].join(&b'\n')).unwrap();
+            let read = Records::read(&path).unwrap();
+            proptest::prop_assert_eq!(&read.records.last().unwrap().name, "whole");
+            fs::write(&path, b"[".repeat(100_000)).unwrap();
+            proptest::prop_assert_eq!(Records::read(&path).unwrap().unreadable.len(), 1);
+        }
     }
 }

@@ -8,7 +8,7 @@ mod child;
 
 use crate::error::Error;
 use crate::record::{Computes, Place, Record, SCHEMA, Status};
-use crate::records::{Records, append};
+use crate::records::{Records, RecordsLock, append};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::Command;
@@ -137,12 +137,30 @@ pub enum Event {
 /// and is tried again in the next round; one that cannot start has one row.
 ///
 /// `stop` is asked ten times a second; when it says true, the running process is ended, its row says
-/// interrupted, and the same call later goes on from there.
+/// interrupted, and the same call later goes on from there. A running process also ends when this thread does, as
+/// when this process is killed.
 ///
 /// # Errors
-/// [`Error::Interrupted`], [`Error::Setting`], and [`Error::File`] for the file of records.
+/// [`Error::Interrupted`], [`Error::Setting`], [`Error::InUse`] while another study has the file of records, and
+/// [`Error::File`] for that file.
 pub fn run(
     plan: &Plan,
+    launcher: &mut dyn Launcher,
+    observer: &mut dyn FnMut(&Event),
+    stop: &dyn Fn() -> bool,
+) -> Result<Records, Error> {
+    check(plan)?;
+    let lock = RecordsLock::take(&plan.records)?;
+    run_locked(plan, &lock, launcher, observer, stop)
+}
+
+/// Does what [`run`] does for a caller that has locked the file of records itself.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_locked(
+    plan: &Plan,
+    _lock: &RecordsLock,
     launcher: &mut dyn Launcher,
     observer: &mut dyn FnMut(&Event),
     stop: &dyn Fn() -> bool,
@@ -482,6 +500,43 @@ mod tests {
         let sleeper: i32 = std::fs::read_to_string(pid).unwrap().trim().parse().unwrap();
         // SAFETY: sends a signal to the process that the script started.
         assert_eq!(unsafe { libc::kill(sleeper, libc::SIGKILL) }, 0, "it was still there");
+    }
+
+    /// The test runs itself as a study, and kills that with a signal that no process can catch.
+    #[test]
+    fn what_runs_ends_with_a_study_that_is_killed() {
+        const FOLDER: &str = "BENCHBOOK_TEST_KILLED";
+        if let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) {
+            let script = format!("echo $$ >{}; exec sleep 3600", folder.join("pid").display());
+            let scripts = BTreeMap::from([("a", script)]);
+            let mut shell = Shell { folder: &folder, scripts };
+            run(&plan(&folder, &["a"]), &mut shell, &mut |_| (), &|| false).unwrap();
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let mut study = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "runner::tests::what_runs_ends_with_a_study_that_is_killed"])
+            .env(FOLDER, folder.path())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let pid = loop {
+            let text = std::fs::read_to_string(folder.path().join("pid")).unwrap_or_default();
+            if let Ok(pid) = text.trim().parse::<u32>() {
+                break pid;
+            }
+            assert!(study.try_wait().unwrap().is_none(), "the study has ended by itself");
+        };
+        // A second study finds the file locked, and the first one's end frees it.
+        let lock = || RecordsLock::take(&folder.path().join("records.jsonl"));
+        assert!(matches!(lock(), Err(Error::InUse { .. })));
+        study.kill().unwrap();
+        study.wait().unwrap();
+        lock().unwrap();
+        let state = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let began = std::time::Instant::now();
+        while !state().is_empty() && !state().contains(") Z ") {
+            assert!(began.elapsed() < Duration::from_secs(10), "it still runs: {}", state());
+        }
     }
 
     #[test]

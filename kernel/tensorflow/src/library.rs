@@ -18,8 +18,12 @@ const FILES: [&str; 2] = ["libtensorflow_cc.so.2", "libtensorflow.so.2"];
 /// Names the folder, and nothing else is looked at.
 const VARIABLE: &str = "BENCHBOOK_TENSORFLOW";
 
+/// The package folders of the Python that started the kernel, as the Python package `benchbook` sets it.
+const SITE_PACKAGES: &str = "BENCHBOOK_SITE_PACKAGES";
+
 /// How to get the library.
-pub const FIX: &str = "run `environment/tensorflow`, which fetches it (270 MB), or set BENCHBOOK_TENSORFLOW \
+pub const FIX: &str = "run `environment/tensorflow` in a checkout, which fetches it (270 MB), or \
+                   `pip install tensorflow-cpu` for the Python of `%%rust` cells, or set BENCHBOOK_TENSORFLOW \
                    to the folder of a TensorFlow 2.16 or newer, for example a Python environment's \
                    site-packages/tensorflow";
 
@@ -98,9 +102,9 @@ pub struct Location {
 
 impl Location {
     /// Looks for the library without opening it: in the folder that `BENCHBOOK_TENSORFLOW` names, and
-    /// only there if it is set; else in Benchbook's cache, where `environment/tensorflow` puts it, in
-    /// the active Python environment (`VIRTUAL_ENV`, `CONDA_PREFIX`), and in the folders of
-    /// `LD_LIBRARY_PATH`. The cache comes first: an unfit release elsewhere is then no obstacle.
+    /// only there if it is set; else in Benchbook's cache, where `environment/tensorflow` puts it, among
+    /// the packages of the Python that started the kernel (`BENCHBOOK_SITE_PACKAGES`), in the active
+    /// Python environment (`VIRTUAL_ENV`, `CONDA_PREFIX`), and in the folders of `LD_LIBRARY_PATH`. The cache comes first: an unfit release elsewhere is then no obstacle.
     ///
     /// # Errors
     /// [`LoadError::NotFound`] with all places.
@@ -118,6 +122,9 @@ impl Location {
             folders.extend(packages(&chosen));
         } else {
             folders.extend(cache(variable));
+            let sites = variable(SITE_PACKAGES).unwrap_or_default();
+            let sites = std::env::split_paths(&sites).filter(|site| site != "");
+            folders.extend(sites.map(|site| site.join("tensorflow")));
             for name in ["VIRTUAL_ENV", "CONDA_PREFIX"] {
                 folders.extend(variable(name).into_iter().flat_map(|prefix| packages(&prefix)));
             }
@@ -359,6 +366,17 @@ mod tests {
         assert_eq!(Location::find_with(&environment(&pairs)).unwrap().path, in_active);
         let cached = place(home.join(".cache/benchbook/tensorflow"));
         assert_eq!(Location::find_with(&environment(&pairs)).unwrap().path, cached);
+    }
+
+    #[test]
+    fn the_packages_of_the_running_python_come_before_the_active_environment() {
+        let folder = tempfile::tempdir().unwrap();
+        let (dist, active) = (folder.path().join("dist-packages"), folder.path().join("active"));
+        place(active.join("lib/python3.12/site-packages/tensorflow"));
+        let sites = std::env::join_paths([&folder.path().join("site-packages"), &dist]).unwrap();
+        let pairs = [(SITE_PACKAGES, Path::new(&sites)), ("VIRTUAL_ENV", active.as_path())];
+        let in_dist = place(dist.join("tensorflow"));
+        assert_eq!(Location::find_with(&environment(&pairs)).unwrap().path, in_dist);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The process in which cells and benchmark jobs run.
 //!
-//! It does nothing itself but to set the C library's allocator: it loads the helper library, whose path is in `BENCHBOOK_HELPER`, and
+//! For cells it first divides itself in two: the process in which they run, and its guard
+//! (`benchbook_guard`). Then it sets the C library's allocator, loads the helper library, whose path is in `BENCHBOOK_HELPER`, and
 //! hands over to the function that the library has for this role. Everything that cells share with
 //! the worker (the panic hook, the interrupt flag, the frame writer) is in that library.
 
@@ -9,6 +10,12 @@ mod allocator;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    let is_for_cells = std::env::args().nth(1).is_none();
+    // SAFETY: no other thread runs yet.
+    if is_for_cells && let Err(error) = unsafe { benchbook_guard::split_worker() } {
+        eprintln!("benchbook-worker: no guard could be started: {error}");
+        return ExitCode::FAILURE;
+    }
     allocator::set();
     let (role, symbol) = match std::env::args().nth(1).as_deref() {
         Some("job") => ("job", c"benchbook_job_main"),

@@ -14,6 +14,7 @@ pub(crate) const EXTENSIONS: [&str; 5] = ["jpg", "jpeg", "png", "webp", "bmp"];
 const NOT_A_PICTURE: &str = "not a picture by its extension";
 const NESTED: &str = "a folder inside a folder of pictures";
 const BESIDE_CLASSES: &str = "a file beside class folders";
+const NOT_A_FILE: &str = "a pipe, socket or device";
 const NO_CLASS: &str = "its name is not class.number.extension";
 
 /// The pictures of `train/` or `validation/` by class.
@@ -26,12 +27,18 @@ struct Entry {
     path: PathBuf,
     name: String,
     is_folder: bool,
+    is_file: bool,
 }
 
 impl Entry {
-    fn is_picture(&self) -> bool {
+    /// Why it is no picture, if it is none.
+    fn fault(&self) -> Option<&'static str> {
         let extension = self.path.extension().map(|e| e.to_string_lossy().to_lowercase());
-        extension.is_some_and(|extension| EXTENSIONS.contains(&extension.as_str()))
+        if !extension.is_some_and(|extension| EXTENSIONS.contains(&extension.as_str())) {
+            return Some(NOT_A_PICTURE);
+        }
+        // Opening a pipe would wait for a writer.
+        (!self.is_file).then_some(NOT_A_FILE)
     }
 }
 
@@ -47,8 +54,14 @@ fn entries(path: &Path) -> Result<Vec<Entry>, DataError> {
         }
         let path = entry.path();
         let kind = entry.file_type().map_err(fault)?;
-        let is_folder = if kind.is_symlink() { path.is_dir() } else { kind.is_dir() };
-        found.push(Entry { path, name, is_folder });
+        let kind = match kind.is_symlink() {
+            true => fs::metadata(&path).map(|data| data.file_type()).ok(),
+            false => Some(kind),
+        };
+        let is_folder = kind.is_some_and(|kind| kind.is_dir());
+        // A link to nothing is named when it is read.
+        let is_file = kind.is_none_or(|kind| kind.is_file());
+        found.push(Entry { path, name, is_folder, is_file });
     }
     found.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(found)
@@ -108,8 +121,8 @@ pub(super) fn read_part(path: &Path, ignored: &mut Vec<Ignored>) -> Result<Part,
         return Ok(Part { layout: Layout::ClassFolders, classes });
     }
     for entry in entries {
-        if !entry.is_picture() {
-            ignored.push(Ignored { path: entry.path, reason: NOT_A_PICTURE });
+        if let Some(reason) = entry.fault() {
+            ignored.push(Ignored { path: entry.path, reason });
         } else if let Some(class) = class_in_name(&entry.name) {
             classes.entry(class.to_string()).or_insert_with(Vec::new).push(entry.path);
         } else {
@@ -133,10 +146,10 @@ fn pictures(path: &Path, ignored: &mut Vec<Ignored>) -> Result<Vec<PathBuf>, Dat
     for entry in entries(path)? {
         if entry.is_folder {
             ignored.push(Ignored { path: entry.path, reason: NESTED });
-        } else if entry.is_picture() {
-            files.push(entry.path);
+        } else if let Some(reason) = entry.fault() {
+            ignored.push(Ignored { path: entry.path, reason });
         } else {
-            ignored.push(Ignored { path: entry.path, reason: NOT_A_PICTURE });
+            files.push(entry.path);
         }
     }
     Ok(files)
@@ -155,10 +168,10 @@ pub(super) fn read_test(
             let label = classes.iter().position(|class| *class == entry.name);
             let files = pictures(&entry.path, ignored)?;
             samples.extend(files.into_iter().map(|path| Sample { path, label }));
-        } else if entry.is_picture() {
-            samples.push(Sample { path: entry.path, label: None });
+        } else if let Some(reason) = entry.fault() {
+            ignored.push(Ignored { path: entry.path, reason });
         } else {
-            ignored.push(Ignored { path: entry.path, reason: NOT_A_PICTURE });
+            samples.push(Sample { path: entry.path, label: None });
         }
     }
     Ok(samples)

@@ -163,7 +163,9 @@ impl Work {
         let Self { shared, pass: Pass { clock, epoch, .. }, .. } = self;
         let config = &shared.config;
         let Scratch { bytes, picture, resizer, resized, .. } = scratch;
-        clock.read.time(|| read_bytes(&shared.split.samples()[index].path, bytes))?;
+        clock
+            .read
+            .time(|| read_bytes(&shared.split.samples()[index].path, config.max_pixels, bytes))?;
         clock.decode.time(|| decode_safely(bytes, config.max_pixels, picture))?;
         clock.resize.time(|| {
             let source = (picture.height, picture.width);

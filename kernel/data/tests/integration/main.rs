@@ -6,6 +6,7 @@ mod caches;
 mod damage;
 mod folders;
 mod formats;
+mod hostile;
 mod photos;
 mod pictures;
 mod shown;

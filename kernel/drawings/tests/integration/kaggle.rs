@@ -219,6 +219,53 @@ fn damage_to_the_archive_is_named() {
     assert!(matches!(refused, ImportError::Zip { .. }), "{refused}");
 }
 
+/// 80 MB of zeros are 78 kB in an archive, which may then unpack to 68 MB.
+#[test]
+fn an_archive_that_unpacks_to_far_more_than_photos_is_refused() {
+    let zeros = vec![0; 80_000_000];
+    for (entry, inner) in [("train/cat.0.jpg", false), ("train.zip", true)] {
+        let folder = TempDir::new().unwrap();
+        let (train, test) = pictures();
+        let mut files = if inner { vec![("test1.zip".to_owned(), zipped(&test))] } else { train };
+        files.retain(|(name, _)| name != entry);
+        files.push((entry.to_owned(), zeros.clone()));
+        let path = folder.path().join("bomb.zip");
+        fs::write(&path, zipped(&files)).unwrap();
+        let out = folder.path().join("photos");
+        let refused = run(&path, &out).unwrap_err();
+        assert!(matches!(&refused, ImportError::TooLarge { .. }), "{refused}");
+        let text = refused.to_string();
+        assert!(text.contains(entry) && text.contains("10 times its size"), "{text}");
+        assert!(!out.exists());
+    }
+}
+
+#[test]
+fn a_pipe_in_the_place_of_the_archive_is_refused_at_once() {
+    let folder = TempDir::new().unwrap();
+    let pipe = folder.path().join("dogs-vs-cats.zip");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let refused = run(&pipe, &folder.path().join("photos")).unwrap_err();
+    assert!(matches!(refused, ImportError::File(_)), "{refused}");
+}
+
+/// Every byte of a small archive changed in turn: an error or an import, never a panic.
+#[test]
+fn a_changed_byte_anywhere_is_an_error_or_harmless() {
+    let folder = TempDir::new().unwrap();
+    let small = || vec![("train/cat.1.jpg".to_owned(), jpeg(Split::Train, 0))];
+    let dog = ("train/dog.1.jpg".to_owned(), jpeg(Split::Train, 1));
+    let bytes = zipped(&small().into_iter().chain([dog]).collect());
+    let path = folder.path().join("changed.zip");
+    for at in (0..bytes.len()).filter(|at| at % 7 == 0 || *at > bytes.len() - 200) {
+        let mut bytes = bytes.clone();
+        bytes[at] ^= 0x5a;
+        fs::write(&path, bytes).unwrap();
+        let out = folder.path().join(format!("photos-{at}"));
+        let _ = import(&path, &out, Division::default(), Unreadable::Skip, |_, _| {});
+    }
+}
+
 /// Names of the environment by which a test tells its child what to import.
 const ZIP: &str = "BENCHBOOK_TEST_ZIP";
 const OUT: &str = "BENCHBOOK_TEST_OUT";

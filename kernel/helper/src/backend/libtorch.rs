@@ -467,6 +467,21 @@ impl Network for Net {
         Ok(Parameters { arrays })
     }
 
+    fn not_finite(&self) -> Result<Option<String>, BackendError> {
+        let _guard = tch::no_grad_guard();
+        let is_finite = |tensor: &Tensor| -> Result<bool, tch::TchError> {
+            // A sum with NaN or an infinity in it is none itself, and takes no memory.
+            let sum = f64::try_from(tensor.f_sum(Kind::Float)?)?;
+            Ok(sum.is_finite() || bool::try_from(tensor.f_isfinite()?.f_all()?)?)
+        };
+        for (name, tensor) in &self.tensors {
+            if !is_finite(tensor).map_err(failed("looking at the weights"))? {
+                return Ok(Some(name.clone()));
+            }
+        }
+        Ok(None)
+    }
+
     fn set_parameters(&mut self, weights: &Parameters) -> Result<(), BackendError> {
         let mut tensors = BTreeMap::new();
         for specification in &self.specifications {

@@ -2,7 +2,7 @@
 
 use super::checkpoint;
 use crate::display::{Bundle, DisplayHandle, Rich, display};
-use crate::download::{Checksum, Download, cache_folder};
+use crate::download::{Checksum, Download, Size, cache_folder};
 use crate::error::Error;
 use crate::parameters::{Parameters, WeightsError};
 use crate::vgg::{Architecture, Depth};
@@ -31,7 +31,8 @@ pub enum Weights {
     /// Keras' `vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5` or another of its VGG16 and VGG19
     /// files; Caffe's preprocessing, which Keras uses for them.
     Keras(PathBuf),
-    /// ImageNet's, as published for this depth: downloaded once and kept in the cache folder.
+    /// ImageNet's, as published for this depth: downloaded once by https, checked by what is published of it
+    /// ([`Download::checks`](crate::download::Download::checks)), and kept in the cache folder.
     ImageNet(Publisher),
 }
 
@@ -160,33 +161,35 @@ impl Publisher {
     /// The published file for a net; `None` if there is none.
     ///
     /// Sources, read in November 2026: torchvision's `torchvision/models/vgg.py` (the digits in a name
-    /// are the first of its SHA-256, which torchvision checks too; its pull request 3851 of 2021 put these
-    /// files for VGG11 and VGG13 in the place of others), and `WEIGHTS_PATH_NO_TOP` with its `file_hash`,
-    /// an MD5 sum, in `keras/src/applications/vgg16.py` and `vgg19.py`.
+    /// are the first of its SHA-256, which torchvision checks too, and `_file_size` is in MiB; its pull request 3851 of
+    /// 2021 put these files for VGG11 and VGG13 in the place of others), and `WEIGHTS_PATH_NO_TOP` with its `file_hash`,
+    /// an MD5 sum, in `keras/src/applications/vgg16.py` and `vgg19.py`. Their sizes are those that Keras' own downloads
+    /// report. None of these sources gives a whole SHA-256.
     pub fn download(self, net: &Architecture) -> Option<Download> {
         match self {
             Publisher::Torchvision => {
-                let digits = match (net.depth, net.batch_norm) {
-                    (Depth::Vgg11, false) => "8a719046",
-                    (Depth::Vgg13, false) => "19584684",
-                    (Depth::Vgg16, false) => "397923af",
-                    (Depth::Vgg19, false) => "dcbb9e9d",
-                    (Depth::Vgg11, true) => "6002323d",
-                    (Depth::Vgg13, true) => "abd245e5",
-                    (Depth::Vgg16, true) => "6c64b313",
-                    (Depth::Vgg19, true) => "c79401a0",
+                let (digits, size) = match (net.depth, net.batch_norm) {
+                    (Depth::Vgg11, false) => ("8a719046", 506_840),
+                    (Depth::Vgg13, false) => ("19584684", 507_545),
+                    (Depth::Vgg16, false) => ("397923af", 527_796),
+                    (Depth::Vgg19, false) => ("dcbb9e9d", 548_051),
+                    (Depth::Vgg11, true) => ("6002323d", 506_881),
+                    (Depth::Vgg13, true) => ("abd245e5", 507_590),
+                    (Depth::Vgg16, true) => ("6c64b313", 527_866),
+                    (Depth::Vgg19, true) => ("c79401a0", 548_143),
                 };
                 let name = format!("{}-{digits}.pth", net.name());
                 Some(Download {
                     url: format!("https://download.pytorch.org/models/{name}"),
                     name,
                     checksum: Checksum::Sha256(digits.into()),
+                    size: Size::Millimebibytes(size),
                 })
             }
             Publisher::Keras => {
-                let sum = match (net.depth, net.batch_norm) {
-                    (Depth::Vgg16, false) => "6d6bbae143d832006294945121d1f1fc",
-                    (Depth::Vgg19, false) => "253f8cb515780f3b799900260a226db6",
+                let (sum, bytes) = match (net.depth, net.batch_norm) {
+                    (Depth::Vgg16, false) => ("6d6bbae143d832006294945121d1f1fc", 58_889_256),
+                    (Depth::Vgg19, false) => ("253f8cb515780f3b799900260a226db6", 80_134_624),
                     _ => return None,
                 };
                 let net = net.depth.name();
@@ -197,6 +200,7 @@ impl Publisher {
                     ),
                     name,
                     checksum: Checksum::Md5(sum.into()),
+                    size: Size::Bytes(bytes),
                 })
             }
         }
@@ -215,6 +219,7 @@ impl Publisher {
         let download = self.published(net)?;
         let mut shown = Shown::new(download.name.clone());
         let path = download.fetch(&cache_folder()?, &mut |done, total| shown.show(done, total))?;
+        shown.checked(&download);
         Ok(path)
     }
 }
@@ -245,22 +250,26 @@ impl Shown {
         let total = total.unwrap_or(done);
         let progress =
             Progress::new(done / 1000, total.div_ceil(1000)).elapsed(self.began.elapsed());
-        let line = Line { name: self.name.clone(), progress };
+        let line = Line(format!("{} [kB] {}", self.name, progress.to_text()));
         match &self.output {
             Some(output) => output.update(&line),
             None => self.output = Some(display(&line)),
         }
     }
+
+    /// Says what a file that was downloaded has been checked by.
+    fn checked(&self, download: &Download) {
+        if let Some(output) = &self.output {
+            output.update(&Line(format!("{}: checked by {}", self.name, download.checks())));
+        }
+    }
 }
 
-struct Line {
-    name: String,
-    progress: Progress,
-}
+struct Line(String);
 
 impl Rich for Line {
     fn bundle(&self) -> Bundle {
-        Bundle::text(format!("{} [kB] {}", self.name, self.progress.to_text()))
+        Bundle::text(self.0.clone())
     }
 }
 

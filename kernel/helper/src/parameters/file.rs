@@ -2,6 +2,7 @@
 
 use super::{Array, Parameters, Specification};
 use crate::files::write_atomically;
+use benchbook_data::open_file;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -108,8 +109,10 @@ impl Parameters {
     /// # Errors
     /// [`WeightsError`], naming the file and, where one is at fault, the tensor.
     pub fn read(path: &Path) -> Result<(Self, HashMap<String, String>), WeightsError> {
-        let bytes = std::fs::read(path)
-            .map_err(|source| WeightsError::Read { path: path.into(), source })?;
+        let failed = |source| WeightsError::Read { path: path.into(), source };
+        let mut file = open_file(path).map_err(failed)?;
+        let mut bytes = Vec::with_capacity(file.metadata().map_err(failed)?.len() as usize);
+        file.read_to_end(&mut bytes).map_err(failed)?;
         let corrupt = |source| WeightsError::Corrupt { path: path.into(), source };
         let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(corrupt)?;
         let tensors = SafeTensors::deserialize(&bytes).map_err(corrupt)?;
@@ -140,7 +143,7 @@ impl Parameters {
     /// [`WeightsError::Read`], [`WeightsError::Corrupt`].
     pub fn read_metadata(path: &Path) -> Result<HashMap<String, String>, WeightsError> {
         let failed = |source| WeightsError::Read { path: path.into(), source };
-        let mut file = std::fs::File::open(path).map_err(failed)?;
+        let mut file = open_file(path).map_err(failed)?;
         let mut length = [0; 8];
         let mut bytes = Vec::new();
         // The file begins with the header's length in bytes; a header of 100 MB is refused.
@@ -280,6 +283,7 @@ fn bytes(values: &[f32]) -> &[u8] {
 mod tests {
     use super::*;
     use crate::vgg::{Architecture, Depth};
+    use std::sync::LazyLock;
 
     fn net() -> Architecture {
         Architecture { depth: Depth::Vgg11, size: 32, ..Architecture::default() }
@@ -366,5 +370,40 @@ mod tests {
         }
         let missing = Parameters::read(&folder.path().join("none.safetensors")).unwrap_err();
         assert!(matches!(missing, WeightsError::Read { .. }), "{missing}");
+    }
+
+    /// A file of three small tensors.
+    static WHOLE: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("whole.safetensors");
+        let arrays = [("a", vec![2, 3]), ("b", vec![4]), ("c", vec![0])].map(|(name, shape)| {
+            let values = vec![1.0; shape.iter().product()];
+            (name.to_owned(), Array { shape, values })
+        });
+        let parameters = Parameters { arrays: arrays.into_iter().collect() };
+        parameters.write(&path, HashMap::new()).unwrap();
+        std::fs::read(path).unwrap()
+    });
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(1000))]
+        /// Mostly in the header, whose offsets and shapes say where to read.
+        #[test]
+        fn changed_bytes_never_panic(
+            changes in proptest::collection::vec((0_usize..200, 0_u8..=255), 1..6),
+            cut in 0_usize..300,
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("changed.safetensors");
+            let mut bytes = WHOLE.clone();
+            let length = bytes.len();
+            for (at, value) in changes {
+                bytes[at % length] = value;
+            }
+            bytes.truncate(length.max(cut) - cut / 10);
+            std::fs::write(&path, bytes).unwrap();
+            let _ = Parameters::read(&path);
+            let _ = Parameters::read_metadata(&path);
+        }
     }
 }

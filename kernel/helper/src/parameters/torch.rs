@@ -10,21 +10,27 @@ mod pickle;
 
 use super::file::widened;
 use super::{Array, Parameters, WeightsError};
-use pickle::{Pickle, Storage, Value, View};
+use benchbook_data::open_file;
+use pickle::{Pickle, Value, View};
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 /// `MAGIC_NUMBER` of the old format.
 const MAGIC: i128 = 0x1950_a86a_20f9_469c_fc6c;
-const VERSION: i128 = 1001;
+const VERSION: i64 = 1001;
+/// What the tensors of a file may take in memory, as a multiple of the file's own bytes: 16-bit floats are widened, and
+/// two names may share one storage.
+const RATIO: u64 = 8;
 /// Keys under which trainings keep a state dict among other things.
 const INNER: [&str; 3] = ["state_dict", "model_state_dict", "model"];
 
 impl Parameters {
     /// Reads the tensors of a state dict that `torch.save` wrote, in its old or its zip format. Only
     /// those whose name is `wanted` are read from the disk. 16-bit floats are widened.
+    ///
+    /// A file that unpacks to far more than its size is refused: what is compressed (`torch.save` compresses nothing),
+    /// tensors of more than 8 times the file's bytes together, and pickles of more than 4 MiB.
     ///
     /// # Errors
     /// [`WeightsError::Read`], [`WeightsError::Format`], [`WeightsError::Kind`].
@@ -40,7 +46,10 @@ impl Parameters {
             },
             _ => WeightsError::Read { path: path.into(), source },
         };
-        let file = File::open(path).map_err(failed)?;
+        let file = open_file(path).map_err(failed)?;
+        let size = file.metadata().map_err(failed)?.len();
+        let limit = size.saturating_mul(RATIO);
+        let mut left = limit;
         let mut opened = Opened::new(BufReader::new(file)).map_err(failed)?;
         let mut parameters = Parameters::default();
         for (name, view) in opened.views().map_err(failed)? {
@@ -51,6 +60,14 @@ impl Parameters {
                 let found = view.storage.kind.clone();
                 return Err(WeightsError::Kind { name, found, path: path.into() });
             };
+            let count =
+                view.shape.iter().fold(4, |bytes: u64, axis| bytes.saturating_mul(*axis as u64));
+            let too_large = || {
+                wrong(format!(
+                    "tensors of more than {limit} bytes, {RATIO} times the size of the file"
+                ))
+            };
+            left = left.checked_sub(count).ok_or_else(too_large).map_err(failed)?;
             let bytes = opened.storage(&view.storage.key, kind.bytes()).map_err(failed)?;
             let values = gathered(&view, &bytes, kind).map_err(failed)?;
             parameters.arrays.insert(name, Array { shape: view.shape, values });
@@ -105,24 +122,20 @@ impl<R: Read + Seek> Opened<R> {
         let order = format!("{prefix}byteorder");
         if archive.file_names().any(|name| name == order) {
             let mut text = String::new();
-            archive.by_name(&order).map_err(zip_error)?.take(16).read_to_string(&mut text)?;
+            stored(&mut archive, &order)?.take(16).read_to_string(&mut text)?;
             if text.trim() != "little" {
                 return Err(wrong(format!("numbers in the byte order `{}`", text.trim())));
             }
         }
-        let pickle = pickle::read(&mut BufReader::new(archive.by_name(&name).map_err(zip_error)?))?;
+        let pickle = pickle::read(&mut BufReader::new(stored(&mut archive, &name)?))?;
         Ok(Self::Zip { archive: Box::new(archive), prefix, pickle })
     }
 
     fn old(mut input: R) -> io::Result<Self> {
-        let number = |pickle: &Pickle| match pickle.root {
-            Value::Int(value) => Some(value),
-            _ => None,
-        };
-        if number(&pickle::read(&mut input)?) != Some(MAGIC) {
+        if !matches!(pickle::read(&mut input)?.root, Value::Large(number) if *number == MAGIC) {
             return Err(wrong("a pickle without the magic number of torch.save"));
         }
-        if number(&pickle::read(&mut input)?) != Some(VERSION) {
+        if !matches!(pickle::read(&mut input)?.root, Value::Int(VERSION)) {
             return Err(wrong("a version of torch.save other than 1001"));
         }
         let _system = pickle::read(&mut input)?;
@@ -134,12 +147,12 @@ impl<R: Read + Seek> Opened<R> {
         let mut blocks = HashMap::new();
         for key in &keys.lists[list] {
             let Value::Text(key) = key else { return Err(wrong("a storage without a name")) };
-            let Storage { kind, .. } = pickle
+            let storage = pickle
                 .storages
-                .get(&**key)
+                .get(key)
                 .ok_or_else(|| wrong(format!("a storage `{key}` that nothing uses")))?;
-            let bytes = element_bytes(kind)
-                .ok_or_else(|| wrong(format!("a storage of the unknown kind {kind}")))?;
+            let bytes = element_bytes(&storage.kind)
+                .ok_or_else(|| wrong(format!("a storage of the unknown kind {}", storage.kind)))?;
             let mut length = [0; 8];
             input.read_exact(&mut length)?;
             let length = u64::from_le_bytes(length);
@@ -192,7 +205,7 @@ impl<R: Read + Seek> Opened<R> {
         match self {
             Self::Zip { archive, prefix, .. } => {
                 let name = format!("{prefix}data/{key}");
-                let mut entry = archive.by_name(&name).map_err(zip_error)?;
+                let mut entry = stored(archive, &name)?;
                 let mut bytes = Vec::new();
                 entry.read_to_end(&mut bytes)?;
                 Ok(bytes)
@@ -209,6 +222,20 @@ impl<R: Read + Seek> Opened<R> {
             }
         }
     }
+}
+
+/// An entry of the archive, which takes no more memory than it does in the file.
+fn stored<'a, R: Read + Seek>(
+    archive: &'a mut zip::ZipArchive<R>,
+    name: &str,
+) -> io::Result<zip::read::ZipFile<'a>> {
+    let entry = archive.by_name(name).map_err(zip_error)?;
+    if entry.compression() != zip::CompressionMethod::Stored {
+        return Err(wrong(format!(
+            "the compressed entry `{name}`, where torch.save compresses nothing (save it again with torch.save)"
+        )));
+    }
+    Ok(entry)
 }
 
 /// Bytes of one value in a storage of PyTorch's class.
@@ -352,18 +379,22 @@ mod tests {
         }
     }
 
-    #[test]
-    fn changed_bytes_never_panic() {
-        let folder = tempfile::tempdir().unwrap();
-        let changed = folder.path().join("changed.pth");
-        for name in ["old.pth", "zip.pth"] {
-            let bytes = std::fs::read(saved(name)).unwrap();
-            for at in 0..bytes.len() {
-                let mut bytes = bytes.clone();
-                bytes[at] ^= 0x5a;
-                std::fs::write(&changed, bytes).unwrap();
-                let _ = Parameters::read_torch(&changed, |_| true);
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(1000))]
+        #[test]
+        fn changed_bytes_never_panic(
+            name in proptest::sample::select(vec!["old.pth", "zip.pth", "checkpoint.pth"]),
+            changes in proptest::collection::vec((0_usize..4000, 0_u8..=255), 1..6),
+        ) {
+            let mut bytes = std::fs::read(saved(name)).unwrap();
+            let length = bytes.len();
+            for (at, value) in changes {
+                bytes[at % length] = value;
             }
+            let folder = tempfile::tempdir().unwrap();
+            let changed = folder.path().join("changed.pth");
+            std::fs::write(&changed, bytes).unwrap();
+            let _ = Parameters::read_torch(&changed, |_| true);
         }
     }
 }

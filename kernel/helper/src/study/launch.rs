@@ -10,6 +10,7 @@ use crate::record::{Environment, Net, Record, SCHEMA, compute_settings, facts, s
 use crate::train::Schedule;
 use crate::vgg::Depth;
 use benchbook_data::{Crop, Filter, Preprocessing};
+use benchbook_study::files::Scratch;
 use benchbook_study::references::{self, Reference};
 use benchbook_study::runner::{Launch, Launcher, Refusal};
 use std::collections::HashMap;
@@ -19,7 +20,7 @@ use std::process::Command;
 /// What a study's runs share: the job with everything fixed that it left open, and a folder for files.
 pub(super) struct Workers {
     pub(super) job: Job,
-    folder: tempfile::TempDir,
+    folder: Scratch,
     /// The starting weights as a file, once they were needed.
     start: Option<PathBuf>,
     /// What the job asks for, as far as it is the same for every backend.
@@ -83,7 +84,7 @@ impl Workers {
         let asked = asked(&job)?;
         let temporary =
             |source| Error::File { action: "make a folder in", path: std::env::temp_dir(), source };
-        let folder = tempfile::tempdir().map_err(temporary)?;
+        let folder = Scratch::new().map_err(temporary)?;
         Ok(Self { job, folder, start: None, asked })
     }
 

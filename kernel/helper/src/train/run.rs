@@ -83,6 +83,8 @@ pub(crate) struct Session<'a> {
     pub(crate) validation: Loader,
     pub(crate) fit: &'a Fit,
     pub(crate) call: Call,
+    /// Steps of the history when this began.
+    pub(crate) steps_before: u64,
     pub(crate) save: Save<'a>,
     /// Files that were left out, with the reason.
     pub(crate) skipped: &'a mut BTreeMap<PathBuf, String>,
@@ -213,6 +215,7 @@ impl Session<'_> {
             observer.event(&Event::EpochEnd { metrics, epochs: last, steps });
             self.note_skipped(train, observer);
             self.note_skipped(validation, observer);
+            self.check_finite(epoch, epoch == last)?;
             for loader in [train, validation] {
                 // The cache of a loader says so once and is not written to again.
                 if let Some(fault) = loader.cached().fault
@@ -230,10 +233,65 @@ impl Session<'_> {
                 metrics.callback_seconds = began.elapsed().as_secs_f64();
             }
             if stop? {
-                break;
+                return self.check_weights(epoch);
             }
         }
         Ok(())
+    }
+
+    /// Whether what the epoch has left can be computed with, as far as it is to be kept: before files are written,
+    /// and at the end. In between, the next step finds out.
+    fn check_finite(&self, epoch: usize, is_last: bool) -> Result<(), Error> {
+        let loss = self.history.last().and_then(|metrics| metrics.val_loss);
+        if let Some(loss) = loss.filter(|loss| !loss.is_finite()) {
+            let found = format!("the validation loss after epoch {epoch} is {loss}");
+            return Err(self.diverged(found, self.network.not_finite()?));
+        }
+        let saves = |callback: &Callback| {
+            matches!(callback, Callback::BestCheckpoint(_) | Callback::Checkpoint(_))
+        };
+        if is_last || self.fit.callbacks.iter().any(saves) {
+            self.check_weights(epoch)?;
+        }
+        Ok(())
+    }
+
+    fn check_weights(&self, epoch: usize) -> Result<(), Error> {
+        match self.network.not_finite()? {
+            None => Ok(()),
+            parameter => {
+                let found = format!("the weights after epoch {epoch} are not finite");
+                Err(self.diverged(found, parameter))
+            }
+        }
+    }
+
+    fn diverged(&self, found: String, parameter: Option<String>) -> Error {
+        let kept = self.history.epochs.len();
+        Error::Diverged { found, rate: self.fit.rate(), parameter, kept }
+    }
+
+    /// Why the loss of a step is not finite. The first step of a call has the weights that the call was given, so that
+    /// its learning rate is not to blame.
+    fn step_diverged(&self, at: (usize, usize), loss: f64, rate: f64) -> Result<Error, Error> {
+        let (epoch, step) = at;
+        let kept = self.history.epochs.len();
+        let is_first = self.history.steps == self.steps_before;
+        Ok(match (is_first, self.network.not_finite()?) {
+            (true, Some(parameter)) => {
+                let wanted = format!("a training from epoch {epoch} on");
+                Error::WeightsNotFinite { wanted, parameter }
+            }
+            (true, None) => {
+                let what = format!("loss before the first step of epoch {epoch}");
+                Error::ResultNotFinite { what, found: loss }
+            }
+            (false, None) => Error::NotFinite { epoch, step, loss, rate, kept },
+            (false, parameter) => {
+                let found = format!("the loss of epoch {epoch} at step {step} is {loss}");
+                self.diverged(found, parameter)
+            }
+        })
     }
 
     /// What the caches of decoded pictures will take, before any of it is taken.
@@ -307,8 +365,7 @@ impl Session<'_> {
             let step_settings = Step { rate, seed, class_weights };
             let outcome = self.network.train_step(fed.input(), &fed.labels, step_settings)?;
             if !outcome.loss.is_finite() {
-                let kept = self.history.epochs.len();
-                return Err(Error::NotFinite { epoch, step, loss: outcome.loss, rate, kept });
+                return Err(self.step_diverged((epoch, step), outcome.loss, rate)?);
             }
             self.history.steps += 1;
             sums.add(outcome.loss, outcome.correct, fed.labels.len());

@@ -4,7 +4,7 @@
 //! with it. On a fatal signal a handler copies it to evcxr's log and lets the signal do what it
 //! would have done; at a call of `exit` there is still time to send it as usual.
 
-use super::{SERVER, lock};
+use super::{lock, server};
 use std::io::{self, Write};
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
@@ -94,7 +94,7 @@ extern "C" fn chained(signal: i32, info: *mut libc::siginfo_t, context: *mut lib
 /// Copies what is in the pipes to the log.
 fn drain() {
     let log = LOG.load(Ordering::Relaxed);
-    let Some(server) = SERVER.get() else { return };
+    let Some(server) = server() else { return };
     // The stack for handlers of other threads is small.
     let mut buffer = [0_u8; 256];
     for fd in server.streams.descriptors() {
@@ -113,7 +113,7 @@ fn drain() {
 
 /// A library or the cell called `exit`: what was printed is sent before the process is gone.
 extern "C" fn at_exit() {
-    let Some(server) = SERVER.get() else { return };
+    let Some(server) = server() else { return };
     let _ = io::stdout().flush();
     // SAFETY: flushes C's own buffers; null means all of them.
     unsafe { libc::fflush(std::ptr::null_mut()) };

@@ -3,7 +3,7 @@
 //! A panic alone is no failure, since the user's code may catch it. The hook remembers it; only
 //! when evcxr's wrapper around the cell catches it, [`panic_reached_top`] reports it.
 
-use super::{SERVER, run, send};
+use super::{is_forked, run, send, server};
 use crate::interrupt;
 use benchbook_frames::{Frame, Message, Stream};
 use std::panic::PanicHookInfo;
@@ -52,7 +52,11 @@ fn remember(info: &PanicHookInfo<'_>) {
     let place = info.location().map(|at| format!("at {at}"));
     let traceback: Vec<String> = place.into_iter().collect();
     // Whatever panicked may hold the lock of standard output, so nothing is flushed here.
-    let tell = |frame| SERVER.get().map_or((), |server| server.send_aside(&frame));
+    let tell = |frame| server().map_or((), |server| server.send_aside(&frame));
+    if is_forked() {
+        let place = traceback.join("\n");
+        return eprintln!("a process that the cell has forked panicked: {message}\n{place}");
+    }
     if thread.name() != Some("main") {
         // No wrapper of evcxr's sees the panic of another thread.
         let name = thread.name().unwrap_or("without a name");
@@ -78,6 +82,7 @@ fn message(payload: &dyn std::any::Any) -> String {
 
 /// evcxr's wrapper caught a panic: the cell has failed.
 pub fn panic_reached_top() {
+    run::end_if_forked(101);
     run::reply("EVCXR_PANIC_NOTIFICATION");
     let panic = {
         let mut state = state();
@@ -134,6 +139,7 @@ pub(super) fn held_back() -> Option<String> {
 
 /// A `?` ended the cell.
 pub fn error_reached_top() {
+    run::end_if_forked(1);
     run::reply("EVCXR_ERROR_OCCURRED");
     let error = {
         let mut state = state();
@@ -150,6 +156,7 @@ pub fn error_reached_top() {
 
 /// A `return` ended the cell before its variables were kept.
 pub(crate) fn returned_early() {
+    run::end_if_forked(0);
     run::reply("EVCXR_ERROR_OCCURRED");
     state().failed = true;
     let evalue = "`return` ended the cell before its new variables could be kept; put what may return early into a function or a block of its own";

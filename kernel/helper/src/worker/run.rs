@@ -1,36 +1,37 @@
 //! Runs cells on the main thread, one after the other, as evcxr asks for them.
 
-use super::{crash, failure, send};
+use super::{crash, failure, is_forked, send, server, stdout};
 use crate::evcxr_runtime::VariableStore;
 use crate::interrupt;
 use benchbook_frames::Message;
+use benchbook_guard::Replies;
 use std::ffi::c_void;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write};
-use std::os::fd::AsRawFd;
-use std::path::Path;
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-/// evcxr's side of the worker: its commands come in here and its markers go out.
-pub(super) struct Control {
-    commands: File,
-    replies: File,
-    log: File,
-}
-
-static REPLIES: OnceLock<Mutex<File>> = OnceLock::new();
-
-impl Control {
-    pub(super) fn new(commands: File, replies: File, log: File) -> Self {
-        Self { commands, replies, log }
-    }
-}
+static REPLIES: OnceLock<Mutex<Replies>> = OnceLock::new();
 
 /// Tells evcxr something about the running cell.
 pub(super) fn reply(line: &str) {
     if let Some(replies) = REPLIES.get() {
         let mut replies = replies.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = writeln!(replies, "{line}");
+        let _ = replies.send(line);
+    }
+}
+
+/// Ends a process that the cell has forked: the worker alone speaks for the cell.
+pub(super) fn end_if_forked(status: i32) {
+    if is_forked() {
+        stdout::flush();
+        // SAFETY: flushes C's own buffers, and ends the process without what is registered for its end.
+        unsafe {
+            libc::fflush(std::ptr::null_mut());
+            libc::_exit(status)
+        }
     }
 }
 
@@ -42,36 +43,36 @@ pub fn variable_changed_type(name: &str) {
 /// The whole life of a worker; returns the exit status of the process.
 #[unsafe(no_mangle)]
 pub extern "C" fn benchbook_worker_main() -> i32 {
-    // A server that was killed takes the worker along; a training would go on for nobody.
-    // SAFETY: asks the operating system for a signal; no memory is involved.
-    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
     // evcxr asks for backtraces; in a notebook they hide what was said, and a panic is told by the
     // server, with the line of the cell.
     // SAFETY: no thread of this library's or of a cell's runs yet.
     unsafe { std::env::remove_var("RUST_BACKTRACE") };
-    let control = match super::connect() {
-        Ok(control) => control,
+    let (control, log) = match super::connect() {
+        Ok(connected) => connected,
         Err(error) => {
             eprintln!("the worker could not start: {error}");
             return 1;
         }
     };
     failure::install_hook();
-    crash::install(control.log.as_raw_fd());
+    crash::install(log.as_raw_fd());
     interrupt::install();
     load_cuda();
     crate::chart::install_font();
-    let _ = REPLIES.set(Mutex::new(control.replies));
-    send(Message::Ready);
+    send(Message::Ready { token: control.token().to_owned() });
+    let (commands, replies) = control.into_parts();
+    let _ = REPLIES.set(Mutex::new(replies));
     let mut variables = std::ptr::null_mut();
-    for line in BufReader::new(control.commands).lines() {
-        let Ok(line) = line else { break };
-        match run(&line, variables) {
+    for line in commands {
+        let kept = line.map_err(|error| error.to_string()).and_then(|line| run(&line, variables));
+        match kept {
             Ok(kept) => variables = kept,
             Err(error) => {
-                let mut log = &control.log;
-                let _ = writeln!(log, "the worker cannot run `{line}`: {error}");
-                return 1;
+                // A cell has closed the descriptors, and what was read came from a file of its own.
+                let mut log = &log;
+                let _ = writeln!(log, "the worker was asked for what it cannot do: {error}");
+                // SAFETY: ends the process, of which nothing more can be told.
+                unsafe { libc::_exit(benchbook_guard::LOST_STATUS) }
             }
         }
     }
@@ -81,31 +82,27 @@ pub extern "C" fn benchbook_worker_main() -> i32 {
 
 /// Loads one cell's library and calls its function, which takes and returns the variables.
 fn run(line: &str, variables: *mut c_void) -> Result<*mut c_void, String> {
-    let mut words = line.split(' ');
-    let (Some("LOAD_AND_RUN"), Some(path), Some(name), None) =
-        (words.next(), words.next(), words.next(), words.next())
-    else {
-        return Err("expected LOAD_AND_RUN, a path and a function".into());
-    };
-    interrupt::clear();
+    // The path may have blanks.
+    let words = line.strip_prefix("LOAD_AND_RUN ").and_then(|words| words.rsplit_once(' '));
+    let (path, name) = words.ok_or("expected LOAD_AND_RUN, a path and a function")?;
+    interrupt::begin_cell();
     failure::clear();
-    send(Message::Started);
+    if let Some(server) = server() {
+        send(Message::Started { token: server.token.clone() });
+    }
     if std::fs::metadata(path).is_ok_and(|file| file.len() == 0) {
         // A cell of nothing but items (`server/src/cargo/build.rs`).
-        super::finish();
-        reply("EVCXR_EXECUTION_COMPLETE");
+        finish();
         return Ok(variables);
     }
-    // SAFETY: the file was compiled by this session against this very helper library.
-    let library = match unsafe { libloading::Library::new(path) } {
+    let library = match load(Path::new(path)) {
         Ok(library) => library,
         Err(error) => {
             // A function that is declared `extern` and is nowhere, for example.
             // SAFETY: null or what the last cell returned, which is evcxr's store.
             let store = unsafe { variables.cast::<VariableStore>().as_ref() };
             failure::not_loaded(&error, store.into_iter().flat_map(VariableStore::names));
-            super::finish();
-            reply("EVCXR_EXECUTION_COMPLETE");
+            finish();
             return Ok(variables);
         }
     };
@@ -115,13 +112,65 @@ fn run(line: &str, variables: *mut c_void) -> Result<*mut c_void, String> {
         let cell = library.get::<Cell>(name.as_bytes()).map_err(|error| error.to_string())?;
         cell(variables)
     };
+    end_if_forked(0);
     // Variables, statics and thread-local destructors point into the cell's code: it stays.
     std::mem::forget(library);
     // SAFETY: flushes C's own buffers (of libtorch, say); null means all of them.
     unsafe { libc::fflush(std::ptr::null_mut()) };
+    finish();
+    Ok(variables)
+}
+
+/// The cell has ended: the server is told, and then evcxr.
+fn finish() {
+    interrupt::end_cell();
+    for stream in server().map(|server| server.streams.mend()).unwrap_or_default() {
+        let _ = writeln!(io::stderr(), "the cell closed {stream} of its process; it is open again");
+    }
     super::finish();
     reply("EVCXR_EXECUTION_COMPLETE");
-    Ok(variables)
+}
+
+/// Loads a library, also from a file system that allows no programs (`noexec`).
+fn load(path: &Path) -> Result<libloading::Library, libloading::Error> {
+    // SAFETY: the file was compiled by this session against this very helper library.
+    let loaded = unsafe { libloading::Library::new(path) };
+    if loaded.is_ok() {
+        return loaded;
+    }
+    match in_memory(path) {
+        // SAFETY: it is a copy of that file, and open until it is loaded.
+        Some((_copy, link)) => unsafe { libloading::Library::new(link) },
+        None => loaded,
+    }
+}
+
+/// A copy in memory of a library that may not be loaded where it lies. Its name is one that no other
+/// library has, since the loader takes equal names for one library.
+fn in_memory(path: &Path) -> Option<(File, PathBuf)> {
+    let name = std::ffi::CString::new(path.as_os_str().as_encoded_bytes()).ok()?;
+    // SAFETY: the structure is local and is filled by the call, which takes a string that ends in 0.
+    let forbidden = unsafe {
+        let mut system: libc::statvfs = std::mem::zeroed();
+        libc::statvfs(name.as_ptr(), &raw mut system) == 0 && system.f_flag & libc::ST_NOEXEC != 0
+    };
+    if !forbidden {
+        return None;
+    }
+    // SAFETY: the descriptor was just made and belongs to nobody else.
+    let mut copy = unsafe {
+        let copy = libc::memfd_create(c"cell".as_ptr(), libc::MFD_CLOEXEC);
+        if copy < 0 {
+            return None;
+        }
+        File::from_raw_fd(copy)
+    };
+    io::copy(&mut File::open(path).ok()?, &mut copy).ok()?;
+    let link = path.with_extension("memory");
+    // A worker before this one may have left it.
+    let _ = std::fs::remove_file(&link);
+    symlink(format!("/proc/self/fd/{}", copy.as_raw_fd()), &link).ok()?;
+    Some((copy, link))
 }
 
 /// libtorch finds CUDA only if its CUDA library is in the process, which no symbol of a program

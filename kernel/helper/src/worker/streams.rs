@@ -4,29 +4,37 @@
 //! caught byte for byte. A background thread sends what arrives; a frame that must keep its place
 //! among the prints calls [`Streams::drain`] first.
 
-use super::run::Control;
-use super::{SERVER, lock};
+use super::{Frames, lock, server, stdout};
+use crate::interrupt;
 use benchbook_frames::{Frame, Stream};
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 /// How often the text of an unfinished line is fetched from Rust's own standard output.
 const PARTIAL_LINES: Duration = Duration::from_millis(50);
 
+/// How many times [`PARTIAL_LINES`] a print is blocked, after an interrupt, before that is said.
+const BLOCKED: u32 = 6;
+
 /// The reading ends of the pipes behind standard output and standard error.
 pub(super) struct Streams {
-    stdout: File,
-    stderr: File,
+    stdout: Pipe,
+    stderr: Pipe,
+}
+
+struct Pipe {
+    reading: File,
+    /// Kept, so that a cell that closes its standard output can get it back.
+    writing: OwnedFd,
 }
 
 impl Streams {
     /// Sends everything that has been printed so far. The caller holds the frame writer.
-    pub(super) fn drain(&self, frames: &mut UnixStream) {
+    pub(super) fn drain(&self, frames: &mut Frames) {
         for (file, stream) in [(&self.stdout, Stream::Stdout), (&self.stderr, Stream::Stderr)] {
-            while let Some(bytes) = available(file) {
+            while let Some(bytes) = available(&file.reading) {
                 let _ = Frame::Print(stream, bytes).write_to(frames);
             }
         }
@@ -34,7 +42,29 @@ impl Streams {
 
     /// The descriptors, for the crash handler.
     pub(super) fn descriptors(&self) -> [RawFd; 2] {
-        [self.stdout.as_raw_fd(), self.stderr.as_raw_fd()]
+        [&self.stdout, &self.stderr].map(|pipe| pipe.reading.as_raw_fd())
+    }
+
+    /// Opens again what the cell has closed of the standard streams: the next file to be opened would
+    /// get their numbers and receive what is printed. Returns their names.
+    pub(super) fn mend(&self) -> Vec<&'static str> {
+        let is_closed = |fd| {
+            // SAFETY: asking for a flag has no effect.
+            unsafe { libc::fcntl(fd, libc::F_GETFD) < 0 }
+        };
+        let mut mended = Vec::new();
+        // Opened, it gets the lowest free number, which is 0.
+        if is_closed(0) && File::open("/dev/null").map(std::mem::forget).is_ok() {
+            mended.push("standard input");
+        }
+        for (name, fd, pipe) in
+            [("standard output", 1, &self.stdout), ("standard error", 2, &self.stderr)]
+        {
+            if is_closed(fd) && replace(fd, pipe.writing.as_raw_fd()).is_ok() {
+                mended.push(name);
+            }
+        }
+        mended
     }
 }
 
@@ -50,22 +80,20 @@ fn available(mut pipe: &File) -> Option<Vec<u8>> {
     }
 }
 
-/// Moves evcxr's streams out of the user's reach and puts pipes in their place.
-pub(super) fn take_over() -> io::Result<(Streams, Control)> {
-    let commands = duplicate(0)?;
-    let replies = duplicate(1)?;
+/// Moves the log out of the user's reach and puts pipes in the place of the standard streams.
+pub(super) fn take_over() -> io::Result<(Streams, File)> {
     let log = duplicate(2)?;
     let nothing = File::open("/dev/null")?;
     replace(0, nothing.as_raw_fd())?;
     let stdout = pipe_into(1)?;
     let stderr = pipe_into(2)?;
-    Ok((Streams { stdout, stderr }, Control::new(commands, replies, log)))
+    Ok((Streams { stdout, stderr }, log))
 }
 
 /// Sends prints as they come, in a thread that lives as long as the worker.
 pub(super) fn pump_in_background() -> io::Result<()> {
     std::thread::Builder::new().name("prints".into()).spawn(|| {
-        let Some(server) = SERVER.get() else { return };
+        let Some(server) = server() else { return };
         let mut waiting = server.streams.descriptors().map(|fd| libc::pollfd {
             fd,
             events: libc::POLLIN,
@@ -76,22 +104,41 @@ pub(super) fn pump_in_background() -> io::Result<()> {
             let ready = unsafe { libc::poll(waiting.as_mut_ptr(), 2, -1) };
             if ready > 0 {
                 server.streams.drain(&mut lock(&server.frames));
+                for pipe in &mut waiting {
+                    // A cell has closed it; a negative descriptor is left out.
+                    if pipe.revents & (libc::POLLNVAL | libc::POLLERR | libc::POLLHUP) != 0 {
+                        pipe.fd = -1;
+                    }
+                }
             }
         }
     })?;
-    // Rust keeps an unfinished line to itself until it is flushed. A thread of its own does that,
-    // since flushing waits for whoever holds the lock of standard output.
+    // Rust keeps an unfinished line to itself until it is flushed.
     std::thread::Builder::new().name("partial lines".into()).spawn(|| {
+        let mut blocked = 0;
         loop {
             std::thread::sleep(PARTIAL_LINES);
-            let _ = io::stdout().flush();
+            stdout::flush();
+            blocked =
+                if interrupt::requested() && stdout::is_waited_for() { blocked + 1 } else { 0 };
+            if blocked == BLOCKED {
+                explain_blocked_print();
+            }
         }
     })?;
     Ok(())
 }
 
-/// Makes `target` the writing end of a new pipe and returns its reading end, which never blocks.
-fn pipe_into(target: RawFd) -> io::Result<File> {
+/// The interrupted cell does not react because it waits for another thread.
+fn explain_blocked_print() {
+    if let Some(server) = server() {
+        let text = b"the interrupt has to wait: the cell prints, and another thread holds the lock of standard output (`std::io::stdout().lock()`); a second interrupt ends the process, and its variables are lost\n";
+        server.send_aside(&Frame::Print(Stream::Stderr, text.to_vec()));
+    }
+}
+
+/// Makes `target` the writing end of a new pipe, whose reading end never blocks.
+fn pipe_into(target: RawFd) -> io::Result<Pipe> {
     let mut ends = [0; 2];
     // SAFETY: `ends` has room for the two descriptors that pipe2 writes.
     checked(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) })?;
@@ -100,7 +147,7 @@ fn pipe_into(target: RawFd) -> io::Result<File> {
     replace(target, writing.as_raw_fd())?;
     // SAFETY: setting a flag of a descriptor that is open.
     checked(unsafe { libc::fcntl(reading.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) })?;
-    Ok(reading)
+    Ok(Pipe { reading, writing })
 }
 
 fn duplicate(fd: RawFd) -> io::Result<File> {

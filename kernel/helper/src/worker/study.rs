@@ -61,7 +61,7 @@ pub extern "C" fn benchbook_study_main() -> i32 {
         println!("{HELP}");
         return 0;
     }
-    interrupt::install();
+    interrupt::install_for_a_program();
     let task = match read(&arguments) {
         Ok(task) => task,
         Err(message) => {
@@ -91,7 +91,7 @@ pub extern "C" fn benchbook_study_main() -> i32 {
         Ok(()) => 0,
         Err(error @ Error::Interrupted(_)) => {
             eprintln!("benchbook study: {error}; the same command goes on from there");
-            130
+            interrupt::exit_status()
         }
         Err(error) => {
             eprintln!("benchbook study: {error}");
@@ -114,12 +114,14 @@ enum Task {
 }
 
 fn run(plan: &StudyPlan) -> Result<Study, Error> {
+    // Before the check, which would disturb the timings of a study that runs already.
+    let lock = plan.lock()?;
     let mut observer = terminal();
     let checked = plan.compute_alike(&mut observer)?;
     if let Some(checked) = &checked {
         println!("{}\n", checked.bundle().plain());
     }
-    let study = plan.measure(checked.as_ref(), &mut observer)?;
+    let study = plan.measure_locked(&lock, checked.as_ref(), &mut observer)?;
     println!("\n{}", study.bundle().plain());
     println!("\nrecords: {}", plan.records_file().display());
     Ok(study)

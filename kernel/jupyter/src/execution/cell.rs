@@ -6,7 +6,6 @@ use crate::handler::Request;
 use crate::output::Output;
 use crate::panics::guarded;
 use crate::socket::router::Post;
-use crate::wake::locked;
 use crate::wire::{ExecuteReply, ExecuteRequest, Outgoing};
 use chrono::{SecondsFormat, Utc};
 use jupyter_protocol::messaging::{ErrorOutput, ExecuteInput};
@@ -56,7 +55,7 @@ pub(super) fn run(
     };
     core.executor.finished();
     if stored {
-        locked(&core.history).add(number, &cell.code, output.last_result());
+        core.history.add(number, &cell.code, output.last_result());
     }
     let failed = matches!(executed.outcome, Outcome::Error(_));
     if let (Outcome::Error(failure), false) = (&executed.outcome, cell.silent) {

@@ -1,15 +1,14 @@
 //! Questions about code: completion, inspection, completeness.
 
-use super::{Request, serve};
+use super::{Questions, Request, reply, serve};
 use crate::core::Core;
 use crate::evaluator::{Completions, Control, Detail, Evaluator};
 use crate::position;
 use crate::wire::{
-    CompleteReply, CompleteRequest, InspectReply, InspectRequest, IsCompleteReply,
+    Aborted, CompleteReply, CompleteRequest, InspectReply, InspectRequest, IsCompleteReply,
     IsCompleteRequest,
 };
 use benchbook_display::Bundle;
-use std::sync::Arc;
 
 /// Who can be asked about code: the evaluator between cells, the control beside them.
 pub(crate) trait Asked {
@@ -38,8 +37,8 @@ impl Asked for Box<dyn Evaluator> {
 }
 
 /// Answers requests on the assistant thread, until the kernel is gone.
-pub(crate) fn assist(core: &Core, requests: &crossbeam_channel::Receiver<Option<Request>>) {
-    while let Ok(Some(request)) = requests.recv() {
+pub(crate) fn assist(core: &Core) {
+    while let Some(request) = core.assistant.next() {
         match request.kind() {
             "is_complete_request" => serve(core, &request, || {
                 let asked: IsCompleteRequest = request.message.content()?;
@@ -50,11 +49,21 @@ pub(crate) fn assist(core: &Core, requests: &crossbeam_channel::Receiver<Option<
     }
 }
 
-/// Leaves a request to the assistant thread.
-pub(super) fn defer(core: &Arc<Core>, request: Request) {
-    if core.assistant.send(Some(request)).is_err() {
-        tracing::warn!("a request came after the kernel's end");
+/// Leaves questions to the assistant thread.
+pub(crate) fn assist_with(core: &Core, mut questions: Questions) {
+    while let Some(question) = questions.pop() {
+        if let Some(replaced) = core.assistant.push(question) {
+            abort(core, &replaced);
+        }
     }
+}
+
+/// Answers that a question was replaced by a newer one.
+pub(super) fn abort(core: &Core, request: &Request) {
+    let parent = request.parent();
+    core.iopub.busy(&parent);
+    core.reply(request.channel, reply(request, &Aborted::new()));
+    core.iopub.idle(&parent);
 }
 
 /// Answers a completion or an inspection.

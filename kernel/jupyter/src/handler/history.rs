@@ -1,13 +1,26 @@
 //! `history_request`.
 
-use super::Request;
+use super::{Request, serve};
 use crate::core::Core;
-use crate::evaluator::Failure;
-use crate::wake::locked;
 use crate::wire::{HistoryReply, HistoryRequest};
 
-/// The entries that are asked for.
-pub(super) fn answer(core: &Core, request: &Request) -> Result<HistoryReply, Failure> {
-    let asked: HistoryRequest = request.message.content()?;
-    Ok(locked(&core.history).find(&asked).into())
+/// Leaves a request to the thread that answers what is asked of the history: the file may let it
+/// wait.
+pub(super) fn defer(core: &Core, request: Request) {
+    if core.historian.send(Some(request)).is_err() {
+        tracing::warn!("a request came after the kernel's end");
+    }
+}
+
+/// Answers requests until the kernel ends.
+pub(crate) fn answer_from_history(
+    core: &Core,
+    requests: &crossbeam_channel::Receiver<Option<Request>>,
+) {
+    while let Ok(Some(request)) = requests.recv() {
+        serve(core, &request, || {
+            let asked: HistoryRequest = request.message.content()?;
+            Ok(HistoryReply::from(core.history.find(&asked)))
+        });
+    }
 }

@@ -54,7 +54,7 @@ impl HistoryFile {
 
     /// All entries, of all sessions. None if the file cannot be read.
     pub(super) fn read(&self) -> Vec<Entry> {
-        let Ok(file) = File::open(&self.path) else { return Vec::new() };
+        let Ok(file) = open(&self.path) else { return Vec::new() };
         let entry = |line| match line {
             Line::Entry(entry) => Some(entry),
             Line::Session { .. } => None,
@@ -124,7 +124,12 @@ impl Line {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)
+    let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        // Another kind of file, a pipe for example, need not have an end.
+        false => Err(io::Error::other(format!("{} is no regular file", path.display()))),
+    }
 }
 
 /// Writes a line at the end. It begins with a line end if the last one has none, because its

@@ -15,8 +15,15 @@ fn inputs(found: Vec<HistoryItem>) -> Vec<String> {
         .collect()
 }
 
+impl History {
+    /// The number of the session, once all that was added is in the file.
+    fn session(&self) -> u64 {
+        self.all().0
+    }
+}
+
 fn three() -> History {
-    let mut history = History::open(None);
+    let history = History::open(None);
     history.add(1, "let a = 1;", None);
     history.add(2, "a + 1", Some("2".into()));
     history.add(3, "a + 1", Some("2".into()));
@@ -63,12 +70,13 @@ fn sessions_are_numbered_and_found_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("folder/history.jsonl");
     let open = || History::open(Some(path.clone()));
-    let mut first = open();
+    let first = open();
     first.add(1, "one", None);
-    let mut second = open();
+    assert_eq!(first.session(), 1);
+    let second = open();
     second.add(1, "two", Some("→".into()));
+    assert_eq!(second.session(), 2);
     first.add(2, "three", None);
-    assert_eq!((first.session, second.session), (1, 2));
     drop((first, second));
 
     let third = open();
@@ -92,9 +100,10 @@ fn a_line_cut_by_a_crash_costs_only_itself() {
     History::open(Some(path.clone())).add(1, "one", None);
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, format!("{text}{{\"session\": 1, \"li")).unwrap();
-    let mut history = History::open(Some(path.clone()));
-    assert_eq!(history.session, 2);
+    let history = History::open(Some(path.clone()));
+    assert_eq!(history.session(), 2);
     history.add(1, "two", None);
+    drop(history);
     let all = History::open(Some(path)).find(&request(r#"{"hist_access_type": "tail", "n": 9}"#));
     assert_eq!(inputs(all), ["one", "two"]);
 }
@@ -107,7 +116,7 @@ fn the_file_is_bounded_and_keeps_the_latest() {
     let lines: Vec<String> = (0..=KEPT_ENTRIES).map(line).collect();
     fs::write(&path, lines.join("\n") + "\n").unwrap();
     let history = History::open(Some(path.clone()));
-    assert_eq!(history.session, 8);
+    assert_eq!(history.session(), 8);
     assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), KEPT_ENTRIES / 2 + 1);
     let tail = request(r#"{"hist_access_type": "tail", "n": 1}"#);
     assert_eq!(inputs(history.find(&tail)), [format!("cell {KEPT_ENTRIES}")]);
@@ -117,7 +126,39 @@ fn the_file_is_bounded_and_keeps_the_latest() {
 #[test]
 fn a_file_that_cannot_be_used_costs_only_other_sessions() {
     let folder = tempfile::tempdir().unwrap();
-    let mut history = History::open(Some(folder.path().to_owned()));
+    let history = History::open(Some(folder.path().to_owned()));
+    history.add(1, "one", None);
+    let tail = request(r#"{"hist_access_type": "tail", "n": 9}"#);
+    assert_eq!(inputs(history.find(&tail)), ["one"]);
+}
+
+#[test]
+fn a_locked_file_costs_only_other_sessions_until_it_is_free() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("history.jsonl");
+    History::open(Some(path.clone())).add(1, "before", None);
+    let held = fs::File::open(&path).unwrap();
+    held.lock().unwrap();
+    let history = History::open(Some(path.clone()));
+    history.add(1, "one", None);
+    let tail = request(r#"{"hist_access_type": "tail", "n": 9}"#);
+    for _ in 0..100 {
+        // Only the first waits: a hundred times half a second would be noticed.
+        assert_eq!(inputs(history.find(&tail)), ["one"]);
+    }
+    held.unlock().unwrap();
+    drop(history);
+    let next = History::open(Some(path));
+    assert_eq!(inputs(next.find(&tail)), ["before", "one"]);
+    assert_eq!(next.session(), 3);
+}
+
+#[test]
+fn a_pipe_is_no_history_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("history.jsonl");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let history = History::open(Some(path));
     history.add(1, "one", None);
     let tail = request(r#"{"hist_access_type": "tail", "n": 9}"#);
     assert_eq!(inputs(history.find(&tail)), ["one"]);

@@ -1,27 +1,25 @@
 //! The heartbeat channel: whatever arrives is sent back.
 
-use super::{poll, receive};
-use crate::wake::Wake;
+use super::LINGER;
+use crate::wake::Mailbox;
+use crate::zmtp::{Server, encode};
 
-/// Serves the channel until `stop` is raised.
-pub(crate) fn serve(socket: &zmq::Socket, stop: &Wake) {
+/// Serves the channel until something is posted to `stop`.
+pub(crate) fn serve(mut server: Server, stop: &Mailbox<()>) {
     loop {
-        let mut items =
-            [socket.as_poll_item(zmq::POLLIN), zmq::PollItem::from_fd(stop.fd(), zmq::POLLIN)];
-        if let Err(error) = poll(&mut items, -1) {
-            tracing::error!(%error, "the heartbeat channel ended");
-            return;
+        match server.wait(&stop.wake, None) {
+            Ok(arrived) => {
+                for one in arrived {
+                    server.send(one.peer, encode(&one.parts));
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "the heartbeat channel ended");
+                return;
+            }
         }
-        if items[1].is_readable() {
-            return;
-        }
-        let echoed = match receive(socket) {
-            Ok(Some(parts)) => socket.send_multipart(parts, 0),
-            Ok(None) => Ok(()),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = echoed {
-            tracing::warn!(%error, "a heartbeat was missed");
+        if !stop.take().is_empty() {
+            return server.finish(LINGER);
         }
     }
 }

@@ -1,20 +1,22 @@
 //! The iopub channel: everything that all clients see.
 //!
-//! The socket is an XPUB, which learns of subscriptions and welcomes each of them (JEP 65). Printed
-//! text waits for more of its kind, unless another message comes: [`GATHER`] after a silence, and
+//! Every client has a queue of its own, bounded in bytes ([`subscribers`]). Printed text waits for more of its kind, unless another message comes: [`GATHER`] after a silence, and
 //! otherwise until [`PAUSE`] has passed, so that a progress bar redrawn in a loop costs a client
 //! ten messages a second.
 
+mod subscribers;
+
+use super::LINGER;
 use super::router::Wire;
-use super::{poll, receive};
 use crate::output::Stream;
 use crate::wake::{Wake, locked};
-use crate::wire::{Outgoing, Parent, Status};
-use jupyter_protocol::messaging::{IoPubWelcome, Stdio, StreamContent};
+use crate::wire::{Outgoing, Parent, Status, stream_content};
+use crate::zmtp::Server;
 use std::collections::VecDeque;
 use std::io;
-use std::sync::Mutex;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use subscribers::Subscribers;
 
 /// How long printed text waits for more.
 const GATHER: Duration = Duration::from_millis(20);
@@ -25,24 +27,29 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How much printed text waits, in bytes; more leaves at once.
 const GATHER_BYTES: usize = 1 << 20;
 
-/// How many messages wait for one slow client before its further ones are dropped. ZeroMQ's own
-/// limit of 1,000 would lose the end of a cell that shows as many outputs in a burst.
-pub(crate) const WAITING_MESSAGES: i32 = 100_000;
+/// How many bytes of outputs wait for the channel's thread before those who send more wait, too. It
+/// waits for no client.
+const UNSENT: usize = 64 << 20;
 
 /// The other threads' side of the channel.
 pub(crate) struct IoPub {
     state: Mutex<State>,
+    taken: Condvar,
     wake: Wake,
 }
 
 #[derive(Default)]
 struct State {
     queue: VecDeque<Item>,
+    /// About how many bytes the queue has.
+    bytes: usize,
     /// The cell that is running.
     running: Option<Parent>,
     /// When printed text left last.
     text_sent: Option<Instant>,
     stopping: bool,
+    /// Nothing is sent any more.
+    ended: bool,
 }
 
 enum Item {
@@ -60,18 +67,28 @@ struct Text {
 
 impl IoPub {
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self { state: Mutex::default(), wake: Wake::new()? })
+        Ok(Self { state: Mutex::default(), taken: Condvar::new(), wake: Wake::new()? })
     }
 
     /// Publishes a message, after all printed text that waits.
     pub(crate) fn send(&self, message: Outgoing) {
-        locked(&self.state).queue.push_back(Item::Message(message));
+        let mut state = self.room();
+        state.bytes += message.size();
+        state.queue.push_back(Item::Message(message));
+        drop(state);
         self.wake.raise();
+    }
+
+    /// Waits until the channel's thread has taken enough.
+    fn room(&self) -> MutexGuard<'_, State> {
+        let full = |state: &mut State| state.bytes > UNSENT && !state.ended;
+        self.taken.wait_while(locked(&self.state), full).unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Publishes printed text, together with what was printed just before.
     pub(crate) fn stream(&self, parent: &Parent, stream: Stream, text: &str) {
-        let mut state = locked(&self.state);
+        let mut state = self.room();
+        state.bytes += text.len();
         if let Some(Item::Text(last)) = state.queue.back_mut()
             && last.stream == stream
             && last.parent == *parent
@@ -158,7 +175,12 @@ impl IoPub {
         if items.iter().any(|item| matches!(item, Item::Text(_))) {
             state.text_sent = Some(Instant::now());
         }
+        state.bytes = match &last {
+            Some(Item::Text(text)) => text.text.len(),
+            _ => 0,
+        };
         state.queue.extend(last);
+        self.taken.notify_all();
         match (waiting, state.stopping) {
             (_, true) => (items, Next::Stop),
             (Some(due), _) => (items, Next::At(due)),
@@ -176,77 +198,39 @@ enum Next {
 
 impl Text {
     fn message(self) -> Outgoing {
-        let name = match self.stream {
-            Stream::Stdout => Stdio::Stdout,
-            Stream::Stderr => Stdio::Stderr,
-        };
-        Outgoing::publish(&self.parent, &StreamContent { name, text: self.text })
+        Outgoing::publish(&self.parent, &stream_content(self.stream, self.text))
     }
 }
 
 /// Serves the channel until it is stopped.
-pub(crate) fn serve(socket: &zmq::Socket, wire: &Wire, iopub: &IoPub) {
+pub(crate) fn serve(server: Server, wire: &Wire, iopub: &IoPub) {
+    let mut subscribers = Subscribers::new(server);
     let mut next = Next::Wait;
     loop {
-        let timeout = match next {
-            Next::Wait => -1,
-            // One more millisecond, since the duration is rounded down.
-            Next::At(due) => due.saturating_duration_since(Instant::now()).as_millis() as i64 + 1,
-            Next::Stop => return,
+        let until = match next {
+            Next::Wait => None,
+            Next::At(due) => Some(due),
+            Next::Stop => break subscribers.server.finish(LINGER),
         };
-        let mut items = [
-            socket.as_poll_item(zmq::POLLIN),
-            zmq::PollItem::from_fd(iopub.wake.fd(), zmq::POLLIN),
-        ];
-        if let Err(error) = poll(&mut items, timeout) {
-            tracing::error!(%error, "the iopub channel ended");
-            return;
-        }
-        if items[0].is_readable() {
-            welcome(socket, wire);
+        match subscribers.server.wait(&iopub.wake, until) {
+            Ok(arrived) => subscribers.subscribe(wire, arrived),
+            Err(error) => {
+                tracing::error!(%error, "the iopub channel ended");
+                break;
+            }
         }
         let items;
         (items, next) = iopub.take();
         for item in items {
-            let message = match item {
-                Item::Message(message) => message,
-                Item::Text(text) => text.message(),
-            };
-            let topic = format!("benchbook.{}", message.kind());
-            publish(socket, wire, topic.into_bytes(), message);
+            subscribers.publish(
+                wire,
+                match item {
+                    Item::Message(message) => message,
+                    Item::Text(text) => text.message(),
+                },
+            );
         }
     }
-}
-
-/// Sends a message under a topic.
-pub(crate) fn publish(socket: &zmq::Socket, wire: &Wire, topic: Vec<u8>, message: Outgoing) {
-    let kind = message.kind().to_owned();
-    let parts = wire.sender.parts(message.to(vec![topic]));
-    if let Err(error) = socket.send_multipart(parts, 0) {
-        tracing::warn!(kind, %error, "a message could not be published");
-    }
-}
-
-/// Welcomes new subscribers. ZeroMQ gives one message for each: 1, or 0 for the end of a
-/// subscription, and the topic.
-fn welcome(socket: &zmq::Socket, wire: &Wire) {
-    loop {
-        match receive(socket) {
-            Ok(Some(parts)) => match parts.first().map(Vec::as_slice) {
-                Some([1, topic @ ..]) => {
-                    let subscription = String::from_utf8_lossy(topic).into_owned();
-                    let message =
-                        Outgoing::publish(&Parent::none(), &IoPubWelcome::new(subscription));
-                    publish(socket, wire, topic.to_vec(), message);
-                }
-                Some([0, ..]) => {}
-                _ => tracing::warn!("expected subscriptions on iopub, found something else"),
-            },
-            Ok(None) => return,
-            Err(error) => {
-                tracing::warn!(%error, "a subscription could not be received");
-                return;
-            }
-        }
-    }
+    locked(&iopub.state).ended = true;
+    iopub.taken.notify_all();
 }

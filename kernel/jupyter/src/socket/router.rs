@@ -1,9 +1,10 @@
 //! What the channels with requests have in common: a ROUTER socket and a queue of what to send.
 
-use super::{poll, receive};
+use super::LINGER;
 use crate::panics::guarded;
 use crate::wake::Mailbox;
 use crate::wire::{Incoming, Outgoing, Replays, Sender, Signer};
+use crate::zmtp::{Arrived, Server, encode};
 use std::sync::Arc;
 
 /// What the owner of a ROUTER socket is asked to do.
@@ -19,7 +20,7 @@ pub(crate) enum Post {
 /// A ROUTER socket with what is needed to read and write messages on it.
 pub(crate) struct Router {
     pub(crate) channel: &'static str,
-    pub(crate) socket: zmq::Socket,
+    pub(crate) server: Server,
     pub(crate) posts: Arc<Mailbox<Post>>,
     pub(crate) wire: Arc<Wire>,
 }
@@ -33,52 +34,36 @@ pub(crate) struct Wire {
 
 impl Router {
     /// Serves the socket until it is asked to stop.
-    pub(crate) fn serve(self, mut handle: impl FnMut(Incoming)) {
+    pub(crate) fn serve(mut self, mut handle: impl FnMut(Incoming)) {
         loop {
-            let mut items = [
-                self.socket.as_poll_item(zmq::POLLIN),
-                zmq::PollItem::from_fd(self.posts.wake.fd(), zmq::POLLIN),
-            ];
-            if let Err(error) = poll(&mut items, -1) {
-                tracing::error!(channel = self.channel, %error, "the channel ended");
-                return;
+            match self.server.wait(&self.posts.wake, None) {
+                Ok(arrived) => self.wire.handle(self.channel, arrived, &mut handle),
+                Err(error) => {
+                    tracing::error!(channel = self.channel, %error, "the channel ended");
+                    return;
+                }
             }
-            let arrived = items[0].is_readable();
             for post in self.posts.take() {
                 match post {
                     Post::Send(message) => self.send(message),
-                    Post::Drain(_done) => while self.handle_next(&mut handle) {},
-                    Post::Stop => return,
+                    Post::Drain(_done) => {
+                        let arrived = self.server.drain();
+                        self.wire.handle(self.channel, arrived, &mut handle);
+                    }
+                    Post::Stop => return self.server.finish(LINGER),
                 }
-            }
-            if arrived {
-                self.handle_next(&mut handle);
             }
         }
     }
 
-    /// Handles one message, if one has arrived.
-    fn handle_next(&self, handle: &mut impl FnMut(Incoming)) -> bool {
-        match receive(&self.socket) {
-            Ok(Some(parts)) => {
-                if let Some(message) = self.wire.parse(self.channel, parts) {
-                    // The failure is logged; the channel goes on with the next message.
-                    let _ = guarded(|| handle(message));
-                }
-                true
-            }
-            Ok(None) => false,
-            Err(error) => {
-                tracing::warn!(channel = self.channel, %error, "a message could not be received");
-                false
-            }
-        }
-    }
-
-    fn send(&self, message: Outgoing) {
+    fn send(&mut self, message: Outgoing) {
         let kind = message.kind().to_owned();
-        if let Err(error) = self.socket.send_multipart(self.wire.sender.parts(message), 0) {
-            tracing::warn!(channel = self.channel, kind, %error, "a message could not be sent");
+        let mut parts = self.wire.sender.parts(message);
+        // The first is the connection, which needs it no more.
+        let identity = parts.remove(0);
+        match self.server.find(&identity) {
+            Some(peer) => self.server.send(peer, encode(&parts)),
+            None => tracing::debug!(channel = self.channel, kind, "the client has gone"),
         }
     }
 }
@@ -89,8 +74,24 @@ impl Wire {
         Self { sender: Sender::new(signer.clone()), signer, replays: Replays::default() }
     }
 
+    /// Handles what has arrived.
+    pub(crate) fn handle(
+        &self,
+        channel: &str,
+        arrived: Vec<Arrived>,
+        handle: &mut impl FnMut(Incoming),
+    ) {
+        for Arrived { identity, mut parts, .. } in arrived {
+            parts.insert(0, identity);
+            if let Some(message) = self.parse(channel, parts) {
+                // The failure is logged; the channel goes on with the next message.
+                let _ = guarded(|| handle(message));
+            }
+        }
+    }
+
     /// Reads a message; one that is none is logged and dropped.
-    pub(crate) fn parse(&self, channel: &str, parts: Vec<Vec<u8>>) -> Option<Incoming> {
+    fn parse(&self, channel: &str, parts: Vec<Vec<u8>>) -> Option<Incoming> {
         match Incoming::parse(parts, &self.signer, &self.replays) {
             Ok(message) => {
                 let (kind, buffers) = (&message.header.msg_type, message.buffers.len());

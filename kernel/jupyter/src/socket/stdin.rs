@@ -1,10 +1,11 @@
 //! The stdin channel: questions to the user and their answers.
 
+use super::LINGER;
 use super::router::Wire;
-use super::{poll, receive};
 use crate::output::InputError;
 use crate::wake::{Mailbox, locked};
 use crate::wire::{Incoming, InputReply, InputRequest, Outgoing, Parent};
+use crate::zmtp::{Server, encode};
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -125,50 +126,41 @@ impl Stdin {
 }
 
 /// Serves the channel until it is stopped.
-pub(crate) fn serve(socket: &zmq::Socket, wire: &Wire, stdin: &Arc<Stdin>) {
+pub(crate) fn serve(mut server: Server, wire: &Wire, stdin: &Arc<Stdin>) {
     // A question that could not be sent yet, and when it is given up.
-    let mut unsent: Option<(Vec<Vec<u8>>, Instant)> = None;
+    let mut unsent: Option<(Outgoing, Instant)> = None;
     loop {
-        let mut items = [
-            socket.as_poll_item(zmq::POLLIN),
-            zmq::PollItem::from_fd(stdin.posts.wake.fd(), zmq::POLLIN),
-        ];
-        let timeout = if unsent.is_some() { RETRY.as_millis() as i64 } else { -1 };
-        if let Err(error) = poll(&mut items, timeout) {
-            tracing::error!(%error, "the stdin channel ended");
-            stdin.close();
-            return;
+        let again = unsent.is_some().then(|| Instant::now() + RETRY);
+        match server.wait(&stdin.posts.wake, again) {
+            Ok(arrived) => {
+                wire.handle("stdin", arrived, &mut |message| stdin.received(&message));
+            }
+            Err(error) => {
+                tracing::error!(%error, "the stdin channel ended");
+                return stdin.close();
+            }
         }
         for post in stdin.posts.take() {
             match post {
-                Post::Ask(message) => {
-                    unsent = Some((wire.sender.parts(message), Instant::now() + CONNECT_GRACE));
-                }
-                Post::Stop => return,
+                Post::Ask(message) => unsent = Some((message, Instant::now() + CONNECT_GRACE)),
+                Post::Stop => return server.finish(LINGER),
             }
         }
-        if let Some((parts, until)) = unsent.take()
+        if let Some((message, until)) = unsent.take()
             && stdin.is_asking()
         {
-            match socket.send_multipart(&parts, zmq::DONTWAIT) {
-                Ok(()) => {}
-                Err(zmq::Error::EHOSTUNREACH | zmq::Error::EAGAIN) if Instant::now() < until => {
-                    unsent = Some((parts, until));
+            let client = message.identities().first().and_then(|client| server.find(client));
+            match client {
+                Some(client) => {
+                    let parts = wire.sender.parts(message);
+                    server.send(client, encode(&parts[1..]));
                 }
-                Err(error) => {
-                    tracing::warn!(%error, "a question could not be sent");
+                None if Instant::now() < until => unsent = Some((message, until)),
+                None => {
+                    tracing::warn!("a question could not be sent: its client has no stdin channel");
                     stdin.cancel(InputError::Unreachable);
                 }
             }
-        }
-        match receive(socket) {
-            Ok(Some(parts)) => {
-                if let Some(message) = wire.parse("stdin", parts) {
-                    stdin.received(&message);
-                }
-            }
-            Ok(None) => {}
-            Err(error) => tracing::warn!(%error, "a message could not be received on stdin"),
         }
     }
 }

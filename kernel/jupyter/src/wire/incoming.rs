@@ -5,10 +5,10 @@ use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
 /// The most parts that a message may have, buffers included.
-const MAX_PARTS: usize = 1024;
+pub(crate) const MAX_PARTS: usize = 1024;
 
 /// The most bytes that a message may have, buffers included.
-pub(crate) const MAX_BYTES: usize = 256 << 20;
+pub(crate) const MAX_BYTES: usize = 128 << 20;
 
 /// The most bytes that the content of a request may have. A cell is compiled as a whole, and every
 /// pass over it holds it again.

@@ -47,6 +47,9 @@ impl Parent {
     }
 }
 
+/// About how many bytes a message has beside its content and its parent.
+const MESSAGE: usize = 512;
+
 /// A message to send.
 #[derive(Clone, Debug)]
 pub(crate) struct Outgoing {
@@ -98,6 +101,21 @@ impl Outgoing {
     /// The message type.
     pub(crate) fn kind(&self) -> &str {
         &self.kind
+    }
+
+    /// Whom it goes to.
+    pub(crate) fn identities(&self) -> &[Vec<u8>] {
+        &self.identities
+    }
+
+    /// The request that it belongs to.
+    pub(crate) fn parent(&self) -> &Parent {
+        &self.parent
+    }
+
+    /// About how many bytes it takes.
+    pub(crate) fn size(&self) -> usize {
+        self.content.len() + self.parent.0.len() + MESSAGE
     }
 }
 

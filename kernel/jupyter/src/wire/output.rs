@@ -1,8 +1,19 @@
-//! `display_data`, `update_display_data` and `execute_result`.
+//! `stream`, `display_data`, `update_display_data` and `execute_result`.
 
 use super::Content;
+use crate::output::Stream;
 use benchbook_display::Bundle;
+use jupyter_protocol::messaging::{Stdio, StreamContent};
 use serde::Serialize;
+
+/// The content of a `stream` message.
+pub(crate) fn stream_content(stream: Stream, text: String) -> StreamContent {
+    let name = match stream {
+        Stream::Stdout => Stdio::Stdout,
+        Stream::Stderr => Stdio::Stderr,
+    };
+    StreamContent { name, text }
+}
 
 /// By what a later update finds an output.
 #[derive(Debug, Default, Serialize)]

@@ -18,6 +18,18 @@ impl Content for Status {
     const TYPE: &'static str = "status";
 }
 
+/// A reply of any type whose request is no longer served.
+#[derive(Debug, Serialize)]
+pub(crate) struct Aborted {
+    status: ReplyStatus,
+}
+
+impl Aborted {
+    pub(crate) fn new() -> Self {
+        Self { status: ReplyStatus::Aborted }
+    }
+}
+
 /// A reply of any type whose request failed.
 #[derive(Debug, Serialize)]
 pub(crate) struct ErrorReply<'a> {

@@ -109,3 +109,57 @@ fn a_panic_while_completing_is_answered() {
     assert_eq!(content["status"], "error");
     assert_eq!(session.frontend.execute("print a").brief(), ["stdout \"a\""]);
 }
+
+#[test]
+fn a_cell_waits_for_no_questions_and_stale_ones_are_dropped() {
+    let mut session = Session::start();
+    session.frontend.execute("");
+    assert_eq!(session.event(), "execute ");
+    let mut ask = |n: usize| {
+        let request = json!({"code": format!("slow{n}"), "cursor_pos": 4});
+        session.frontend.send(Channel::Shell, "complete_request", request)
+    };
+    let first = ask(0);
+    assert_eq!(session.remote.events.recv().unwrap(), "complete slow0");
+    let stale: Vec<String> = (1..300).map(&mut ask).collect();
+    let latest = ask(300);
+    let cell = session.frontend.start("print a");
+    for id in &stale {
+        assert_eq!(
+            session.frontend.reply(Channel::Shell, id).content,
+            json!({"status": "aborted"})
+        );
+    }
+    // The latest has been taken by the other thread, since a cell waits.
+    let reply = session.frontend.reply(Channel::Shell, &latest);
+    assert_eq!(reply.content["metadata"]["_jupyter_types_experimental"][0]["type"], "control");
+    session.open_gate();
+    assert_eq!(session.frontend.reply(Channel::Shell, &first).content["status"], "ok");
+    assert_eq!(session.frontend.reply(Channel::Shell, &cell).content["status"], "ok");
+    assert_eq!(session.event(), "execute print a");
+    let mut ids: Vec<&str> = stale.iter().map(String::as_str).collect();
+    ids.extend([first.as_str(), latest.as_str(), cell.as_str()]);
+    assert_eq!(session.frontend.published_for(&ids)[&cell][1].brief(), "stdout \"a\"");
+}
+
+#[test]
+fn questions_of_two_clients_do_not_replace_each_other() {
+    let mut session = Session::start();
+    let mut other = crate::frontend::Frontend::connect(&session.connection);
+    let cell = session.frontend.running("gate");
+    other.next_published(2);
+    let request = json!({"code": "ab", "cursor_pos": 2});
+    let one = session.frontend.send(Channel::Shell, "complete_request", request.clone());
+    let two = other.send(Channel::Shell, "complete_request", request);
+    assert_eq!(session.frontend.reply(Channel::Shell, &one).content["status"], "ok");
+    assert_eq!(other.reply(Channel::Shell, &two).content["status"], "ok");
+    session.open_gate();
+    session.frontend.reply(Channel::Shell, &cell);
+    for frontend in [&session.frontend, &other] {
+        let mut idle = 0;
+        while idle < 3 {
+            idle += usize::from(frontend.recv(Channel::IoPub).brief() == "idle");
+        }
+    }
+    other.ended = true;
+}

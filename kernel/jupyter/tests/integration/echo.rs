@@ -65,6 +65,12 @@ impl Echo {
             }),
             "result" => output.result(&Bundle::text(rest)),
             "display" => output.display(&Bundle::text(rest).html("<b>&</b>"), None),
+            // So many outputs of so many bytes.
+            "displays" => {
+                let (count, bytes) = rest.split_once(' ').unwrap();
+                let bundle = Bundle::text("x".repeat(bytes.parse().unwrap()));
+                (0..count.parse().unwrap()).for_each(|_| output.display(&bundle, None));
+            }
             "show" => output.display(&Bundle::text("shown"), Some(rest)),
             "update" => output.update_display(&Bundle::text("updated"), rest),
             "clear" => output.clear(rest == "wait"),
@@ -137,8 +143,12 @@ impl Evaluator for Echo {
         }
     }
 
-    /// The word before the cursor, said twice, by the evaluator.
+    /// The word before the cursor, said twice, by the evaluator. For `slow` it waits for the gate.
     fn complete(&mut self, code: &str, cursor: usize) -> Completions {
+        if code.starts_with("slow") {
+            self.events.send(format!("complete {code}")).unwrap();
+            self.gate.recv().unwrap();
+        }
         completions("evaluator", code, cursor)
     }
 

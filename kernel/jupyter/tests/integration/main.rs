@@ -15,5 +15,6 @@ mod hostile;
 mod information;
 mod input;
 mod interrupts;
+mod lagging;
 mod outputs;
 mod replies;

@@ -1,15 +1,17 @@
 //! Compiles a cell with one rustc call.
 
 use super::{
-    CELL, INTERRUPTED, UNUSED, answers, dependencies, log, moved, prelude, progress, variables,
+    CELL, INTERRUPTED, UNUSED, answers, dependencies, log, moved, prelude, progress, reduced,
+    variables,
 };
+use crate::nesting;
 use crate::template::{Installation, RUSTFLAGS, Template, hex};
 use anyhow::{Context, bail};
 use sha2::{Digest, Sha256};
 use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output, Stdio};
 
@@ -57,7 +59,7 @@ pub(super) fn run(here: &Installation, emit: Emit) -> anyhow::Result<ExitCode> {
     });
     fs::create_dir_all("target/cell")?;
     fs::create_dir_all(OUTPUT)?;
-    let source = with_shared_runtime(fs::read_to_string("src/lib.rs")?)?;
+    let source = with_shared_runtime(reduced::restored(fs::read_to_string("src/lib.rs")?)?)?;
     let empty = emit == Emit::Library && runs_nothing(&source);
     let compiled = if empty { Emit::Nothing } else { emit };
     let mut arguments = arguments(template, compiled, &opt_level(&manifest));
@@ -87,6 +89,13 @@ pub(super) fn run(here: &Installation, emit: Emit) -> anyhow::Result<ExitCode> {
             if std::env::var_os(ALLOCATOR.0).is_none() {
                 command.env(ALLOCATOR.0, ALLOCATOR.1);
             }
+            // SAFETY: asks the operating system for a signal, between fork and exec.
+            unsafe {
+                command.pre_exec(|| {
+                    benchbook_guard::end_with_parent();
+                    Ok(())
+                })
+            };
             let output = command.args(&arguments).args(more).stdin(Stdio::null()).output();
             output.with_context(|| rustc.display().to_string())
         };
@@ -99,11 +108,15 @@ pub(super) fn run(here: &Installation, emit: Emit) -> anyhow::Result<ExitCode> {
     };
     let less = variables::without_unnamed(&source);
     let mut text = less.as_ref().unwrap_or(&source);
-    let mut output = moved::compile(text, compile)?;
+    let compile = |text: &str| -> anyhow::Result<Output> {
+        nesting::deep(|| moved::compile(text, &compile))
+            .context("there is no memory to parse the cell")?
+    };
+    let mut output = compile(text)?;
     if less.is_some() && names_something_unknown(&output) {
         // It may be one that was left out, brought in by a macro, or one that rustc would suggest.
         text = &source;
-        output = moved::compile(text, compile)?;
+        output = compile(text)?;
     }
     // What tracebacks are read against is evcxr's own text.
     fs::write(CELL, text)?;

@@ -55,6 +55,9 @@ pub(super) fn compiled(
     let wrapper = std::env::current_exe()?;
     let wrapper = link(&folder, &wrapper)?;
     progress::note("Compiling crates");
+    // cargo's own end leaves the compilers that it has started.
+    // SAFETY: no other thread runs yet.
+    unsafe { benchbook_guard::split() }?;
     let mut cargo = answers::real(here, "cargo")
         .args(["build", "--message-format=short", "--target-dir"])
         // Kept between sessions; cargo's own lock lets one session at a time build in it.

@@ -1,6 +1,6 @@
 //! How a worker died, in words, and what is left.
 
-use crate::worker::{Ended, Panic};
+use crate::worker::{Ended, GARBLED, Panic};
 use std::fmt::{self, Write};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,8 @@ pub(super) enum Cause {
     OutOfMemory,
     /// SIGKILL by somebody else.
     Killed,
+    /// The cell has closed or misused the descriptors by which its process talks to the kernel.
+    Disconnected(&'static str),
     /// Another signal, by its name.
     Signal(String),
     /// What evcxr says, if that is not understood.
@@ -33,6 +35,12 @@ impl Cause {
         let status = last.trim_start_matches("Subprocess terminated with status: ");
         if said.contains("has overflowed its stack") {
             return Cause::StackOverflow;
+        }
+        let lost = [benchbook_guard::LOST, GARBLED].into_iter().find(|lost| said.contains(lost));
+        if let Some(lost) =
+            lost.filter(|_| ["SIGKILL", "113"].iter().any(|end| status.contains(end)))
+        {
+            return Cause::Disconnected(lost);
         }
         if let Some(code) = status.strip_prefix("exit status: ").and_then(|code| code.parse().ok())
         {
@@ -82,6 +90,7 @@ impl fmt::Display for Cause {
             Cause::Killed => f.write_str(
                 "it was killed from outside (SIGKILL); most often that is the system or a container when memory runs out",
             ),
+            Cause::Disconnected(how) => f.write_str(how),
             Cause::Signal(name) => match name.as_str() {
                 "SIGABRT" => f.write_str("it aborted itself (SIGABRT)"),
                 "SIGSEGV" => f.write_str(

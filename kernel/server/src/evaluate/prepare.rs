@@ -17,7 +17,7 @@ use ra_ap_syntax::{Edition, Parse, SourceFile, SyntaxNode};
 use std::borrow::Cow;
 
 /// What stands before the cell when it is parsed, so that statements are understood.
-const OPEN: &str = "fn f(){";
+pub(super) const OPEN: &str = "fn f(){";
 /// Without `::` before it: a line that begins with a colon is a command.
 const SHOW: &str = "benchbook::show!(";
 const SHOWN: &str = ");";
@@ -154,12 +154,15 @@ pub(super) fn prepare(cell: &str, form: &Form) -> Prepared {
     let mut code = String::with_capacity(cell.len() + 64);
     let mut insertions = Vec::new();
     let mut copied = 0;
+    let (mut line, mut column) = (1, 1);
     for (at, text) in inserted {
         let at = begin + at;
         code.push_str(&cell[copied..at]);
         code.push_str(&text);
+        let (lines, columns) = line_and_column(&cell[copied..at], at - copied);
+        line += lines - 1;
+        column = if lines > 1 { columns } else { column + columns - 1 };
         copied = at;
-        let (line, column) = line_and_column(cell, at);
         insertions.push(Insertion { line, column, length: text.chars().count() });
     }
     code.push_str(&cell[copied..]);
@@ -180,7 +183,7 @@ pub(super) fn rust_begins(cell: &str) -> usize {
 }
 
 /// A position in the parsed text as one in the cell's.
-fn place(offset: ra_ap_syntax::TextSize) -> usize {
+pub(super) fn place(offset: ra_ap_syntax::TextSize) -> usize {
     usize::from(offset) - OPEN.len()
 }
 

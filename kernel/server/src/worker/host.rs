@@ -6,11 +6,12 @@ use super::processes;
 use super::text::Decoder;
 use crate::cargo::moved::MOVED;
 use crate::cargo::progress::PROGRESS;
-use anyhow::Context;
 use benchbook_display::Bundle;
 use benchbook_frames::{Answer, Frame, Message, Stream};
+use benchbook_guard as guard;
 use benchbook_jupyter::{Failure, Output};
-use std::io::Write;
+use std::fs::File;
+use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -27,6 +28,8 @@ pub struct Host {
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
+    /// The socket to which workers connect.
+    socket: PathBuf,
     /// The file that keeps the stand-in for cargo from compiling.
     interrupted: PathBuf,
     /// The worker program.
@@ -68,6 +71,8 @@ struct State {
     ended_before: usize,
     worker: Option<u32>,
     interrupts: u32,
+    /// The user was told that another interrupt ends the process.
+    warned: bool,
     /// What runs only takes up variables again, and is not interrupted.
     restoring: bool,
     started: Option<Instant>,
@@ -100,6 +105,23 @@ pub struct Panic {
 /// How many panics are kept: one that happens while another unwinds, and what Rust then says.
 const PANICS: usize = 3;
 
+/// How long the first interrupt has the cell to itself. What follows within this time is taken for
+/// the same one.
+const MOMENT: Duration = Duration::from_secs(1);
+
+/// What the user is told of a cell that has not reacted for that long.
+const WARNING: &str = "the cell has not reacted to the interrupt yet; it may still do so, and another interrupt ends its process, with which all variables are lost\n";
+
+/// Where evcxr learns of the library of a compiled cell, in the crate's folder.
+const COMPILED: &str = ".evcxr-execution-so";
+
+/// What is heard of a worker whose frames cannot be understood.
+pub const GARBLED: &str = "the cell wrote to the connection of its process with the kernel";
+
+/// What a forged message gets.
+const FORGED: &str =
+    "the cell wrote to the connection of its process with the kernel; the text was ignored\n";
+
 /// How much of standard error is kept to tell what a worker died of, in bytes.
 const SAID: usize = 4096;
 
@@ -122,27 +144,30 @@ pub struct Ended {
 }
 
 impl Host {
-    /// Listens in `folder`, whose path must be short enough for a Unix socket.
+    /// The host of a session, whose workers will connect in `folder`.
+    pub fn new(folder: &Path, interrupted: PathBuf, program: PathBuf) -> Self {
+        let state = Mutex::new(State::default());
+        let program = program.canonicalize().unwrap_or(program);
+        let socket = folder.join("frames");
+        let shared = Shared { state, changed: Condvar::new(), socket, interrupted, program };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Listens, if the socket is not there yet or has been removed.
     ///
     /// # Errors
     /// The socket cannot be made.
-    pub fn listen(
-        folder: &Path,
-        interrupted: PathBuf,
-        program: PathBuf,
-    ) -> anyhow::Result<(Self, PathBuf)> {
-        let path = folder.join("frames");
-        let listener = UnixListener::bind(&path).with_context(|| {
-            format!(
-                "no socket can be made at {}; set TMPDIR to a shorter path that can be written",
-                path.display()
-            )
-        })?;
-        let state = Mutex::new(State::default());
-        let program = program.canonicalize().unwrap_or(program);
-        let shared = Shared { state, changed: Condvar::new(), interrupted, program };
-        let host = Self { shared: Arc::new(shared) };
-        let accepting = host.clone();
+    pub fn listen(&self) -> io::Result<()> {
+        let path = &self.shared.socket;
+        if path.symlink_metadata().is_ok() {
+            return Ok(());
+        }
+        // The path of a socket is limited to 107 bytes; by way of its folder's descriptor it is short.
+        let folder = File::open(path.parent().unwrap_or(path))?;
+        let name = path.file_name().unwrap_or_default();
+        let short = Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(name);
+        let listener = UnixListener::bind(short)?;
+        let accepting = self.clone();
         thread::Builder::new().name("workers".into()).spawn(move || {
             for socket in listener.incoming().flatten() {
                 let host = accepting.clone();
@@ -151,7 +176,12 @@ impl Host {
                     thread::Builder::new().name("frames".into()).spawn(move || host.read(socket));
             }
         })?;
-        Ok((host, path))
+        Ok(())
+    }
+
+    /// The socket to which workers connect.
+    pub fn socket(&self) -> &Path {
+        &self.shared.socket
     }
 
     /// A cell begins; its outputs go to `output`. If its build takes long, that is shown.
@@ -181,6 +211,7 @@ impl Host {
         let _ = std::fs::remove_file(&self.shared.interrupted);
         let _ = std::fs::remove_file(self.progress());
         let _ = std::fs::remove_file(self.shared.interrupted.with_file_name(MOVED));
+        let _ = std::fs::remove_file(self.shared.interrupted.with_file_name(COMPILED));
         let mut state = self.state();
         state.output = output.cloned();
         state.phase = Phase::Compiling;
@@ -190,6 +221,7 @@ impl Host {
         state.said.clear();
         state.ended_before = state.ended;
         state.interrupts = 0;
+        state.warned = false;
         state.started = None;
         state.ran = Duration::ZERO;
         state.cells += 1;
@@ -306,14 +338,22 @@ impl Host {
         self.state().values.take().unwrap_or_default()
     }
 
-    /// Asks the running cell to stop: the compiler at once, the worker by a signal at first and by
-    /// its end the second time.
+    /// Asks the running cell to stop: the compiler at once, the worker and what it has started by a
+    /// signal. If the cell does not react, the user is told, and the next interrupt ends the worker.
     pub fn interrupt(&self) {
         let mut state = self.state();
-        if state.restoring {
+        let again = state.interrupts > 0;
+        if state.restoring || (again && !state.warned && state.phase == Phase::Running) {
             return;
         }
         state.interrupts += 1;
+        if !again {
+            let (host, cell) = (self.clone(), state.cells);
+            // Without the thread another interrupt does nothing more.
+            let _ = thread::Builder::new()
+                .name("interrupt".into())
+                .spawn(move || host.watch_interrupt(cell));
+        }
         match state.phase {
             Phase::Idle => {}
             Phase::Compiling => {
@@ -325,14 +365,72 @@ impl Host {
                     processes::runs(process, &self.shared.program)
                         || processes::has_argument(process, "metadata")
                 });
+                if let Some(worker) = state.worker {
+                    // One that was stopped could not say that the cell has started.
+                    processes::signal(worker, libc::SIGCONT);
+                    if state.warned && self.is_handed_over(&state) {
+                        processes::signal(worker, libc::SIGKILL);
+                    }
+                }
             }
             Phase::Running => {
-                let signal = if state.interrupts > 1 { libc::SIGKILL } else { libc::SIGINT };
                 if let Some(worker) = state.worker {
-                    processes::signal(worker, signal);
+                    if state.warned {
+                        processes::signal(worker, libc::SIGKILL);
+                    } else {
+                        processes::interrupt(worker);
+                    }
                 }
             }
         }
+    }
+
+    /// Whether the worker has the cell that was begun last.
+    pub fn runs(&self) -> bool {
+        let state = self.state();
+        state.phase == Phase::Running
+            || (state.phase == Phase::Compiling && self.is_handed_over(&state))
+    }
+
+    /// Whether the worker has the cell, though it has not said so.
+    fn is_handed_over(&self, state: &State) -> bool {
+        state.started.is_none() && self.shared.interrupted.with_file_name(COMPILED).exists()
+    }
+
+    /// Tells the user of a cell that has not reacted to its first interrupt after a moment.
+    fn watch_interrupt(&self, cell: u64) {
+        let runs = |state: &mut State| state.cells == cell && state.phase != Phase::Idle;
+        let mut state = self.state();
+        loop {
+            let waited = self.shared.changed.wait_timeout_while(state, MOMENT, runs);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            if !runs(&mut state) {
+                return;
+            }
+            // The compiler ends by itself; what is cleared away behind it takes a moment more.
+            if state.phase == Phase::Running || self.is_handed_over(&state) {
+                break;
+            }
+        }
+        state.warned = true;
+        let output = state.output.clone();
+        drop(state);
+        if let Some(output) = output {
+            write(&output, Stream::Stderr, WARNING);
+        }
+    }
+
+    /// Ends the worker and what it has started, and waits until they are gone.
+    pub fn end_worker(&self) {
+        let worker = self.state().worker;
+        if let Some(worker) = worker {
+            processes::end_guarded(worker);
+        }
+    }
+
+    /// Something that is not for the user but tells what a worker died of.
+    pub fn hear(&self, text: &str) {
+        self.state().hear(&format!("{text}\n"));
     }
 
     /// The process that runs the cells now.
@@ -357,25 +455,40 @@ impl Host {
             state.connected += 1;
             state.worker = peer(&socket);
         }
-        loop {
+        let mut token = None;
+        let lost = loop {
             match Frame::read_from(&mut socket) {
+                Ok(Some(Frame::Message(Message::Ready { token: said }))) => {
+                    // Before any cell could say it.
+                    token.get_or_insert(said);
+                }
+                Ok(Some(Frame::Message(
+                    Message::Started { token: said } | Message::Done { token: said },
+                ))) if Some(&said) != token.as_ref() => {
+                    let output = self.state().output.clone();
+                    output.iter().for_each(|output| write(output, Stream::Stderr, FORGED));
+                }
                 Ok(Some(frame)) => self.take(frame, &mut socket),
-                Ok(None) => break,
+                Ok(None) => break guard::LOST,
                 Err(error) => {
                     tracing::error!("the worker's frames cannot be understood: {error}");
-                    // What its cells do could no longer be told.
-                    if let Some(worker) = peer(&socket) {
-                        processes::signal(worker, libc::SIGKILL);
-                    }
-                    break;
+                    break GARBLED;
                 }
             }
+        };
+        // What the cells of a worker do could no longer be told.
+        if let Some(worker) = peer(&socket).filter(|worker| !processes::ends_soon(*worker)) {
+            self.hear(lost);
+            processes::signal(worker, libc::SIGKILL);
         }
         let mut state = self.state();
         state.connected -= 1;
         state.ended += 1;
         if state.connected == 0 {
             state.worker = None;
+        }
+        if let Some(output) = &state.output {
+            output.end_question();
         }
         drop(state);
         self.shared.changed.notify_all();
@@ -404,7 +517,7 @@ impl Host {
                     None => state.early.push_str(&text),
                 }
             }
-            Frame::Message(Message::Started) => {
+            Frame::Message(Message::Started { .. }) => {
                 state.phase = Phase::Running;
                 state.built(true);
                 state.started = Some(Instant::now());
@@ -413,10 +526,10 @@ impl Host {
                     && let Some(worker) = state.worker
                 {
                     // It was asked for between the compiler's end and this moment.
-                    processes::signal(worker, libc::SIGINT);
+                    processes::interrupt(worker);
                 }
             }
-            Frame::Message(Message::Done) => {
+            Frame::Message(Message::Done { .. }) => {
                 state.phase = Phase::Compiling;
                 let ran = state.started.map(|started| started.elapsed()).unwrap_or_default();
                 state.ran += ran;
@@ -484,22 +597,36 @@ fn pass_on(message: Message, output: &Output, socket: &mut UnixStream) {
         Message::Update { bundle, display_id } => output.update_display(&bundle, &display_id),
         Message::Result { bundle } => output.result(&bundle),
         Message::Clear { wait } => output.clear(wait),
-        Message::Input { prompt, password } => {
-            let line = output.input(&prompt, password).map_err(|error| error.to_string());
-            if let Ok(mut text) = serde_json::to_string(&Answer { line }) {
-                text.push('\n');
-                // A worker that is gone does not wait for the answer.
-                let _ = socket.write_all(text.as_bytes());
-            }
-        }
-        Message::Started
+        Message::Input { prompt, password } => ask(prompt, password, output, socket),
+        Message::Started { .. }
         | Message::Showing
-        | Message::Done
-        | Message::Ready
+        | Message::Done { .. }
+        | Message::Ready { .. }
         | Message::Error { .. }
         | Message::Panicked { .. }
         | Message::Kept { .. }
         | Message::Checkpoint { .. } => {}
+    }
+}
+
+/// Asks the user in a thread of its own: a thread of the cell may have asked, and all others go on.
+fn ask(prompt: String, password: bool, output: &Output, socket: &UnixStream) {
+    let answer = |mut socket: &UnixStream, line: Result<String, String>| {
+        if let Ok(mut text) = serde_json::to_string(&Answer { line }) {
+            text.push('\n');
+            // A worker that is gone does not wait for the answer.
+            let _ = socket.write_all(text.as_bytes());
+        }
+    };
+    let asking = socket.try_clone().and_then(|socket| {
+        let output = output.clone();
+        thread::Builder::new().name("question".into()).spawn(move || {
+            let line = output.input_while(&prompt, password, || is_connected(&socket));
+            answer(&socket, line.map_err(|error| error.to_string()));
+        })
+    });
+    if let Err(error) = asking {
+        answer(socket, Err(format!("the question cannot be asked: {error}")));
     }
 }
 
@@ -519,6 +646,21 @@ fn write(output: &Output, stream: Stream, text: &str) {
         Stream::Stderr => benchbook_jupyter::Stream::Stderr,
     };
     output.stream(stream, text);
+}
+
+/// Whether the other end of a socket is open.
+fn is_connected(socket: &UnixStream) -> bool {
+    let mut byte = 0_u8;
+    // SAFETY: the pointer and the length describe the local byte, which the call may fill.
+    let peeked = unsafe {
+        libc::recv(
+            socket.as_raw_fd(),
+            (&raw mut byte).cast(),
+            1,
+            libc::MSG_PEEK | libc::MSG_DONTWAIT,
+        )
+    };
+    peeked > 0 || (peeked < 0 && io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock)
 }
 
 /// The process at the other end of a socket.

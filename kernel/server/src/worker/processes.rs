@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 /// Kills every process that this one has started, and theirs, but those that are spared and what
-/// they have started.
+/// they have started. Guards end by themselves, when they have ended what is left below them.
 pub(super) fn kill_all_but(spared: impl Fn(u32) -> bool) {
     let parents = parents();
     let own = std::process::id();
@@ -22,9 +24,53 @@ pub(super) fn kill_all_but(spared: impl Fn(u32) -> bool) {
         }
         false
     };
-    for process in parents.keys().copied().filter(|process| below(*process)) {
+    for process in parents.keys().copied().filter(|process| below(*process) && !is_guard(*process))
+    {
         signal(process, libc::SIGKILL);
     }
+}
+
+fn is_guard(process: u32) -> bool {
+    fs::read_to_string(format!("/proc/{process}/comm"))
+        .is_ok_and(|name| name.trim_end() == benchbook_guard::NAME)
+}
+
+/// Interrupts a worker and what its cells have started, as a terminal does; one that was stopped goes
+/// on first.
+pub(super) fn interrupt(worker: u32) {
+    signal(worker, libc::SIGCONT);
+    let Ok(group) = i32::try_from(worker) else { return };
+    // SAFETY: a system call without memory.
+    if unsafe { libc::killpg(group, libc::SIGINT) } < 0 {
+        // A cell has taken the worker out of its group.
+        signal(worker, libc::SIGINT);
+    }
+}
+
+/// Kills a worker and waits until its guard has ended everything below it, for at most two seconds.
+pub(super) fn end_guarded(worker: u32) {
+    let guard = parents().get(&worker).copied();
+    signal(worker, libc::SIGKILL);
+    let Some(guard) = guard.filter(|guard| is_guard(*guard)) else { return };
+    let _ = (0..8).any(|_| ends_soon(guard));
+}
+
+/// Whether a process ends within a quarter of a second, or has ended.
+pub(super) fn ends_soon(process: u32) -> bool {
+    (0..50).any(|_| {
+        let ended = has_ended(process);
+        if !ended {
+            thread::sleep(Duration::from_millis(5));
+        }
+        ended
+    })
+}
+
+/// Whether a process is gone, or waits only for its end to be noticed.
+fn has_ended(process: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().next());
+    matches!(state, None | Some("Z" | "X"))
 }
 
 /// Whether a process runs this program.

@@ -4,7 +4,7 @@ use super::{Event, PHASE};
 use crate::record::Status;
 use crate::resources::{Resources, Watch};
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -56,6 +56,7 @@ pub(super) fn watch(
 ) -> Ended {
     let began = Instant::now();
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    end_with_this_thread(&mut command);
     let mut child = match command.spawn() {
         Ok(child) => child,
         Err(error) => {
@@ -123,6 +124,25 @@ pub(super) fn watch(
         Err(error) => Status::Failed { message: error.to_string() },
     });
     Ended { status, seconds, resources }
+}
+
+/// Has the process killed when the thread that starts it ends, whatever ends it (prctl(2)). One that measures for
+/// nobody would disturb the next study.
+fn end_with_this_thread(command: &mut Command) {
+    let parent = std::process::id();
+    // SAFETY: between fork and exec only system calls are made, and no memory is allocated.
+    unsafe {
+        command.pre_exec(move || {
+            if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
+                return Err(io::Error::last_os_error());
+            }
+            // A parent that ended before that call sends no signal any more.
+            if u32::try_from(libc::getppid()) != Ok(parent) {
+                return Err(io::Error::from_raw_os_error(libc::ESRCH));
+            }
+            Ok(())
+        });
+    }
 }
 
 /// What an exit status and standard error say.

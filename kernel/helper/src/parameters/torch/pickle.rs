@@ -2,6 +2,10 @@
 //!
 //! Opcodes are those of Python's `pickletools`. What a file asks to be called is looked at by name;
 //! the few functions of a state dict are understood, every other one becomes [`Value::Opaque`].
+//!
+//! A pickle may nest as deep as it likes: what contains values holds an index, so that nothing is visited or dropped
+//! recursively. What is made of one byte takes a bounded number of bytes of memory ([`LIMIT`], [`CONTAINERS`], [`NAME`], [`AXES`]), also
+//! where a pickle names the same object again and again.
 
 use std::collections::HashMap;
 use std::io::{self, Read};
@@ -11,10 +15,12 @@ use std::rc::Rc;
 #[derive(Clone, Debug)]
 pub(super) enum Value {
     None,
-    /// Wide enough for the magic number of PyTorch's old format, which has 80 bits.
-    Int(i128),
+    Int(i64),
+    /// A number of more than 64 bits, such as the magic number of PyTorch's old format with its 80.
+    Large(Rc<i128>),
     Text(Rc<str>),
-    Tuple(Rc<[Value]>),
+    /// An index into [`Pickle::tuples`].
+    Tuple(usize),
     /// An index into [`Pickle::lists`].
     List(usize),
     /// An index into [`Pickle::dicts`].
@@ -33,7 +39,7 @@ pub(super) struct Storage {
     /// PyTorch's class, for example `FloatStorage`.
     pub kind: String,
     /// Its name within the file.
-    pub key: String,
+    pub key: Rc<str>,
     /// Number of values of the whole block.
     pub length: usize,
     /// First value of this view of the block.
@@ -43,7 +49,7 @@ pub(super) struct Storage {
 /// A tensor: some values of a storage.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct View {
-    pub storage: Storage,
+    pub storage: Rc<Storage>,
     /// Its first value, counted from the storage's first.
     pub offset: usize,
     pub shape: Vec<usize>,
@@ -55,11 +61,22 @@ pub(super) struct View {
 #[derive(Debug)]
 pub(super) struct Pickle {
     pub root: Value,
+    pub tuples: Vec<Vec<Value>>,
     pub lists: Vec<Vec<Value>>,
     pub dicts: Vec<Vec<(Value, Value)>>,
     /// Every storage that was named.
-    pub storages: HashMap<String, Storage>,
+    pub storages: HashMap<Rc<str>, Rc<Storage>>,
 }
+
+/// Bytes of one pickle. A tensor takes some 200 of them.
+const LIMIT: u64 = 4 << 20;
+/// Tuples, lists and dictionaries of one pickle. A tensor has five. With [`LIMIT`], a pickle takes at most 300 MB of
+/// memory.
+const CONTAINERS: usize = 500_000;
+/// Bytes of the name of a class, function or storage.
+const NAME: usize = 1000;
+/// Axes of a tensor; PyTorch itself allows 64.
+const AXES: usize = 64;
 
 /// Names of functions whose first argument is what they return.
 const TRANSPARENT: [&str; 2] =
@@ -74,15 +91,17 @@ fn wrong(problem: impl Into<String>) -> io::Error {
 /// Reads one pickle up to its end and not a byte further.
 ///
 /// # Errors
-/// What the reader reports, and [`io::ErrorKind::InvalidData`] for what is no pickle of a state dict.
+/// What the reader reports, and [`io::ErrorKind::InvalidData`] for what is no pickle of a state dict or is over a limit.
 pub(super) fn read(input: &mut impl Read) -> io::Result<Pickle> {
     let mut machine = Machine {
         input,
         stack: Vec::new(),
         marks: Vec::new(),
         memo: HashMap::new(),
+        left: LIMIT,
         made: Pickle {
             root: Value::None,
+            tuples: Vec::new(),
             lists: Vec::new(),
             dicts: Vec::new(),
             storages: HashMap::new(),
@@ -99,6 +118,8 @@ struct Machine<'a, R> {
     /// Lengths of the stack at the open marks.
     marks: Vec<usize>,
     memo: HashMap<u32, Value>,
+    /// Bytes that may still be read.
+    left: u64,
     made: Pickle,
 }
 
@@ -140,20 +161,20 @@ impl<R: Read> Machine<'_, R> {
             b'C' => self.blob::<1>()?,
             b'B' => self.blob::<4>()?,
             0x8e => self.blob::<8>()?,
-            b')' => self.stack.push(Value::Tuple(Rc::new([]))),
+            b')' => self.tuple(Vec::new())?,
             b't' => {
                 let values = self.marked()?;
-                self.stack.push(Value::Tuple(values.into()));
+                self.tuple(values)?;
             }
             count @ 0x85..=0x87 => {
                 let at = self.at(usize::from(count) - 0x84)?;
                 let values = self.stack.split_off(at);
-                self.stack.push(Value::Tuple(values.into()));
+                self.tuple(values)?;
             }
-            b']' => self.list(Vec::new()),
+            b']' => self.list(Vec::new())?,
             b'l' => {
                 let values = self.marked()?;
-                self.list(values);
+                self.list(values)?;
             }
             b'a' => {
                 let value = self.pop()?;
@@ -163,10 +184,10 @@ impl<R: Read> Machine<'_, R> {
                 let values = self.marked()?;
                 self.append(values)?;
             }
-            b'}' => self.dict(Vec::new()),
+            b'}' => self.dict(Vec::new())?,
             b'd' => {
                 let pairs = pairs(self.marked()?)?;
-                self.dict(pairs);
+                self.dict(pairs)?;
             }
             b's' => {
                 let (value, key) = (self.pop()?, self.pop()?);
@@ -177,7 +198,8 @@ impl<R: Read> Machine<'_, R> {
                 self.insert(pairs)?;
             }
             b'c' => {
-                let name = format!("{}.{}", self.line()?, self.line()?);
+                let (module, name) = (self.line()?, self.line()?);
+                let name = format!("{module}.{name}");
                 self.stack.push(Value::Global(name.into()));
             }
             0x93 => {
@@ -185,6 +207,9 @@ impl<R: Read> Machine<'_, R> {
                 let (Value::Text(name), Value::Text(module)) = (name, module) else {
                     return Err(wrong("a global without a name"));
                 };
+                if name.len() + module.len() > NAME {
+                    return Err(wrong(format!("a name of more than {NAME} bytes")));
+                }
                 self.stack.push(Value::Global(format!("{module}.{name}").into()));
             }
             b'R' | 0x81 => {
@@ -224,21 +249,26 @@ impl<R: Read> Machine<'_, R> {
         };
         let name = &**name;
         if name == ORDERED_DICT {
-            // Python 2 gives the pairs as a list of lists.
+            // Python 2 gives the pairs as a list of lists. A list gives its pairs once, so that one that is named again
+            // takes no more memory; nothing that torch.save writes uses it twice.
             let mut made = Vec::new();
-            if let Some(Value::List(list)) = arguments.first() {
-                for pair in self.made.lists[*list].clone() {
+            if let Some(Value::List(list)) = self.made.tuples[*arguments].first() {
+                for pair in std::mem::take(&mut self.made.lists[*list]) {
                     let pair = match &pair {
-                        Value::List(pair) => self.made.lists[*pair].clone(),
-                        Value::Tuple(pair) => pair.to_vec(),
+                        Value::List(pair) => &self.made.lists[*pair],
+                        Value::Tuple(pair) => &self.made.tuples[*pair],
                         _ => return Err(wrong("an OrderedDict of something other than pairs")),
                     };
-                    made.extend(pairs(pair)?);
+                    let [key, value] = &pair[..] else {
+                        return Err(wrong("an OrderedDict of something other than pairs"));
+                    };
+                    made.push((key.clone(), value.clone()));
                 }
             }
-            self.made.dicts.push(made);
-            return Ok(Value::Dict(self.made.dicts.len() - 1));
+            self.dict(made)?;
+            return self.pop();
         }
+        let arguments = &self.made.tuples[*arguments];
         if TRANSPARENT.contains(&name) {
             return Ok(arguments.first().cloned().unwrap_or(Value::None));
         }
@@ -247,10 +277,10 @@ impl<R: Read> Machine<'_, R> {
                 return Err(wrong("a tensor without storage, offset, shape and strides"));
             };
             return Ok(Value::Tensor(Rc::new(View {
-                storage: (**storage).clone(),
+                storage: Rc::clone(storage),
                 offset: size(offset)?,
-                shape: sizes(shape)?,
-                strides: sizes(strides)?,
+                shape: self.sizes(shape)?,
+                strides: self.sizes(strides)?,
             })));
         }
         Ok(Value::Opaque)
@@ -260,7 +290,7 @@ impl<R: Read> Machine<'_, R> {
     fn storage(&mut self, id: &Value) -> io::Result<Value> {
         let Value::Tuple(parts) = id else { return Err(wrong("a persistent id that is no tuple")) };
         let [Value::Text(kind), Value::Global(class), Value::Text(key), _, length, rest @ ..] =
-            &parts[..]
+            &self.made.tuples[*parts][..]
         else {
             // The old format also keeps the source of modules that were saved as a whole.
             return Ok(Value::Opaque);
@@ -269,24 +299,56 @@ impl<R: Read> Machine<'_, R> {
             return Ok(Value::Opaque);
         }
         let offset = match rest.first() {
-            Some(Value::Tuple(view)) if view.len() == 3 => size(&view[1])?,
+            Some(Value::Tuple(view)) => match &self.made.tuples[*view][..] {
+                [_, offset, _] => size(offset)?,
+                _ => 0,
+            },
             _ => 0,
         };
         let class = class.rsplit('.').next().unwrap_or_default();
         let storage =
-            Storage { kind: class.into(), key: (**key).into(), length: size(length)?, offset };
-        self.made.storages.insert(storage.key.clone(), storage.clone());
-        Ok(Value::Storage(Rc::new(storage)))
+            Storage { kind: class.into(), key: Rc::clone(key), length: size(length)?, offset };
+        let storage = Rc::new(storage);
+        self.made.storages.insert(Rc::clone(&storage.key), Rc::clone(&storage));
+        Ok(Value::Storage(storage))
     }
 
-    fn list(&mut self, values: Vec<Value>) {
+    fn sizes(&self, value: &Value) -> io::Result<Vec<usize>> {
+        match value {
+            Value::Tuple(values) if self.made.tuples[*values].len() <= AXES => {
+                self.made.tuples[*values].iter().map(size).collect()
+            }
+            Value::Tuple(_) => Err(wrong(format!("a tensor of more than {AXES} axes"))),
+            _ => Err(wrong("a shape that is no tuple")),
+        }
+    }
+
+    fn tuple(&mut self, values: Vec<Value>) -> io::Result<()> {
+        self.made.tuples.push(values);
+        self.stack.push(Value::Tuple(self.made.tuples.len() - 1));
+        self.count_containers()
+    }
+
+    fn list(&mut self, values: Vec<Value>) -> io::Result<()> {
         self.made.lists.push(values);
         self.stack.push(Value::List(self.made.lists.len() - 1));
+        self.count_containers()
     }
 
-    fn dict(&mut self, pairs: Vec<(Value, Value)>) {
+    fn dict(&mut self, pairs: Vec<(Value, Value)>) -> io::Result<()> {
         self.made.dicts.push(pairs);
         self.stack.push(Value::Dict(self.made.dicts.len() - 1));
+        self.count_containers()
+    }
+
+    fn count_containers(&self) -> io::Result<()> {
+        let Pickle { tuples, lists, dicts, .. } = &self.made;
+        if tuples.len() + lists.len() + dicts.len() > CONTAINERS {
+            return Err(wrong(format!(
+                "a pickle of more than {CONTAINERS} tuples, lists and dictionaries"
+            )));
+        }
+        Ok(())
     }
 
     fn append(&mut self, values: Vec<Value>) -> io::Result<()> {
@@ -336,7 +398,15 @@ impl<R: Read> Machine<'_, R> {
         Ok(self.stack.split_off(mark.ok_or_else(|| wrong("a missing mark"))?))
     }
 
+    /// Counts bytes before they are read.
+    fn count(&mut self, bytes: u64) -> io::Result<()> {
+        let left = self.left.checked_sub(bytes);
+        self.left = left.ok_or_else(|| wrong(format!("a pickle of more than {LIMIT} bytes")))?;
+        Ok(())
+    }
+
     fn bytes<const N: usize>(&mut self) -> io::Result<[u8; N]> {
+        self.count(N as u64)?;
         let mut bytes = [0; N];
         self.input.read_exact(&mut bytes)?;
         Ok(bytes)
@@ -350,7 +420,7 @@ impl<R: Read> Machine<'_, R> {
 
     fn int<const N: usize>(&mut self, signed: bool) -> io::Result<()> {
         let value = self.length::<N>()?;
-        let value = if signed { i128::from(value as u32 as i32) } else { value as i128 };
+        let value = if signed { i64::from(value as u32 as i32) } else { value as i64 };
         self.stack.push(Value::Int(value));
         Ok(())
     }
@@ -364,7 +434,11 @@ impl<R: Read> Machine<'_, R> {
         let negative = bytes.last().is_some_and(|top| *top >= 0x80);
         let mut wide = [if negative { 0xff } else { 0 }; 16];
         wide[..length].copy_from_slice(&bytes);
-        self.stack.push(Value::Int(i128::from_le_bytes(wide)));
+        let value = i128::from_le_bytes(wide);
+        self.stack.push(match i64::try_from(value) {
+            Ok(value) => Value::Int(value),
+            Err(_) => Value::Large(Rc::new(value)),
+        });
         Ok(())
     }
 
@@ -384,6 +458,7 @@ impl<R: Read> Machine<'_, R> {
 
     /// As many bytes; memory grows with what is there, not with what a damaged length says.
     fn take(&mut self, length: usize) -> io::Result<Vec<u8>> {
+        self.count(length as u64)?;
         let mut bytes = Vec::new();
         if self.input.by_ref().take(length as u64).read_to_end(&mut bytes)? < length {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -396,7 +471,9 @@ impl<R: Read> Machine<'_, R> {
         loop {
             match self.bytes::<1>()?[0] {
                 b'\n' => return Ok(String::from_utf8_lossy(&line).into_owned()),
-                _ if line.len() > 1000 => return Err(wrong("a name of more than 1,000 bytes")),
+                _ if line.len() >= NAME => {
+                    return Err(wrong(format!("a name of more than {NAME} bytes")));
+                }
                 byte => line.push(byte),
             }
         }
@@ -419,13 +496,6 @@ fn size(value: &Value) -> io::Result<usize> {
     }
 }
 
-fn sizes(value: &Value) -> io::Result<Vec<usize>> {
-    match value {
-        Value::Tuple(values) => values.iter().map(size).collect(),
-        _ => Err(wrong("a shape that is no tuple")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -439,6 +509,78 @@ mod tests {
         }
         // A length of 4 GB without the bytes.
         assert!(read(&mut &b"X\xff\xff\xff\xff.."[..]).is_err());
+    }
+
+    #[test]
+    fn a_pickle_may_nest_deeper_than_the_stack_is() {
+        // (((…))) and [[[…]]] of 400,000 levels, whose recursive drop would need 40 MB of stack.
+        const LEVELS: usize = 400_000;
+        let tuples = [b")".to_vec(), b"\x85".repeat(LEVELS), b".".to_vec()].concat();
+        let lists = [b"]".repeat(LEVELS), b"a".repeat(LEVELS - 1), b".".to_vec()].concat();
+        for bytes in [tuples, lists] {
+            drop(read(&mut &bytes[..]).unwrap());
+        }
+    }
+
+    #[test]
+    fn what_is_over_a_limit_is_named() {
+        let fault = |bytes: &[u8]| read(&mut &bytes[..]).unwrap_err().to_string();
+        assert_eq!(fault(&b"N0".repeat(3 << 20)), "a pickle of more than 4194304 bytes");
+        assert_eq!(
+            fault(&b"]".repeat(600_000)),
+            "a pickle of more than 500000 tuples, lists and dictionaries"
+        );
+        let text = |count: u32| {
+            let mut bytes = vec![b'X'];
+            bytes.extend(count.to_le_bytes());
+            bytes.extend(vec![b'a'; count as usize]);
+            bytes
+        };
+        assert_eq!(
+            fault(&[text(600), text(600), vec![0x93]].concat()),
+            "a name of more than 1000 bytes"
+        );
+        // torch._utils._rebuild_tensor(storage, 0, (1, 1, …), (1, 1, …)) with 65 axes.
+        let mut bytes = b"ctorch._utils\n_rebuild_tensor\n((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\00NK\x01tQK\0".to_vec();
+        for _ in 0..2 {
+            bytes.push(b'(');
+            bytes.extend(b"K\x01".repeat(65));
+            bytes.push(b't');
+        }
+        bytes.extend(b"tR.");
+        assert_eq!(fault(&bytes), "a tensor of more than 64 axes");
+    }
+
+    /// A list that is named again and again would be copied each time: 120 kB would take gigabytes.
+    #[test]
+    fn one_list_for_many_dictionaries_is_not_copied() {
+        let mut bytes = b"](".to_vec();
+        bytes.extend(b"NN\x86".repeat(20_000));
+        bytes.extend(b"e\x85q\0");
+        bytes.extend(b"ccollections\nOrderedDict\nq\x01");
+        for _ in 0..10_000 {
+            bytes.extend(b"h\x01h\0R");
+        }
+        bytes.push(b'.');
+        let made = read(&mut &bytes[..]).unwrap();
+        assert_eq!(made.dicts.iter().map(Vec::len).sum::<usize>(), 20_000);
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(2000))]
+        /// Opcodes with what they need, in any order, so that most of a pickle is understood before it is wrong.
+        #[test]
+        fn any_opcodes_are_an_error_or_an_object_and_never_a_panic(
+            parts in proptest::collection::vec(proptest::sample::select(vec![
+                &b"("[..], b"0", b"1", b"2", b"N", b"K\x01", b"K\x05", b"M\0\x10", b"J\xff\xff\xff\xff", b"\x8a\x01\x07",
+                b"X\x01\0\0\0a", b"X\x07\0\0\0storage", b"C\0", b")", b"t", b"\x85", b"\x86", b"\x87", b"]", b"l", b"a",
+                b"e", b"}", b"d", b"s", b"u", b"ctorch\nFloatStorage\n", b"ctorch._utils\n_rebuild_tensor_v2\n",
+                b"ccollections\nOrderedDict\n", b"\x93", b"R", b"\x81", b"b", b"Q", b"q\0", b"h\0", b"q\x01", b"h\x01", b"\x94",
+            ]), 0..60),
+        ) {
+            let bytes = [parts.concat(), b".".to_vec()].concat();
+            let _ = read(&mut &bytes[..]);
+        }
     }
 
     #[test]

@@ -1,0 +1,47 @@
+//! What the server sends back, sorted: that it has taken a cell's frames, and what users answer.
+//!
+//! A question can be open while other cells run, when a thread of an earlier cell has asked it.
+
+use super::lock;
+use std::io::{self, BufRead, BufReader};
+use std::os::unix::net::UnixStream;
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, channel};
+
+/// The lines that have come, by their kind.
+pub(super) struct Answers {
+    taken: Mutex<Receiver<()>>,
+    /// Locked while a question is open.
+    answers: Mutex<Receiver<String>>,
+}
+
+impl Answers {
+    /// Listens in a thread that lives as long as the worker.
+    pub(super) fn listen(socket: UnixStream) -> io::Result<Self> {
+        let (take, taken) = channel();
+        let (answer, answers) = channel();
+        std::thread::Builder::new().name("answers".into()).spawn(move || {
+            for line in BufReader::new(socket).lines().map_while(Result::ok) {
+                // The receivers live as long as the process.
+                let _ = match line.is_empty() {
+                    true => take.send(()).map_err(drop),
+                    false => answer.send(line).map_err(drop),
+                };
+            }
+        })?;
+        Ok(Self { taken: Mutex::new(taken), answers: Mutex::new(answers) })
+    }
+
+    /// Waits until the server has taken all frames; not if it is gone, since evcxr's pipe then closes
+    /// and ends the worker.
+    pub(super) fn wait_until_taken(&self) {
+        let _ = lock(&self.taken).recv();
+    }
+
+    /// Asks by calling `question`, once no other question is open, and waits for the answer.
+    pub(super) fn ask(&self, question: impl FnOnce()) -> io::Result<String> {
+        let answers = lock(&self.answers);
+        question();
+        answers.recv().map_err(|_| io::Error::other("the kernel has ended"))
+    }
+}

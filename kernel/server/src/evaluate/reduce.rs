@@ -1,0 +1,371 @@
+//! The text of a cell as far as the types of its variables depend on it.
+//!
+//! evcxr has rust-analyzer infer the types of a cell's `let`s, for which that goes through all of the cell:
+//! every `println!` of a number whose type is still open is looked at again with each following
+//! statement, so 300 of them took 25 s, in which nothing can be interrupted. So evcxr gets a cell in
+//! which a comment stands for code that cannot change the type of a variable, and the stand-in for cargo puts
+//! the code back before it compiles (`cargo/reduced.rs`). A comment has the lines and the width of what
+//! it stands for, so all places stay the same.
+//!
+//! What is left out, of a cell that has a `let`:
+//!
+//! - statements that name no variable of the cell's `let`s; macros may bind some, so of those only known ones;
+//! - `println!` and its like, if they only show variables;
+//! - the value of a `let` whose type is written down;
+//! - sums and products of numbers without a type, but for the last number.
+//!
+//! Items stay as they are: evcxr keeps their text.
+
+use super::prepare::{OPEN, place, rust_begins};
+use crate::cargo::reduced::{Reduced, mark};
+use ra_ap_syntax::ast::{self, AstNode, AstToken, HasName};
+use ra_ap_syntax::{Edition, SourceFile, SyntaxKind, SyntaxNode, SyntaxToken, T, WalkEvent};
+use std::collections::HashSet;
+use std::ops::Range;
+
+/// Macros that only print, and have the value `()`.
+const PRINTS: [&str; 4] = ["print", "println", "eprint", "eprintln"];
+
+/// Macros that end where they are used.
+const ENDS: [&str; 4] = ["panic", "todo", "unimplemented", "unreachable"];
+
+/// The macro by which the kernel shows the last expression.
+const SHOW: &str = "benchbook::show";
+
+/// The cell for evcxr, and what was left out.
+pub(super) fn reduce(code: &str) -> (String, Reduced) {
+    let begin = rust_begins(code);
+    let mut found = Vec::new();
+    let names = left_out(&code[begin..], None, &mut found);
+    if names.is_empty() {
+        return (code.to_owned(), Reduced::default());
+    }
+    found.sort_by_key(|(range, _)| range.start);
+    let mut text = String::with_capacity(code.len());
+    let mut reduced = Reduced::default();
+    let mut copied = begin;
+    text.push_str(&code[..begin]);
+    for (range, form) in found {
+        let range = begin + range.start..begin + range.end;
+        if range.start < copied {
+            continue;
+        }
+        let original = &code[range.clone()];
+        let Some(marked) = mark(reduced.len(), original, form.around()) else { continue };
+        text.push_str(&code[copied..range.start]);
+        text.push_str(&marked);
+        reduced.push(marked, original.to_owned());
+        copied = range.end;
+    }
+    text.push_str(&code[copied..]);
+    (text, reduced)
+}
+
+/// What stands in the place of what is left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// A statement.
+    Statement,
+    /// A value of the type `()`.
+    Nothing,
+    /// What never has a value.
+    End,
+    /// A value of the type that is written down.
+    Typed,
+    /// Part of a value.
+    Part,
+}
+
+impl Form {
+    fn around(self) -> (&'static str, &'static str) {
+        match self {
+            Form::Statement => ("(", ");"),
+            Form::Nothing => ("(", ")"),
+            Form::End => ("loop {", "}"),
+            Form::Typed => ("unsafe { ::core::mem::zeroed(", ") }"),
+            Form::Part => ("", ""),
+        }
+    }
+}
+
+/// Finds what can be left out of some statements, as bytes of the text. Returns the names that its `let`s
+/// bind; `outer` are those of the statements around.
+fn left_out(
+    rust: &str,
+    outer: Option<&HashSet<String>>,
+    found: &mut Vec<(Range<usize>, Form)>,
+) -> HashSet<String> {
+    let parsed = SourceFile::parse(&format!("{OPEN}{rust}\n}}"), Edition::Edition2024);
+    if !parsed.errors().is_empty() {
+        return HashSet::new();
+    }
+    let function = parsed.syntax_node().children().find_map(ast::Fn::cast);
+    let Some(list) = function.and_then(|function| function.body()?.stmt_list()) else {
+        return HashSet::new();
+    };
+    let lets = list.statements().filter_map(|statement| match statement {
+        ast::Stmt::LetStmt(statement) => statement.pat(),
+        _ => None,
+    });
+    let patterns = lets.flat_map(|pattern| pattern.syntax().descendants().collect::<Vec<_>>());
+    let names = patterns.filter_map(ast::IdentPat::cast).filter_map(|pattern| pattern.name());
+    let mut names: HashSet<String> = names.map(|name| name.text().to_string()).collect();
+    names.extend(outer.into_iter().flatten().cloned());
+    if names.is_empty() {
+        return names;
+    }
+    let bytes =
+        |node: &SyntaxNode| place(node.text_range().start())..place(node.text_range().end());
+    for node in list.syntax().children() {
+        if ast::Item::can_cast(node.kind()) && !ast::MacroCall::can_cast(node.kind()) {
+            continue;
+        }
+        if let Some(call) = macro_of(&node)
+            && path(&call) == SHOW
+            && let Some(tree) = call.token_tree()
+        {
+            // What a macro gets is no syntax tree yet.
+            if !mentions(&node, &names) {
+                found.push((bytes(&node), Form::Statement));
+            } else if let (Some(open), Some(close)) =
+                (tree.left_delimiter_token(), tree.right_delimiter_token())
+            {
+                let inner = place(open.text_range().end())..place(close.text_range().start());
+                let mut parts = Vec::new();
+                left_out(&rust[inner.clone()], Some(&names), &mut parts);
+                let moved = |at| inner.start + at;
+                found.extend(
+                    parts
+                        .into_iter()
+                        .map(|(part, form)| (moved(part.start)..moved(part.end), form)),
+                );
+            }
+            continue;
+        }
+        if let Some(statement) = ast::LetStmt::cast(node.clone()) {
+            let typed = statement.ty().is_some_and(|kind| is_complete(kind.syntax()));
+            if let Some(value) = statement.initializer().filter(|_| typed)
+                && statement.let_else().is_none()
+            {
+                found.push((bytes(value.syntax()), Form::Typed));
+            }
+        } else if outer.is_none() && !has_unknown_macro(&node) && !mentions(&node, &names) {
+            found.push((bytes(&node), Form::Statement));
+            continue;
+        }
+        within(&node, found);
+    }
+    names
+}
+
+/// Finds what can be left out within a statement.
+fn within(statement: &SyntaxNode, found: &mut Vec<(Range<usize>, Form)>) {
+    let mut walk = statement.preorder();
+    while let Some(event) = walk.next() {
+        let WalkEvent::Enter(node) = event else { continue };
+        if ast::Item::can_cast(node.kind()) && !ast::MacroCall::can_cast(node.kind()) {
+            walk.skip_subtree();
+            continue;
+        }
+        let bytes = place(node.text_range().start())..place(node.text_range().end());
+        if let Some(call) = ast::MacroCall::cast(node.clone()) {
+            let name = path(&call);
+            let form = match name.as_str() {
+                name if PRINTS.contains(&name) => Form::Nothing,
+                name if ENDS.contains(&name) => Form::End,
+                _ => continue,
+            };
+            if only_shows(&call) {
+                found.push((bytes, form));
+            }
+        } else if let Some(first) = numbers(&node) {
+            found.push((bytes.start..first, Form::Part));
+        }
+    }
+}
+
+/// Of arithmetic with nothing but untyped numbers of one kind, where the last of them begins.
+fn numbers(node: &SyntaxNode) -> Option<usize> {
+    let is_arithmetic = |node: &SyntaxNode| ast::BinExpr::can_cast(node.kind());
+    if !is_arithmetic(node) || node.parent().is_some_and(|parent| is_arithmetic(&parent)) {
+        return None;
+    }
+    let mut kinds = HashSet::new();
+    let mut last = None;
+    for token in node.descendants_with_tokens().filter_map(|element| element.into_token()) {
+        match token.kind() {
+            SyntaxKind::INT_NUMBER => {
+                let number = ast::IntNumber::cast(token.clone())?;
+                if number.suffix().is_some() {
+                    return None;
+                }
+            }
+            SyntaxKind::FLOAT_NUMBER => {
+                if ast::FloatNumber::cast(token.clone())?.suffix().is_some() {
+                    return None;
+                }
+            }
+            SyntaxKind::WHITESPACE | T![+] | T![-] | T![*] | T![/] | T![%] => continue,
+            _ => return None,
+        }
+        kinds.insert(token.kind());
+        last = Some(place(token.text_range().start()));
+    }
+    last.filter(|_| kinds.len() == 1)
+}
+
+/// Whether what a macro gets only shows values: nothing but literals, and variables with their fields and
+/// what their methods give. A variable as an argument or beside an operator could get its type there.
+fn only_shows(call: &ast::MacroCall) -> bool {
+    let Some(tree) = call.token_tree() else { return false };
+    let tokens: Vec<SyntaxToken> = tree
+        .syntax()
+        .descendants_with_tokens()
+        .filter_map(|element| element.into_token())
+        .filter(|token| !token.kind().is_trivia())
+        .collect();
+    let mut depth = 0_usize;
+    for (at, token) in tokens.iter().enumerate() {
+        match token.kind() {
+            T!['('] | T!['['] | T!['{'] => depth += 1,
+            T![')'] | T![']'] | T!['}'] => depth = depth.saturating_sub(1),
+            SyntaxKind::IDENT if depth > 1 => return false,
+            T![.] | T![,] | T![::] | T![:] | SyntaxKind::IDENT | SyntaxKind::STRING => {}
+            T![=] | T![!] => {}
+            // Before a value, they are no operators with two sides.
+            T![&] | T![*]
+                if at > 0
+                    && matches!(tokens[at - 1].kind(), T![,] | T![=] | T!['('] | T![&] | T![*]) => {
+            }
+            kind if kind.is_literal() => {}
+            T![self] | T![true] | T![false] | T![mut] => {}
+            _ => return false,
+        }
+    }
+    true
+}
+
+fn macro_of(node: &SyntaxNode) -> Option<ast::MacroCall> {
+    if let Some(call) = ast::MacroCall::cast(node.clone()) {
+        return Some(call);
+    }
+    let mut node = node.clone();
+    // A statement, and the expression in it.
+    for _ in 0..2 {
+        node = node.children().find(|child| {
+            [SyntaxKind::MACRO_EXPR, SyntaxKind::MACRO_CALL].contains(&child.kind())
+        })?;
+        if let Some(call) = ast::MacroCall::cast(node.clone()) {
+            return Some(call);
+        }
+    }
+    None
+}
+
+fn path(call: &ast::MacroCall) -> String {
+    call.path().map(|path| path.syntax().text().to_string()).unwrap_or_default()
+}
+
+fn has_unknown_macro(node: &SyntaxNode) -> bool {
+    let mut calls = node.descendants().filter_map(ast::MacroCall::cast);
+    calls.any(|call| {
+        let name = path(&call);
+        name != SHOW && !PRINTS.contains(&name.as_str()) && !ENDS.contains(&name.as_str())
+    })
+}
+
+/// Whether one of the names occurs, also within a string that formats it.
+fn mentions(node: &SyntaxNode, names: &HashSet<String>) -> bool {
+    let text = node.text().to_string();
+    text.split(|c: char| !(c.is_alphanumeric() || c == '_')).any(|word| names.contains(word))
+}
+
+/// Whether nothing of a type is left to be inferred.
+fn is_complete(kind: &SyntaxNode) -> bool {
+    !kind.descendants().any(|node| {
+        [SyntaxKind::INFER_TYPE, SyntaxKind::IMPL_TRAIT_TYPE, SyntaxKind::MACRO_TYPE]
+            .contains(&node.kind())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The reduced cell with `@` in the place of what stands for other code.
+    fn reduced(code: &str) -> String {
+        let (text, reduced) = reduce(code);
+        assert_eq!(reduced.restore(&text).unwrap(), code);
+        assert_eq!(text.lines().count(), code.lines().count());
+        let mut text = text;
+        for at in 0..reduced.len() {
+            text = text.replacen(reduced.marked(at), "@", 1);
+        }
+        text
+    }
+
+    #[test]
+    fn what_names_no_variable_is_left_out() {
+        assert_eq!(
+            reduced(
+                "let a = f();\nfor i in 0..3 { g(i); more(i); }\nbenchbook::show!(other.value());"
+            ),
+            "let a = f();\n@\n@"
+        );
+        assert_eq!(
+            reduced("let mut v = Vec::new();\nv.push(1);"),
+            "let mut v = Vec::new();\nv.push(1);"
+        );
+        assert_eq!(
+            reduced("let a = f();\nmake!(b);\nlet c = b;"),
+            "let a = f();\nmake!(b);\nlet c = b;"
+        );
+        assert_eq!(reduced("f(1, 2, 3, 4, 5, 6);"), "f(1, 2, 3, 4, 5, 6);");
+    }
+
+    #[test]
+    fn prints_of_variables_are_left_out() {
+        assert_eq!(
+            reduced(
+                "let a = 1;\nmatch a {\n 0 => println!(\"{a}\"),\n _ => panic!(\"{}\", a.b()),\n}"
+            ),
+            "let a = 1;\nmatch a {\n 0 => @,\n _ => @,\n}"
+        );
+        assert_eq!(
+            reduced(
+                "let a = 1;\nbenchbook::show!(match a {\n 0 => println!(\"arm {}\", a),\n _ => {} });"
+            ),
+            "let a = 1;\nbenchbook::show!(match a {\n 0 => @,\n _ => {} });"
+        );
+        for decides in [
+            "println!(\"{}\", a + 1_u8);",
+            "println!(\"{}\", f(a, 1));",
+            "println!(\"{}\", v[a] as u8);",
+        ] {
+            let code = format!("let a = 1;\n{decides}");
+            assert_eq!(reduced(&code), code);
+        }
+    }
+
+    #[test]
+    fn the_value_of_a_typed_variable_is_left_out() {
+        let value = "vec![1, 2, 3].iter().map(|x| x + 1).filter(|x| *x > 2).collect::<Vec<_>>()";
+        assert_eq!(reduced(&format!("let a: Vec<i32> = {value};")), "let a: Vec<i32> = @;");
+        let open = format!("let a: Vec<_> = {value};");
+        assert_eq!(reduced(&open), open);
+    }
+
+    #[test]
+    fn of_arithmetic_with_numbers_the_last_stays() {
+        assert_eq!(reduced("let a = 1 + 2 + 3 + 4 + 5 + 6;"), "let a = @6;");
+        for code in ["let a = 1 + 2 + 3 + 4_u8 + 5 + 6;", "let a = b + 2 + 3 + 4 + 5 + 6 + 7;"] {
+            assert_eq!(reduced(code), code);
+        }
+    }
+
+    #[test]
+    fn items_stay() {
+        let code = "let a = 1;\nfn f() { println!(\"a long enough line of text\"); }\nstruct S;";
+        assert_eq!(reduced(code), code);
+    }
+}
