@@ -493,13 +493,19 @@ def test_other_values_are_refused_with_their_name_and_what_to_do(python: Python)
     assert "-i type: " in python.failing("//", "-i type").evalue
 
 
+def test_a_variable_that_rust_does_not_have_is_named(python: Python) -> None:
+    cell = python.failing("1;", "-o nowhere")
+    assert (cell.ename, cell.evalue) == ("CannotCross", "-o nowhere: the Rust session has no variable `nowhere`")
+    python.rust("let precious = 1;")
+    python.failing("std::process::abort();")
+    assert python.failing("1;", "-o precious").evalue.startswith("-o precious: `precious` was lost when cell")
+
+
 def test_rust_values_that_do_not_cross_are_refused(python: Python) -> None:
     python.rust(
         "struct Mine; let mine = Mine; let map = std::collections::BTreeMap::from([(1, 2)]);"
         "let brain = Tensor::zeros([2], (Kind::BFloat16, Device::Cpu));"
     )
-    cell = python.failing("1;", "-o nowhere")
-    assert (cell.ename, cell.evalue) == ("CannotCross", "-o nowhere: the Rust session has no variable `nowhere`")
     for name, words in {
         "mine": "type Mine does not pass to Python",
         "map": "type BTreeMap<i32, i32> does not pass",
