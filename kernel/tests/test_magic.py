@@ -496,6 +496,8 @@ def test_other_values_are_refused_with_their_name_and_what_to_do(python: Python)
 def test_a_variable_that_rust_does_not_have_is_named(python: Python) -> None:
     cell = python.failing("1;", "-o nowhere")
     assert (cell.ename, cell.evalue) == ("CannotCross", "-o nowhere: the Rust session has no variable `nowhere`")
+    python.rust("let given = vec![1];")
+    assert python.failing("drop(given);", "-o given").evalue.startswith("-o given: `given` was moved away in cell")
     python.rust("let precious = 1;")
     python.failing("std::process::abort();")
     assert python.failing("1;", "-o precious").evalue.startswith("-o precious: `precious` was lost when cell")

@@ -156,8 +156,8 @@ class Run:
                 unknown = next((name for name in names if f"cannot find value `{name}`" in str(error)), None)
                 if unknown is None:
                     raise
-                # The server knows of a variable that a crash or a failed cell has taken along.
-                lost = re.search(rf"`{unknown}` was lost[^\n\x1b]*", "\n".join(error.traceback))
+                # The server knows of a variable that a crash or a cell has taken along.
+                lost = re.search(rf"`{unknown}` was (?:lost|moved away)[^\n\x1b]*", "\n".join(error.traceback))
                 why = lost[0] if lost else f"the Rust session has no variable `{unknown}`"
                 raise CannotCross(f"-o {unknown}: {why}") from None
             self.shell.user_ns.update({name: decode(name, file) for name, file in files.items()})
