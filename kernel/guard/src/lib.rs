@@ -107,7 +107,7 @@ pub fn end_with_parent() {
 /// No other thread may run.
 pub unsafe fn split() -> io::Result<()> {
     // SAFETY: passed on to the caller.
-    unsafe { divide(None) }
+    unsafe { divide(None) }.map(drop)
 }
 
 /// As [`split`], for a worker: the guard keeps the standard streams that evcxr holds at the other end,
@@ -130,7 +130,7 @@ pub unsafe fn split_worker() -> io::Result<()> {
     let mut relay = Relay { control: own, token, line: Vec::new(), open: true };
     writeln!(relay.control, "{}", relay.token)?;
     // SAFETY: passed on to the caller.
-    unsafe { divide(Some(relay)) }?;
+    let workers = unsafe { divide(Some((relay, workers))) }?;
     // SAFETY: as above. Whoever the cell starts is in the worker's group.
     unsafe { libc::setpgid(0, 0) };
     let nothing = File::open("/dev/null")?;
@@ -139,8 +139,10 @@ pub unsafe fn split_worker() -> io::Result<()> {
         libc::dup2(nothing.as_raw_fd(), 0);
         libc::dup2(2, 1);
     }
-    // SAFETY: the caller vouches for there being no other thread.
-    unsafe { std::env::set_var(VARIABLE, workers.into_raw_fd().to_string()) };
+    if let Some(workers) = workers {
+        // SAFETY: the caller vouches for there being no other thread.
+        unsafe { std::env::set_var(VARIABLE, workers.into_raw_fd().to_string()) };
+    }
     Ok(())
 }
 
@@ -154,7 +156,8 @@ struct Relay {
     open: bool,
 }
 
-unsafe fn divide(relay: Option<Relay>) -> io::Result<()> {
+/// Returns in the child, with its end of the connection.
+unsafe fn divide(connection: Option<(Relay, UnixStream)>) -> io::Result<Option<UnixStream>> {
     // SAFETY: the sets are local and are filled before they are read; the caller vouches for there
     // being no other thread, so the child has all of the process.
     unsafe {
@@ -176,9 +179,11 @@ unsafe fn divide(relay: Option<Relay>) -> io::Result<()> {
                     libc::_exit(1);
                 }
                 libc::sigprocmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut());
-                Ok(())
+                Ok(connection.map(|(_, workers)| workers))
             }
             child => {
+                // With the worker's end open here, it would not be noticed that the worker has closed it.
+                let relay = connection.map(|(relay, _)| relay);
                 let parent = libc::getppid();
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
                 libc::prctl(libc::PR_SET_NAME, c"benchbook-guard".as_ptr());
