@@ -7,6 +7,7 @@ it then checks the session: variables are still there or were named as lost, fun
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import struct
@@ -15,6 +16,7 @@ import tempfile
 import threading
 import time
 import zlib
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -67,8 +69,13 @@ class Session:
         self.kernel.good(VARIABLES)
         self.files = self.open_files()
 
-    def open_files(self) -> int:
-        return len(os.listdir(f"/proc/{self.kernel.process}/fd"))
+    def open_files(self) -> Counter[str]:
+        """What the server has open, by kind: a path, `socket`, `pipe`."""
+        found: Counter[str] = Counter()
+        for entry in Path(f"/proc/{self.kernel.process}/fd").iterdir():
+            with contextlib.suppress(OSError):  # It was closed meanwhile.
+                found[os.readlink(entry).split(":")[0]] += 1
+        return found
 
     def check(self, told: Cell | None) -> None:
         """Checks that nothing was lost, or that `told` says so."""
@@ -82,9 +89,9 @@ class Session:
 
     def end(self) -> None:
         """Checks that the session leaves nothing: open files of the server, processes, folders."""
-        most = self.files + SPARE_FILES
+        most = self.files.total() + SPARE_FILES
         # rust-analyzer may be reading files at this moment.
-        self.until(lambda: self.open_files() <= most, lambda: f"the server has {self.open_files()} open files, at most {most} expected")
+        self.until(lambda: self.open_files().total() <= most, lambda: f"more than {most} files are open: {self.open_files()}")
         self.kernel.stop()
         self.until(lambda: not self.left_over(), lambda: f"left over: {', '.join(self.left_over())}")
 

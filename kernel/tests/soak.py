@@ -66,7 +66,8 @@ class Report:
             self.not_tried[case.kind] += case.attacks
             self.reasons.add(f"{case.kind}: {reason}")
 
-    def lose(self, case: Case, error: Exception) -> None:
+    def lose(self, case: Case, error: Exception, before: list[str]) -> None:
+        """Says how to repeat the case, and which cases (`before`) the session had seen."""
         repeat = f"{self.command} --seed {self.seed}"
         if case.kind != END:
             repeat += f" --only {case.kind} --case {case.number}"
@@ -75,8 +76,8 @@ class Report:
         with self.lock:
             self.cases += case.kind != END
             self.tried[case.kind] += case.attacks
-            self.lost.append({"kind": case.kind, "case": case.number, "reason": reason, "place": place, "repeat": repeat})
-            print(f"LOST: {case.kind}, case {case.number}\n{reason}\n{place}repeat it: {repeat}", flush=True)
+            self.lost.append({"kind": case.kind, "case": case.number, "reason": reason, "place": place, "repeat": repeat, "before": before})
+            print(f"LOST: {case.kind}, case {case.number}\n{reason}\n{place}repeat it: {repeat}\nthe session before: {', '.join(before) or 'new'}", flush=True)
 
     def rows(self) -> list[tuple[str, ...]]:
         kinds = [kind for kind in (*KINDS, END) if self.tried[kind] or self.not_tried[kind]]
@@ -122,7 +123,7 @@ def plan(short: bool, only: list[str], number: int | None, dice: Random) -> list
 
 def attack(cases: Iterator[Case], report: Report, root: Path, end: float) -> None:
     """One session after another makes attacks until no cases are left; a session that lost something is replaced."""
-    session = None
+    session, before = None, []
     for case in cases:
         if time.monotonic() > end:
             report.skip(case, "the time is over")
@@ -132,24 +133,26 @@ def attack(cases: Iterator[Case], report: Report, root: Path, end: float) -> Non
             told = KINDS[case.kind].attack(session, Random(f"{report.seed} {case.kind} {case.number}"), case.attacks)
             session.check(told)
             report.hold(case)
+            before.append(f"{case.kind} {case.number}")
         except NotTried as reason:
             report.skip(case, str(reason))
         except Exception as error:
-            report.lose(case, error)
+            report.lose(case, error, before)
+            before = [*before, f"{case.kind} {case.number}"]
             if session is not None:
-                finish(session, report)
-            session = None
+                finish(session, report, before)
+            session, before = None, []
     if session is not None:
-        finish(session, report)
+        finish(session, report, before)
 
 
-def finish(session: Session, report: Report) -> None:
+def finish(session: Session, report: Report, before: list[str]) -> None:
     case = Case(END, report.tried[END], 1)
     try:
         session.end()
         report.hold(case)
     except Exception as error:
-        report.lose(case, error)
+        report.lose(case, error, before)
 
 
 def main(words: list[str] | None = None) -> int:
