@@ -196,3 +196,12 @@ class Notebook:
         self.page.keyboard.insert_text(code)
         self.page.keyboard.press("Control+Enter")
         return self.cell(code)
+
+
+def choose_kernel(page: Any, name: str) -> None:
+    """Answers JupyterLab's question for a kernel, and waits for it: cells that are run before are forgotten."""
+    dialog = page.locator(".jp-Dialog")
+    dialog.get_by_text("Select Kernel").first.wait_for()
+    dialog.locator("select").select_option(label=name)
+    dialog.get_by_role("button", name="Select").click()
+    page.get_by_text(f"{name} | Idle").wait_for()

@@ -17,7 +17,7 @@ from typing import Any
 import nbformat
 import pytest
 
-from browser import Notebook, chromium, opened
+from browser import Notebook, choose_kernel, chromium, opened
 from driver import PATIENCE
 from figures import REPOSITORY, RESULTS, say
 
@@ -64,19 +64,10 @@ def page(notebook: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
         yield page
 
 
-def choose_kernel(page: Any) -> None:
-    """Answers JupyterLab's question for a kernel."""
-    dialog = page.locator(".jp-Dialog")
-    dialog.get_by_text("Select Kernel").first.wait_for()
-    dialog.locator("select").select_option(label="Rust (Benchbook)")
-    dialog.get_by_role("button", name="Select").click()
-    page.locator(".jp-Toolbar-kernelName").filter(has_text="Rust (Benchbook)").wait_for()
-
-
 def test_the_quickstart_in_the_browser(page: Any, capsys: pytest.CaptureFixture[str]) -> None:
     notebook = Notebook(page, SCREENSHOTS)
     page.locator(".jp-Notebook .jp-Cell").first.wait_for()
-    choose_kernel(page)
+    choose_kernel(page, "Rust (Benchbook)")
     notebook.screenshot("opened")
 
     page.get_by_role("menuitem", name="Run", exact=True).click()

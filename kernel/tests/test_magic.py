@@ -22,12 +22,12 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 
-from browser import Notebook, opened
+from browser import Notebook, choose_kernel, opened
 from driver import NAME, PATIENCE, Cell, Kernel, descendants, wait_until
 from figures import RESULTS
 
 PYTHON = os.environ.get("BENCHBOOK_PYTHON_UNDER_TEST", sys.executable)
-SPEC = "python-under-test"
+SPEC, TITLE = "python-under-test", "Python under test"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -37,7 +37,7 @@ def python_kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     spec = folder / "kernels" / SPEC / "kernel.json"
     spec.parent.mkdir(parents=True)
     argv = [PYTHON, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    spec.write_text(json.dumps({"argv": argv, "display_name": "Python under test", "language": "python"}))
+    spec.write_text(json.dumps({"argv": argv, "display_name": TITLE, "language": "python"}))
     rust = Path(KernelSpecManager().get_kernel_spec(NAME).resource_dir).parents[1]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JUPYTER_PATH", os.pathsep.join([str(folder), str(rust), os.environ.get("JUPYTER_PATH", "")]))
@@ -493,13 +493,21 @@ def test_other_values_are_refused_with_their_name_and_what_to_do(python: Python)
     assert "-i type: " in python.failing("//", "-i type").evalue
 
 
+def test_a_variable_that_rust_does_not_have_is_named(python: Python) -> None:
+    cell = python.failing("1;", "-o nowhere")
+    assert (cell.ename, cell.evalue) == ("CannotCross", "-o nowhere: the Rust session has no variable `nowhere`")
+    python.rust("let given = vec![1];")
+    assert python.failing("drop(given);", "-o given").evalue.startswith("-o given: `given` was moved away in cell")
+    python.rust("let precious = 1;")
+    python.failing("std::process::abort();")
+    assert python.failing("1;", "-o precious").evalue.startswith("-o precious: `precious` was lost when cell")
+
+
 def test_rust_values_that_do_not_cross_are_refused(python: Python) -> None:
     python.rust(
         "struct Mine; let mine = Mine; let map = std::collections::BTreeMap::from([(1, 2)]);"
         "let brain = Tensor::zeros([2], (Kind::BFloat16, Device::Cpu));"
     )
-    cell = python.failing("1;", "-o nowhere")
-    assert (cell.ename, cell.evalue) == ("CannotCross", "-o nowhere: the Rust session has no variable `nowhere`")
     for name, words in {
         "mine": "type Mine does not pass to Python",
         "map": "type BTreeMap<i32, i32> does not pass",
@@ -567,26 +575,26 @@ def test_a_python_notebook_in_the_browser(tmp_path: Path) -> None:
         "%load_ext benchbook",
         "rate = 0.5\nnumbers = [1, 2, 3]",
         "%%rust -i rate,numbers -o doubled\n"
-        'let progress = display(&Bundle::text("begun").html("<b id=progress>begun</b>"));\n'
+        'let progress = display(&Bundle::text("begun").html("<b>begun</b>"));\n'
         "let doubled: Vec<f64> = numbers.iter().map(|n| *n as f64 * 2.0 * rate).collect();\n"
-        'progress.update(&Bundle::text("done").html("<b id=progress>done</b>"));\n'
+        'progress.update(&Bundle::text("done").html("<b>done</b>"));\n'
         "benchbook::chart::plot(&doubled)?",
         "doubled",
         '%%rust\nlet kept = 7;\nprintln!("running");',
-        '%%rust\nlet shown = display(&Bundle::text("at work").html("<i id=work>at work</i>"));\nloop {}',
+        '%%rust\nlet shown = display(&Bundle::text("at work").html("<i>at work</i>"));\nloop {}',
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
-    notebook.metadata["kernelspec"] = {"name": SPEC, "display_name": "Python under test", "language": "python"}
     path = tmp_path / "magic.ipynb"
     nbformat.write(notebook, path)
     with opened(path, tmp_path) as page:
         page.locator(".jp-Notebook .jp-Cell").first.wait_for()
+        choose_kernel(page, TITLE)
         lab = Notebook(page, RESULTS / "magic")
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-        page.locator("#work").wait_for()
-        assert page.locator("#progress").inner_text() == "done"
-        page.locator(".jp-OutputArea-output svg").first.wait_for()
+        page.locator(".jp-OutputArea-output i", has_text="at work").wait_for()
+        assert page.locator(".jp-OutputArea-output b").inner_text() == "done"
+        page.locator(".jp-OutputArea-output img[src^='data:image/svg']").wait_for()
         assert lab.result(3) == "[1.0, 2.0, 3.0]"
         assert ["".join(output["text"]) for output in lab.outputs(4, "stream")] == ["running\n"]
         assert not lab.has_ended(5)

@@ -5,6 +5,7 @@ Everything that the Rust kernel publishes is published by the Python kernel as i
 
 import atexit
 import getpass
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -152,10 +153,13 @@ class Run:
             try:
                 self.execute(code, silent=True)
             except RustError as error:
-                unknown = [name for name in names if f"cannot find value `{name}`" in str(error)]
-                if unknown:
-                    raise CannotCross(f"-o {unknown[0]}: the Rust session has no variable `{unknown[0]}`") from None
-                raise
+                unknown = next((name for name in names if f"cannot find value `{name}`" in str(error)), None)
+                if unknown is None:
+                    raise
+                # The server knows of a variable that a crash or a cell has taken along.
+                lost = re.search(rf"`{unknown}` was (?:lost|moved away)[^\n\x1b]*", "\n".join(error.traceback))
+                why = lost[0] if lost else f"the Rust session has no variable `{unknown}`"
+                raise CannotCross(f"-o {unknown}: {why}") from None
             self.shell.user_ns.update({name: decode(name, file) for name, file in files.items()})
 
     def show(self, message: dict) -> None:

@@ -68,14 +68,16 @@ pub(crate) fn work(
 fn run_to_its_end(command: &mut Command) -> io::Result<ExitStatus> {
     let waited_for = signals();
     let parent = std::process::id();
-    // Blocked before the process starts, so that no signal can be missed, not even that of its end. The new process
-    // begins with none blocked.
-    // SAFETY: the set is a local value; between fork and exec only system calls are made.
+    // Blocked before the process starts, so that no signal can be missed, not even that of its end.
+    // SAFETY: the sets are local values; between fork and exec only system calls are made.
     unsafe {
+        let mut before: libc::sigset_t = std::mem::zeroed();
         // Whoever started this process may have it ignore the ends of its children.
         libc::signal(libc::SIGCHLD, libc::SIG_DFL);
-        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const waited_for, std::ptr::null_mut());
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const waited_for, &raw mut before);
         command.pre_exec(move || {
+            // The new process would inherit them as blocked.
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut());
             if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
                 return Err(io::Error::last_os_error());
             }

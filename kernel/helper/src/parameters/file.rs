@@ -283,6 +283,7 @@ fn bytes(values: &[f32]) -> &[u8] {
 mod tests {
     use super::*;
     use crate::vgg::{Architecture, Depth};
+    use std::sync::LazyLock;
 
     fn net() -> Architecture {
         Architecture { depth: Depth::Vgg11, size: 32, ..Architecture::default() }
@@ -371,6 +372,19 @@ mod tests {
         assert!(matches!(missing, WeightsError::Read { .. }), "{missing}");
     }
 
+    /// A file of three small tensors.
+    static WHOLE: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("whole.safetensors");
+        let arrays = [("a", vec![2, 3]), ("b", vec![4]), ("c", vec![0])].map(|(name, shape)| {
+            let values = vec![1.0; shape.iter().product()];
+            (name.to_owned(), Array { shape, values })
+        });
+        let parameters = Parameters { arrays: arrays.into_iter().collect() };
+        parameters.write(&path, HashMap::new()).unwrap();
+        std::fs::read(path).unwrap()
+    });
+
     proptest::proptest! {
         #![proptest_config(proptest::prelude::ProptestConfig::with_cases(1000))]
         /// Mostly in the header, whose offsets and shapes say where to read.
@@ -381,12 +395,7 @@ mod tests {
         ) {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("changed.safetensors");
-            let arrays = [("a", vec![2, 3]), ("b", vec![4]), ("c", vec![0])].map(|(name, shape)| {
-                let values = vec![1.0; shape.iter().product()];
-                (name.to_owned(), Array { shape, values })
-            });
-            Parameters { arrays: arrays.into_iter().collect() }.write(&path, HashMap::new()).unwrap();
-            let mut bytes = std::fs::read(&path).unwrap();
+            let mut bytes = WHOLE.clone();
             let length = bytes.len();
             for (at, value) in changes {
                 bytes[at % length] = value;

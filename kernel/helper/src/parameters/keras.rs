@@ -176,7 +176,7 @@ mod tests {
     fn what_a_hostile_file_states_is_not_made_room_for() {
         // make.py: a dataset of 2^40 values, and one of 54 in chunks of 27 × 2^20, both in files of a few kB.
         for (name, stated) in [("huge.h5", "[1099511627776]"), ("chunk.h5", "[3, 3, 3, 1048576]")] {
-            let file = File::open_streaming(saved(name)).unwrap();
+            let file = File::open_streaming(saved("hostile").join(name)).unwrap();
             let wrong = collect(&file.group("block1_conv1").unwrap(), 2, 54, &mut Vec::new());
             let wrong = wrong.unwrap_err();
             assert!(wrong.contains(stated), "{wrong}");

@@ -13,7 +13,7 @@ use std::thread::ThreadId;
 /// protects.
 const WORDS: usize = 8;
 
-static LOCK: OnceLock<Option<Lock>> = OnceLock::new();
+static LOCK: OnceLock<Lock> = OnceLock::new();
 
 struct Lock {
     /// 0 while nobody has it, 2 while somebody waits for it.
@@ -22,11 +22,14 @@ struct Lock {
     owner: &'static AtomicU32,
 }
 
-/// Learns where the lock is. No other thread may use standard output meanwhile.
+/// Learns where the lock is, unless another thread uses standard output meanwhile. Without it, a flush
+/// waits for whoever holds the lock.
 pub(super) fn find() -> bool {
     // A thread of its own has another number than 1, by which the owner is told from the counters.
-    let found = std::thread::spawn(locate).join().ok().flatten();
-    LOCK.get_or_init(|| found).is_some()
+    if let Ok(Some(lock)) = std::thread::spawn(locate).join() {
+        let _ = LOCK.set(lock);
+    }
+    LOCK.get().is_some()
 }
 
 fn locate() -> Option<Lock> {
@@ -59,14 +62,14 @@ fn number(thread: ThreadId) -> Option<u32> {
 
 /// Whether another thread holds the lock.
 fn is_held_by_another() -> bool {
-    let Some(Some(lock)) = LOCK.get() else { return false };
+    let Some(lock) = LOCK.get() else { return false };
     lock.state.load(Relaxed) != 0
         && number(std::thread::current().id()) != Some(lock.owner.load(Relaxed))
 }
 
 /// Whether a thread waits for the lock.
 pub(super) fn is_waited_for() -> bool {
-    matches!(LOCK.get(), Some(Some(lock)) if lock.state.load(Relaxed) == 2)
+    LOCK.get().is_some_and(|lock| lock.state.load(Relaxed) == 2)
 }
 
 /// Flushes, unless another thread holds the lock: what is not flushed then is that thread's.
@@ -83,7 +86,8 @@ mod tests {
 
     #[test]
     fn the_lock_is_found_and_no_flush_waits_for_it() {
-        assert!(find());
+        // Other tests print.
+        assert!((0..1000).any(|_| find()));
         let (done, finish) = channel::<()>();
         let (locked, is_locked) = channel();
         let holder = std::thread::spawn(move || {

@@ -8,6 +8,7 @@ They were made with torch 2.11.0 and h5py 3.14.0 (`environment/references` insta
 from __future__ import annotations
 
 import collections
+import zipfile
 from pathlib import Path
 
 import h5py
@@ -52,13 +53,25 @@ def keras_file(path: Path, nested: bool, **options: object) -> None:
         group.create_dataset(names[1], data=bias, **options)
 
 
-def hostile_files() -> None:
-    """Small files that state far more than they hold."""
-    with h5py.File(HERE / "huge.h5", "w", libver="earliest") as file:
+def hostile_files(folder: Path) -> None:
+    """Small files that state or unpack to far more than they hold."""
+    folder.mkdir(exist_ok=True)
+    with h5py.File(folder / "huge.h5", "w", libver="earliest") as file:
         file.create_dataset("block1_conv1/kernel:0", shape=(1 << 40,), chunks=(1 << 20,), dtype="float32")
-    with h5py.File(HERE / "chunk.h5", "w", libver="earliest") as file:
+    with h5py.File(folder / "chunk.h5", "w", libver="earliest") as file:
         shape, chunks = (3, 3, 3, 2), (3, 3, 3, 1 << 20)
         file.create_dataset("block1_conv1/kernel:0", shape, "float32", chunks=chunks, maxshape=(3, 3, 3, None), compression="gzip")
+    # A tuple in a tuple in …, and None 150 million times.
+    for name, pickle in [("deep", b")" + b"\x85" * 3_000_000 + b"."), ("flat", b"N" * 150_000_000 + b".")]:
+        with zipfile.ZipFile(folder / f"{name}.pth", "w", zipfile.ZIP_DEFLATED) as file:
+            file.writestr("archive/data.pkl", pickle)
+    # A vector of zeros that is a thousandth of its size in the file.
+    with zipfile.ZipFile(HERE / "zip.pth") as whole, zipfile.ZipFile(folder / "storage.pth", "w") as file:
+        for entry in whole.infolist():
+            is_storage = "/data/" in entry.filename
+            content = bytes(20_000_000) if is_storage else whole.read(entry)
+            method = zipfile.ZIP_DEFLATED if is_storage else zipfile.ZIP_STORED
+            file.writestr(entry.filename, content, method)
 
 
 def main() -> None:
@@ -74,7 +87,7 @@ def main() -> None:
     torch.save(doubles, HERE / "doubles.pth")
     keras_file(HERE / "keras1.h5", nested=False)
     keras_file(HERE / "keras2.h5", nested=True)
-    hostile_files()
+    hostile_files(HERE / "hostile")
     keras_file(HERE / "gzip.h5", nested=True, compression="gzip", shuffle=True)
 
 

@@ -306,3 +306,99 @@ fn timespec(duration: Duration) -> Timespec {
     let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
     Timespec { tv_sec: seconds, tv_nsec: duration.subsec_nanos().into() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jupyter_protocol::Transport;
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+
+    const LIMITS: Limits = Limits { message: (1000, 10), unfinished: 1500, unread: 1000 };
+
+    fn server() -> (Server, u16) {
+        let connection = ConnectionInfo {
+            ip: "127.0.0.1".into(),
+            transport: Transport::TCP,
+            shell_port: 0,
+            iopub_port: 0,
+            stdin_port: 0,
+            control_port: 0,
+            hb_port: 0,
+            key: String::new(),
+            signature_scheme: "hmac-sha256".into(),
+            kernel_name: None,
+        };
+        Server::bind("test", Kind::Router, LIMITS, &connection, 0).unwrap()
+    }
+
+    /// A client past its handshake that has sent `bytes` of a message's first part, of 1,000.
+    fn client(port: u16, bytes: usize) -> TcpStream {
+        let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let mut sent = vec![0; 64];
+        (sent[0], sent[9], sent[10]) = (0xff, 0x7f, 3);
+        sent[12..16].copy_from_slice(b"NULL");
+        sent.extend_from_slice(b"\x04\x06\x05READY");
+        sent.extend([3, 0, 0, 0, 0, 0, 0, 3, 232]);
+        sent.resize(sent.len() + bytes, 0);
+        socket.write_all(&sent).unwrap();
+        socket
+    }
+
+    fn held(server: &Server) -> Vec<usize> {
+        server.peers.values().map(Peer::held).collect()
+    }
+
+    #[test]
+    fn the_client_with_most_of_an_unfinished_message_is_disconnected() {
+        let (mut server, port) = server();
+        let wake = Wake::new().unwrap();
+        let mut wait = |server: &mut Server, wanted: &[usize]| {
+            while held(server) != wanted {
+                assert!(server.wait(&wake, None).unwrap().is_empty());
+            }
+        };
+        let _little = client(port, 300);
+        wait(&mut server, &[300]);
+        let mut most = client(port, 700);
+        wait(&mut server, &[300, 700]);
+        let _more = client(port, 600);
+        wait(&mut server, &[300, 600]);
+        let mut rest = Vec::new();
+        // The greeting, and the end.
+        let _ = most.read_to_end(&mut rest);
+        assert!(rest.len() >= 64);
+    }
+
+    #[test]
+    fn nothing_is_taken_from_a_client_that_reads_nothing() {
+        let (mut server, port) = server();
+        let wake = Wake::new().unwrap();
+        let mut socket = client(port, 1000);
+        socket.write_all(&[0, 0]).unwrap();
+        let arrived = loop {
+            if let Some(arrived) = server.wait(&wake, None).unwrap().pop() {
+                break arrived;
+            }
+        };
+        // More than the system's buffers take.
+        let large = Arc::new(vec![0; 64 << 20]);
+        server.send(arrived.peer, large);
+        assert!(server.waiting(arrived.peer).unwrap() > LIMITS.unread);
+        socket.write_all(&[0, 1, b'x']).unwrap();
+        let soon = Instant::now() + Duration::from_millis(100);
+        assert!(server.wait(&wake, Some(soon)).unwrap().is_empty());
+        let reading = std::thread::spawn(move || {
+            let mut all = Vec::new();
+            let _ = socket.read_to_end(&mut all);
+        });
+        loop {
+            if let Some(arrived) = server.wait(&wake, None).unwrap().pop() {
+                assert_eq!(arrived.parts, [b"x"]);
+                break;
+            }
+        }
+        drop(server);
+        reading.join().unwrap();
+    }
+}

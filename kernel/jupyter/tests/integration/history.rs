@@ -84,10 +84,11 @@ fn a_locked_file_delays_no_answer() {
     let mut session = Session::with_history(path.clone());
     let asked = request(json!({"hist_access_type": "tail", "n": 10}));
     let sent = session.frontend.send(Channel::Shell, "history_request", asked.clone().into());
-    // Though it was asked for later, this does not wait for the file.
-    session.frontend.execute("print one");
+    // Though it was sent later, the cell does not wait for the file.
+    let cell = session.frontend.start("print one");
+    session.frontend.reply(Channel::Shell, &cell);
     session.frontend.reply(Channel::Shell, &sent);
-    session.frontend.published(&sent);
+    session.frontend.published_for(&[&cell, &sent]);
     assert_eq!(session.frontend.history(asked), json!([[1, 1, "print one"]]));
     file.unlock().unwrap();
     drop(session);

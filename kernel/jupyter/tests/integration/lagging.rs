@@ -107,15 +107,9 @@ fn idle_connections_keep_nobody_out() {
     other.ended = true;
 }
 
-/// The memory of this process that is in use, in bytes.
-fn memory() -> usize {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-    statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
-}
-
-/// Whoever has no key is not heard, and holds no more memory than is said.
+/// `kernel/tests/test_wire.py` measures the memory.
 #[test]
-fn a_message_without_an_end_holds_little() {
+fn messages_without_an_end_keep_nobody_from_being_served() {
     let mut session = Session::start();
     for channel in [Channel::Shell, Channel::Control, Channel::Stdin] {
         let port = match channel {
@@ -123,21 +117,14 @@ fn a_message_without_an_end_holds_little() {
             Channel::Control => session.connection.control_port,
             _ => session.connection.stdin_port,
         };
-        let before = memory();
         let mut socket = by_hand(port);
-        // 1 GiB in parts of 16 MiB, then 20 million empty ones, of a message that has no end.
+        // 256 MiB in parts of 16 MiB, then a million empty ones.
         let mut part = vec![3, 0, 0, 0, 0, 1, 0, 0, 0];
         part.resize(9 + (16 << 20), 0);
-        for _ in 0..64 {
+        for _ in 0..16 {
             socket.write_all(&part).unwrap();
         }
-        let empty = [1, 0].repeat(1 << 20);
-        for _ in 0..20 {
-            socket.write_all(&empty).unwrap();
-        }
+        socket.write_all(&[1, 0].repeat(1 << 20)).unwrap();
         assert_eq!(session.frontend.execute("print a").brief(), ["stdout \"a\""]);
-        let more = memory().saturating_sub(before) >> 20;
-        println!("{channel:?}: {more} MiB");
-        assert!(more < 300, "{channel:?} holds {more} MiB");
     }
 }
