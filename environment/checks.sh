@@ -92,7 +92,7 @@ browser_step() {
 }
 
 # The packages that are built without libtorch and without rust-analyzer.
-library_packages=(-p benchbook-chart -p benchbook-data -p benchbook-display -p benchbook-drawings -p benchbook-frames -p benchbook-jupyter -p benchbook-nvml -p benchbook-study -p benchbook-tensorflow)
+library_packages=(-p benchbook-chart -p benchbook-data -p benchbook-display -p benchbook-drawings -p benchbook-frames -p benchbook-guard -p benchbook-jupyter -p benchbook-nvml -p benchbook-study -p benchbook-tensorflow)
 server_packages=(-p benchbook-kernel -p benchbook-drawings)
 helper_packages=(-p benchbook -p benchbook-worker)
 

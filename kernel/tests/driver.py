@@ -24,7 +24,7 @@ NAME = "benchbook"
 
 # Seconds after which something that has not happened never will. An idle machine needs 6 for the
 # first cell and less than one for the others.
-PATIENCE = int(os.environ.get("BB_PATIENCE", "300"))
+PATIENCE = 300
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 

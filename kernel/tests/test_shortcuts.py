@@ -4,6 +4,7 @@ cell does not load, rust-analyzer that learns of types when they are needed, cra
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -65,11 +66,10 @@ def test_a_cache_folder_that_cannot_be_written_is_no_obstacle(
 
 
 def test_crates_that_cannot_be_kept_are_told_and_the_session_goes_on(
-    with_template: Started, spoil, crate: Path
+    kernels: Any, crate: Path, tmp_path: Path
 ) -> None:
-    template = spoil(lambda manifest: None)
-    template.with_suffix(".crates").write_text("a file where the folder should be")
-    kernel = with_template(template)
+    (tmp_path / "crates").write_text("a file where the folder should be")
+    kernel = kernels({"BENCHBOOK_CACHE": str(tmp_path)})
     cell = kernel.run(f':dep gauge = {{ path = "{crate}" }}')
     assert cell.status == "error", cell.problem
     assert kernel.value("1 + 1") == "2"
@@ -88,10 +88,10 @@ def crate(tmp_path: Path) -> Path:
 
 
 def test_a_crate_goes_with_clear_and_its_build_is_kept(
-    kernels: Any, crate: Path, template: Path
+    kernels: Any, crate: Path
 ) -> None:
     def builds() -> dict[Path, int]:
-        found = template.with_suffix(".crates").rglob("libgauge*.rlib")
+        found = Path(os.environ["BENCHBOOK_CACHE"], "crates").rglob("libgauge*.rlib")
         return {path: path.stat().st_mtime_ns for path in found}
 
     add = f':dep gauge = {{ path = "{crate}" }}'

@@ -69,11 +69,11 @@ enum Next {
 impl Executor {
     /// Takes a question if the thread is free for it, and gives back the one that it replaces;
     /// otherwise gives it back as the error.
-    pub(crate) fn offer(&self, request: Request) -> Result<Option<Request>, Request> {
+    pub(crate) fn offer(&self, request: Request) -> Result<Option<Request>, Box<Request>> {
         let mut state = locked(&self.state);
         let occupied = !state.cells.is_empty() || state.running.is_some();
         if occupied || !state.ready || state.closing.is_some() {
-            return Err(request);
+            return Err(Box::new(request));
         }
         let replaced = state.questions.push(request);
         self.changed.notify_one();

@@ -70,7 +70,7 @@ pub(crate) fn handle(core: &Arc<Core>, request: Request) {
         "complete_request" | "inspect_request" => {
             let replaced = match core.executor.offer(request) {
                 Ok(replaced) => replaced,
-                Err(request) => core.assistant.push(request),
+                Err(request) => core.assistant.push(*request),
             };
             if let Some(replaced) = replaced {
                 code::abort(core, &replaced);

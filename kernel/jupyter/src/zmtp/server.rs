@@ -314,7 +314,7 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::TcpStream;
 
-    const LIMITS: Limits = Limits { message: (1000, 10), unfinished: 1500, unread: 1000 };
+    const LIMITS: Limits = Limits { message: (2000, 10), unfinished: 1500, unread: 1000 };
 
     fn server() -> (Server, u16) {
         let connection = ConnectionInfo {
@@ -353,7 +353,7 @@ mod tests {
     fn the_client_with_most_of_an_unfinished_message_is_disconnected() {
         let (mut server, port) = server();
         let wake = Wake::new().unwrap();
-        let mut wait = |server: &mut Server, wanted: &[usize]| {
+        let wait = |server: &mut Server, wanted: &[usize]| {
             while held(server) != wanted {
                 assert!(server.wait(&wake, None).unwrap().is_empty());
             }

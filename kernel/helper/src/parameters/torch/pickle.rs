@@ -541,7 +541,7 @@ mod tests {
             "a name of more than 1000 bytes"
         );
         // torch._utils._rebuild_tensor(storage, 0, (1, 1, …), (1, 1, …)) with 65 axes.
-        let mut bytes = b"ctorch._utils\n_rebuild_tensor\n((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\00NK\x01tQK\0".to_vec();
+        let mut bytes = b"ctorch._utils\n_rebuild_tensor\n((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000NK\x01tQK\0".to_vec();
         for _ in 0..2 {
             bytes.push(b'(');
             bytes.extend(b"K\x01".repeat(65));
