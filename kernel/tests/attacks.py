@@ -30,7 +30,7 @@ from jupyter_client.kernelspec import KernelSpecManager
 from driver import NAME, Cell, Kernel, descendants, is_alive, memory_mb, wait_until
 from malformed import Client, damage, nonsense, oversized
 from test_attack import CONNECTIONS, DEEP, LEFT_BEHIND, LIBC, arms, kernel_in
-from test_crash import CRASHES, worker
+from test_crash import CRASHES
 from test_interrupt import ENDLESS_BUILD, compilers
 
 KEPT = {"kept_number": "7", "kept_text": '"kept"', "kept_vector": "[1.5, 2.5]"}
@@ -267,6 +267,17 @@ def interrupt(session: Session, dice: Random, count: int, double: bool) -> None:
         steps = int(kernel.value("model.history().steps"))
         assert steps >= session.steps, f"the model forgot steps: {session.steps} before, {steps} after"
         session.steps = steps
+
+
+def worker(kernel: Kernel) -> int:
+    """The process that runs cells. A child that a cell has forked has the same name, and is a zombie once it has ended."""
+    found = [
+        number
+        for number, name in descendants(kernel.process).items()
+        if name.startswith("benchbook-work") and is_alive(number)
+    ]
+    assert len(found) == 1, f"expected one worker, found {found}"
+    return found[0]
 
 
 def kill_worker(session: Session, dice: Random, count: int) -> Cell:
