@@ -1,14 +1,88 @@
-"""Connections that speak no ZeroMQ, and clients that come and go. `environment/soak` sends malformed messages."""
+"""Malformed messages, connections that speak no ZeroMQ, and clients that come and go.
+
+The parser alone is tested in Rust with far more cases (`kernel/jupyter/src/wire/incoming/tests.rs`); here whole messages
+go through the sockets. After every batch the kernel answers on the same connection, and at the end it runs cells as before. The
+figures are printed and kept in `results/tests/hostile.json`. `environment/soak` sends such messages among other attacks.
+"""
 
 from __future__ import annotations
 
 import socket
+import time
+from collections import Counter
+from typing import Any
 
+import pytest
 import zmq
 
-from driver import PATIENCE, Kernel
-from figures import dice
-from malformed import Client
+from driver import PATIENCE, Kernel, memory_mb, wait_until
+from figures import FULL, REPOSITORY, dice, keep, say, seed
+from malformed import Client, damage, nonsense, oversized
+
+# Damaged messages and signed nonsense for each channel.
+DAMAGED, NONSENSE = (30_000, 1_000) if FULL else (1_000, 50)
+BATCH = 100
+
+
+def test_no_message_ends_the_kernel(kernels: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    kernel: Kernel = kernels()
+    kernel.good('let kept = String::from("kept");')
+    before = memory_mb(kernel.process)
+    sent: Counter[str] = Counter()
+    answers, begun = 0, time.monotonic()
+    with zmq.Context() as context:
+        for channel in ("shell", "control", "stdin"):
+            chance = dice(f"hostile {channel}")
+            client = Client(kernel, context, channel)
+            # Nothing is answered on stdin, so the end is known by the cell after all.
+            answer = client.wait_for_answer if channel != "stdin" else lambda: None
+            whole = client.genuine("is_complete_request", {"code": "let x = 1;"})
+            for length in range(len(whole)):
+                client.send(whole[:length] or [b""])
+                sent["cut short"] += 1
+            for number in range(DAMAGED):
+                client.send(damage(client.genuine("is_complete_request", {"code": "1"}), chance))
+                sent["damaged"] += 1
+                if number % BATCH == 0:
+                    answer()
+            for number in range(NONSENSE):
+                client.send(nonsense(client, chance))
+                sent["signed nonsense"] += 1
+                if number % BATCH == 0:
+                    answer()
+            if channel == "shell":
+                for name, parts in oversized(client).items():
+                    client.send(parts)
+                    sent[name] += 1
+                    answer()
+            answer()
+            answers += client.answers
+            client.socket.close()
+    seconds = time.monotonic() - begun
+    assert kernel.value("kept") == '"kept"'
+    # The allocator gives pages back after a while.
+    wait_until(lambda: memory_mb(kernel.process) < before + 150, "what was refused to be given back")
+    after = memory_mb(kernel.process)
+
+    messages = sent.total()
+    path = keep(
+        "hostile",
+        {
+            "form": "full" if FULL else "short",
+            "seed": seed(),
+            "messages": dict(sent),
+            "answers": answers,
+            "seconds": round(seconds, 1),
+            "server_mb": {"before": before, "after": after},
+        },
+    )
+    say(
+        capsys,
+        f"Hostile messages: {messages:,} sent in {seconds:.0f} s, {answers:,} answers;"
+        f" BENCHBOOK_SEED={seed()}",
+        *(f"  {count:7,} × {kind}" for kind, count in sent.items()),
+        f"  server: {before:g} MB before, {after:g} MB after; {path.relative_to(REPOSITORY)}",
+    )
 
 
 def test_connections_that_speak_no_zeromq_are_no_matter(kernel: Kernel) -> None:

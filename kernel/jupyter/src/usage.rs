@@ -14,6 +14,8 @@ pub(crate) struct Meter {
 
 impl Meter {
     pub(crate) fn new() -> Self {
+        // Otherwise a file of every process of the machine stays open from one measurement to the next.
+        sysinfo::set_open_files_limit(0);
         Self { system: System::new(), measured: false }
     }
 
