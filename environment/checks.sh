@@ -6,9 +6,12 @@
 long_tests() {
     if [[ -n $full ]]; then
         export BENCHBOOK_FULL=1
+        # What environment/soak takes.
+        full_minutes=20
         # Their figures, which a test that passes would keep to itself.
         rust_test_options=(-- --include-ignored --show-output)
     else
+        full_minutes=0
         rust_test_options=()
     fi
 }
@@ -36,7 +39,7 @@ plan_helper_checks() {
 }
 
 plan_kernel_checks() {
-    check "Tests of the running kernel" 600 0 check_kernel "pytest kernel/tests"
+    check "Tests of the running kernel" "$((full_minutes * 60 + 900))" 0 check_kernel "pytest kernel/tests"
     check "Notebooks" 240 0 check_notebooks "papermill runs each at a tiny scale, on drawings"
     if [[ -n $full ]]; then
         check "Notebooks in Python" 140 0 check_colab_notebooks "runs each of notebooks/colab with %%rust at a tiny scale"
