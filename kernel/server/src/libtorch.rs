@@ -9,7 +9,7 @@
 //! 5. the folder that was chosen when a checkout was installed;
 //! 6. the cache, where `benchbook setup` puts one.
 //!
-//! No driver or GPU is asked for here: a build that somebody has installed is used as it is. What Benchbook itself
+//! Neither driver nor GPU is checked here: an installed build is used as it is. What Benchbook itself
 //! would download is decided in [`crate::gpu_support`].
 
 use crate::cache;
