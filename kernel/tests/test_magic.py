@@ -291,7 +291,9 @@ def test_a_kernel_that_dies_is_told_and_the_next_cell_begins_anew(own: Any) -> N
 
 
 def zombie(process: int) -> bool:
-    return Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2].startswith("Z")
+    """Whether it has ended with all its threads, so that its parent can learn how."""
+    ended = Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2].startswith("Z")
+    return ended and len(list(Path(f"/proc/{process}/task").iterdir())) == 1
 
 
 def gone(processes: list[int]) -> bool:

@@ -230,10 +230,16 @@ fn only_shows(call: &ast::MacroCall) -> bool {
             T!['('] | T!['['] | T!['{'] => depth += 1,
             T![')'] | T![']'] | T!['}'] => depth = depth.saturating_sub(1),
             SyntaxKind::IDENT if depth > 1 => return false,
+            SyntaxKind::STRING if takes_sizes(token.text()) => return false,
             T![.] | T![,] | T![::] | T![:] | SyntaxKind::IDENT | SyntaxKind::STRING => {}
-            T![=] | T![!] => {}
+            // Of a named argument; a comparison consists of two tokens here.
+            T![=]
+                if at > 1
+                    && tokens[at - 1].kind() == SyntaxKind::IDENT
+                    && tokens[at - 2].kind() == T![,]
+                    && tokens.get(at + 1).is_some_and(|next| next.kind() != T![=]) => {}
             // Before a value, they are no operators with two sides.
-            T![&] | T![*]
+            T![&] | T![*] | T![!]
                 if at > 0
                     && matches!(tokens[at - 1].kind(), T![,] | T![=] | T!['('] | T![&] | T![*]) => {
             }
@@ -243,6 +249,11 @@ fn only_shows(call: &ast::MacroCall) -> bool {
         }
     }
     true
+}
+
+/// Whether a format string may name a variable as width or precision (`{:>width$}`, `{:.*}`), which makes it a `usize`.
+fn takes_sizes(format: &str) -> bool {
+    format.contains('$') || format.contains(".*")
 }
 
 fn macro_of(node: &SyntaxNode) -> Option<ast::MacroCall> {
@@ -341,6 +352,10 @@ mod tests {
             "println!(\"{}\", a + 1_u8);",
             "println!(\"{}\", f(a, 1));",
             "println!(\"{}\", v[a] as u8);",
+            "println!(\"{}\", a == b);",
+            "println!(\"{}\", a != b);",
+            "println!(\"{:>a$}\", 1.5);",
+            "println!(\"{:.*}\", a, 1.5);",
         ] {
             let code = format!("let a = 1;\n{decides}");
             assert_eq!(reduced(&code), code);
