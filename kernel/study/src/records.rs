@@ -181,7 +181,15 @@ fn write_whole(file: &mut File, line: &[u8]) -> std::io::Result<()> {
 /// process, whatever ends it.
 #[derive(Debug)]
 pub struct RecordsLock {
-    _file: File,
+    file: File,
+}
+
+/// Closing the file is not enough: a child that another thread is just starting holds a copy of the descriptor until
+/// its `exec`, and with it the lock.
+impl Drop for RecordsLock {
+    fn drop(&mut self) {
+        let _ = self.file.unlock();
+    }
 }
 
 impl RecordsLock {
@@ -193,7 +201,7 @@ impl RecordsLock {
         let failed = |source| Error::File { action: "lock", path: path.into(), source };
         let file = opened(path).map_err(failed)?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
+            Ok(()) => Ok(Self { file }),
             Err(TryLockError::WouldBlock) => Err(Error::InUse { path: path.into() }),
             Err(TryLockError::Error(source)) => Err(failed(source)),
         }
@@ -221,6 +229,17 @@ fn ends_a_line(file: &mut File) -> std::io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lock_ends_with_its_value_even_if_a_starting_child_has_a_copy_of_the_descriptor() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("records.jsonl");
+        let lock = RecordsLock::take(&path).unwrap();
+        let _copy = lock.file.try_clone().unwrap();
+        assert!(matches!(RecordsLock::take(&path), Err(Error::InUse { .. })));
+        drop(lock);
+        RecordsLock::take(&path).unwrap();
+    }
 
     fn named(name: &str) -> Record {
         Record { schema: SCHEMA, name: name.into(), ..Record::default() }
