@@ -121,7 +121,7 @@ impl Optimizer {
     }
 
     /// The learning rate that the optimiser's library takes by itself. [`Optimizer::Sgd`] is PyTorch's; for
-    /// Keras' rate set [`Fit::learning_rate`](crate::train::Fit::learning_rate) to 0.01.
+    /// Keras' rate set `Fit::learning_rate` to 0.01.
     pub fn default_rate(&self) -> f64 {
         match self {
             Optimizer::RmsProp { convention: Convention::PyTorch, .. } => 0.01,

@@ -1,0 +1,240 @@
+//! What a library has to do.
+
+use crate::compute::Compute;
+use crate::device::Device;
+use crate::error::BackendError;
+use crate::optimizer::Optimizer;
+use crate::parameters::Parameters;
+use benchbook_nets::Net;
+use serde::{Deserialize, Serialize};
+
+/// What a backend needs to know to build a model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The layers.
+    pub net: Net,
+    /// Whether the base keeps its weights. Its batch normalisation then uses its running statistics.
+    pub frozen: bool,
+    /// Where to compute.
+    pub device: Device,
+    /// CPU threads within one operation; `None` leaves the library's choice. With LibTorch the setting
+    /// holds for the whole process, since it has no narrower one.
+    pub threads: Option<usize>,
+    /// How the library computes where it leaves a choice.
+    pub compute: Compute,
+}
+
+/// What a record says about the library that computed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BackendInfo {
+    /// For example `LibTorch`.
+    pub name: String,
+    /// The library's version.
+    pub version: String,
+    /// For example `cpu` or `cuda:0`.
+    pub device: String,
+    /// CPU threads within one operation.
+    pub threads: usize,
+    /// The type of the numbers, for example `float32`.
+    pub precision: String,
+}
+
+/// The values of a batch, as the backend takes them.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a> {
+    /// The net's inputs, `[batch, …input]`.
+    Values(&'a [f32]),
+    /// Outputs of the frozen base from [`Network::features`], `[batch, …features]`.
+    Features(&'a [f32]),
+}
+
+/// One training step's settings.
+#[derive(Clone, Copy, Debug)]
+pub struct Step<'a> {
+    /// Learning rate.
+    pub rate: f64,
+    /// Seed of the dropout masks of this step (see [`dropout_mask`]).
+    pub seed: u64,
+    /// A factor on the loss for each class. The mean is taken as the loss's library does: of one logit (Keras' binary
+    /// cross-entropy) divided by the number of examples, of several (PyTorch's cross-entropy) by the sum of the
+    /// examples' factors. Validation ignores them.
+    pub class_weights: Option<&'a [f32]>,
+}
+
+impl Step<'_> {
+    /// A step without class weights.
+    pub fn new(rate: f64, seed: u64) -> Self {
+        Self { rate, seed, class_weights: None }
+    }
+}
+
+/// What a step computed on its batch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepResult {
+    /// Mean loss over the batch.
+    pub loss: f64,
+    /// The net's outputs, `[batch, outputs]`: in training with dropout, at the weights before the step.
+    pub logits: Vec<f32>,
+}
+
+/// A library that can build models.
+pub trait Backend: Sync {
+    /// The name in jobs and studies, for example `libtorch`.
+    fn id(&self) -> &'static str;
+
+    /// The name in texts and charts, for example `LibTorch`.
+    fn name(&self) -> &'static str;
+
+    /// Whether the library is where it is looked for. It is not opened.
+    ///
+    /// # Errors
+    /// [`BackendError::Unavailable`], with the places and how to get it.
+    fn check_installed(&self) -> Result<(), BackendError>;
+
+    /// Whether the library can build this plan, as far as that is known before it is opened.
+    ///
+    /// # Errors
+    /// [`BackendError::Operation`] or [`BackendError::Option`], with the reason.
+    fn supports(&self, plan: &Plan) -> Result<(), BackendError>;
+
+    /// The version of the loaded library.
+    fn version(&self) -> String;
+
+    /// Copies values to the device and waits until they are there, so that the phase `load` can end
+    /// where the first step could begin.
+    ///
+    /// # Errors
+    /// [`BackendError::Device`], [`BackendError::Library`].
+    fn upload(&self, values: &[f32], device: Device) -> Result<(), BackendError>;
+
+    /// Builds a net with the given weights.
+    ///
+    /// # Errors
+    /// [`BackendError`]: weights that do not fit, a missing device, an operation that the library lacks.
+    fn build(&self, plan: &Plan, weights: &Parameters) -> Result<Box<dyn Network>, BackendError>;
+}
+
+/// A net on a device.
+pub trait Network: Send {
+    /// The library, its device and its settings.
+    fn info(&self) -> BackendInfo;
+
+    /// Sets the optimiser. The state of the former one is kept if it is the same optimiser, and
+    /// dropped otherwise.
+    fn compile(&mut self, optimizer: Optimizer);
+
+    /// One forward and backward pass and one change of the weights. If the loss is not finite, the
+    /// weights and the optimiser's state stay as they were and the loss is returned.
+    ///
+    /// # Errors
+    /// [`BackendError::BatchLength`], [`BackendError::Label`], [`BackendError::NoOptimizer`],
+    /// [`BackendError::TrainableBase`], [`BackendError::Library`].
+    fn train_step(
+        &mut self,
+        input: Input<'_>,
+        labels: &[i64],
+        step: Step<'_>,
+    ) -> Result<StepResult, BackendError>;
+
+    /// Loss and logits without dropout and without learning.
+    ///
+    /// # Errors
+    /// [`BackendError::BatchLength`], [`BackendError::Library`].
+    fn evaluate_step(
+        &mut self,
+        input: Input<'_>,
+        labels: &[i64],
+    ) -> Result<StepResult, BackendError>;
+
+    /// The net's outputs for `batch` examples before sigmoid or softmax, without dropout: `[batch, outputs]`.
+    ///
+    /// # Errors
+    /// [`BackendError::BatchLength`], [`BackendError::Library`].
+    fn logits(&mut self, input: Input<'_>, batch: usize) -> Result<Vec<f32>, BackendError>;
+
+    /// Outputs of the base in inference mode for `batch` examples, `[batch, …features]`.
+    ///
+    /// # Errors
+    /// [`BackendError::NoBase`], [`BackendError::BatchLength`], [`BackendError::Library`].
+    fn features(&mut self, values: &[f32], batch: usize) -> Result<Vec<f32>, BackendError>;
+
+    /// Gradients of the mean loss at the present weights without dropout, for what learns.
+    ///
+    /// # Errors
+    /// [`BackendError::BatchLength`], [`BackendError::Library`].
+    fn gradients(&mut self, input: Input<'_>, labels: &[i64]) -> Result<Parameters, BackendError>;
+
+    /// The weights in the layout of [`Parameters`].
+    ///
+    /// # Errors
+    /// [`BackendError::Library`].
+    fn parameters(&self) -> Result<Parameters, BackendError>;
+
+    /// The name of a parameter that holds NaN or an infinity; `None` if all are finite.
+    ///
+    /// # Errors
+    /// [`BackendError::Library`].
+    fn not_finite(&self) -> Result<Option<String>, BackendError> {
+        let arrays = self.parameters()?.arrays;
+        let mut names = arrays
+            .into_iter()
+            .filter(|(_, array)| array.values.iter().any(|value| !value.is_finite()));
+        Ok(names.next().map(|(name, _)| name))
+    }
+
+    /// Replaces the weights.
+    ///
+    /// # Errors
+    /// [`BackendError::Parameters`], [`BackendError::Library`].
+    fn set_parameters(&mut self, weights: &Parameters) -> Result<(), BackendError>;
+
+    /// What the optimiser remembers, by the names of the parameters with a suffix.
+    ///
+    /// # Errors
+    /// [`BackendError::Library`].
+    fn optimizer_state(&self) -> Result<Parameters, BackendError>;
+
+    /// Replaces what the optimiser remembers; what is missing starts afresh.
+    ///
+    /// # Errors
+    /// [`BackendError::Library`], [`BackendError::Parameters`].
+    fn set_optimizer_state(&mut self, state: &Parameters) -> Result<(), BackendError>;
+
+    /// Waits until the device has done everything that it was given.
+    fn synchronize(&self);
+
+    /// The most device memory in use since the last reset, in bytes; `None` where the library does
+    /// not tell.
+    fn peak_device_memory(&self) -> Option<u64>;
+}
+
+/// Factors of the net's `dropout`-th dropout layer, from 0: 0 with probability `rate`, otherwise 1/(1−`rate`). They come from
+/// the seed alone, so that every backend drops the same values and a resumed training the same as
+/// an uninterrupted one; and a library's own generator, which a notebook may use, is left alone.
+pub fn dropout_mask(count: usize, rate: f64, seed: u64, dropout: usize) -> Vec<f32> {
+    use rand_chacha::ChaCha8Rng;
+    use rand_chacha::rand_core::{RngCore, SeedableRng};
+    let mut generator = ChaCha8Rng::seed_from_u64(seed);
+    generator.set_stream(dropout as u64);
+    let kept = (1.0 / (1.0 - rate)) as f32;
+    let limit = (rate * 4_294_967_296.0) as u32;
+    (0..count).map(|_| if generator.next_u32() < limit { 0.0 } else { kept }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dropout_mask_keeps_the_mean_and_depends_on_seed_and_layer() {
+        let mask = dropout_mask(100_000, 0.25, 7, 0);
+        let dropped = mask.iter().filter(|factor| **factor == 0.0).count();
+        // 25,000 expected with a standard deviation of √(100000·0.25·0.75) = 137.
+        assert!((24_400..=25_600).contains(&dropped), "{dropped}");
+        assert!(mask.iter().all(|factor| *factor == 0.0 || (*factor - 4.0 / 3.0).abs() < 1e-6));
+        assert_eq!(mask, dropout_mask(100_000, 0.25, 7, 0));
+        assert_ne!(mask, dropout_mask(100_000, 0.25, 8, 0));
+        assert_ne!(mask, dropout_mask(100_000, 0.25, 7, 1));
+        assert!(dropout_mask(10, 0.0, 7, 0).iter().all(|factor| *factor == 1.0));
+    }
+}
