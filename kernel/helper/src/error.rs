@@ -3,9 +3,9 @@
 use crate::backend::BackendError;
 use crate::download::DownloadError;
 use crate::interrupt::Interrupted;
-use crate::parameters::WeightsError;
-use crate::vgg::ArchitectureError;
 use benchbook_data::DataError;
+use benchbook_nets::{NetError, Shape};
+use benchbook_weights::WeightsError;
 use std::path::PathBuf;
 
 /// A failure of a model, a run or a job.
@@ -17,7 +17,7 @@ pub enum Error {
     Interrupted(#[from] Interrupted),
     /// The net cannot be built.
     #[error(transparent)]
-    Architecture(#[from] ArchitectureError),
+    Net(#[from] NetError),
     /// Weights cannot be read, written or used.
     #[error(transparent)]
     Weights(#[from] WeightsError),
@@ -91,11 +91,29 @@ pub enum Error {
         /// NaN or an infinity.
         found: f64,
     },
-    /// The net tells two classes apart.
-    #[error("expected two classes, found {}: {classes:?}", classes.len())]
-    Classes {
+    /// The data has another number of classes than the net.
+    #[error(
+        "`{net}` has {expected} classes, got {}: {classes:?}; build the net for `data.classes()`", classes.len()
+    )]
+    ClassCount {
+        /// The net's name.
+        net: String,
+        /// Its number of classes.
+        expected: usize,
         /// The classes of the data.
         classes: Vec<String>,
+    },
+    /// Samples of another shape than the net's input.
+    #[error("`{net}` takes inputs of shape {expected}, got {found:?} from the split \"{split}\"")]
+    SampleShape {
+        /// The net's name.
+        net: String,
+        /// Its input.
+        expected: Shape,
+        /// The split.
+        split: String,
+        /// The shape of its samples.
+        found: Vec<usize>,
     },
     /// Pictures of other classes than those that the model has learned.
     #[error(
@@ -146,7 +164,7 @@ pub enum Error {
     },
     /// A model that was computed where, or as, this machine cannot.
     #[error(
-        "cannot load {} where it was saved: {source}; `Model::load_on(path, processor, compute)` \
+        "cannot load {} where it was saved: {source}; `Model::load_on(path, device, compute)` \
          computes elsewhere", path.display()
     )]
     NotHere {
@@ -191,8 +209,7 @@ fn of_weights(parameter: &Option<String>) -> String {
 impl From<BackendError> for Error {
     fn from(error: BackendError) -> Self {
         match error {
-            BackendError::Weights(error) => Error::Weights(error),
-            BackendError::Architecture(error) => Error::Architecture(error),
+            BackendError::Parameters(error) => Error::Weights(error.into()),
             other => Error::Backend(other),
         }
     }

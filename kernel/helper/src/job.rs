@@ -4,11 +4,12 @@
 
 use crate::error::Error;
 use crate::files::read_json;
-use crate::model::{Model, Predictions, Vgg};
+use crate::model::{Build, Model, Predictions};
 use crate::record::Record;
 use crate::run::Run;
-use crate::train::{Fit, Observer};
+use crate::train::{Callback, Fit};
 use benchbook_data::FolderOptions;
+use benchbook_nets::Named;
 use benchbook_study::runner::PHASE;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -19,7 +20,8 @@ use std::path::{Path, PathBuf};
 /// {
 ///   "name": "report",
 ///   "data": "datasets/drawings",
-///   "net": { "head": "keras", "size": 224, "batch_norm": true },
+///   "net": { "architecture": "vgg16", "size": 224, "batch_norm": true },
+///   "build": { "backend": "tensorflow", "device": "cpu" },
 ///   "fit": { "epochs": 3, "batch_size": 32, "optimizer": { "name": "sgd", "momentum": 0.9 } }
 /// }
 /// ```
@@ -29,15 +31,18 @@ pub struct Job {
     /// The run's name in its record. Default: `job`.
     #[serde(default = "default_name")]
     pub name: String,
-    /// An image folder: `train/{cat,dog}`, `validation/{cat,dog}`, optional `test/`; or Kaggle's
-    /// flat layout.
+    /// An image folder: `train/<class>`, `validation/<class>`, optional `test/`; Kaggle's
+    /// flat layout; or class folders without a split.
     pub data: PathBuf,
     /// How to divide a folder without a validation part.
     #[serde(default)]
     pub folder: FolderOptions,
-    /// The net.
+    /// The net: an architecture with its settings, or a graph. Default: the report's VGG16.
     #[serde(default)]
-    pub net: Vgg,
+    pub net: Named,
+    /// How it is built.
+    #[serde(default)]
+    pub build: Build,
     /// The training.
     #[serde(default)]
     pub fit: Fit,
@@ -78,7 +83,8 @@ impl Job {
             name: default_name(),
             data: data.into(),
             folder: FolderOptions::default(),
-            net: Vgg::default(),
+            net: Named::default(),
+            build: Build::default(),
             fit: Fit::default(),
             predictions: None,
             record: None,
@@ -110,23 +116,22 @@ pub struct Finished {
 ///
 /// # Errors
 /// As the calls of [`Run`], and [`Error::File`] for what it is asked to write.
-pub fn run(job: &Job, observer: &mut dyn Observer) -> Result<Record, Error> {
-    run_whole(job, observer).map(|finished| finished.record)
+pub fn run(job: &Job, callback: &mut dyn Callback) -> Result<Record, Error> {
+    run_whole(job, callback).map(|finished| finished.record)
 }
 
 /// [`run`], with the model and its predictions.
 ///
 /// # Errors
 /// As [`run`].
-pub fn run_whole(job: &Job, observer: &mut dyn Observer) -> Result<Finished, Error> {
+pub fn run_whole(job: &Job, callback: &mut dyn Callback) -> Result<Finished, Error> {
     let mut run = Run::new(&job.name);
     announce("load");
-    let (data, _batch) =
-        run.load_with(&job.data, job.folder, &job.net, job.fit.batch_size, job.fit.on_bad_image)?;
+    let (data, _batch) = run.load_with(&job.data, job.folder, &job.net, &job.build, &job.fit)?;
     announce("build");
-    let mut model = run.build(job.net.clone())?;
+    let mut model = run.build(&job.net, &data, job.build.clone())?;
     announce("train");
-    run.train_observed(&mut model, &data, job.fit.clone(), observer)?;
+    run.train_with(&mut model, &data, job.fit.clone(), callback)?;
     announce("end");
     run.evaluate(&mut model, &data.validation())?;
     let split = if data.test().is_empty() { data.validation() } else { data.test() };

@@ -5,6 +5,8 @@
 
 pub use benchbook_chart as chart;
 pub use benchbook_data as data;
+pub use benchbook_nets as nets;
+pub use benchbook_weights as weights;
 pub use error::Error;
 pub use {image, plotters, serde_json, tch};
 
@@ -19,8 +21,6 @@ mod input;
 pub mod interrupt;
 pub mod job;
 pub mod model;
-pub mod optimizer;
-pub mod parameters;
 mod print;
 pub mod python;
 pub mod record;
@@ -29,32 +29,34 @@ pub mod scale;
 pub mod show;
 pub mod study;
 pub mod train;
-pub mod vgg;
 pub mod worker;
 
 /// What every cell imports.
 pub mod prelude {
-    pub use crate::backend::{Base, Compute, Library, Precision, Processor};
+    pub use crate::backend::{Compute, Convention, LibTorch, Optimizer, Precision, TensorFlow};
     pub use crate::chart::{
         BarChart, Chart, ConfusionMatrix, Curves, Histogram, LineChart, PictureGrid, Scatter,
         Table, plot,
     };
     pub use crate::data::{
-        Augmentation, Cache, Crop, Fill, Filter, ImageFolder, Loader, LoaderConfig, OnBadImage,
-        Split,
+        Arrays, Augmentation, Cache, Crop, Dataset, Fill, Filter, ImageFolder, Loader, LoaderConfig,
+        OnBadImage, Split,
     };
     pub use crate::display::{Bundle, DisplayHandle, Rich, clear_output, display};
     pub use crate::input::{input, password};
     pub use crate::interrupt;
     pub use crate::job::{self, Job};
-    pub use crate::model::{Evaluation, Model, Predictions, Publisher, Vgg, Weights};
-    pub use crate::optimizer::{Convention, Optimizer};
+    pub use crate::model::{Build, Evaluation, Model, Predictions, Publisher, Weights};
+    pub use crate::nets::{
+        Architecture, Head, Net, ResNet18, Sequential, SmallCnn, Vgg11, Vgg13, Vgg16, Vgg19,
+    };
     pub use crate::record::Record;
     pub use crate::run::Run;
     pub use crate::scale::Scale;
     pub use crate::study::{Study, StudyPlan, report_2019};
-    pub use crate::train::{Callback, Fit, History, KerasLog, Schedule, TorchLog};
-    pub use crate::vgg::{Depth, Head};
+    pub use crate::train::{
+        Builtin, Callback, EpochMetrics, Fit, History, KerasLog, Live, Schedule, TorchLog,
+    };
     pub use std::ops::ControlFlow;
     pub use tch::{self, Device, IndexOp, Kind, Tensor};
 }

@@ -12,7 +12,9 @@ pub(crate) use memory::{now as peak_memory, reset as reset_peak_memory};
 pub(crate) use words::{compute_settings, pixels, training};
 
 use crate::error::Error;
-use benchbook_data::{ImageFolder, Split};
+use crate::model::Build;
+use benchbook_data::Dataset;
+use benchbook_nets::Shape;
 use std::path::Path;
 
 /// SHA-256 of a file in hexadecimal digits.
@@ -25,30 +27,14 @@ pub(crate) fn sha256(path: &Path) -> Result<String, Error> {
     Ok(hexadecimal(&hash.finalize()))
 }
 
-/// SHA-256 of the splits, classes, names and sizes of their files, in hexadecimal digits. It asks for
-/// every file's size, which belongs in no phase.
-pub(crate) fn files_sha256(splits: &[Split]) -> String {
-    use sha2::{Digest, Sha256};
-    let mut hash = Sha256::new();
-    for split in splits {
-        for sample in split.samples() {
-            let size = std::fs::metadata(&sample.path).map_or(0, |file| file.len());
-            let name = file_name(&sample.path);
-            hash.update(format!("{}\0{:?}\0{name}\0{size}\n", split.name(), sample.label));
-        }
-    }
-    hexadecimal(&hash.finalize())
-}
-
-/// The pictures as a record states them; see [`files_sha256`] for what it costs.
-pub(crate) fn facts(folder: &ImageFolder) -> Data {
-    let root = folder.root().canonicalize().unwrap_or_else(|_| folder.root().into());
-    let splits = [folder.train(), folder.validation(), folder.test()];
-    let files_sha256 = Some(files_sha256(&splits));
+/// A dataset as a record states it; asks for the size of every file, which belongs in no phase.
+pub(crate) fn facts(data: &dyn Dataset) -> Data {
+    let splits = [data.train(), data.validation(), data.test()];
+    let files_sha256 = Some(benchbook_data::digest(&splits));
     let [training, validation, test] = splits.map(|split| split.len());
     Data {
-        name: file_name(&root),
-        classes: folder.classes().to_vec(),
+        name: data.name(),
+        classes: data.class_names(),
         training,
         validation,
         test,
@@ -57,9 +43,22 @@ pub(crate) fn facts(folder: &ImageFolder) -> Data {
     }
 }
 
-/// The last part of a path.
-pub(crate) fn file_name(path: &Path) -> String {
-    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+/// A net as a record states it before it is built.
+pub(crate) fn net_facts(net: &benchbook_nets::Net, build: &Build) -> Net {
+    use sha2::{Digest, Sha256};
+    let graph = serde_json::to_vec(net.graph()).unwrap_or_default();
+    Net {
+        name: net.name().into(),
+        classes: Some(net.classes()),
+        graph_sha256: Some(hexadecimal(&Sha256::digest(graph))),
+        base: Some(if build.frozen { "frozen" } else { "trainable" }.into()),
+        weights: Some(build.weights.describe(build.seed)),
+        input_size: match net.input() {
+            Shape::Map([_, height, width]) => Some([height, width]),
+            Shape::Vector(_) => None,
+        },
+        ..Net::default()
+    }
 }
 
 /// The package's version and, where whoever started the process told it (`BENCHBOOK_REVISION`), the

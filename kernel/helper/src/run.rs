@@ -5,16 +5,18 @@
 //! [`Record`] needs. The terminal's jobs go through it too, so that a figure from there and one
 //! from a notebook mean the same.
 
-use crate::backend::{Base, Input, Step};
+use crate::backend::{Input, Step};
 use crate::error::Error;
-use crate::model::{Evaluation, Model, Predictions, Vgg};
+use crate::model::{Build, Evaluation, Model, Predictions};
 use crate::record::{
-    BuildParts, Data, Environment, Epoch, ImagesSeen, Library, LoadParts, Metrics, Net, PeakMemory,
-    Phases, Rates, Record, SCHEMA, TrainParts, compute_settings, facts, peak_memory, sha256,
+    BuildParts, Data, Environment, Epoch, ImagesSeen, Library, LoadParts, Metrics, PeakMemory,
+    Phases, Rates, Record, SCHEMA, TrainParts, compute_settings, facts, net_facts, peak_memory, sha256,
     training,
 };
-use crate::train::{EpochMetrics, Event, Fit, History, Live, Observer};
-use benchbook_data::{Batch, FolderOptions, ImageFolder, Loader, LoaderConfig, OnBadImage, Split};
+use crate::train::{Callback, EpochMetrics, Event, Fit, History, Live, Training};
+use benchbook_data::{Batch, Dataset, FolderOptions, ImageFolder, Loader, LoaderConfig, Split};
+use benchbook_nets::{Architecture, Net};
+use std::ops::ControlFlow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -26,6 +28,7 @@ pub struct Run {
     started: u64,
     began: Instant,
     phases: Phases,
+    other_phases: BTreeMap<String, f64>,
     load_parts: LoadParts,
     first_step: Option<f64>,
     features: f64,
@@ -48,6 +51,7 @@ impl Run {
             started: now.map_or(0, |since| since.as_secs()),
             began: Instant::now(),
             phases: Phases::default(),
+            other_phases: BTreeMap::new(),
             load_parts: LoadParts::default(),
             first_step: None,
             features: 0.0,
@@ -63,21 +67,22 @@ impl Run {
     }
 
     /// The phase `load`: opens the folder, makes the first training batch for `net` and copies it to
-    /// the net's device. Returns the folder and that batch.
+    /// the device. Returns the folder and that batch.
     ///
     /// # Errors
-    /// [`Error::Data`] (folder missing, class empty, a file that cannot be used, each named),
+    /// [`Error::Data`] (folder missing, class empty, a file that cannot be used, each named), [`Error::Net`],
     /// [`Error::Weights`] (whose metadata say how to preprocess), [`Error::Backend`].
     pub fn load(
         &mut self,
         folder: impl AsRef<Path>,
-        net: &Vgg,
-        batch_size: usize,
+        net: impl Architecture,
+        build: &Build,
+        fit: &Fit,
     ) -> Result<(ImageFolder, Batch), Error> {
-        self.load_with(folder, FolderOptions::default(), net, batch_size, OnBadImage::Fail)
+        self.load_with(folder, FolderOptions::default(), net, build, fit)
     }
 
-    /// [`Run::load`] with options for the folder, and for pictures that cannot be used.
+    /// [`Run::load`] with options for the folder.
     ///
     /// # Errors
     /// As [`Run::load`].
@@ -85,27 +90,28 @@ impl Run {
         &mut self,
         folder: impl AsRef<Path>,
         options: FolderOptions,
-        net: &Vgg,
-        batch_size: usize,
-        on_bad_image: OnBadImage,
+        net: impl Architecture,
+        build: &Build,
+        fit: &Fit,
     ) -> Result<(ImageFolder, Batch), Error> {
-        let backend = net.library.backend();
+        let (backend, device) = (build.backend, build.requested_device());
+        let input = Net::new(net.graph())?.input();
         // Waking up a GPU takes a second or more that has nothing to do with the pictures.
-        backend.upload(&[0.0], net.processor)?;
+        backend.upload(&[0.0], device)?;
         let began = Instant::now();
         let data = ImageFolder::open_with(folder, options)?;
         let listed = began.elapsed().as_secs_f64();
         let config = LoaderConfig {
             prefetch: 0,
-            on_bad_image,
-            ..net.loader_config(net.resolved_preprocessing()?, batch_size)
+            on_bad_image: fit.on_bad_image,
+            ..build.loader_config(input, build.resolved_preprocessing()?, fit.batch_size)
         };
         let loader = Loader::new(&data.train(), config)?;
         let empty = || benchbook_data::DataError::EmptySplit { split: "train".into() };
         let mut epoch = loader.epoch(0);
         let batch = epoch.next().ok_or_else(empty)??;
         let made = began.elapsed().as_secs_f64();
-        backend.upload(&batch.pixels, net.processor)?;
+        backend.upload(&batch.values, device)?;
         let seconds = began.elapsed().as_secs_f64();
         self.phases.load = Some(seconds);
         // The threads' times, as shares of the time that passed.
@@ -128,14 +134,18 @@ impl Run {
     /// The phase `build`: the net with its weights on its device.
     ///
     /// # Errors
-    /// As [`Vgg::build`], and [`Error::File`] if the weights' file vanishes meanwhile.
-    pub fn build(&mut self, net: Vgg) -> Result<Model, Error> {
+    /// As [`Model::build`], and [`Error::File`] if the weights' file vanishes meanwhile.
+    pub fn build(
+        &mut self,
+        net: impl Architecture,
+        data: &dyn Dataset,
+        build: Build,
+    ) -> Result<Model, Error> {
         let began = Instant::now();
-        let mut model = net.build()?;
+        let mut model = Model::build(net, data, build)?;
         model.network().synchronize();
         self.phases.build = Some(began.elapsed().as_secs_f64());
-        let config = model.config();
-        let file = config.weights.file(&config.architecture());
+        let file = model.settings().weights.file(model.net().name());
         self.weights_sha256 = file.map(|path| sha256(&path)).transpose()?;
         Ok(model)
     }
@@ -147,28 +157,28 @@ impl Run {
     pub fn train(
         &mut self,
         model: &mut Model,
-        data: &ImageFolder,
+        data: &dyn Dataset,
         fit: Fit,
     ) -> Result<History, Error> {
-        self.train_observed(model, data, fit, &mut Live::default())
+        self.train_with(model, data, fit, &mut Live::default())
     }
 
-    /// [`Run::train`] for an observer of one's own.
+    /// [`Run::train`] with a callback.
     ///
     /// # Errors
-    /// As [`Model::fit`]; the time until the error counts.
-    pub fn train_observed(
+    /// As [`Model::fit_with`]; the time until the error counts.
+    pub fn train_with(
         &mut self,
         model: &mut Model,
-        data: &ImageFolder,
+        data: &dyn Dataset,
         fit: Fit,
-        observer: &mut dyn Observer,
+        callback: &mut dyn Callback,
     ) -> Result<History, Error> {
         let before = model.history();
         model.network().synchronize();
         let began = Instant::now();
-        let mut observer = FirstStep { observer, seconds: &mut self.first_step };
-        let result = model.fit_observed(data, fit, &mut observer);
+        let mut callback = FirstStep { callback, seconds: &mut self.first_step };
+        let result = model.fit_with(data, fit, &mut callback);
         model.network().synchronize();
         let seconds = began.elapsed().as_secs_f64();
         *self.phases.train.get_or_insert(0.0) += seconds;
@@ -179,6 +189,15 @@ impl Run {
         if self.data.classes.is_empty() {
             self.data = facts(data);
         }
+        result
+    }
+
+    /// Times anything else: `run.phase("augmentation", || …)`. The record keeps the seconds under this name; a second
+    /// call of the same name adds to them.
+    pub fn phase<T>(&mut self, name: impl Into<String>, work: impl FnOnce() -> T) -> T {
+        let began = Instant::now();
+        let result = work();
+        *self.other_phases.entry(name.into()).or_insert(0.0) += began.elapsed().as_secs_f64();
         result
     }
 
@@ -213,10 +232,10 @@ impl Run {
             return Err(Error::Phase { wanted: "a record", missing: "build" });
         }
         let fit = if self.phases.train.is_some() { model.trained_with().cloned() } else { None };
-        let net = model.config().clone();
+        let build = model.settings().clone();
         let info = model.backend();
         let environment = Environment::here();
-        let settings = compute_settings(&net.compute, &info.device);
+        let settings = compute_settings(&build.compute, &info.device);
         let device_name = environment.device_name(&info.device);
         let (parameters, trainable_parameters) = model.parameter_counts();
         let device_bytes = model.network().peak_device_memory();
@@ -236,17 +255,12 @@ impl Run {
                 precision: Some(info.precision),
                 settings,
             },
-            net: Net {
-                name: net.architecture().name(),
-                head: Some(net.head.to_string()),
-                base: Some(base_name(net.base).into()),
-                dropout: Some(net.dropout),
-                weights: Some(net.weights.describe(net.seed)),
+            net: benchbook_study::record::Net {
                 weights_sha256: self.weights_sha256.clone(),
                 parameters: Some(parameters),
                 trainable_parameters: Some(trainable_parameters),
-                input_size: Some([net.size; 2]),
                 preprocessing: Some(model.pixels()),
+                ..net_facts(model.net(), &build)
             },
             data: with_skipped(self.data.clone(), model.skipped()),
             training: fit.as_ref().map(training),
@@ -257,6 +271,7 @@ impl Run {
             },
             steps: Some(self.steps),
             phases: self.phases,
+            other_phases: self.other_phases.clone(),
             load_parts: self.load_parts,
             build_parts: BuildParts { first_step: self.first_step, ..model.build_parts() },
             train_parts: TrainParts { features: self.features, ..TrainParts::default() },
@@ -278,7 +293,7 @@ impl Run {
     ///
     /// # Errors
     /// [`Error::Phase`] if nothing was trained; as [`Model::fit`].
-    pub fn rates(&mut self, model: &mut Model, data: &ImageFolder) -> Result<Rates, Error> {
+    pub fn rates(&mut self, model: &mut Model, data: &dyn Dataset) -> Result<Rates, Error> {
         let missing = || Error::Phase { wanted: "rates", missing: "train" };
         let fit = model.trained_with().cloned().ok_or_else(missing)?;
         let images: usize = self.epochs.iter().map(|epoch| epoch.training_images).sum();
@@ -299,16 +314,16 @@ impl Run {
         let loader_rate = loaded as f64 / began.elapsed().as_secs_f64();
         let batch =
             kept.ok_or_else(|| benchbook_data::DataError::EmptySplit { split: "train".into() })?;
-        let step = Step { rate: 0.0, seed: fit.seed, class_weights: fit.class_weights };
+        let step = Step { rate: 0.0, seed: fit.seed, class_weights: fit.class_weights.as_deref() };
         let network = model.network();
         let mut stepped = 0;
         // The first step warms up; then as long as it takes to be sure, at least three.
-        network.train_step(Input::Pixels(&batch.pixels), &batch.labels, step)?;
+        network.train_step(Input::Values(&batch.values), &batch.labels, step)?;
         network.synchronize();
         let began = Instant::now();
         while stepped < 3 * batch.len() || began.elapsed() < SYNTHETIC {
             crate::interrupt::check()?;
-            network.train_step(Input::Pixels(&batch.pixels), &batch.labels, step)?;
+            network.train_step(Input::Values(&batch.values), &batch.labels, step)?;
             stepped += batch.len();
         }
         network.synchronize();
@@ -320,13 +335,13 @@ impl Run {
 }
 
 /// The pictures, with the files that were left out.
-fn with_skipped(mut data: Data, skipped: &BTreeMap<PathBuf, String>) -> Data {
+fn with_skipped(mut data: Data, skipped: &BTreeMap<String, String>) -> Data {
     /// Names that a record keeps.
     const NAMED: usize = 20;
     data.skipped = skipped.len();
     // The class and the name, not the way to them.
-    let words = |(path, reason): (&PathBuf, &String)| {
-        let name = path.iter().rev().take(2).collect::<Vec<_>>();
+    let words = |(path, reason): (&String, &String)| {
+        let name = Path::new(path).iter().rev().take(2).collect::<Vec<_>>();
         let name: PathBuf = name.into_iter().rev().collect();
         format!("{}: {reason}", name.display())
     };
@@ -337,26 +352,26 @@ fn with_skipped(mut data: Data, skipped: &BTreeMap<PathBuf, String>) -> Data {
 /// How long the net runs by itself for [`Run::rates`].
 const SYNTHETIC: std::time::Duration = std::time::Duration::from_secs(2);
 
-/// The word for a base in records.
-pub(crate) fn base_name(base: Base) -> &'static str {
-    match base {
-        Base::Trainable => "trainable",
-        Base::Frozen => "frozen",
-    }
-}
-
-/// Passes everything on and keeps the time of the very first step.
+/// Forwards everything and keeps the time of the very first step.
 struct FirstStep<'a> {
-    observer: &'a mut dyn Observer,
+    callback: &'a mut dyn Callback,
     seconds: &'a mut Option<f64>,
 }
 
-impl Observer for FirstStep<'_> {
+impl Callback for FirstStep<'_> {
     fn event(&mut self, event: &Event) {
         if let Event::Step { elapsed, .. } = event {
             self.seconds.get_or_insert(elapsed.as_secs_f64());
         }
-        self.observer.event(event);
+        self.callback.event(event);
+    }
+
+    fn epoch_end(
+        &mut self,
+        epoch: &EpochMetrics,
+        training: &mut Training<'_>,
+    ) -> Result<ControlFlow<()>, Error> {
+        self.callback.epoch_end(epoch, training)
     }
 }
 

@@ -22,7 +22,7 @@ pub enum Scale {
 impl Scale {
     /// [`Scale::Report`] where LibTorch can use a GPU, else [`Scale::Laptop`].
     pub fn fitting() -> Self {
-        if backend::libtorch::has_gpu() { Self::Report } else { Self::Laptop }
+        if backend::has_gpu() { Self::Report } else { Self::Laptop }
     }
 }
 

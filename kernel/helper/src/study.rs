@@ -33,7 +33,7 @@ use std::time::Duration;
 ///   "name": "four ways",
 ///   "backends": ["libtorch", "tensorflow", "python-pytorch", "python-keras"],
 ///   "records": "results/four-ways.jsonl",
-///   "job": { "data": "datasets/drawings", "net": { "size": 64 }, "fit": { "epochs": 2 } }
+///   "job": { "data": "datasets/drawings", "net": { "architecture": "vgg16", "size": 64 }, "fit": { "epochs": 2 } }
 /// }
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -65,9 +65,9 @@ pub struct StudyPlan {
     /// Seconds that one run may take. Default: as long as it takes.
     #[serde(default)]
     pub limit_seconds: Option<u64>,
-    /// What every backend runs. `net.library` is replaced, `net.threads` is set to all cores if it is not
+    /// What every backend runs. `build.backend` is replaced, `build.threads` is set to all cores if it is not
     /// given, and the optimiser is taken in each library's own formula. On a GPU TensorFlow can only do a
-    /// `net.compute` of [`Compute::common`](crate::backend::Compute::common).
+    /// `build.compute` of [`Compute::common`](crate::backend::Compute::common).
     pub job: Job,
 }
 
@@ -157,7 +157,7 @@ impl StudyPlan {
         let Some(check) = &self.check else { return Ok(None) };
         let mut job = self.job.clone();
         if !check.own_precision {
-            job.net.compute = job.net.compute.exact();
+            job.build.compute = job.build.compute.exact();
         }
         let mut workers = Workers::new(&job)?;
         check::run(*check, &self.backends, &mut workers, observer).map(Some)

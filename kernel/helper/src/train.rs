@@ -9,22 +9,26 @@ mod feed;
 mod history;
 mod keras_log;
 mod live;
+mod metric;
 mod run;
 mod torch_log;
 
 pub use callback::{
-    BestCheckpoint, Callback, Checkpoint, CsvLog, EarlyStopping, Monitor, ReduceOnPlateau,
+    BestCheckpoint, Builtin, Checkpoint, CsvLog, EarlyStopping, Monitor, ReduceOnPlateau,
 };
-pub use event::{AfterEpoch, Both, Event, Events, Observer, Outcome, Silent};
+pub use event::{Callback, Event, Events, Outcome, Silent};
 pub(crate) use feed::FeatureStore;
 pub use history::{EpochMetrics, History};
 pub use keras_log::KerasLog;
 pub use live::Live;
-pub(crate) use run::{Call, Contents, Session, Snapshot, evaluate_pass, skipped};
+pub use metric::{Accuracy, Loss, Metric, ScoredBatch};
+pub(crate) use metric::most_probable;
+pub use run::Training;
+pub(crate) use run::{Call, Contents, Snapshot, evaluate_pass, skipped};
 pub use torch_log::{TorchLine, TorchLog};
 
 use crate::error::Error;
-use crate::optimizer::Optimizer;
+use crate::backend::Optimizer;
 use benchbook_data::{Augmentation, Cache, Crop, OnBadImage};
 use serde::{Deserialize, Serialize};
 
@@ -108,7 +112,7 @@ pub struct Fit {
     /// the model as long as the optimiser is the same.
     pub optimizer: Optimizer,
     /// Learning rate; `None` (the default) for the library's own, see
-    /// [`Optimizer::default_rate`](crate::optimizer::Optimizer::default_rate).
+    /// [`Optimizer::default_rate`](crate::backend::Optimizer::default_rate).
     pub learning_rate: Option<f64>,
     /// How the learning rate changes during this call. Default: not at all.
     pub schedule: Schedule,
@@ -116,17 +120,18 @@ pub struct Fit {
     pub seed: u64,
     /// Random changes of the training pictures. Default: none.
     pub augmentation: Vec<Augmentation>,
-    /// Which part of a training picture is resized; `None` (the default) for the net's own
-    /// [`crop`](crate::model::Vgg::crop), which validation always has. [`Crop::RANDOM_RESIZED`] is
+    /// Which part of a training picture is resized; `None` (the default) for the model's own
+    /// [`crop`](crate::model::Build::crop), which validation always has. [`Crop::RANDOM_RESIZED`] is
     /// torchvision's `RandomResizedCrop`; a cache of decoded pictures excludes it. In JSON
     /// `{"RandomResized": {"scale": [0.08, 1.0], "ratio": [0.75, 1.333]}}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub crop: Option<Crop>,
-    /// Factors on the loss of pictures of class 0 and 1 in training, for classes of unlike size:
+    /// A factor on the loss for each class in training, for classes of unlike size:
     /// Keras' `class_weight`, PyTorch's `CrossEntropyLoss(weight=…)`. Default: none.
-    pub class_weights: Option<[f32; 2]>,
-    /// Called after each epoch. Default: none.
-    pub callbacks: Vec<Callback>,
+    pub class_weights: Option<Vec<f32>>,
+    /// What to do after each epoch, kept with the model; a callback of one's own goes to
+    /// [`Model::fit_with`](crate::model::Model::fit_with). Default: none.
+    pub callbacks: Vec<Builtin>,
     /// Whether a frozen base is computed once for each picture instead of once in each epoch. The
     /// result is the same up to rounding, the time is not, so the record states it. It excludes
     /// augmentation, a `crop` and a trainable base. Default: false.
@@ -170,7 +175,7 @@ impl Fit {
         self.learning_rate.unwrap_or_else(|| self.optimizer.default_rate())
     }
 
-    pub(crate) fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self, classes: usize) -> Result<(), Error> {
         let positive = |name, value: Option<usize>| match value {
             Some(0) => Err(Error::Setting { name, expected: "at least 1", found: "0".into() }),
             _ => Ok(()),
@@ -208,12 +213,13 @@ impl Fit {
                 found: format!("{:?}", self.schedule),
             });
         }
-        if let Some(factors) = self.class_weights
-            && !factors.iter().all(|factor| factor.is_finite() && *factor > 0.0)
+        if let Some(factors) = &self.class_weights
+            && !(factors.len() == classes
+                && factors.iter().all(|factor| factor.is_finite() && *factor > 0.0))
         {
             return Err(Error::Setting {
                 name: "class_weights",
-                expected: "two finite numbers above 0",
+                expected: "one finite number above 0 for each class",
                 found: format!("{factors:?}"),
             });
         }

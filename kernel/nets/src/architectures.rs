@@ -52,6 +52,17 @@ macro_rules! architectures {
             pub const NAMES: &[&str] = &[$($name),+, "graph"];
         }
 
+        impl Named {
+            /// Sets the height and width of the input; `false` for a graph, whose layers depend on its input.
+            pub fn set_size(&mut self, pixels: usize) -> bool {
+                match self {
+                    $(Named::$variant(architecture) => architecture.size = pixels),+,
+                    Named::Graph(_) => return false,
+                }
+                true
+            }
+        }
+
         impl Architecture for Named {
             fn graph(&self) -> Graph {
                 match self {

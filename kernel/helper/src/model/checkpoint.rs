@@ -1,12 +1,12 @@
 //! Models in files.
 
-use super::{Model, Vgg, Weights};
-use crate::backend::{BackendError, Compute, Processor};
+use super::{Build, Model, Weights};
+use crate::backend::{Array, BackendError, Compute, Parameters};
 use crate::error::Error;
-use crate::parameters::{Array, Parameters, WeightsError};
-use crate::record::files_sha256;
 use crate::train::{Call, Contents, Fit, History, Snapshot};
 use benchbook_data::{Preprocessing, Split};
+use benchbook_nets::Graph;
+use benchbook_weights::{WeightsError, safetensors};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -18,13 +18,14 @@ const KEY: &str = "benchbook.model";
 const PREPROCESSING: &str = "preprocessing";
 const STATE_PREFIX: &str = "optimizer.";
 /// The form of [`Header`] that this version writes and reads.
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 
 /// What a model's file holds beside its tensors.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Header {
     schema: u32,
-    net: Vgg,
+    net: Graph,
+    build: Build,
     preprocessing: Preprocessing,
     classes: Vec<String>,
     fit: Option<Fit>,
@@ -36,14 +37,14 @@ pub(super) struct Header {
     /// The best value that each checkpoint file holds, by its path.
     #[serde(default)]
     best: BTreeMap<PathBuf, f64>,
-    /// Digest of the files that the newest training is of ([`Pictures`]); files of before have none.
+    /// Digest of the samples that the newest training is of ([`Samples`]).
     #[serde(default)]
-    pictures: Option<String>,
+    samples: Option<String>,
 }
 
 impl Header {
-    pub(super) fn with(&self, pictures: &Pictures) -> Self {
-        Self { pictures: pictures.digest().map(Into::into), ..self.clone() }
+    pub(super) fn with(&self, samples: &Samples) -> Self {
+        Self { samples: samples.digest().map(Into::into), ..self.clone() }
     }
 }
 
@@ -78,8 +79,8 @@ pub(super) fn preprocessing(
     path: &Path,
 ) -> Result<Preprocessing, WeightsError> {
     let unclear = |problem: String| WeightsError::Format {
-        expected: "metadata that say how pixels are preprocessed (otherwise give the net \
-                   `preprocessing: Some(…)`)",
+        expected: "metadata that say how pixels are preprocessed (otherwise set \
+                   `Build::preprocessing`)",
         problem,
         path: path.into(),
     };
@@ -106,22 +107,22 @@ fn named(words: &str) -> Option<Preprocessing> {
     printed.into_iter().find(|preprocessing| preprocessing.to_string() == words)
 }
 
-/// The pictures of a training, by which a resumed one knows them again. Their sizes are asked for when a
+/// The data of a training, by which a resumed one knows it again. Sizes are asked for when a
 /// file is written or a training is resumed, and never in a training that does neither.
 #[derive(Default)]
-pub(super) struct Pictures {
+pub(super) struct Samples {
     splits: Option<[Split; 2]>,
     digest: OnceLock<Option<String>>,
 }
 
-impl Pictures {
+impl Samples {
     pub(super) fn new(train: &Split, validation: &Split) -> Self {
         Self { splits: Some([train.clone(), validation.clone()]), digest: OnceLock::new() }
     }
 
     /// Of names, classes and sizes; `None` before a training and for a file that holds none.
     pub(super) fn digest(&self) -> Option<&str> {
-        let digest = || self.splits.as_ref().map(|splits| files_sha256(splits));
+        let digest = || self.splits.as_ref().map(|splits| benchbook_data::digest(splits));
         self.digest.get_or_init(digest).as_deref()
     }
 }
@@ -141,7 +142,7 @@ pub(super) fn save(header: &Header, snapshot: &Snapshot<'_>, path: &Path) -> Res
         path: path.into(),
         source,
     })?;
-    parameters.write(path, HashMap::from([(KEY.into(), text)]))?;
+    safetensors::write(&parameters, path, HashMap::from([(KEY.into(), text)]))?;
     crate::worker::checkpoint_written(path);
     Ok(())
 }
@@ -150,14 +151,15 @@ impl Model {
     pub(super) fn header(&self) -> Header {
         Header {
             schema: SCHEMA,
-            net: self.config.clone(),
+            net: self.net.graph().clone(),
+            build: self.build.clone(),
             preprocessing: self.preprocessing.clone(),
             classes: self.classes.clone(),
             fit: self.trained_with.clone(),
             history: History::default(),
             call: self.call,
             best: BTreeMap::new(),
-            pictures: None,
+            samples: None,
         }
     }
 
@@ -173,7 +175,7 @@ impl Model {
             best: &self.best,
             contents: Contents::Everything,
         };
-        save(&self.header().with(&self.pictures), &snapshot, path.as_ref())
+        save(&self.header().with(&self.samples), &snapshot, path.as_ref())
     }
 
     /// Reads a model that [`Model::save`] or a checkpoint wrote, and puts it where it was computed. With
@@ -186,7 +188,7 @@ impl Model {
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
         use BackendError as E;
         let path = path.as_ref();
-        Self::read(path, |net| net).map_err(|error| match error {
+        Self::read(path, |build| build).map_err(|error| match error {
             Error::Backend(
                 source @ (E::Device { .. } | E::Option { .. } | E::SecondCudaLibrary { .. }),
             ) => Error::NotHere { path: path.into(), source },
@@ -196,20 +198,20 @@ impl Model {
 
     /// Reads a model as [`Model::load`] and computes where and how these say instead of where and how
     /// it was saved:
-    /// `Model::load_on("best.safetensors", Processor::Cpu, Compute::default())`.
+    /// `Model::load_on("best.safetensors", Device::Cpu, Compute::default())`.
     ///
     /// # Errors
     /// [`Error::Weights`], [`Error::NoModel`], [`Error::Backend`].
     pub fn load_on(
         path: impl AsRef<Path>,
-        processor: Processor,
+        device: tch::Device,
         compute: Compute,
     ) -> Result<Self, Error> {
-        Self::read(path.as_ref(), |net| Vgg { processor, compute, ..net })
+        Self::read(path.as_ref(), |build| Build { device: Some(device), compute, ..build })
     }
 
-    fn read(path: &Path, change: impl FnOnce(Vgg) -> Vgg) -> Result<Self, Error> {
-        let (mut parameters, metadata) = Parameters::read(path)?;
+    fn read(path: &Path, change: impl FnOnce(Build) -> Build) -> Result<Self, Error> {
+        let (mut parameters, metadata) = safetensors::read(path)?;
         let none = |found: String| Error::NoModel { path: path.into(), found };
         let header = header(&metadata).map_err(none)?;
         let header =
@@ -223,13 +225,13 @@ impl Model {
                 })
                 .collect(),
         };
-        let net = Vgg {
+        let build = Build {
             weights: Weights::Random,
             preprocessing: Some(header.preprocessing),
-            ..header.net
+            ..header.build
         };
-        let mut model = change(net).build()?;
-        model.config.weights = Weights::Safetensors(path.into());
+        let mut model = Self::new(header.net, change(build))?;
+        model.build.weights = Weights::Safetensors(path.into());
         model.network.set_parameters(&parameters)?;
         if let Some(fit) = header.fit {
             model.network.compile(fit.optimizer);
@@ -241,7 +243,7 @@ impl Model {
             model.trained_with = Some(fit);
         }
         model.history = header.history;
-        model.pictures = Pictures { splits: None, digest: OnceLock::from(header.pictures) };
+        model.samples = Samples { splits: None, digest: OnceLock::from(header.samples) };
         model.best = header.best;
         model.classes = header.classes;
         Ok(model)

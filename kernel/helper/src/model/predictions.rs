@@ -1,42 +1,56 @@
-//! What a model says about pictures.
+//! What a model says about samples.
 
 use super::wilson_interval;
 use crate::error::Error;
 use crate::files::write_atomically;
 use benchbook_chart::{BarChart, ConfusionMatrix, Mark, Picture, PictureGrid};
-use benchbook_data::DEFAULT_MAX_PIXELS;
+use benchbook_data::Split;
 use benchbook_display::{Bundle, Rich};
 use std::fmt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// One picture.
+/// One sample.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prediction {
-    /// The file.
-    pub path: PathBuf,
-    /// Index of the more probable class.
+    /// The file's path, or the sample's name.
+    pub name: String,
+    /// Its index in the split.
+    pub index: usize,
+    /// Index of the most probable class.
     pub class: usize,
-    /// Its probability, 0.5 to 1.
-    pub probability: f64,
-    /// The class that the picture has, where it is known.
+    /// The probability of each class, `[classes]`.
+    pub probabilities: Vec<f32>,
+    /// The class that the sample has, where it is known.
     pub truth: Option<usize>,
 }
 
-/// All pictures of a split, in its order. Shows itself as a grid of the first ones.
-#[derive(Clone, PartialEq)]
+impl Prediction {
+    /// The probability of the most probable class, 1 / classes to 1.
+    pub fn probability(&self) -> f64 {
+        f64::from(self.probabilities[self.class])
+    }
+}
+
+/// All samples of a split, in its order. Shows itself as a grid of the first ones where they are images.
+#[derive(Clone)]
 pub struct Predictions {
-    /// The split's name.
-    pub split: String,
+    /// The split.
+    pub split: Split,
     /// Class names.
     pub classes: Vec<String>,
-    /// One for each picture.
+    /// One for each sample.
     pub predictions: Vec<Prediction>,
     /// From the first file to the last result.
     pub seconds: f64,
 }
 
-/// Pictures in the grid that a cell shows.
+/// `1 image`, `2 images`.
+fn images(count: usize) -> String {
+    if count == 1 { "1 image".into() } else { format!("{count} images") }
+}
+
+/// Images in the grid that a cell shows.
 const SHOWN: usize = 12;
 
 impl Predictions {
@@ -63,8 +77,8 @@ impl Predictions {
         self.accuracy()?;
         let mut wrong: Vec<&Prediction> =
             self.predictions.iter().filter(|p| p.truth.is_some_and(|t| t != p.class)).collect();
-        wrong.sort_by(|a, b| b.probability.total_cmp(&a.probability));
-        let title = format!("{}: {} wrong pictures, the surest first", self.split, wrong.len());
+        wrong.sort_by(|a, b| b.probability().total_cmp(&a.probability()));
+        let title = format!("{}: {} wrong, the most certain first", self.split.name(), wrong.len());
         self.grid_of(title, wrong.into_iter().take(count))
     }
 
@@ -74,8 +88,8 @@ impl Predictions {
     /// [`Error::Data`] if a file can no longer be read.
     pub fn most_unsure(&self, count: usize) -> Result<PictureGrid, Error> {
         let mut all: Vec<&Prediction> = self.predictions.iter().collect();
-        all.sort_by(|a, b| a.probability.total_cmp(&b.probability));
-        let title = format!("{}: the least sure first", self.split);
+        all.sort_by(|a, b| a.probability().total_cmp(&b.probability()));
+        let title = format!("{}: the least certain first", self.split.name());
         self.grid_of(title, all.into_iter().take(count))
     }
 
@@ -86,7 +100,8 @@ impl Predictions {
     ) -> Result<PictureGrid, Error> {
         let mut grid = PictureGrid::new(title).columns(6);
         for prediction in predictions {
-            let picture = benchbook_data::Picture::open(&prediction.path, DEFAULT_MAX_PIXELS)?;
+            let Some(picture) = self.split.picture(prediction.index) else { continue };
+            let picture = picture?;
             let Some(pixels) =
                 image::RgbImage::from_raw(picture.width, picture.height, picture.rgb)
             else {
@@ -95,11 +110,16 @@ impl Predictions {
             let mark = prediction
                 .truth
                 .map(|truth| if truth == prediction.class { Mark::Right } else { Mark::Wrong });
-            let caption = format!(
-                "{} {:.0}%",
-                self.classes[prediction.class],
-                prediction.probability * 100.0
-            );
+            let class = &self.classes[prediction.class];
+            let percent = prediction.probability() * 100.0;
+            let caption = match prediction.truth {
+                Some(truth) if truth != prediction.class => {
+                    let file = Path::new(&prediction.name).file_name().unwrap_or_default();
+                    let truth = &self.classes[truth];
+                    format!("{class} {percent:.0}%, is {truth}: {}", file.to_string_lossy())
+                }
+                _ => format!("{class} {percent:.0}%"),
+            };
             grid = grid.with(Picture { pixels, caption, mark });
         }
         Ok(grid)
@@ -112,7 +132,7 @@ impl Predictions {
     pub fn accuracy(&self) -> Result<(f64, [f64; 2]), Error> {
         let (correct, known) = self.correct();
         if known == 0 {
-            return Err(Error::Unlabelled { split: self.split.clone() });
+            return Err(Error::Unlabelled { split: self.split.name().into() });
         }
         let (low, high) = wilson_interval(correct, known);
         Ok((correct as f64 / known as f64, [low, high]))
@@ -143,9 +163,9 @@ impl Predictions {
             bars.iter_mut().zip(figures).for_each(|(values, figure)| values.push(figure));
         }
         let [values, low, high] = bars;
-        let chart = BarChart::new(format!("{}: accuracy", self.split), names).y("accuracy");
-        let chart = chart.series_with_interval("right of all pictures", values, low, high)?;
-        Ok(chart.subtitle(format!("{known} pictures, 95% intervals (Wilson)")))
+        let chart = BarChart::new(format!("{}: accuracy", self.split.name()), names).y("accuracy");
+        let chart = chart.series_with_interval("accuracy", values, low, high)?;
+        Ok(chart.subtitle(format!("{}, 95% intervals (Wilson)", images(known))))
     }
 
     /// How often each class was taken for each, with the accuracy and its interval above it.
@@ -160,24 +180,34 @@ impl Predictions {
                 counts[truth][prediction.class] += 1;
             }
         }
-        let matrix = ConfusionMatrix::new(self.split.clone(), self.classes.clone(), counts)?;
+        let matrix = ConfusionMatrix::new(self.split.name().to_owned(), self.classes.clone(), counts)?;
         Ok(matrix.subtitle(format!("accuracy {accuracy:.3} (95%: {low:.3} to {high:.3})")))
     }
 
-    /// Writes `id,path,label,probability` with a line for each picture: the file's name without its
-    /// ending, the file, the predicted class and its probability. The file is replaced in one move.
+    /// Writes `id,path,label,probability` with a line for each sample: the file's name without its
+    /// ending, the file, the predicted class and its probability; with more than two classes also the probability of
+    /// each. The file is replaced in one move.
     ///
     /// # Errors
     /// [`Error::File`].
     pub fn write_csv(&self, path: impl AsRef<Path>) -> Result<PathBuf, Error> {
         let path = path.as_ref();
-        let mut text = String::from("id,path,label,probability\n");
+        let each = if self.classes.len() > 2 { self.classes.as_slice() } else { &[] };
+        let mut text = String::from("id,path,label,probability");
+        for class in each {
+            text += &format!(",{}", quoted(&format!("probability of {class}")));
+        }
+        text.push('\n');
         for prediction in &self.predictions {
-            let id = prediction.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            let fields =
-                [id, prediction.path.display().to_string(), self.classes[prediction.class].clone()];
+            let stem = Path::new(&prediction.name).file_stem().unwrap_or_default();
+            let id = stem.to_string_lossy().into_owned();
+            let fields = [id, prediction.name.clone(), self.classes[prediction.class].clone()];
             let fields = fields.map(|field| quoted(&field));
-            text += &format!("{},{:.6}\n", fields.join(","), prediction.probability);
+            text += &format!("{},{:.6}", fields.join(","), prediction.probability());
+            for (probability, _) in prediction.probabilities.iter().zip(each) {
+                text += &format!(",{probability:.6}");
+            }
+            text.push('\n');
         }
         write_atomically(path, |file| file.write_all(text.as_bytes()))
             .map_err(|source| Error::File { action: "write", path: path.into(), source })?;
@@ -196,7 +226,7 @@ fn quoted(field: &str) -> String {
 
 impl fmt::Display for Predictions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} pictures", self.split, self.predictions.len())?;
+        write!(f, "{}: {}", self.split.name(), images(self.predictions.len()))?;
         for (index, class) in self.classes.iter().enumerate() {
             let count = self.predictions.iter().filter(|p| p.class == index).count();
             write!(f, ", {count} {class}")?;

@@ -62,7 +62,7 @@ pub(crate) fn training(fit: &Fit) -> Training {
         schedule: Some(format!("{:?}", fit.schedule)),
         augmentation: Some(augmentation(fit.crop, &fit.augmentation)),
         class_weights: Some(
-            fit.class_weights.map_or("none".into(), |factors| format!("{factors:?}")),
+            fit.class_weights.as_ref().map_or("none".into(), |factors| format!("{factors:?}")),
         ),
         seed: Some(fit.seed),
         cache_features: Some(fit.cache_features),

@@ -1,18 +1,18 @@
 //! Whether backends compute the same from the same start.
 
 use super::launch::{Runner, Workers};
-use crate::backend::{Input, Library, Plan, Step, dropout_mask};
+use crate::backend::{Array, Input, LibTorch, Parameters, Plan, Step, dropout_mask};
 use crate::error::Error;
 use crate::job::Job;
-use crate::parameters::{Array, Parameters};
-use crate::vgg::Layer;
 use benchbook_chart::{Cell, Chart, LineChart, Table};
 use benchbook_data::{Batch, ImageFolder, Loader};
+use benchbook_nets::{Architecture, Net, Operation};
 use benchbook_display::{Bundle, Rich};
 use benchbook_study::gradients::{Agreement, EARLY, MOVED, Reference, Tolerance, Trace, agreement};
 use benchbook_study::record::Computes;
 use benchbook_study::references;
 use benchbook_study::runner::{Event, Launcher, one_process};
+use benchbook_weights::safetensors;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Write;
@@ -309,7 +309,7 @@ fn reference(traces: &[(String, Result<Trace, String>)]) -> Option<(String, Trac
         .filter_map(|(name, trace)| Some((name, trace.as_ref().ok()?)))
         .filter(|(_, trace)| finite(trace))
         .collect();
-    let originals = references::Reference::ALL.into_iter().map(references::Reference::name);
+    let originals = references::ALL.iter().map(|reference| reference.id);
     let mut original =
         originals.filter_map(|name| computed.iter().find(|(known, _)| *known == name));
     let (name, trace) = original.next().or(computed.first())?;
@@ -318,7 +318,7 @@ fn reference(traces: &[(String, Result<Trace, String>)]) -> Option<(String, Trac
 
 /// A reference that is no original is right only as far as somebody computes the same.
 fn doubt_reference(reference: &str, backends: &mut [(String, Computed)]) {
-    let is_original = references::Reference::ALL.into_iter().any(|known| known.name() == reference);
+    let is_original = references::Reference::find(reference).is_some();
     let others: Vec<&Agreement> = backends
         .iter()
         .filter(|(name, _)| name != reference)
@@ -337,14 +337,15 @@ fn doubt_reference(reference: &str, backends: &mut [(String, Computed)]) {
 /// The first batches of the job's own training, as every backend will get them.
 fn batches(check: Check, job: &Job) -> Result<Vec<Batch>, Error> {
     let data = ImageFolder::open_with(&job.data, job.folder)?;
-    let preprocessing = job.net.resolved_preprocessing()?;
+    let preprocessing = job.build.resolved_preprocessing()?;
+    let input = Net::new(job.net.graph())?.input();
     let config = benchbook_data::LoaderConfig {
         seed: job.fit.seed,
-        crop: job.fit.crop.unwrap_or(job.net.crop),
+        crop: job.fit.crop.unwrap_or(job.build.crop),
         augmentation: job.fit.augmentation.clone(),
         repeat: true,
         drop_last: true,
-        ..job.net.loader_config(preprocessing, check.batch_size)
+        ..job.build.loader_config(input, preprocessing, check.batch_size)
     };
     let loader = Loader::new(&data.train(), config)?;
     let batches: Result<Vec<Batch>, _> = loader.epoch(0).take(check.steps).collect();
@@ -393,10 +394,10 @@ fn trace(
     std::fs::create_dir_all(&folder).map_err(|error| words(&error))?;
     let (losses, gradients) = (folder.join("losses.json"), folder.join("gradients.safetensors"));
     let command = match Runner::named(backend)? {
-        Runner::Own(library) => {
-            let mut command = workers.worker("study", library).map_err(|error| words(&error))?;
+        Runner::Own(own) => {
+            let mut command = workers.worker("study", own).map_err(|error| words(&error))?;
             let mut job = workers.job.clone();
-            job.net.library = library;
+            job.build.backend = own;
             let (losses, gradients) = (losses.clone(), gradients.clone());
             let start = workers.start().map_err(|error| words(&error))?;
             let question = Question { job, check, start, losses, gradients };
@@ -415,7 +416,7 @@ fn trace(
             let files = references::Check { batches: file, steps, gradients: gradients.clone() };
             let asked = workers.asked(backend, "check");
             workers
-                .python(reference.check(), reference, asked, &losses, Some(files))
+                .python(reference, asked, &losses, Some(files))
                 .map_err(|error| words(&error))?
         }
     };
@@ -427,7 +428,7 @@ fn trace(
     let Answered { version, losses } =
         serde_json::from_slice(&text).map_err(|error| words(&error))?;
     let losses = losses.into_iter().map(|loss| loss.unwrap_or(f64::NAN)).collect();
-    let (gradients, _) = Parameters::read(&gradients).map_err(|error| words(&error))?;
+    let (gradients, _) = safetensors::read(&gradients).map_err(|error| words(&error))?;
     let gradients = gradients.arrays.into_iter().map(|(name, array)| (name, array.values));
     Ok((Trace { losses, gradients: gradients.collect() }, version))
 }
@@ -442,33 +443,34 @@ pub(crate) const ANSWER: &str = "--answer";
 pub(crate) fn answer(file: &Path) -> Result<(), Error> {
     let Question { job, check, start, losses: output, gradients } =
         crate::files::read_json(file, "a question")?;
-    let net = &job.net;
+    let build = &job.build;
     // One CUDA library a process: it is the job's.
-    if net.library == Library::LibTorch {
+    if build.backend == LibTorch {
         crate::worker::load_cuda();
     }
     let batches = batches(check, &job)?;
-    let (weights, _) = Parameters::read(&start)?;
+    let (weights, _) = safetensors::read(&start)?;
     let plan = Plan {
-        architecture: net.architecture(),
-        base: net.base,
-        processor: net.processor,
-        threads: net.threads,
-        compute: net.compute,
+        net: Net::new(job.net.graph())?,
+        frozen: build.frozen,
+        device: build.requested_device(),
+        threads: build.threads,
+        compute: build.compute,
     };
-    let mut network = net.library.backend().build(&plan, &weights)?;
+    let mut network = build.backend.build(&plan, &weights)?;
     let first = &batches[0];
-    let input = Input::Pixels(&first.pixels);
+    let input = Input::Values(&first.values);
     let mut losses = vec![network.evaluate_step(input, &first.labels)?.loss];
-    network.gradients(input, &first.labels)?.write(&gradients, HashMap::new())?;
+    let found = network.gradients(input, &first.labels)?;
+    safetensors::write(&found, &gradients, HashMap::new())?;
     network.compile(job.fit.optimizer);
     for (index, batch) in batches.iter().enumerate() {
         crate::interrupt::check()?;
         let step = Step { rate: job.fit.rate(), seed: seed(index), class_weights: None };
-        let outcome = network.train_step(Input::Pixels(&batch.pixels), &batch.labels, step)?;
-        print!("step {}/{}: loss {:.4}\r", index + 1, batches.len(), outcome.loss);
+        let result = network.train_step(Input::Values(&batch.values), &batch.labels, step)?;
+        print!("step {}/{}: loss {:.4}\r", index + 1, batches.len(), result.loss);
         let _ = std::io::stdout().flush();
-        losses.push(outcome.loss);
+        losses.push(result.loss);
     }
     let losses =
         losses.into_iter().map(|loss| Some(loss).filter(|loss| loss.is_finite())).collect();
@@ -479,36 +481,25 @@ pub(crate) fn answer(file: &Path) -> Result<(), Error> {
     write.map_err(|source| Error::File { action: "write", path: output, source })
 }
 
-/// Pixels, labels and the factors of the dropout, as `benchbook_study::references::Check` says.
+/// Values, labels and the factors of each dropout layer, as `benchbook_study::references::Check` says.
 fn write_batches(batches: &[Batch], workers: &Workers, path: &Path) -> Result<(), Error> {
-    let net = &workers.job.net;
     let (steps, size) = (batches.len(), batches[0].len());
-    let head = net.architecture().head();
-    let place = head.iter().position(|layer| matches!(layer, Layer::Dropout { .. })).unwrap_or(0);
-    let width = head[..place]
-        .iter()
-        .rev()
-        .find_map(|layer| match layer {
-            Layer::Dense { outputs, .. } => Some(*outputs),
-            _ => None,
-        })
-        .unwrap_or(1);
+    let shaped = |shape: &[usize]| [&[steps, size], shape].concat();
     let mut arrays = BTreeMap::new();
-    let pixels = batches.iter().flat_map(|batch| batch.pixels.iter().copied()).collect();
-    arrays.insert(
-        "pixels".to_owned(),
-        Array { shape: vec![steps, size, 3, net.size, net.size], values: pixels },
-    );
+    let values = batches.iter().flat_map(|batch| batch.values.iter().copied()).collect();
+    let shape = shaped(&batches[0].sample_shape);
+    arrays.insert("pixels".to_owned(), Array { shape, values });
     let labels = batches.iter().flat_map(|batch| batch.labels.iter().map(|label| *label as f32));
-    arrays
-        .insert("labels".to_owned(), Array { shape: vec![steps, size], values: labels.collect() });
-    let factors =
-        (0..steps).flat_map(|step| dropout_mask(size * width, net.dropout, seed(step), place));
-    arrays.insert(
-        "factors".to_owned(),
-        Array { shape: vec![steps, size, width], values: factors.collect() },
-    );
-    Parameters { arrays }.write(path, HashMap::new())?;
+    arrays.insert("labels".to_owned(), Array { shape: shaped(&[]), values: labels.collect() });
+    for (ordinal, index) in workers.net.dropouts().enumerate() {
+        let layer = &workers.net.layers()[index];
+        let Operation::Dropout(dropout) = &layer.operation else { continue };
+        let count = size * layer.output.len();
+        let factors = (0..steps).flat_map(|step| dropout_mask(count, dropout.rate, seed(step), ordinal));
+        let array = Array { shape: shaped(layer.output.axes()), values: factors.collect() };
+        arrays.insert(format!("factors.{ordinal}"), array);
+    }
+    safetensors::write(&Parameters { arrays }, path, HashMap::new())?;
     Ok(())
 }
 

@@ -1,18 +1,17 @@
 //! Starts a backend's run: this library's own in a worker, the originals in Python.
 
-use crate::backend::{Base, Compute, Library, Processor};
+use crate::backend::{BackendId, Compute, Convention, Device, LibTorch, Parameters, Plan};
 use crate::error::Error;
 use crate::job::{Job, STUDIED};
-use crate::model::{EVALUATION_BATCH, Vgg, Weights};
-use crate::optimizer::Convention;
-use crate::parameters::Parameters;
-use crate::record::{Environment, Net, Record, SCHEMA, compute_settings, facts, sha256, training};
+use crate::model::{Build, EVALUATION_BATCH, Model, Weights};
+use crate::record::{Environment, Record, SCHEMA, compute_settings, facts, net_facts, sha256, training};
 use crate::train::Schedule;
-use crate::vgg::Depth;
-use benchbook_data::{Crop, Filter, Preprocessing};
+use benchbook_data::{Crop, Filter, ImageFolder, Preprocessing};
+use benchbook_nets::{Architecture, Net};
 use benchbook_study::files::Scratch;
 use benchbook_study::references::{self, Reference};
 use benchbook_study::runner::{Launch, Launcher, Refusal};
+use benchbook_weights::safetensors;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,6 +19,9 @@ use std::process::Command;
 /// What a study's runs share: the job with everything fixed that it left open, and a folder for files.
 pub(super) struct Workers {
     pub(super) job: Job,
+    pub(super) net: Net,
+    /// Class names of the job's data.
+    class_names: Vec<String>,
     folder: Scratch,
     /// The starting weights as a file, once they were needed.
     start: Option<PathBuf>,
@@ -27,65 +29,64 @@ pub(super) struct Workers {
     asked: Record,
 }
 
-/// Who runs a job.
+/// What runs a job.
 pub(super) enum Runner {
-    /// A library behind [`crate::backend`].
-    Own(Library),
+    /// A backend of this library.
+    Own(BackendId),
     /// A Python program.
-    Python(Reference),
+    Python(&'static Reference),
 }
 
 impl Runner {
-    /// By the name that studies use.
-    pub(super) fn named(name: &str) -> Result<Self, String> {
-        if let Some(reference) = Reference::ALL.into_iter().find(|r| r.name() == name) {
+    /// By the id that studies use.
+    pub(super) fn named(id: &str) -> Result<Self, String> {
+        if let Some(reference) = Reference::find(id) {
             return Ok(Self::Python(reference));
         }
-        if let Some(library) = Library::ALL.into_iter().find(|library| library.id() == name) {
-            return Ok(Self::Own(library));
-        }
-        Err(format!("expected a backend of {}, found {name}", names().join(", ")))
+        id.parse().map(Self::Own).map_err(|_: String| {
+            format!("unknown backend `{id}`; backends are {}", names().join(", "))
+        })
     }
 
     /// The job's optimiser is taken in this convention.
     fn convention(&self) -> Option<Convention> {
         match self {
             Self::Own(_) => None,
-            Self::Python(Reference::PyTorch) => Some(Convention::PyTorch),
-            Self::Python(Reference::Keras) => Some(Convention::Keras),
+            Self::Python(reference) => Some(reference.convention),
         }
     }
 }
 
-/// Every backend, as studies call it.
+/// The ids of all backends.
 pub(super) fn names() -> Vec<&'static str> {
-    let own = Library::ALL.into_iter().map(Library::id);
-    own.chain(Reference::ALL.into_iter().map(Reference::name)).collect()
+    let own = crate::backend::ALL.iter().map(|backend| backend.id());
+    own.chain(references::ALL.iter().map(|reference| reference.id)).collect()
 }
 
 impl Workers {
     pub(super) fn new(job: &Job) -> Result<Self, Error> {
         let mut job = job.clone();
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        job.net.threads = Some(job.net.threads.unwrap_or(cores));
+        job.build.threads = Some(job.build.threads.unwrap_or(cores));
         if job.fit.loader_threads == 0 {
             job.fit.loader_threads = cores;
         }
         job.data = std::path::absolute(&job.data).unwrap_or(job.data);
-        if let Weights::Safetensors(path) | Weights::PyTorch(path) | Weights::Keras(path) =
-            &mut job.net.weights
-        {
+        if let Weights::File(path) = &mut job.build.weights {
             *path = std::path::absolute(&path).unwrap_or(path.clone());
         }
-        let preprocessing = job.net.resolved_preprocessing()?;
-        job.net.preprocessing = Some(preprocessing);
+        let preprocessing = job.build.resolved_preprocessing()?;
+        job.build.preprocessing = Some(preprocessing);
+        let net = Net::new(job.net.graph())?;
         // A worker of a study leaves its record to the study.
         (job.record, job.predictions) = (None, None);
-        let asked = asked(&job)?;
+        let data = ImageFolder::open_with(&job.data, job.folder)?;
+        let asked = asked(&job, &net, &data)?;
+        let class_names = data.class_names().to_vec();
         let temporary =
             |source| Error::File { action: "make a folder in", path: std::env::temp_dir(), source };
         let folder = Scratch::new().map_err(temporary)?;
-        Ok(Self { job, folder, start: None, asked })
+        Ok(Self { job, net, class_names, folder, start: None, asked })
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -93,7 +94,7 @@ impl Workers {
     }
 
     pub(super) fn threads(&self) -> usize {
-        self.job.net.threads.unwrap_or(1)
+        self.job.build.threads.unwrap_or(1)
     }
 
     /// The starting weights as a file that every backend can read.
@@ -103,13 +104,14 @@ impl Workers {
         }
         let path = self.folder.path().join("start.safetensors");
         // What is set for a GPU may not suit the processor, and weights do not depend on it.
-        let net = Vgg {
-            library: Library::LibTorch,
-            processor: Processor::Cpu,
+        let build = Build {
+            backend: LibTorch,
+            device: Some(tch::Device::Cpu),
             compute: Compute::default(),
-            ..self.job.net.clone()
+            ..self.job.build.clone()
         };
-        net.build()?.parameters()?.write(&path, HashMap::new())?;
+        let weights = Model::new(&self.job.net, build)?.parameters()?;
+        safetensors::write(&weights, &path, HashMap::new())?;
         self.start = Some(path.clone());
         Ok(path)
     }
@@ -121,7 +123,7 @@ impl Workers {
         what: impl FnOnce(&mut Self) -> T,
     ) -> Result<T, Error> {
         let start = self.start()?;
-        let (mut weights, _) = Parameters::read(&start)?;
+        let (mut weights, _) = safetensors::read(&start)?;
         for array in weights.arrays.values_mut() {
             for (index, value) in (0u32..).zip(&mut array.values) {
                 // A bit of a hash: up or down, without a pattern that a layer might sum up.
@@ -130,7 +132,7 @@ impl Workers {
             }
         }
         let moved = self.folder.path().join("moved.safetensors");
-        weights.write(&moved, HashMap::new())?;
+        safetensors::write(&weights, &moved, HashMap::new())?;
         self.start = Some(moved);
         let result = what(self);
         self.start = Some(start);
@@ -146,8 +148,16 @@ impl Workers {
     }
 
     /// A command of this library's own worker, for a library that is installed.
-    pub(super) fn worker(&self, role: &str, library: Library) -> Result<Command, Refusal> {
-        library.check_installed().map_err(Refusal::absent)?;
+    pub(super) fn worker(&self, role: &str, backend: BackendId) -> Result<Command, Refusal> {
+        backend.check_installed().map_err(Refusal::absent)?;
+        let plan = Plan {
+            net: self.net.clone(),
+            frozen: self.job.build.frozen,
+            device: self.job.build.requested_device(),
+            threads: self.job.build.threads,
+            compute: self.job.build.compute,
+        };
+        backend.supports(&plan).map_err(Refusal::absent)?;
         let program = std::env::current_exe().map_err(Refusal::failed)?;
         let mut command = Command::new(program);
         command.arg(role).env(STUDIED, "1").envs(variables(self.threads()));
@@ -158,8 +168,7 @@ impl Workers {
     /// A command of Python with a program and its job.
     pub(super) fn python(
         &mut self,
-        program: &str,
-        reference: Reference,
+        reference: &Reference,
         mut asked: Record,
         output: &Path,
         check: Option<references::Check>,
@@ -169,15 +178,12 @@ impl Workers {
         references::write(self.folder.path()).map_err(Refusal::failed)?;
         let start = self.start().map_err(Refusal::failed)?;
         let fit = &self.job.fit;
-        let optimizer = match reference {
-            Reference::PyTorch => fit.optimizer.in_convention(Convention::PyTorch),
-            Reference::Keras => fit.optimizer.in_convention(Convention::Keras),
-        };
+        let optimizer = fit.optimizer.in_convention(reference.convention);
         // Published weights are on the disk only now.
-        let file = self.job.net.weights.file(&self.job.net.architecture());
+        let file = self.job.build.weights.file(self.net.name());
         let sum = file.map(|path| sha256(&path)).transpose();
         asked.net.weights_sha256 = sum.map_err(Refusal::failed)?;
-        let preprocessing = match self.job.net.preprocessing {
+        let preprocessing = match self.job.build.preprocessing {
             Some(Preprocessing::Torchvision) => "torchvision",
             Some(Preprocessing::Caffe) => "caffe",
             _ => "rescaled",
@@ -187,25 +193,25 @@ impl Workers {
             output: output.into(),
             data: self.job.data.clone(),
             start,
-            size: self.job.net.size,
-            head: self.job.net.head.to_string(),
-            dropout: self.job.net.dropout,
-            freeze: self.job.net.base == Base::Frozen,
+            net: serde_json::to_value(&self.net).map_err(Refusal::failed)?,
+            class_names: self.class_names.clone(),
+            freeze: self.job.build.frozen,
             preprocessing,
             batch_size: fit.batch_size,
             test_batch_size: EVALUATION_BATCH,
             epochs: fit.epochs,
             steps_per_epoch: fit.steps_per_epoch,
             validate: fit.validate,
-            compute: serde_json::to_value(self.job.net.compute).map_err(Refusal::failed)?,
+            compute: serde_json::to_value(self.job.build.compute).map_err(Refusal::failed)?,
             optimizer: serde_json::to_value(optimizer).map_err(Refusal::failed)?,
             learning_rate: fit.rate(),
             seed: fit.seed,
             threads: self.threads(),
             loader_threads: fit.loader_threads,
-            device: device(self.job.net.processor),
+            device: device(self.job.build.requested_device()),
             check,
         };
+        let program = reference.program;
         let path = self.folder.path().join(format!("{program}.json"));
         job.write(&path).map_err(Refusal::failed)?;
         let mut command = Command::new(python);
@@ -218,11 +224,11 @@ impl Workers {
 
     /// Why the Python originals cannot do this job, if they cannot: a setting that they lack would make the
     /// comparison one of different work. For a check they are given the pictures, as changed as they may be.
-    fn suits_python(&self, reference: Reference, is_check: bool) -> Result<(), String> {
-        let (net, fit) = (&self.job.net, &self.job.fit);
+    fn suits_python(&self, reference: &Reference, is_check: bool) -> Result<(), String> {
+        let (build, fit) = (&self.job.build, &self.job.fit);
         // TensorFlow leaves no choice of the others, and on a GPU it has one switch for both kinds of TF32.
-        let Compute { tf32_matmul, tf32_convolutions, cudnn_benchmark, .. } = net.compute;
-        let free = match device(net.processor).as_str() {
+        let Compute { tf32_matmul, tf32_convolutions, cudnn_benchmark, .. } = build.compute;
+        let free = match device(build.requested_device()).as_str() {
             "cpu" => {
                 Compute { tf32_matmul, tf32_convolutions, cudnn_benchmark, ..Compute::default() }
             }
@@ -233,22 +239,18 @@ impl Workers {
                 ..Compute::default()
             },
         };
-        let unfit = reference == Reference::Keras && net.compute != free;
-        let of_net = [
-            ("net.depth other than vgg16", net.depth != Depth::Vgg16),
-            ("net.batch_norm", net.batch_norm),
-            (
-                "a net.compute other than TensorFlow's own (on a GPU cudnn_benchmark, and one switch for TF32)",
-                unfit,
-            ),
-        ];
+        let unfit = reference.convention == Convention::Keras && build.compute != free;
+        let of_build = [(
+            "a build.compute other than TensorFlow's own (on a GPU cudnn_benchmark, and one switch for TF32)",
+            unfit,
+        )];
         let of_run = [
             (
                 "own steps of preprocessing",
-                matches!(net.preprocessing, Some(Preprocessing::Custom(_))),
+                matches!(build.preprocessing, Some(Preprocessing::Custom(_))),
             ),
-            ("net.crop", net.crop != Crop::None),
-            ("net.filter", net.filter != Filter::Bilinear),
+            ("build.crop", build.crop != Crop::None),
+            ("build.filter", build.filter != Filter::Bilinear),
             ("fit.crop", fit.crop.is_some()),
             ("fit.augmentation", !fit.augmentation.is_empty()),
             ("fit.class_weights", fit.class_weights.is_some()),
@@ -260,8 +262,8 @@ impl Workers {
             ("fit.validation_batch_size", fit.validation_batch_size.is_some()),
         ];
         let of_run = of_run.iter().filter(|_| !is_check);
-        if let Some((name, _)) = of_net.iter().chain(of_run).find(|(_, asked)| *asked) {
-            let original = reference.name();
+        if let Some((name, _)) = of_build.iter().chain(of_run).find(|(_, asked)| *asked) {
+            let original = reference.id;
             return Err(format!("{original} does not have {name}, which the job sets"));
         }
         if is_check {
@@ -285,7 +287,7 @@ impl Launcher for Workers {
         let mut asked = self.asked.clone();
         asked.name = format!("{study}: {backend}");
         asked.library.name = match Runner::named(backend) {
-            Ok(Runner::Own(library)) => library.backend().name().into(),
+            Ok(Runner::Own(backend)) => backend.name().into(),
             _ => backend.into(),
         };
         let convention = Runner::named(backend).ok().and_then(|runner| runner.convention());
@@ -301,13 +303,13 @@ impl Launcher for Workers {
         let asked = self.asked(backend, study);
         let command = match Runner::named(backend).map_err(Refusal::absent)? {
             Runner::Python(reference) => {
-                self.python(reference.program(), reference, asked, &record, None)?
+                self.python(reference, asked, &record, None)?
             }
-            Runner::Own(library) => {
+            Runner::Own(own) => {
                 let mut job = self.job.clone();
                 job.name = asked.name;
-                job.net.library = library;
-                let mut command = self.worker("job", library)?;
+                job.build.backend = own;
+                let mut command = self.worker("job", own)?;
                 let path = self.folder.path().join("job.json");
                 let text = serde_json::to_vec(&job).map_err(Refusal::failed)?;
                 std::fs::write(&path, text).map_err(Refusal::failed)?;
@@ -339,54 +341,46 @@ fn checkouts() -> Vec<PathBuf> {
     std::env::var_os("BENCHBOOK_CHECKOUT").map(PathBuf::from).into_iter().collect()
 }
 
-fn device(processor: Processor) -> String {
-    match processor {
-        Processor::Cpu => "cpu".into(),
-        Processor::Cuda(number) => format!("cuda:{number}"),
-        Processor::Auto if tch::Cuda::is_available() => "cuda:0".into(),
-        Processor::Auto => "cpu".into(),
+fn device(requested: Device) -> String {
+    match requested {
+        Device::Auto if tch::Cuda::is_available() => "cuda:0".into(),
+        Device::Auto => "cpu".into(),
+        known => known.to_string(),
     }
 }
 
 /// The record of a run before it has begun: its conditions and the machine.
-fn asked(job: &Job) -> Result<Record, Error> {
-    let net = &job.net;
+fn asked(job: &Job, net: &Net, data: &ImageFolder) -> Result<Record, Error> {
+    let build = &job.build;
     let mut environment = Environment::here();
-    for (name, value) in variables(net.threads.unwrap_or(1)) {
+    for (name, value) in variables(build.threads.unwrap_or(1)) {
         environment.variables.retain(|(known, _)| known != name);
         environment.variables.push((name.into(), value));
     }
-    let device = device(net.processor);
+    let device = device(build.requested_device());
     let device_name = environment.device_name(&device);
-    let settings = compute_settings(&net.compute, &device);
-    let weights = net.weights.file(&net.architecture()).filter(|path| path.exists());
+    let settings = compute_settings(&build.compute, &device);
+    let weights = build.weights.file(net.name()).filter(|path| path.exists());
     let weights_sha256 = weights.map(|path| sha256(&path)).transpose()?;
-    let folder = benchbook_data::ImageFolder::open_with(&job.data, job.folder)?;
     Ok(Record {
         schema: SCHEMA,
         library: benchbook_study::record::Library {
             device: Some(device),
             device_name,
-            threads: net.threads,
-            precision: Some(net.compute.precision.to_string()),
+            threads: build.threads,
+            precision: Some(build.compute.precision.to_string()),
             settings,
             ..Default::default()
         },
-        net: Net {
-            name: net.architecture().name(),
-            head: Some(net.head.to_string()),
-            base: Some(crate::run::base_name(net.base).into()),
-            dropout: Some(net.dropout),
-            weights: Some(net.weights.describe(net.seed)),
+        net: benchbook_study::record::Net {
             weights_sha256,
-            input_size: Some([net.size; 2]),
-            preprocessing: net
+            preprocessing: build
                 .preprocessing
                 .as_ref()
-                .map(|steps| crate::record::pixels(steps, net.crop, net.filter)),
-            ..Net::default()
+                .map(|steps| crate::record::pixels(steps, build.crop, build.filter)),
+            ..net_facts(net, build)
         },
-        data: facts(&folder),
+        data: facts(data),
         training: Some(training(&job.fit)),
         environment,
         revision: crate::record::revision(),

@@ -10,11 +10,15 @@ use std::path::PathBuf;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Monitor {
-    /// Larger is better.
+    /// Accuracy on the validation split; larger is better.
     #[default]
     ValidationAccuracy,
-    /// Smaller is better.
+    /// Loss on the validation split; smaller is better.
     ValidationLoss,
+    /// Accuracy of the epoch's training batches; larger is better.
+    Accuracy,
+    /// Loss of the epoch's training batches; smaller is better.
+    Loss,
 }
 
 impl Monitor {
@@ -23,14 +27,16 @@ impl Monitor {
         match self {
             Monitor::ValidationAccuracy => metrics.val_accuracy,
             Monitor::ValidationLoss => metrics.val_loss,
+            Monitor::Accuracy => Some(metrics.accuracy),
+            Monitor::Loss => Some(metrics.loss),
         }
     }
 
     /// A value that every other one is better than.
     pub fn worst(self) -> f64 {
         match self {
-            Monitor::ValidationAccuracy => f64::NEG_INFINITY,
-            Monitor::ValidationLoss => f64::INFINITY,
+            Monitor::ValidationAccuracy | Monitor::Accuracy => f64::NEG_INFINITY,
+            Monitor::ValidationLoss | Monitor::Loss => f64::INFINITY,
         }
     }
 
@@ -42,16 +48,16 @@ impl Monitor {
     /// Whether `value` is better than `best` by more than `min_delta`, computed as Keras does.
     fn improves_by(self, min_delta: f64, value: f64, best: f64) -> bool {
         match self {
-            Monitor::ValidationAccuracy => value - min_delta > best,
-            Monitor::ValidationLoss => value + min_delta < best,
+            Monitor::ValidationAccuracy | Monitor::Accuracy => value - min_delta > best,
+            Monitor::ValidationLoss | Monitor::Loss => value + min_delta < best,
         }
     }
 }
 
-/// Something to do after each epoch.
+/// What Benchbook itself can do after each epoch. It is kept with the model, so that a resumed training does it too.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case")]
-pub enum Callback {
+pub enum Builtin {
     /// Saves the model whenever it is better than before.
     BestCheckpoint(BestCheckpoint),
     /// Ends the training when it no longer gets better.
@@ -64,64 +70,66 @@ pub enum Callback {
     CsvLog(CsvLog),
 }
 
-impl Callback {
+impl Builtin {
     /// Saves the weights to `path` whenever the validation accuracy is better than before.
     pub fn best_checkpoint(path: impl Into<PathBuf>) -> Self {
-        Callback::BestCheckpoint(BestCheckpoint { path: path.into(), monitor: Monitor::default() })
+        Builtin::BestCheckpoint(BestCheckpoint { path: path.into(), monitor: Monitor::default() })
     }
 
     /// Saves the whole training to `path` after each epoch, so that it can be resumed.
     pub fn checkpoint(path: impl Into<PathBuf>) -> Self {
-        Callback::Checkpoint(Checkpoint { path: path.into(), every: 1 })
+        Builtin::Checkpoint(Checkpoint { path: path.into(), every: 1 })
     }
 
     /// Ends the training after `patience` epochs without a better validation accuracy.
     pub fn early_stopping(patience: usize) -> Self {
-        Callback::EarlyStopping(EarlyStopping {
+        Builtin::EarlyStopping(EarlyStopping {
             monitor: Monitor::default(),
             patience,
             min_delta: 0.0,
+            restore_best_weights: false,
         })
     }
 
     /// Writes the epochs to `path` (CSV).
     pub fn csv_log(path: impl Into<PathBuf>) -> Self {
-        Callback::CsvLog(CsvLog { path: path.into() })
+        Builtin::CsvLog(CsvLog { path: path.into() })
     }
 
     /// The file that it writes.
     pub fn path(&self) -> Option<&PathBuf> {
         match self {
-            Callback::BestCheckpoint(BestCheckpoint { path, .. })
-            | Callback::Checkpoint(Checkpoint { path, .. })
-            | Callback::CsvLog(CsvLog { path }) => Some(path),
-            Callback::EarlyStopping(_) | Callback::ReduceOnPlateau(_) => None,
+            Builtin::BestCheckpoint(BestCheckpoint { path, .. })
+            | Builtin::Checkpoint(Checkpoint { path, .. })
+            | Builtin::CsvLog(CsvLog { path }) => Some(path),
+            Builtin::EarlyStopping(_) | Builtin::ReduceOnPlateau(_) => None,
         }
     }
 
     /// Whether it does nothing without a validation.
     pub(crate) fn watches_validation(&self) -> bool {
-        match self {
-            Callback::BestCheckpoint(_)
-            | Callback::EarlyStopping(_)
-            | Callback::ReduceOnPlateau(_) => true,
-            Callback::Checkpoint(_) | Callback::CsvLog(_) => false,
-        }
+        let monitor = match self {
+            Builtin::BestCheckpoint(BestCheckpoint { monitor, .. })
+            | Builtin::EarlyStopping(EarlyStopping { monitor, .. })
+            | Builtin::ReduceOnPlateau(ReduceOnPlateau { monitor, .. }) => monitor,
+            Builtin::Checkpoint(_) | Builtin::CsvLog(_) => return false,
+        };
+        matches!(monitor, Monitor::ValidationAccuracy | Monitor::ValidationLoss)
     }
 
     pub(crate) fn check(&self) -> Result<(), Error> {
         let wrong = |name, expected, found: String| Err(Error::Setting { name, expected, found });
         match self {
-            Callback::EarlyStopping(EarlyStopping { min_delta, .. })
-            | Callback::ReduceOnPlateau(ReduceOnPlateau { min_delta, .. })
+            Builtin::EarlyStopping(EarlyStopping { min_delta, .. })
+            | Builtin::ReduceOnPlateau(ReduceOnPlateau { min_delta, .. })
                 if !(min_delta.is_finite() && *min_delta >= 0.0) =>
             {
                 wrong("min_delta", "a finite number of at least 0", min_delta.to_string())
             }
-            Callback::Checkpoint(Checkpoint { every: 0, .. }) => {
+            Builtin::Checkpoint(Checkpoint { every: 0, .. }) => {
                 wrong("every", "at least 1", "0".into())
             }
-            Callback::ReduceOnPlateau(plateau)
+            Builtin::ReduceOnPlateau(plateau)
                 if !(plateau.factor > 0.0 && plateau.factor < 1.0) || plateau.patience == 0 =>
             {
                 let expected = "a factor between 0 and 1 and a patience of at least 1";
@@ -235,8 +243,7 @@ pub struct BestCheckpoint {
     pub monitor: Monitor,
 }
 
-/// Keras' `EarlyStopping` without baseline and `restore_best_weights`: the model keeps the weights of its
-/// last epoch, and [`BestCheckpoint`] those of the best. Each call of `fit` counts anew.
+/// Keras' `EarlyStopping` without baseline. Each call of `fit` counts anew.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EarlyStopping {
     /// What is compared.
@@ -248,9 +255,29 @@ pub struct EarlyStopping {
     /// is 0, as it is in JSON that leaves it out.
     #[serde(default)]
     pub min_delta: f64,
+    /// Whether the model gets the weights of its best epoch when the training ends early. They are kept in memory until
+    /// then; a training that goes on from a file knows only those of its own epochs. Default: false.
+    #[serde(default)]
+    pub restore_best_weights: bool,
 }
 
 impl EarlyStopping {
+    /// Ends after `patience` epochs without a better validation accuracy.
+    pub fn new(patience: usize) -> Self {
+        let (monitor, min_delta) = (Monitor::default(), 0.0);
+        Self { monitor, patience, min_delta, restore_best_weights: false }
+    }
+
+    /// Whether the newest of these epochs is the best.
+    pub(crate) fn is_best(&self, epochs: &[EpochMetrics]) -> bool {
+        let Some((newest, before)) = epochs.split_last() else { return false };
+        let best = before.iter().filter_map(|epoch| self.monitor.value(epoch)).fold(
+            self.monitor.worst(),
+            |best, value| if self.monitor.improves_by(self.min_delta, value, best) { value } else { best },
+        );
+        self.monitor.value(newest).is_some_and(|value| self.monitor.improves_by(self.min_delta, value, best))
+    }
+
     /// Whether the last `patience` of these epochs brought nothing better than those before.
     pub fn stops(&self, epochs: &[EpochMetrics]) -> bool {
         let values: Vec<f64> =
@@ -278,7 +305,7 @@ mod tests {
     #[test]
     fn early_stopping_waits_for_its_patience() {
         let stopping =
-            EarlyStopping { monitor: Monitor::ValidationLoss, patience: 2, min_delta: 0.0 };
+            EarlyStopping { monitor: Monitor::ValidationLoss, ..EarlyStopping::new(2) };
         assert!(!stopping.stops(&epochs(&[0.5, 0.4])));
         assert!(!stopping.stops(&epochs(&[0.5, 0.4, 0.45])));
         assert!(stopping.stops(&epochs(&[0.5, 0.4, 0.45, 0.41])));

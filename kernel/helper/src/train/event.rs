@@ -1,6 +1,7 @@
 //! What happens in a training, as data.
 
-use super::{EpochMetrics, History, Monitor};
+use super::{EpochMetrics, History, Monitor, Training};
+use crate::error::Error;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -82,6 +83,8 @@ pub enum Event {
     EarlyStop {
         /// From 1.
         epoch: usize,
+        /// The epoch whose weights were restored, if the callback does that.
+        restored: Option<usize>,
     },
     /// A file of a callback was written.
     Saved {
@@ -112,81 +115,78 @@ pub enum Outcome {
     Failed(String),
 }
 
-/// Somebody who is told.
-pub trait Observer {
-    /// Called for each event, in order, on the thread that trains.
-    fn event(&mut self, event: &Event);
+/// Follows a training: receives its events, and decides after each epoch.
+///
+/// A closure on [`EpochMetrics`] is a callback that is called with each complete epoch, and a pair of callbacks is one.
+///
+/// ```
+/// # use benchbook::train::{Callback, EpochMetrics};
+/// # use std::ops::ControlFlow;
+/// let mut losses = Vec::new();
+/// let mut callback = |epoch: &EpochMetrics| {
+///     losses.push(epoch.loss);
+///     if epoch.loss < 0.1 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+/// };
+/// # fn is_callback(_: &mut dyn Callback) {}
+/// # is_callback(&mut callback);
+/// ```
+pub trait Callback {
+    /// Receives each event, in order, on the thread that trains. Default: ignores it.
+    fn event(&mut self, _event: &Event) {}
 
-    /// Whether the training is to end; asked after each epoch.
-    fn stops(&mut self) -> bool {
-        false
+    /// Called after each epoch and its validation, before the next one begins. [`ControlFlow::Break`] ends the
+    /// training. Default: goes on.
+    ///
+    /// # Errors
+    /// Whatever ends the training; the model keeps its weights and history.
+    fn epoch_end(
+        &mut self,
+        _epoch: &EpochMetrics,
+        _training: &mut Training<'_>,
+    ) -> Result<ControlFlow<()>, Error> {
+        Ok(ControlFlow::Continue(()))
     }
 }
 
-/// Two observers, told one after the other. The training ends when either wants it to.
-pub struct Both<'a>(pub &'a mut dyn Observer, pub &'a mut dyn Observer);
+impl<F: FnMut(&EpochMetrics) -> ControlFlow<()>> Callback for F {
+    fn epoch_end(
+        &mut self,
+        epoch: &EpochMetrics,
+        _training: &mut Training<'_>,
+    ) -> Result<ControlFlow<()>, Error> {
+        Ok(self(epoch))
+    }
+}
 
-impl Observer for Both<'_> {
+/// Forwards to both. The training ends when either breaks.
+impl<A: Callback, B: Callback> Callback for (A, B) {
     fn event(&mut self, event: &Event) {
         self.0.event(event);
         self.1.event(event);
     }
 
-    fn stops(&mut self) -> bool {
+    fn epoch_end(
+        &mut self,
+        epoch: &EpochMetrics,
+        training: &mut Training<'_>,
+    ) -> Result<ControlFlow<()>, Error> {
         // Both are asked, so that each can count on it.
-        let (first, second) = (self.0.stops(), self.1.stops());
-        first || second
+        let (first, second) = (self.0.epoch_end(epoch, training)?, self.1.epoch_end(epoch, training)?);
+        Ok(if first.is_break() { first } else { second })
     }
 }
 
-/// A callback of one's own: called with each complete epoch. [`ControlFlow::Break`] ends the training.
-///
-/// ```
-/// # use benchbook::train::AfterEpoch;
-/// # use std::ops::ControlFlow;
-/// let mut losses = Vec::new();
-/// let callback = AfterEpoch::new(|epoch| {
-///     losses.push(epoch.loss);
-///     if epoch.loss < 0.1 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-/// });
-/// ```
-pub struct AfterEpoch<F> {
-    callback: F,
-    stop: bool,
-}
-
-impl<F: FnMut(&EpochMetrics) -> ControlFlow<()>> AfterEpoch<F> {
-    /// An observer that calls it.
-    pub fn new(callback: F) -> Self {
-        Self { callback, stop: false }
-    }
-}
-
-impl<F: FnMut(&EpochMetrics) -> ControlFlow<()>> Observer for AfterEpoch<F> {
-    fn event(&mut self, event: &Event) {
-        if let Event::EpochEnd { metrics, .. } = event {
-            self.stop |= (self.callback)(metrics).is_break();
-        }
-    }
-
-    fn stops(&mut self) -> bool {
-        self.stop
-    }
-}
-
-/// Nobody.
+/// Ignores all events.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Silent;
 
-impl Observer for Silent {
-    fn event(&mut self, _event: &Event) {}
-}
+impl Callback for Silent {}
 
 /// Keeps all events, for tests and for one's own drawings.
 #[derive(Clone, Debug, Default)]
 pub struct Events(pub Vec<Event>);
 
-impl Observer for Events {
+impl Callback for Events {
     fn event(&mut self, event: &Event) {
         self.0.push(event.clone());
     }

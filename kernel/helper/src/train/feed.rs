@@ -2,7 +2,7 @@
 
 use crate::backend::{Input, Network};
 use crate::error::Error;
-use crate::train::{Event, Observer};
+use crate::train::{Callback, Event};
 use benchbook_data::{Epoch, Loader, Split};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ impl FeatureStore {
     pub(super) fn compute(
         network: &mut dyn Network,
         loader: &Loader,
-        observer: &mut dyn Observer,
+        callback: &mut dyn Callback,
     ) -> Result<Self, Error> {
         let began = Instant::now();
         let split = loader.split().clone();
@@ -32,13 +32,13 @@ impl FeatureStore {
         for batch in loader.epoch(0) {
             crate::interrupt::check()?;
             let batch = batch?;
-            let values = network.features(&batch.pixels, batch.len())?;
+            let values = network.features(&batch.values, batch.len())?;
             let length = values.len() / batch.len();
             if done == 0 {
                 let pictures = store.split.len();
                 let megabytes = (pictures * length * size_of::<f32>()).div_ceil(1_000_000);
-                observer.event(&Event::Note(format!(
-                    "Features of {pictures} pictures for {} are kept in {megabytes} MB of memory",
+                callback.event(&Event::Note(format!(
+                    "Features of {pictures} images for {} are kept in {megabytes} MB of memory",
                     store.split.name()
                 )));
             }
@@ -49,14 +49,14 @@ impl FeatureStore {
             }
             done += batch.len();
             let total = store.split.len();
-            observer.event(&Event::Features { done, total, elapsed: began.elapsed() });
+            callback.event(&Event::Features { done, total, elapsed: began.elapsed() });
         }
         Ok(store)
     }
 
     /// Whether it holds the features of exactly these pictures.
     pub(super) fn is_of(&self, split: &Split) -> bool {
-        self.split.samples() == split.samples()
+        self.split.same_samples(split)
     }
 }
 
@@ -69,13 +69,13 @@ pub(super) struct Fed {
 
 impl Fed {
     pub(super) fn input(&self) -> Input<'_> {
-        if self.features { Input::Features(&self.values) } else { Input::Pixels(&self.values) }
+        if self.features { Input::Features(&self.values) } else { Input::Values(&self.values) }
     }
 }
 
 /// The batches of one pass, or of pass after pass where the loader repeats.
 pub(super) enum Feed<'a> {
-    Pixels(Epoch),
+    Values(Epoch),
     Features {
         store: &'a FeatureStore,
         loader: &'a Loader,
@@ -94,7 +94,7 @@ impl<'a> Feed<'a> {
         done: usize,
     ) -> Self {
         match store {
-            None => Feed::Pixels(loader.epoch_from(pass, done)),
+            None => Feed::Values(loader.epoch_from(pass, done)),
             Some(store) => {
                 let at = done * loader.config().batch_size;
                 Feed::Features { store, loader, pass, order: loader.order(pass), at }
@@ -105,9 +105,9 @@ impl<'a> Feed<'a> {
     /// The next batch, in the order in which the loader would give its pixels.
     pub(super) fn next(&mut self) -> Result<Option<Fed>, Error> {
         match self {
-            Feed::Pixels(epoch) => {
+            Feed::Values(epoch) => {
                 let batch = epoch.next().transpose()?;
-                Ok(batch.map(|b| Fed { values: b.pixels, features: false, labels: b.labels }))
+                Ok(batch.map(|b| Fed { values: b.values, features: false, labels: b.labels }))
             }
             Feed::Features { store, loader, pass, order, at } => loop {
                 if *at >= order.len() {
@@ -138,7 +138,7 @@ impl<'a> Feed<'a> {
     /// Time spent waiting for the loader so far.
     pub(super) fn wait(&self) -> Duration {
         match self {
-            Feed::Pixels(epoch) => epoch.wait(),
+            Feed::Values(epoch) => epoch.wait(),
             Feed::Features { .. } => Duration::ZERO,
         }
     }

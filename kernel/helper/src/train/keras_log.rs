@@ -1,6 +1,6 @@
 //! The log of the report's figure 3.
 
-use super::{EpochMetrics, Event, Monitor, Observer, Outcome};
+use super::{EpochMetrics, Event, Monitor, Callback, Outcome};
 use benchbook_chart::Progress;
 use std::io::Write;
 use std::time::Duration;
@@ -23,7 +23,7 @@ impl<W: Write> KerasLog<W> {
     }
 }
 
-impl<W: Write> Observer for KerasLog<W> {
+impl<W: Write> Callback for KerasLog<W> {
     fn event(&mut self, event: &Event) {
         if let Some(line) = line(event) {
             let _ = writeln!(self.writer, "{line}");
@@ -60,7 +60,7 @@ pub(super) fn line(event: &Event) -> Option<String> {
             ),
             None => format!("Epoch {epoch:05}: {monitor} did not improve from {best:.5}"),
         }),
-        Event::EarlyStop { epoch } => Some(format!("Epoch {epoch:05}: early stopping")),
+        Event::EarlyStop { epoch, .. } => Some(format!("Epoch {epoch:05}: early stopping")),
         Event::Features { done, total, elapsed } if done == total => Some(format!(
             "Features of the frozen base: {total} pictures in {:.1} s",
             elapsed.as_secs_f64()

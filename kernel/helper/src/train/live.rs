@@ -1,6 +1,6 @@
 //! A training as a notebook shows it: one output that changes in place.
 
-use super::{Event, History, Observer, Outcome, keras_log};
+use super::{Event, History, Callback, Outcome, keras_log};
 use crate::display::{Bundle, DisplayHandle, Rich, display, escape};
 use benchbook_chart::{Chart, Progress};
 use std::time::{Duration, Instant};
@@ -69,7 +69,7 @@ impl Live {
     }
 }
 
-impl Observer for Live {
+impl Callback for Live {
     fn event(&mut self, event: &Event) {
         match event {
             Event::Start { past, .. } => {

@@ -1,8 +1,9 @@
 //! The training loop.
 
 use super::feed::{FeatureStore, Feed};
-use super::{Callback, Checkpoint, CsvLog, EpochMetrics, Event, Fit, History, Observer};
-use crate::backend::{Network, Step};
+use super::metric::{Accuracy, Loss, Metric, ScoredBatch};
+use super::{Builtin, Callback, Checkpoint, CsvLog, EpochMetrics, Event, Fit, History};
+use crate::backend::{Network, Parameters, Step, StepResult};
 use crate::error::Error;
 use crate::files::write_atomically;
 use crate::interrupt;
@@ -13,31 +14,35 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// Sums of a pass.
+/// The metrics of a pass.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Sums {
-    loss: f64,
-    correct: usize,
+    loss: Loss,
+    accuracy: Accuracy,
     pub(crate) images: usize,
 }
 
 impl Sums {
-    fn add(&mut self, loss: f64, correct: usize, images: usize) {
-        self.loss += loss * images as f64;
-        self.correct += correct;
-        self.images += images;
+    /// Adds a batch; returns how many of it were recognised.
+    fn add(&mut self, result: &StepResult, labels: &[i64]) -> usize {
+        let batch = ScoredBatch { loss: result.loss, logits: &result.logits, labels };
+        let before = self.accuracy.correct;
+        self.loss.update(&batch);
+        self.accuracy.update(&batch);
+        self.images += labels.len();
+        self.accuracy.correct - before
     }
 
     pub(crate) fn loss(&self) -> f64 {
-        self.loss / self.images as f64
+        self.loss.value()
     }
 
     pub(crate) fn accuracy(&self) -> f64 {
-        self.correct as f64 / self.images as f64
+        self.accuracy.value()
     }
 
     pub(crate) fn correct(&self) -> usize {
-        self.correct
+        self.accuracy.correct
     }
 }
 
@@ -71,12 +76,14 @@ pub(crate) struct Snapshot<'a> {
 /// Writes a snapshot to a file.
 type Save<'a> = &'a dyn Fn(&Snapshot<'_>, &Path) -> Result<(), Error>;
 
-/// What a training works on: the parts of the model that it changes, and its pictures.
-pub(crate) struct Session<'a> {
+/// A training as it goes on: the parts of the model that it changes, and its data.
+pub struct Training<'a> {
     pub(crate) network: &'a mut dyn Network,
     pub(crate) history: &'a mut History,
     /// The best value that each checkpoint file holds.
     pub(crate) best: &'a mut BTreeMap<PathBuf, f64>,
+    /// The epoch and the weights that early stopping restores.
+    pub(crate) best_weights: &'a mut Option<(usize, Parameters)>,
     /// Features that an earlier training has computed.
     pub(crate) stores: &'a mut Vec<FeatureStore>,
     pub(crate) train: Loader,
@@ -87,16 +94,16 @@ pub(crate) struct Session<'a> {
     pub(crate) steps_before: u64,
     pub(crate) save: Save<'a>,
     /// Files that were left out, with the reason.
-    pub(crate) skipped: &'a mut BTreeMap<PathBuf, String>,
+    pub(crate) skipped: &'a mut BTreeMap<String, String>,
 }
 
 /// Adds the files that a loader has left out to those that are `known`, and says which are new, the first few by name.
-pub(crate) fn skipped(loader: &Loader, known: &mut BTreeMap<PathBuf, String>) -> Option<String> {
+pub(crate) fn skipped(loader: &Loader, known: &mut BTreeMap<String, String>) -> Option<String> {
     /// Names that are enough to see what is wrong.
     const NAMED: usize = 5;
     let mut new = loader.skipped();
-    new.retain(|file| known.insert(file.path.clone(), file.reason.clone()).is_none());
-    let words = |file: &Skipped| format!("{}: {}", file.path.display(), file.reason);
+    new.retain(|file| known.insert(file.sample.clone(), file.reason.clone()).is_none());
+    let words = |file: &Skipped| format!("{}: {}", file.sample, file.reason);
     let named: Vec<String> = new.iter().take(NAMED).map(words).collect();
     let more = match new.len().saturating_sub(NAMED) {
         0 => String::new(),
@@ -107,34 +114,55 @@ pub(crate) fn skipped(loader: &Loader, known: &mut BTreeMap<PathBuf, String>) ->
     (!new.is_empty()).then(|| format!("{files} of {split} left out: {}{more}", named.join("; ")))
 }
 
-impl Session<'_> {
-    pub(crate) fn run(&mut self, observer: &mut dyn Observer) -> Result<(), Error> {
+impl Training<'_> {
+    /// All epochs of the model so far.
+    pub fn history(&self) -> &History {
+        self.history
+    }
+
+    /// The weights as they are now.
+    ///
+    /// # Errors
+    /// [`Error::Backend`].
+    pub fn parameters(&self) -> Result<Parameters, Error> {
+        Ok(self.network.parameters()?)
+    }
+
+    /// Writes the model as `Model::save` does.
+    ///
+    /// # Errors
+    /// [`Error::Weights`], [`Error::Backend`].
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        self.write(Contents::Everything, path.as_ref())
+    }
+
+    pub(crate) fn run(&mut self, callback: &mut dyn Callback) -> Result<(), Error> {
         let first = self.history.epochs.len() + 1;
         let last = self.call.first + self.fit.epochs;
         let steps = self.fit.steps_per_epoch.unwrap_or_else(|| self.train.batches());
-        observer.event(&Event::Start { past: self.history.clone(), epochs: last, steps });
+        callback.event(&Event::Start { past: self.history.clone(), epochs: last, steps });
         self.network.compile(self.fit.optimizer);
         if let Some(text) = self.cache_size() {
-            observer.event(&Event::Note(text));
+            callback.event(&Event::Note(text));
         }
         if first > last || self.stopped_early() {
             return Ok(());
         }
         if self.fit.cache_features {
             let began = Instant::now();
-            let computed = self.compute_features(observer);
+            let computed = self.compute_features(callback);
             self.history.feature_seconds += began.elapsed().as_secs_f64();
             computed?;
         }
         // With a fixed number of steps one stream of batches runs through all epochs.
         let (train, validation) = (self.train.clone(), self.validation.clone());
         let stores = std::mem::take(self.stores);
-        let result = self.epochs(&stores, &train, &validation, (first, last, steps), observer);
+        let result = self.epochs(&stores, &train, &validation, (first, last, steps), callback);
         *self.stores = stores;
         result
     }
 
-    fn compute_features(&mut self, observer: &mut dyn Observer) -> Result<(), Error> {
+    fn compute_features(&mut self, callback: &mut dyn Callback) -> Result<(), Error> {
         let mut needed = vec![self.train.clone()];
         if self.fit.validate {
             needed.push(self.validation.clone());
@@ -143,8 +171,8 @@ impl Session<'_> {
         for loader in needed {
             if !self.stores.iter().any(|store| store.is_of(loader.split())) {
                 let in_order = Loader::new(loader.split(), loader.config().for_evaluation())?;
-                self.stores.push(FeatureStore::compute(self.network, &in_order, observer)?);
-                self.note_skipped(&in_order, observer);
+                self.stores.push(FeatureStore::compute(self.network, &in_order, callback)?);
+                self.note_skipped(&in_order, callback);
             }
         }
         Ok(())
@@ -156,7 +184,7 @@ impl Session<'_> {
         train: &Loader,
         validation: &Loader,
         (first, last, steps): (usize, usize, usize),
-        observer: &mut dyn Observer,
+        callback: &mut dyn Callback,
     ) -> Result<(), Error> {
         let store =
             |split: &Split| stores.iter().find(|s| self.fit.cache_features && s.is_of(split));
@@ -179,11 +207,11 @@ impl Session<'_> {
                 waited = 0.0;
                 self.history.passes += 1;
             }
-            observer.event(&Event::EpochStart { epoch, epochs: last });
+            callback.event(&Event::EpochStart { epoch, epochs: last });
             let began = Instant::now();
             let before = epoch - 1 - self.call.first;
             let plateau = self.plateau_factor();
-            let sums = self.epoch(&mut feed, (epoch, last, steps), plateau, began, observer);
+            let sums = self.epoch(&mut feed, (epoch, last, steps), plateau, began, callback);
             if stream {
                 // A stream begins a new pass whenever it has been through all pictures.
                 self.history.passes = self.call.pass + 1 + ((before + 1) * steps / batches) as u64;
@@ -212,23 +240,23 @@ impl Session<'_> {
                 metrics.validation_seconds = began.elapsed().as_secs_f64();
             }
             self.history.epochs.push(metrics.clone());
-            observer.event(&Event::EpochEnd { metrics, epochs: last, steps });
-            self.note_skipped(train, observer);
-            self.note_skipped(validation, observer);
+            callback.event(&Event::EpochEnd { metrics, epochs: last, steps });
+            self.note_skipped(train, callback);
+            self.note_skipped(validation, callback);
             self.check_finite(epoch, epoch == last)?;
             for loader in [train, validation] {
                 // The cache of a loader says so once and is not written to again.
                 if let Some(fault) = loader.cached().fault
                     && !cache_faults.contains(&fault)
                 {
-                    observer.event(&Event::Note(format!(
+                    callback.event(&Event::Note(format!(
                         "Decoded pictures are no longer kept, and decoded in each epoch: {fault}"
                     )));
                     cache_faults.push(fault);
                 }
             }
             let began = Instant::now();
-            let stop = self.callbacks(epoch, last, plateau, observer);
+            let stop = self.callbacks(epoch, last, plateau, callback);
             if let Some(metrics) = self.history.epochs.last_mut() {
                 metrics.callback_seconds = began.elapsed().as_secs_f64();
             }
@@ -247,8 +275,8 @@ impl Session<'_> {
             let found = format!("the validation loss after epoch {epoch} is {loss}");
             return Err(self.diverged(found, self.network.not_finite()?));
         }
-        let saves = |callback: &Callback| {
-            matches!(callback, Callback::BestCheckpoint(_) | Callback::Checkpoint(_))
+        let saves = |callback: &Builtin| {
+            matches!(callback, Builtin::BestCheckpoint(_) | Builtin::Checkpoint(_))
         };
         if is_last || self.fit.callbacks.iter().any(saves) {
             self.check_weights(epoch)?;
@@ -312,9 +340,9 @@ impl Session<'_> {
     }
 
     /// Tells of files that were left out and that nobody was told of yet.
-    fn note_skipped(&mut self, loader: &Loader, observer: &mut dyn Observer) {
+    fn note_skipped(&mut self, loader: &Loader, callback: &mut dyn Callback) {
         if let Some(text) = skipped(loader, self.skipped) {
-            observer.event(&Event::Note(text));
+            callback.event(&Event::Note(text));
         }
     }
 
@@ -325,8 +353,8 @@ impl Session<'_> {
 
     /// Whether a resumed call had already ended.
     fn stopped_early(&self) -> bool {
-        let stops = |callback: &Callback| match callback {
-            Callback::EarlyStopping(stopping) => stopping.stops(self.own_epochs()),
+        let stops = |callback: &Builtin| match callback {
+            Builtin::EarlyStopping(stopping) => stopping.stops(self.own_epochs()),
             _ => false,
         };
         !self.own_epochs().is_empty() && self.fit.callbacks.iter().any(stops)
@@ -335,7 +363,7 @@ impl Session<'_> {
     /// What plateaus have made of the learning rate by now.
     fn plateau_factor(&self) -> f64 {
         let factors = self.fit.callbacks.iter().map(|callback| match callback {
-            Callback::ReduceOnPlateau(plateau) => plateau.factor_after(self.own_epochs()),
+            Builtin::ReduceOnPlateau(plateau) => plateau.factor_after(self.own_epochs()),
             _ => 1.0,
         });
         factors.product()
@@ -352,7 +380,7 @@ impl Session<'_> {
         (epoch, epochs, steps): (usize, usize, usize),
         plateau: f64,
         began: Instant,
-        observer: &mut dyn Observer,
+        callback: &mut dyn Callback,
     ) -> Result<Sums, Error> {
         let mut sums = Sums::default();
         let before = (epoch - 1 - self.call.first) * steps;
@@ -361,16 +389,15 @@ impl Session<'_> {
             let rate = self.rate(before + step - 1, steps, plateau);
             let Some(fed) = feed.next()? else { break };
             let seed = step_seed(self.fit.seed, self.history.steps);
-            let class_weights = self.fit.class_weights;
-            let step_settings = Step { rate, seed, class_weights };
-            let outcome = self.network.train_step(fed.input(), &fed.labels, step_settings)?;
-            if !outcome.loss.is_finite() {
-                return Err(self.step_diverged((epoch, step), outcome.loss, rate)?);
+            let settings = Step { rate, seed, class_weights: self.fit.class_weights.as_deref() };
+            let result = self.network.train_step(fed.input(), &fed.labels, settings)?;
+            if !result.loss.is_finite() {
+                return Err(self.step_diverged((epoch, step), result.loss, rate)?);
             }
             self.history.steps += 1;
-            sums.add(outcome.loss, outcome.correct, fed.labels.len());
+            let correct = sums.add(&result, &fed.labels);
             let (loss, accuracy) = (sums.loss(), sums.accuracy());
-            observer.event(&Event::Step {
+            callback.event(&Event::Step {
                 epoch,
                 epochs,
                 step,
@@ -378,7 +405,7 @@ impl Session<'_> {
                 loss,
                 accuracy,
                 images: fed.labels.len(),
-                correct: outcome.correct,
+                correct,
                 elapsed: began.elapsed(),
             });
         }
@@ -391,12 +418,16 @@ impl Session<'_> {
         epoch: usize,
         last: usize,
         plateau: f64,
-        observer: &mut dyn Observer,
+        callback: &mut dyn Callback,
     ) -> Result<bool, Error> {
-        let mut stop = observer.stops();
-        for callback in &self.fit.callbacks {
-            match callback {
-                Callback::BestCheckpoint(checkpoint) => {
+        let mut stop = false;
+        if let Some(metrics) = self.history.last().cloned() {
+            stop = callback.epoch_end(&metrics, self)?.is_break();
+        }
+        let fit = self.fit;
+        for builtin in &fit.callbacks {
+            match builtin {
+                Builtin::BestCheckpoint(checkpoint) => {
                     let monitor = checkpoint.monitor;
                     let value = self.history.last().and_then(|metrics| monitor.value(metrics));
                     let Some(value) = value else { continue };
@@ -406,7 +437,7 @@ impl Session<'_> {
                     let saved = if monitor.improves(value, best) {
                         // First, so that the file knows of its own value.
                         self.best.insert(path.clone(), value);
-                        if let Err(error) = self.save(Contents::Weights, path) {
+                        if let Err(error) = self.write(Contents::Weights, path) {
                             match before {
                                 Some(before) => self.best.insert(path.clone(), before),
                                 None => self.best.remove(path),
@@ -417,39 +448,49 @@ impl Session<'_> {
                     } else {
                         None
                     };
-                    observer.event(&Event::Checkpoint { epoch, monitor, best, value, saved });
+                    callback.event(&Event::Checkpoint { epoch, monitor, best, value, saved });
                 }
-                Callback::EarlyStopping(stopping) => {
+                Builtin::EarlyStopping(stopping) => {
+                    if stopping.restore_best_weights && stopping.is_best(self.own_epochs()) {
+                        *self.best_weights = Some((epoch, self.network.parameters()?));
+                    }
                     if stopping.stops(self.own_epochs()) {
                         stop = true;
-                        observer.event(&Event::EarlyStop { epoch });
+                        let mut restored = None;
+                        if stopping.restore_best_weights
+                            && let Some((best, weights)) = self.best_weights.take()
+                        {
+                            self.network.set_parameters(&weights)?;
+                            restored = Some(best);
+                        }
+                        callback.event(&Event::EarlyStop { epoch, restored });
                     }
                 }
-                Callback::CsvLog(log) => {
+                Builtin::CsvLog(log) => {
                     let text = CsvLog::text(&self.history.epochs);
                     write_atomically(&log.path, |file| file.write_all(text.as_bytes())).map_err(
                         |source| Error::File { action: "write", path: log.path.clone(), source },
                     )?;
                 }
                 // After all others, which it must know of.
-                Callback::ReduceOnPlateau(_) | Callback::Checkpoint(_) => {}
+                Builtin::ReduceOnPlateau(_) | Builtin::Checkpoint(_) => {}
             }
         }
         let now = self.plateau_factor();
         if now < plateau {
-            observer.event(&Event::RateReduced { epoch, rate: self.fit.rate() * now });
+            callback.event(&Event::RateReduced { epoch, rate: self.fit.rate() * now });
         }
-        for callback in &self.fit.callbacks {
-            let Callback::Checkpoint(Checkpoint { path, every }) = callback else { continue };
+        for builtin in &fit.callbacks {
+            let Builtin::Checkpoint(Checkpoint { path, every }) = builtin else { continue };
             if stop || epoch == last || (epoch - self.call.first).is_multiple_of(*every) {
-                self.save(Contents::Everything, path)?;
-                observer.event(&Event::Saved { epoch, path: path.clone() });
+                self.write(Contents::Everything, path)?;
+                callback.event(&Event::Saved { epoch, path: path.clone() });
             }
         }
         Ok(stop)
     }
 
-    fn save(&self, contents: Contents, path: &Path) -> Result<(), Error> {
+    fn write(&self, contents: Contents, path: &Path) -> Result<(), Error> {
         let (network, history, best) = (&*self.network, &*self.history, &*self.best);
         (self.save)(&Snapshot { network, history, best, contents }, path)
     }
@@ -467,8 +508,8 @@ pub(crate) fn evaluate_pass(
     for _ in 0..limit.unwrap_or(usize::MAX) {
         interrupt::check()?;
         let Some(fed) = feed.next()? else { break };
-        let outcome = network.evaluate_step(fed.input(), &fed.labels)?;
-        sums.add(outcome.loss, outcome.correct, fed.labels.len());
+        let result = network.evaluate_step(fed.input(), &fed.labels)?;
+        sums.add(&result, &fed.labels);
     }
     network.synchronize();
     Ok(sums)

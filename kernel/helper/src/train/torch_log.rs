@@ -1,6 +1,6 @@
 //! The log of the report's figure 12.
 
-use super::{Event, Observer, Outcome};
+use super::{Event, Callback, Outcome};
 use std::io::Write;
 use std::time::Instant;
 
@@ -68,7 +68,7 @@ impl<W: Write> TorchLog<W> {
     }
 }
 
-impl<W: Write> Observer for TorchLog<W> {
+impl<W: Write> Callback for TorchLog<W> {
     fn event(&mut self, event: &Event) {
         match event {
             Event::Start { .. } => self.began = Some(Instant::now()),

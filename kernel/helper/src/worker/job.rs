@@ -1,12 +1,12 @@
 //! `benchbook bench` ends up here: a job in a terminal, without a server and without cells.
 
 use super::run::load_cuda;
-use crate::backend::Library;
+use crate::backend::LibTorch;
 use crate::chart::Progress;
 use crate::display::Rich;
 use crate::error::Error;
 use crate::job::{self, Job};
-use crate::train::{Event, KerasLog, Observer};
+use crate::train::{Callback, Event, KerasLog};
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -34,7 +34,7 @@ pub extern "C" fn benchbook_job_main() -> i32 {
         }
     };
     // One CUDA library a process: a job has the process for itself, so its library gets CUDA.
-    if job.net.library == Library::LibTorch {
+    if job.build.backend == LibTorch {
         load_cuda();
     }
     match job::run(&job, &mut Terminal::default()) {
@@ -96,7 +96,7 @@ struct Terminal {
 
 const PAUSE: Duration = Duration::from_millis(100);
 
-impl Observer for Terminal {
+impl Callback for Terminal {
     fn event(&mut self, event: &Event) {
         let mut output = io::stdout().lock();
         let Some(progress) = progress(event) else {

@@ -186,7 +186,7 @@ pub(crate) fn load_cuda() {
         Ok(library) => {
             std::mem::forget(library);
             // Nothing can have it yet: this is the beginning of the process.
-            let _ = crate::backend::cuda::claim(crate::backend::libtorch::NAME);
+            let _ = crate::backend::cuda::claim(crate::backend::LibTorch.name());
         }
         Err(error) => {
             let _ = writeln!(io::stderr(), "CUDA is not available: {}: {error}", path.display());

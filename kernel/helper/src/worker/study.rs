@@ -1,12 +1,11 @@
 //! `benchbook study` ends up here: a study in a terminal, without a server and without cells.
 
 use super::run::load_cuda;
-use crate::backend::{Compute, Precision, Processor};
+use crate::backend::{Compute, Device, Optimizer, Precision};
 use crate::error::Error;
 use crate::interrupt;
 use crate::job::Job;
 use crate::model::Weights;
-use crate::optimizer::Optimizer;
 use crate::study::{self, Event, Quantity, Study, StudyPlan};
 use benchbook_chart::Chart;
 use benchbook_display::Rich;
@@ -223,7 +222,7 @@ fn read(arguments: &[String]) -> Result<Task, String> {
         ([], Some(data)) => {
             let mut job = Job::new(data);
             job.fit.optimizer = Optimizer::momentum(0.9);
-            job.net.compute = Compute::common(false);
+            job.build.compute = Compute::common(false);
             StudyPlan::new("study", job)
         }
         ([], None) => return Err(format!("there is nothing to run\n\n{HELP}")),
@@ -246,17 +245,21 @@ fn set(plan: &mut StudyPlan, option: &str, value: &str) -> Result<(), String> {
             plan.backends = value.split(',').map(|name| name.trim().to_owned()).collect();
         }
         "--repeats" => plan.repeats = number(option, value)?,
-        "--size" => job.net.size = number(option, value)?,
+        "--size" => {
+            if !job.net.set_size(number(option, value)?) {
+                return Err("--size: the job's net is a graph; set its `input`".into());
+            }
+        }
         "--batch-size" => job.fit.batch_size = number(option, value)?,
         "--epochs" => job.fit.epochs = number(option, value)?,
         "--steps" => job.fit.steps_per_epoch = Some(number(option, value)?),
         "--rate" => job.fit.learning_rate = Some(number(option, value)?),
         "--weights" => {
-            job.net.weights =
+            job.build.weights =
                 Weights::from_file(value).map_err(|error| format!("--weights: {error}"))?;
         }
-        "--device" => job.net.processor = processor(value)?,
-        "--precision" => job.net.compute = compute(value)?,
+        "--device" => job.build.device = device(value)?,
+        "--precision" => job.build.compute = compute(value)?,
         "--name" => plan.name = value.into(),
         "--records" => plan.records = Some(value.into()),
         "--baseline" => plan.baseline = Some(value.into()),
@@ -269,14 +272,12 @@ fn number<T: std::str::FromStr>(option: &str, value: &str) -> Result<T, String> 
     value.parse().map_err(|_| format!("{option} needs a number; received {value}"))
 }
 
-fn processor(device: &str) -> Result<Processor, String> {
-    let number = device.strip_prefix("cuda:").map(str::parse);
-    match (device, number) {
-        ("cpu", _) => Ok(Processor::Cpu),
-        ("cuda", _) => Ok(Processor::Cuda(0)),
-        (_, Some(Ok(number))) => Ok(Processor::Cuda(number)),
-        _ => Err(format!("--device needs cpu, cuda or cuda:1 and so on; received {device}")),
-    }
+fn device(value: &str) -> Result<Option<tch::Device>, String> {
+    Ok(match value.parse().map_err(|wrong| format!("--device: {wrong}"))? {
+        Device::Auto => None,
+        Device::Cpu => Some(tch::Device::Cpu),
+        Device::Cuda(number) => Some(tch::Device::Cuda(number)),
+    })
 }
 
 fn compute(precision: &str) -> Result<Compute, String> {

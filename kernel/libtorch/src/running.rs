@@ -6,14 +6,14 @@ use tch::{TchError, Tensor};
 
 /// All of them in one tensor (34 kB for VGG16), so that keeping them for the case that the loss is not
 /// finite is one copy on the device.
-pub(super) struct Running {
+pub(crate) struct Running {
     all: Tensor,
     before: Tensor,
 }
 
 impl Running {
     /// Makes the named vectors views of one tensor; `None` if there are none.
-    pub(super) fn gather(
+    pub(crate) fn gather(
         tensors: &mut BTreeMap<String, Tensor>,
         names: &[&str],
     ) -> Result<Option<Self>, TchError> {
@@ -32,11 +32,11 @@ impl Running {
         Ok(Some(Self { all, before }))
     }
 
-    pub(super) fn keep(&mut self) -> Result<(), TchError> {
+    pub(crate) fn keep(&mut self) -> Result<(), TchError> {
         self.before.f_copy_(&self.all)
     }
 
-    pub(super) fn restore(&mut self) -> Result<(), TchError> {
+    pub(crate) fn restore(&mut self) -> Result<(), TchError> {
         self.all.f_copy_(&self.before)
     }
 }

@@ -1,14 +1,14 @@
 //! PyTorch's `torch.amp.GradScaler` with its defaults.
 
-use crate::parameters::Array;
+use benchbook_backend::Array;
 use tch::{Kind, TchError, Tensor};
 
 /// The name of its state beside the optimiser's.
-pub(super) const NAME: &str = "scaler";
+pub(crate) const NAME: &str = "scaler";
 
 /// Multiplies the loss so that the gradients of 16-bit floats neither vanish nor overflow.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Scaler {
+pub(crate) struct Scaler {
     scale: f32,
     /// Steps without an overflow since the scale last changed.
     good: u32,
@@ -24,13 +24,13 @@ impl Default for Scaler {
 }
 
 impl Scaler {
-    pub(super) fn scale(&self, loss: &Tensor) -> Result<Tensor, TchError> {
+    pub(crate) fn scale(&self, loss: &Tensor) -> Result<Tensor, TchError> {
         loss.f_mul_scalar(f64::from(self.scale))
     }
 
     /// Divides the gradients in place and changes the scale. False if one of them is not finite, so
     /// that the step must be left out.
-    pub(super) fn unscale(&mut self, gradients: &[Tensor]) -> Result<bool, TchError> {
+    pub(crate) fn unscale(&mut self, gradients: &[Tensor]) -> Result<bool, TchError> {
         let Some(first) = gradients.first() else { return Ok(true) };
         let options = (Kind::Float, first.device());
         let mut overflow = Tensor::f_zeros([1], options)?;
@@ -51,11 +51,11 @@ impl Scaler {
         Ok(finite)
     }
 
-    pub(super) fn read(&self) -> Array {
+    pub(crate) fn read(&self) -> Array {
         Array { shape: vec![2], values: vec![self.scale, self.good as f32] }
     }
 
-    pub(super) fn from_array(array: &Array) -> Self {
+    pub(crate) fn from_array(array: &Array) -> Self {
         match array.values[..] {
             [scale, good] => Self { scale, good: good as u32 },
             _ => Self::default(),

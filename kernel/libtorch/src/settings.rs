@@ -1,10 +1,11 @@
 //! What LibTorch keeps for the whole process.
 
-use super::{BackendError, Compute, NAME};
+use crate::NAME;
+use benchbook_backend::{BackendError, Compute};
 use tch::{Cuda, Device};
 
 /// Makes a net's settings the process's, or says which one the device does not have.
-pub(super) fn apply(compute: &Compute, device: Device) -> Result<(), BackendError> {
+pub(crate) fn apply(compute: &Compute, device: Device) -> Result<(), BackendError> {
     let refused = |option, expected, found: bool| BackendError::Option {
         library: match device {
             Device::Cpu => format!("{NAME} on the CPU"),
@@ -53,7 +54,7 @@ mod tf32 {
         fn matmul(context: *const c_void) -> bool;
     }
 
-    pub(super) fn set(for_matmul: bool, for_convolutions: bool) {
+    pub(crate) fn set(for_matmul: bool, for_convolutions: bool) {
         // SAFETY: the context is LibTorch's static one, and each function takes it and a bool.
         unsafe {
             let context = global_context();
@@ -63,7 +64,7 @@ mod tf32 {
     }
 
     #[cfg(test)]
-    pub(super) fn is_set_for_matmul() -> bool {
+    pub(crate) fn is_set_for_matmul() -> bool {
         // SAFETY: as for `set`.
         unsafe { matmul(global_context()) }
     }

@@ -4,20 +4,20 @@
 //! with 15 million weights and small pictures the update is otherwise most of a step. On a GPU the
 //! same formulas are written with LibTorch's operations.
 
-use super::{layout, read, write};
-use crate::optimizer::{Convention, Optimizer};
-use crate::parameters::{Array, Parameters};
+use crate::layout;
+use crate::net::{read, write};
+use benchbook_backend::{Array, Convention, Optimizer, Parameters};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use tch::{Device, Kind, TchError, Tensor};
 
 /// Suffixes of the state's names: momentum or mean of gradients, and mean of squared gradients.
-pub(super) const SUFFIXES: [&str; 2] = [".mean", ".square"];
+pub(crate) const SUFFIXES: [&str; 2] = [".mean", ".square"];
 const STEP: &str = "step";
 
 /// What an optimiser remembers between steps.
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(crate) struct State {
     /// Updates done so far.
     steps: u32,
     /// By the name of the parameter.
@@ -105,7 +105,7 @@ impl Rule {
 
 impl State {
     /// Changes the given weights by their gradients, in place.
-    pub(super) fn update<'a>(
+    pub(crate) fn update<'a>(
         &mut self,
         optimizer: &Optimizer,
         rate: f64,
@@ -135,7 +135,7 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn read(&self) -> Result<Parameters, TchError> {
+    pub(crate) fn read(&self) -> Result<Parameters, TchError> {
         let mut arrays = BTreeMap::new();
         for (name, moments) in &self.moments {
             for (suffix, tensor) in SUFFIXES.iter().zip([&moments.mean, &moments.square]) {
@@ -149,7 +149,7 @@ impl State {
         Ok(Parameters { arrays })
     }
 
-    pub(super) fn from_parameters(
+    pub(crate) fn from_parameters(
         parameters: &Parameters,
         device: Device,
     ) -> Result<Self, TchError> {

@@ -1,0 +1,105 @@
+//! What a pass over a split measures.
+
+/// A batch with what the net said of it.
+#[derive(Clone, Copy, Debug)]
+pub struct ScoredBatch<'a> {
+    /// Mean loss over the batch.
+    pub loss: f64,
+    /// The net's outputs before sigmoid or softmax, `[batch, outputs]`: one logit for two classes, or one per class.
+    pub logits: &'a [f32],
+    /// The class of each example, `[batch]`.
+    pub labels: &'a [i64],
+}
+
+impl ScoredBatch<'_> {
+    /// The most probable class of each example.
+    pub fn predicted(&self) -> impl Iterator<Item = usize> {
+        let outputs = self.logits.len() / self.labels.len().max(1);
+        self.logits.chunks_exact(outputs.max(1)).map(most_probable)
+    }
+}
+
+/// The most probable class by the logits or probabilities of one example; the first of equals.
+pub(crate) fn most_probable(logits: &[f32]) -> usize {
+    if let [logit] = logits {
+        return usize::from(*logit > 0.0);
+    }
+    let mut best = 0;
+    for (class, value) in logits.iter().enumerate() {
+        if *value > logits[best] {
+            best = class;
+        }
+    }
+    best
+}
+
+/// A figure that is taken over the batches of a pass.
+pub trait Metric {
+    /// Adds a batch.
+    fn update(&mut self, batch: &ScoredBatch<'_>);
+
+    /// The figure over all batches so far; NaN before the first.
+    fn value(&self) -> f64;
+}
+
+/// Mean loss over the examples.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Loss {
+    sum: f64,
+    examples: usize,
+}
+
+impl Metric for Loss {
+    fn update(&mut self, batch: &ScoredBatch<'_>) {
+        self.sum += batch.loss * batch.labels.len() as f64;
+        self.examples += batch.labels.len();
+    }
+
+    fn value(&self) -> f64 {
+        self.sum / self.examples as f64
+    }
+}
+
+/// Share of examples whose most probable class is theirs, 0 to 1.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Accuracy {
+    pub(crate) correct: usize,
+    examples: usize,
+}
+
+impl Metric for Accuracy {
+    fn update(&mut self, batch: &ScoredBatch<'_>) {
+        let pairs = batch.predicted().zip(batch.labels);
+        self.correct += pairs.filter(|(class, label)| *class as i64 == **label).count();
+        self.examples += batch.labels.len();
+    }
+
+    fn value(&self) -> f64 {
+        self.correct as f64 / self.examples as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loss_and_accuracy_are_means_over_examples_not_batches() {
+        let (mut loss, mut accuracy) = (Loss::default(), Accuracy::default());
+        let batches = [
+            ScoredBatch { loss: 1.0, logits: &[0.1, 0.9, 0.0, 0.5, 0.2, 0.3], labels: &[1, 2] },
+            ScoredBatch { loss: 4.0, logits: &[2.0, 2.0, 1.0], labels: &[0] },
+        ];
+        for batch in &batches {
+            loss.update(batch);
+            accuracy.update(batch);
+        }
+        assert_eq!((loss.value(), accuracy.value()), (2.0, 2.0 / 3.0));
+    }
+
+    #[test]
+    fn one_logit_is_class_1_above_0() {
+        let batch = ScoredBatch { loss: 0.0, logits: &[-0.5, 0.0, 0.5], labels: &[0, 0, 1] };
+        assert_eq!(batch.predicted().collect::<Vec<_>>(), [0, 0, 1]);
+    }
+}

@@ -1,0 +1,182 @@
+//! The layers of a net as LibTorch's operations: one arm for each.
+
+use crate::net::{Mode, Model};
+use benchbook_backend::{Precision, dropout_mask};
+use benchbook_nets::{FlattenOrder, Function, Layer, Operation, Padding, Shape, Source};
+use std::ops::Range;
+use tch::{Kind, TchError, Tensor};
+
+impl Model {
+    /// The output of the last of these layers. `input` is what the first of them takes: the net's input, or the
+    /// output of the layer before.
+    pub(crate) fn forward(
+        &self,
+        layers: Range<usize>,
+        input: &Tensor,
+        mode: Mode,
+    ) -> Result<Tensor, TchError> {
+        let (first, last) = (layers.start, layers.end - 1);
+        // Outputs that later layers take. Each is let go with its last use, as a chain of calls would.
+        let mut outputs: Vec<Option<Tensor>> = vec![];
+        outputs.resize_with(layers.len(), || None);
+        for index in layers {
+            let layer = &self.plan.net.layers()[index];
+            let mut inputs = Vec::with_capacity(layer.inputs.len());
+            for source in &layer.inputs {
+                inputs.push(match *source {
+                    Source::Layer(at) if at >= first => {
+                        let output = &mut outputs[at - first];
+                        let is_last = self.last_use[at] == index && layer.inputs.len() == 1;
+                        let taken = if is_last { output.take() } else { None };
+                        // Earlier layers were computed before.
+                        taken.or_else(|| output.as_ref().map(Tensor::shallow_clone))
+                    }
+                    Source::Layer(_) | Source::Input => Some(input.shallow_clone()),
+                });
+            }
+            let inputs: Vec<Tensor> = inputs.into_iter().flatten().collect();
+            let output = self.layer(index, layer, &inputs, mode)?;
+            for source in &layer.inputs {
+                if let Source::Layer(at) = *source
+                    && at >= first
+                    && self.last_use[at] == index
+                {
+                    outputs[at - first] = None;
+                }
+            }
+            outputs[index - first] = Some(output);
+        }
+        // The loop has filled it.
+        Ok(outputs.swap_remove(last - first).unwrap_or_else(|| input.shallow_clone()))
+    }
+
+    fn layer(
+        &self,
+        index: usize,
+        layer: &Layer,
+        inputs: &[Tensor],
+        mode: Mode,
+    ) -> Result<Tensor, TchError> {
+        let x = &inputs[0];
+        let weight = |suffix| self.tensor(layer, suffix);
+        match &layer.operation {
+            Operation::Conv2d(conv) => {
+                let kernel = self.cast(weight("weight"))?;
+                let bias = conv.bias.then(|| self.cast(weight("bias"))).transpose()?;
+                let x = self.cast(x)?;
+                let (x, sides) = padded(&x, conv.padding, 0.0)?;
+                let [stride, sides] = [conv.stride, sides].map(axes);
+                x.f_conv2d(&kernel, bias.as_ref(), stride, sides, [1, 1], conv.groups as i64)
+            }
+            Operation::Dense(dense) => {
+                let matrix = self.cast(weight("weight"))?;
+                let bias = dense.bias.then(|| self.cast(weight("bias"))).transpose()?;
+                self.cast(x)?.f_linear(&matrix, bias.as_ref())
+            }
+            Operation::BatchNorm(norm) => {
+                // Gradients that are only looked at leave the running statistics alone.
+                let running = |suffix| match mode {
+                    Mode::WithoutDropout => None,
+                    Mode::Training { .. } | Mode::Inference => Some(weight(suffix)),
+                };
+                x.f_batch_norm(
+                    Some(weight("weight")),
+                    Some(weight("bias")),
+                    running("running_mean"),
+                    running("running_var"),
+                    !matches!(mode, Mode::Inference),
+                    norm.momentum,
+                    norm.epsilon,
+                    true,
+                )
+            }
+            Operation::LayerNorm(norm) => {
+                let length = [layer.output.len() as i64];
+                let x = x.f_to_kind(Kind::Float)?;
+                let (scale, shift) = (Some(weight("weight")), Some(weight("bias")));
+                x.f_layer_norm(length, scale, shift, norm.epsilon, true)
+            }
+            Operation::Activation(activation) => match activation.function {
+                // In place where nothing else needs what is overwritten.
+                Function::Relu if self.is_in_place(layer) => x.shallow_clone().f_relu_(),
+                Function::Relu => x.f_relu(),
+                Function::Relu6 => x.f_relu6(),
+                Function::LeakyRelu => x.f_leaky_relu(),
+                Function::Elu => x.f_elu(),
+                Function::Gelu => x.f_gelu("none"),
+                Function::Silu => x.f_silu(),
+                Function::Sigmoid => x.f_sigmoid(),
+                Function::Tanh => x.f_tanh(),
+            },
+            Operation::MaxPool2d(pool) => {
+                let (x, sides) = padded(x, pool.padding, f64::NEG_INFINITY)?;
+                let [kernel, stride, sides] = [pool.kernel, pool.stride, sides].map(axes);
+                x.f_max_pool2d(kernel, stride, sides, [1, 1], false)
+            }
+            Operation::AvgPool2d(pool) => {
+                let (x, sides) = padded(x, pool.padding, 0.0)?;
+                let [kernel, stride, sides] = [pool.kernel, pool.stride, sides].map(axes);
+                x.f_avg_pool2d(kernel, stride, sides, false, true, None::<i64>)
+            }
+            Operation::AdaptiveAvgPool2d(pool) => x.f_adaptive_avg_pool2d(axes(pool.output)),
+            Operation::GlobalAvgPool2d(_) => x.f_mean_dim([2, 3].as_slice(), false, None::<Kind>),
+            Operation::Add(_) => {
+                let mut sum = x.f_add(&inputs[1])?;
+                for more in &inputs[2..] {
+                    sum = sum.f_add(more)?;
+                }
+                Ok(sum)
+            }
+            Operation::Concat(_) => Tensor::f_cat(inputs, 1),
+            Operation::Flatten(flatten) => match flatten.order {
+                FlattenOrder::HeightWidthChannel => x.f_permute([0, 2, 3, 1])?.f_flatten(1, -1),
+                FlattenOrder::ChannelHeightWidth => x.f_flatten(1, -1),
+            },
+            Operation::Dropout(dropout) => match mode {
+                Mode::Training { seed } if dropout.rate > 0.0 => {
+                    let ordinal = self.dropouts[&index];
+                    let mask = dropout_mask(x.numel(), dropout.rate, seed, ordinal);
+                    let mask = Tensor::f_from_slice(&mask)?.f_to_device(self.device)?;
+                    x.f_mul(&mask.f_view_(x.size())?.f_to_kind(x.kind())?)
+                }
+                Mode::Training { .. } | Mode::WithoutDropout | Mode::Inference => {
+                    Ok(x.shallow_clone())
+                }
+            },
+        }
+    }
+
+    /// Whether a ReLU may overwrite its input: only it uses the value, and the layer that made it needs its own
+    /// output no more for the backward pass.
+    fn is_in_place(&self, layer: &Layer) -> bool {
+        let [Source::Layer(before)] = layer.inputs[..] else { return false };
+        let producer = &self.plan.net.layers()[before].operation;
+        self.uses[before] == 1
+            && matches!(
+                producer,
+                Operation::Conv2d(_)
+                    | Operation::Dense(_)
+                    | Operation::BatchNorm(_)
+                    | Operation::Add(_)
+            )
+    }
+}
+
+fn axes(pair: [usize; 2]) -> [i64; 2] {
+    pair.map(|length| length as i64)
+}
+
+/// The map with a padding that the operation itself does not have, and the padding that is left for it.
+fn padded(x: &Tensor, padding: Padding, value: f64) -> Result<(Tensor, [usize; 2]), TchError> {
+    if let Some(sides) = padding.symmetric() {
+        return Ok((x.shallow_clone(), sides));
+    }
+    let Padding { top, bottom, left, right } = padding;
+    let sides = [left, right, top, bottom].map(|length| length as i64);
+    Ok((x.f_pad(sides, "constant", value)?, [0, 0]))
+}
+
+/// The axes of a batch of this shape.
+pub(crate) fn batched(batch: usize, shape: Shape) -> Vec<i64> {
+    std::iter::once(batch).chain(shape.axes().iter().copied()).map(|length| length as i64).collect()
+}

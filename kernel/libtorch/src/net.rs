@@ -1,0 +1,447 @@
+//! A model on a device.
+
+use crate::forward::batched;
+use crate::optimizer::State;
+use crate::running::Running;
+use crate::scaler::Scaler;
+use crate::{NAME, VERSION, failed, layout, optimizer, scaler, synchronize};
+use benchbook_backend::{
+    Array, BackendError, BackendInfo, Input, Network, Optimizer, Parameters, Plan, Precision, Step,
+    StepResult,
+};
+use benchbook_nets::{Layer, Loss, Net, Source};
+use std::collections::BTreeMap;
+use tch::{Device, Kind, Reduction, TchError, Tensor};
+
+pub(crate) struct Model {
+    pub(crate) plan: Plan,
+    pub(crate) device: Device,
+    /// For each layer the last one that takes its output, and how many do.
+    pub(crate) last_use: Vec<usize>,
+    pub(crate) uses: Vec<usize>,
+    /// The place of each dropout layer among them, by its index among all layers.
+    pub(crate) dropouts: BTreeMap<usize, usize>,
+    tensors: BTreeMap<String, Tensor>,
+    /// Of batch normalisation, where training changes them.
+    running: Option<Running>,
+    optimizer: Option<(Optimizer, State)>,
+    /// Of the loss, where numbers are so short that gradients could vanish.
+    scaler: Option<Scaler>,
+}
+
+/// How a pass through the layers treats dropout and batch normalisation.
+#[derive(Clone, Copy)]
+pub(crate) enum Mode {
+    Training {
+        seed: u64,
+    },
+    /// As in training but nothing is dropped: for gradients that can be compared.
+    WithoutDropout,
+    Inference,
+}
+
+impl Model {
+    pub(crate) fn new(
+        plan: &Plan,
+        device: Device,
+        weights: &Parameters,
+    ) -> Result<Self, BackendError> {
+        let layers = plan.net.layers();
+        let (mut last_use, mut uses) = (vec![0; layers.len()], vec![0; layers.len()]);
+        for (index, layer) in layers.iter().enumerate() {
+            for source in &layer.inputs {
+                if let Source::Layer(at) = *source {
+                    last_use[at] = index;
+                    uses[at] += 1;
+                }
+            }
+        }
+        let ordinals = plan.net.dropouts().enumerate();
+        let mut model = Self {
+            dropouts: ordinals.map(|(ordinal, index)| (index, ordinal)).collect(),
+            last_use,
+            uses,
+            tensors: BTreeMap::new(),
+            running: None,
+            device,
+            optimizer: None,
+            scaler: (plan.compute.precision == Precision::Float16).then(Scaler::default),
+            plan: plan.clone(),
+        };
+        model.set_parameters(weights)?;
+        model.synchronize();
+        Ok(model)
+    }
+
+    fn net(&self) -> &Net {
+        &self.plan.net
+    }
+
+    pub(crate) fn tensor(&self, layer: &Layer, suffix: &str) -> &Tensor {
+        // Every layer's parameters were set when the model was built.
+        &self.tensors[&format!("{}.{suffix}", layer.name)]
+    }
+
+    /// A batch on the device with its shape. On the CPU it is the given values themselves, without a
+    /// copy, so neither it nor what a later backward pass keeps of it may outlive them.
+    fn input(&self, input: Input<'_>, batch: usize) -> Result<Tensor, BackendError> {
+        let (values, what, shape) = match input {
+            Input::Values(values) => (values, "input", self.net().input()),
+            Input::Features(values) => {
+                let shape = self.net().features().ok_or(BackendError::NoBase)?;
+                (values, "features", shape)
+            }
+        };
+        let expected = batch * shape.len();
+        let axes = batched(batch, shape);
+        if values.len() != expected {
+            let what = format!("the {what} {axes:?}");
+            return Err(BackendError::BatchLength { what, expected, found: values.len() });
+        }
+        let lengths = axes.iter().skip(1).rev().scan(1, |stride, length| {
+            let this = *stride;
+            *stride *= length;
+            Some(this)
+        });
+        let mut strides: Vec<i64> = lengths.collect();
+        strides.push(shape.len() as i64);
+        strides.reverse();
+        let compute = &self.plan.compute;
+        let copied = || {
+            // SAFETY: the memory holds as many contiguous floats as the shape says. No layer writes to the net's
+            // input (`is_in_place`). Every method that calls this lets go of the tensor, and of the graph that
+            // holds it, before it gives the borrowed values back.
+            let mut batch = unsafe {
+                let start = values.as_ptr().cast();
+                Tensor::f_from_blob(start, &axes, &strides, Kind::Float, Device::Cpu)?
+            };
+            if compute.channels_last && axes.len() == 4 {
+                batch = layout::channels_last(&batch)?;
+            }
+            if compute.pinned_memory {
+                batch = batch.f_pin_memory(self.device)?;
+            }
+            batch.f_to_device_(self.device, Kind::Float, compute.asynchronous_copies, false)
+        };
+        copied().map_err(failed("copying a batch"))
+    }
+
+    /// What PyTorch's autocast does before a convolution or a dense layer; nothing for 32-bit floats.
+    pub(crate) fn cast(&self, tensor: &Tensor) -> Result<Tensor, TchError> {
+        let kind = match self.plan.compute.precision {
+            Precision::Float32 => return Ok(tensor.shallow_clone()),
+            Precision::BFloat16 => Kind::BFloat16,
+            Precision::Float16 => Kind::Half,
+        };
+        tensor.f_to_kind(kind)
+    }
+
+    /// Logits, `[batch, outputs]`, as 32-bit floats. A frozen base always runs in inference mode.
+    fn outputs(&self, input: Input<'_>, batch: usize, mode: Mode) -> Result<Tensor, BackendError> {
+        let x = self.input(input, batch)?;
+        let (base, end) = (self.net().base(), self.net().layers().len());
+        let logits = match input {
+            Input::Features(_) if !self.plan.frozen && !matches!(mode, Mode::Inference) => {
+                return Err(BackendError::TrainableBase);
+            }
+            Input::Features(_) => self.forward(base..end, &x, mode),
+            Input::Values(_) if self.plan.frozen && base > 0 => {
+                let features = {
+                    let _guard = tch::no_grad_guard();
+                    self.forward(0..base, &x, Mode::Inference)
+                };
+                features.and_then(|features| self.forward(base..end, &features, mode))
+            }
+            Input::Values(_) => self.forward(0..end, &x, mode),
+        };
+        // As autocast does before a loss.
+        logits.and_then(|logits| logits.f_to_kind(Kind::Float)).map_err(failed("the forward pass"))
+    }
+
+    /// Mean loss of logits.
+    fn loss(
+        &self,
+        logits: &Tensor,
+        labels: &[i64],
+        class_weights: Option<&[f32]>,
+    ) -> Result<Tensor, TchError> {
+        let labels = Tensor::f_from_slice(labels)?.f_to_device(self.device)?;
+        let class_weights = class_weights
+            .map(|factors| Tensor::f_from_slice(factors)?.f_to_device(self.device))
+            .transpose()?;
+        match self.net().loss() {
+            Loss::BinaryCrossEntropy => {
+                let target = labels.f_to_kind(Kind::Float)?;
+                // A factor for each example, of which the mean is taken over the examples: Keras' way.
+                let factors =
+                    class_weights.map(|factors| factors.f_index_select(0, &labels)).transpose()?;
+                logits.f_squeeze_dim(1)?.f_binary_cross_entropy_with_logits(
+                    &target,
+                    factors.as_ref(),
+                    None::<&Tensor>,
+                    Reduction::Mean,
+                )
+            }
+            Loss::CrossEntropy => {
+                let weights = class_weights.as_ref();
+                logits.f_cross_entropy_loss(&labels, weights, Reduction::Mean, -100, 0.0)
+            }
+        }
+    }
+
+    fn check_labels(&self, labels: &[i64]) -> Result<(), BackendError> {
+        let classes = self.net().classes();
+        let is_wrong = |label: &i64| usize::try_from(*label).map_or(true, |label| label >= classes);
+        match labels.iter().position(is_wrong) {
+            None => Ok(()),
+            Some(index) => Err(BackendError::Label { label: labels[index], index, classes }),
+        }
+    }
+
+    fn learned(&self) -> impl Iterator<Item = &str> {
+        let frozen = self.plan.frozen;
+        let trained = self.net().parameters().iter().filter(move |p| p.is_trained(frozen));
+        trained.map(|parameter| parameter.name.as_str())
+    }
+
+    /// Gradients of `loss` with respect to [`Model::learned`], in that order.
+    fn backward(&self, loss: &Tensor) -> Result<Vec<Tensor>, TchError> {
+        let learned: Vec<&Tensor> = self.learned().map(|name| &self.tensors[name]).collect();
+        Tensor::f_run_backward(&[loss], &learned, false, false)
+    }
+}
+
+/// Reads loss and logits together; the one place of a step where the device is waited for.
+fn result(loss: &Tensor, logits: &Tensor) -> Result<StepResult, BackendError> {
+    let read = || {
+        let both = Tensor::f_cat(
+            &[loss.f_detach()?.f_view_([1])?, logits.f_detach()?.f_flatten(0, -1)?],
+            0,
+        )?;
+        read(&both)
+    };
+    let mut values = read().map_err(failed("reading the loss"))?.values;
+    let loss = f64::from(values.remove(0));
+    Ok(StepResult { loss, logits: values })
+}
+
+pub(crate) fn read(tensor: &Tensor) -> Result<Array, TchError> {
+    let tensor = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_contiguous()?;
+    let mut values = vec![0.0_f32; tensor.numel()];
+    tensor.f_copy_data(&mut values, tensor.numel())?;
+    Ok(Array { shape: tensor.size().iter().map(|length| *length as usize).collect(), values })
+}
+
+/// A tensor of its own on the device.
+pub(crate) fn write(array: &Array, device: Device) -> Result<Tensor, TchError> {
+    let shape: Vec<i64> = array.shape.iter().map(|length| *length as i64).collect();
+    Tensor::f_from_slice(&array.values)?.f_view_(shape)?.f_to_device(device)
+}
+
+impl Network for Model {
+    fn info(&self) -> BackendInfo {
+        BackendInfo {
+            name: NAME.into(),
+            version: VERSION.into(),
+            device: match self.device {
+                Device::Cuda(index) => format!("cuda:{index}"),
+                _ => "cpu".into(),
+            },
+            threads: usize::try_from(tch::get_num_threads()).unwrap_or(0),
+            precision: self.plan.compute.precision.to_string(),
+        }
+    }
+
+    fn compile(&mut self, optimizer: Optimizer) {
+        if self.optimizer.as_ref().is_none_or(|(present, _)| *present != optimizer) {
+            self.optimizer = Some((optimizer, State::default()));
+        }
+    }
+
+    fn train_step(
+        &mut self,
+        input: Input<'_>,
+        labels: &[i64],
+        step: Step<'_>,
+    ) -> Result<StepResult, BackendError> {
+        if self.optimizer.is_none() {
+            return Err(BackendError::NoOptimizer);
+        }
+        self.check_labels(labels)?;
+        if let Some(running) = &mut self.running {
+            running.keep().map_err(failed("keeping the running statistics"))?;
+        }
+        let logits = self.outputs(input, labels.len(), Mode::Training { seed: step.seed })?;
+        let loss = self.loss(&logits, labels, step.class_weights).map_err(failed("the loss"))?;
+        let scaled = match &self.scaler {
+            None => Ok(loss.shallow_clone()),
+            Some(scaler) => scaler.scale(&loss),
+        };
+        let gradients =
+            scaled.and_then(|loss| self.backward(&loss)).map_err(failed("the backward pass"))?;
+        let result = result(&loss, &logits)?;
+        if !result.loss.is_finite() {
+            if let Some(running) = &mut self.running {
+                running.restore().map_err(failed("restoring the running statistics"))?;
+            }
+            return Ok(result);
+        }
+        if let Some(scaler) = &mut self.scaler
+            && !scaler.unscale(&gradients).map_err(failed("unscaling the gradients"))?
+        {
+            // As PyTorch's GradScaler: the step is left out and the next one is scaled less.
+            return Ok(result);
+        }
+        let names: Vec<String> = self.learned().map(Into::into).collect();
+        if let Some((optimizer, state)) = self.optimizer.as_mut() {
+            let tensors = &self.tensors;
+            let pairs = names
+                .iter()
+                .zip(&gradients)
+                .map(|(name, gradient)| (name.as_str(), tensors[name].shallow_clone(), gradient));
+            state.update(optimizer, step.rate, pairs).map_err(failed("changing the weights"))?;
+        }
+        Ok(result)
+    }
+
+    fn evaluate_step(
+        &mut self,
+        input: Input<'_>,
+        labels: &[i64],
+    ) -> Result<StepResult, BackendError> {
+        self.check_labels(labels)?;
+        let _guard = tch::no_grad_guard();
+        let logits = self.outputs(input, labels.len(), Mode::Inference)?;
+        let loss = self.loss(&logits, labels, None).map_err(failed("the loss"))?;
+        result(&loss, &logits)
+    }
+
+    fn logits(&mut self, input: Input<'_>, batch: usize) -> Result<Vec<f32>, BackendError> {
+        let _guard = tch::no_grad_guard();
+        let logits = self.outputs(input, batch, Mode::Inference)?;
+        read(&logits).map(|array| array.values).map_err(failed("reading the logits"))
+    }
+
+    fn features(&mut self, values: &[f32], batch: usize) -> Result<Vec<f32>, BackendError> {
+        let base = self.net().base();
+        if base == 0 {
+            return Err(BackendError::NoBase);
+        }
+        let _guard = tch::no_grad_guard();
+        let x = self.input(Input::Values(values), batch)?;
+        let features = self.forward(0..base, &x, Mode::Inference);
+        features
+            .and_then(|f| read(&f.f_to_kind(Kind::Float)?))
+            .map(|array| array.values)
+            .map_err(failed("the base"))
+    }
+
+    fn gradients(&mut self, input: Input<'_>, labels: &[i64]) -> Result<Parameters, BackendError> {
+        self.check_labels(labels)?;
+        let logits = self.outputs(input, labels.len(), Mode::WithoutDropout)?;
+        let loss = self.loss(&logits, labels, None).map_err(failed("the loss"))?;
+        let gradients = self.backward(&loss).map_err(failed("the backward pass"))?;
+        let mut arrays = BTreeMap::new();
+        for (name, gradient) in self.learned().zip(&gradients) {
+            arrays
+                .insert(name.to_owned(), read(gradient).map_err(failed("reading the gradients"))?);
+        }
+        Ok(Parameters { arrays })
+    }
+
+    fn parameters(&self) -> Result<Parameters, BackendError> {
+        let mut arrays = BTreeMap::new();
+        for (name, tensor) in &self.tensors {
+            arrays.insert(name.clone(), read(tensor).map_err(failed("reading the weights"))?);
+        }
+        Ok(Parameters { arrays })
+    }
+
+    fn not_finite(&self) -> Result<Option<String>, BackendError> {
+        let _guard = tch::no_grad_guard();
+        let is_finite = |tensor: &Tensor| -> Result<bool, tch::TchError> {
+            // A sum with NaN or an infinity in it is none itself, and takes no memory.
+            let sum = f64::try_from(tensor.f_sum(Kind::Float)?)?;
+            Ok(sum.is_finite() || bool::try_from(tensor.f_isfinite()?.f_all()?)?)
+        };
+        for (name, tensor) in &self.tensors {
+            if !is_finite(tensor).map_err(failed("looking at the weights"))? {
+                return Ok(Some(name.clone()));
+            }
+        }
+        Ok(None)
+    }
+
+    fn set_parameters(&mut self, weights: &Parameters) -> Result<(), BackendError> {
+        let mut tensors = BTreeMap::new();
+        for parameter in self.net().parameters() {
+            let array = weights.get(&parameter.name, &parameter.shape, "the given weights")?;
+            let learns = parameter.is_trained(self.plan.frozen);
+            let copied = || {
+                let mut tensor = write(array, self.device)?;
+                if self.plan.compute.channels_last && array.shape.len() == 4 {
+                    tensor = layout::channels_last(&tensor)?;
+                }
+                tensor.f_set_requires_grad(learns)
+            };
+            let tensor = copied().map_err(failed("copying the weights"))?;
+            tensors.insert(parameter.name.clone(), tensor);
+        }
+        {
+            // Those of a frozen base do not change.
+            let moves =
+                |p: &&benchbook_nets::Parameter| !p.learned && !(self.plan.frozen && p.in_base);
+            let fixed = self.net().parameters().iter().filter(moves);
+            let fixed: Vec<&str> = fixed.map(|p| p.name.as_str()).collect();
+            let running = Running::gather(&mut tensors, &fixed);
+            self.running = running.map_err(failed("copying the running statistics"))?;
+        }
+        self.tensors = tensors;
+        Ok(())
+    }
+
+    fn optimizer_state(&self) -> Result<Parameters, BackendError> {
+        let mut parameters = match &self.optimizer {
+            None => return Ok(Parameters::default()),
+            Some((_, state)) => state.read().map_err(failed("reading the optimiser's state"))?,
+        };
+        if let Some(scaler) = &self.scaler {
+            parameters.arrays.insert(scaler::NAME.into(), scaler.read());
+        }
+        Ok(parameters)
+    }
+
+    fn set_optimizer_state(&mut self, state: &Parameters) -> Result<(), BackendError> {
+        let device = self.device;
+        match self.optimizer.as_mut() {
+            None => Err(BackendError::NoOptimizer),
+            Some((_, present)) => {
+                for parameter in self.plan.net.parameters() {
+                    for suffix in optimizer::SUFFIXES {
+                        let name = format!("{}{suffix}", parameter.name);
+                        if state.arrays.contains_key(&name) {
+                            state.get(&name, &parameter.shape, "the optimiser's state")?;
+                        }
+                    }
+                }
+                *present = State::from_parameters(state, device)
+                    .map_err(failed("copying the optimiser's state"))?;
+                if let (Some(scaler), Some(array)) =
+                    (&mut self.scaler, state.arrays.get(scaler::NAME))
+                {
+                    *scaler = Scaler::from_array(array);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn synchronize(&self) {
+        synchronize(self.device);
+    }
+
+    fn peak_device_memory(&self) -> Option<u64> {
+        // `tch` does not pass on the statistics of LibTorch's caching allocator.
+        None
+    }
+}
