@@ -78,11 +78,11 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// The median of copies of one batch into other memory, a picture.
 fn copy(loader: &Loader) -> Result<f64, DataError> {
     let Some(batch) = loader.epoch(0).next().transpose()? else { return Ok(0.0) };
-    let mut other = batch.pixels.clone();
+    let mut other = batch.values.clone();
     let mut times: Vec<f64> = (0..9)
         .map(|_| {
             let began = Instant::now();
-            other.copy_from_slice(std::hint::black_box(&batch.pixels));
+            other.copy_from_slice(std::hint::black_box(&batch.values));
             std::hint::black_box(&mut other);
             began.elapsed().as_secs_f64() / batch.len() as f64
         })

@@ -32,11 +32,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut entries = Vec::new();
     for batch in loader.epoch(epoch) {
         let batch = batch?;
-        for value in &batch.pixels {
+        for value in &batch.values {
             file.write_all(&value.to_ne_bytes())?;
         }
         for index in batch.indices {
-            let path = loader.split().samples()[index].path.clone();
+            let path = loader.split().files()[index].path.clone();
             let Picture { height, width, .. } = Picture::open(&path, DEFAULT_MAX_PIXELS)?;
             let drawn = loader.drawn(epoch, index, (height, width));
             entries.push(Entry { path, height, width, drawn });

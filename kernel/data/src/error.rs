@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::samples::SampleFault;
+
 /// An error of this crate. Each one names the path or the setting that it is about.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -38,10 +40,95 @@ pub enum DataError {
         /// What the folder holds.
         found: String,
     },
-    /// The validation folder has classes other than the training folder's.
+    /// A folder has images of one class only.
     #[error(
-        "expected the classes of training ({}) in {}, found {}",
-        .expected.join(", "), .path.display(), .found.join(", ")
+        "expected at least two classes in {}, got one ({class}): each class needs a folder of its own{hint}",
+        .path.display()
+    )]
+    OneClass {
+        /// The folder.
+        path: PathBuf,
+        /// Its class.
+        class: String,
+        /// What to do, where the folder suggests something.
+        hint: String,
+    },
+    /// A class has too few samples to be divided into training and validation.
+    #[error(
+        "{place}: class \"{class}\" has too few samples to divide into training and validation: at \
+         least 2, got {found}"
+    )]
+    Division {
+        /// The folder or split that was to be divided.
+        place: String,
+        /// The class.
+        class: String,
+        /// The number of its samples.
+        found: usize,
+    },
+    /// The class names of arrays do not name at least two different classes.
+    #[error("class names must be at least two, each different (got {found:?})")]
+    ClassNames {
+        /// The class names.
+        found: Vec<String>,
+    },
+    /// A label is outside the classes.
+    #[error("label of {sample} must be 0 to {} for {classes} classes (got {found})", *.classes as i64 - 1)]
+    Label {
+        /// The sample: its file, or its split and index.
+        sample: String,
+        /// The number of classes.
+        classes: usize,
+        /// The label.
+        found: i64,
+    },
+    /// A shape has no values.
+    #[error(
+        "shape of a sample must be [channels, height, width] or [features], each at least 1 (got {shape:?})"
+    )]
+    Shape {
+        /// The shape.
+        shape: Vec<usize>,
+    },
+    /// Values, shape and labels of arrays do not fit.
+    #[error(
+        "{part}: {values} values are {} samples of shape {shape:?} ({} values each), but there are {labels} labels",
+        samples(*.values, .shape), .shape.iter().product::<usize>()
+    )]
+    Lengths {
+        /// `train`, `validation` or `test`; `arrays` before the division.
+        part: &'static str,
+        /// The number of values.
+        values: usize,
+        /// The shape of one sample.
+        shape: Vec<usize>,
+        /// The number of labels.
+        labels: usize,
+    },
+    /// A value of arrays is infinite or not a number.
+    #[error("{part}: value {position} of sample {index} must be finite (got {found})")]
+    NotFinite {
+        /// `train`, `validation` or `test`; `arrays` before the division.
+        part: &'static str,
+        /// The index of the sample, from 0.
+        index: usize,
+        /// The index of the value in the sample, from 0.
+        position: usize,
+        /// The value.
+        found: f32,
+    },
+    /// A sample that is no image file cannot be read.
+    #[error("cannot read {sample}: {source}")]
+    BadSample {
+        /// The name of the sample.
+        sample: String,
+        /// The reason.
+        source: SampleFault,
+    },
+    /// A folder has other classes than the training folder.
+    #[error(
+        "the classes in {} differ from those of the training folder: {}",
+        .path.display(), difference(.expected, .found)
     )]
     ClassMismatch {
         /// The folder whose classes differ.
@@ -138,6 +225,31 @@ pub enum DataError {
         /// The epoch.
         epoch: u64,
     },
+}
+
+/// How many samples some values are, in words.
+fn samples(values: usize, shape: &[usize]) -> String {
+    let size = shape.iter().product::<usize>().max(1);
+    match (values / size, values % size) {
+        (count, 0) => count.to_string(),
+        (count, rest) => format!("{count} (and {rest} values more)"),
+    }
+}
+
+/// Which classes are missing and which are surplus, the first few by name.
+fn difference(expected: &[String], found: &[String]) -> String {
+    const NAMED: usize = 5;
+    let without = |these: &[String], those: &[String]| -> Option<String> {
+        let only: Vec<&str> =
+            these.iter().filter(|name| !those.contains(name)).map(String::as_str).collect();
+        let more =
+            if only.len() > NAMED { format!(", … ({})", only.len()) } else { String::new() };
+        let named = only[..only.len().min(NAMED)].join(", ");
+        (!only.is_empty()).then(|| format!("{named}{more}"))
+    };
+    let missing = without(expected, found).map(|names| format!("missing {names}"));
+    let surplus = without(found, expected).map(|names| format!("surplus {names}"));
+    [missing, surplus].into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
 /// Why a file cannot be used as a picture.

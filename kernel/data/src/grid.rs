@@ -81,14 +81,25 @@ impl PictureGrid {
 
     /// Adds a file with a caption. A file that cannot be used takes its place with the reason,
     /// because a grid is looked at, not computed with.
-    pub fn with(mut self, path: &Path, caption: impl Into<String>) -> Self {
+    pub fn with(self, path: &Path, caption: impl Into<String>) -> Self {
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        self.with_picture(name, Picture::open(path, DEFAULT_MAX_PIXELS), caption)
+    }
+
+    /// Adds an image, or why it cannot be used, with a title for its tooltip and a caption.
+    pub fn with_picture(
+        mut self,
+        title: impl Into<String>,
+        picture: Result<Picture, DataError>,
+        caption: impl Into<String>,
+    ) -> Self {
         // Twice the size on screen, for displays with two pixels to one of CSS.
-        let picture = Thumbnail::open(path, SIDE * 2).map_err(|error| match error {
+        let small = picture.and_then(|picture| Thumbnail::of(picture, SIDE * 2));
+        let picture = small.map_err(|error| match error {
             DataError::BadImage { fault, .. } => fault.to_string(),
             error => error.to_string(),
         });
-        self.cells.push(Cell { title: name, caption: caption.into(), picture });
+        self.cells.push(Cell { title: title.into(), caption: caption.into(), picture });
         self
     }
 

@@ -21,7 +21,7 @@ use crate::crop::Window;
 use crate::error::DataError;
 use crate::preprocess::PixelMap;
 use crate::seed::{Purpose, generator};
-use crate::split::Split;
+use crate::split::{Contents, Split};
 
 use cache::Store;
 pub use cache::{Cache, CacheReport};
@@ -29,35 +29,33 @@ pub use clock::EpochTimes;
 pub use config::{LoaderConfig, OnBadImage};
 pub use epoch::Epoch;
 
-/// A batch of pictures as a network takes them.
+/// A batch of samples as a network takes them.
 #[derive(Clone, PartialEq)]
 pub struct Batch {
-    /// Preprocessed values, `[batch, 3, height, width]`.
-    pub pixels: Vec<f32>,
+    /// Preprocessed values, `[batch, …shape]`: `[batch, 3, height, width]` for image files.
+    pub values: Vec<f32>,
     /// The class numbers, `[batch]`; empty if the split has samples without a class.
     pub labels: Vec<i64>,
-    /// The index of each picture in the split's samples, `[batch]`.
+    /// The index of each sample in the split, `[batch]`.
     pub indices: Vec<usize>,
-    /// Height in pixels.
-    pub height: usize,
-    /// Width in pixels.
-    pub width: usize,
+    /// The shape of one sample.
+    pub sample_shape: Arc<[usize]>,
 }
 
 impl Batch {
-    /// The number of pictures.
+    /// The number of samples.
     pub fn len(&self) -> usize {
         self.indices.len()
     }
 
-    /// Whether there are no pictures, which a loader never gives.
+    /// Whether there are no samples, which a loader never gives.
     pub fn is_empty(&self) -> bool {
         self.indices.is_empty()
     }
 
-    /// `[batch, channels, height, width]`, the shape of [`pixels`](Self::pixels).
-    pub fn shape(&self) -> [usize; 4] {
-        [self.len(), 3, self.height, self.width]
+    /// `[batch, …sample_shape]`, the shape of [`values`](Self::values).
+    pub fn shape(&self) -> Vec<usize> {
+        std::iter::once(self.len()).chain(self.sample_shape.iter().copied()).collect()
     }
 }
 
@@ -77,7 +75,7 @@ impl fmt::Debug for Batch {
 pub struct Skipped {
     /// The index in the split's samples.
     pub index: usize,
-    /// The file.
+    /// The file; the name of a sample that is no file.
     pub path: PathBuf,
     /// Why it cannot be used.
     pub reason: String,
@@ -93,6 +91,8 @@ pub struct Loader {
 /// What the loader's threads work with.
 struct Shared {
     split: Split,
+    labelled: bool,
+    sample_shape: Arc<[usize]>,
     config: LoaderConfig,
     pixels: PixelMap,
     pool: ThreadPool,
@@ -123,7 +123,14 @@ impl Loader {
         if split.is_empty() {
             return Err(DataError::EmptySplit { split: split.name().to_string() });
         }
-        let threads = config.thread_count();
+        let (sample_shape, threads): (Arc<[usize]>, usize) = match split.contents() {
+            Contents::Files(_) => ([3, config.height, config.width].into(), config.thread_count()),
+            Contents::Rows(samples, _) => {
+                config.check_for_samples()?;
+                let threads = if samples.in_memory() { 1 } else { config.thread_count() };
+                (samples.shape().into(), threads)
+            }
+        };
         let pool = ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|index| format!("loader-{index}"))
@@ -134,6 +141,8 @@ impl Loader {
         let store = Store::open(split, &config)?;
         let shared = Shared {
             split: split.clone(),
+            labelled: split.is_labelled(),
+            sample_shape,
             pixels: PixelMap::new(&config.preprocessing),
             config,
             pool,
@@ -154,15 +163,20 @@ impl Loader {
         &self.shared.config
     }
 
+    /// The shape of one sample in its batches: `[3, height, width]` for image files.
+    pub fn sample_shape(&self) -> &[usize] {
+        &self.shared.sample_shape
+    }
+
     /// The number of batches in one pass over the split, before bad images are skipped.
     pub fn batches(&self) -> usize {
         self.shared.batches()
     }
 
-    /// The bytes that the cache takes once every picture is in it; where it is off, what
+    /// The bytes that the cache takes once every image file is in it; where it is off, what
     /// [`Cache::Memory`] would take.
     pub fn cache_bytes(&self) -> u64 {
-        cache::picture_bytes(self.config()) * self.split().len() as u64
+        cache::picture_bytes(self.config()) * self.split().files().len() as u64
     }
 
     /// What the cache holds so far.
@@ -187,7 +201,7 @@ impl Loader {
         let mut spare = self.shared.spare.lock().unwrap_or_else(PoisonError::into_inner);
         // No more than can be in work at once.
         if spare.len() <= self.config().prefetch {
-            spare.push(batch.pixels);
+            spare.push(batch.values);
         }
     }
 
@@ -251,16 +265,11 @@ impl fmt::Debug for Loader {
 impl fmt::Display for Loader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let config = self.config();
-        write!(
-            f,
-            "{} in {} batches of {}, {} × {} pixels, {}",
-            self.split(),
-            self.batches(),
-            config.batch_size,
-            config.height,
-            config.width,
-            config.preprocessing
-        )?;
+        write!(f, "{} in {} batches of {}", self.split(), self.batches(), config.batch_size)?;
+        if self.split().files().is_empty() {
+            return write!(f, ", shape {:?}", self.sample_shape());
+        }
+        write!(f, ", {} × {} pixels, {}", config.height, config.width, config.preprocessing)?;
         let megabytes = self.cache_bytes().div_ceil(1_000_000);
         match &config.cache {
             Cache::Off => Ok(()),

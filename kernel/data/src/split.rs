@@ -7,89 +7,178 @@ use std::sync::Arc;
 use rand::Rng;
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
+use sha2::{Digest, Sha256};
 
 use crate::decode::{DEFAULT_MAX_PIXELS, Picture};
 use crate::error::DataError;
+use crate::samples::Samples;
 use crate::seed::{Purpose, generator};
 
-/// One picture and, where it is known, the number of its class.
+/// One image file and, where it is known, the number of its class.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sample {
     /// The file.
     pub path: PathBuf,
-    /// The index into [`Split::classes`], or `None` where the class is unknown.
+    /// The index into [`Split::class_names`], or `None` where the class is unknown.
     pub label: Option<usize>,
 }
 
-/// A list of samples with the names of their classes. Cloning is cheap: clones share the list.
+/// A list of samples with the names of their classes: image files, or rows of a [`Samples`]. Cloning
+/// is cheap: clones share the list.
 #[derive(Clone)]
 pub struct Split {
     name: Arc<str>,
-    classes: Arc<[String]>,
-    samples: Arc<[Sample]>,
+    class_names: Arc<[String]>,
+    contents: Contents,
+}
+
+/// What a split lists.
+#[derive(Clone)]
+pub(crate) enum Contents {
+    Files(Arc<[Sample]>),
+    /// The samples with these indices.
+    Rows(Arc<dyn Samples>, Arc<[usize]>),
 }
 
 impl Split {
-    /// A split from its parts, for pictures that do not lie in an image folder. `name` is for
+    /// A split from its parts, for images that do not lie in an image folder. `name` is for
     /// messages and tables.
     ///
     /// # Errors
-    /// [`DataError::Setting`] if a label is not an index into `classes`.
-    pub fn new(name: &str, classes: Vec<String>, samples: Vec<Sample>) -> Result<Self, DataError> {
-        let outside = samples.iter().find(|s| s.label.is_some_and(|l| l >= classes.len()));
-        if let Some(Sample { path, label: Some(label) }) = outside {
-            return Err(DataError::Setting {
-                name: "label",
-                expected: "an index into the class names",
-                received: format!("{label} for {} with {} classes", path.display(), classes.len()),
-            });
+    /// [`DataError::Label`] if a label is not an index into `class_names`.
+    pub fn new(
+        name: &str,
+        class_names: Vec<String>,
+        files: Vec<Sample>,
+    ) -> Result<Self, DataError> {
+        Self::from_parts(name, &class_names.into(), files).checked()
+    }
+
+    /// A split of all samples of a source of one's own.
+    ///
+    /// # Errors
+    /// [`DataError::Label`] if a label is not an index into `class_names`; [`DataError::Shape`] for a
+    /// shape without values.
+    pub fn from_samples(
+        name: &str,
+        class_names: Vec<String>,
+        samples: Arc<dyn Samples>,
+    ) -> Result<Self, DataError> {
+        if samples.shape().iter().product::<usize>() == 0 {
+            return Err(DataError::Shape { shape: samples.shape().to_vec() });
         }
-        Ok(Self::from_parts(name, &classes.into(), samples))
+        let rows = (0..samples.len()).collect();
+        let contents = Contents::Rows(samples, rows);
+        Self { name: name.into(), class_names: class_names.into(), contents }.checked()
     }
 
-    pub(crate) fn from_parts(name: &str, classes: &Arc<[String]>, samples: Vec<Sample>) -> Self {
-        Self { name: name.into(), classes: Arc::clone(classes), samples: samples.into() }
+    pub(crate) fn from_parts(name: &str, class_names: &Arc<[String]>, files: Vec<Sample>) -> Self {
+        let contents = Contents::Files(files.into());
+        Self { name: name.into(), class_names: Arc::clone(class_names), contents }
     }
 
-    /// The name: `train`, `validation` or `test` in an image folder.
+    fn checked(self) -> Result<Self, DataError> {
+        let classes = self.classes();
+        let outside = |index: &usize| self.label(*index).is_some_and(|label| label >= classes);
+        match (0..self.len()).find(outside) {
+            Some(index) => Err(DataError::Label {
+                sample: self.sample_name(index),
+                classes,
+                found: self.label(index).map_or(-1, |label| label as i64),
+            }),
+            None => Ok(self),
+        }
+    }
+
+    /// The name: `train`, `validation` or `test` in a [`Dataset`](crate::Dataset).
     pub fn name(&self) -> &str {
         &self.name
     }
 
+    /// The number of classes.
+    pub fn classes(&self) -> usize {
+        self.class_names.len()
+    }
+
     /// The class names in the order of their numbers.
-    pub fn classes(&self) -> &[String] {
-        &self.classes
+    pub fn class_names(&self) -> &[String] {
+        &self.class_names
     }
 
-    /// The samples in their order.
-    pub fn samples(&self) -> &[Sample] {
-        &self.samples
+    /// The image files in their order; empty for samples that are no files.
+    pub fn files(&self) -> &[Sample] {
+        match &self.contents {
+            Contents::Files(files) => files,
+            Contents::Rows(..) => &[],
+        }
     }
 
-    /// The path of each sample in order.
+    pub(crate) fn contents(&self) -> &Contents {
+        &self.contents
+    }
+
+    /// The path of each image file in order; nothing for samples that are no files.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
-        self.samples.iter().map(|sample| sample.path.as_path())
+        self.files().iter().map(|file| file.path.as_path())
     }
 
     /// The number of samples.
     pub fn len(&self) -> usize {
-        self.samples.len()
+        match &self.contents {
+            Contents::Files(files) => files.len(),
+            Contents::Rows(_, rows) => rows.len(),
+        }
     }
 
     /// Whether there are no samples.
     pub fn is_empty(&self) -> bool {
-        self.samples.is_empty()
+        self.len() == 0
+    }
+
+    /// The class number of a sample; `None` where the class is unknown.
+    ///
+    /// # Panics
+    /// If there is no sample with this index, as all methods that take one.
+    pub fn label(&self, index: usize) -> Option<usize> {
+        match &self.contents {
+            Contents::Files(files) => files[index].label,
+            Contents::Rows(samples, rows) => samples.label(rows[index]),
+        }
+    }
+
+    /// The file of a sample; `None` for a sample that is no file.
+    pub fn path(&self, index: usize) -> Option<&Path> {
+        self.files().get(index).map(|file| file.path.as_path())
+    }
+
+    /// What messages and tables call a sample: its path, or for example `sample 17`.
+    pub fn sample_name(&self, index: usize) -> String {
+        match &self.contents {
+            Contents::Files(files) => files[index].path.display().to_string(),
+            Contents::Rows(samples, rows) => samples.name(rows[index]),
+        }
+    }
+
+    /// The image of a sample, for display; `None` where a sample is no image.
+    ///
+    /// # Errors
+    /// [`DataError::BadImage`] for a file that cannot be used, [`DataError::BadSample`].
+    pub fn picture(&self, index: usize) -> Option<Result<Picture, DataError>> {
+        match &self.contents {
+            Contents::Files(files) => Some(Picture::open(&files[index].path, DEFAULT_MAX_PIXELS)),
+            Contents::Rows(samples, rows) => crate::samples::picture(samples.as_ref(), rows[index]),
+        }
     }
 
     /// Whether there are samples and the class of each is known.
     pub fn is_labelled(&self) -> bool {
-        !self.is_empty() && self.samples.iter().all(|sample| sample.label.is_some())
+        !self.is_empty() && self.unlabelled() == 0
     }
 
     /// The number of samples of each class, in the order of the class numbers.
     pub fn counts(&self) -> Vec<usize> {
-        let mut counts = vec![0; self.classes.len()];
-        for label in self.samples.iter().filter_map(|sample| sample.label) {
+        let mut counts = vec![0; self.classes()];
+        for label in (0..self.len()).filter_map(|index| self.label(index)) {
             counts[label] += 1;
         }
         counts
@@ -97,7 +186,18 @@ impl Split {
 
     /// The number of samples whose class is unknown.
     pub fn unlabelled(&self) -> usize {
-        self.samples.iter().filter(|sample| sample.label.is_none()).count()
+        (0..self.len()).filter(|index| self.label(*index).is_none()).count()
+    }
+
+    /// Whether both splits list the same samples in the same order, whatever their names.
+    pub fn same_samples(&self, other: &Self) -> bool {
+        match (&self.contents, &other.contents) {
+            (Contents::Files(mine), Contents::Files(theirs)) => mine == theirs,
+            (Contents::Rows(mine, rows), Contents::Rows(theirs, others)) => {
+                Arc::ptr_eq(mine, theirs) && rows == others
+            }
+            _ => false,
+        }
     }
 
     /// At most `per_class` samples of each class (unlabelled ones count as one more class), drawn
@@ -112,40 +212,128 @@ impl Split {
             ));
         }
         kept.sort_unstable();
-        let samples = kept.into_iter().map(|index| self.samples[index].clone()).collect();
-        Self::from_parts(&self.name, &self.classes, samples)
+        self.select(&self.name, &kept)
     }
 
-    /// Decodes every picture and gives an error for each that cannot be used, in the order of the
+    /// Divides each class alike (stratified) into a `train` split and a `validation` split with
+    /// `fraction` of the samples, above 0 and below 1, drawn with `seed`. The share of each class, and
+    /// with it the accuracy of guessing, is the same in both: 12,500 cats and 12,500 dogs give
+    /// 2,674 of each for validation, together the report's 5,348. Each class keeps at least one sample
+    /// in both. The order stays.
+    ///
+    /// # Errors
+    /// [`DataError::Setting`] for a fraction out of range, [`DataError::Division`] for a class with
+    /// fewer than 2 samples.
+    pub fn divide(&self, fraction: f64, seed: u64) -> Result<(Self, Self), DataError> {
+        check_fraction(fraction)?;
+        let mut for_validation = vec![false; self.len()];
+        for (class, indices) in self.indices_by_class().into_iter().enumerate() {
+            let name = self.class_names.get(class);
+            if indices.len() < 2 && (name.is_some() || indices.len() == 1) {
+                return Err(DataError::Division {
+                    place: self.name.to_string(),
+                    class: name.map_or("unlabelled", String::as_str).into(),
+                    found: indices.len(),
+                });
+            } else if indices.is_empty() {
+                continue;
+            }
+            let wanted = (indices.len() as f64 * fraction).round() as usize;
+            let count = wanted.clamp(1, indices.len() - 1);
+            let mut random = generator(Purpose::Split, seed, 0, class as u64);
+            for chosen in rand::seq::index::sample(&mut random, indices.len(), count) {
+                for_validation[indices[chosen]] = true;
+            }
+        }
+        let part = |validation: bool| -> Vec<usize> {
+            (0..self.len()).filter(|index| for_validation[*index] == validation).collect()
+        };
+        Ok((self.select("train", &part(false)), self.select("validation", &part(true))))
+    }
+
+    /// The samples with these indices.
+    fn select(&self, name: &str, indices: &[usize]) -> Self {
+        let contents = match &self.contents {
+            Contents::Files(files) => {
+                Contents::Files(indices.iter().map(|index| files[*index].clone()).collect())
+            }
+            Contents::Rows(samples, rows) => Contents::Rows(
+                Arc::clone(samples),
+                indices.iter().map(|index| rows[*index]).collect(),
+            ),
+        };
+        Self { name: name.into(), class_names: Arc::clone(&self.class_names), contents }
+    }
+
+    /// Decodes every image file and gives an error for each that cannot be used, in the order of the
     /// samples. It takes as long as an epoch without training; it uses rayon's global threads.
     pub fn verify(&self) -> Vec<DataError> {
         self.usable().1
     }
 
-    /// The samples whose pictures can be used, and an error for each of the others: what
+    /// The samples whose image files can be used, and an error for each of the others: what
     /// [`verify`](Self::verify) finds is left out.
     pub fn usable(&self) -> (Self, Vec<DataError>) {
-        let found: Vec<_> = self
-            .samples
-            .par_iter()
-            .map(|sample| Picture::open(&sample.path, DEFAULT_MAX_PIXELS).err())
-            .collect();
-        let usable = self.samples.iter().zip(&found).filter(|(_, fault)| fault.is_none());
-        let samples = usable.map(|(sample, _)| sample.clone()).collect();
-        (
-            Self::from_parts(&self.name, &self.classes, samples),
-            found.into_iter().flatten().collect(),
-        )
+        let open = |file: &Sample| Picture::open(&file.path, DEFAULT_MAX_PIXELS).err();
+        let mut found: Vec<_> = self.files().par_iter().map(open).collect();
+        let good: Vec<usize> =
+            (0..self.len()).filter(|index| found.get(*index).is_none_or(Option::is_none)).collect();
+        (self.select(&self.name, &good), found.drain(..).flatten().collect())
     }
 
     /// The indices of the samples class by class, and the unlabelled ones last.
     pub(crate) fn indices_by_class(&self) -> Vec<Vec<usize>> {
-        let mut groups = vec![Vec::new(); self.classes.len() + 1];
-        for (index, sample) in self.samples.iter().enumerate() {
-            groups[sample.label.unwrap_or(self.classes.len())].push(index);
+        let mut groups = vec![Vec::new(); self.classes() + 1];
+        for index in 0..self.len() {
+            groups[self.label(index).unwrap_or(self.classes())].push(index);
         }
         groups
     }
+}
+
+/// SHA-256 in hexadecimal digits of the names of splits and the classes of their samples, with name
+/// and size of each image file, or the values of each other sample. By it a resumed training knows
+/// its data again. Every file is asked for its size; other samples are read.
+pub fn digest(splits: &[Split]) -> String {
+    let mut hash = Sha256::new();
+    for split in splits {
+        for index in 0..split.len() {
+            hash.update(format!("{}\0{:?}\0", split.name(), split.label(index)));
+            match split.contents() {
+                Contents::Files(files) => {
+                    let path = &files[index].path;
+                    let size = std::fs::metadata(path).map_or(0, |file| file.len());
+                    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+                    hash.update(format!("{name}\0{size}"));
+                }
+                Contents::Rows(samples, rows) => {
+                    let mut values = vec![0.0; samples.shape().iter().product()];
+                    match samples.read(rows[index], &mut values) {
+                        Ok(()) => {
+                            let bytes = values.iter().flat_map(|value| value.to_le_bytes());
+                            hash.update(bytes.collect::<Vec<u8>>());
+                        }
+                        Err(fault) => hash.update(fault.to_string()),
+                    }
+                }
+            }
+            hash.update("\n");
+        }
+    }
+    format!("{:x}", hash.finalize())
+}
+
+/// # Errors
+/// [`DataError::Setting`] for a fraction of samples that leaves one of two parts empty.
+pub(crate) fn check_fraction(fraction: f64) -> Result<(), DataError> {
+    if fraction > 0.0 && fraction < 1.0 {
+        return Ok(());
+    }
+    Err(DataError::Setting {
+        name: "validation_fraction",
+        expected: "above 0 and below 1",
+        received: fraction.to_string(),
+    })
 }
 
 /// At most `count` of the indices, drawn at random.
@@ -155,13 +343,31 @@ pub(crate) fn choose(mut indices: Vec<usize>, count: usize, mut random: impl Rng
     indices
 }
 
+/// Classes whose counts are listed one by one; of more, the smallest and the largest are given.
+pub(crate) const LISTED_CLASSES: usize = 12;
+
+/// The smallest and the largest of some counts: `40`, or `40 to 52`.
+pub(crate) fn span(counts: &[usize]) -> String {
+    let (low, high) = (counts.iter().min().unwrap_or(&0), counts.iter().max().unwrap_or(&0));
+    if low == high { low.to_string() } else { format!("{low} to {high}") }
+}
+
 impl fmt::Display for Split {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} pictures", self.name, self.len())?;
+        let unit = match self.contents {
+            Contents::Files(_) => "pictures",
+            Contents::Rows(..) => "samples",
+        };
+        write!(f, "{}: {} {unit}", self.name, self.len())?;
         let mut parts: Vec<String> = Vec::new();
-        if self.counts().iter().any(|&count| count > 0) {
-            let named = self.classes.iter().zip(self.counts());
-            parts.extend(named.map(|(class, count)| format!("{class} {count}")));
+        let counts = self.counts();
+        if counts.iter().any(|&count| count > 0) {
+            if counts.len() > LISTED_CLASSES {
+                parts.push(format!("{} classes of {}", counts.len(), span(&counts)));
+            } else {
+                let named = self.class_names.iter().zip(counts);
+                parts.extend(named.map(|(class, count)| format!("{class} {count}")));
+            }
         }
         match self.unlabelled() {
             0 => {}

@@ -15,6 +15,18 @@ const NOT_A_PICTURE: &str = "not a picture by its extension";
 const NESTED: &str = "a folder inside a folder of pictures";
 const BESIDE_CLASSES: &str = "a file beside class folders";
 const NOT_A_FILE: &str = "a pipe, socket or device";
+/// What operating systems and programs leave in folders, in lower case. Hidden entries need no mention.
+const OF_THE_SYSTEM: [&str; 9] = [
+    "$recycle.bin",
+    "@eadir",
+    "__macosx",
+    "__pycache__",
+    "desktop.ini",
+    "ehthumbs.db",
+    "lost+found",
+    "system volume information",
+    "thumbs.db",
+];
 const NO_CLASS: &str = "its name is not class.number.extension";
 
 /// The pictures of `train/` or `validation/` by class.
@@ -42,14 +54,14 @@ impl Entry {
     }
 }
 
-/// The entries of a folder by name, without hidden ones. Symbolic links count as what they lead to.
+/// The entries of a folder by name, without hidden ones and those of the system. Symbolic links count as what they lead to.
 fn entries(path: &Path) -> Result<Vec<Entry>, DataError> {
     let fault = |source| DataError::List { path: path.into(), source };
     let mut found = Vec::new();
     for entry in fs::read_dir(path).map_err(fault)? {
         let entry = entry.map_err(fault)?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with('.') {
+        if name.starts_with('.') || OF_THE_SYSTEM.contains(&name.to_lowercase().as_str()) {
             continue;
         }
         let path = entry.path();
@@ -65,6 +77,16 @@ fn entries(path: &Path) -> Result<Vec<Entry>, DataError> {
     }
     found.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(found)
+}
+
+/// The folders in a folder, by name; none if it cannot be listed.
+pub(super) fn folders(path: &Path) -> Vec<(String, PathBuf)> {
+    let found = entries(path).unwrap_or_default();
+    found
+        .into_iter()
+        .filter(|entry| entry.is_folder)
+        .map(|entry| (entry.name, entry.path))
+        .collect()
 }
 
 pub(super) fn check_root(root: &Path) -> Result<(), DataError> {
@@ -105,9 +127,15 @@ pub(super) fn describe(path: &Path) -> String {
     names.join(", ")
 }
 
-/// Reads `train/` or `validation/` in whichever layout it has: class folders if there is any folder.
-pub(super) fn read_part(path: &Path, ignored: &mut Vec<Ignored>) -> Result<Part, DataError> {
-    let entries = entries(path)?;
+/// Reads `train/` or `validation/` in whichever layout it has: class folders if there is any folder
+/// besides those that are `excluded`.
+pub(super) fn read_part(
+    path: &Path,
+    excluded: &[PathBuf],
+    ignored: &mut Vec<Ignored>,
+) -> Result<Part, DataError> {
+    let mut entries = entries(path)?;
+    entries.retain(|entry| !excluded.contains(&entry.path));
     let mut classes = BTreeMap::new();
     if entries.iter().any(|entry| entry.is_folder) {
         for entry in entries {

@@ -7,7 +7,7 @@ use benchbook_display::{Bundle, Rich, escape};
 use super::{ImageFolder, Layout};
 use crate::grid::PictureGrid;
 use crate::seed::{Purpose, generator};
-use crate::split::{Split, choose};
+use crate::split::{LISTED_CLASSES, Split, choose, span};
 
 /// Pictures in the grid of a folder or split.
 const SHOWN: usize = 12;
@@ -28,18 +28,31 @@ impl Split {
         let mut grid = PictureGrid::new();
         let turns = (0..share).flat_map(|turn| groups.iter().filter_map(move |g| g.get(turn)));
         for &index in turns.take(count) {
-            let sample = &self.samples()[index];
-            let caption = sample.label.map_or("unlabelled", |label| &self.classes()[label]);
-            grid = grid.with(&sample.path, caption);
+            let caption =
+                self.label(index).map_or("unlabelled", |label| &self.class_names()[label]);
+            let title = match self.path(index) {
+                Some(path) => {
+                    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+                }
+                None => self.sample_name(index),
+            };
+            if let Some(picture) = self.picture(index) {
+                grid = grid.with_picture(title, picture, caption);
+            }
         }
         grid
     }
 }
 
-/// One row of the table: a split's name and its number of pictures by column.
+/// One row of the table: a split's name and its number of samples by column.
 fn row(split: &Split, unlabelled: bool) -> Vec<String> {
     let mut cells = vec![split.name().to_string()];
-    cells.extend(split.counts().iter().map(usize::to_string));
+    let counts = split.counts();
+    if counts.len() > LISTED_CLASSES {
+        cells.push(span(&counts));
+    } else {
+        cells.extend(counts.iter().map(usize::to_string));
+    }
     if unlabelled {
         cells.push(split.unlabelled().to_string());
     }
@@ -48,10 +61,15 @@ fn row(split: &Split, unlabelled: bool) -> Vec<String> {
 }
 
 /// The head and the rows of the table of some splits with the same classes.
-fn table(splits: &[&Split]) -> Vec<Vec<String>> {
+pub(crate) fn table(splits: &[&Split]) -> Vec<Vec<String>> {
     let unlabelled = splits.iter().any(|split| split.unlabelled() > 0);
     let mut head = vec!["split".to_string()];
-    head.extend(splits.iter().take(1).flat_map(|split| split.classes().iter().cloned()));
+    match splits.first().map_or(&[][..], |split| split.class_names()) {
+        names if names.len() > LISTED_CLASSES => {
+            head.push(format!("each of {} classes", names.len()));
+        }
+        names => head.extend(names.iter().cloned()),
+    }
     if unlabelled {
         head.push("unlabelled".into());
     }
@@ -60,7 +78,7 @@ fn table(splits: &[&Split]) -> Vec<Vec<String>> {
     std::iter::once(head).chain(rows).collect()
 }
 
-fn table_text(rows: &[Vec<String>]) -> String {
+pub(crate) fn table_text(rows: &[Vec<String>]) -> String {
     let columns = rows.first().map_or(0, Vec::len);
     let widths: Vec<usize> = (0..columns)
         .map(|at| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0))
@@ -110,8 +128,9 @@ impl ImageFolder {
                 Layout::Flat => "classes from file names; ",
             };
             let percent = fraction * 100.0;
+            let place = if self.is_split { " of train/" } else { "" };
             remarks.push(format!(
-                "{names}validation is {percent:.1} % of each class of train/, drawn with seed {seed}"
+                "{names}validation is {percent:.1} % of each class{place}, drawn with seed {seed}"
             ));
         }
         if !self.ignored.is_empty() {
@@ -138,34 +157,36 @@ impl fmt::Display for ImageFolder {
     }
 }
 
+/// Text and table of some splits, with a grid of samples of one of them.
+pub(crate) fn bundle(text: &str, splits: &[&Split], shown: &Split, around: [&str; 2]) -> Bundle {
+    let grid = shown.grid(SHOWN, 0);
+    let [above, below] = around;
+    let html = format!(
+        "<div style=\"color:inherit\">{above}{}{below}{}</div>",
+        table_html(&table(splits)),
+        grid.html()
+    );
+    let samples = grid.text();
+    let text =
+        if samples.is_empty() { text.to_string() } else { format!("{text}\nsamples:\n{samples}") };
+    Bundle::text(text).html(html)
+}
+
 impl Rich for ImageFolder {
-    /// Counts, remarks and a grid of training pictures. The pictures are read when it is shown.
+    /// Counts, remarks and a grid of training images. The images are read when it is shown.
     fn bundle(&self) -> Bundle {
-        let grid = self.train.grid(SHOWN, 0);
-        let remarks: String = self
-            .remarks()
-            .iter()
-            .map(|remark| format!("<div style=\"font-size:12px\">{}</div>", escape(remark)))
-            .collect();
-        let html = format!(
-            "<div style=\"color:inherit\"><div>image folder <code>{}</code></div>{}{remarks}{}</div>",
-            escape(&self.root.display().to_string()),
-            table_html(&table(&self.splits())),
-            grid.html()
-        );
-        Bundle::text(format!("{self}\nsamples:\n{}", grid.text())).html(html)
+        let remark =
+            |text: &String| format!("<div style=\"font-size:12px\">{}</div>", escape(text));
+        let remarks: String = self.remarks().iter().map(remark).collect();
+        let root = escape(&self.root.display().to_string());
+        let above = format!("<div>image folder <code>{root}</code></div>");
+        bundle(&self.to_string(), &self.splits(), &self.train, [&above, &remarks])
     }
 }
 
 impl Rich for Split {
-    /// Counts and a grid of pictures. The pictures are read when it is shown.
+    /// Counts and a grid of samples. Image files are read when it is shown.
     fn bundle(&self) -> Bundle {
-        let grid = self.grid(SHOWN, 0);
-        let html = format!(
-            "<div style=\"color:inherit\">{}{}</div>",
-            table_html(&table(&[self])),
-            grid.html()
-        );
-        Bundle::text(format!("{self}\nsamples:\n{}", grid.text())).html(html)
+        bundle(&self.to_string(), &[self], self, ["", ""])
     }
 }

@@ -75,8 +75,10 @@ impl Store {
     /// made.
     pub(super) fn open(split: &Split, config: &LoaderConfig) -> Result<Self, DataError> {
         let picture_bytes = picture_bytes(config);
-        let needed = picture_bytes * split.len() as u64;
+        let needed = picture_bytes * split.files().len() as u64;
         let place = match &config.cache {
+            // Samples that are no image files are not decoded.
+            _ if split.files().is_empty() => Place::Off,
             Cache::Off => Place::Off,
             Cache::Memory => {
                 if let Some(available) = available_memory().filter(|available| needed > *available)

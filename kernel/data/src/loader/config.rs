@@ -137,6 +137,15 @@ impl LoaderConfig {
         Ok(())
     }
 
+    /// Checks that nothing is asked of samples that only image files can have.
+    pub(super) fn check_for_samples(&self) -> Result<(), DataError> {
+        const NONE: &str = "empty for samples that are no image files";
+        let (augmentation, crop) = (&self.augmentation, self.crop);
+        range("augmentation", NONE, augmentation.is_empty(), format!("{augmentation:?}"))?;
+        const WHOLE: &str = "without randomness for samples that are no image files";
+        range("crop", WHOLE, !crop.is_random(), format!("{crop:?}"))
+    }
+
     fn check_crop(&self) -> Result<(), DataError> {
         match self.crop {
             Crop::None | Crop::AspectRatio => {}

@@ -4,6 +4,8 @@
 //! its values into its own part of the batch. Whichever job is the last one hands the batch out.
 
 use std::cell::RefCell;
+use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +19,8 @@ use super::{Batch, OnBadImage, Shared, Skipped};
 use crate::augment;
 use crate::decode::{Picture, decode_safely, read_bytes};
 use crate::error::{DataError, ImageFault};
+use crate::samples::SampleFault;
+use crate::split::Contents;
 
 /// `None` where every picture of the batch was skipped.
 pub(super) type BatchResult = Result<Option<Batch>, DataError>;
@@ -41,7 +45,28 @@ pub(super) struct Work {
 
 struct Slots {
     unfilled: usize,
-    faults: Vec<Option<ImageFault>>,
+    faults: Vec<Option<Fault>>,
+}
+
+/// Why a sample cannot be used.
+enum Fault {
+    Image(ImageFault),
+    Sample(SampleFault),
+}
+
+impl From<ImageFault> for Fault {
+    fn from(fault: ImageFault) -> Self {
+        Self::Image(fault)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Image(fault) => fault.fmt(f),
+            Self::Sample(fault) => fault.fmt(f),
+        }
+    }
 }
 
 /// Memory that a thread uses for one picture after another.
@@ -94,9 +119,14 @@ impl Work {
             }),
             sender,
         });
-        for slot in 0..count {
+        // A copy takes less time than handing it to another thread.
+        let jobs = if shared.in_memory() { 1 } else { count };
+        let each = count / jobs;
+        for job in 0..jobs {
             let work = Arc::clone(&work);
-            shared.pool.spawn_fifo(move || work.fill(slot));
+            shared
+                .pool
+                .spawn_fifo(move || (job * each..(job + 1) * each).for_each(|s| work.fill(s)));
         }
     }
 
@@ -124,14 +154,16 @@ impl Work {
     }
 
     /// Fills `out` with the values of a picture.
-    fn picture(
-        &self,
-        index: usize,
-        scratch: &mut Scratch,
-        out: &mut [f32],
-    ) -> Result<(), ImageFault> {
+    fn picture(&self, index: usize, scratch: &mut Scratch, out: &mut [f32]) -> Result<(), Fault> {
         let Self { shared, pass: Pass { clock, epoch, .. }, .. } = self;
         let config = &shared.config;
+        let files = match shared.split.contents() {
+            Contents::Files(files) => files,
+            Contents::Rows(samples, rows) => {
+                let read = || samples.read(rows[index], out).map_err(Fault::Sample);
+                return clock.read.time(read);
+            }
+        };
         let kept = match shared.store.is_off() {
             true => None,
             false => clock.cache.time(|| shared.store.get(index, &mut scratch.bytes)),
@@ -145,7 +177,7 @@ impl Work {
                 }
             }
             None => {
-                self.decode(index, scratch)?;
+                self.decode(index, &files[index].path, scratch)?;
                 &scratch.resized
             }
         };
@@ -159,13 +191,11 @@ impl Work {
     }
 
     /// Reads, decodes and resizes a picture.
-    fn decode(&self, index: usize, scratch: &mut Scratch) -> Result<(), ImageFault> {
+    fn decode(&self, index: usize, path: &Path, scratch: &mut Scratch) -> Result<(), ImageFault> {
         let Self { shared, pass: Pass { clock, epoch, .. }, .. } = self;
         let config = &shared.config;
         let Scratch { bytes, picture, resizer, resized, .. } = scratch;
-        clock
-            .read
-            .time(|| read_bytes(&shared.split.samples()[index].path, config.max_pixels, bytes))?;
+        clock.read.time(|| read_bytes(path, config.max_pixels, bytes))?;
         clock.decode.time(|| decode_safely(bytes, config.max_pixels, picture))?;
         clock.resize.time(|| {
             let source = (picture.height, picture.width);
@@ -182,23 +212,26 @@ impl Work {
     }
 
     /// The batch, and what becomes of its bad pictures.
-    fn batch(&self, faults: Vec<Option<ImageFault>>) -> BatchResult {
+    fn batch(&self, faults: Vec<Option<Fault>>) -> BatchResult {
         let Self { shared, .. } = self;
-        let samples = shared.split.samples();
         // SAFETY: all jobs that write to it are done; this is the last of them.
-        let mut pixels = unsafe { self.canvas.take() };
+        let mut values = unsafe { self.canvas.take() };
         let mut indices = Vec::with_capacity(self.indices.len());
         for (slot, (&index, fault)) in self.indices.iter().zip(faults).enumerate() {
             match (fault, shared.config.on_bad_image) {
                 (None, _) => {
-                    let (values, at) = (shared.values(), indices.len());
+                    let (each, at) = (shared.values(), indices.len());
                     if at != slot {
-                        pixels.copy_within(slot * values..(slot + 1) * values, at * values);
+                        values.copy_within(slot * each..(slot + 1) * each, at * each);
                     }
                     indices.push(index);
                 }
-                (Some(fault), OnBadImage::Fail) => {
-                    return Err(DataError::BadImage { path: samples[index].path.clone(), fault });
+                (Some(Fault::Image(fault)), OnBadImage::Fail) => {
+                    return Err(DataError::BadImage { path: shared.path(index), fault });
+                }
+                (Some(Fault::Sample(source)), OnBadImage::Fail) => {
+                    let sample = shared.split.sample_name(index);
+                    return Err(DataError::BadSample { sample, source });
                 }
                 (Some(fault), OnBadImage::Skip) => shared.skip(index, &fault),
             }
@@ -206,25 +239,37 @@ impl Work {
         if indices.is_empty() {
             return Ok(None);
         }
-        pixels.truncate(indices.len() * shared.values());
-        let labels = if shared.split.is_labelled() {
-            indices.iter().filter_map(|&index| samples[index].label).map(|l| l as i64).collect()
+        values.truncate(indices.len() * shared.values());
+        let labels = if shared.labelled {
+            let label = |index: &usize| shared.split.label(*index).map(|label| label as i64);
+            indices.iter().filter_map(label).collect()
         } else {
             Vec::new()
         };
-        let (height, width) = shared.config.size();
-        Ok(Some(Batch { pixels, labels, indices, height, width }))
+        let sample_shape = Arc::clone(&shared.sample_shape);
+        Ok(Some(Batch { values, labels, indices, sample_shape }))
     }
 }
 
 impl Shared {
-    /// The values of one picture.
+    /// The number of values of one sample.
     fn values(&self) -> usize {
-        3 * self.config.height * self.config.width
+        self.sample_shape.iter().product()
     }
 
-    fn skip(&self, index: usize, fault: &ImageFault) {
-        let path = self.split.samples()[index].path.clone();
+    fn in_memory(&self) -> bool {
+        matches!(self.split.contents(), Contents::Rows(samples, _) if samples.in_memory())
+    }
+
+    /// The file of a sample; the name of one that is no file.
+    fn path(&self, index: usize) -> PathBuf {
+        self.split
+            .path(index)
+            .map_or_else(|| self.split.sample_name(index).into(), Path::to_path_buf)
+    }
+
+    fn skip(&self, index: usize, fault: &Fault) {
+        let path = self.path(index);
         let skipped = Skipped { index, path, reason: fault.to_string() };
         self.skipped.lock().unwrap_or_else(PoisonError::into_inner).insert(index, skipped);
     }

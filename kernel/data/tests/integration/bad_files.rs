@@ -77,7 +77,7 @@ fn skipped_files_are_listed_and_the_others_arrive() {
         assert_eq!(sizes, [4, 3, 4, 1]);
         for batch in &batches {
             assert_eq!(batch.labels.len(), batch.len());
-            assert_eq!(batch.pixels.len(), batch.len() * 3 * 16 * 16);
+            assert_eq!(batch.values.len(), batch.len() * 3 * 16 * 16);
         }
     }
     let skipped = loader.skipped();
@@ -85,7 +85,7 @@ fn skipped_files_are_listed_and_the_others_arrive() {
         skipped.iter().map(|file| file.path.file_name().unwrap().to_str().unwrap()).collect();
     assert_eq!(names, ["half.jpg", "text.jpg", "zero.jpg"]);
     assert!(skipped[0].reason.contains("truncated"), "{}", skipped[0].reason);
-    assert_eq!(split.samples()[skipped[0].index].path, skipped[0].path);
+    assert_eq!(split.files()[skipped[0].index].path, skipped[0].path);
 }
 
 #[test]

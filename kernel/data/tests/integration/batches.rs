@@ -38,10 +38,10 @@ fn batches_have_the_shape_and_the_labels_of_their_samples() {
         [[5, 3, 10, 14], [5, 3, 10, 14], [2, 3, 10, 14]]
     );
     for batch in &batches {
-        assert_eq!(batch.pixels.len(), batch.shape().iter().product::<usize>());
-        assert!(batch.pixels.iter().all(|value| (0.0..=1.0).contains(value)));
+        assert_eq!(batch.values.len(), batch.shape().iter().product::<usize>());
+        assert!(batch.values.iter().all(|value| (0.0..=1.0).contains(value)));
         for (&index, &label) in batch.indices.iter().zip(&batch.labels) {
-            assert_eq!(split.samples()[index].label, Some(label as usize));
+            assert_eq!(split.files()[index].label, Some(label as usize));
         }
     }
     let all: HashSet<_> = indices(&batches).into_iter().collect();
@@ -55,7 +55,7 @@ fn pixels_are_planes_of_red_green_and_blue() {
     let (_root, split) = train();
     let config = LoaderConfig { shuffle: false, batch_size: 1, ..small() };
     let batch = &batches(&split, config, 0)[0];
-    let (red, rest) = batch.pixels.split_at(140);
+    let (red, rest) = batch.values.split_at(140);
     let (green, blue) = rest.split_at(140);
     assert!(red[13] - red[0] > 0.7 && (red[126] - red[0]).abs() < 0.1, "{red:?}");
     assert!(green[126] - green[0] > 0.7 && (green[13] - green[0]).abs() < 0.1, "{green:?}");
@@ -147,7 +147,7 @@ fn no_more_batches_than_asked_for_are_decoded_ahead() {
         let config = LoaderConfig { batch_size: 1, shuffle: false, prefetch, ..small() };
         let mut epoch = Loader::new(&split, config).unwrap().epoch(0);
         assert!(epoch.next().unwrap().is_ok());
-        for sample in &split.samples()[1 + prefetch..] {
+        for sample in &split.files()[1 + prefetch..] {
             std::fs::remove_file(&sample.path).unwrap();
         }
         for _ in 0..prefetch {
@@ -320,7 +320,7 @@ fn memory_that_is_given_back_is_used_again_and_changes_nothing() {
     let expected = batches(&split, small(), 1);
     for batch in loader.epoch(0) {
         let mut batch = batch.unwrap();
-        batch.pixels.fill(f32::NAN);
+        batch.values.fill(f32::NAN);
         loader.recycle(batch);
     }
     assert!(loader.epoch(1).collect::<Result<Vec<_>, _>>().unwrap() == expected);

@@ -11,16 +11,16 @@ use crate::pictures::{below, bytes, class_folders, flat, jpeg};
 fn class_folders_are_sorted_and_numbered() {
     let root = class_folders();
     let folder = ImageFolder::open(root.path()).unwrap();
-    assert_eq!(folder.classes(), ["cat", "dog"]);
+    assert_eq!(folder.class_names(), ["cat", "dog"]);
     assert_eq!(folder.layout(), Layout::ClassFolders);
     assert_eq!(folder.divided(), None);
     assert_eq!(folder.train().counts(), [6, 6]);
     assert_eq!(folder.validation().counts(), [2, 2]);
     let train = folder.train();
-    let first = &train.samples()[0];
+    let first = &train.files()[0];
     assert_eq!(first.path, below(&root, "train/cat/cat.0.jpg"));
     assert_eq!(first.label, Some(0));
-    assert_eq!(folder.train().samples()[6].label, Some(1));
+    assert_eq!(folder.train().files()[6].label, Some(1));
     assert!(folder.train().is_labelled());
     assert_eq!((folder.test().len(), folder.test().is_labelled()), (3, false));
     assert!(folder.ignored().is_empty());
@@ -41,7 +41,7 @@ fn test_pictures_in_class_folders_have_labels() {
     fs::remove_dir_all(below(&root, "test")).unwrap();
     jpeg(&below(&root, "test/dog/1.jpg"), 0);
     let test = ImageFolder::open(root.path()).unwrap().test();
-    assert_eq!(test.samples()[0].label, Some(1));
+    assert_eq!(test.files()[0].label, Some(1));
     assert!(test.is_labelled());
 }
 
@@ -72,7 +72,7 @@ fn the_division_follows_its_seed() {
     let root = flat(40);
     let divide = |seed| {
         let options = FolderOptions { seed, ..FolderOptions::default() };
-        ImageFolder::open_with(root.path(), options).unwrap().validation().samples().to_vec()
+        ImageFolder::open_with(root.path(), options).unwrap().validation().files().to_vec()
     };
     assert_eq!(divide(7), divide(7));
     assert_ne!(divide(7), divide(8));
@@ -123,7 +123,7 @@ fn flat_names_without_a_class_are_listed() {
     bytes(&below(&root, "train/kitten.jpg"), b"no number");
     let folder = ImageFolder::open(root.path()).unwrap();
     assert_eq!(folder.ignored()[0].reason, "its name is not class.number.extension");
-    assert_eq!(folder.classes(), ["cat", "dog"]);
+    assert_eq!(folder.class_names(), ["cat", "dog"]);
 }
 
 #[test]
@@ -148,11 +148,12 @@ fn a_file_in_place_of_a_folder_is_said_to_be_one() {
 #[test]
 fn a_folder_without_train_says_what_was_looked_for() {
     let root = class_folders();
-    let error = ImageFolder::open(below(&root, "train")).unwrap_err();
+    fs::rename(below(&root, "train"), below(&root, "training")).unwrap();
+    let error = ImageFolder::open(root.path()).unwrap_err();
     assert!(matches!(error, DataError::PartMissing { .. }));
     let text = error.to_string();
-    assert!(text.starts_with("expected a folder train/ in "), "{text}");
-    assert!(text.ends_with("found cat/, dog/"), "{text}");
+    assert!(text.starts_with("expected a folder train/ or a folder for each class in "), "{text}");
+    assert!(text.contains("found test/, training/, validation/"), "{text}");
 }
 
 #[test]
@@ -195,7 +196,7 @@ fn other_classes_in_validation_are_named() {
     let error = ImageFolder::open(root.path()).unwrap_err();
     assert!(matches!(error, DataError::ClassMismatch { .. }));
     let text = error.to_string();
-    assert!(text.contains("(cat, dog)") && text.ends_with("found cat, fox"), "{text}");
+    assert!(text.ends_with("missing dog; surplus fox"), "{text}");
 }
 
 #[test]
@@ -223,13 +224,13 @@ fn a_subset_keeps_the_order_and_the_share_of_each_class() {
     let train = Split::open(below(&root, "train")).unwrap();
     let subset = train.subset(4, 1);
     assert_eq!(subset.counts(), [4, 4]);
-    assert!(subset.samples().is_sorted_by(|a, b| a.path < b.path));
-    assert_eq!(subset.samples(), train.subset(4, 1).samples());
+    assert!(subset.files().is_sorted_by(|a, b| a.path < b.path));
+    assert_eq!(subset.files(), train.subset(4, 1).files());
 }
 
 #[test]
 fn a_label_outside_the_classes_is_refused() {
     let sample = Sample { path: "a.jpg".into(), label: Some(2) };
     let error = Split::new("own", vec!["cat".into(), "dog".into()], vec![sample]).unwrap_err();
-    assert!(error.to_string().contains("2 for a.jpg with 2 classes"), "{error}");
+    assert_eq!(error.to_string(), "label of a.jpg must be 0 to 1 for 2 classes (got 2)");
 }

@@ -48,7 +48,7 @@ fn normalised_photos_have_plausible_statistics() {
         LoaderConfig { preprocessing: Preprocessing::Torchvision, ..LoaderConfig::default() };
     let (mut sum, mut squares, mut count) = (0.0, 0.0, 0.0);
     for batch in Loader::new(&split, config).unwrap().epoch(0) {
-        for value in batch.unwrap().pixels {
+        for value in batch.unwrap().values {
             sum += f64::from(value);
             squares += f64::from(value).powi(2);
             count += 1.0;
