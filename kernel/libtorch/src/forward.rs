@@ -1,7 +1,7 @@
 //! The layers of a net as LibTorch's operations: one arm for each.
 
 use crate::net::{Mode, Model};
-use benchbook_backend::{Precision, dropout_mask};
+use benchbook_backend::dropout_mask;
 use benchbook_nets::{FlattenOrder, Function, Layer, Operation, Padding, Shape, Source};
 use std::ops::Range;
 use tch::{Kind, TchError, Tensor};

@@ -9,7 +9,7 @@ mod scaler;
 mod settings;
 
 use benchbook_backend::{
-    Backend, BackendError, Compute, Device as Requested, Network, Parameters, Plan, cuda,
+    Backend, BackendError, Device as Requested, Network, Parameters, Plan, cuda,
 };
 use tch::{Cuda, Device, TchError, Tensor};
 
@@ -112,7 +112,7 @@ fn failed(operation: &'static str) -> impl Fn(TchError) -> BackendError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use benchbook_backend::{Input, Optimizer, Precision, Step};
+    use benchbook_backend::{Compute, Input, Optimizer, Precision, Step};
     use benchbook_nets::{Architecture, Head, Net, Vgg11};
 
     fn vgg(head: Head, batch_norm: bool) -> Vgg11 {

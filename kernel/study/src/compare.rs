@@ -83,9 +83,13 @@ pub fn differences(first: &Record, second: &Record) -> Vec<Difference> {
         }
     };
     words("net", &|r| Some(r.net.name.clone()).filter(|name| !name.is_empty()));
-    words("head", &|r| r.net.head.clone());
+    let graph = |r: &Record| r.net.graph_sha256.as_ref().map(|sum| sum.chars().take(12).collect());
+    words("layers", &|r| graph(r).or(r.net.head.as_ref().map(|head| format!("{head} head"))));
     words("learning part", &|r| r.net.base.clone());
-    words("dropout", &|r| r.net.dropout.map(|rate| rate.to_string()));
+    words("dropout", &|r| {
+        let of_graph = || graph(r).map(|_: String| "as in its layers".to_owned());
+        r.net.dropout.map(|rate| rate.to_string()).or_else(of_graph)
+    });
     words("input", &|r| r.net.input_size.map(|[height, width]| format!("{height} × {width}")));
     words("preprocessing", &|r| r.net.preprocessing.clone());
     // The same file is the same weights, whatever it is called.
@@ -481,7 +485,7 @@ pub(crate) mod tests {
             ("batch 32 against 64 (2.00 ×)", &|r| {
                 r.training.as_mut().unwrap().batch_size = Some(64);
             }),
-            ("head Keras against PyTorch", &|r| r.net.head = word("PyTorch")),
+            ("layers Keras head against PyTorch head", &|r| r.net.head = word("PyTorch")),
             ("learning parameters 10 against 5 (0.50 ×)", &|r| {
                 r.net.trainable_parameters = Some(5);
             }),

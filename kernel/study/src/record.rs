@@ -53,6 +53,8 @@ pub struct Record {
     pub steps: Option<u64>,
     /// Seconds of the phases.
     pub phases: Phases,
+    /// Seconds of other phases that the user timed, by their names.
+    pub other_phases: BTreeMap<String, f64>,
     /// What `load` was spent on.
     pub load_parts: LoadParts,
     /// What `build` was spent on.
@@ -235,11 +237,15 @@ pub struct Library {
 pub struct Net {
     /// For example `vgg16`, or `vgg16_bn` with batch normalisation.
     pub name: String,
-    /// The layers after the convolutions: `Keras` or `PyTorch`, as the report has them.
+    /// Number of classes.
+    pub classes: Option<usize>,
+    /// SHA-256 of the net's graph in JSON: equal for equal layers.
+    pub graph_sha256: Option<String>,
+    /// In records of the 2019 report, the layers after the convolutions: `Keras` or `PyTorch`.
     pub head: Option<String>,
     /// `trainable` or `frozen`.
     pub base: Option<String>,
-    /// Dropout rate of the head.
+    /// Dropout rate, where the graph is not known.
     pub dropout: Option<f64>,
     /// Where the starting weights come from: a file's name, or `random` with its seed.
     pub weights: Option<String>,
