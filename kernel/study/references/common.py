@@ -1,7 +1,8 @@
-"""What both references share: the job that they are given, the phases that they announce, the record that they leave.
+"""What all references share: the job, the order of its phases or its check, and the record.
 
-JOB is `benchbook_study::references::Job`; the record in it states what was asked for, and the reference fills in what
-it did and what that took.
+JOB is `benchbook_study::references::Job`. Its record states what was requested, and the reference adds what it did and
+how long that took. A reference is a class with the methods that `run` calls; its interpreter of the graph is a file of
+its own.
 """
 
 import contextlib
@@ -11,15 +12,61 @@ import sys
 import time
 from pathlib import Path
 
+import numpy
+from safetensors.numpy import load_file, save_file
+
 JOB = json.loads(Path(sys.argv[1]).read_text())
-RECORD = JOB["record"]
+NET, RECORD, CHECK, CLASSES = JOB["net"], JOB["record"], JOB["check"], JOB["class_names"]
 CLOCK = time.perf_counter
-CLASSES = sorted(folder.name for folder in (Path(JOB["data"]) / "train").glob("*/")) if "data" in JOB else []
+
+
+def run(library):
+    """Runs the job: the four phases, or the check.
+
+    The phases are `load`, `build`, `train` and `test`, which returns the number of its images; `count` returns the
+    numbers of all and of the trained values. For a check, `build` makes dropout layers that multiply by the masks that
+    `step` takes, for batches of `check_batch`; `first_loss` computes the loss in inference mode, `gradients` those of
+    training mode without dropout, by name.
+    """
+    RECORD["library"] |= {"version": library.version, "language": "Python", "device": JOB["device"]}
+    RECORD["library"] |= {"name": library.name, "threads": JOB["threads"]}
+    if CHECK:
+        return check(library)
+    if len(NET["input"]) != 3 or NET["input"][0] != 3:
+        sys.exit(f"the input of `{NET['name']}` must be [3, height, width] for image files, got {NET['input']}")
+    for name in ("load", "build", "train"):
+        with phase(name):
+            getattr(library, name)()
+    with phase("test"):
+        RECORD["images_seen"]["test"] = library.test()
+    RECORD["net"]["parameters"], RECORD["net"]["trainable_parameters"] = library.count()
+    write(RECORD)
+
+
+def check(library):
+    """Writes the losses and gradients that the library computes of the common batches from the common start."""
+    batches = load_file(CHECK["batches"])
+    pixels, labels = batches["pixels"], batches["labels"].astype(numpy.int64)
+    masks = [batches[f"factors.{number}"] for number in range(len(dropouts()))]
+    library.check_batch = labels.shape[1]
+    library.build()
+    losses = [library.first_loss(pixels[0], labels[0])]
+    save_file(library.gradients(pixels[0], labels[0]), CHECK["gradients"])
+    # The running statistics of batch normalisation have moved.
+    library.set_weights(load_file(JOB["start"]))
+    for step in range(CHECK["steps"]):
+        losses.append(library.step(pixels[step], labels[step], [mask[step] for mask in masks]))
+    write({"version": library.version, "losses": losses})
+
+
+def dropouts():
+    """The dropout layers in order."""
+    return [layer for layer in NET["layers"] if layer["operation"]["type"] == "dropout"]
 
 
 @contextlib.contextmanager
 def phase(name):
-    """Announces a phase to the study that watches this process, and takes its time."""
+    """Announces a phase to the study that watches this process, and measures its duration."""
     print(f"@phase {name}", flush=True)
     began = CLOCK()
     yield
@@ -29,26 +76,27 @@ def phase(name):
 
 @contextlib.contextmanager
 def part(parts, name):
-    """Takes the time of a part of a phase."""
+    """Measures the duration of a part of a phase."""
     began = CLOCK()
     yield
     RECORD[parts][name] = CLOCK() - began
 
 
 class Progress:
-    """A line on standard output that the next one replaces, ten times a second at most."""
+    """A line on standard output that the next one replaces, at most ten times a second."""
 
     def __init__(self):
-        self.told = 0.0
+        self.printed = 0.0
 
     def step(self, epoch, step, steps, loss, accuracy):
-        if CLOCK() - self.told >= 0.1:
-            self.told = CLOCK()
+        """Prints the running means of an epoch."""
+        if CLOCK() - self.printed >= 0.1:
+            self.printed = CLOCK()
             line = f"Epoch {epoch}/{JOB['epochs']}: {step}/{steps} - loss: {loss:.4f} - acc: {accuracy:.4f}"
             print(line, end="\r", flush=True)
 
     def epoch(self, epoch):
-        """Keeps an epoch, and its line."""
+        """Records an epoch and prints its line; exits if its loss is not finite."""
         RECORD["epochs"].append(epoch)
         if not math.isfinite(epoch["loss"]):
             rate = JOB["learning_rate"]
@@ -61,33 +109,20 @@ class Progress:
 
 
 def test_files():
-    """The pictures of the phase test: those of the folder test, or of validation where there is none."""
+    """The images of the phase test: those of the folder `test`, or of `validation` if there is none."""
     root = Path(JOB["data"])
     root = root / "test" if (root / "test").is_dir() else root / "validation"
     return sorted(str(path) for path in root.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
 
 
-def begin(library, version, device, threads):
-    """States who computes; the classes and counts are looked at again, since a mistake there would be silent."""
-    RECORD["library"] |= {"name": library, "version": version, "language": "Python", "device": device, "threads": threads}
-    if len(CLASSES) != 2:
-        sys.exit(f"expected two class folders in {JOB['data']}/train, found {CLASSES}")
+def write(value):
+    """Writes JSON to the file that the study named. JSON has no number that is not finite: `null` stands for it."""
 
+    def finite(value):
+        if isinstance(value, dict):
+            return {key: finite(of) for key, of in value.items()}
+        if isinstance(value, list):
+            return [finite(of) for of in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
 
-def finish():
-    """Leaves the record in the file that the study named."""
-    Path(JOB["output"]).write_text(json.dumps(as_json(RECORD)))
-
-
-def leave_losses(version, losses):
-    """Leaves what a check computed, and by which version."""
-    Path(JOB["output"]).write_text(json.dumps(as_json({"version": version, "losses": losses})))
-
-
-def as_json(value):
-    """JSON has no number that is none."""
-    if isinstance(value, dict):
-        return {key: as_json(of) for key, of in value.items()}
-    if isinstance(value, list):
-        return [as_json(of) for of in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    Path(JOB["output"]).write_text(json.dumps(finite(value)))

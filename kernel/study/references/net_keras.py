@@ -1,81 +1,128 @@
-"""The net, the loss and the optimiser in Keras' own layers, for the reference and for the check of gradients."""
+"""Interprets a graph with Keras 3's own layers. Maps are [rows, columns, channels] and kernels have Keras' layout.
+
+A padding that TensorFlow's `same` computes for the shape at hand becomes `same`, every other one a layer or operation
+before; that of a max pooling is minus infinity and never wins. Two layers differ from PyTorch's and are Keras' own:
+- the running variance of BatchNormalization follows the biased variance of the batch, PyTorch's the unbiased one, which
+  is larger by n / (n - 1) for n values of a channel; training does not use it, validation and test do;
+- AdaptiveAvgPool2d has no layer; AveragePooling2D takes its place where the output divides the input.
+"""
 
 import sys
 
 import keras
-import tensorflow as tf
 from keras import layers
 
-from common import JOB
+NAMES = {
+    "conv2d": {"weight": "kernel", "bias": "bias"},
+    "dense": {"weight": "kernel", "bias": "bias"},
+    "batch_norm": {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"},
+    "layer_norm": {"weight": "gamma", "bias": "beta"},
+}
+ACTIVATIONS = {
+    "relu": layers.ReLU,
+    "relu6": lambda: layers.ReLU(max_value=6),
+    "leaky_relu": lambda: layers.LeakyReLU(negative_slope=0.01),
+    "elu": layers.ELU,
+    # Keras' own is exact too.
+    "gelu": lambda: layers.Activation("gelu"),
+    "silu": lambda: layers.Activation("silu"),
+    "sigmoid": lambda: layers.Activation("sigmoid"),
+    "tanh": lambda: layers.Activation("tanh"),
+}
 
-VERSION = f"{keras.__version__} on TensorFlow {tf.__version__}"
-# By itself TensorFlow takes the first GPU where there is one, and the processor where there is none.
-GPUS = tf.config.list_physical_devices("GPU")
-CHOSEN = [] if JOB["device"] == "cpu" else GPUS[int(JOB["device"].removeprefix("cuda:")) :][:1]
-if JOB["device"] != "cpu" and not CHOSEN:
-    sys.exit(f"TensorFlow {tf.__version__} sees {len(GPUS)} GPUs, none for {JOB['device']}; tensorflow[and-cuda] has CUDA")
-tf.config.set_visible_devices(CHOSEN, "GPU")
-tf.config.experimental.enable_tensor_float_32_execution(JOB["compute"]["tf32_convolutions"])
-BINARY = JOB["head"] == "Keras"
-# Numbers of the convolutions among torchvision's layers, which count activations and poolings too.
-CONVOLUTIONS = [0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28]
+
+def build(graph, frozen=False, dropout=layers.Dropout):
+    """The functional model, and its variables by their names in the graph."""
+    values = {None: keras.Input(shape_of(graph["input"]))}
+    start, named = values[None], {}
+    for index, layer in enumerate(graph["layers"]):
+        operation, in_base = layer["operation"], frozen and index < graph["base"]
+        taken = [values[source] for source in layer["inputs"]]
+        made, taken[0] = make(layer, operation, layer["input_shapes"][0], taken[0], dropout)
+        made.trainable = not in_base
+        how = {"training": False} if in_base and operation["type"] in ("batch_norm", "dropout") else {}
+        values[index] = made(taken if len(taken) > 1 else taken[0], **how)
+        for suffix, attribute in NAMES.get(operation["type"], {}).items():
+            if getattr(made, attribute, None) is not None:
+                named[f"{layer['name']}.{suffix}"] = getattr(made, attribute)
+    return keras.Model(start, values[index], name="net"), named
 
 
-def build(dropout):
-    """VGG16's convolutions with one of the report's heads, and its variables by the names in weight files."""
-    side = JOB["size"]
-    base = keras.applications.VGG16(include_top=False, weights=None, input_shape=(side, side, 3))
-    base.trainable = not JOB["freeze"]
-    if BINARY:
-        dense = {"dense_1": layers.Dense(512, "relu"), "dense_2": layers.Dense(256, "relu"), "dense_3": layers.Dense(1)}
-        one, two, three = dense.values()
-        head = [layers.Flatten(), one, dropout, two, three]
-    elif side == 224:
-        dense = {"classifier.0": layers.Dense(4096, "relu"), "classifier.3": layers.Dense(2)}
-        one, two = dense.values()
-        head = [layers.Permute((3, 1, 2)), layers.Flatten(), one, dropout, two]
-    else:
-        sys.exit(f"the PyTorch head pools to 7 × 7, for which Keras has no layer; expected size 224, found {side}")
-    model = keras.Sequential([layers.Input((side, side, 3)), base, *head])
-    convolutions = [layer for layer in base.layers if isinstance(layer, layers.Conv2D)]
-    named = {f"features.{number}": layer for number, layer in zip(CONVOLUTIONS, convolutions)} | dense
-    kinds = (("weight", "kernel"), ("bias", "bias"))
-    return model, {f"{name}.{kind}": getattr(layer, key) for name, layer in named.items() for kind, key in kinds}
+def shape_of(shape):
+    """`[channels, rows, columns]` with the channels last."""
+    return [*shape[1:], shape[0]]
+
+
+def padded(operation, shape, x):
+    """The layer's `padding`, and its input with what that leaves to do."""
+    sides = operation.get("padding", [0] * 4)
+    if not any(sides):
+        return "valid", x
+    same = []
+    for size, kernel, stride in zip(shape[1:], operation["kernel"], operation["stride"]):
+        total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+        same += [total // 2, total - total // 2]
+    # Keras' averages leave the padding out; the graph's count it.
+    if sides == same and operation["type"] != "avg_pool2d":
+        return "same", x
+    top, bottom, left, right = sides
+    if operation["type"] == "max_pool2d":
+        widths = ((0, 0), (top, bottom), (left, right), (0, 0))
+        return "valid", keras.ops.pad(x, widths, constant_values=float("-inf"))
+    return "valid", layers.ZeroPadding2D(((top, bottom), (left, right)))(x)
+
+
+def make(layer, operation, shape, x, dropout):
+    """The layer of an operation, and the input that it takes."""
+    kind = operation["type"]
+    if kind == "conv2d":
+        padding, x = padded(operation, shape, x)
+        how = {"groups": operation["groups"], "use_bias": operation["bias"]}
+        return layers.Conv2D(operation["channels"], operation["kernel"], operation["stride"], padding, **how), x
+    if kind in ("max_pool2d", "avg_pool2d"):
+        padding, x = padded(operation, shape, x)
+        pool = layers.MaxPooling2D if kind == "max_pool2d" else layers.AveragePooling2D
+        return pool(operation["kernel"], operation["stride"], padding), x
+    if kind == "adaptive_avg_pool2d":
+        sizes = list(zip(shape[1:], operation["output"]))
+        if any(size % output for size, output in sizes):
+            sys.exit(
+                f"Keras has no layer for `{layer['name']}`: its output must divide its input of {shape[1:]}, got "
+                f"{operation['output']}; choose another input size, or `global_avg_pool2d`"
+            )
+        window = [size // output for size, output in sizes]
+        return layers.Identity() if window == [1, 1] else layers.AveragePooling2D(window), x
+    if kind == "flatten":
+        if operation["order"] == "channel_height_width" and shape[1:] != [1, 1]:
+            x = layers.Permute((3, 1, 2))(x)
+        return layers.Flatten(), x
+    if kind == "dense":
+        return layers.Dense(operation["units"], use_bias=operation["bias"]), x
+    if kind == "batch_norm":
+        return layers.BatchNormalization(momentum=1 - operation["momentum"], epsilon=operation["epsilon"]), x
+    if kind == "layer_norm":
+        return layers.LayerNormalization(epsilon=operation["epsilon"]), x
+    if kind == "activation":
+        return ACTIVATIONS[operation["function"]](), x
+    if kind == "dropout":
+        return dropout(operation["rate"]), x
+    simple = {"add": layers.Add, "concat": layers.Concatenate, "global_avg_pool2d": layers.GlobalAveragePooling2D}
+    if kind not in simple:
+        sys.exit(f"Keras' interpreter has no operation `{kind}`")
+    return simple[kind](), x
 
 
 def to_keras(array):
-    """`[outputs, inputs, rows, columns]` as `[rows, columns, inputs, outputs]`; dense kernels are turned too."""
+    """`[outputs, inputs, rows, columns]` as `[rows, columns, inputs, outputs]`; dense kernels are transposed too."""
     return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
 
 
 def from_keras(array):
-    """The way back."""
+    """The inverse."""
     return array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T
 
 
 def set_weights(named, arrays):
-    """Gives each variable its start; one that the file lacks is an error."""
+    """Copies all values from arrays; a missing one is an error."""
     for name, variable in named.items():
         variable.assign(to_keras(arrays[name]))
-
-
-def optimizer():
-    settings, rate = JOB["optimizer"], JOB["learning_rate"]
-    if settings["name"] == "sgd":
-        momentum, nesterov = settings["momentum"], settings["nesterov"]
-        return keras.optimizers.SGD(rate, momentum, nesterov, weight_decay=settings["weight_decay"] or None)
-    if settings["name"] == "adam":
-        return keras.optimizers.Adam(rate, settings["beta1"], settings["beta2"], settings["epsilon"])
-    return keras.optimizers.RMSprop(rate, settings["decay"], epsilon=settings["epsilon"])
-
-
-def loss():
-    if BINARY:
-        return keras.losses.BinaryCrossentropy(from_logits=True)
-    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-
-
-def accuracy():
-    if BINARY:
-        return keras.metrics.BinaryAccuracy(threshold=0.0, name="accuracy")
-    return keras.metrics.SparseCategoricalAccuracy(name="accuracy")

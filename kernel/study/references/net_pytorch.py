@@ -1,93 +1,146 @@
-"""The net, the loss and the optimiser in PyTorch's own layers, for the reference and for the check of gradients."""
+"""Interprets a graph with PyTorch's own layers."""
 
 import torch
 from torch import nn
-from torchvision import models
 
-from common import JOB
-from pictures_pytorch import DEVICE
+ACTIVATIONS = {
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "leaky_relu": nn.LeakyReLU,
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+}
+# What may be changed in place: outputs that the backward pass of these operations does not need.
+OVERWRITABLE = ("add", "batch_norm", "concat", "conv2d", "dense")
 
-VERSION = torch.__version__
-BINARY = JOB["head"] == "Keras"
-COMPUTE = JOB["compute"]
-DTYPE = getattr(torch, COMPUTE["precision"])
-LAYOUT = torch.channels_last if COMPUTE["channels_last"] else torch.contiguous_format
-SCALER = torch.amp.GradScaler(DEVICE.type, enabled=DTYPE == torch.float16)
-torch.backends.cuda.matmul.allow_tf32 = COMPUTE["tf32_matmul"]
-torch.backends.cudnn.allow_tf32 = COMPUTE["tf32_convolutions"]
-torch.backends.cudnn.benchmark = COMPUTE["cudnn_benchmark"]
+
+class Add(nn.Module):
+    """A sum, in place as torchvision's residual blocks have it."""
+
+    def __init__(self, inplace):
+        super().__init__()
+        self.inplace = inplace
+
+    def forward(self, first, *others):
+        for other in others:
+            first = first.add_(other) if self.inplace else first + other
+        return first
 
 
-class Permute(nn.Module):
-    """Channels last, the order in which Keras flattens."""
+class Concat(nn.Module):
+    """Along the channels."""
+
+    def forward(self, *inputs):
+        return torch.cat(inputs, 1)
+
+
+class FlattenChannelsLast(nn.Module):
+    """The order in which Keras flattens."""
 
     def forward(self, x):
-        return x.permute(0, 2, 3, 1)
+        return x.permute(0, 2, 3, 1).flatten(1)
 
 
-def build(dropout):
-    """VGG16's convolutions with one of the report's heads, and its parameters by the names in weight files."""
-    base, side = models.vgg16(weights=None, init_weights=False).features, JOB["size"] // 32
-    if BINARY:
-        sizes = [(512 * side * side, 512), (512, 256), (256, 1)]
-        dense = {f"dense_{number}": nn.Linear(*size) for number, size in enumerate(sizes, 1)}
-        one, two, three = dense.values()
-        head = [Permute(), nn.Flatten(), one, nn.ReLU(), dropout, two, nn.ReLU(), three]
+class Net(nn.Module):
+    """The layers of a graph in order. With `frozen` the base has no gradients and stays in evaluation mode."""
+
+    def __init__(self, graph, frozen=False, dropout=nn.Dropout):
+        super().__init__()
+        self.graph, self.frozen, self.plan, layers = graph, graph["base"] if frozen else 0, [], graph["layers"]
+        used = [source for layer in layers for source in layer["inputs"]]
+        last = {source: index for index, layer in enumerate(layers) for source in layer["inputs"]}
+        modules = []
+        for index, layer in enumerate(layers):
+            first = layer["inputs"][0]
+            inplace = used.count(first) == 1 and first is not None
+            inplace = inplace and layers[first]["operation"]["type"] in OVERWRITABLE
+            module, pad, value = make(layer["operation"], layer["input_shapes"][0], inplace, dropout)
+            modules.append(module)
+            done = [source for source in set(layer["inputs"]) if last[source] == index]
+            self.plan.append((layer["inputs"], done, pad, value))
+        self.layers = nn.ModuleList(modules)
+        self.layers[: self.frozen].requires_grad_(False)
+
+    def train(self, mode=True):
+        super().train(mode)
+        self.layers[: self.frozen].eval()
+        return self
+
+    def forward(self, x):
+        values = {None: x}
+        for index, (module, (inputs, done, pad, value)) in enumerate(zip(self.layers, self.plan)):
+            taken = [values[source] for source in inputs]
+            for source in done:
+                del values[source]
+            if pad:
+                taken = [nn.functional.pad(taken[0], pad, value=value)]
+            values[index] = module(*taken)
+        return values[index]
+
+    def named(self):
+        """Parameters and running statistics by their names in the graph."""
+        values = {}
+        for layer, module in zip(self.graph["layers"], self.layers):
+            values |= module.state_dict(prefix=layer["name"] + ".", keep_vars=True)
+        return {parameter["name"]: values[parameter["name"]] for parameter in self.graph["parameters"]}
+
+    def set_weights(self, arrays):
+        """Copies all values from tensors; a missing one is an error."""
+        with torch.no_grad():
+            for name, value in self.named().items():
+                value.copy_(arrays[name])
+
+    def loss(self, output, labels, weight=None):
+        """The mean loss; `weight` holds a factor for each class."""
+        if self.graph["loss"] == "cross_entropy":
+            return nn.functional.cross_entropy(output, labels, weight)
+        weight = None if weight is None else weight[labels]
+        return nn.functional.binary_cross_entropy_with_logits(output.squeeze(1), labels.float(), weight)
+
+
+def make(operation, shape, inplace, dropout):
+    """The module of an operation, and the padding that it cannot do itself, as `torch.nn.functional.pad` takes it."""
+    kind, channels, pad = operation["type"], shape[0], operation.get("padding", [0] * 4)
+    top, bottom, left, right = pad
+    kernel, stride = operation.get("kernel"), operation.get("stride")
+    own, value = (top, left), 0.0
+    if top != bottom or left != right or ("pool" in kind and (top > kernel[0] // 2 or left > kernel[1] // 2)):
+        own, pad = 0, [left, right, top, bottom]
     else:
-        dense = {"classifier.0": nn.Linear(25088, 4096), "classifier.3": nn.Linear(4096, 2)}
-        one, two = dense.values()
-        head = [nn.AdaptiveAvgPool2d(7), nn.Flatten(), one, nn.ReLU(), dropout, two]
-    base.requires_grad_(not JOB["freeze"])
-    layers = {"features": base, **dense}
-    named = {f"{name}.{key}": value for name, layer in layers.items() for key, value in layer.named_parameters()}
-    return nn.Sequential(base, *head), named
-
-
-def set_weights(named, arrays):
-    """Gives each parameter its start; one that the file lacks is an error."""
-    with torch.no_grad():
-        for name, value in named.items():
-            value.copy_(arrays[name])
-
-
-def optimizer(named):
-    settings, rate = JOB["optimizer"], JOB["learning_rate"]
-    values = [value for value in named.values() if value.requires_grad]
-    if settings["name"] == "sgd":
-        momentum, nesterov = settings["momentum"], settings["nesterov"]
-        return torch.optim.SGD(values, rate, momentum, nesterov=nesterov, weight_decay=settings["weight_decay"])
-    if settings["name"] == "adam":
-        return torch.optim.Adam(values, rate, (settings["beta1"], settings["beta2"]), settings["epsilon"])
-    return torch.optim.RMSprop(values, rate, settings["decay"], settings["epsilon"])
-
-
-def criterion(output, labels):
-    if BINARY:
-        return nn.functional.binary_cross_entropy_with_logits(output.squeeze(1), labels.float())
-    return nn.functional.cross_entropy(output, labels)
-
-
-def to_device(tensor, **how):
-    return tensor.to(DEVICE, non_blocking=COMPUTE["asynchronous_copies"], **how)
-
-
-def computed(model, images, labels=None):
-    """The outputs, and with labels their loss, in the precision of the job."""
-    images = to_device(images, memory_format=LAYOUT)
-    with torch.autocast(DEVICE.type, DTYPE, enabled=DTYPE != torch.float32):
-        output = model(images)
-        return output, None if labels is None else criterion(output, labels)
-
-
-def learn(learner, loss):
-    """One change of the weights. The loss is only scaled for 16-bit floats, whose small gradients would vanish."""
-    learner.zero_grad()
-    SCALER.scale(loss).backward()
-    SCALER.step(learner)
-    SCALER.update()
-
-
-def correct(output, labels):
-    """How many of a batch are recognised."""
-    found = output.squeeze(1) >= 0 if BINARY else output.argmax(1)
-    return found.eq(labels).sum().item()
+        pad = None
+    if kind == "conv2d":
+        # Without PyTorch's own starting values, which the job's replace.
+        groups, bias, make_empty = operation["groups"], operation["bias"], nn.utils.skip_init
+        module = make_empty(nn.Conv2d, channels, operation["channels"], kernel, stride, own, groups=groups, bias=bias)
+    elif kind == "dense":
+        module = nn.utils.skip_init(nn.Linear, channels, operation["units"], operation["bias"])
+    elif kind == "activation":
+        module = ACTIVATIONS[operation["function"]]
+        module = module(inplace=True) if inplace and module in (nn.ReLU, nn.ReLU6) else module()
+    elif kind == "batch_norm":
+        norm = nn.BatchNorm2d if len(shape) == 3 else nn.BatchNorm1d
+        module = norm(channels, operation["epsilon"], operation["momentum"])
+    elif kind == "layer_norm":
+        module = nn.LayerNorm(channels, operation["epsilon"])
+    elif kind == "max_pool2d":
+        module, value = nn.MaxPool2d(kernel, stride, own), float("-inf")
+    elif kind == "avg_pool2d":
+        module = nn.AvgPool2d(kernel, stride, own)
+    elif kind == "adaptive_avg_pool2d":
+        module = nn.AdaptiveAvgPool2d(operation["output"])
+    elif kind == "global_avg_pool2d":
+        module = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    elif kind == "flatten":
+        module = FlattenChannelsLast() if operation["order"] == "height_width_channel" else nn.Flatten()
+    elif kind == "dropout":
+        module = dropout(operation["rate"])
+    elif kind == "add":
+        module = Add(inplace)
+    elif kind == "concat":
+        module = Concat()
+    else:
+        raise SystemExit(f"PyTorch's interpreter has no operation `{kind}`")
+    return module, pad, value

@@ -1,61 +1,99 @@
 //! The Python programs that studies compare with. They are part of this library, so that an installation
 //! needs no checkout to find them.
+//!
+//! All of them read the same [`Job`], and the net in it is the graph that every backend builds. A reference is two
+//! files: an interpreter of the graph in its library's own layers, and a program that loads images, trains and tests
+//! as that library's users do. `common.py` runs the program's phases, or the check of its losses and gradients.
 
 use crate::error::Error;
 use crate::record::Record;
+use benchbook_backend::Convention;
+use benchbook_chart::Colour;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
-/// A Python original.
+/// A Python library that studies compare with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reference {
-    /// PyTorch and torchvision.
-    PyTorch,
-    /// Keras 3 on TensorFlow.
-    Keras,
+pub struct Reference {
+    /// The name in jobs and studies, for example `python-pytorch`.
+    pub id: &'static str,
+    /// The name in texts and charts, for example `PyTorch`.
+    pub name: &'static str,
+    /// The colour in every chart.
+    pub colour: Colour,
+    /// The language that calls the library.
+    pub language: &'static str,
+    /// The command that installs the library.
+    pub install: &'static str,
+    /// The formula of its optimisers.
+    pub convention: Convention,
+    /// The file of the program, which trains or, for a job with [`Job::check`], computes losses and gradients.
+    pub program: &'static str,
+    /// The file that builds the net from the graph.
+    pub interpreter: &'static str,
 }
 
+/// All references. A new one is its two files and its entry here.
+pub const ALL: [Reference; 2] = [
+    Reference {
+        id: "python-pytorch",
+        name: "PyTorch",
+        colour: Colour(0x7e, 0x1f, 0x56),
+        language: "Python",
+        install: INSTALL,
+        convention: Convention::PyTorch,
+        program: "reference_pytorch.py",
+        interpreter: "net_pytorch.py",
+    },
+    Reference {
+        id: "python-keras",
+        name: "Keras",
+        colour: Colour(0x12, 0xb8, 0x86),
+        language: "Python",
+        install: INSTALL,
+        convention: Convention::Keras,
+        program: "reference_keras.py",
+        interpreter: "net_keras.py",
+    },
+];
+
+const INSTALL: &str = "environment/references";
+
 /// Each file by its name; the programs import from each other.
-const FILES: [(&str, &str); 9] = [
+const FILES: [(&str, &str); 5] = [
     ("common.py", include_str!("../references/common.py")),
     ("net_pytorch.py", include_str!("../references/net_pytorch.py")),
-    ("pictures_pytorch.py", include_str!("../references/pictures_pytorch.py")),
     ("reference_pytorch.py", include_str!("../references/reference_pytorch.py")),
-    ("check_pytorch.py", include_str!("../references/check_pytorch.py")),
     ("net_keras.py", include_str!("../references/net_keras.py")),
-    ("pictures_keras.py", include_str!("../references/pictures_keras.py")),
     ("reference_keras.py", include_str!("../references/reference_keras.py")),
-    ("check_keras.py", include_str!("../references/check_keras.py")),
 ];
 
 /// What a reference is told to do, as JSON in a file whose name is its only argument.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Job {
-    /// What is known of the run beforehand: the conditions that were asked for, and the machine.
+    /// What is known of the run beforehand: the requested conditions, and the machine.
     pub record: Record,
     /// Where the record goes; the losses, if `check` is set.
     pub output: PathBuf,
+    /// The net: `benchbook_nets::Net` as JSON, with every shape and parameter.
+    pub net: serde_json::Value,
+    /// Class names in the order of their numbers.
+    pub class_names: Vec<String>,
     /// An image folder with `train/<class>`, `validation/<class>` and perhaps `test`.
     pub data: PathBuf,
-    /// Starting weights: safetensors in torchvision's names and layout.
+    /// Starting weights: safetensors with the names and shapes of the net's parameters.
     pub start: PathBuf,
-    /// Height and width of the pictures in pixels.
-    pub size: usize,
-    /// `Keras` or `PyTorch`.
-    pub head: String,
-    /// Dropout rate of the head.
-    pub dropout: f64,
-    /// Whether the convolutions stay as they are.
+    /// Whether the base keeps its weights.
     pub freeze: bool,
     /// `rescaled`, `torchvision` or `caffe`.
     pub preprocessing: &'static str,
-    /// Pictures in a batch.
+    /// Images in a batch.
     pub batch_size: usize,
-    /// Pictures in a batch of the phase test.
+    /// Images in a batch of the phase test.
     pub test_batch_size: usize,
     /// Epochs.
     pub epochs: usize,
-    /// Batches in an epoch; `None` for one pass over the pictures.
+    /// Batches in an epoch; `None` for one pass over the images.
     pub steps_per_epoch: Option<usize>,
     /// Whether each epoch ends with a validation.
     pub validate: bool,
@@ -73,19 +111,19 @@ pub struct Job {
     pub loader_threads: usize,
     /// `cpu` or `cuda:0`.
     pub device: String,
-    /// Set for a check of gradients instead of a run.
+    /// Set for a check of losses and gradients instead of a run.
     pub check: Option<Check>,
 }
 
 /// The files of a check.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Check {
-    /// The batches that all backends are given: `pixels` `[steps, batch, 3, height, width]`, `labels`
-    /// `[steps, batch]`, and the dropout's `factors` `[steps, batch, width]`.
+    /// The batches that all backends are given, as 32-bit floats: `pixels` `[steps, batch, …input]`, `labels`
+    /// `[steps, batch]`, and for the n-th dropout layer, from 0, `factors.n` `[steps, batch, …output]`.
     pub batches: PathBuf,
     /// How many steps to train, of the batches that are there.
     pub steps: usize,
-    /// Where the gradients go.
+    /// Where the gradients go: of the first batch at the starting weights, without dropout.
     pub gradients: PathBuf,
 }
 
@@ -109,31 +147,9 @@ impl Job {
 }
 
 impl Reference {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::PyTorch, Self::Keras];
-
-    /// The name that studies ask for it by.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::PyTorch => "python-pytorch",
-            Self::Keras => "python-keras",
-        }
-    }
-
-    /// The file of the program that trains.
-    pub fn program(self) -> &'static str {
-        match self {
-            Self::PyTorch => "reference_pytorch.py",
-            Self::Keras => "reference_keras.py",
-        }
-    }
-
-    /// The file of the program that computes losses and gradients from the common start.
-    pub fn check(self) -> &'static str {
-        match self {
-            Self::PyTorch => "check_pytorch.py",
-            Self::Keras => "check_keras.py",
-        }
+    /// The reference with this [`id`](Self::id).
+    pub fn find(id: &str) -> Option<&'static Self> {
+        ALL.iter().find(|reference| reference.id == id)
     }
 }
 
@@ -188,14 +204,14 @@ pub fn python(folders: &[PathBuf]) -> Result<PathBuf, String> {
 mod tests {
     use super::*;
 
+    fn text(name: &str) -> &'static str {
+        FILES.iter().find(|(file, _)| *file == name).unwrap().1
+    }
+
     #[test]
-    fn a_reference_is_under_100_lines_and_lists_its_differences_first() {
-        for (name, text) in FILES {
-            assert!(text.lines().count() < 100, "{name} has {} lines", text.lines().count());
-        }
-        for reference in Reference::ALL {
-            let (_, text) = FILES.iter().find(|(name, _)| *name == reference.program()).unwrap();
-            let head = text.split("\"\"\"").nth(1).unwrap();
+    fn a_program_lists_its_differences_from_the_tutorials_first() {
+        for reference in ALL {
+            let head = text(reference.program).split("\"\"\"").nth(1).unwrap();
             assert!(head.contains("https://") && head.contains("Differences"), "{head}");
         }
     }
@@ -204,10 +220,20 @@ mod tests {
     fn the_programs_are_written_side_by_side() {
         let folder = tempfile::tempdir().unwrap();
         write(&folder.path().join("deep")).unwrap();
-        for reference in Reference::ALL {
-            for name in [reference.program(), reference.check(), "common.py"] {
-                assert!(folder.path().join("deep").join(name).exists(), "{name}");
+        for reference in ALL {
+            for name in [reference.program, reference.interpreter, "common.py"] {
+                let written = std::fs::read_to_string(folder.path().join("deep").join(name));
+                assert_eq!(written.unwrap(), text(name));
             }
         }
+    }
+
+    #[test]
+    fn ids_and_colours_are_unique_and_found() {
+        for (index, reference) in ALL.iter().enumerate() {
+            assert_eq!(Reference::find(reference.id), Some(reference));
+            assert!(ALL[..index].iter().all(|other| other.colour != reference.colour));
+        }
+        assert_eq!(Reference::find("python-jax"), None);
     }
 }
