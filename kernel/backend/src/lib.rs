@@ -8,6 +8,7 @@
 //! A backend is one type that implements [`Backend`] and one that implements [`Network`].
 
 mod compute;
+pub mod cuda;
 mod device;
 mod error;
 mod network;
