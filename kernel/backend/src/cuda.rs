@@ -1,8 +1,8 @@
-//! One CUDA library a process.
+//! One CUDA library per process.
 //!
-//! PyTorch and TensorFlow bring different releases of cuDNN under the same file name, and each
-//! manages the whole memory of a GPU. So the first library that uses CUDA keeps it, and another one
-//! is refused in words: on the CPU all of them live side by side.
+//! PyTorch and TensorFlow bring different releases of cuDNN under the same file name, and each manages the whole
+//! memory of a GPU. The first library that uses CUDA therefore keeps it, and a second one is an error. On the CPU all
+//! libraries work beside each other.
 
 use crate::error::BackendError;
 use std::sync::OnceLock;
@@ -12,15 +12,15 @@ static OWNER: OnceLock<&'static str> = OnceLock::new();
 /// Takes CUDA for a library.
 ///
 /// # Errors
-/// [`BackendError::SecondCudaLibrary`].
+/// [`BackendError::SecondCudaLibrary`] if another library has it.
 pub fn claim(library: &'static str) -> Result<(), BackendError> {
     check(OWNER.get_or_init(|| library), library)
 }
 
-/// Whether a library could take CUDA.
+/// Checks whether a library could take CUDA.
 ///
 /// # Errors
-/// [`BackendError::SecondCudaLibrary`].
+/// [`BackendError::SecondCudaLibrary`] if another library has it.
 pub fn is_free_for(library: &'static str) -> Result<(), BackendError> {
     OWNER.get().map_or(Ok(()), |owner| check(owner, library))
 }

@@ -82,8 +82,10 @@ functions! {
     fn TF_DeleteGraph(*mut TF_Graph);
     fn TF_NewOperation(*mut TF_Graph, *const c_char, *const c_char) -> *mut TF_OperationDescription;
     fn TF_AddInput(*mut TF_OperationDescription, Output);
+    fn TF_AddInputList(*mut TF_OperationDescription, *const Output, c_int);
     fn TF_AddControlInput(*mut TF_OperationDescription, *mut TF_Operation);
     fn TF_SetAttrString(*mut TF_OperationDescription, *const c_char, *const c_void, usize);
+    fn TF_SetAttrInt(*mut TF_OperationDescription, *const c_char, i64);
     fn TF_SetAttrIntList(*mut TF_OperationDescription, *const c_char, *const i64, c_int);
     fn TF_SetAttrFloat(*mut TF_OperationDescription, *const c_char, c_float);
     fn TF_SetAttrBool(*mut TF_OperationDescription, *const c_char, c_uchar);

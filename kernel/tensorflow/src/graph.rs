@@ -3,8 +3,11 @@
 use crate::api::{
     Api, FLOAT, INT32, Input, Output, TF_Graph, TF_Operation, TF_OperationDescription,
 };
-use crate::error::{Error, Status};
+use crate::layout::channels_last;
+use crate::status::Status;
 use crate::tensor::Tensor;
+use benchbook_backend::BackendError;
+use benchbook_nets::Shape;
 use std::collections::HashSet;
 use std::ffi::{CStr, CString, c_int};
 
@@ -34,41 +37,100 @@ impl Graph {
     }
 
     /// An input of 32-bit floats that each run must give. A length of -1 is open.
-    pub(crate) fn placeholder(&mut self, shape: &[i64]) -> Result<Output, Error> {
+    pub(crate) fn placeholder(&mut self, shape: &[i64]) -> Result<Output, BackendError> {
         self.add(c"Placeholder").kind(c"dtype", FLOAT).shape(c"shape", shape).output()
     }
 
-    pub(crate) fn floats(&mut self, shape: &[usize], values: &[f32]) -> Result<Output, Error> {
+    /// An input of any number of examples of this shape.
+    pub(crate) fn batches(&mut self, shape: Shape) -> Result<Output, BackendError> {
+        let axes = channels_last(shape).into_iter().map(|length| length as i64);
+        self.placeholder(&std::iter::once(-1).chain(axes).collect::<Vec<_>>())
+    }
+
+    pub(crate) fn floats(
+        &mut self,
+        shape: &[usize],
+        values: &[f32],
+    ) -> Result<Output, BackendError> {
         let tensor = Tensor::floats(self.api, shape, values);
         self.add(c"Const").kind(c"dtype", FLOAT).tensor(c"value", &tensor).output()
     }
 
-    pub(crate) fn scalar(&mut self, value: f64) -> Result<Output, Error> {
+    pub(crate) fn scalar(&mut self, value: f64) -> Result<Output, BackendError> {
         self.floats(&[], &[value as f32])
     }
 
-    pub(crate) fn integers(&mut self, values: &[i32]) -> Result<Output, Error> {
-        let tensor = Tensor::integers(self.api, values);
+    /// A row of integers.
+    pub(crate) fn integers(&mut self, values: &[i32]) -> Result<Output, BackendError> {
+        self.integer_array(&[values.len()], values)
+    }
+
+    pub(crate) fn integer_array(
+        &mut self,
+        shape: &[usize],
+        values: &[i32],
+    ) -> Result<Output, BackendError> {
+        let tensor = Tensor::integers(self.api, shape, values);
         self.add(c"Const").kind(c"dtype", INT32).tensor(c"value", &tensor).output()
     }
 
     /// An operation on 32-bit floats without settings of its own, for example `Relu` or `Mul`.
-    pub(crate) fn apply(&mut self, kind: &CStr, inputs: &[Output]) -> Result<Output, Error> {
+    pub(crate) fn apply(&mut self, kind: &CStr, inputs: &[Output]) -> Result<Output, BackendError> {
         self.add(kind).inputs(inputs).floats().output()
     }
 
-    pub(crate) fn transpose(&mut self, x: Output, order: &[i32]) -> Result<Output, Error> {
+    /// `Sum` or `Mean` over axes.
+    pub(crate) fn reduce(
+        &mut self,
+        kind: &CStr,
+        x: Output,
+        axes: &[i32],
+        keep: bool,
+    ) -> Result<Output, BackendError> {
+        let axes = self.integers(axes)?;
+        let reduced = self.add(kind).inputs(&[x, axes]).floats().kind(c"Tidx", INT32);
+        reduced.flag(c"keep_dims", keep).output()
+    }
+
+    /// Joins values along an axis.
+    pub(crate) fn concat(&mut self, values: &[Output], axis: i32) -> Result<Output, BackendError> {
+        let axis = self.integer_array(&[], &[axis])?;
+        let joined = self.add(c"ConcatV2").list(values).inputs(&[axis]);
+        joined.floats().kind(c"Tidx", INT32).output()
+    }
+
+    /// Divides a value along an axis into equal parts.
+    pub(crate) fn split(
+        &mut self,
+        x: Output,
+        parts: usize,
+        axis: i32,
+    ) -> Result<Vec<Output>, BackendError> {
+        let axis = self.integer_array(&[], &[axis])?;
+        let split = self.add(c"Split").inputs(&[axis, x]).floats();
+        let first = split.integer(c"num_split", parts as i64).output()?;
+        Ok((0..parts).map(|part| Output { index: part as c_int, ..first }).collect())
+    }
+
+    pub(crate) fn transpose(&mut self, x: Output, order: &[i32]) -> Result<Output, BackendError> {
         let order = self.integers(order)?;
         self.add(c"Transpose").inputs(&[x, order]).floats().kind(c"Tperm", INT32).output()
     }
 
-    pub(crate) fn reshape(&mut self, x: Output, shape: &[i32]) -> Result<Output, Error> {
+    pub(crate) fn reshape(&mut self, x: Output, shape: &[i32]) -> Result<Output, BackendError> {
         let shape = self.integers(shape)?;
         self.add(c"Reshape").inputs(&[x, shape]).floats().kind(c"Tshape", INT32).output()
     }
 
     /// Gradients of the sum of `y` with respect to `x`.
-    pub(crate) fn gradients(&mut self, y: Output, x: &[Output]) -> Result<Vec<Output>, Error> {
+    pub(crate) fn gradients(
+        &mut self,
+        y: Output,
+        x: &[Output],
+    ) -> Result<Vec<Output>, BackendError> {
+        if x.is_empty() {
+            return Ok(Vec::new());
+        }
         let status = Status::new(self.api);
         let (mut y, mut x) = (y, x.to_vec());
         let mut gradients = vec![Output { operation: std::ptr::null_mut(), index: 0 }; x.len()];
@@ -134,7 +196,7 @@ impl Drop for Graph {
 pub(crate) struct Adding {
     api: &'static Api,
     raw: *mut TF_OperationDescription,
-    failed: Option<Error>,
+    failed: Option<BackendError>,
 }
 
 impl Adding {
@@ -143,6 +205,14 @@ impl Adding {
             // SAFETY: both belong to one graph, which is alive.
             unsafe { (self.api.TF_AddInput)(self.raw, *input) }
         }
+        self
+    }
+
+    /// An input that is a list of values.
+    pub(crate) fn list(self, values: &[Output]) -> Self {
+        let (data, length) = (values.as_ptr(), values.len() as c_int);
+        // SAFETY: as for `inputs`; the list is given with its length.
+        unsafe { (self.api.TF_AddInputList)(self.raw, data, length) }
         self
     }
 
@@ -171,6 +241,12 @@ impl Adding {
         unsafe {
             (self.api.TF_SetAttrString)(self.raw, name.as_ptr(), text.as_ptr().cast(), text.len());
         }
+        self
+    }
+
+    pub(crate) fn integer(self, name: &CStr, value: i64) -> Self {
+        // SAFETY: as for `kind`.
+        unsafe { (self.api.TF_SetAttrInt)(self.raw, name.as_ptr(), value) }
         self
     }
 
@@ -209,7 +285,7 @@ impl Adding {
     }
 
     /// Adds it to the graph.
-    pub(crate) fn operation(self) -> Result<*mut TF_Operation, Error> {
+    pub(crate) fn operation(self) -> Result<*mut TF_Operation, BackendError> {
         let status = Status::new(self.api);
         // SAFETY: the description is finished once, here, and used no more.
         let operation = unsafe { (self.api.TF_FinishOperation)(self.raw, status.raw) };
@@ -220,7 +296,7 @@ impl Adding {
     }
 
     /// Adds it to the graph and gives its first output.
-    pub(crate) fn output(self) -> Result<Output, Error> {
+    pub(crate) fn output(self) -> Result<Output, BackendError> {
         Ok(Output { operation: self.operation()?, index: 0 })
     }
 }

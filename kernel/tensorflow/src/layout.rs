@@ -1,5 +1,7 @@
 //! The two orders in which the same values stand: Benchbook's and Keras'.
 
+use benchbook_nets::Shape;
+
 /// How a parameter's values are ordered inside TensorFlow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Layout {
@@ -63,19 +65,33 @@ impl Layout {
     }
 }
 
-/// `[pictures, channels, pixels]` to `[pictures, pixels, channels]`.
-pub(crate) fn channels_last(from: &[f32], to: &mut [f32], channels: usize, pixels: usize) {
-    let length = channels * pixels;
-    for (from, to) in from.chunks_exact(length).zip(to.chunks_exact_mut(length)) {
-        transpose(from, to, channels, pixels);
+/// The lengths of the axes of one example inside: `[height, width, channels]` or `[length]`.
+pub(crate) fn channels_last(shape: Shape) -> Vec<usize> {
+    match shape {
+        Shape::Map([channels, height, width]) => vec![height, width, channels],
+        Shape::Vector([length]) => vec![length],
     }
 }
 
-/// `[pictures, pixels, channels]` to `[pictures, channels, pixels]`.
-pub(crate) fn channels_first(from: &[f32], to: &mut [f32], channels: usize, pixels: usize) {
-    let length = channels * pixels;
-    for (from, to) in from.chunks_exact(length).zip(to.chunks_exact_mut(length)) {
-        transpose(from, to, pixels, channels);
+/// A batch from `[batch, channels, height, width]` to `[batch, height, width, channels]`; vectors stay as they are.
+pub(crate) fn batch_to_inside(shape: Shape, from: &[f32], to: &mut [f32]) {
+    batch(shape, from, to, |from, to, channels, pixels| transpose(from, to, channels, pixels));
+}
+
+/// The way back.
+pub(crate) fn batch_to_outside(shape: Shape, from: &[f32], to: &mut [f32]) {
+    batch(shape, from, to, |from, to, channels, pixels| transpose(from, to, pixels, channels));
+}
+
+fn batch(
+    shape: Shape,
+    from: &[f32],
+    to: &mut [f32],
+    copy: impl Fn(&[f32], &mut [f32], usize, usize),
+) {
+    let Shape::Map([channels, height, width]) = shape else { return to.copy_from_slice(from) };
+    for (from, to) in from.chunks_exact(shape.len()).zip(to.chunks_exact_mut(shape.len())) {
+        copy(from, to, channels, height * width);
     }
 }
 
@@ -131,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dense_layer_and_a_picture_are_transposed_and_back() {
+    fn a_dense_layer_and_an_image_are_transposed_and_back() {
         let layout = Layout::of(&[2, 3]);
         let mut inside = [0.0; 6];
         layout.to_inside(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &mut inside);
@@ -140,13 +156,14 @@ mod tests {
         layout.to_outside(&inside, &mut back);
         assert_eq!(back, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
 
-        // Two pictures of two channels and two pixels.
-        let pictures = [1.0, 2.0, 10.0, 20.0, 3.0, 4.0, 30.0, 40.0];
+        // Two images of two channels and two pixels.
+        let shape = Shape::Map([2, 1, 2]);
+        let images = [1.0, 2.0, 10.0, 20.0, 3.0, 4.0, 30.0, 40.0];
         let mut last = [0.0; 8];
-        channels_last(&pictures, &mut last, 2, 2);
+        batch_to_inside(shape, &images, &mut last);
         assert_eq!(last, [1.0, 10.0, 2.0, 20.0, 3.0, 30.0, 4.0, 40.0]);
         let mut first = [0.0; 8];
-        channels_first(&last, &mut first, 2, 2);
-        assert_eq!(first, pictures);
+        batch_to_outside(shape, &last, &mut first);
+        assert_eq!(first, images);
     }
 }

@@ -1,29 +1,25 @@
 //! TensorFlow from Rust, without Python and without linking to it.
 //!
 //! [`Library::load`] finds `libtensorflow_cc.so.2` (of a Python environment's TensorFlow, or of
-//! `environment/tensorflow`), opens it and binds the functions of its C API that are needed. A
-//! [`Net`] is a graph made of [`Layer`]s with one session: variables, a forward pass for training and
-//! one for inference, gradients by `TF_AddGradients`, and the optimiser's updates.
+//! `environment/tensorflow`), opens it and binds the functions of its C API that are needed. [`TensorFlow`] builds each
+//! net as one graph with one session: variables, a forward pass for training and one for inference, gradients by
+//! `TF_AddGradients`, and the optimiser's updates.
 //!
-//! Values come and go in the layouts that Benchbook's backends share: pictures `[batch, channels,
-//! height, width]`, convolutions `[outputs, inputs, rows, columns]`, dense layers `[outputs,
-//! inputs]`. Inside, everything is in Keras' layouts (`[batch, height, width, channels]`, `[rows,
-//! columns, inputs, outputs]`, `[inputs, outputs]`), so that TensorFlow runs the same kernels.
+//! Values come and go in the layouts that all backends share: images `[batch, channels, height, width]`, convolutions
+//! `[outputs, inputs, rows, columns]`, dense layers `[outputs, inputs]`. Inside, everything is in Keras' layouts
+//! (`[batch, height, width, channels]`, `[rows, columns, inputs, outputs]`, `[inputs, outputs]`), so that TensorFlow
+//! runs the same kernels.
 
 mod api;
-mod error;
+mod backend;
 mod graph;
-mod layer;
 mod layout;
 mod library;
 mod net;
 mod optimizer;
 mod session;
+mod status;
 mod tensor;
 
-pub use error::Error;
-pub use layer::{Description, FlattenOrder, Layer, Loss, Parameter};
+pub use backend::TensorFlow;
 pub use library::{FIX, Library, LoadError, Location, MINIMUM};
-pub use net::{Input, Net, Outcome, Step, Values, upload};
-pub use optimizer::{Convention, Optimizer};
-pub use session::{Device, Processor};

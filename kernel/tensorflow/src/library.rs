@@ -1,9 +1,9 @@
 //! Finds TensorFlow's library, opens it, and says what holds for the whole process.
 
 use crate::api::Api;
-use crate::error::Error;
 use crate::graph::Graph;
-use crate::session::{Config, Device, Session};
+use crate::session::{Config, Session};
+use benchbook_backend::BackendError;
 use std::ffi::{CStr, OsStr};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -104,7 +104,8 @@ impl Location {
     /// Looks for the library without opening it: in the folder that `BENCHBOOK_TENSORFLOW` names, and
     /// only there if it is set; else in Benchbook's cache, where `environment/tensorflow` puts it, among
     /// the packages of the Python that started the kernel (`BENCHBOOK_SITE_PACKAGES`), in the active
-    /// Python environment (`VIRTUAL_ENV`, `CONDA_PREFIX`), and in the folders of `LD_LIBRARY_PATH`. The cache comes first: an unfit release elsewhere is then no obstacle.
+    /// Python environment (`VIRTUAL_ENV`, `CONDA_PREFIX`), and in the folders of `LD_LIBRARY_PATH`. The cache comes
+    /// first, so that an unfit release elsewhere is no obstacle.
     ///
     /// # Errors
     /// [`LoadError::NotFound`] with all places.
@@ -294,8 +295,8 @@ impl Library {
     /// more; a build for the CPU has none.
     ///
     /// # Errors
-    /// [`Error::Library`].
-    pub fn gpus(&'static self) -> Result<usize, Error> {
+    /// [`BackendError::Library`].
+    pub fn gpus(&'static self) -> Result<usize, BackendError> {
         if !self.cuda {
             return Ok(0);
         }
@@ -304,7 +305,7 @@ impl Library {
             return Ok(*count);
         }
         let graph = Graph::new(&self.api);
-        let session = Session::new(&graph, Config { device: Device::Cuda, threads: 1 });
+        let session = Session::new(&graph, Config { gpu: true, threads: 1 });
         let count = session.and_then(|session| session.gpus())?;
         Ok(*COUNT.get_or_init(|| count))
     }

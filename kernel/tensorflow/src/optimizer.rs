@@ -1,86 +1,38 @@
 //! How gradients change the weights: operations of the graph.
 
-use crate::api::{Output, TF_Operation};
-use crate::error::Error;
+use crate::api::{FLOAT, Output, TF_Operation};
 use crate::graph::Graph;
-
-/// Whose formula is meant where the libraries differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Convention {
-    /// `torch.optim`.
-    PyTorch,
-    /// `keras.optimizers`.
-    Keras,
-}
-
-/// An optimiser: `g` is the gradient, `w` the weight, `t` the number of the step from 1. The learning
-/// rate comes with each step.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Optimizer {
-    /// `b ← momentum · b + g`, `w ← w − rate · b`.
-    Sgd {
-        /// 0 for none.
-        momentum: f64,
-        /// `w ← w − rate · (g + momentum · b)` instead.
-        nesterov: bool,
-        /// Added to the gradient times the weight; 0 for none.
-        weight_decay: f64,
-    },
-    /// `m ← beta1 · m + (1 − beta1) · g`, `v ← beta2 · v + (1 − beta2) · g²`; then, with Keras,
-    /// `w ← w − rate · √(1 − beta2^t) / (1 − beta1^t) · m / (√v + epsilon)`. PyTorch adds epsilon to
-    /// √(v / (1 − beta2^t)).
-    Adam {
-        /// Decay of the mean of gradients.
-        beta1: f64,
-        /// Decay of the mean of squared gradients.
-        beta2: f64,
-        /// Keeps the denominator from zero.
-        epsilon: f64,
-        /// Whose formula.
-        convention: Convention,
-    },
-    /// `v ← decay · v + (1 − decay) · g²`; then, with Keras, `w ← w − rate · g / √(v + epsilon)`.
-    /// PyTorch divides by √v + epsilon.
-    RmsProp {
-        /// Decay of the mean of squared gradients.
-        decay: f64,
-        /// Keeps the denominator from zero.
-        epsilon: f64,
-        /// Whose formula.
-        convention: Convention,
-    },
-}
+use crate::status::failed;
+use benchbook_backend::{BackendError, Convention, Optimizer};
 
 /// What an optimiser remembers for each weight, by the suffixes of its names.
-pub(crate) const MEAN: &str = ".mean";
-pub(crate) const SQUARE: &str = ".square";
+const MEAN: &str = ".mean";
+const SQUARE: &str = ".square";
 
-impl Optimizer {
-    /// The suffixes of what it remembers for each weight.
-    pub(crate) fn slots(&self) -> &'static [&'static str] {
-        match self {
-            Optimizer::Sgd { momentum: 0.0, .. } => &[],
-            Optimizer::Sgd { .. } => &[MEAN],
-            Optimizer::Adam { .. } => &[MEAN, SQUARE],
-            Optimizer::RmsProp { .. } => &[SQUARE],
-        }
+/// The suffixes of what an optimiser remembers for each weight.
+pub(crate) fn slots(optimizer: &Optimizer) -> &'static [&'static str] {
+    match optimizer {
+        Optimizer::Sgd { momentum: 0.0, .. } => &[],
+        Optimizer::Sgd { .. } => &[MEAN],
+        Optimizer::Adam { .. } => &[MEAN, SQUARE],
+        Optimizer::RmsProp { .. } => &[SQUARE],
     }
+}
 
-    /// The numbers of step `t` from 1: the rate and epsilon that the graph takes. Adam's correction is
-    /// computed here: TensorFlow's own takes 0.999 from 1 in 32 bits, which leaves five digits.
-    pub(crate) fn numbers(&self, rate: f64, t: u32) -> [f64; 2] {
-        match *self {
-            Optimizer::Sgd { .. } => [rate, 0.0],
-            Optimizer::RmsProp { epsilon, .. } => [rate, epsilon],
-            Optimizer::Adam { beta1, beta2, epsilon, convention } => {
-                let (one, two) = (1.0 - beta1.powf(t.into()), 1.0 - beta2.powf(t.into()));
-                let epsilon = match convention {
-                    Convention::Keras => epsilon,
-                    // m / (√(v / two) + ε) = √two · m / (√v + √two · ε)
-                    Convention::PyTorch => epsilon * two.sqrt(),
-                };
-                [rate * two.sqrt() / one, epsilon]
-            }
+/// The rate and epsilon that the graph takes in step `t`, from 1. Adam's correction is computed here: TensorFlow's own
+/// takes 0.999 from 1 in 32 bits, which leaves five digits.
+pub(crate) fn numbers(optimizer: &Optimizer, rate: f64, t: u32) -> [f64; 2] {
+    match *optimizer {
+        Optimizer::Sgd { .. } => [rate, 0.0],
+        Optimizer::RmsProp { epsilon, .. } => [rate, epsilon],
+        Optimizer::Adam { beta1, beta2, epsilon, convention } => {
+            let (one, two) = (1.0 - beta1.powf(t.into()), 1.0 - beta2.powf(t.into()));
+            let epsilon = match convention {
+                Convention::Keras => epsilon,
+                // m / (√(v / two) + ε) = √two · m / (√v + √two · ε)
+                Convention::PyTorch => epsilon * two.sqrt(),
+            };
+            [rate * two.sqrt() / one, epsilon]
         }
     }
 }
@@ -92,7 +44,7 @@ pub(crate) struct Place<'a> {
     /// Its value before the step.
     pub(crate) value: Output,
     pub(crate) gradient: Output,
-    /// The variables of [`Optimizer::slots`].
+    /// The variables of [`slots`].
     pub(crate) slots: &'a [Output],
     /// The update happens after these operations, and only if all of them do.
     pub(crate) after: &'a [*mut TF_Operation],
@@ -104,76 +56,72 @@ pub(crate) struct Numbers {
     pub(crate) epsilon: Output,
 }
 
-impl Optimizer {
-    /// Adds the operations that change one weight, and returns the last.
-    pub(crate) fn update(
-        &self,
-        graph: &mut Graph,
-        place: &Place<'_>,
-        numbers: &Numbers,
-    ) -> Result<*mut TF_Operation, Error> {
-        let Place { variable, value, gradient, slots, after } = *place;
-        let Numbers { rate, epsilon } = *numbers;
-        match (*self, slots) {
-            (Optimizer::Sgd { momentum, nesterov, weight_decay }, slots) => {
-                let gradient = if weight_decay == 0.0 {
-                    gradient
-                } else {
-                    let factor = graph.scalar(weight_decay)?;
-                    let decay = graph.apply(c"Mul", &[value, factor])?;
-                    graph.apply(c"AddV2", &[gradient, decay])?
-                };
-                if let [mean] = slots {
-                    let momentum = graph.scalar(momentum)?;
-                    let kept = graph.add(c"ResourceApplyMomentum").floats();
-                    let kept = kept.inputs(&[variable, *mean, rate, gradient, momentum]);
-                    kept.flag(c"use_nesterov", nesterov).after(after).operation()
-                } else {
-                    let plain = graph.add(c"ResourceApplyGradientDescent").floats();
-                    plain.inputs(&[variable, rate, gradient]).after(after).operation()
+/// Adds the operations that change one weight, and returns the last.
+pub(crate) fn update(
+    optimizer: &Optimizer,
+    graph: &mut Graph,
+    place: &Place<'_>,
+    numbers: &Numbers,
+) -> Result<*mut TF_Operation, BackendError> {
+    let Place { variable, value, gradient, slots, after } = *place;
+    let Numbers { rate, epsilon } = *numbers;
+    match (*optimizer, slots) {
+        (Optimizer::Sgd { momentum, nesterov, weight_decay }, slots) => {
+            let gradient = if weight_decay == 0.0 {
+                gradient
+            } else {
+                let factor = graph.scalar(weight_decay)?;
+                let decay = graph.apply(c"Mul", &[value, factor])?;
+                graph.apply(c"AddV2", &[gradient, decay])?
+            };
+            if let [mean] = slots {
+                let momentum = graph.scalar(momentum)?;
+                let kept = graph.add(c"ResourceApplyMomentum").floats();
+                let kept = kept.inputs(&[variable, *mean, rate, gradient, momentum]);
+                kept.flag(c"use_nesterov", nesterov).after(after).operation()
+            } else {
+                let plain = graph.add(c"ResourceApplyGradientDescent").floats();
+                plain.inputs(&[variable, rate, gradient]).after(after).operation()
+            }
+        }
+        (Optimizer::Adam { beta1, beta2, .. }, [mean, square]) => {
+            // The powers of the betas are zero: the rate is already corrected.
+            let none = graph.scalar(0.0)?;
+            let (beta1, beta2) = (graph.scalar(beta1)?, graph.scalar(beta2)?);
+            let adam = graph.add(c"ResourceApplyAdam").floats();
+            let moments = [variable, *mean, *square, none, none];
+            let adam = adam.inputs(&moments).inputs(&[rate, beta1, beta2, epsilon, gradient]);
+            adam.after(after).operation()
+        }
+        (Optimizer::RmsProp { decay, convention, .. }, [square]) => {
+            // ResourceApplyRMSProp wants a momentum of the weight's size, which nothing here uses.
+            let (kept, new) = (graph.scalar(decay)?, graph.scalar(1.0 - decay)?);
+            let before = graph.add(c"ReadVariableOp").inputs(&[*square]);
+            let before = before.kind(c"dtype", FLOAT).output()?;
+            let before = graph.apply(c"Mul", &[before, kept])?;
+            let squared = graph.apply(c"Square", &[gradient])?;
+            let squared = graph.apply(c"Mul", &[squared, new])?;
+            let mean = graph.apply(c"AddV2", &[before, squared])?;
+            let remember = graph.add(c"AssignVariableOp").inputs(&[*square, mean]);
+            let remember = remember.kind(c"dtype", FLOAT).after(after).operation()?;
+            let root = match convention {
+                Convention::Keras => {
+                    let inside = graph.apply(c"AddV2", &[mean, epsilon])?;
+                    graph.apply(c"Sqrt", &[inside])?
                 }
-            }
-            (Optimizer::Adam { beta1, beta2, .. }, [mean, square]) => {
-                // The powers of the betas are zero: the rate is already corrected.
-                let none = graph.scalar(0.0)?;
-                let (beta1, beta2) = (graph.scalar(beta1)?, graph.scalar(beta2)?);
-                let adam = graph.add(c"ResourceApplyAdam").floats();
-                let moments = [variable, *mean, *square, none, none];
-                let adam = adam.inputs(&moments).inputs(&[rate, beta1, beta2, epsilon, gradient]);
-                adam.after(after).operation()
-            }
-            (Optimizer::RmsProp { decay, convention, .. }, [square]) => {
-                // ResourceApplyRMSProp wants a momentum of the weight's size, which nothing here uses.
-                let (kept, new) = (graph.scalar(decay)?, graph.scalar(1.0 - decay)?);
-                let before = graph.add(c"ReadVariableOp").inputs(&[*square]);
-                let before = before.kind(c"dtype", crate::api::FLOAT).output()?;
-                let before = graph.apply(c"Mul", &[before, kept])?;
-                let squared = graph.apply(c"Square", &[gradient])?;
-                let squared = graph.apply(c"Mul", &[squared, new])?;
-                let mean = graph.apply(c"AddV2", &[before, squared])?;
-                let remember = graph.add(c"AssignVariableOp").inputs(&[*square, mean]);
-                let remember =
-                    remember.kind(c"dtype", crate::api::FLOAT).after(after).operation()?;
-                let root = match convention {
-                    Convention::Keras => {
-                        let inside = graph.apply(c"AddV2", &[mean, epsilon])?;
-                        graph.apply(c"Sqrt", &[inside])?
-                    }
-                    Convention::PyTorch => {
-                        let root = graph.apply(c"Sqrt", &[mean])?;
-                        graph.apply(c"AddV2", &[root, epsilon])?
-                    }
-                };
-                let scaled = graph.apply(c"Mul", &[gradient, rate])?;
-                let change = graph.apply(c"RealDiv", &[scaled, root])?;
-                let update = graph.add(c"AssignSubVariableOp").inputs(&[variable, change]);
-                update.kind(c"dtype", crate::api::FLOAT).after(&[remember]).operation()
-            }
-            (Optimizer::Adam { .. } | Optimizer::RmsProp { .. }, slots) => {
-                let message =
-                    format!("expected {} slots, found {}", self.slots().len(), slots.len());
-                Err(Error::Library { operation: "adding the optimiser", message })
-            }
+                Convention::PyTorch => {
+                    let root = graph.apply(c"Sqrt", &[mean])?;
+                    graph.apply(c"AddV2", &[root, epsilon])?
+                }
+            };
+            let scaled = graph.apply(c"Mul", &[gradient, rate])?;
+            let change = graph.apply(c"RealDiv", &[scaled, root])?;
+            let update = graph.add(c"AssignSubVariableOp").inputs(&[variable, change]);
+            update.kind(c"dtype", FLOAT).after(&[remember]).operation()
+        }
+        (Optimizer::Adam { .. } | Optimizer::RmsProp { .. }, slots) => {
+            let message = format!("{optimizer} cannot have {} slots", slots.len());
+            Err(failed("adding the optimiser", message))
         }
     }
 }
@@ -187,9 +135,9 @@ mod tests {
         let adam =
             |convention| Optimizer::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-7, convention };
         // Step 1: √(1 − 0.999) / (1 − 0.9) = 0.316227766; step 2: √(1 − 0.998001) / (1 − 0.81) = 0.235317…
-        let [rate, epsilon] = adam(Convention::Keras).numbers(0.1, 1);
+        let [rate, epsilon] = numbers(&adam(Convention::Keras), 0.1, 1);
         assert!((rate - 0.031_622_776_6).abs() < 1e-10 && epsilon == 1e-7, "{rate} {epsilon}");
-        let [rate, epsilon] = adam(Convention::PyTorch).numbers(0.1, 2);
+        let [rate, epsilon] = numbers(&adam(Convention::PyTorch), 0.1, 2);
         let root = (1.0_f64 - 0.998_001).sqrt();
         assert!((rate - 0.1 * root / 0.19).abs() < 1e-12, "{rate}");
         assert!((epsilon - 1e-7 * root).abs() < 1e-18, "{epsilon}");

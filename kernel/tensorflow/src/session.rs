@@ -1,35 +1,17 @@
 //! Running a graph on a device with so many threads.
 
 use crate::api::{Api, Output, TF_Operation, TF_Session};
-use crate::error::{Error, Status};
 use crate::graph::Graph;
+use crate::status::Status;
 use crate::tensor::Tensor;
+use benchbook_backend::BackendError;
 use std::ffi::{CStr, c_int};
-
-/// Where a net is asked to compute.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Processor {
-    /// The first GPU if TensorFlow sees one, otherwise the CPU.
-    Auto,
-    /// The CPU.
-    Cpu,
-    /// The CUDA GPU of this number, from 0.
-    Cuda(usize),
-}
-
-/// Where a net computes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Device {
-    /// The CPU.
-    Cpu,
-    /// The first CUDA GPU that TensorFlow sees.
-    Cuda,
-}
 
 /// The device and its threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Config {
-    pub(crate) device: Device,
+    /// Whether the first CUDA GPU computes, otherwise the CPU.
+    pub(crate) gpu: bool,
     pub(crate) threads: usize,
 }
 
@@ -38,7 +20,7 @@ impl Config {
     fn bytes(self) -> Vec<u8> {
         // A field's first byte is its number times 8, plus 0 for a number and 2 for bytes with a length.
         let mut bytes = Vec::new();
-        if self.device == Device::Cpu {
+        if !self.gpu {
             // device_count (1): a map whose entry is {1: "GPU", 2: 0}. No GPU is touched.
             bytes.extend([0x0a, 7, 0x0a, 3, b'G', b'P', b'U', 0x10, 0]);
         }
@@ -48,7 +30,7 @@ impl Config {
         number(&mut bytes, self.threads);
         bytes.push(0x28);
         number(&mut bytes, self.threads);
-        if self.device == Device::Cuda {
+        if self.gpu {
             // gpu_options (6) with allow_growth (4): not all of its memory is taken at the start.
             bytes.extend([0x32, 2, 0x20, 1]);
         }
@@ -77,7 +59,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(graph: &Graph, config: Config) -> Result<Self, Error> {
+    pub(crate) fn new(graph: &Graph, config: Config) -> Result<Self, BackendError> {
         let api = graph.api;
         let status = Status::new(api);
         let bytes = config.bytes();
@@ -101,10 +83,10 @@ impl Session {
     pub(crate) fn run(
         &self,
         operation: &'static str,
-        feeds: &[(Output, &Tensor)],
+        feeds: &[(Output, Tensor)],
         fetches: &[Output],
         targets: &[*mut TF_Operation],
-    ) -> Result<Vec<Tensor>, Error> {
+    ) -> Result<Vec<Tensor>, BackendError> {
         // A run for nothing is an error to TensorFlow.
         if fetches.is_empty() && targets.is_empty() {
             return Ok(Vec::new());
@@ -137,7 +119,7 @@ impl Session {
     }
 
     /// Number of GPUs that this session can use.
-    pub(crate) fn gpus(&self) -> Result<usize, Error> {
+    pub(crate) fn gpus(&self) -> Result<usize, BackendError> {
         let status = Status::new(self.api);
         // SAFETY: the list is read between its making and its deletion, within its length.
         let count = unsafe {
@@ -180,11 +162,11 @@ mod tests {
         // `tf.compat.v1.ConfigProto(device_count={'GPU': 0}, intra_op_parallelism_threads=2,
         // inter_op_parallelism_threads=2, allow_soft_placement=True,
         // use_per_session_threads=True).SerializeToString()` of TensorFlow 2.21.
-        let cpu = Config { device: Device::Cpu, threads: 2 };
+        let cpu = Config { gpu: false, threads: 2 };
         assert_eq!(cpu.bytes(), b"\n\x07\n\x03GPU\x10\x00\x10\x02(\x028\x01H\x01");
         // The same with 300 threads and gpu_options=GPUOptions(allow_growth=True) in place of the
         // device count.
-        let gpu = Config { device: Device::Cuda, threads: 300 };
+        let gpu = Config { gpu: true, threads: 300 };
         assert_eq!(gpu.bytes(), b"\x10\xac\x02(\xac\x022\x02 \x018\x01H\x01");
     }
 }

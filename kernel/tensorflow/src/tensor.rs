@@ -1,7 +1,8 @@
 //! Values in memory that TensorFlow manages.
 
 use crate::api::{Api, FLOAT, INT32, TF_Tensor};
-use crate::error::Error;
+use crate::status::failed;
+use benchbook_backend::BackendError;
 use std::ffi::c_int;
 
 /// A block of values with a shape, freed when it is dropped.
@@ -30,9 +31,9 @@ impl Tensor {
         Self::floats(api, &[], &[value as f32])
     }
 
-    /// The given 32-bit integers in one row, as operations take shapes and axes.
-    pub(crate) fn integers(api: &'static Api, values: &[i32]) -> Self {
-        Self::new(api, INT32, &[values.len()], |to: &mut [i32]| to.copy_from_slice(values))
+    /// The given 32-bit integers, as operations take shapes and axes.
+    pub(crate) fn integers(api: &'static Api, shape: &[usize], values: &[i32]) -> Self {
+        Self::new(api, INT32, shape, |to: &mut [i32]| to.copy_from_slice(values))
     }
 
     /// `T` is the 4-byte type of numbers that `kind` says.
@@ -74,15 +75,16 @@ impl Tensor {
     }
 
     /// The values of a tensor of 32-bit floats.
-    pub(crate) fn values(&self) -> Result<&[f32], Error> {
+    pub(crate) fn values(&self) -> Result<&[f32], BackendError> {
         // SAFETY: the tensor is alive; of a tensor of 32-bit floats the data are as many bytes as it
         // says, and nothing writes to them while `self` is borrowed: a variable that shares them is
         // changed by `&mut Net` alone.
         unsafe {
             let kind = (self.api.TF_TensorType)(self.raw);
             if kind != FLOAT {
-                let message = format!("expected 32-bit floats, found type {kind} of TF_DataType");
-                return Err(Error::Library { operation: "reading values", message });
+                let message =
+                    format!("values must be 32-bit floats, got type {kind} of TF_DataType");
+                return Err(failed("reading values", message));
             }
             let count = (self.api.TF_TensorByteSize)(self.raw) / size_of::<f32>();
             if count == 0 {

@@ -1,33 +1,26 @@
 //! The passes through the layers, as operations of the graph.
 
-use super::variables::Variables;
+use super::variables::Variable;
 use crate::api::{FLOAT, Output};
-use crate::error::Error;
 use crate::graph::Graph;
-use crate::layer::{FlattenOrder, Layer};
+use crate::layout::channels_last;
+use benchbook_backend::BackendError;
+use benchbook_nets::{
+    AdaptiveAvgPool2d, AvgPool2d, BatchNorm, Conv2d, FlattenOrder, Function, Layer, LayerNorm,
+    MaxPool2d, Net, Operation, Padding, Shape, Source,
+};
+use std::ffi::CStr;
 
-/// How a pass treats dropout and batch normalisation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mode {
-    Training,
-    Inference,
-}
-
-/// What flows from layer to layer, for one picture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shape {
-    Map { height: usize, width: usize, channels: usize },
-    Vector(usize),
-}
+type Result<T> = std::result::Result<T, BackendError>;
 
 /// The factors of a dropout layer, an input of each training step.
 pub(super) struct Mask {
     pub(super) input: Output,
-    /// The layer's place in its list.
-    pub(super) layer: usize,
+    /// The layer's place among the net's dropout layers.
+    pub(super) dropout: usize,
     pub(super) rate: f64,
-    /// Values of one picture.
-    pub(super) length: usize,
+    /// The shape of one example.
+    pub(super) shape: Shape,
 }
 
 /// A running statistic and what it moves towards.
@@ -35,164 +28,315 @@ pub(super) struct Moving {
     pub(super) variable: Output,
     pub(super) value: Output,
     pub(super) batch: Output,
+    pub(super) momentum: f64,
 }
 
 /// One pass under construction.
 pub(super) struct Pass<'a> {
     pub(super) graph: &'a mut Graph,
-    pub(super) variables: &'a Variables,
-    pub(super) mode: Mode,
+    pub(super) net: &'a Net,
+    /// In the order of the net's parameters.
+    pub(super) variables: &'a [Variable],
     pub(super) masks: Vec<Mask>,
     pub(super) moving: Vec<Moving>,
 }
 
-/// PyTorch's default, which both backends use.
-const EPSILON: f32 = 1e-5;
-
 impl Pass<'_> {
-    /// Adds the layers after `x`.
-    pub(super) fn layers(
-        &mut self,
-        layers: &[Layer],
-        mut x: Output,
-        mut shape: Shape,
-    ) -> Result<(Output, Shape), Error> {
-        for (index, layer) in layers.iter().enumerate() {
-            (x, shape) = self.layer(index, layer, x, shape)?;
+    /// Adds all layers and returns their outputs. Those from `trained` on behave as in training.
+    pub(super) fn layers(&mut self, input: Output, trained: usize) -> Result<Vec<Output>> {
+        let (mut outputs, mut dropouts) = (Vec::new(), 0);
+        for (index, layer) in self.net.layers().iter().enumerate() {
+            let place = |source: &Source| match *source {
+                Source::Input => input,
+                Source::Layer(at) => outputs[at],
+            };
+            let inputs: Vec<Output> = layer.inputs.iter().map(place).collect();
+            outputs.push(self.layer(layer, &inputs, index >= trained, dropouts)?);
+            dropouts += usize::from(matches!(layer.operation, Operation::Dropout(_)));
         }
-        Ok((x, shape))
+        Ok(outputs)
     }
 
     fn layer(
         &mut self,
-        index: usize,
         layer: &Layer,
+        inputs: &[Output],
+        training: bool,
+        dropouts: usize,
+    ) -> Result<Output> {
+        let variables = &self.variables[layer.parameters.clone()];
+        let graph = &mut *self.graph;
+        let (x, shape) = (inputs[0], layer.input_shapes[0]);
+        match &layer.operation {
+            Operation::Activation(activation) => activate(graph, activation.function, x),
+            Operation::AdaptiveAvgPool2d(pool) => adaptive_average(graph, pool, x, shape),
+            Operation::Add(_) => match inputs {
+                [_, _] => graph.apply(c"AddV2", inputs),
+                _ => graph.add(c"AddN").list(inputs).floats().output(),
+            },
+            Operation::AvgPool2d(AvgPool2d { kernel, stride, padding }) => {
+                // Also where TensorFlow's padding would be the same: it does not count the zeros.
+                let x = pad(graph, x, *padding, None)?;
+                pool(graph, c"AvgPool", x, *kernel, *stride, "VALID")
+            }
+            Operation::BatchNorm(norm) => self.batch_norm(norm, variables, x, shape, training),
+            Operation::Concat(_) => graph.concat(inputs, channels_last(shape).len() as i32),
+            Operation::Conv2d(convolution) => {
+                let y = convolve(graph, convolution, x, variables[0].value, shape)?;
+                biased(graph, y, variables)
+            }
+            Operation::Dense(_) => {
+                let product = graph.apply(c"MatMul", &[x, variables[0].value])?;
+                biased(graph, product, variables)
+            }
+            Operation::Dropout(dropout) => {
+                if !training || dropout.rate == 0.0 {
+                    return Ok(x);
+                }
+                let input = graph.batches(shape)?;
+                self.masks.push(Mask { input, dropout: dropouts, rate: dropout.rate, shape });
+                graph.apply(c"Mul", &[x, input])
+            }
+            Operation::Flatten(flatten) => {
+                let x = match flatten.order {
+                    FlattenOrder::HeightWidthChannel => x,
+                    FlattenOrder::ChannelHeightWidth => graph.transpose(x, &[0, 3, 1, 2])?,
+                };
+                graph.reshape(x, &[-1, shape.len() as i32])
+            }
+            Operation::GlobalAvgPool2d(_) => graph.reduce(c"Mean", x, &[1, 2], false),
+            Operation::LayerNorm(norm) => layer_norm(graph, norm, variables, x),
+            Operation::MaxPool2d(MaxPool2d { kernel, stride, padding }) => {
+                let (x, own) = match own_padding(shape, *kernel, *stride, *padding) {
+                    Some(own) => (x, own),
+                    None => (pad(graph, x, *padding, Some(f32::MIN))?, "VALID"),
+                };
+                pool(graph, c"MaxPool", x, *kernel, *stride, own)
+            }
+        }
+    }
+
+    fn batch_norm(
+        &mut self,
+        norm: &BatchNorm,
+        variables: &[Variable],
         x: Output,
         shape: Shape,
-    ) -> Result<(Output, Shape), Error> {
-        use Shape::{Map, Vector};
-        Ok(match (layer, shape) {
-            (Layer::Conv { name, inputs, outputs }, Map { height, width, channels })
-                if channels == *inputs =>
-            {
-                let conv = self.graph.add(c"Conv2D").floats();
-                let conv = conv.inputs(&[x, self.variables.value(name, "weight")?]);
-                let conv =
-                    conv.integers(c"strides", &[1, 1, 1, 1]).text(c"padding", "SAME").output()?;
-                let x = self.biased(conv, name)?;
-                (x, Map { height, width, channels: *outputs })
-            }
-            (Layer::BatchNorm { name, channels }, Map { channels: found, .. })
-                if found == *channels =>
-            {
-                (self.batch_norm(x, name)?, shape)
-            }
-            (Layer::Relu, _) => (self.graph.apply(c"Relu", &[x])?, shape),
-            (Layer::MaxPool, Map { height, width, channels }) => {
-                let pool = self.graph.add(c"MaxPool").inputs(&[x]).floats();
-                let pool =
-                    pool.integers(c"ksize", &[1, 2, 2, 1]).integers(c"strides", &[1, 2, 2, 1]);
-                let x = pool.text(c"padding", "VALID").output()?;
-                (x, Map { height: height / 2, width: width / 2, channels })
-            }
-            (Layer::AveragePool { side }, Map { height, width, channels }) => {
-                let x = self.average(x, [height, width, channels], *side)?;
-                (x, Map { height: *side, width: *side, channels })
-            }
-            (Layer::Flatten(order), Map { height, width, channels }) => {
-                let x = match order {
-                    FlattenOrder::HeightWidthChannel => x,
-                    FlattenOrder::ChannelHeightWidth => self.graph.transpose(x, &[0, 3, 1, 2])?,
-                };
-                let length = height * width * channels;
-                (self.graph.reshape(x, &[-1, length as i32])?, Vector(length))
-            }
-            (Layer::Dropout { rate }, Vector(length)) => {
-                if self.mode == Mode::Inference || *rate == 0.0 {
-                    return Ok((x, shape));
-                }
-                let input = self.graph.placeholder(&[-1, length as i64])?;
-                self.masks.push(Mask { input, layer: index, rate: *rate, length });
-                (self.graph.apply(c"Mul", &[x, input])?, shape)
-            }
-            (Layer::Dense { name, inputs, outputs }, Vector(length)) if length == *inputs => {
-                let weight = self.variables.value(name, "weight")?;
-                let product = self.graph.apply(c"MatMul", &[x, weight])?;
-                (self.biased(product, name)?, Vector(*outputs))
-            }
-            (layer, shape) => {
-                return Err(Error::Layer {
-                    layer: format!("{layer:?}"),
-                    expected: expected(layer).into(),
-                    found: format!("{shape:?}"),
-                });
-            }
-        })
-    }
-
-    fn biased(&mut self, x: Output, name: &str) -> Result<Output, Error> {
-        self.graph.apply(c"BiasAdd", &[x, self.variables.value(name, "bias")?])
-    }
-
-    fn batch_norm(&mut self, x: Output, name: &str) -> Result<Output, Error> {
-        let training = self.mode == Mode::Training;
-        let (weight, bias) =
-            (self.variables.value(name, "weight")?, self.variables.value(name, "bias")?);
-        let (mean, variance) = (
-            self.variables.value(name, "running_mean")?,
-            self.variables.value(name, "running_var")?,
-        );
-        let mut inputs = vec![x, weight, bias, mean, variance];
+        training: bool,
+    ) -> Result<Output> {
+        let graph = &mut *self.graph;
+        let map = match shape {
+            Shape::Map(_) => x,
+            Shape::Vector([length]) => graph.reshape(x, &[-1, 1, 1, length as i32])?,
+        };
+        let mut inputs = vec![map];
+        inputs.extend(variables.iter().map(|variable| variable.value));
         if training {
-            // In training TensorFlow wants nothing in these two places.
-            let none = self.graph.floats(&[0], &[])?;
+            // In training TensorFlow wants nothing in place of the running statistics.
+            let none = graph.floats(&[0], &[])?;
             inputs[3..].fill(none);
         }
-        let norm = self.graph.add(c"FusedBatchNormV3").inputs(&inputs).floats().kind(c"U", FLOAT);
-        let y = norm.float(c"epsilon", EPSILON).flag(c"is_training", training).output()?;
+        let fused = graph.add(c"FusedBatchNormV3").inputs(&inputs).floats().kind(c"U", FLOAT);
+        let fused = fused.float(c"epsilon", norm.epsilon as f32).flag(c"is_training", training);
+        let y = fused.output()?;
         if training {
-            for (suffix, value, index) in [("running_mean", mean, 1), ("running_var", variance, 2)]
-            {
-                let batch = Output { index, ..y };
-                let variable = self.variables.handle(name, suffix)?;
-                self.moving.push(Moving { variable, value, batch });
+            // The variance is the unbiased one.
+            for (index, variable) in (1..).zip(&variables[2..]) {
+                self.moving.push(Moving {
+                    variable: variable.handle,
+                    value: variable.value,
+                    batch: Output { index, ..y },
+                    momentum: norm.momentum,
+                });
             }
         }
-        Ok(y)
-    }
-
-    /// PyTorch's adaptive average pooling, of which TensorFlow has no operation: each value of the
-    /// result is a weighted sum of one channel's pixels, so the whole is one matrix product.
-    fn average(
-        &mut self,
-        x: Output,
-        [height, width, channels]: [usize; 3],
-        side: usize,
-    ) -> Result<Output, Error> {
-        if [height, width] == [side, side] {
-            return Ok(x);
+        match shape {
+            Shape::Map(_) => Ok(y),
+            Shape::Vector([length]) => graph.reshape(y, &[-1, length as i32]),
         }
-        let (rows, columns) = (shares(height, side), shares(width, side));
-        let mut matrix = Vec::with_capacity(height * width * side * side);
-        for row in 0..height {
-            for column in 0..width {
-                for to_row in &rows {
-                    matrix.extend(columns.iter().map(|to_column| to_row[row] * to_column[column]));
-                }
-            }
-        }
-        let matrix = self.graph.floats(&[height * width, side * side], &matrix)?;
-        let x = self.graph.transpose(x, &[0, 3, 1, 2])?;
-        let x = self.graph.reshape(x, &[-1, (height * width) as i32])?;
-        let x = self.graph.apply(c"MatMul", &[x, matrix])?;
-        let x = self.graph.reshape(x, &[-1, channels as i32, side as i32, side as i32])?;
-        self.graph.transpose(x, &[0, 2, 3, 1])
     }
 }
 
-/// For each of `side` results, the share that each of `length` inputs has in it. Result i averages the
-/// inputs from ⌊i · length / side⌋ to ⌈(i + 1) · length / side⌉, as PyTorch does
-/// (aten/src/ATen/native/AdaptivePooling.h).
+/// With the bias, the second of the layer's variables, if there is one.
+fn biased(graph: &mut Graph, x: Output, variables: &[Variable]) -> Result<Output> {
+    variables.get(1).map_or(Ok(x), |bias| graph.apply(c"BiasAdd", &[x, bias.value]))
+}
+
+fn activate(graph: &mut Graph, function: Function, x: Output) -> Result<Output> {
+    match function {
+        Function::Relu => graph.apply(c"Relu", &[x]),
+        Function::Relu6 => graph.apply(c"Relu6", &[x]),
+        Function::LeakyRelu => {
+            graph.add(c"LeakyRelu").inputs(&[x]).floats().float(c"alpha", 0.01).output()
+        }
+        Function::Elu => graph.apply(c"Elu", &[x]),
+        Function::Gelu => {
+            // Φ(x) = (1 + erf(x / √2)) / 2
+            let (root, one, half) = (
+                graph.scalar(std::f64::consts::FRAC_1_SQRT_2)?,
+                graph.scalar(1.0)?,
+                graph.scalar(0.5)?,
+            );
+            let scaled = graph.apply(c"Mul", &[x, root])?;
+            let error = graph.apply(c"Erf", &[scaled])?;
+            let sum = graph.apply(c"AddV2", &[error, one])?;
+            let share = graph.apply(c"Mul", &[sum, half])?;
+            graph.apply(c"Mul", &[x, share])
+        }
+        Function::Silu => {
+            let share = graph.apply(c"Sigmoid", &[x])?;
+            graph.apply(c"Mul", &[x, share])
+        }
+        Function::Sigmoid => graph.apply(c"Sigmoid", &[x]),
+        Function::Tanh => graph.apply(c"Tanh", &[x]),
+    }
+}
+
+/// TensorFlow's name of a padding, if it has one. Convolutions with other paddings could take `explicit_paddings`, for
+/// which its C++ gradients have no rule.
+fn own_padding(
+    shape: Shape,
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    padding: Padding,
+) -> Option<&'static str> {
+    if padding.is_none() {
+        return Some("VALID");
+    }
+    // https://www.tensorflow.org/api_docs/python/tf/nn#notes_on_padding_2
+    let same = |axis: usize| {
+        let length = shape.axes()[axis + 1];
+        let reach = (length.div_ceil(stride[axis]) - 1) * stride[axis] + kernel[axis];
+        let total = reach.saturating_sub(length);
+        (total / 2, total - total / 2)
+    };
+    let Padding { top, bottom, left, right } = padding;
+    (shape.axes().len() == 3 && (top, bottom) == same(0) && (left, right) == same(1))
+        .then_some("SAME")
+}
+
+/// Adds rows and columns of zeros, or of another value.
+fn pad(graph: &mut Graph, x: Output, padding: Padding, value: Option<f32>) -> Result<Output> {
+    if padding.is_none() {
+        return Ok(x);
+    }
+    let Padding { top, bottom, left, right } = padding;
+    let sides = [0, 0, top, bottom, left, right, 0, 0].map(|side| side as i32);
+    let sides = graph.integer_array(&[4, 2], &sides)?;
+    match value {
+        None => graph.apply(c"Pad", &[x, sides]),
+        Some(value) => {
+            let value = graph.floats(&[], &[value])?;
+            graph.apply(c"PadV2", &[x, sides, value])
+        }
+    }
+}
+
+fn pool(
+    graph: &mut Graph,
+    kind: &CStr,
+    x: Output,
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    padding: &str,
+) -> Result<Output> {
+    let pool = graph.add(kind).inputs(&[x]).floats().text(c"padding", padding);
+    pool.integers(c"ksize", &axes(kernel)).integers(c"strides", &axes(stride)).output()
+}
+
+/// Lengths along rows and columns as TensorFlow takes them, for `[batch, height, width, channels]`.
+fn axes([rows, columns]: [usize; 2]) -> [i64; 4] {
+    [1, rows as i64, columns as i64, 1]
+}
+
+/// A convolution without its bias.
+fn convolve(
+    graph: &mut Graph,
+    convolution: &Conv2d,
+    x: Output,
+    weight: Output,
+    shape: Shape,
+) -> Result<Output> {
+    let Conv2d { channels, kernel, stride, padding, groups, .. } = *convolution;
+    let (x, own) = match own_padding(shape, kernel, stride, padding) {
+        Some(own) => (x, own),
+        None => (pad(graph, x, padding, None)?, "VALID"),
+    };
+    let one = |graph: &mut Graph, kind: &CStr, x: Output, weight: Output| {
+        let one = graph.add(kind).inputs(&[x, weight]).floats();
+        one.integers(c"strides", &axes(stride)).text(c"padding", own).output()
+    };
+    if groups == 1 {
+        return one(graph, c"Conv2D", x, weight);
+    }
+    if groups == shape.channels() && stride[0] == stride[1] {
+        // `[rows, columns, 1, inputs · multiplier]` has the values in the same order.
+        let [rows, columns] = kernel.map(|length| length as i32);
+        let depthwise = [rows, columns, groups as i32, (channels / groups) as i32];
+        let weight = graph.reshape(weight, &depthwise)?;
+        return one(graph, c"DepthwiseConv2dNative", x, weight);
+    }
+    // On the CPU, TensorFlow's convolution has no groups for training.
+    let maps = graph.split(x, groups, 3)?;
+    let weights = graph.split(weight, groups, 3)?;
+    let parts = maps.into_iter().zip(weights);
+    let parts = parts.map(|(x, weight)| one(graph, c"Conv2D", x, weight));
+    let parts = parts.collect::<Result<Vec<_>>>()?;
+    graph.concat(&parts, 3)
+}
+
+fn layer_norm(
+    graph: &mut Graph,
+    norm: &LayerNorm,
+    variables: &[Variable],
+    x: Output,
+) -> Result<Output> {
+    let mean = graph.reduce(c"Mean", x, &[1], true)?;
+    let centred = graph.apply(c"Sub", &[x, mean])?;
+    let square = graph.apply(c"Square", &[centred])?;
+    let variance = graph.reduce(c"Mean", square, &[1], true)?;
+    let epsilon = graph.scalar(norm.epsilon)?;
+    let inside = graph.apply(c"AddV2", &[variance, epsilon])?;
+    let factor = graph.apply(c"Rsqrt", &[inside])?;
+    let scaled = graph.apply(c"Mul", &[centred, factor])?;
+    let weighted = graph.apply(c"Mul", &[scaled, variables[0].value])?;
+    biased(graph, weighted, variables)
+}
+
+/// PyTorch's adaptive average pooling, for which TensorFlow has no operation: each value of the result is a weighted
+/// sum of one channel's pixels, so the whole is one matrix product.
+fn adaptive_average(
+    graph: &mut Graph,
+    pool: &AdaptiveAvgPool2d,
+    x: Output,
+    shape: Shape,
+) -> Result<Output> {
+    let (Shape::Map([channels, height, width]), [to_height, to_width]) = (shape, pool.output)
+    else {
+        return Ok(x);
+    };
+    if [height, width] == pool.output {
+        return Ok(x);
+    }
+    let (rows, columns) = (shares(height, to_height), shares(width, to_width));
+    let mut matrix = Vec::with_capacity(height * width * to_height * to_width);
+    for row in 0..height {
+        for column in 0..width {
+            for to_row in &rows {
+                matrix.extend(columns.iter().map(|to_column| to_row[row] * to_column[column]));
+            }
+        }
+    }
+    let matrix = graph.floats(&[height * width, to_height * to_width], &matrix)?;
+    let x = graph.transpose(x, &[0, 3, 1, 2])?;
+    let x = graph.reshape(x, &[-1, (height * width) as i32])?;
+    let x = graph.apply(c"MatMul", &[x, matrix])?;
+    let x = graph.reshape(x, &[-1, channels as i32, to_height as i32, to_width as i32])?;
+    graph.transpose(x, &[0, 2, 3, 1])
+}
+
+/// For each of `side` results, the share that each of `length` inputs has in it. Result i averages the inputs from
+/// ⌊i · length / side⌋ to ⌈(i + 1) · length / side⌉, as PyTorch does (aten/src/ATen/native/AdaptivePooling.h).
 fn shares(length: usize, side: usize) -> Vec<Vec<f32>> {
     (0..side)
         .map(|at| {
@@ -201,16 +345,6 @@ fn shares(length: usize, side: usize) -> Vec<Vec<f32>> {
             (0..length).map(|input| if range.contains(&input) { share } else { 0.0 }).collect()
         })
         .collect()
-}
-
-fn expected(layer: &Layer) -> &'static str {
-    match layer {
-        Layer::Conv { .. } | Layer::BatchNorm { .. } => "a feature map with the layer's channels",
-        Layer::MaxPool | Layer::AveragePool { .. } | Layer::Flatten(_) => "a feature map",
-        Layer::Dropout { .. } => "a vector",
-        Layer::Dense { .. } => "a vector of the layer's length",
-        Layer::Relu => "anything",
-    }
 }
 
 #[cfg(test)]
@@ -229,5 +363,20 @@ mod tests {
         assert_eq!(shares(9, 7)[1], [0.0, 0.5, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
         // From 7 to 7 nothing changes.
         assert!(shares(7, 7).iter().enumerate().all(|(at, row)| row[at] == 1.0));
+    }
+
+    #[test]
+    fn paddings_have_tensorflows_names_where_they_mean_the_same() {
+        let own = |length: usize, kernel: usize, stride: usize, padding: [usize; 4]| {
+            let shape = Shape::Map([3, length, length]);
+            own_padding(shape, [kernel; 2], [stride; 2], Padding::from(padding))
+        };
+        assert_eq!(own(8, 3, 1, [1; 4]), Some("SAME"));
+        assert_eq!(own(8, 2, 1, [0, 1, 0, 1]), Some("SAME"));
+        assert_eq!(own(8, 3, 2, [0; 4]), Some("VALID"));
+        // Rows -1, 1, 3, … in PyTorch; "SAME" takes 0, 2, 4, …
+        assert_eq!(own(8, 3, 2, [1; 4]), None);
+        assert_eq!(own(9, 3, 2, [1; 4]), Some("SAME"));
+        assert_eq!(own(8, 3, 1, [1, 1, 0, 2]), None);
     }
 }

@@ -1,0 +1,124 @@
+//! TensorFlow as a backend: what it supports, and on which device.
+
+use crate::graph::Graph;
+use crate::library::{Library, LoadError, Location};
+use crate::net::TensorFlowNet;
+use crate::session::{Config, Session};
+use crate::tensor::Tensor;
+use benchbook_backend::{
+    Backend, BackendError, Compute, Device, Network, Parameters, Plan, Precision, cuda,
+};
+
+pub(crate) const NAME: &str = "TensorFlow";
+
+/// TensorFlow through its C API. The library is found and opened when it is first needed.
+#[derive(Clone, Copy, Debug)]
+pub struct TensorFlow;
+
+impl Backend for TensorFlow {
+    fn id(&self) -> &'static str {
+        "tensorflow"
+    }
+
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn check_installed(&self) -> Result<(), BackendError> {
+        Location::find().map(drop).map_err(unavailable)
+    }
+
+    fn supports(&self, plan: &Plan) -> Result<(), BackendError> {
+        match plan.device {
+            Device::Cuda(number) if number > 0 => Err(no_second_gpu(plan.device)),
+            Device::Cuda(_) => check_compute(&plan.compute, true),
+            Device::Cpu | Device::Auto => check_compute(&plan.compute, false),
+        }
+    }
+
+    fn version(&self) -> String {
+        Library::loaded().map_or("not loaded", Library::version).into()
+    }
+
+    fn upload(&self, values: &[f32], device: Device) -> Result<(), BackendError> {
+        let library = Library::load().map_err(unavailable)?;
+        let config = Config { gpu: uses_gpu(library, device)?, threads: 1 };
+        let mut graph = Graph::new(&library.api);
+        let input = graph.placeholder(&[-1])?;
+        let copy = graph.apply(c"Identity", &[input])?;
+        let session = Session::new(&graph, config)?;
+        let tensor = Tensor::floats(&library.api, &[values.len()], values);
+        session.run("copying a batch", &[(input, tensor)], &[], &[copy.operation]).map(drop)
+    }
+
+    fn build(&self, plan: &Plan, weights: &Parameters) -> Result<Box<dyn Network>, BackendError> {
+        self.supports(plan)?;
+        let library = Library::load().map_err(unavailable)?;
+        let gpu = uses_gpu(library, plan.device)?;
+        check_compute(&plan.compute, gpu)?;
+        // Before the net, since the first operation on a GPU may read it.
+        if !library.allow_tf32(plan.compute.tf32_convolutions) && gpu {
+            let expected = "what this release of TensorFlow does, since it has no switch";
+            let found = plan.compute.tf32_convolutions.to_string();
+            return Err(refused(gpu, "tf32_convolutions", expected, found));
+        }
+        Ok(Box::new(TensorFlowNet::new(library, plan, gpu, weights)?))
+    }
+}
+
+fn unavailable(source: LoadError) -> BackendError {
+    BackendError::Unavailable { source: source.into() }
+}
+
+/// Whether the first GPU is used for this device. It is an error in a process in which another library has CUDA.
+fn uses_gpu(library: &'static Library, device: Device) -> Result<bool, BackendError> {
+    if device != Device::Cpu && library.has_cuda() {
+        cuda::claim(NAME)?;
+    }
+    match device {
+        Device::Cpu => Ok(false),
+        Device::Auto => Ok(library.gpus()? > 0),
+        Device::Cuda(_) if library.gpus()? == 0 => {
+            let found = "it sees no CUDA GPU, or it is a build without CUDA";
+            Err(BackendError::Device { library: NAME, device, found: found.into() })
+        }
+        Device::Cuda(0) => Ok(true),
+        Device::Cuda(_) => Err(no_second_gpu(device)),
+    }
+}
+
+/// A session's choice of GPUs holds for the process, and gradients cannot be placed one by one.
+fn no_second_gpu(device: Device) -> BackendError {
+    let found = "it has only cuda:0; set CUDA_VISIBLE_DEVICES to choose which GPU that is";
+    BackendError::Device { library: NAME, device, found: found.into() }
+}
+
+fn refused(gpu: bool, option: &'static str, expected: &'static str, found: String) -> BackendError {
+    let library = format!("{NAME} on {}", if gpu { "a GPU" } else { "the CPU" });
+    BackendError::Option { library, option, expected, found }
+}
+
+/// Refuses what this library does not have. Its maps always lie with the channel changing fastest.
+fn check_compute(compute: &Compute, gpu: bool) -> Result<(), BackendError> {
+    let Compute { precision, tf32_matmul, tf32_convolutions, cudnn_benchmark, .. } = *compute;
+    if precision != Precision::Float32 {
+        return Err(refused(gpu, "precision", "Float32", format!("{precision:?}")));
+    }
+    for (option, wanted) in [
+        ("pinned_memory", compute.pinned_memory),
+        ("asynchronous_copies", compute.asynchronous_copies),
+    ] {
+        if wanted {
+            return Err(refused(gpu, option, "false", "true".into()));
+        }
+    }
+    if gpu && tf32_matmul != tf32_convolutions {
+        let expected = "what tf32_convolutions is, since there is one switch for both";
+        return Err(refused(gpu, "tf32_matmul", expected, tf32_matmul.to_string()));
+    }
+    if gpu && !cudnn_benchmark {
+        let expected = "true, since it always tries several algorithms";
+        return Err(refused(gpu, "cudnn_benchmark", expected, "false".into()));
+    }
+    Ok(())
+}
