@@ -1,6 +1,6 @@
 //! What training, testing and recording can report.
 
-use crate::backend::BackendError;
+use crate::backend::{BackendError, ParametersError};
 use crate::download::DownloadError;
 use crate::interrupt::Interrupted;
 use benchbook_data::DataError;
@@ -21,6 +21,9 @@ pub enum Error {
     /// Weights cannot be read, written or used.
     #[error(transparent)]
     Weights(#[from] WeightsError),
+    /// Weights that do not fit the net.
+    #[error(transparent)]
+    Parameters(ParametersError),
     /// Weights cannot be downloaded.
     #[error(transparent)]
     Download(DownloadError),
@@ -209,7 +212,7 @@ fn of_weights(parameter: &Option<String>) -> String {
 impl From<BackendError> for Error {
     fn from(error: BackendError) -> Self {
         match error {
-            BackendError::Parameters(error) => Error::Weights(error.into()),
+            BackendError::Parameters(error) => Error::Parameters(error),
             other => Error::Backend(other),
         }
     }

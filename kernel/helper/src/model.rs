@@ -18,7 +18,7 @@ use crate::train::{
     evaluate_pass, skipped,
 };
 use benchbook_data::{Dataset, Loader, LoaderConfig, Preprocessing, Split};
-use benchbook_nets::{Architecture, Net};
+use benchbook_nets::Net;
 use checkpoint::Samples;
 use std::collections::BTreeMap;
 use std::fmt;

@@ -231,7 +231,7 @@ impl Model {
             ..header.build
         };
         let mut model = Self::new(header.net, change(build))?;
-        model.build.weights = Weights::Safetensors(path.into());
+        model.build.weights = Weights::File(path.into());
         model.network.set_parameters(&parameters)?;
         if let Some(fit) = header.fit {
             model.network.compile(fit.optimizer);

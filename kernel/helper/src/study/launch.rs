@@ -1,6 +1,6 @@
 //! Starts a backend's run: this library's own in a worker, the originals in Python.
 
-use crate::backend::{BackendId, Compute, Convention, Device, LibTorch, Parameters, Plan};
+use crate::backend::{BackendId, Compute, Convention, Device, LibTorch, Plan};
 use crate::error::Error;
 use crate::job::{Job, STUDIED};
 use crate::model::{Build, EVALUATION_BATCH, Model, Weights};

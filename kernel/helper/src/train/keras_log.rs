@@ -90,6 +90,8 @@ impl std::fmt::Display for Monitor {
         f.write_str(match self {
             Monitor::ValidationAccuracy => "val_acc",
             Monitor::ValidationLoss => "val_loss",
+            Monitor::Accuracy => "acc",
+            Monitor::Loss => "loss",
         })
     }
 }

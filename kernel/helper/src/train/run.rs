@@ -102,8 +102,8 @@ pub(crate) fn skipped(loader: &Loader, known: &mut BTreeMap<String, String>) -> 
     /// Names that are enough to see what is wrong.
     const NAMED: usize = 5;
     let mut new = loader.skipped();
-    new.retain(|file| known.insert(file.sample.clone(), file.reason.clone()).is_none());
-    let words = |file: &Skipped| format!("{}: {}", file.sample, file.reason);
+    new.retain(|file| known.insert(file.path.display().to_string(), file.reason.clone()).is_none());
+    let words = |file: &Skipped| format!("{}: {}", file.path.display(), file.reason);
     let named: Vec<String> = new.iter().take(NAMED).map(words).collect();
     let more = match new.len().saturating_sub(NAMED) {
         0 => String::new(),
