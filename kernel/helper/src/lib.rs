@@ -39,8 +39,8 @@ pub mod prelude {
         Table, plot,
     };
     pub use crate::data::{
-        Arrays, Augmentation, Cache, Crop, Dataset, Fill, Filter, ImageFolder, Loader, LoaderConfig,
-        OnBadImage, Split,
+        Arrays, Augmentation, Cache, Crop, Dataset, Fill, Filter, ImageFolder, Loader,
+        LoaderConfig, OnBadImage, Split,
     };
     pub use crate::display::{Bundle, DisplayHandle, Rich, clear_output, display};
     pub use crate::input::{input, password};

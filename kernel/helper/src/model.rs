@@ -100,7 +100,7 @@ impl Model {
         let (Some(fit), Some(call)) = (self.trained_with.clone(), self.call) else {
             return Err(Error::Setting {
                 name: "the model",
-                expected: "one whose training can go on (from a file of `Checkpoint` or \
+                expected: "one whose training can go on (from a file of `Builtin::checkpoint` or \
                            `Model::save`)",
                 found: match self.trained_with {
                     None => "one that was never trained".into(),

@@ -10,14 +10,14 @@ use crate::error::Error;
 use crate::model::{Build, Evaluation, Model, Predictions};
 use crate::record::{
     BuildParts, Data, Environment, Epoch, ImagesSeen, Library, LoadParts, Metrics, PeakMemory,
-    Phases, Rates, Record, SCHEMA, TrainParts, compute_settings, facts, net_facts, peak_memory, sha256,
-    training,
+    Phases, Rates, Record, SCHEMA, TrainParts, compute_settings, facts, net_facts, peak_memory,
+    sha256, training,
 };
 use crate::train::{Callback, EpochMetrics, Event, Fit, History, Live, Training};
 use benchbook_data::{Batch, Dataset, FolderOptions, ImageFolder, Loader, LoaderConfig, Split};
 use benchbook_nets::{Architecture, Net};
-use std::ops::ControlFlow;
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 

@@ -21,14 +21,14 @@ pub(crate) use feed::FeatureStore;
 pub use history::{EpochMetrics, History};
 pub use keras_log::KerasLog;
 pub use live::Live;
-pub use metric::{Accuracy, Loss, Metric, ScoredBatch};
 pub(crate) use metric::most_probable;
+pub use metric::{Accuracy, Loss, Metric, ScoredBatch};
 pub use run::Training;
 pub(crate) use run::{Call, Contents, Snapshot, evaluate_pass, skipped};
 pub use torch_log::{TorchLine, TorchLog};
 
-use crate::error::Error;
 use crate::backend::Optimizer;
+use crate::error::Error;
 use benchbook_data::{Augmentation, Cache, Crop, OnBadImage};
 use serde::{Deserialize, Serialize};
 

@@ -1,8 +1,7 @@
 //! Files of weights that are made to hang, to exhaust the memory or to overflow the stack. What memory there is belongs to
 //! the process, so each is read by a child of this program with a limit.
 
-use benchbook::model::{Vgg, Weights};
-use benchbook::prelude::Depth;
+use benchbook::prelude::{Build, Model, Vgg16, Weights};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -52,9 +51,9 @@ fn reads_a_file() {
         // A file that hangs ends the process by a signal.
         libc::alarm(60);
     }
-    let weights = Weights::from_file(path).unwrap();
-    let net = Vgg { depth: Depth::Vgg16, size: 32, weights, ..Vgg::default() };
-    println!("refused: {}", net.build().unwrap_err());
+    let settings = Build { weights: Weights::File(path), ..Build::default() };
+    let net = Vgg16 { size: 32, ..Vgg16::new(2) };
+    println!("refused: {}", Model::new(net, settings).unwrap_err());
 }
 
 #[test]
@@ -68,7 +67,7 @@ fn hostile_files_are_refused_in_little_memory_and_time() {
         assert!(Command::new("mkfifo").arg(at(name)).status().unwrap().success());
     }
     // data/make.py says what these hold.
-    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/hostile");
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("../weights/tests/data/hostile");
     for entry in std::fs::read_dir(kept).unwrap().map(Result::unwrap) {
         std::fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
     }

@@ -2,13 +2,13 @@
 
 use benchbook::Error;
 use benchbook::image::RgbImage;
-use benchbook::prelude::{Depth, Fit, ImageFolder, Vgg};
-use benchbook::train::{Event, Events, Observer, Outcome};
+use benchbook::prelude::{Build, Fit, ImageFolder, Model, Vgg11};
+use benchbook::train::{Callback, Event, Events, Outcome};
 
 /// Interrupts after the first step of the second epoch.
 struct Impatient(Events);
 
-impl Observer for Impatient {
+impl Callback for Impatient {
     fn event(&mut self, event: &Event) {
         if matches!(event, Event::Step { epoch: 2, step: 1, .. }) {
             benchbook::interrupt::request();
@@ -30,17 +30,17 @@ fn an_interrupted_training_keeps_model_and_history_for_the_next_cell() {
         }
     }
     let data = ImageFolder::open(folder.path()).unwrap();
-    let mut model = Vgg { depth: Depth::Vgg11, size: 32, ..Vgg::default() }.build().unwrap();
+    let net = Vgg11 { size: 32, ..Vgg11::new(data.classes()) };
+    let mut model = Model::build(net, &data, Build::default()).unwrap();
     let fit = Fit { epochs: 3, batch_size: 4, learning_rate: Some(1e-5), ..Fit::default() };
     let mut observer = Impatient(Events::default());
-    let error = model.fit_observed(&data, fit.clone(), &mut observer).unwrap_err();
+    let error = model.fit_with(&data, fit.clone(), &mut observer).unwrap_err();
     assert!(matches!(error, Error::Interrupted(_)), "{error}");
     assert_eq!(observer.0.0.last(), Some(&Event::End(Outcome::Interrupted)));
     let history = model.history();
     assert_eq!((history.epochs.len(), history.steps), (1, 3));
 
-    let history =
-        model.fit_observed(&data, Fit { epochs: 1, ..fit }, &mut Events::default()).unwrap();
+    let history = model.fit_with(&data, Fit { epochs: 1, ..fit }, &mut Events::default()).unwrap();
     assert_eq!(history.epochs.iter().map(|epoch| epoch.epoch).collect::<Vec<_>>(), [1, 2]);
     model.evaluate(&data.validation()).unwrap();
 }

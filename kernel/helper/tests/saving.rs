@@ -2,16 +2,17 @@
 //! program starts itself with the name of the test that plays the part.
 
 use benchbook::model::Model;
-use benchbook::prelude::{Callback, Depth, Fit, ImageFolder, Optimizer, Vgg};
-use benchbook::train::{Event, Observer, Silent};
+use benchbook::prelude::{Build, Builtin, Fit, ImageFolder, Optimizer, Vgg11};
+use benchbook::train::{Callback, Event, Silent};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 const FOLDER: &str = "BENCHBOOK_TEST_FOLDER";
 
-fn net() -> Vgg {
-    Vgg { depth: Depth::Vgg11, size: 32, threads: Some(2), ..Vgg::default() }
+fn model() -> Model {
+    let build = Build { threads: Some(2), ..Build::default() };
+    Model::new(Vgg11 { size: 32, ..Vgg11::new(2) }, build).unwrap()
 }
 
 /// Pictures of two classes in `folder`.
@@ -36,7 +37,7 @@ fn fit(folder: &Path) -> Fit {
         batch_size: 4,
         learning_rate: Some(1e-4),
         optimizer: Optimizer::momentum(0.9),
-        callbacks: vec![Callback::checkpoint(folder.join("last.safetensors"))],
+        callbacks: vec![Builtin::checkpoint(folder.join("last.safetensors"))],
         ..Fit::default()
     }
 }
@@ -65,7 +66,7 @@ fn partials(folder: &Path) -> Vec<PathBuf> {
 #[ignore = "a part of a_kill_in_the_middle_of_saving_leaves_the_previous_checkpoint_whole"]
 fn saves_again_and_again() {
     let Some(folder) = folder() else { return };
-    let model = net().build().unwrap();
+    let model = self::model();
     loop {
         model.save(folder.join("model.safetensors")).unwrap();
         println!("saved");
@@ -94,7 +95,7 @@ fn a_kill_in_the_middle_of_saving_leaves_the_previous_checkpoint_whole() {
         child.kill().unwrap();
         child.wait().unwrap();
         let whole = Model::load(&path).unwrap();
-        assert_eq!(whole.config().size, 32);
+        assert_eq!(whole.net().name(), "vgg11");
         // Moved to its name in the last moment, it would have been no kill in the middle.
         if being_written.exists() {
             killed_in_the_middle += 1;
@@ -112,7 +113,7 @@ fn a_kill_in_the_middle_of_saving_leaves_the_previous_checkpoint_whole() {
 /// Prints each step, so that whoever watches knows when.
 struct Told;
 
-impl Observer for Told {
+impl Callback for Told {
     fn event(&mut self, event: &Event) {
         if let Event::Step { epoch, step, .. } = event {
             println!("epoch {epoch} step {step}");
@@ -126,7 +127,7 @@ impl Observer for Told {
 fn trains() {
     let Some(folder) = folder() else { return };
     let data = ImageFolder::open(&folder).unwrap();
-    net().build().unwrap().fit_observed(&data, fit(&folder), &mut Told).unwrap();
+    model().fit_with(&data, fit(&folder), &mut Told).unwrap();
 }
 
 #[test]
@@ -142,9 +143,9 @@ fn a_killed_training_is_resumed_with_the_losses_of_an_uninterrupted_one() {
     let mut resumed = Model::load(folder.path().join("last.safetensors")).unwrap();
     let epochs = resumed.history().epochs.len();
     assert!((2..4).contains(&epochs), "{epochs} epochs were complete");
-    resumed.resume_observed(&data, &mut Silent).unwrap();
-    let mut through = net().build().unwrap();
-    through.fit_observed(&data, fit(folder.path()), &mut Silent).unwrap();
+    resumed.resume_with(&data, &mut Silent).unwrap();
+    let mut through = model();
+    through.fit_with(&data, fit(folder.path()), &mut Silent).unwrap();
     let losses = |model: &Model| -> Vec<(f64, Option<f64>)> {
         model.history().epochs.iter().map(|epoch| (epoch.loss, epoch.val_loss)).collect()
     };
@@ -156,17 +157,17 @@ fn a_killed_training_is_resumed_with_the_losses_of_an_uninterrupted_one() {
 /// before nor the model is lost.
 fn train_without_room(pictures: &Path, disk: &Path, fill: impl FnOnce()) {
     let data = ImageFolder::open(pictures).unwrap();
-    let mut model = net().build().unwrap();
+    let mut model = self::model();
     model.save(disk.join("last.safetensors")).unwrap();
     fill();
-    let error = model.fit_observed(&data, fit(disk), &mut Silent).unwrap_err();
+    let error = model.fit_with(&data, fit(disk), &mut Silent).unwrap_err();
     println!("error: {error}");
     assert_eq!(partials(disk), Vec::<PathBuf>::new());
     assert_eq!(Model::load(disk.join("last.safetensors")).unwrap().history().steps, 0);
     // The model is as it was at the end of the epoch and can go on without the callback.
     assert_eq!(model.history().epochs.len(), 1);
     let without = Fit { callbacks: Vec::new(), ..fit(disk) };
-    model.fit_observed(&data, without, &mut Silent).unwrap();
+    model.fit_with(&data, without, &mut Silent).unwrap();
     println!("went on to epoch {}", model.history().epochs.len());
 }
 
@@ -215,12 +216,12 @@ fn callbacks_on_a_full_disk_are_named_and_lose_no_model() {
     let data = pictures(folder.path());
     let full = folder.path().join("full");
     std::os::unix::fs::symlink("/dev/full", &full).unwrap();
-    let mut model = net().build().unwrap();
+    let mut model = self::model();
     let callbacks =
-        [Callback::csv_log(&full), Callback::best_checkpoint(&full), Callback::checkpoint(&full)];
+        [Builtin::csv_log(&full), Builtin::best_checkpoint(&full), Builtin::checkpoint(&full)];
     for (epochs, callback) in (1..).zip(callbacks) {
         let fit = Fit { callbacks: vec![callback], epochs: 1, ..fit(folder.path()) };
-        let error = model.fit_observed(&data, fit, &mut Silent).unwrap_err().to_string();
+        let error = model.fit_with(&data, fit, &mut Silent).unwrap_err().to_string();
         assert!(error.contains(full.to_str().unwrap()), "{error}");
         assert!(error.contains("No space left on device"), "{error}");
         assert_eq!(model.history().epochs.len(), epochs);
@@ -230,7 +231,7 @@ fn callbacks_on_a_full_disk_are_named_and_lose_no_model() {
     let error = model.save(&full).unwrap_err();
     assert!(error.to_string().contains("No space left on device"), "{error}");
     let again = Fit { callbacks: Vec::new(), epochs: 1, ..fit(folder.path()) };
-    model.fit_observed(&data, again, &mut Silent).unwrap();
+    model.fit_with(&data, again, &mut Silent).unwrap();
     assert_eq!(model.history().epochs.len(), 4);
     assert!(full.is_symlink() && !Path::new("/dev/full").is_file());
 }

@@ -182,11 +182,7 @@ impl Model {
     /// of classes than the data), [`Error::SampleShape`], [`Error::Setting`] (a random crop), [`Error::Weights`]
     /// (missing, corrupt or of another shape, naming file and tensor), [`Error::Backend`] (no such device, an
     /// operation that the backend lacks).
-    pub fn build(
-        net: impl Architecture,
-        data: &dyn Dataset,
-        build: Build,
-    ) -> Result<Self, Error> {
+    pub fn build(net: impl Architecture, data: &dyn Dataset, build: Build) -> Result<Self, Error> {
         let mut model = Self::new(net, build)?;
         model.check_data(&data.train())?;
         model.classes = data.class_names();

@@ -180,7 +180,8 @@ impl Predictions {
                 counts[truth][prediction.class] += 1;
             }
         }
-        let matrix = ConfusionMatrix::new(self.split.name().to_owned(), self.classes.clone(), counts)?;
+        let matrix =
+            ConfusionMatrix::new(self.split.name().to_owned(), self.classes.clone(), counts)?;
         Ok(matrix.subtitle(format!("accuracy {accuracy:.3} (95%: {low:.3} to {high:.3})")))
     }
 

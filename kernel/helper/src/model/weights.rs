@@ -253,10 +253,7 @@ mod tests {
         let torchvision = name(Publisher::Torchvision, "vgg19_bn");
         assert_eq!(torchvision.as_deref(), Some("vgg19_bn-c79401a0.pth"));
         let keras = name(Publisher::Keras, "vgg16");
-        assert_eq!(
-            keras.as_deref(),
-            Some("vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5")
-        );
+        assert_eq!(keras.as_deref(), Some("vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"));
         for net in ["vgg19_bn", "small_cnn"] {
             assert_eq!(name(Publisher::Keras, net), None);
         }

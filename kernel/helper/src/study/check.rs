@@ -6,8 +6,8 @@ use crate::error::Error;
 use crate::job::Job;
 use benchbook_chart::{Cell, Chart, LineChart, Table};
 use benchbook_data::{Batch, ImageFolder, Loader};
-use benchbook_nets::{Architecture, Net, Operation};
 use benchbook_display::{Bundle, Rich};
+use benchbook_nets::{Architecture, Net, Operation};
 use benchbook_study::gradients::{Agreement, EARLY, MOVED, Reference, Tolerance, Trace, agreement};
 use benchbook_study::record::Computes;
 use benchbook_study::references;
@@ -415,9 +415,7 @@ fn trace(
             let steps = check.steps;
             let files = references::Check { batches: file, steps, gradients: gradients.clone() };
             let asked = workers.asked(backend, "check");
-            workers
-                .python(reference, asked, &losses, Some(files))
-                .map_err(|error| words(&error))?
+            workers.python(reference, asked, &losses, Some(files)).map_err(|error| words(&error))?
         }
     };
     let status = one_process(command, backend, observer, &crate::interrupt::requested);
@@ -495,7 +493,8 @@ fn write_batches(batches: &[Batch], workers: &Workers, path: &Path) -> Result<()
         let layer = &workers.net.layers()[index];
         let Operation::Dropout(dropout) = &layer.operation else { continue };
         let count = size * layer.output.len();
-        let factors = (0..steps).flat_map(|step| dropout_mask(count, dropout.rate, seed(step), ordinal));
+        let factors =
+            (0..steps).flat_map(|step| dropout_mask(count, dropout.rate, seed(step), ordinal));
         let array = Array { shape: shaped(layer.output.axes()), values: factors.collect() };
         arrays.insert(format!("factors.{ordinal}"), array);
     }

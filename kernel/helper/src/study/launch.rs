@@ -4,7 +4,9 @@ use crate::backend::{BackendId, Compute, Convention, Device, LibTorch, Plan};
 use crate::error::Error;
 use crate::job::{Job, STUDIED};
 use crate::model::{Build, EVALUATION_BATCH, Model, Weights};
-use crate::record::{Environment, Record, SCHEMA, compute_settings, facts, net_facts, sha256, training};
+use crate::record::{
+    Environment, Record, SCHEMA, compute_settings, facts, net_facts, sha256, training,
+};
 use crate::train::Schedule;
 use benchbook_data::{Crop, Filter, ImageFolder, Preprocessing};
 use benchbook_nets::{Architecture, Net};
@@ -302,9 +304,7 @@ impl Launcher for Workers {
         let record = self.folder.path().join("record.json");
         let asked = self.asked(backend, study);
         let command = match Runner::named(backend).map_err(Refusal::absent)? {
-            Runner::Python(reference) => {
-                self.python(reference, asked, &record, None)?
-            }
+            Runner::Python(reference) => self.python(reference, asked, &record, None)?,
             Runner::Own(own) => {
                 let mut job = self.job.clone();
                 job.name = asked.name;

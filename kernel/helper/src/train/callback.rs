@@ -273,9 +273,13 @@ impl EarlyStopping {
         let Some((newest, before)) = epochs.split_last() else { return false };
         let best = before.iter().filter_map(|epoch| self.monitor.value(epoch)).fold(
             self.monitor.worst(),
-            |best, value| if self.monitor.improves_by(self.min_delta, value, best) { value } else { best },
+            |best, value| {
+                if self.monitor.improves_by(self.min_delta, value, best) { value } else { best }
+            },
         );
-        self.monitor.value(newest).is_some_and(|value| self.monitor.improves_by(self.min_delta, value, best))
+        self.monitor
+            .value(newest)
+            .is_some_and(|value| self.monitor.improves_by(self.min_delta, value, best))
     }
 
     /// Whether the last `patience` of these epochs brought nothing better than those before.
@@ -304,8 +308,7 @@ mod tests {
 
     #[test]
     fn early_stopping_waits_for_its_patience() {
-        let stopping =
-            EarlyStopping { monitor: Monitor::ValidationLoss, ..EarlyStopping::new(2) };
+        let stopping = EarlyStopping { monitor: Monitor::ValidationLoss, ..EarlyStopping::new(2) };
         assert!(!stopping.stops(&epochs(&[0.5, 0.4])));
         assert!(!stopping.stops(&epochs(&[0.5, 0.4, 0.45])));
         assert!(stopping.stops(&epochs(&[0.5, 0.4, 0.45, 0.41])));

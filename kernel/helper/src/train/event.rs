@@ -171,7 +171,8 @@ impl<A: Callback, B: Callback> Callback for (A, B) {
         training: &mut Training<'_>,
     ) -> Result<ControlFlow<()>, Error> {
         // Both are asked, so that each can count on it.
-        let (first, second) = (self.0.epoch_end(epoch, training)?, self.1.epoch_end(epoch, training)?);
+        let (first, second) =
+            (self.0.epoch_end(epoch, training)?, self.1.epoch_end(epoch, training)?);
         Ok(if first.is_break() { first } else { second })
     }
 }

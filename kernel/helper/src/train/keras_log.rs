@@ -1,6 +1,6 @@
 //! The log of the report's figure 3.
 
-use super::{EpochMetrics, Event, Monitor, Callback, Outcome};
+use super::{Callback, EpochMetrics, Event, Monitor, Outcome};
 use benchbook_chart::Progress;
 use std::io::Write;
 use std::time::Duration;

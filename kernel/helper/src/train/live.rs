@@ -1,6 +1,6 @@
 //! A training as a notebook shows it: one output that changes in place.
 
-use super::{Event, History, Callback, Outcome, keras_log};
+use super::{Callback, Event, History, Outcome, keras_log};
 use crate::display::{Bundle, DisplayHandle, Rich, display, escape};
 use benchbook_chart::{Chart, Progress};
 use std::time::{Duration, Instant};

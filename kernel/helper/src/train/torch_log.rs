@@ -1,6 +1,6 @@
 //! The log of the report's figure 12.
 
-use super::{Event, Callback, Outcome};
+use super::{Callback, Event, Outcome};
 use std::io::Write;
 use std::time::Instant;
 

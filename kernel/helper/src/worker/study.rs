@@ -310,6 +310,7 @@ fn shown(report: bool, files: &[PathBuf], baseline: Option<&str>) -> Result<Stud
 #[cfg(test)]
 mod tests {
     use super::*;
+    use benchbook_nets::Named;
 
     fn words(text: &str) -> Vec<String> {
         text.split_whitespace().map(str::to_owned).collect()
@@ -317,18 +318,25 @@ mod tests {
 
     #[test]
     fn options_replace_what_the_plan_says() {
-        let line = "--data pictures --backends libtorch,python-keras --repeats 5 --no-check --size 64 \
-                    --weights base.safetensors --device cuda --precision tf32 --steps 10";
-        let Ok(Task::Run(plan, _)) = read(&words(line)) else { panic!("a plan") };
-        let net = &plan.job.net;
-        assert_eq!((net.size, net.processor), (64, Processor::Cuda(0)));
-        assert_eq!(net.weights, Weights::Safetensors("base.safetensors".into()));
-        assert_eq!([net.compute.tf32_matmul, net.compute.tf32_convolutions], [true, true]);
+        let file = tempfile::Builder::new().suffix(".safetensors").tempfile().unwrap();
+        let empty = benchbook_backend::Parameters::default();
+        benchbook_weights::safetensors::write(&empty, file.path(), Default::default()).unwrap();
+        let mut line = words(
+            "--data images --backends libtorch,python-keras --repeats 5 --no-check --size 64 \
+             --device cuda --precision tf32 --steps 10 --weights",
+        );
+        line.push(file.path().display().to_string());
+        let Ok(Task::Run(plan, _)) = read(&line) else { panic!("a plan") };
+        let Named::Vgg16(net) = &plan.job.net else { panic!("{:?}", plan.job.net) };
+        let build = &plan.job.build;
+        assert_eq!((net.size, build.device), (64, Some(tch::Device::Cuda(0))));
+        assert_eq!(build.weights, Weights::File(file.path().into()));
+        assert_eq!([build.compute.tf32_matmul, build.compute.tf32_convolutions], [true, true]);
         assert_eq!(plan.job.fit.steps_per_epoch, Some(10));
         assert_eq!(plan.backends, ["libtorch", "python-keras"]);
-        assert_eq!((plan.repeats, plan.check, plan.job.data), (5, None, PathBuf::from("pictures")));
-        let Ok(Task::Run(plan, _)) = read(&words("--data pictures")) else { panic!("a plan") };
-        assert_eq!(plan.job.net.compute, Compute::common(false), "what TensorFlow can do, too");
+        assert_eq!((plan.repeats, plan.check, plan.job.data), (5, None, PathBuf::from("images")));
+        let Ok(Task::Run(plan, _)) = read(&words("--data images")) else { panic!("a plan") };
+        assert_eq!(plan.job.build.compute, Compute::common(false), "what TensorFlow can do, too");
     }
 
     #[test]
@@ -347,10 +355,10 @@ mod tests {
             ("--data a --epoch 3", "unknown option --epoch"),
             ("--epochs 3", "nothing to run"),
             ("", "nothing to run"),
-            ("--device cuda1 --data a", "received cuda1"),
+            ("--device cuda1 --data a", "--device: unknown device `cuda1`"),
             ("--repeats x --data a", "received x"),
-            ("--weights base.bin --data a", "--weights: expected weights in a file .safetensors"),
-            ("--device gpu --data a", "received gpu"),
+            ("--weights absent.bin --data a", "--weights: cannot read the weights absent.bin"),
+            ("--device gpu --data a", "--device: unknown device `gpu`"),
             ("--precision half --data a", "received half"),
             ("--report --chart a.pdf", "received a.pdf"),
             ("--show", "a file"),

@@ -12,11 +12,9 @@
 //! largest in its layer's weight if that is more: the gradient of a bias before a batch normalisation is
 //! nothing but rounding, and other processors round otherwise.
 
-use benchbook::backend::{Backend, Compute, Input, Plan, Processor, Step, libtorch::LibTorch};
-use benchbook::optimizer::Optimizer;
-use benchbook::parameters::Parameters;
-use benchbook::prelude::{Base, Depth, Head};
-use benchbook::vgg::Architecture;
+use benchbook::backend::{Compute, Device, Input, LibTorch, Optimizer, Parameters, Plan, Step};
+use benchbook::nets::{Architecture, Head, Named, Net};
+use benchbook::serde_json;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -29,7 +27,7 @@ struct Golden {
 
 #[derive(Deserialize)]
 struct Case {
-    net: Net,
+    net: Settings,
     logits: Vec<f64>,
     loss: f64,
     gradients: BTreeMap<String, Gradient>,
@@ -37,8 +35,8 @@ struct Case {
 }
 
 #[derive(Debug, Deserialize)]
-struct Net {
-    depth: Depth,
+struct Settings {
+    depth: String,
     head: Head,
     size: usize,
     batch_norm: bool,
@@ -63,9 +61,9 @@ fn spread(count: usize, stream: u64) -> impl Iterator<Item = f64> {
 }
 
 /// golden.py's `fill`.
-fn weights(net: &Architecture) -> Parameters {
+fn weights(net: &Net) -> Parameters {
     let specifications = net.parameters();
-    let mut parameters = Parameters::initial(&specifications, 0);
+    let mut parameters = Parameters::initial(specifications, 0);
     let learned = specifications.iter().filter(|p| p.learned);
     for (stream, specification) in learned.enumerate() {
         let count = specification.len();
@@ -95,20 +93,25 @@ fn logits_loss_gradients_and_a_step_agree_with_pytorchs_python() {
     let golden: Golden = serde_json::from_str(include_str!("../data/agreement.json")).unwrap();
     for Case { net, logits, loss, gradients, loss_after } in golden.cases {
         let what = format!("{net:?}");
-        let Net { depth, head, size, batch_norm } = net;
-        let architecture = Architecture { depth, batch_norm, head, size, dropout: 0.0 };
-        let parameters = weights(&architecture);
+        let Settings { depth, head, size, batch_norm } = net;
+        let named: Named = serde_json::from_value(serde_json::json!({
+            "architecture": depth, "head": head, "size": size, "batch_norm": batch_norm,
+            "dropout": 0.0,
+        }))
+        .unwrap();
+        let net = Net::new(named.graph()).unwrap();
+        let parameters = weights(&net);
         let plan = Plan {
-            architecture,
-            base: Base::Trainable,
-            processor: Processor::Cpu,
+            net,
+            frozen: false,
+            device: Device::Cpu,
             threads: Some(2),
             compute: Compute::default(),
         };
         let mut net = LibTorch.build(&plan, &parameters).unwrap();
         let batch = golden.labels.len();
         let pixels: Vec<f32> = spread(batch * 3 * size * size, 999).map(|v| v as f32).collect();
-        let input = Input::Pixels(&pixels);
+        let input = Input::Values(&pixels);
 
         let found = net.logits(input, batch).unwrap();
         assert_eq!(found.len(), logits.len());

@@ -1,23 +1,23 @@
 //! Each is a clear error, and what was there before it still is.
 
-use crate::pictures::{Pictures, small_net};
+use crate::pictures::{Pictures, build, model_of, small_model, small_net};
 use benchbook::Error;
 use benchbook::data::{Cache, FolderOptions, OnBadImage, Preprocessing};
-use benchbook::model::{Model, Vgg, Weights};
-use benchbook::parameters::Parameters;
-use benchbook::prelude::{Base, Callback, Fit, Run};
+use benchbook::model::{Model, Weights};
+use benchbook::prelude::{Build, Builtin, Fit, Run, Vgg11, Vgg13};
 use benchbook::train::{Event, Events, Silent};
+use benchbook::weights::safetensors;
 
 #[test]
 fn a_learning_rate_that_diverges_stops_with_epoch_and_step_and_keeps_the_history() {
     let pictures = Pictures::new(6, 2);
     let data = pictures.open();
-    let mut model = Vgg { batch_norm: false, ..small_net() }.build().unwrap();
+    let mut model = model_of(Vgg11 { batch_norm: false, ..small_net() });
     let good = Fit { batch_size: 4, learning_rate: Some(1e-5), ..Fit::default() };
-    model.fit_observed(&data, good.clone(), &mut Silent).unwrap();
+    model.fit_with(&data, good.clone(), &mut Silent).unwrap();
     let before = model.history();
     let bad = Fit { learning_rate: Some(1e30), ..good.clone() };
-    let error = model.fit_observed(&data, bad, &mut Silent).unwrap_err();
+    let error = model.fit_with(&data, bad, &mut Silent).unwrap_err();
     let Error::NotFinite { epoch: 2, step, .. } = error else { panic!("{error}") };
     assert!(step >= 2, "the first step still has finite weights");
     let text = error.to_string();
@@ -30,27 +30,28 @@ fn a_learning_rate_that_diverges_stops_with_epoch_and_step_and_keeps_the_history
 
 #[test]
 fn a_net_that_cannot_be_is_refused_before_anything_is_built() {
-    let error = Vgg { size: 20, ..small_net() }.build().unwrap_err();
-    assert!(error.to_string().contains("at least 32 × 32 pixels"), "{error}");
-    let error = Vgg { dropout: 1.0, ..small_net() }.build().unwrap_err();
-    assert!(error.to_string().contains("dropout: 1"), "{error}");
+    let refused = |net: Vgg11| Model::new(net, build()).unwrap_err().to_string();
+    let error = refused(Vgg11 { size: 20, ..small_net() });
+    assert!(error.contains("`features.28`") && error.contains("at least 2 × 2"), "{error}");
+    let error = refused(Vgg11 { dropout: 1.0, ..small_net() });
+    assert!(error.contains("`dropout_1`") && error.contains("got 1"), "{error}");
 }
 
 #[test]
 fn weights_of_another_net_and_a_damaged_file_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("weights.safetensors");
-    let other = Vgg { depth: benchbook::prelude::Depth::Vgg13, ..small_net() }.build().unwrap();
-    other.save(&path).unwrap();
-    let weights = Weights::Safetensors(path.clone());
-    let error = Vgg { weights: weights.clone(), ..small_net() }.build().unwrap_err();
-    let text = error.to_string();
+    let other = Vgg13 { size: 32, batch_norm: true, ..Vgg13::new(2) };
+    Model::new(other, build()).unwrap().save(&path).unwrap();
+    let weights = Weights::File(path.clone());
+    let of = |weights| Model::new(small_net(), Build { weights, ..build() });
+    let text = of(weights.clone()).unwrap_err().to_string();
     assert!(text.contains("`features.") && text.contains("weights.safetensors"), "{text}");
 
     let bytes = std::fs::read(&path).unwrap();
     std::fs::write(&path, &bytes[..1000]).unwrap();
-    let error = Vgg { weights, ..small_net() }.build().unwrap_err();
-    assert!(error.to_string().contains("expected a safetensors file"), "{error}");
+    let error = of(weights).unwrap_err().to_string();
+    assert!(error.contains("safetensors") && error.contains("weights.safetensors"), "{error}");
 }
 
 #[test]
@@ -58,27 +59,29 @@ fn weights_whose_preprocessing_is_not_understood_are_refused_unless_it_is_given(
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("weights.safetensors");
     let build = |preprocessing| {
-        Vgg { weights: Weights::Safetensors(path.clone()), preprocessing, ..small_net() }.build()
+        let weights = Weights::File(path.clone());
+        Model::new(small_net(), Build { weights, preprocessing, ..build() })
     };
-    let saved = small_net().build().unwrap();
+    let saved = small_model();
     saved.save(&path).unwrap();
     assert_eq!(build(None).unwrap().preprocessing(), &Preprocessing::Rescaled);
-    let (parameters, metadata) = Parameters::read(&path).unwrap();
+    let (parameters, metadata) = safetensors::read(&path).unwrap();
     let with = |key: &str, text: &str| {
-        parameters.write(&path, [(key.to_owned(), text.to_owned())].into()).unwrap();
+        let metadata = [(key.to_owned(), text.to_owned())].into();
+        safetensors::write(&parameters, &path, metadata).unwrap();
     };
     let header = &metadata["benchbook.model"];
-    let newer = header.replace(r#""schema":1"#, r#""schema":2"#);
+    let newer = header.replace(r#""schema":2"#, r#""schema":3"#);
     let unknown = header.replace(r#""seed":0"#, r#""seed":0,"pooling":"mean""#);
     for (key, text, found) in [
-        ("benchbook.model", newer.as_str(), "schema 2"),
+        ("benchbook.model", newer.as_str(), "schema 3"),
         ("benchbook.model", unknown.as_str(), "unknown field `pooling`"),
         ("preprocessing", "x / 512, RGB", "x / 512, RGB"),
     ] {
         assert_ne!(text, header);
         with(key, text);
         let wrong = build(None).unwrap_err().to_string();
-        for words in [found, "give the net `preprocessing", path.to_str().unwrap()] {
+        for words in [found, "`Build::preprocessing`", path.to_str().unwrap()] {
             assert!(wrong.contains(words), "{wrong}");
         }
         let given = build(Some(Preprocessing::Rescaled)).unwrap();
@@ -94,7 +97,7 @@ fn weights_whose_preprocessing_is_not_understood_are_refused_unless_it_is_given(
     }
     with("benchbook.model", &newer);
     let wrong = Model::load(&path).unwrap_err().to_string();
-    assert!(wrong.contains("schema 2") && wrong.contains(path.to_str().unwrap()), "{wrong}");
+    assert!(wrong.contains("schema 3") && wrong.contains(path.to_str().unwrap()), "{wrong}");
     // As torchvision's own.
     with("format", "pt");
     assert_eq!(build(None).unwrap().preprocessing(), &Preprocessing::Torchvision);
@@ -103,14 +106,14 @@ fn weights_whose_preprocessing_is_not_understood_are_refused_unless_it_is_given(
 #[test]
 fn a_missing_folder_and_a_damaged_picture_are_named_and_the_model_stays() {
     let mut run = Run::new("test");
-    let error = run.load("no/such/folder", &small_net(), 4).unwrap_err();
+    let error = run.load("no/such/folder", small_net(), &build(), &Fit::default()).unwrap_err();
     assert!(error.to_string().contains("no/such/folder"), "{error}");
 
     let pictures = Pictures::new(6, 2);
     std::fs::write(pictures.path().join("train/dog/dog.3.jpg"), "not a picture").unwrap();
     let data = pictures.open();
-    let mut model = small_net().build().unwrap();
-    let error = model.fit_observed(&data, Fit::default(), &mut Silent).unwrap_err();
+    let mut model = small_model();
+    let error = model.fit_with(&data, Fit::default(), &mut Silent).unwrap_err();
     assert!(error.to_string().contains("dog.3.jpg"), "{error}");
 }
 
@@ -125,13 +128,15 @@ fn what_is_left_out_is_left_out_in_every_phase_told_once_and_kept_in_the_record(
     let mut run = Run::new("test");
     let skip = OnBadImage::Skip;
     // A first batch of all pictures, so that bad ones are among them.
+    let first = Fit { batch_size: 12, on_bad_image: skip, ..Fit::default() };
+    let options = FolderOptions::default();
     let (data, batch) =
-        run.load_with(pictures.path(), FolderOptions::default(), &small_net(), 12, skip).unwrap();
+        run.load_with(pictures.path(), options, small_net(), &build(), &first).unwrap();
     assert_eq!(batch.len(), 10);
-    let mut model = run.build(small_net()).unwrap();
+    let mut model = run.build(small_net(), &data, build()).unwrap();
     let mut events = Events::default();
     let fit = Fit { epochs: 2, on_bad_image: skip, cache: Cache::Memory, ..Fit::default() };
-    let history = run.train_observed(&mut model, &data, fit, &mut events).unwrap();
+    let history = run.train_with(&mut model, &data, fit, &mut events).unwrap();
     assert_eq!((history.epochs[1].training_images, history.epochs[1].validation_images), (10, 3));
     let notes = events.0.iter().filter_map(|event| match event {
         Event::Note(text) => Some(text.as_str()),
@@ -148,9 +153,10 @@ fn what_is_left_out_is_left_out_in_every_phase_told_once_and_kept_in_the_record(
     let predicted = run.test(&mut model, &data.train()).unwrap().predictions;
     assert_eq!(predicted.len(), 10);
     for prediction in &predicted {
-        let class = prediction.path.parent().unwrap().file_name().unwrap();
-        assert_eq!(data.classes()[prediction.truth.unwrap()].as_str(), class);
-        assert!(damaged.iter().all(|name| !prediction.path.ends_with(name)));
+        let path = std::path::Path::new(&prediction.name);
+        let class = path.parent().unwrap().file_name().unwrap();
+        assert_eq!(data.class_names()[prediction.truth.unwrap()].as_str(), class);
+        assert!(damaged.iter().all(|name| !path.ends_with(name)));
     }
     let record = run.record(&mut model).unwrap();
     assert_eq!((record.data.skipped, record.data.skipped_files.len()), (3, 3));
@@ -163,21 +169,21 @@ fn what_is_left_out_is_left_out_in_every_phase_told_once_and_kept_in_the_record(
 fn settings_that_exclude_each_other_are_refused_in_words() {
     let pictures = Pictures::new(2, 1);
     let data = pictures.open();
-    let mut model = small_net().build().unwrap();
+    let mut model = small_model();
     let cached = Fit { cache_features: true, ..Fit::default() };
-    let error = model.fit_observed(&data, cached.clone(), &mut Silent).unwrap_err();
+    let error = model.fit_with(&data, cached.clone(), &mut Silent).unwrap_err();
     assert!(error.to_string().contains("trainable base"), "{error}");
-    let mut frozen = Vgg { base: Base::Frozen, ..small_net() }.build().unwrap();
+    let mut frozen = Model::new(small_net(), Build { frozen: true, ..build() }).unwrap();
     let turned = Fit { augmentation: vec![benchbook::data::Augmentation::FLIP], ..cached };
-    let error = frozen.fit_observed(&data, turned, &mut Silent).unwrap_err();
+    let error = frozen.fit_with(&data, turned, &mut Silent).unwrap_err();
     assert!(error.to_string().contains("augmentation"), "{error}");
-    let stopping = Callback::early_stopping(3);
+    let stopping = Builtin::early_stopping(3);
     let blind = Fit { validate: false, callbacks: vec![stopping], ..Fit::default() };
-    let error = frozen.fit_observed(&data, blind, &mut Silent).unwrap_err().to_string();
+    let error = frozen.fit_with(&data, blind, &mut Silent).unwrap_err().to_string();
     assert!(error.contains("expected validate to be true"), "{error}");
     assert!(error.contains("EarlyStopping"), "{error}");
     let none = Fit { epochs: 0, ..Fit::default() };
-    let error = frozen.fit_observed(&data, none, &mut Silent).unwrap_err();
+    let error = frozen.fit_with(&data, none, &mut Silent).unwrap_err();
     assert_eq!(error.to_string(), "expected epochs to be at least 1, found 0");
     let error = model.evaluate(&data.test()).unwrap_err();
     assert!(error.to_string().contains("labelled pictures in the split \"test\""), "{error}");

@@ -1,24 +1,25 @@
 //! What makes a training easier to watch and to judge.
 
-use crate::pictures::{Pictures, small_net};
+use crate::pictures::{Pictures, build, small_model, small_net};
 use benchbook::chart::Chart;
-use benchbook::prelude::{Callback, Fit, Rich, Weights};
-use benchbook::train::{AfterEpoch, Both, Events, Silent};
+use benchbook::prelude::{Build, Builtin, Fit, Model, Rich, Weights};
+use benchbook::train::{EpochMetrics, Events, Silent};
 use std::ops::ControlFlow;
 
 #[test]
 fn a_callback_of_ones_own_sees_each_epoch_and_can_end_the_training() {
     let pictures = Pictures::new(4, 2);
     let data = pictures.open();
-    let mut model = small_net().build().unwrap();
+    let mut model = small_model();
     let mut seen = Vec::new();
-    let mut own = AfterEpoch::new(|epoch| {
+    let own = |epoch: &EpochMetrics| {
         seen.push((epoch.epoch, epoch.val_accuracy.is_some()));
         if epoch.epoch == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    });
-    let mut events = Events::default();
+    };
     let fit = Fit { epochs: 5, batch_size: 8, ..Fit::default() };
-    model.fit_observed(&data, fit, &mut Both(&mut events, &mut own)).unwrap();
+    let mut both = (Events::default(), own);
+    model.fit_with(&data, fit, &mut both).unwrap();
+    assert!(!both.0.0.is_empty());
     assert_eq!(seen, [(1, true), (2, true)]);
     assert_eq!(model.history().epochs.len(), 2);
 }
@@ -27,14 +28,16 @@ fn a_callback_of_ones_own_sees_each_epoch_and_can_end_the_training() {
 fn predictions_give_matrix_interval_and_the_pictures_worth_a_look() {
     let pictures = Pictures::new(4, 5);
     let data = pictures.open();
-    let mut model = small_net().build().unwrap();
+    let mut model = small_model();
     let mut predictions = model.predict(&data.validation()).unwrap();
     // Known by hand: of five cats one is taken for a dog, of five dogs two for cats.
     for (at, prediction) in predictions.predictions.iter_mut().enumerate() {
         prediction.truth = Some(usize::from(at >= 5));
         let wrong = [1, 6, 8].contains(&at);
         prediction.class = usize::from((at >= 5) != wrong);
-        prediction.probability = 0.5 + 0.05 * at as f64;
+        let probability = 0.5 + 0.05 * at as f32;
+        prediction.probabilities = vec![1.0 - probability; 2];
+        prediction.probabilities[prediction.class] = probability;
     }
     let matrix = predictions.confusion_matrix().unwrap();
     assert_eq!(matrix.data().counts, [[4, 1], [2, 3]]);
@@ -62,8 +65,12 @@ fn predictions_give_matrix_interval_and_the_pictures_worth_a_look() {
     };
     let wrong = predictions.most_wrong(2).unwrap();
     assert!(wrong.title().contains("3 wrong"), "{}", wrong.title());
-    assert_eq!(captions(wrong), ["cat 90%", "cat 80%"]);
-    assert_eq!(captions(predictions.most_unsure(3).unwrap()), ["cat 50%", "dog 55%", "cat 60%"]);
+    let wrong = captions(wrong);
+    assert!(wrong[0].starts_with("cat 90%, is dog: dog."), "{wrong:?}");
+    assert!(wrong[1].starts_with("cat 80%, is dog: dog."), "{wrong:?}");
+    let unsure = captions(predictions.most_unsure(3).unwrap());
+    assert_eq!([&unsure[0], &unsure[2]], ["cat 50%", "cat 60%"]);
+    assert!(unsure[1].starts_with("dog 55%, is cat: cat."), "{unsure:?}");
     for prediction in &mut predictions.predictions {
         prediction.truth = None;
     }
@@ -79,16 +86,16 @@ fn predictions_give_matrix_interval_and_the_pictures_worth_a_look() {
 fn a_callback_that_cannot_write_names_its_file_and_the_model_stays() {
     let pictures = Pictures::new(4, 2);
     let data = pictures.open();
-    let mut model = small_net().build().unwrap();
+    let mut model = small_model();
     for callback in [
-        Callback::csv_log("/proc/none/log.csv"),
-        Callback::checkpoint("/proc/none/last.safetensors"),
-        Callback::best_checkpoint("/proc/none/best.safetensors"),
+        Builtin::csv_log("/proc/none/log.csv"),
+        Builtin::checkpoint("/proc/none/last.safetensors"),
+        Builtin::best_checkpoint("/proc/none/best.safetensors"),
     ] {
         let before = model.history().epochs.len();
         let path = callback.path().unwrap().display().to_string();
         let fit = Fit { callbacks: vec![callback], ..Fit::default() };
-        let wrong = model.fit_observed(&data, fit, &mut Silent).unwrap_err().to_string();
+        let wrong = model.fit_with(&data, fit, &mut Silent).unwrap_err().to_string();
         assert!(wrong.contains(&path), "{wrong}");
         assert_eq!(model.history().epochs.len(), before + 1, "the epoch itself is kept");
     }
@@ -99,20 +106,14 @@ fn weights_of_another_publisher_or_format_are_refused_in_words() {
     let folder = tempfile::tempdir().unwrap();
     let text = folder.path().join("notes.txt");
     std::fs::write(&text, "These are not the weights you are looking for.").unwrap();
-    for (weights, expected) in [
-        (Weights::PyTorch(text.clone()), "a state dict of PyTorch"),
-        (Weights::PyTorch("none.pth".into()), "cannot read the weights none.pth"),
-        (Weights::Safetensors(text.clone()), "safetensors"),
+    for (path, expected) in [
+        (text.clone(), "a file of none of these formats"),
+        ("none.pth".into(), "cannot read the weights none.pth"),
     ] {
-        let wrong =
-            benchbook::model::Vgg { weights, ..small_net() }.build().unwrap_err().to_string();
+        let settings = Build { weights: Weights::File(path.clone()), ..build() };
+        let wrong = Model::new(small_net(), settings).unwrap_err().to_string();
+        assert!(wrong.contains(expected), "{wrong}");
+        let wrong = Weights::from_file(&path).unwrap_err().to_string();
         assert!(wrong.contains(expected), "{wrong}");
     }
-    let wrong = Weights::from_file(&text).unwrap_err().to_string();
-    assert!(wrong.contains(".pth or .h5") && wrong.contains("notes.txt"), "{wrong}");
-    assert_eq!(Weights::from_file("vgg.pth").unwrap(), Weights::PyTorch("vgg.pth".into()));
-    let net =
-        benchbook::model::Vgg { weights: Weights::Keras(text), batch_norm: false, ..small_net() };
-    let wrong = net.build().unwrap_err().to_string();
-    assert!(wrong.contains("Keras' VGG weights in HDF5") && wrong.contains("notes.txt"), "{wrong}");
 }

@@ -3,6 +3,7 @@
 mod agreement;
 mod bad_input;
 mod comforts;
+mod nets;
 mod not_finite;
 mod photos;
 mod pictures;

@@ -1,9 +1,9 @@
 //! NaN and infinities are errors that say where they come from, and cost neither history nor model.
 
-use crate::pictures::{Pictures, small_net};
+use crate::pictures::{Pictures, model_of, small_net};
 use benchbook::Error;
-use benchbook::model::{Model, Vgg};
-use benchbook::prelude::{Callback, Fit};
+use benchbook::model::Model;
+use benchbook::prelude::{Builtin, Fit, Vgg11};
 use benchbook::train::{Event, Events, Outcome, Silent};
 
 fn fit(rate: f64) -> Fit {
@@ -12,10 +12,10 @@ fn fit(rate: f64) -> Fit {
 
 /// One step of an epoch with a rate that leaves weights with which nothing can be computed.
 fn diverged(pictures: &Pictures, validate: bool) -> (Model, Error, Vec<Event>) {
-    let mut model = Vgg { batch_norm: false, ..small_net() }.build().unwrap();
+    let mut model = model_of(Vgg11 { batch_norm: false, ..small_net() });
     let mut events = Events::default();
     let fit = Fit { validate, ..fit(if validate { 1e9 } else { f64::MAX }) };
-    let error = model.fit_observed(&pictures.open(), fit, &mut events).unwrap_err();
+    let error = model.fit_with(&pictures.open(), fit, &mut events).unwrap_err();
     (model, error, events.0)
 }
 
@@ -54,7 +54,7 @@ fn what_follows_says_that_the_weights_are_to_blame_and_not_its_own_rate() {
         let said = [
             model.evaluate(&data.validation()).unwrap_err(),
             model.predict(&data.test()).unwrap_err(),
-            model.fit_observed(&data, fit(1e-5), &mut Silent).unwrap_err(),
+            model.fit_with(&data, fit(1e-5), &mut Silent).unwrap_err(),
         ];
         let wanted = ["loss on the split \"validation\"", "probability for ", "epoch 2"];
         for (error, wanted) in said.iter().zip(wanted) {
@@ -75,14 +75,14 @@ fn no_checkpoint_of_a_good_epoch_is_replaced_by_one_that_is_not_finite() {
     let pictures = Pictures::new(6, 2);
     let data = pictures.open();
     let (last, best) = (pictures.path().join("last"), pictures.path().join("best"));
-    let callbacks = vec![Callback::checkpoint(&last), Callback::best_checkpoint(&best)];
-    let mut model = Vgg { batch_norm: false, ..small_net() }.build().unwrap();
+    let callbacks = vec![Builtin::checkpoint(&last), Builtin::best_checkpoint(&best)];
+    let mut model = model_of(Vgg11 { batch_norm: false, ..small_net() });
     let with = |rate| Fit { callbacks: callbacks.clone(), ..fit(rate) };
-    model.fit_observed(&data, with(1e-5), &mut Silent).unwrap();
+    model.fit_with(&data, with(1e-5), &mut Silent).unwrap();
     let before = [&last, &best].map(|path| std::fs::read(path).unwrap());
-    model.fit_observed(&data, with(1e9), &mut Silent).unwrap_err();
+    model.fit_with(&data, with(1e9), &mut Silent).unwrap_err();
     assert!([&last, &best].map(|path| std::fs::read(path).unwrap()) == before);
     let mut model = Model::load(&last).unwrap();
-    model.fit_observed(&data, fit(1e-5), &mut Silent).unwrap();
+    model.fit_with(&data, fit(1e-5), &mut Silent).unwrap();
     model.evaluate(&data.validation()).unwrap();
 }

@@ -1,7 +1,6 @@
 //! Real photos and ImageNet weights, where the machine has them.
 
-use benchbook::model::{Vgg, Weights};
-use benchbook::prelude::{Base, Fit, ImageFolder, Schedule};
+use benchbook::prelude::{Build, Fit, ImageFolder, Model, Schedule, Vgg16, Weights};
 use benchbook::train::Silent;
 use std::path::PathBuf;
 
@@ -17,14 +16,15 @@ fn a_frozen_imagenet_base_learns_real_photos_in_a_few_steps() {
     };
     let data = ImageFolder::open(data).unwrap();
     let (train, validation) = (data.train().subset(60, 1), data.validation().subset(40, 1));
-    let net = Vgg {
-        size: 128,
+    let settings = Build {
         weights: Weights::from_file(weights).unwrap(),
-        base: Base::Frozen,
+        frozen: true,
         threads: Some(2),
-        ..Vgg::default()
+        ..Build::default()
     };
-    let mut model = net.build().unwrap();
+    let part = (train, validation);
+    let net = Vgg16 { size: 128, ..Vgg16::new(data.classes()) };
+    let mut model = Model::build(net, &part, settings).unwrap();
     let fit = Fit {
         epochs: 8,
         batch_size: 16,
@@ -33,7 +33,7 @@ fn a_frozen_imagenet_base_learns_real_photos_in_a_few_steps() {
         cache_features: true,
         ..Fit::default()
     };
-    let history = model.fit_splits(&train, &validation, fit, &mut Silent).unwrap();
+    let history = model.fit_with(&part, fit, &mut Silent).unwrap();
     assert!(history.epochs.iter().all(|epoch| epoch.loss.is_finite()));
     assert!(history.epochs[7].loss < history.epochs[0].loss, "{history:?}");
     // Chance is 0.5; 80 pictures at 0.75 are four standard deviations away from it.

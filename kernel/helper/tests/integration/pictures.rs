@@ -2,8 +2,7 @@
 
 use benchbook::data::ImageFolder;
 use benchbook::image::{Rgb, RgbImage};
-use benchbook::model::Vgg;
-use benchbook::prelude::Depth;
+use benchbook::prelude::{Build, Model, Vgg11};
 use std::path::Path;
 
 /// An image folder in the report's layout, which is removed when it goes out of scope.
@@ -51,6 +50,19 @@ fn write(path: &Path, left: bool, number: usize) {
 }
 
 /// The smallest net that these tests need: every kind of layer, a fifth of VGG16's work.
-pub fn small_net() -> Vgg {
-    Vgg { depth: Depth::Vgg11, size: 32, batch_norm: true, threads: Some(2), ..Vgg::default() }
+pub fn small_net() -> Vgg11 {
+    Vgg11 { size: 32, batch_norm: true, ..Vgg11::new(2) }
+}
+
+/// Two threads, and the defaults of everything else.
+pub fn build() -> Build {
+    Build { threads: Some(2), ..Build::default() }
+}
+
+pub fn model_of(net: Vgg11) -> Model {
+    Model::new(net, build()).unwrap()
+}
+
+pub fn small_model() -> Model {
+    model_of(small_net())
 }

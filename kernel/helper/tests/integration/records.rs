@@ -1,8 +1,8 @@
 //! What a run leaves behind.
 
-use crate::pictures::{Pictures, small_net};
+use crate::pictures::{Pictures, build, small_model, small_net};
 use benchbook::job::{self, Job};
-use benchbook::prelude::{Fit, Record, Rich, Run};
+use benchbook::prelude::{Fit, Record, Rich, Run, Vgg11};
 use benchbook::train::Silent;
 
 #[test]
@@ -11,7 +11,8 @@ fn a_job_leaves_a_record_with_everything_a_comparison_checks() {
     let path = pictures.path().join("results/record.json");
     let job = Job {
         name: "check".into(),
-        net: small_net(),
+        net: small_net().into(),
+        build: build(),
         fit: Fit { epochs: 2, batch_size: 5, seed: 3, ..Fit::default() },
         predictions: Some(pictures.path().join("predictions.csv")),
         record: Some(path.clone()),
@@ -28,7 +29,7 @@ fn a_job_leaves_a_record_with_everything_a_comparison_checks() {
     assert_eq!(library.precision.as_deref(), Some("float32"));
     assert_eq!(library.device_name, record.environment.cpu);
     let net = &record.net;
-    assert_eq!((net.name.as_str(), net.head.as_deref()), ("vgg11_bn", Some("Keras")));
+    assert_eq!((net.name.as_str(), net.classes), ("vgg11_bn", Some(2)));
     assert_eq!(
         (net.weights.as_deref(), net.base.as_deref()),
         (Some("random (He, seed 0)"), Some("trainable"))
@@ -84,9 +85,10 @@ fn a_job_leaves_a_record_with_everything_a_comparison_checks() {
 fn the_phase_chart_has_the_records_numbers() {
     let pictures = Pictures::new(2, 1);
     let mut run = Run::new("phases");
-    let (data, batch) = run.load(pictures.path(), &small_net(), 4).unwrap();
+    let fit = Fit { batch_size: 4, ..Fit::default() };
+    let (data, batch) = run.load(pictures.path(), small_net(), &build(), &fit).unwrap();
     assert_eq!(batch.shape(), [4, 3, 32, 32]);
-    let mut model = run.build(small_net()).unwrap();
+    let mut model = run.build(small_net(), &data, build()).unwrap();
     run.test(&mut model, &data.test()).unwrap();
     let record = run.record(&mut model).unwrap();
     let measured = record.phases.measured();
@@ -114,13 +116,13 @@ fn the_phase_chart_has_the_records_numbers() {
 fn rates_come_after_a_training_and_leave_the_weights_alone() {
     let pictures = Pictures::new(4, 2);
     let data = pictures.open();
-    let net = benchbook::model::Vgg { batch_norm: false, ..small_net() };
+    let net = Vgg11 { batch_norm: false, ..small_net() };
     let mut run = Run::new("rates");
-    let mut model = run.build(net).unwrap();
+    let mut model = run.build(net, &data, build()).unwrap();
     let early = run.rates(&mut model, &data).unwrap_err().to_string();
     assert!(early.contains("run.train"), "{early}");
     let fit = Fit { batch_size: 4, ..Fit::default() };
-    run.train_observed(&mut model, &data, fit, &mut Silent).unwrap();
+    run.train_with(&mut model, &data, fit, &mut Silent).unwrap();
     let before = model.parameters().unwrap();
     let rates = run.rates(&mut model, &data).unwrap();
     assert_eq!(model.parameters().unwrap(), before);
@@ -133,7 +135,7 @@ fn rates_come_after_a_training_and_leave_the_weights_alone() {
 #[test]
 fn a_record_needs_a_net_and_a_newer_record_is_refused() {
     let pictures = Pictures::new(2, 1);
-    let mut model = small_net().build().unwrap();
+    let mut model = small_model();
     let error = Run::new("nothing").record(&mut model).unwrap_err();
     assert!(error.to_string().contains("run.build"), "{error}");
     let path = pictures.path().join("newer.json");
@@ -149,14 +151,15 @@ fn a_job_file_needs_the_data_alone_and_a_misspelt_field_is_named() {
     assert_eq!(Job::read(&path).unwrap(), Job::new("photos"));
     std::fs::write(
         &path,
-        r#"{"data": "photos", "net": {"head": "pytorch", "size": 160, "base": "frozen",
-            "weights": {"safetensors": "vgg16.safetensors"}},
+        r#"{"data": "photos", "net": {"architecture": "vgg16", "head": "pytorch", "size": 160},
+            "build": {"frozen": true, "weights": {"file": "vgg16.safetensors"}, "device": "cpu"},
             "fit": {"epochs": 3, "optimizer": {"name": "sgd", "momentum": 0.9},
             "callbacks": [{"name": "best_checkpoint", "path": "best.safetensors"}]}}"#,
     )
     .unwrap();
     let job = Job::read(&path).unwrap();
     assert_eq!(job.fit.optimizer, benchbook::prelude::Optimizer::momentum(0.9));
+    assert_eq!(job.build.device, Some(benchbook::tch::Device::Cpu));
     std::fs::write(&path, r#"{"data": "photos", "fit": {"epoch": 3}}"#).unwrap();
     let error = Job::read(&path).unwrap_err().to_string();
     assert!(error.contains("`epoch`") && error.contains("job.json"), "{error}");

@@ -1,11 +1,10 @@
 //! Which part of a picture a net sees, and how it is resized.
 
-use crate::pictures::{Pictures, small_net};
+use crate::pictures::{Pictures, build, small_model, small_net};
 use benchbook::data::{Crop, DEFAULT_MAX_PIXELS, Filter, ImageFolder, Picture, Resize};
 use benchbook::image::{RgbImage, imageops};
 use benchbook::job::{self, Job};
-use benchbook::model::{Model, Vgg};
-use benchbook::prelude::{Base, Fit};
+use benchbook::prelude::{Build, Fit, Model};
 use benchbook::serde_json;
 use benchbook::train::Silent;
 
@@ -35,18 +34,18 @@ fn crop_and_filter_of_a_net_hold_in_every_phase_and_come_back_from_its_file() {
     let folder = prepared(&pictures, Filter::Nearest);
     let (data, small) = (pictures.open(), ImageFolder::open(folder.path()).unwrap());
     let fit = Fit { batch_size: 4, ..Fit::default() };
-    let net = Vgg { crop: Crop::AspectRatio, filter: Filter::Nearest, ..small_net() };
-    let mut model = net.clone().build().unwrap();
-    let mut plain = small_net().build().unwrap();
+    let settings = Build { crop: Crop::AspectRatio, filter: Filter::Nearest, ..build() };
+    let mut model = Model::new(small_net(), settings.clone()).unwrap();
+    let mut plain = small_model();
     let seen = |model: &mut Model, data: &ImageFolder| {
         let evaluation = model.evaluate(&data.validation()).unwrap();
         let predictions = model.predict(&data.test()).unwrap().predictions;
-        let probabilities: Vec<f64> = predictions.iter().map(|one| one.probability).collect();
+        let probabilities: Vec<_> = predictions.into_iter().map(|one| one.probabilities).collect();
         (evaluation.loss, probabilities)
     };
     assert_ne!(seen(&mut model, &data), seen(&mut plain, &data), "the defaults see something else");
-    let trained = model.fit_observed(&data, fit.clone(), &mut Silent).unwrap().epochs.remove(0);
-    let expected = plain.fit_observed(&small, fit, &mut Silent).unwrap().epochs.remove(0);
+    let trained = model.fit_with(&data, fit.clone(), &mut Silent).unwrap().epochs.remove(0);
+    let expected = plain.fit_with(&small, fit, &mut Silent).unwrap().epochs.remove(0);
     assert_eq!((trained.loss, trained.val_loss), (expected.loss, expected.val_loss));
     assert_eq!(seen(&mut model, &data), seen(&mut plain, &small));
     assert!(model.summary().0.contains("crop AspectRatio, filter Nearest"), "{}", model.summary());
@@ -54,7 +53,10 @@ fn crop_and_filter_of_a_net_hold_in_every_phase_and_come_back_from_its_file() {
     let path = pictures.path().join("model.safetensors");
     model.save(&path).unwrap();
     let mut loaded = Model::load(&path).unwrap();
-    assert_eq!((loaded.config().crop, loaded.config().filter), (net.crop, net.filter));
+    assert_eq!(
+        (loaded.settings().crop, loaded.settings().filter),
+        (settings.crop, settings.filter)
+    );
     assert_eq!(seen(&mut loaded, &data), seen(&mut model, &data));
 }
 
@@ -62,14 +64,14 @@ fn crop_and_filter_of_a_net_hold_in_every_phase_and_come_back_from_its_file() {
 #[test]
 fn settings_without_crop_and_filter_have_the_defaults() {
     for (settings, field) in [
-        (serde_json::to_value(Vgg::default()).unwrap(), "filter"),
+        (serde_json::to_value(Build::default()).unwrap(), "filter"),
         (serde_json::to_value(Fit::default()).unwrap(), "loader_threads"),
     ] {
         assert!(settings.get("crop").is_none(), "{settings}");
         assert_eq!(settings.get(field).is_none(), field == "filter", "{settings}");
     }
-    let net: Vgg = serde_json::from_str(r#"{"size": 32}"#).unwrap();
-    assert_eq!((net.crop, net.filter), (Crop::None, Filter::Bilinear));
+    let build: Build = serde_json::from_str(r#"{"seed": 1}"#).unwrap();
+    assert_eq!((build.crop, build.filter), (Crop::None, Filter::Bilinear));
 }
 
 #[test]
@@ -77,8 +79,8 @@ fn a_random_crop_of_the_training_leaves_the_validation_alone_and_is_in_the_recor
     let pictures = Pictures::new(6, 3);
     let job: Job = serde_json::from_value(serde_json::json!({
         "data": pictures.path(),
-        "net": {"depth": "vgg11", "size": 32, "dropout": 0.0, "threads": 2, "filter": "Bicubic",
-            "crop": {"Center": {"shorter": 36}}},
+        "net": {"architecture": "vgg11", "size": 32, "dropout": 0.0},
+        "build": {"threads": 2, "filter": "Bicubic", "crop": {"Center": {"shorter": 36}}},
         "fit": {"epochs": 2, "batch_size": 4, "learning_rate": 0.0,
             "crop": {"RandomResized": {"scale": [0.2, 0.5], "ratio": [0.75, 1.333]}}},
     }))
@@ -102,13 +104,13 @@ fn a_random_crop_of_the_training_leaves_the_validation_alone_and_is_in_the_recor
 
 #[test]
 fn a_random_crop_of_the_net_and_a_crop_with_cached_features_are_refused() {
-    let error = Vgg { crop: Crop::RANDOM_RESIZED, ..small_net() }.build().unwrap_err();
-    let text = error.to_string();
-    assert!(text.contains("the net's crop") && text.contains("`Fit::crop` may be"), "{text}");
+    let random = Build { crop: Crop::RANDOM_RESIZED, ..build() };
+    let text = Model::new(small_net(), random).unwrap_err().to_string();
+    assert!(text.contains("Build::crop") && text.contains("set `Fit::crop`"), "{text}");
     let pictures = Pictures::new(2, 1);
-    let frozen = Vgg { base: Base::Frozen, ..small_net() };
+    let mut frozen = Model::new(small_net(), Build { frozen: true, ..build() }).unwrap();
     let fit = Fit { cache_features: true, crop: Some(Crop::RANDOM_RESIZED), ..Fit::default() };
-    let error = frozen.build().unwrap().fit_observed(&pictures.open(), fit, &mut Silent);
+    let error = frozen.fit_with(&pictures.open(), fit, &mut Silent);
     let text = error.unwrap_err().to_string();
     assert!(text.contains("cache_features") && text.contains("RandomResized"), "{text}");
 }

@@ -1,14 +1,14 @@
 //! A training that another process goes on with.
 
-use crate::pictures::{Pictures, small_net};
+use crate::pictures::{Pictures, build, model_of, small_model, small_net};
 use benchbook::data::Augmentation;
-use benchbook::model::{Model, Vgg};
-use benchbook::parameters::Parameters;
-use benchbook::prelude::{Base, Callback, Compute, Fit, History, Optimizer, Processor, Schedule};
-use benchbook::train::{
-    AfterEpoch, Checkpoint, EarlyStopping, EpochMetrics, Event, Events, Monitor, ReduceOnPlateau,
-    Silent,
+use benchbook::prelude::{
+    Build, Builtin, Compute, Device, Fit, History, Model, Optimizer, Schedule, Vgg11,
 };
+use benchbook::train::{
+    Checkpoint, EarlyStopping, EpochMetrics, Event, Events, Monitor, ReduceOnPlateau, Silent,
+};
+use benchbook::weights::safetensors;
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -25,40 +25,40 @@ fn numbers(history: &History) -> Vec<EpochMetrics> {
 }
 
 /// The files of a training: its checkpoint, the best weights and the log.
-fn callbacks(folder: &Path) -> Vec<Callback> {
+fn callbacks(folder: &Path) -> Vec<Builtin> {
     vec![
-        Callback::best_checkpoint(folder.join("best.safetensors")),
-        Callback::csv_log(folder.join("log.csv")),
-        Callback::ReduceOnPlateau(ReduceOnPlateau {
+        Builtin::best_checkpoint(folder.join("best.safetensors")),
+        Builtin::csv_log(folder.join("log.csv")),
+        Builtin::ReduceOnPlateau(ReduceOnPlateau {
             monitor: Monitor::ValidationLoss,
             factor: 0.5,
             patience: 1,
             min_delta: 0.0,
         }),
-        Callback::checkpoint(folder.join("last.safetensors")),
+        Builtin::checkpoint(folder.join("last.safetensors")),
     ]
 }
 
 /// Trains four epochs at once, and another time two and then, with what the checkpoint holds, two.
-fn compare(net: Vgg, fit: Fit) {
+fn compare(settings: Build, fit: Fit) {
     let pictures = Pictures::new(9, 3);
     let data = pictures.open();
     let (whole, parted) = (pictures.path().join("whole"), pictures.path().join("parted"));
     let of = |folder: &Path| Fit { epochs: 4, callbacks: callbacks(folder), ..fit.clone() };
 
-    let mut through = net.clone().build().unwrap();
-    let uninterrupted = through.fit_observed(&data, of(&whole), &mut Silent).unwrap();
+    let mut through = Model::new(small_net(), settings.clone()).unwrap();
+    let uninterrupted = through.fit_with(&data, of(&whole), &mut Silent).unwrap();
 
-    let mut first = net.build().unwrap();
-    let mut two_epochs = AfterEpoch::new(|epoch| match epoch.epoch {
+    let mut first = Model::new(small_net(), settings).unwrap();
+    let mut two_epochs = |epoch: &EpochMetrics| match epoch.epoch {
         2 => ControlFlow::Break(()),
         _ => ControlFlow::Continue(()),
-    });
-    first.fit_observed(&data, of(&parted), &mut two_epochs).unwrap();
+    };
+    first.fit_with(&data, of(&parted), &mut two_epochs).unwrap();
     assert_eq!(first.history().epochs.len(), 2);
     drop(first);
     let mut second = Model::load(parted.join("last.safetensors")).unwrap();
-    let resumed = second.resume_observed(&data, &mut Silent).unwrap();
+    let resumed = second.resume_with(&data, &mut Silent).unwrap();
 
     assert_eq!(numbers(&uninterrupted), numbers(&resumed), "{fit:?}");
     assert_eq!((uninterrupted.steps, uninterrupted.passes), (resumed.steps, resumed.passes));
@@ -72,7 +72,7 @@ fn compare(net: Vgg, fit: Fit) {
     assert_eq!(log.lines().count(), 5, "{log}");
     // Nothing is left to do.
     let mut events = Events::default();
-    second.resume_observed(&data, &mut events).unwrap();
+    second.resume_with(&data, &mut events).unwrap();
     assert!(!events.0.iter().any(|event| matches!(event, Event::Step { .. })));
     assert_eq!(second.history(), resumed);
 }
@@ -83,7 +83,7 @@ fn fit() -> Fit {
 
 #[test]
 fn a_resumed_training_has_the_losses_of_the_uninterrupted_one_bit_by_bit() {
-    compare(small_net(), Fit { schedule: Schedule::Cosine, ..fit() });
+    compare(build(), Fit { schedule: Schedule::Cosine, ..fit() });
 }
 
 #[test]
@@ -94,17 +94,17 @@ fn so_has_one_with_a_fixed_number_of_steps_augmentation_and_momentum() {
         augmentation: vec![Augmentation::FLIP],
         optimizer: Optimizer::momentum(0.9),
         schedule: Schedule::Step { epochs: 1, factor: 0.5 },
-        class_weights: Some([1.0, 2.0]),
+        class_weights: Some(vec![1.0, 2.0]),
         ..fit()
     };
-    compare(small_net(), stream);
+    compare(build(), stream);
 }
 
 #[test]
 fn so_has_one_with_cached_features() {
-    let net = Vgg { base: Base::Frozen, ..small_net() };
+    let settings = Build { frozen: true, ..build() };
     for steps_per_epoch in [None, Some(4)] {
-        compare(net.clone(), Fit { cache_features: true, steps_per_epoch, ..fit() });
+        compare(settings.clone(), Fit { cache_features: true, steps_per_epoch, ..fit() });
     }
 }
 
@@ -118,27 +118,25 @@ fn an_early_stopped_training_stays_stopped() {
         // A learning rate of 0 never improves.
         learning_rate: Some(0.0),
         callbacks: vec![
-            Callback::EarlyStopping(EarlyStopping {
+            Builtin::EarlyStopping(EarlyStopping {
                 monitor: Monitor::ValidationLoss,
-                patience: 1,
-                min_delta: 0.0,
+                ..EarlyStopping::new(1)
             }),
-            Callback::Checkpoint(Checkpoint { path: file.clone(), every: 5 }),
+            Builtin::Checkpoint(Checkpoint { path: file.clone(), every: 5 }),
         ],
         ..fit()
     };
-    let net = Vgg { batch_norm: false, ..small_net() };
-    let mut model = net.build().unwrap();
-    assert_eq!(model.fit_observed(&data, fit, &mut Silent).unwrap().epochs.len(), 2);
+    let mut model = model_of(Vgg11 { batch_norm: false, ..small_net() });
+    assert_eq!(model.fit_with(&data, fit, &mut Silent).unwrap().epochs.len(), 2);
     let mut loaded = Model::load(&file).unwrap();
-    assert_eq!(loaded.resume_observed(&data, &mut Silent).unwrap().epochs.len(), 2);
+    assert_eq!(loaded.resume_with(&data, &mut Silent).unwrap().epochs.len(), 2);
 }
 
 #[test]
 fn a_model_that_was_never_trained_cannot_be_resumed() {
     let pictures = Pictures::new(2, 1);
-    let mut model = small_net().build().unwrap();
-    let wrong = model.resume_observed(&pictures.open(), &mut Silent).unwrap_err();
+    let mut model = small_model();
+    let wrong = model.resume_with(&pictures.open(), &mut Silent).unwrap_err();
     assert!(wrong.to_string().contains("never trained"), "{wrong}");
 }
 
@@ -149,24 +147,24 @@ fn a_best_checkpoint_is_not_resumed_and_knows_its_own_value() {
     let file = pictures.path().join("best.safetensors");
     let with = |learning_rate| Fit {
         learning_rate: Some(learning_rate),
-        callbacks: vec![Callback::best_checkpoint(&file)],
+        callbacks: vec![Builtin::best_checkpoint(&file)],
         ..fit()
     };
-    let mut model = small_net().build().unwrap();
-    model.fit_observed(&data, with(1e-4), &mut Silent).unwrap();
+    let mut model = small_model();
+    model.fit_with(&data, with(1e-4), &mut Silent).unwrap();
     let best = model.history().epochs[0].val_accuracy.unwrap();
 
     let mut loaded = Model::load(&file).unwrap();
-    let wrong = loaded.resume_observed(&data, &mut Silent).unwrap_err().to_string();
+    let wrong = loaded.resume_with(&data, &mut Silent).unwrap_err().to_string();
     assert!(wrong.contains("without the optimiser's state"), "{wrong}");
-    assert!(wrong.contains("`Callback::checkpoint`") && wrong.contains("`fit`"), "{wrong}");
+    assert!(wrong.contains("`Builtin::checkpoint`") && wrong.contains("`fit`"), "{wrong}");
     // One that was saved again is no better.
     let again = pictures.path().join("again.safetensors");
     loaded.save(&again).unwrap();
-    assert!(Model::load(&again).unwrap().resume_observed(&data, &mut Silent).is_err());
+    assert!(Model::load(&again).unwrap().resume_with(&data, &mut Silent).is_err());
 
     let mut events = Events::default();
-    loaded.fit_observed(&data, with(1e-4), &mut events).unwrap();
+    loaded.fit_with(&data, with(1e-4), &mut events).unwrap();
     let compared = events.0.iter().find_map(|event| match event {
         Event::Checkpoint { best, .. } => Some(*best),
         _ => None,
@@ -180,13 +178,13 @@ fn a_best_value_whose_file_could_not_be_written_is_not_remembered() {
     let data = pictures.open();
     let folder = pictures.path().join("not yet a folder");
     std::fs::write(&folder, "in the way").unwrap();
-    let callbacks = vec![Callback::best_checkpoint(folder.join("best.safetensors"))];
+    let callbacks = vec![Builtin::best_checkpoint(folder.join("best.safetensors"))];
     let with = Fit { learning_rate: Some(0.0), callbacks, ..fit() };
-    let mut model = small_net().build().unwrap();
-    model.fit_observed(&data, with.clone(), &mut Silent).unwrap_err();
+    let mut model = small_model();
+    model.fit_with(&data, with.clone(), &mut Silent).unwrap_err();
     std::fs::remove_file(&folder).unwrap();
     let mut events = Events::default();
-    model.fit_observed(&data, with, &mut events).unwrap();
+    model.fit_with(&data, with, &mut events).unwrap();
     let compared = events.0.iter().find_map(|event| match event {
         Event::Checkpoint { best, .. } => Some(*best),
         _ => None,
@@ -199,12 +197,12 @@ fn other_pictures_and_other_classes_are_refused() {
     let pictures = Pictures::new(4, 2);
     let data = pictures.open();
     let file = pictures.path().join("last.safetensors");
-    let two = Fit { epochs: 2, callbacks: vec![Callback::checkpoint(&file)], ..fit() };
-    let mut one_epoch = AfterEpoch::new(|_| ControlFlow::Break(()));
-    small_net().build().unwrap().fit_observed(&data, two, &mut one_epoch).unwrap();
+    let two = Fit { epochs: 2, callbacks: vec![Builtin::checkpoint(&file)], ..fit() };
+    let mut one_epoch = |_: &EpochMetrics| ControlFlow::Break(());
+    small_model().fit_with(&data, two, &mut one_epoch).unwrap();
 
     let more = Pictures::new(5, 2).open();
-    let wrong = Model::load(&file).unwrap().resume_observed(&more, &mut Silent).unwrap_err();
+    let wrong = Model::load(&file).unwrap().resume_with(&more, &mut Silent).unwrap_err();
     assert!(wrong.to_string().contains("10 for training and 4 for validation"), "{wrong}");
 
     let others = Pictures::new(4, 2);
@@ -217,7 +215,7 @@ fn other_pictures_and_other_classes_are_refused() {
     let others = others.open();
     let mut model = Model::load(&file).unwrap();
     let errors = [
-        model.resume_observed(&others, &mut Silent).map(|_| ()).unwrap_err(),
+        model.resume_with(&others, &mut Silent).map(|_| ()).unwrap_err(),
         model.evaluate(&others.validation()).map(|_| ()).unwrap_err(),
         model.predict(&others.validation()).map(|_| ()).unwrap_err(),
     ];
@@ -232,30 +230,30 @@ fn other_pictures_and_other_classes_are_refused() {
         std::fs::rename(pictures.path().join(part), moved.path().join(part)).unwrap();
     }
     let data = benchbook::data::ImageFolder::open(moved.path()).unwrap();
-    assert_eq!(model.resume_observed(&data, &mut Silent).unwrap().epochs.len(), 2);
+    assert_eq!(model.resume_with(&data, &mut Silent).unwrap().epochs.len(), 2);
 }
 
 #[test]
 fn a_model_saved_on_a_gpu_is_loaded_on_the_cpu() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("model.safetensors");
-    let model = small_net().build().unwrap();
+    let model = small_model();
     model.save(&file).unwrap();
-    let (parameters, mut metadata) = Parameters::read(&file).unwrap();
+    let (parameters, mut metadata) = safetensors::read(&file).unwrap();
     let header = metadata.get_mut("benchbook.model").unwrap();
     // The seventeenth GPU, which no machine of ours has.
     let on_a_gpu = header
-        .replace(r#""processor":"auto""#, r#""processor":{"cuda":16}"#)
+        .replace(r#""device":null"#, r#""device":"cuda:16""#)
         .replace(r#""pinned_memory":false"#, r#""pinned_memory":true"#);
     assert!(on_a_gpu.contains("16") && on_a_gpu.contains(r#""pinned_memory":true"#), "{header}");
     *header = on_a_gpu;
-    parameters.write(&file, metadata).unwrap();
+    safetensors::write(&parameters, &file, metadata).unwrap();
 
     let wrong = Model::load(&file).unwrap_err().to_string();
-    for words in [file.to_str().unwrap(), "Cuda(16)", "`Model::load_on("] {
+    for words in [file.to_str().unwrap(), "cuda:16", "`Model::load_on("] {
         assert!(wrong.contains(words), "{wrong}");
     }
-    let loaded = Model::load_on(&file, Processor::Cpu, Compute::default()).unwrap();
+    let loaded = Model::load_on(&file, Device::Cpu, Compute::default()).unwrap();
     assert_eq!(loaded.backend().device, "cpu");
     assert_eq!(loaded.parameters().unwrap(), model.parameters().unwrap());
 }
@@ -264,23 +262,24 @@ fn a_model_saved_on_a_gpu_is_loaded_on_the_cpu() {
 fn features_of_a_frozen_base_are_shared_between_heads_and_only_with_the_same_base() {
     let pictures = Pictures::new(6, 2);
     let data = pictures.open();
-    let net = Vgg { base: Base::Frozen, ..small_net() };
+    let settings = |seed| Build { frozen: true, seed, ..build() };
+    let model = |seed| Model::new(small_net(), settings(seed)).unwrap();
     let fit = Fit { cache_features: true, ..fit() };
-    let mut first = net.clone().build().unwrap();
-    first.fit_observed(&data, fit.clone(), &mut Silent).unwrap();
+    let mut first = model(0);
+    first.fit_with(&data, fit.clone(), &mut Silent).unwrap();
     let trained = |model: &mut Model| {
         let mut events = Events::default();
-        let history = model.fit_observed(&data, fit.clone(), &mut events).unwrap();
+        let history = model.fit_with(&data, fit.clone(), &mut events).unwrap();
         let computed = events.0.iter().any(|event| matches!(event, Event::Features { .. }));
         (numbers(&history), computed)
     };
-    let mut alone = net.clone().build().unwrap();
-    let mut sharing = net.clone().build().unwrap();
+    let mut alone = model(0);
+    let mut sharing = model(0);
     sharing.share_features(&first).unwrap();
     let ((expected, computed), (found, again)) = (trained(&mut alone), trained(&mut sharing));
     assert_eq!(expected, found);
     assert!(computed && !again);
-    let mut other = Vgg { seed: 9, ..net }.build().unwrap();
+    let mut other = model(9);
     let wrong = other.share_features(&first).unwrap_err();
     assert!(wrong.to_string().contains("other weights of the base"), "{wrong}");
 }

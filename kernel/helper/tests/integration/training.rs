@@ -1,8 +1,8 @@
 //! Fitting, continuing, caching, saving.
 
-use crate::pictures::{Pictures, small_net};
-use benchbook::model::{Model, Vgg};
-use benchbook::prelude::{Base, Callback, Fit, Head};
+use crate::pictures::{Pictures, build, small_model, small_net};
+use benchbook::model::Model;
+use benchbook::prelude::{Build, Builtin, Fit, Head, Vgg11};
 use benchbook::train::{Event, Events, KerasLog, Outcome, Silent};
 
 fn fit(epochs: usize) -> Fit {
@@ -13,9 +13,9 @@ fn fit(epochs: usize) -> Fit {
 fn loss_is_finite_and_falls_and_a_second_fit_counts_on() {
     let pictures = Pictures::new(12, 4);
     let data = pictures.open();
-    let mut model = small_net().build().unwrap();
+    let mut model = small_model();
     let mut events = Events::default();
-    model.fit_observed(&data, fit(3), &mut events).unwrap();
+    model.fit_with(&data, fit(3), &mut events).unwrap();
     let losses: Vec<f64> = events
         .0
         .iter()
@@ -29,7 +29,7 @@ fn loss_is_finite_and_falls_and_a_second_fit_counts_on() {
     assert_eq!(history.epochs[0].validation_images, 8);
     assert_eq!(events.0.last(), Some(&Event::End(Outcome::Finished)));
 
-    let history = model.fit_observed(&data, fit(1), &mut events).unwrap();
+    let history = model.fit_with(&data, fit(1), &mut events).unwrap();
     assert_eq!(history.epochs.iter().map(|e| e.epoch).collect::<Vec<_>>(), [1, 2, 3, 4]);
     assert_eq!((history.steps, history.passes), (12, 4));
     assert!(events.0.contains(&Event::EpochStart { epoch: 4, epochs: 4 }));
@@ -40,8 +40,8 @@ fn the_same_seed_gives_the_same_losses_and_another_seed_others() {
     let pictures = Pictures::new(6, 2);
     let data = pictures.open();
     let losses = |seed| {
-        let mut model = Vgg { seed, ..small_net() }.build().unwrap();
-        let history = model.fit_observed(&data, Fit { seed, ..fit(1) }, &mut Silent).unwrap();
+        let mut model = Model::new(small_net(), Build { seed, ..build() }).unwrap();
+        let history = model.fit_with(&data, Fit { seed, ..fit(1) }, &mut Silent).unwrap();
         (history.epochs[0].loss, history.epochs[0].val_loss)
     };
     assert_eq!(losses(1), losses(1));
@@ -54,9 +54,10 @@ fn cached_features_give_what_computing_them_each_time_gives() {
     let data = pictures.open();
     for (head, steps_per_epoch) in [(Head::Keras, None), (Head::PyTorch, Some(4))] {
         let history = |cache_features| {
-            let mut model = Vgg { head, base: Base::Frozen, ..small_net() }.build().unwrap();
+            let net = Vgg11 { head, ..small_net() };
+            let mut model = Model::new(net, Build { frozen: true, ..build() }).unwrap();
             let fit = Fit { cache_features, steps_per_epoch, ..fit(2) };
-            model.fit_observed(&data, fit, &mut Silent).unwrap()
+            model.fit_with(&data, fit, &mut Silent).unwrap()
         };
         let (each_time, once) = (history(false), history(true));
         assert_eq!((each_time.steps, each_time.passes), (once.steps, once.passes));
@@ -75,13 +76,13 @@ fn a_saved_model_goes_on_as_if_it_had_not_been_interrupted() {
     let pictures = Pictures::new(6, 2);
     let data = pictures.open();
     let file = pictures.path().join("model.safetensors");
-    let mut through = small_net().build().unwrap();
-    through.fit_observed(&data, fit(1), &mut Silent).unwrap();
+    let mut through = small_model();
+    through.fit_with(&data, fit(1), &mut Silent).unwrap();
     through.save(&file).unwrap();
-    through.fit_observed(&data, fit(1), &mut Silent).unwrap();
+    through.fit_with(&data, fit(1), &mut Silent).unwrap();
 
     let mut resumed = Model::load(&file).unwrap();
-    resumed.fit_observed(&data, fit(1), &mut Silent).unwrap();
+    resumed.fit_with(&data, fit(1), &mut Silent).unwrap();
     let (a, b) = (through.history(), resumed.history());
     assert_eq!(a.epochs[1].loss, b.epochs[1].loss);
     assert_eq!(a.epochs[1].val_loss, b.epochs[1].val_loss);
@@ -93,10 +94,10 @@ fn the_best_checkpoint_is_logged_in_the_reports_words_and_can_be_loaded() {
     let pictures = Pictures::new(6, 3);
     let data = pictures.open();
     let file = pictures.path().join("vgg16_1.safetensors");
-    let mut model = small_net().build().unwrap();
-    let fit = Fit { callbacks: vec![Callback::best_checkpoint(&file)], ..fit(2) };
+    let mut model = small_model();
+    let fit = Fit { callbacks: vec![Builtin::best_checkpoint(&file)], ..fit(2) };
     let mut log = KerasLog::new(Vec::new());
-    let history = model.fit_observed(&data, fit, &mut log).unwrap();
+    let history = model.fit_with(&data, fit, &mut log).unwrap();
     let log = String::from_utf8(log.into_inner()).unwrap();
     let first = history.epochs[0].val_accuracy.unwrap();
     let improved = format!(
@@ -113,7 +114,7 @@ fn the_best_checkpoint_is_logged_in_the_reports_words_and_can_be_loaded() {
 fn predictions_become_a_grid_and_a_table() {
     let pictures = Pictures::new(4, 2);
     let data = pictures.open();
-    let mut model = small_net().build().unwrap();
+    let mut model = small_model();
     let predictions = model.predict(&data.test()).unwrap();
     assert_eq!(predictions.predictions.len(), 4);
     let csv = predictions.write_csv(pictures.path().join("predictions.csv")).unwrap();
