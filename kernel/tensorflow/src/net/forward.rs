@@ -39,6 +39,8 @@ pub(super) struct Pass<'a> {
     pub(super) variables: &'a [Variable],
     pub(super) masks: Vec<Mask>,
     pub(super) moving: Vec<Moving>,
+    /// Outputs and inputs of the ReLUs.
+    pub(super) relus: Vec<(Output, Output)>,
 }
 
 impl Pass<'_> {
@@ -68,7 +70,13 @@ impl Pass<'_> {
         let graph = &mut *self.graph;
         let (x, shape) = (inputs[0], layer.input_shapes[0]);
         match &layer.operation {
-            Operation::Activation(activation) => activate(graph, activation.function, x),
+            Operation::Activation(activation) => {
+                let y = activate(graph, activation.function, x)?;
+                if let Function::Relu | Function::Relu6 = activation.function {
+                    self.relus.push((y, x));
+                }
+                Ok(y)
+            }
             Operation::AdaptiveAvgPool2d(pool) => adaptive_average(graph, pool, x, shape),
             Operation::Add(_) => match inputs {
                 [_, _] => graph.apply(c"AddV2", inputs),
@@ -192,8 +200,8 @@ fn activate(graph: &mut Graph, function: Function, x: Output) -> Result<Output> 
     }
 }
 
-/// TensorFlow's name of a padding, if it has one. Convolutions with other paddings could take `explicit_paddings`, for
-/// which its C++ gradients have no rule.
+/// TensorFlow's name of a padding, if it has one. Its convolutions take other paddings as `explicit_paddings`, but the
+/// gradients of the C API do not pass them on (tensorflow/cc/gradients/nn_grad.cc).
 fn own_padding(
     shape: Shape,
     kernel: [usize; 2],
