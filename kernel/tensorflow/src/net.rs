@@ -90,7 +90,6 @@ impl TensorFlowNet {
         weights: &Parameters,
     ) -> Result<Self, BackendError> {
         let Plan { net, frozen, threads, .. } = plan;
-        net_weights(net, weights)?;
         let all = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let config = Config { gpu, threads: threads.unwrap_or_else(all).max(1) };
         let mut graph = Graph::new(&library.api);
@@ -105,7 +104,7 @@ impl TensorFlowNet {
         let mut pass = |first_trained: usize| {
             let (masks, moving, relus) = (Vec::new(), Vec::new(), Vec::new());
             let graph = &mut graph;
-            let mut pass = Pass { graph, net, variables: &variables, masks, moving, relus };
+            let mut pass = Pass { graph, gpu, net, variables: &variables, masks, moving, relus };
             let outputs = pass.layers(values, first_trained)?;
             let logits = outputs[outputs.len() - 1];
             let features = net.base().checked_sub(1).map(|last| outputs[last]);
@@ -396,7 +395,7 @@ impl Network for TensorFlowNet {
     }
 
     fn set_parameters(&mut self, weights: &Parameters) -> Result<(), BackendError> {
-        net_weights(&self.net, weights)?;
+        weights.check(self.net.parameters(), "the given weights")?;
         let value = |variable: &Variable| weights.arrays.get(&variable.name).map(|a| &a.values[..]);
         let pairs = self.variables.iter().filter_map(|v| value(v).map(|values| (v, values)));
         variables::set(&self.graph, &self.session, pairs)
@@ -434,10 +433,6 @@ impl Network for TensorFlowNet {
         // The C API for graphs does not report it.
         None
     }
-}
-
-fn net_weights(net: &Net, weights: &Parameters) -> Result<(), BackendError> {
-    Ok(weights.check(net.parameters(), "the given weights")?)
 }
 
 /// The loss of the batch: the sum of each example's, times its share. For one logit x and the target

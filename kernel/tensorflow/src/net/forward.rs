@@ -34,6 +34,7 @@ pub(super) struct Moving {
 /// One pass under construction.
 pub(super) struct Pass<'a> {
     pub(super) graph: &'a mut Graph,
+    pub(super) gpu: bool,
     pub(super) net: &'a Net,
     /// In the order of the net's parameters.
     pub(super) variables: &'a [Variable],
@@ -90,7 +91,7 @@ impl Pass<'_> {
             Operation::BatchNorm(norm) => self.batch_norm(norm, variables, x, shape, training),
             Operation::Concat(_) => graph.concat(inputs, channels_last(shape).len() as i32),
             Operation::Conv2d(convolution) => {
-                let y = convolve(graph, convolution, x, variables[0].value, shape)?;
+                let y = convolve(graph, self.gpu, convolution, [x, variables[0].value], shape)?;
                 biased(graph, y, variables)
             }
             Operation::Dense(_) => {
@@ -260,9 +261,9 @@ fn axes([rows, columns]: [usize; 2]) -> [i64; 4] {
 /// A convolution without its bias.
 fn convolve(
     graph: &mut Graph,
+    gpu: bool,
     convolution: &Conv2d,
-    x: Output,
-    weight: Output,
+    [x, weight]: [Output; 2],
     shape: Shape,
 ) -> Result<Output> {
     let Conv2d { channels, kernel, stride, padding, groups, .. } = *convolution;
@@ -274,7 +275,8 @@ fn convolve(
         let one = graph.add(kind).inputs(&[x, weight]).floats();
         one.integers(c"strides", &axes(stride)).text(c"padding", own).output()
     };
-    if groups == 1 {
+    // Groups are those of the weights' shape, for which the CPU's convolution has no gradients.
+    if groups == 1 || gpu {
         return one(graph, c"Conv2D", x, weight);
     }
     if groups == shape.channels() && stride[0] == stride[1] {
@@ -284,7 +286,6 @@ fn convolve(
         let weight = graph.reshape(weight, &depthwise)?;
         return one(graph, c"DepthwiseConv2dNative", x, weight);
     }
-    // On the CPU, TensorFlow's convolution has no groups for training.
     let maps = graph.split(x, groups, 3)?;
     let weights = graph.split(weight, groups, 3)?;
     let parts = maps.into_iter().zip(weights);

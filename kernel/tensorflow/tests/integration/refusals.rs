@@ -4,7 +4,7 @@ use crate::support::{build, images, library, linear, linear_weights, plan, small
 use benchbook_backend::{
     Backend, BackendError, Compute, Device, Input, Optimizer, Parameters, Plan, Precision, Step,
 };
-use benchbook_nets::Net;
+use benchbook_nets::Sequential;
 use benchbook_tensorflow::TensorFlow;
 
 fn text<T>(wrong: Result<T, BackendError>) -> String {
@@ -17,8 +17,8 @@ fn unfit_batches_and_steps_are_named() {
         return;
     }
     let (images, labels) = images();
-    let net = small(false);
-    let mut net = build(&net, false, &weights(&net, 1));
+    let small = small(false);
+    let mut net = build(&small, false, &weights(&small, 1));
     let input = Input::Values(&images);
     let step = Step::new(0.1, 0);
     let none = text(net.train_step(input, &labels, step));
@@ -119,6 +119,11 @@ fn settings_that_the_library_does_not_have_are_refused_before_it_is_opened() {
         assert!(words.iter().all(|words| text.contains(words)), "{text}");
     }
     supports(gpu, Compute::common(true)).unwrap();
+    let huge = net(Sequential::image(1, 1 << 16, 1 << 16).global_avg_pool().dense(2));
+    TensorFlow.supports(&plan(&huge, false)).unwrap();
+    let huge = net(Sequential::image(1, 1 << 16, 1 << 16).relu().global_avg_pool().dense(2));
+    let huge = text(TensorFlow.supports(&plan(&huge, false)));
+    assert!(huge.contains("`re_lu_1`") && huge.contains("[1, 65536, 65536]"), "{huge}");
 }
 
 #[test]
@@ -182,8 +187,7 @@ fn a_frozen_net_without_parameters_to_train_still_steps() {
         return;
     }
     // Everything that has parameters is the frozen base.
-    let graph = benchbook_nets::Sequential::vector(3).dense(2).end_base().relu();
-    let net = Net::new(benchbook_nets::Architecture::graph(&graph)).unwrap();
+    let net = net(Sequential::vector(3).dense(2).end_base().relu());
     let mut built = build(&net, true, &weights(&net, 1));
     let before = built.parameters().unwrap();
     built.compile(Optimizer::default());
