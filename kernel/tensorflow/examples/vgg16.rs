@@ -2,16 +2,15 @@
 //!
 //!     vgg16 '{"head": "keras", "size": 64, "batch": 8, "threads": 2}'
 //!
-//! Says `{"ready": …}` when the net is built and warm. Then each line with a number has it run so many
-//! steps and answer with their seconds. The batch is the same random one in each step; the dropout
-//! masks are new ones.
+//! Prints `{"ready": …}` when the net is built and warm. For each line with a number, it then runs that many
+//! steps and prints their seconds. The batch is the same random one in each step; the dropout masks are new ones.
 
-use benchbook_tensorflow::{
-    Convention, Description, FlattenOrder, Input, Layer, Library, Loss, Net, Optimizer, Processor,
-    Step,
+use benchbook_backend::{
+    Backend, BackendError, Compute, Convention, Device, Input, Optimizer, Parameters, Plan, Step,
 };
+use benchbook_nets::{Architecture, Head, Net, Vgg16};
+use benchbook_tensorflow::{Library, TensorFlow};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
 use std::error::Error;
 use std::io::BufRead;
 use std::time::Instant;
@@ -37,13 +36,6 @@ fn two() -> usize {
     2
 }
 
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Head {
-    Keras,
-    PyTorch,
-}
-
 #[derive(Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Answer {
@@ -57,52 +49,14 @@ struct Measured {
     peak_bytes: u64,
 }
 
-fn description(head: Head, size: usize) -> Description {
-    let dense = |name: &str, inputs, outputs| Layer::Dense { name: name.into(), inputs, outputs };
-    let mut base: Vec<Layer> = Vec::new();
-    let mut inputs = 3;
-    for block in [[64, 64].as_slice(), &[128, 128], &[256; 3], &[512; 3], &[512; 3]] {
-        for &outputs in block {
-            base.push(Layer::Conv { name: format!("features.{}", base.len()), inputs, outputs });
-            base.push(Layer::Relu);
-            inputs = outputs;
-        }
-        base.push(Layer::MaxPool);
-    }
-    let side = size / 32;
-    let head_layers = match head {
-        Head::Keras => vec![
-            Layer::Flatten(FlattenOrder::HeightWidthChannel),
-            dense("dense_1", 512 * side * side, 512),
-            Layer::Relu,
-            Layer::Dropout { rate: 0.5 },
-            dense("dense_2", 512, 256),
-            Layer::Relu,
-            dense("dense_3", 256, 1),
-        ],
-        Head::PyTorch => vec![
-            Layer::AveragePool { side: 7 },
-            Layer::Flatten(FlattenOrder::ChannelHeightWidth),
-            dense("classifier.0", 512 * 49, 4096),
-            Layer::Relu,
-            Layer::Dropout { rate: 0.5 },
-            dense("classifier.3", 4096, 2),
-        ],
-    };
-    let loss = match head {
-        Head::Keras => Loss::BinaryCrossEntropy,
-        Head::PyTorch => Loss::CrossEntropy,
-    };
-    Description { input: [3, size, size], base, head: head_layers, loss, frozen: false }
-}
-
 /// Numbers from 0 to 1 (Marsaglia's xorshift).
-fn random(count: usize, state: &mut u64) -> Vec<f32> {
+fn random(count: usize) -> Vec<f32> {
+    let mut state: u64 = 88_172_645_463_325_252;
     let mut next = || {
-        *state ^= *state << 13;
-        *state ^= *state >> 7;
-        *state ^= *state << 17;
-        (*state >> 40) as f32 / 16_777_216.0
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / 16_777_216.0
     };
     (0..count).map(|_| next()).collect()
 }
@@ -124,60 +78,41 @@ fn usage() -> libc::rusage {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let words = std::env::args().nth(1).ok_or("expected the settings as JSON")?;
+    let words = std::env::args().nth(1).ok_or("the settings are missing; give them as JSON")?;
     let settings: Settings = serde_json::from_str(&words)?;
     let library = Library::load()?;
-    let mut state = 88_172_645_463_325_252;
-    let description = description(settings.head, settings.size);
-    let parameters = description.parameters();
+    let Settings { head, size, batch, threads, .. } = settings;
+    let net = Net::new(Vgg16 { head, size, ..Vgg16::new(2) }.graph())?;
+    let (count, _) = net.parameter_counts(false);
     let mut net = {
-        let weights: HashMap<String, Vec<f32>> = parameters
-            .iter()
-            .map(|parameter| {
-                // He's deviation from uniform numbers: ±√(6 / inputs).
-                let inputs: usize = parameter.shape.iter().skip(1).product();
-                let reach =
-                    if parameter.shape.len() == 1 { 0.0 } else { (6.0 / inputs as f32).sqrt() };
-                let values = random(parameter.shape.iter().product(), &mut state).into_iter();
-                (parameter.name.clone(), values.map(|v| (2.0 * v - 1.0) * reach).collect())
-            })
-            .collect();
-        let value = |name: &str| weights.get(name).map(Vec::as_slice);
-        Net::new(library, description, Processor::Cpu, Some(settings.threads), value)?
+        let weights = Parameters::initial(net.parameters(), 1);
+        let (device, compute) = (Device::Cpu, Compute::default());
+        let plan = Plan { net, frozen: false, device, threads: Some(threads), compute };
+        TensorFlow.build(&plan, &weights)?
     };
     // Rates and decays are Keras' defaults.
     let (optimizer, rate) = match settings.optimizer.as_str() {
-        "sgd" => (Optimizer::Sgd { momentum: 0.0, nesterov: false, weight_decay: 0.0 }, 0.01),
-        "rmsprop" => {
-            let convention = Convention::Keras;
-            (Optimizer::RmsProp { decay: 0.9, epsilon: 1e-7, convention }, 0.001)
+        "sgd" => (Optimizer::sgd(), 0.01),
+        "rmsprop" => (Optimizer::rmsprop(Convention::Keras), 0.001),
+        "adam" => (Optimizer::adam(Convention::Keras), 0.001),
+        other => {
+            return Err(format!("`optimizer` must be sgd, rmsprop or adam, got {other}").into());
         }
-        "adam" => {
-            let convention = Convention::Keras;
-            (Optimizer::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-7, convention }, 0.001)
-        }
-        other => return Err(format!("expected sgd, rmsprop or adam, found {other}").into()),
     };
-    net.compile(optimizer)?;
-    let pixels = random(settings.batch * 3 * settings.size * settings.size, &mut state);
-    let labels: Vec<i64> = (0..settings.batch as i64).map(|index| index % 2).collect();
+    net.compile(optimizer);
+    let images = random(batch * 3 * size * size);
+    let labels: Vec<i64> = (0..batch as i64).map(|index| index % 2).collect();
     let mut seed = 1;
     let mut step = || {
         let began = Instant::now();
         seed += 1;
-        let mask = |layer: usize, rate: f64, count: usize| {
-            let factors = random(count, &mut (seed * 2_654_435_769 + layer as u64));
-            let kept = (1.0 / (1.0 - rate)) as f32;
-            factors.into_iter().map(|v| if f64::from(v) < rate { 0.0 } else { kept }).collect()
-        };
-        net.train_step(Input::Pixels(&pixels), &labels, Step { rate, class_weights: None }, &mask)?;
-        Ok::<f64, benchbook_tensorflow::Error>(began.elapsed().as_secs_f64())
+        net.train_step(Input::Values(&images), &labels, Step::new(rate, seed))?;
+        Ok::<f64, BackendError>(began.elapsed().as_secs_f64())
     };
     let first_step = step()?;
     for _ in 0..settings.warm_up {
         step()?;
     }
-    let count = parameters.iter().map(|parameter| parameter.shape.iter().product::<usize>()).sum();
     let ready = Answer::Ready {
         library: format!("TensorFlow {}, Rust", library.version()),
         first_step,
@@ -192,7 +127,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let measured = Measured {
             seconds,
             cpu: cpu_seconds() - before,
-            // Linux tells kilobytes.
+            // Linux reports kilobytes.
             peak_bytes: usage().ru_maxrss as u64 * 1024,
         };
         println!("{}", serde_json::to_string(&measured)?);

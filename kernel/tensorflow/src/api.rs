@@ -93,10 +93,12 @@ functions! {
     fn TF_SetAttrShape(*mut TF_OperationDescription, *const c_char, *const i64, c_int);
     fn TF_SetAttrTensor(*mut TF_OperationDescription, *const c_char, *mut TF_Tensor, *mut TF_Status);
     fn TF_FinishOperation(*mut TF_OperationDescription, *mut TF_Status) -> *mut TF_Operation;
+    fn TF_OperationOpType(*mut TF_Operation) -> *const c_char;
     fn TF_OperationNumInputs(*mut TF_Operation) -> c_int;
     fn TF_OperationInput(Input) -> Output;
     fn TF_OperationOutputNumConsumers(Output) -> c_int;
     fn TF_OperationOutputConsumers(Output, *mut Input, c_int) -> c_int;
+    fn TF_UpdateEdge(*mut TF_Graph, Output, Input, *mut TF_Status);
     fn TF_AddGradients(*mut TF_Graph, *mut Output, c_int, *mut Output, c_int, *mut Output, *mut TF_Status, *mut Output);
 
     fn TF_NewSessionOptions() -> *mut TF_SessionOptions;

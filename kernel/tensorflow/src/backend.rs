@@ -8,6 +8,7 @@ use crate::tensor::Tensor;
 use benchbook_backend::{
     Backend, BackendError, Compute, Device, Network, Parameters, Plan, Precision, cuda,
 };
+use benchbook_nets::Layer;
 
 pub(crate) const NAME: &str = "TensorFlow";
 
@@ -29,6 +30,11 @@ impl Backend for TensorFlow {
     }
 
     fn supports(&self, plan: &Plan) -> Result<(), BackendError> {
+        let too_large = |layer: &&Layer| i32::try_from(layer.output.len()).is_err();
+        if let Some(Layer { name, output, .. }) = plan.net.layers().iter().find(too_large) {
+            let reason = format!("its output {output} has more than {} values", i32::MAX);
+            return Err(BackendError::Operation { library: NAME, layer: name.clone(), reason });
+        }
         match plan.device {
             Device::Cuda(number) if number > 0 => Err(no_second_gpu(plan.device)),
             Device::Cuda(_) => check_compute(&plan.compute, true),

@@ -172,14 +172,35 @@ impl Graph {
 
     /// The operations that take `value` in.
     pub(crate) fn readers(&self, value: Output) -> Vec<*mut TF_Operation> {
+        self.consumers(value).into_iter().map(|input| input.operation).collect()
+    }
+
+    fn consumers(&self, value: Output) -> Vec<Input> {
         // SAFETY: the list has room for as many as there are, which the first call tells.
         unsafe {
             let count = (self.api.TF_OperationOutputNumConsumers)(value);
             let none = Input { operation: std::ptr::null_mut(), index: 0 };
-            let mut readers = vec![none; count as usize];
-            (self.api.TF_OperationOutputConsumers)(value, readers.as_mut_ptr(), count);
-            readers.into_iter().map(|input| input.operation).collect()
+            let mut consumers = vec![none; count as usize];
+            (self.api.TF_OperationOutputConsumers)(value, consumers.as_mut_ptr(), count);
+            consumers
         }
+    }
+
+    /// Has the gradients of a ReLU read its output `y` in place of its input `x`, which is zero or below in the same
+    /// places. Python's gradients do so, too. As long as nothing else reads `x`, TensorFlow computes the ReLU within the
+    /// layer before it and keeps one map instead of two.
+    pub(crate) fn let_gradients_read(&mut self, y: Output, x: Output) -> Result<(), BackendError> {
+        for consumer in self.consumers(x) {
+            // SAFETY: the operation is of this graph; its kind is a text that lives as long.
+            let kind = unsafe { CStr::from_ptr((self.api.TF_OperationOpType)(consumer.operation)) };
+            if kind == c"ReluGrad" || kind == c"Relu6Grad" {
+                let status = Status::new(self.api);
+                // SAFETY: both operations are of this graph, and no session has run it.
+                unsafe { (self.api.TF_UpdateEdge)(self.raw, y, consumer, status.raw) }
+                status.check("adding the gradients")?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -90,7 +90,6 @@ impl TensorFlowNet {
         weights: &Parameters,
     ) -> Result<Self, BackendError> {
         let Plan { net, frozen, threads, .. } = plan;
-        net_weights(net, weights)?;
         let all = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let config = Config { gpu, threads: threads.unwrap_or_else(all).max(1) };
         let mut graph = Graph::new(&library.api);
@@ -103,21 +102,24 @@ impl TensorFlowNet {
         let labels = graph.batches(Shape::Vector([net.outputs()]))?;
         let shares = graph.placeholder(&[-1])?;
         let mut pass = |first_trained: usize| {
-            let (masks, moving) = (Vec::new(), Vec::new());
+            let (masks, moving, relus) = (Vec::new(), Vec::new(), Vec::new());
             let graph = &mut graph;
-            let mut pass = Pass { graph, net, variables: &variables, masks, moving };
+            let mut pass = Pass { graph, gpu, net, variables: &variables, masks, moving, relus };
             let outputs = pass.layers(values, first_trained)?;
-            let Pass { graph, masks, moving, .. } = pass;
             let logits = outputs[outputs.len() - 1];
             let features = net.base().checked_sub(1).map(|last| outputs[last]);
-            let loss = loss(graph, net.loss(), logits, [labels, shares])?;
-            Ok::<_, BackendError>((Ends { features, logits, loss }, masks, moving))
+            let loss = loss(pass.graph, net.loss(), logits, [labels, shares])?;
+            let Pass { masks, moving, relus, .. } = pass;
+            Ok::<_, BackendError>((Ends { features, logits, loss }, masks, moving, relus))
         };
-        let (training, masks, moving) = pass(if *frozen { net.base() } else { 0 })?;
+        let (training, masks, moving, relus) = pass(if *frozen { net.base() } else { 0 })?;
         let (inference, ..) = pass(net.layers().len())?;
         let trained: Vec<Output> =
             variables.iter().filter(|v| v.trained).map(|v| v.value).collect();
         let gradients = graph.gradients(training.loss, &trained)?;
+        for (y, x) in relus {
+            graph.let_gradients_read(y, x)?;
+        }
         let gate = gate(&mut graph, training.loss)?;
         let waits = waits(&graph, &trained, &gradients, gate);
         let moves = moving.iter().map(|moving| move_statistic(&mut graph, moving, gate));
@@ -393,7 +395,7 @@ impl Network for TensorFlowNet {
     }
 
     fn set_parameters(&mut self, weights: &Parameters) -> Result<(), BackendError> {
-        net_weights(&self.net, weights)?;
+        weights.check(self.net.parameters(), "the given weights")?;
         let value = |variable: &Variable| weights.arrays.get(&variable.name).map(|a| &a.values[..]);
         let pairs = self.variables.iter().filter_map(|v| value(v).map(|values| (v, values)));
         variables::set(&self.graph, &self.session, pairs)
@@ -433,10 +435,6 @@ impl Network for TensorFlowNet {
     }
 }
 
-fn net_weights(net: &Net, weights: &Parameters) -> Result<(), BackendError> {
-    Ok(weights.check(net.parameters(), "the given weights")?)
-}
-
 /// The loss of the batch: the sum of each example's, times its share. For one logit x and the target
 /// s, which is -1 for class 1 and 1 for class 0, the cross-entropy is ln(1 + exp(s·x)), exact for
 /// large logits of either sign and at zero.
@@ -468,7 +466,9 @@ fn gate(graph: &mut Graph, loss: Output) -> Result<*mut TF_Operation, BackendErr
 }
 
 /// What the update of each value waits for. First the gate. Then every operation of a training step that
-/// reads the value: as long as one of them has it, an update would have to copy the weights first.
+/// reads the value: as long as one of them has it, an update would have to copy the weights first. Those that the value's
+/// own gradient needs have run before it anyway, and an edge from them would keep TensorFlow from computing a
+/// convolution, its bias and its ReLU as one operation.
 fn waits(
     graph: &Graph,
     values: &[Output],
@@ -477,8 +477,10 @@ fn waits(
 ) -> Vec<Vec<*mut TF_Operation>> {
     // Not those of the inference pass, nor gradients of what is frozen.
     let step = graph.needed(gradients);
-    let waits = values.iter().map(|value| {
-        let readers = graph.readers(*value).into_iter().filter(|reader| step.contains(reader));
+    let waits = values.iter().zip(gradients).map(|(value, gradient)| {
+        let before = graph.needed(&[*gradient]);
+        let readers = graph.readers(*value).into_iter();
+        let readers = readers.filter(|reader| step.contains(reader) && !before.contains(reader));
         std::iter::once(gate).chain(readers).collect()
     });
     waits.collect()

@@ -34,11 +34,14 @@ pub(super) struct Moving {
 /// One pass under construction.
 pub(super) struct Pass<'a> {
     pub(super) graph: &'a mut Graph,
+    pub(super) gpu: bool,
     pub(super) net: &'a Net,
     /// In the order of the net's parameters.
     pub(super) variables: &'a [Variable],
     pub(super) masks: Vec<Mask>,
     pub(super) moving: Vec<Moving>,
+    /// Outputs and inputs of the ReLUs.
+    pub(super) relus: Vec<(Output, Output)>,
 }
 
 impl Pass<'_> {
@@ -68,7 +71,13 @@ impl Pass<'_> {
         let graph = &mut *self.graph;
         let (x, shape) = (inputs[0], layer.input_shapes[0]);
         match &layer.operation {
-            Operation::Activation(activation) => activate(graph, activation.function, x),
+            Operation::Activation(activation) => {
+                let y = activate(graph, activation.function, x)?;
+                if let Function::Relu | Function::Relu6 = activation.function {
+                    self.relus.push((y, x));
+                }
+                Ok(y)
+            }
             Operation::AdaptiveAvgPool2d(pool) => adaptive_average(graph, pool, x, shape),
             Operation::Add(_) => match inputs {
                 [_, _] => graph.apply(c"AddV2", inputs),
@@ -82,7 +91,7 @@ impl Pass<'_> {
             Operation::BatchNorm(norm) => self.batch_norm(norm, variables, x, shape, training),
             Operation::Concat(_) => graph.concat(inputs, channels_last(shape).len() as i32),
             Operation::Conv2d(convolution) => {
-                let y = convolve(graph, convolution, x, variables[0].value, shape)?;
+                let y = convolve(graph, self.gpu, convolution, [x, variables[0].value], shape)?;
                 biased(graph, y, variables)
             }
             Operation::Dense(_) => {
@@ -192,8 +201,8 @@ fn activate(graph: &mut Graph, function: Function, x: Output) -> Result<Output> 
     }
 }
 
-/// TensorFlow's name of a padding, if it has one. Convolutions with other paddings could take `explicit_paddings`, for
-/// which its C++ gradients have no rule.
+/// TensorFlow's name of a padding, if it has one. Its convolutions take other paddings as `explicit_paddings`, but the
+/// gradients of the C API do not pass them on (tensorflow/cc/gradients/nn_grad.cc).
 fn own_padding(
     shape: Shape,
     kernel: [usize; 2],
@@ -252,9 +261,9 @@ fn axes([rows, columns]: [usize; 2]) -> [i64; 4] {
 /// A convolution without its bias.
 fn convolve(
     graph: &mut Graph,
+    gpu: bool,
     convolution: &Conv2d,
-    x: Output,
-    weight: Output,
+    [x, weight]: [Output; 2],
     shape: Shape,
 ) -> Result<Output> {
     let Conv2d { channels, kernel, stride, padding, groups, .. } = *convolution;
@@ -266,7 +275,8 @@ fn convolve(
         let one = graph.add(kind).inputs(&[x, weight]).floats();
         one.integers(c"strides", &axes(stride)).text(c"padding", own).output()
     };
-    if groups == 1 {
+    // Groups are those of the weights' shape, for which the CPU's convolution has no gradients.
+    if groups == 1 || gpu {
         return one(graph, c"Conv2D", x, weight);
     }
     if groups == shape.channels() && stride[0] == stride[1] {
@@ -276,7 +286,6 @@ fn convolve(
         let weight = graph.reshape(weight, &depthwise)?;
         return one(graph, c"DepthwiseConv2dNative", x, weight);
     }
-    // On the CPU, TensorFlow's convolution has no groups for training.
     let maps = graph.split(x, groups, 3)?;
     let weights = graph.split(weight, groups, 3)?;
     let parts = maps.into_iter().zip(weights);

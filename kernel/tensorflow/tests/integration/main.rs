@@ -3,7 +3,8 @@
 
 mod checkpoints;
 mod gradients;
-mod layers;
+mod operations;
 mod optimizers;
+mod reference;
 mod refusals;
 mod support;

@@ -1,8 +1,10 @@
 //! The library where there is one, and small nets.
 
-use benchbook_tensorflow::{
-    Description, Error, FlattenOrder, Layer, Library, LoadError, Loss, Net, Processor, Step, Values,
+use benchbook_backend::{
+    Array, Backend, BackendError, Compute, Device, Input, Network, Parameters, Plan, Step,
 };
+use benchbook_nets::{AdaptiveAvgPool2d, Architecture, Net, Sequential};
+use benchbook_tensorflow::{Library, LoadError, TensorFlow};
 use std::path::Path;
 
 /// TensorFlow: the one that is found in the usual places, else that of the Python references. `None`
@@ -34,92 +36,70 @@ pub fn numbers(count: usize, seed: u64) -> Vec<f32> {
     (0..count).map(|_| next()).collect()
 }
 
-/// Values for every parameter: weights and biases look random, batch normalisation starts as usual.
-pub fn weights(description: &Description, seed: u64) -> Values {
-    let parameters = description.parameters().into_iter().enumerate();
-    parameters
-        .map(|(index, parameter)| {
-            let count = parameter.shape.iter().product();
-            let values = if parameter.name.ends_with("running_var") {
-                vec![1.0; count]
-            } else {
-                let scale = 0.7 / (count as f32).powf(0.25);
-                numbers(count, seed + index as u64).into_iter().map(|value| value * scale).collect()
-            };
-            (parameter.name, values)
-        })
-        .collect()
+pub fn net(architecture: impl Architecture) -> Net {
+    Net::new(architecture.graph()).unwrap()
 }
 
-pub fn build(library: &'static Library, description: &Description, weights: &Values) -> Net {
-    let value = |name: &str| weights.get(name).map(Vec::as_slice);
-    Net::new(library, description.clone(), Processor::Cpu, Some(2), value).unwrap()
+/// Values for every parameter that look random; variances are between 0.5 and 1.5.
+pub fn weights(net: &Net, seed: u64) -> Parameters {
+    let arrays = net.parameters().iter().zip(seed..).map(|(parameter, seed)| {
+        let inputs: usize = parameter.shape.iter().skip(1).product();
+        let (middle, reach) = match parameter.shape.len() {
+            1 if parameter.name.ends_with("running_var") => (1.0, 0.5),
+            1 => (0.1, 0.5),
+            _ => (0.0, 1.7 / (inputs as f32).sqrt()),
+        };
+        let values = numbers(parameter.len(), seed).into_iter();
+        let values = values.map(|value| middle + reach * value).collect();
+        (parameter.name.clone(), Array { shape: parameter.shape.clone(), values })
+    });
+    Parameters { arrays: arrays.collect() }
 }
 
-pub fn conv(name: &str, inputs: usize, outputs: usize) -> Layer {
-    Layer::Conv { name: name.into(), inputs, outputs }
+/// Weights of [`linear`].
+pub fn linear_weights(weight: &[f32], bias: &[f32]) -> Parameters {
+    let array = |shape, values: &[f32]| Array { shape, values: values.to_vec() };
+    let rows = vec![bias.len(), weight.len() / bias.len()];
+    let weight = ("dense_1.weight".into(), array(rows, weight));
+    Parameters { arrays: [weight, ("dense_1.bias".into(), array(vec![bias.len()], bias))].into() }
 }
 
-pub fn dense(name: &str, inputs: usize, outputs: usize) -> Layer {
-    Layer::Dense { name: name.into(), inputs, outputs }
+pub fn plan(net: &Net, frozen: bool) -> Plan {
+    let (device, threads, compute) = (Device::Cpu, Some(2), Compute::default());
+    Plan { net: net.clone(), frozen, device, threads, compute }
 }
 
-/// One dense layer on a picture of `length` values: small enough to compute by hand.
-pub fn linear(length: usize, loss: Loss) -> Description {
-    Description {
-        input: [length, 1, 1],
-        base: Vec::new(),
-        head: vec![
-            Layer::Flatten(FlattenOrder::ChannelHeightWidth),
-            dense("dense", length, loss.outputs()),
-        ],
-        loss,
-        frozen: false,
+pub fn build(net: &Net, frozen: bool, weights: &Parameters) -> Box<dyn Network> {
+    TensorFlow.build(&plan(net, frozen), weights).unwrap()
+}
+
+/// One dense layer: small enough to compute by hand.
+pub fn linear(length: usize, outputs: usize) -> Net {
+    net(Sequential::vector(length).dense(outputs))
+}
+
+/// The usual layers on 8×8 pixels of 3 channels.
+pub fn small(batch_norm: bool) -> Net {
+    let mut base = Sequential::image(3, 8, 8);
+    for channels in [4, 6] {
+        base = base.conv(channels, 3);
+        base = if batch_norm { base.batch_norm() } else { base };
+        base = base.relu().max_pool(2);
     }
+    let head = base.end_base().add(AdaptiveAvgPool2d { output: [3, 3] });
+    net(head.flatten().dense(16).relu().dropout(0.5).dense(2))
 }
 
-/// Every kind of layer on 8×8 pixels of 3 channels.
-pub fn small(batch_norm: bool, frozen: bool) -> Description {
-    let mut base = Vec::new();
-    for (name, inputs, outputs) in [("features.0", 3, 4), ("features.3", 4, 6)] {
-        base.push(conv(name, inputs, outputs));
-        if batch_norm {
-            base.push(Layer::BatchNorm { name: format!("{name}.norm"), channels: outputs });
-        }
-        base.extend([Layer::Relu, Layer::MaxPool]);
-    }
-    Description {
-        input: [3, 8, 8],
-        base,
-        head: vec![
-            Layer::AveragePool { side: 3 },
-            Layer::Flatten(FlattenOrder::ChannelHeightWidth),
-            dense("classifier.0", 54, 16),
-            Layer::Relu,
-            Layer::Dropout { rate: 0.5 },
-            dense("classifier.3", 16, 2),
-        ],
-        loss: Loss::CrossEntropy,
-        frozen,
-    }
-}
-
-/// Four pictures for [`small`] with their classes.
-pub fn pictures() -> (Vec<f32>, Vec<i64>) {
+/// Four images for [`small`] with their classes.
+pub fn images() -> (Vec<f32>, Vec<i64>) {
     (numbers(4 * 3 * 8 * 8, 77), vec![0, 1, 1, 0])
 }
 
-/// A training step that drops a quarter of the values, always the same of a seed.
-pub fn step(net: &mut Net, rate: f64, seed: u64) -> Result<f64, Error> {
-    let (pixels, labels) = pictures();
-    let mask = |layer: usize, rate: f64, count: usize| {
-        let kept = (1.0 / (1.0 - rate)) as f32;
-        let chosen = numbers(count, seed + layer as u64);
-        chosen.into_iter().map(|value| if value < -0.5 { 0.0 } else { kept }).collect()
-    };
-    let input = benchbook_tensorflow::Input::Pixels(&pixels);
-    net.train_step(input, &labels, Step { rate, class_weights: None }, &mask)
-        .map(|outcome| outcome.loss)
+/// A training step of [`small`], and its loss.
+pub fn step(net: &mut dyn Network, rate: f64, seed: u64) -> Result<f64, BackendError> {
+    let (images, labels) = images();
+    let step = Step::new(rate, seed);
+    net.train_step(Input::Values(&images), &labels, step).map(|result| result.loss)
 }
 
 /// The largest difference, relative to the largest value.
@@ -128,12 +108,4 @@ pub fn difference(found: &[f32], expected: &[f64]) -> f64 {
     let largest = expected.iter().fold(1e-30_f64, |largest, value| largest.max(value.abs()));
     let pairs = found.iter().zip(expected);
     pairs.fold(0.0_f64, |worst, (f, e)| worst.max((f64::from(*f) - e).abs())) / largest
-}
-
-pub fn no_dropout(_layer: usize, _rate: f64, count: usize) -> Vec<f32> {
-    vec![1.0; count]
-}
-
-pub fn rate(rate: f64) -> Step {
-    Step { rate, class_weights: None }
 }
