@@ -8,72 +8,85 @@
 
 mod pickle;
 
-use super::file::widened;
-use super::{Array, Parameters, WeightsError};
+use crate::error::WeightsError;
+use crate::fit::{self, Tensor};
+use crate::safetensors::{FloatKind, widened};
+use crate::{Format, Weights};
+use benchbook_backend::{Array, Parameters};
 use benchbook_data::open_file;
+use benchbook_nets::Net;
 use pickle::{Pickle, Value, View};
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 /// `MAGIC_NUMBER` of the old format.
 const MAGIC: i128 = 0x1950_a86a_20f9_469c_fc6c;
 const VERSION: i64 = 1001;
-/// What the tensors of a file may take in memory, as a multiple of the file's own bytes: 16-bit floats are widened, and
-/// two names may share one storage.
-const RATIO: u64 = 8;
 /// Keys under which trainings keep a state dict among other things.
 const INNER: [&str; 3] = ["state_dict", "model_state_dict", "model"];
 
-impl Parameters {
-    /// Reads the tensors of a state dict that `torch.save` wrote, in its old or its zip format. Only
-    /// those whose name is `wanted` are read from the disk. 16-bit floats are widened.
-    ///
-    /// A file that unpacks to far more than its size is refused: what is compressed (`torch.save` compresses nothing),
-    /// tensors of more than 8 times the file's bytes together, and pickles of more than 4 MiB.
-    ///
-    /// # Errors
-    /// [`WeightsError::Read`], [`WeightsError::Format`], [`WeightsError::Kind`].
-    pub fn read_torch(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<Self, WeightsError> {
-        let failed = |source: io::Error| match source.kind() {
-            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => WeightsError::Format {
-                expected: "a state dict of PyTorch",
-                problem: match source.kind() {
-                    io::ErrorKind::UnexpectedEof => "a file that ends too early".into(),
-                    _ => source.to_string(),
-                },
-                path: path.into(),
-            },
-            _ => WeightsError::Read { path: path.into(), source },
-        };
-        let file = open_file(path).map_err(failed)?;
-        let size = file.metadata().map_err(failed)?.len();
-        let limit = size.saturating_mul(RATIO);
-        let mut left = limit;
-        let mut opened = Opened::new(BufReader::new(file)).map_err(failed)?;
-        let mut parameters = Parameters::default();
-        for (name, view) in opened.views().map_err(failed)? {
-            if name.ends_with(".num_batches_tracked") || !wanted(&name) {
-                continue;
-            }
-            let Some(kind) = super::file::FloatKind::of_storage(&view.storage.kind) else {
-                let found = view.storage.kind.clone();
-                return Err(WeightsError::Kind { name, found, path: path.into() });
-            };
-            let count =
-                view.shape.iter().fold(4, |bytes: u64, axis| bytes.saturating_mul(*axis as u64));
-            let too_large = || {
-                wrong(format!(
-                    "tensors of more than {limit} bytes, {RATIO} times the size of the file"
-                ))
-            };
-            left = left.checked_sub(count).ok_or_else(too_large).map_err(failed)?;
-            let bytes = opened.storage(&view.storage.key, kind.bytes()).map_err(failed)?;
-            let values = gathered(&view, &bytes, kind).map_err(failed)?;
-            parameters.arrays.insert(name, Array { shape: view.shape, values });
-        }
-        Ok(parameters)
+/// Reads what a net needs of a state dict that `torch.save` wrote, in its old or its zip format; see [`crate::read`].
+/// 16-bit floats are widened.
+///
+/// A file that unpacks to far more than its size is refused: what is compressed (`torch.save` compresses nothing), and
+/// pickles of more than 4 MiB.
+///
+/// # Errors
+/// [`WeightsError`].
+pub fn read(path: &Path, net: &Net) -> Result<Weights, WeightsError> {
+    let mut file = StateDict::open(path)?;
+    let listed = file.tensors.iter().map(|(name, view)| Tensor::new(name, &view.shape)).collect();
+    let fit = fit::fit(fit::unwrapped(listed, net, path)?, net, path)?;
+    let mut parameters = Parameters::default();
+    for (from, to) in fit.pairs {
+        parameters.arrays.insert(net.parameters()[to].name.clone(), file.array(from)?);
     }
+    let (left_out, metadata) = (fit.left_out, HashMap::new());
+    Ok(Weights { parameters, left_out, metadata, format: Format::PyTorch })
+}
+
+/// An open file and the tensors in it.
+struct StateDict<'a> {
+    path: &'a Path,
+    opened: Opened<BufReader<File>>,
+    /// In the file's order, without those that no net has a use for.
+    tensors: Vec<(String, View)>,
+}
+
+impl<'a> StateDict<'a> {
+    fn open(path: &'a Path) -> Result<Self, WeightsError> {
+        let open = || {
+            let opened = Opened::new(BufReader::new(open_file(path)?))?;
+            let mut tensors = opened.views()?;
+            tensors.retain(|(name, _)| !fit::is_ignored(name));
+            Ok(Self { path, opened, tensors })
+        };
+        open().map_err(|source| failed(source, path))
+    }
+
+    /// Reads the tensor of this index.
+    fn array(&mut self, index: usize) -> Result<Array, WeightsError> {
+        let (name, view) = &self.tensors[index];
+        let Some(kind) = FloatKind::of_storage(&view.storage.kind) else {
+            let (name, found) = (name.clone(), view.storage.kind.clone());
+            return Err(WeightsError::Kind { name, found, path: self.path.into() });
+        };
+        let bytes = self.opened.storage(&view.storage.key, kind.bytes());
+        let values = bytes.and_then(|bytes| gathered(view, &bytes, kind));
+        let values = values.map_err(|source| failed(source, self.path))?;
+        Ok(Array { shape: view.shape.clone(), values })
+    }
+}
+
+fn failed(source: io::Error, path: &Path) -> WeightsError {
+    let problem = match source.kind() {
+        io::ErrorKind::UnexpectedEof => "a file that ends too early".into(),
+        io::ErrorKind::InvalidData => source.to_string(),
+        _ => return WeightsError::Read { path: path.into(), source },
+    };
+    WeightsError::Format { expected: "a state dict of PyTorch", problem, path: path.into() }
 }
 
 /// A file whose pickles are read and whose storages can be.
@@ -250,7 +263,7 @@ fn element_bytes(kind: &str) -> Option<u64> {
 }
 
 /// A view's values in row-major order.
-fn gathered(view: &View, bytes: &[u8], kind: super::file::FloatKind) -> io::Result<Vec<f32>> {
+fn gathered(view: &View, bytes: &[u8], kind: FloatKind) -> io::Result<Vec<f32>> {
     if view.shape.len() != view.strides.len() {
         return Err(wrong("a tensor with more axes than strides"));
     }
@@ -294,11 +307,23 @@ fn gathered(view: &View, bytes: &[u8], kind: super::file::FloatKind) -> io::Resu
     }
     Ok(values)
 }
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::path::PathBuf;
+
+    /// Every tensor of a file that is `wanted`.
+    fn read_all(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<Parameters, WeightsError> {
+        let mut file = StateDict::open(path)?;
+        let mut parameters = Parameters::default();
+        for index in 0..file.tensors.len() {
+            let name = file.tensors[index].0.clone();
+            if wanted(&name) {
+                parameters.arrays.insert(name, file.array(index)?);
+            }
+        }
+        Ok(parameters)
+    }
 
     /// Files that PyTorch 2.11 itself wrote: `tests/data/make.py` says how.
     fn saved(name: &str) -> PathBuf {
@@ -308,7 +333,7 @@ mod tests {
     #[test]
     fn both_formats_give_the_tensors_that_python_saved() {
         for name in ["old.pth", "zip.pth"] {
-            let read = Parameters::read_torch(&saved(name), |_| true).unwrap();
+            let read = read_all(&saved(name), |_| true).unwrap();
             let names: Vec<&str> = read.arrays.keys().map(String::as_str).collect();
             let expected = [
                 "bfloat16",
@@ -349,7 +374,7 @@ mod tests {
 
     #[test]
     fn a_training_checkpoint_gives_its_state_dict() {
-        let read = Parameters::read_torch(&saved("checkpoint.pth"), |_| true).unwrap();
+        let read = read_all(&saved("checkpoint.pth"), |_| true).unwrap();
         assert_eq!(read.arrays["features.0.bias"].values, [0.5, -0.25]);
         assert_eq!(read.arrays.len(), 1);
     }
@@ -357,9 +382,9 @@ mod tests {
     #[test]
     fn unwanted_tensors_are_not_read_and_doubles_are_named() {
         let file = saved("doubles.pth");
-        let read = Parameters::read_torch(&file, |name| name == "bias").unwrap();
+        let read = read_all(&file, |name| name == "bias").unwrap();
         assert_eq!(read.arrays.len(), 1);
-        let wrong = Parameters::read_torch(&file, |_| true).unwrap_err().to_string();
+        let wrong = read_all(&file, |_| true).unwrap_err().to_string();
         assert!(wrong.contains("`weight`") && wrong.contains("DoubleStorage"), "{wrong}");
     }
 
@@ -371,7 +396,7 @@ mod tests {
             let cut = folder.path().join(name);
             for length in 0..bytes.len() {
                 std::fs::write(&cut, &bytes[..length]).unwrap();
-                match Parameters::read_torch(&cut, |_| true) {
+                match read_all(&cut, |_| true) {
                     Err(wrong) => assert!(wrong.to_string().contains(name), "{wrong}"),
                     Ok(_) => panic!("{name} cut to {length} of {} bytes", bytes.len()),
                 }
@@ -394,7 +419,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let changed = folder.path().join("changed.pth");
             std::fs::write(&changed, bytes).unwrap();
-            let _ = Parameters::read_torch(&changed, |_| true);
+            let _ = read_all(&changed, |_| true);
         }
     }
 }
