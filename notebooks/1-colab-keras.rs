@@ -27,7 +27,7 @@ let seed: i64 = 1;
 
 // %%
 let fitted: Scale = scale.parse()?;
-let library: Library = backend.parse()?;
+let library: BackendId = backend.parse()?;
 // With ImageNet's weights a small machine trains the head alone, on pixels as the base knows them.
 let frozen = fitted != Scale::Report && !weights.is_empty();
 // Side of the pictures in pixels, epochs, steps of an epoch, batch (in validation half of it).
@@ -41,16 +41,14 @@ let (start, batch_norm, rate) = match weights.as_str() {
     "" => (Weights::Random, true, 3e-4),
     file => (Weights::from_file(file)?, false, if frozen { 3e-4 } else { 5e-5 }),
 };
-let net = Vgg {
-    head: Head::Keras,
-    size,
-    batch_norm,
+let net = Vgg16 { head: Head::Keras, size, batch_norm, ..Vgg16::new(2) };
+let build = Build {
     weights: start,
-    base: if frozen { Base::Frozen } else { Base::Trainable },
+    frozen,
     preprocessing: (!frozen).then_some(benchbook::data::Preprocessing::Rescaled),
-    library,
+    backend: library,
     seed: seed as u64,
-    ..Vgg::default()
+    ..Build::default()
 };
 let fit = Fit {
     epochs,
@@ -62,7 +60,7 @@ let fit = Fit {
     optimizer: Optimizer::adam(Convention::Keras),
     learning_rate: Some(rate),
     seed: seed as u64,
-    callbacks: vec![Callback::best_checkpoint(format!(
+    callbacks: vec![Builtin::best_checkpoint(format!(
         "{results}/1-colab-keras/vgg16_1.safetensors"
     ))],
     ..Fit::default()
@@ -82,10 +80,10 @@ let fit = Fit {
 // lists files and decodes none of them; here the phase ends with the first batch on the device.
 
 // %%
-let mut run = Run::new(format!("Colab, Keras on {}, {fitted}", library.backend().name()));
-let (pictures, first) = run.load(&data, &net, fit.batch_size)?;
+let mut run = Run::new(format!("Colab, Keras on {}, {fitted}", library.name()));
+let (pictures, first) = run.load(&data, &net, &build, &fit)?;
 for split in [pictures.train(), pictures.validation()] {
-    println!("Found {} images belonging to {} classes.", split.len(), split.classes().len());
+    println!("Found {} images belonging to {} classes.", split.len(), split.classes());
 }
 println!("First batch: {:?}", first.shape());
 
@@ -98,10 +96,10 @@ pictures
 // smaller or its base has batch normalisation.
 
 // %%
-benchbook::model::Summary(Vgg::default().architecture().summary(false))
+benchbook::model::Summary(Net::new(Vgg16::new(2).graph())?.summary(false))
 
 // %%
-let mut model = run.build(net.clone())?;
+let mut model = run.build(&net, &pictures, build.clone())?;
 model.summary()
 
 // %% [markdown]
@@ -110,7 +108,7 @@ model.summary()
 // the milliseconds a step have the validation in them, here as in the report.
 
 // %%
-run.train_observed(&mut model, &pictures, fit.clone(), &mut KerasLog::new(std::io::stdout()))?;
+run.train_with(&mut model, &pictures, fit.clone(), &mut KerasLog::new(std::io::stdout()))?;
 
 // %% [markdown]
 // ## Figure 4: the curves

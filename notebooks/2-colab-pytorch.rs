@@ -23,7 +23,7 @@ let seed: i64 = 1;
 
 // %%
 let fitted: Scale = scale.parse()?;
-let library: Library = backend.parse()?;
+let library: BackendId = backend.parse()?;
 // With ImageNet's weights a small machine trains the head alone.
 let frozen = fitted != Scale::Report && !weights.is_empty();
 // Side of the pictures in pixels, epochs, steps of an epoch (none: all pictures), batch, steps
@@ -39,15 +39,13 @@ let (start, batch_norm, rate) = match weights.as_str() {
     "" => (Weights::Random, true, 1e-4),
     file => (Weights::from_file(file)?, false, 2e-5),
 };
-let net = Vgg {
-    head: Head::PyTorch,
-    size,
-    batch_norm,
+let net = Vgg16 { head: Head::PyTorch, size, batch_norm, ..Vgg16::new(2) };
+let build = Build {
     weights: start,
-    base: if frozen { Base::Frozen } else { Base::Trainable },
-    library,
+    frozen,
+    backend: library,
     seed: seed as u64,
-    ..Vgg::default()
+    ..Build::default()
 };
 let fit = Fit {
     epochs,
@@ -77,14 +75,14 @@ let fit = Fit {
 // ## Figure 6: loading the pictures
 
 // %%
-let mut run = Run::new(format!("Colab, PyTorch on {}, {fitted}", library.backend().name()));
-let (pictures, first) = run.load(&data, &net, fit.batch_size)?;
+let mut run = Run::new(format!("Colab, PyTorch on {}, {fitted}", library.name()));
+let (pictures, first) = run.load(&data, &net, &build, &fit)?;
 for split in [pictures.train(), pictures.validation()] {
     println!("Loaded {} images under {}", split.len(), split.name());
 }
 println!(
     "Classes:\n[{}]",
-    pictures.classes().iter().map(|class| format!("'{class}'")).collect::<Vec<_>>().join(", ")
+    pictures.class_names().iter().map(|class| format!("'{class}'")).collect::<Vec<_>>().join(", ")
 );
 println!("First batch: {:?}", first.shape());
 
@@ -97,7 +95,7 @@ pictures
 // read from a file.
 
 // %%
-let mut model = run.build(net.clone())?;
+let mut model = run.build(&net, &pictures, build.clone())?;
 model
 
 // %% [markdown]
@@ -106,7 +104,7 @@ model
 
 // %%
 let mut log = TorchLog::new(std::io::stdout(), every);
-run.train_observed(&mut model, &pictures, fit.clone(), &mut log)?;
+run.train_with(&mut model, &pictures, fit.clone(), &mut log)?;
 
 // %% [markdown]
 // ## Figure 8: training and validation

@@ -38,7 +38,7 @@ let seed: i64 = 1;
 
 // %%
 let fitted: Scale = scale.parse()?;
-let library: Library = backend.parse()?;
+let library: BackendId = backend.parse()?;
 // With ImageNet's weights a small machine trains the head alone, on pixels as the base knows them.
 let frozen = fitted != Scale::Report && !weights.is_empty();
 // Side of the pictures in pixels, epochs, steps of an epoch, batch (in validation half of it).
@@ -52,16 +52,14 @@ let (start, batch_norm, rate) = match weights.as_str() {
     "" => (Weights::Random, true, 3e-4),
     file => (Weights::from_file(file)?, false, if frozen { 3e-4 } else { 5e-5 }),
 };
-let net = Vgg {
-    head: Head::Keras,
-    size,
-    batch_norm,
+let net = Vgg16 { head: Head::Keras, size, batch_norm, ..Vgg16::new(2) };
+let build = Build {
     weights: start,
-    base: if frozen { Base::Frozen } else { Base::Trainable },
+    frozen,
     preprocessing: (!frozen).then_some(benchbook::data::Preprocessing::Rescaled),
-    library,
+    backend: library,
     seed: seed as u64,
-    ..Vgg::default()
+    ..Build::default()
 };
 let as_on_colab = Fit {
     epochs,
@@ -73,7 +71,7 @@ let as_on_colab = Fit {
     optimizer: Optimizer::adam(Convention::Keras),
     learning_rate: Some(rate),
     seed: seed as u64,
-    callbacks: vec![Callback::best_checkpoint(format!(
+    callbacks: vec![Builtin::best_checkpoint(format!(
         "{results}/3-kaggle-keras/vgg16_1.safetensors"
     ))],
     ..Fit::default()
@@ -93,10 +91,10 @@ let fit = match passes {
 
 // %%
 let mut run =
-    Run::new(format!("Kaggle, Keras on {} (inferred), {fitted}", library.backend().name()));
-let (pictures, first) = run.load(&data, &net, fit.batch_size)?;
+    Run::new(format!("Kaggle, Keras on {} (inferred), {fitted}", library.name()));
+let (pictures, first) = run.load(&data, &net, &build, &fit)?;
 for split in [pictures.train(), pictures.validation()] {
-    println!("Found {} images belonging to {} classes.", split.len(), split.classes().len());
+    println!("Found {} images belonging to {} classes.", split.len(), split.classes());
 }
 println!("First batch: {:?}", first.shape());
 
@@ -104,14 +102,14 @@ println!("First batch: {:?}", first.shape());
 // ## Build
 
 // %%
-let mut model = run.build(net.clone())?;
+let mut model = run.build(&net, &pictures, build.clone())?;
 model.summary()
 
 // %% [markdown]
 // ## Train and validate
 
 // %%
-run.train_observed(&mut model, &pictures, fit.clone(), &mut KerasLog::new(std::io::stdout()))?;
+run.train_with(&mut model, &pictures, fit.clone(), &mut KerasLog::new(std::io::stdout()))?;
 
 // %%
 run.record(&mut model)?.curves()

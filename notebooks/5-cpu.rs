@@ -38,17 +38,15 @@ let (start, batch_norm, rate) = match weights.as_str() {
     file => (Weights::from_file(file)?, false, if frozen { 3e-4 } else { 5e-5 }),
 };
 let job = Job {
-    net: Vgg {
-        head: Head::Keras,
-        size,
-        batch_norm,
+    net: Vgg16 { head: Head::Keras, size, batch_norm, ..Vgg16::new(2) }.into(),
+    build: Build {
         weights: start,
-        base: if frozen { Base::Frozen } else { Base::Trainable },
+        frozen,
         preprocessing: (!frozen).then_some(benchbook::data::Preprocessing::Rescaled),
-        processor: Processor::Cpu,
+        device: Some(Device::Cpu),
         threads: Some(threads as usize),
         seed: seed as u64,
-        ..Vgg::default()
+        ..Build::default()
     },
     fit: Fit {
         epochs,
@@ -72,13 +70,13 @@ let job = Job {
 // %%
 let mut records: Vec<Record> = Vec::new();
 for backend in backends.split_whitespace() {
-    match backend.parse::<Library>() {
+    match backend.parse::<BackendId>() {
         Err(missing) => println!("{backend} is left out: {missing}\n"),
         Ok(library) => {
             println!("{backend}");
             let job = Job {
-                name: format!("CPU, {}, {fitted}", library.backend().name()),
-                net: Vgg { library, ..job.net.clone() },
+                name: format!("CPU, {}, {fitted}", library.name()),
+                build: Build { backend: library, ..job.build.clone() },
                 record: Some(format!("{results}/5-cpu/{backend}.json").into()),
                 ..job.clone()
             };

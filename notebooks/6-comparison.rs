@@ -447,10 +447,9 @@ let plan = StudyPlan {
     ..StudyPlan::new(
         study_name.clone(),
         Job {
-            net: Vgg {
-                head: Head::Keras,
-                size,
-                base: if frozen { Base::Frozen } else { Base::Trainable },
+            net: Vgg16 { head: Head::Keras, size, ..Vgg16::new(2) }.into(),
+            build: Build {
+                frozen,
                 weights: if weights.is_empty() {
                     Weights::Random
                 } else {
@@ -459,7 +458,7 @@ let plan = StudyPlan {
                 seed: seed as u64,
                 // On a GPU: 32-bit floats without TF32, which TensorFlow can be asked for too.
                 compute: Compute::common(false),
-                ..Vgg::default()
+                ..Build::default()
             },
             fit: Fit {
                 epochs,

@@ -20,20 +20,24 @@ ImageFolder::open(&folder)?
 // to learn more from few of them, and pictures of 32 × 32 pixels, where the report had 224 × 224.
 
 // %%
-let (net, fit) = match &weights {
+let (net, build, fit) = match &weights {
     Some(file) => (
-        Vgg {
-            size: 112,
-            weights: Weights::from_file(file)?,
-            base: Base::Frozen,
-            ..Vgg::default()
-        },
+        Vgg16 { size: 112, ..Vgg16::new(2) },
+        Build { weights: Weights::from_file(file)?, frozen: true, ..Build::default() },
         Fit { learning_rate: Some(1e-4), cache_features: true, ..Fit::default() },
     ),
     None => (
-        Vgg { size: 32, batch_norm: true, ..Vgg::default() },
+        Vgg16 { size: 32, batch_norm: true, ..Vgg16::new(2) },
+        Build::default(),
         Fit { learning_rate: Some(3e-4), augmentation: vec![Augmentation::FLIP], ..Fit::default() },
     ),
+};
+let fit = Fit {
+    epochs: if scale == "tiny" { 1 } else { 8 },
+    batch_size: 16,
+    schedule: Schedule::Cosine,
+    callbacks: vec![Builtin::best_checkpoint(format!("{results}/quickstart/vgg16_1.safetensors"))],
+    ..fit
 };
 
 // %% [markdown]
@@ -41,14 +45,14 @@ let (net, fit) = match &weights {
 
 // %%
 let mut run = Run::new("quickstart");
-let (data, batch) = run.load(&folder, &net, 16)?;
+let (data, batch) = run.load(&folder, &net, &build, &fit)?;
 batch.shape()
 
 // %% [markdown]
 // **Build**: the layers and their parameters, as Keras prints them.
 
 // %%
-let mut model = run.build(net.clone())?;
+let mut model = run.build(&net, &data, build.clone())?;
 model.summary()
 
 // %% [markdown]
@@ -56,13 +60,7 @@ model.summary()
 // running the cell again goes on from there. A frozen base is computed once for each picture, which the record says.
 
 // %%
-run.train(&mut model, &data, Fit {
-    epochs: if scale == "tiny" { 1 } else { 8 },
-    batch_size: 16,
-    schedule: Schedule::Cosine,
-    callbacks: vec![Callback::best_checkpoint(format!("{results}/quickstart/vgg16_1.safetensors"))],
-    ..fit.clone()
-})?;
+run.train(&mut model, &data, fit.clone())?;
 
 // %% [markdown]
 // The history belongs to the model and can be drawn at any time.

@@ -49,15 +49,28 @@ impl fmt::Debug for BackendId {
     }
 }
 
-impl FromStr for BackendId {
-    type Err = String;
-
+impl BackendId {
     /// The backend with this id, installed or not.
-    fn from_str(id: &str) -> Result<Self, String> {
+    ///
+    /// # Errors
+    /// The ids that there are, in words.
+    pub fn find(id: &str) -> Result<Self, String> {
         ALL.iter().find(|backend| backend.id() == id).copied().ok_or_else(|| {
             let ids: Vec<&str> = ALL.iter().map(|backend| backend.id()).collect();
             format!("unknown backend `{id}`; this build has {}", ids.join(", "))
         })
+    }
+}
+
+impl FromStr for BackendId {
+    type Err = String;
+
+    /// The backend with this id. One that is not installed is an error that says how to get it, and never replaced by
+    /// another one.
+    fn from_str(id: &str) -> Result<Self, String> {
+        let found = Self::find(id)?;
+        found.check_installed().map_err(|missing| missing.to_string())?;
+        Ok(found)
     }
 }
 
@@ -69,7 +82,7 @@ impl Serialize for BackendId {
 
 impl<'de> Deserialize<'de> for BackendId {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        String::deserialize(from)?.parse().map_err(D::Error::custom)
+        Self::find(&String::deserialize(from)?).map_err(D::Error::custom)
     }
 }
 
@@ -80,7 +93,7 @@ mod tests {
     #[test]
     fn backends_are_found_by_their_ids_and_unknown_ones_are_named() {
         for backend in ALL {
-            assert_eq!(backend.id().parse(), Ok(*backend));
+            assert_eq!(BackendId::find(backend.id()), Ok(*backend));
         }
         let wrong = "mxnet".parse::<BackendId>().unwrap_err();
         assert!(wrong.contains("`mxnet`") && wrong.contains("libtorch, tensorflow"), "{wrong}");

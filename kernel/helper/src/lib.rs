@@ -33,7 +33,9 @@ pub mod worker;
 
 /// What every cell imports.
 pub mod prelude {
-    pub use crate::backend::{Compute, Convention, LibTorch, Optimizer, Precision, TensorFlow};
+    pub use crate::backend::{
+        BackendId, Compute, Convention, LibTorch, Optimizer, Precision, TensorFlow,
+    };
     pub use crate::chart::{
         BarChart, Chart, ConfusionMatrix, Curves, Histogram, LineChart, PictureGrid, Scatter,
         Table, plot,

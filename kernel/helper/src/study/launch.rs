@@ -45,7 +45,7 @@ impl Runner {
         if let Some(reference) = Reference::find(id) {
             return Ok(Self::Python(reference));
         }
-        id.parse().map(Self::Own).map_err(|_: String| {
+        BackendId::find(id).map(Self::Own).map_err(|_| {
             format!("unknown backend `{id}`; backends are {}", names().join(", "))
         })
     }
