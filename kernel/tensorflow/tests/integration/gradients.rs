@@ -71,7 +71,7 @@ fn class_weights_are_averaged_as_the_losss_library_does() {
     let slopes = [parts[0].1, parts[1].1 - 1.0];
     // Factors 2 and 0.5: Keras divides by two examples, PyTorch by 2.5.
     for (outputs, whole) in [(1, 2.0), (2, 2.5)] {
-        let zeros = vec![0.0; outputs - 1];
+        let zeros = vec![0.0_f32; outputs - 1];
         let start = linear_weights(
             &[zeros.as_slice(), &[0.5]].concat(),
             &[zeros.as_slice(), &[0.25]].concat(),

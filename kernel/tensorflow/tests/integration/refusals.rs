@@ -1,6 +1,8 @@
 //! What is refused, and in which words; and nets beside each other.
 
-use crate::support::{build, images, library, linear, linear_weights, plan, small, step, weights};
+use crate::support::{
+    build, images, library, linear, linear_weights, net, plan, small, step, weights,
+};
 use benchbook_backend::{
     Backend, BackendError, Compute, Device, Input, Optimizer, Parameters, Plan, Precision, Step,
 };
