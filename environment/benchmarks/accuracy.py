@@ -21,16 +21,17 @@ import driver  # noqa: E402
 
 CELL = """
 let mut run = Run::new("seed %(seed)d");
-let net = Vgg { size: %(size)d, head: Head::%(head)s, seed: %(seed)d, base: Base::Frozen,
-    weights: Weights::from_file("%(weights)s")?, processor: Processor::%(processor)s, ..Vgg::default() };
-let (data, _) = run.load("%(data)s", &net, 32)?;
-let mut model = run.build(net)?;
+let net = Vgg16 { size: %(size)d, head: Head::%(head)s, ..Vgg16::new(2) };
+let build = Build { weights: Weights::from_file("%(weights)s")?, frozen: true, seed: %(seed)d,
+    device: %(device)s, ..Build::default() };
+let fit = Fit { epochs: %(epochs)d, learning_rate: Some(%(rate)s), schedule: Schedule::Cosine, cache_features: true,
+    seed: %(seed)d, ..Fit::default() };
+let (data, _) = run.load("%(data)s", &net, &build, &fit)?;
+let mut model = run.build(&net, &data, build)?;
 if let Some(first) = &first {
     model.share_features(first)?;
 }
-let fit = Fit { epochs: %(epochs)d, learning_rate: Some(%(rate)s), schedule: Schedule::Cosine, cache_features: true,
-    seed: %(seed)d, ..Fit::default() };
-let history = run.train_observed(&mut model, &data, fit, &mut benchbook::train::Silent)?;
+let history = run.train_with(&mut model, &data, fit, &mut benchbook::train::Silent)?;
 run.record(&mut model)?.write("%(record)s")?;
 println!("{}", history.last().and_then(|epoch| epoch.val_accuracy).unwrap_or(f64::NAN));
 if first.is_none() {
@@ -48,7 +49,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--rate", default="1e-4", help="Adam's learning rate (default: 1e-4)")
-    parser.add_argument("--processor", default="Auto")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default: a GPU if there is one")
     parser.add_argument("--output", type=Path, default=REPOSITORY / "results" / "bench-accuracy.json")
     options = parser.parse_args()
     if not options.data or not options.weights:
@@ -58,12 +59,13 @@ def main() -> None:
     options.output.parent.mkdir(parents=True, exist_ok=True)
     kernel = driver.Kernel()
     accuracies = {}
+    device = {"auto": "None", "cpu": "Some(Device::Cpu)", "cuda": "Some(Device::Cuda(0))"}[options.device]
     facts = {key: getattr(options, key) for key in ("size", "head", "epochs", "rate")}
     try:
         kernel.good("let mut first: Option<Model> = None;")
         for seed in options.seeds:
             record = options.output.with_name(f"{options.output.stem}-seed-{seed}.json")
-            settings = vars(options) | {"seed": seed, "record": record.resolve()}
+            settings = vars(options) | {"seed": seed, "record": record.resolve(), "device": device}
             cell = kernel.good("{" + CELL % settings + "}")
             accuracies[seed] = float(cell.stdout.splitlines()[-1])
             print(f"seed {seed}: {accuracies[seed]:.4f}", flush=True)

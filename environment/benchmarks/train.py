@@ -54,15 +54,18 @@ class Ours:
     def __init__(self, settings: Settings) -> None:
         self.kernel = Kernel({"OMP_NUM_THREADS": str(settings.threads)})
         head = {"keras": "Keras", "pytorch": "PyTorch"}[settings.head]
+        frozen = {"frozen": "true", "trainable": "false"}[settings.base]
         optimizer = {"adam": "Optimizer::default()", "sgd": "Optimizer::sgd()"}[settings.optimizer]
         self.kernel.good(
             f"""
             use benchbook::backend::{{Input, Step}};
-            let mut model = Vgg {{ head: Head::{head}, base: Base::{settings.base.capitalize()}, size: {settings.size},
-                threads: Some({settings.threads}), processor: Processor::Cpu, ..Vgg::default() }}.build()?;
+            let mut model = Model::new(
+                Vgg16 {{ head: Head::{head}, size: {settings.size}, ..Vgg16::new(2) }},
+                Build {{ frozen: {frozen}, device: Some(Device::Cpu), threads: Some({settings.threads}), ..Build::default() }},
+            )?;
             model.network().compile({optimizer});
             let count = {settings.batch} * 3 * {settings.size} * {settings.size};
-            let pixels: Vec<f32> = (0..count as u64).map(|at| ((at * 7919) % 1009) as f32 / 1009.0).collect();
+            let values: Vec<f32> = (0..count as u64).map(|at| ((at * 7919) % 1009) as f32 / 1009.0).collect();
             let labels: Vec<i64> = (0..{settings.batch}).map(|at| at % 2).collect();
             """
         )
@@ -81,7 +84,7 @@ class Ours:
             for rate in questions.lines() {{
                 let rate = rate?.parse()?;
                 let began = std::time::Instant::now();
-                let outcome = model.network().train_step(Input::Pixels(&pixels), &labels, Step::new(rate, 0))?;
+                let outcome = model.network().train_step(Input::Values(&values), &labels, Step::new(rate, 0))?;
                 let seconds = began.elapsed().as_secs_f64();
                 let status = std::fs::read_to_string("/proc/self/status")?;
                 let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();

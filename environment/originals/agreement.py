@@ -1,8 +1,8 @@
 """Whole gradients of PyTorch's Python against Benchbook's, for `kernel/tests/test_agreement.py`.
 
-    agreement.py make FOLDER DEPTH HEAD SIZE BATCH_NORM FORMAT
+    agreement.py make FOLDER ARCHITECTURE HEAD SIZE BATCH_NORM FORMAT
 
-writes weights and a batch as `torch.save` does (FORMAT `old` or `zip`), and what Python computes from them.
+writes weights as `torch.save` does (FORMAT `old` or `zip`), a batch as safetensors, and what Python computes from them.
 
     agreement.py keras FOLDER
 
@@ -15,14 +15,13 @@ compares it with `found.safetensors`, prints the largest deviations and fails be
 
 from __future__ import annotations
 
-import json
-import struct
 import sys
 from pathlib import Path
 
 import h5py
 import numpy
 import torch
+from safetensors.numpy import load_file, save_file
 
 from vgg_torch import BLOCKS, Net
 
@@ -36,15 +35,15 @@ OF_LARGEST = 1e-4
 OF_WEIGHT = 1e-5
 
 
-def make(folder: Path, depth: str, head: str, size: int, batch_norm: bool, kind: str) -> None:
+def make(folder: Path, architecture: str, head: str, size: int, batch_norm: bool, kind: str) -> None:
     """Weights from PyTorch's own initialisation, a batch of normal numbers, and the expected results."""
     torch.manual_seed(7)
     torch.set_num_threads(2)
-    net = Net(depth, head, size, batch_norm, dropout=0.0)
+    net = Net(architecture, head, size, batch_norm, dropout=0.0)
     pixels = torch.randn(BATCH, 3, size, size)
     labels = torch.arange(BATCH) % 2
     torch.save(net.benchbook_state(), folder / "weights.pth", _use_new_zipfile_serialization=kind == "zip")
-    torch.save({"pixels": pixels, "labels": labels.float()}, folder / "batch.pth")
+    save_file({"values": pixels.numpy(), "labels": labels.float().numpy()}, folder / "batch.safetensors")
     net.eval()
     with torch.no_grad():
         expected = {"logits": net(pixels).flatten()}
@@ -74,24 +73,10 @@ def keras(folder: Path) -> None:
             group.create_dataset(f"{name}_b_1:0", data=layer.bias.detach().numpy())
 
 
-def safetensors(path: Path) -> dict[str, numpy.ndarray]:
-    """The 32-bit floats of a safetensors file: a length, a JSON header, the bytes."""
-    data = path.read_bytes()
-    (length,) = struct.unpack_from("<Q", data)
-    header = json.loads(data[8 : 8 + length])
-    header.pop("__metadata__", None)
-    arrays = {}
-    for name, entry in header.items():
-        begin, end = entry["data_offsets"]
-        values = numpy.frombuffer(data[8 + length + begin : 8 + length + end], dtype="<f4")
-        arrays[name] = values.reshape(entry["shape"])
-    return arrays
-
-
 def compare(folder: Path) -> bool:
     """Whether everything agrees."""
     expected = {name: tensor.numpy() for name, tensor in torch.load(folder / "expected.pth").items()}
-    found = safetensors(folder / "found.safetensors")
+    found = load_file(folder / "found.safetensors")
     if expected.keys() != found.keys():
         print("other names:", sorted(expected.keys() ^ found.keys()))
         return False
@@ -117,8 +102,8 @@ def main() -> int:
         keras(folder)
         return 0
     if task == "make":
-        depth, head, size, batch_norm, kind = sys.argv[3:]
-        make(folder, depth, head, int(size), batch_norm == "true", kind)
+        architecture, head, size, batch_norm, kind = sys.argv[3:]
+        make(folder, architecture, head, int(size), batch_norm == "true", kind)
         return 0
     return 0 if compare(folder) else 1
 

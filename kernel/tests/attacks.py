@@ -234,7 +234,8 @@ def make_model(session: Session) -> None:
         for number in range(4):
             (images / place / f"{number}.png").write_bytes(png(number))
     session.kernel.good(f'let images = ImageFolder::open("{images}")?;')
-    session.kernel.good("let mut model = Vgg { size: 32, batch_norm: true, ..Vgg::default() }.build()?;")
+    net = "Vgg16 { size: 32, batch_norm: true, ..Vgg16::new(images.classes()) }"
+    session.kernel.good(f"let mut model = Model::build({net}, &images, Build::default())?;")
     session.steps = 0
 
 

@@ -21,31 +21,34 @@ PROGRAM = REPOSITORY / "environment" / "originals" / "agreement.py"
 
 CELL = """
 use benchbook::backend::{Input, Step};
-use benchbook::parameters::{Array, Parameters};
+use benchbook::backend::Array;
+use benchbook::weights::safetensors;
 let folder = std::path::PathBuf::from("%(folder)s");
-let batch = Parameters::read_torch(&folder.join("batch.pth"), |_| true)?;
+let (batch, _) = safetensors::read(&folder.join("batch.safetensors"))?;
 let labels: Vec<i64> = batch.arrays["labels"].values.iter().map(|label| *label as i64).collect();
-let input = Input::Pixels(&batch.arrays["pixels"].values);
-let mut model = Vgg {
-    depth: Depth::%(depth)s,
+let input = Input::Values(&batch.arrays["values"].values);
+let net = %(architecture)s {
     head: Head::%(head)s,
     size: %(size)d,
     batch_norm: %(batch_norm)s,
     dropout: 0.0,
-    weights: Weights::PyTorch(folder.join("weights.pth")),
+    ..%(architecture)s::new(2)
+};
+let build = Build {
+    weights: Weights::from_file(folder.join("weights.pth"))?,
     threads: Some(2),
-    ..Vgg::default()
-}
-.build()?;
-let net = model.network();
-let mut found = net.gradients(input, &labels)?;
+    ..Build::default()
+};
+let mut model = Model::new(net, build)?;
+let network = model.network();
+let mut found = network.gradients(input, &labels)?;
 let mut add = |name: &str, values: Vec<f32>| {
     found.arrays.insert(name.to_owned(), Array { shape: vec![values.len()], values });
 };
-add("logits", net.logits(input, labels.len())?);
-net.compile(Optimizer::sgd());
-add("loss", vec![net.train_step(input, &labels, Step::new(0.0, 0))?.loss as f32]);
-found.write(&folder.join("found.safetensors"), Default::default())?;
+add("logits", network.logits(input, labels.len())?);
+network.compile(Optimizer::sgd());
+add("loss", vec![network.train_step(input, &labels, Step::new(0.0, 0))?.loss as f32]);
+safetensors::write(&found, &folder.join("found.safetensors"), Default::default())?;
 println!("computed");
 """
 
@@ -56,7 +59,7 @@ def python(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    ("depth", "head", "size", "batch_norm", "kind"),
+    ("architecture", "head", "size", "batch_norm", "kind"),
     [
         ("vgg16", "keras", 96, "false", "old"),
         ("vgg16", "pytorch", 64, "false", "zip"),
@@ -64,16 +67,16 @@ def python(*arguments: str) -> subprocess.CompletedProcess[str]:
     ],
 )
 def test_logits_loss_and_gradients(
-    kernel: Kernel, tmp_path: Path, depth: str, head: str, size: int, batch_norm: str, kind: str
+    kernel: Kernel, tmp_path: Path, architecture: str, head: str, size: int, batch_norm: str, kind: str
 ) -> None:
     if not PYTHON.exists():
         pytest.skip(f"there is no {PYTHON}: environment/references installs PyTorch for Python")
-    made = python("make", str(tmp_path), depth, head, str(size), batch_norm, kind)
+    made = python("make", str(tmp_path), architecture, head, str(size), batch_norm, kind)
     assert made.returncode == 0, made.stderr
     names = {"keras": "Keras", "pytorch": "PyTorch", "vgg16": "Vgg16", "vgg19": "Vgg19"}
     code = CELL % {
         "folder": tmp_path,
-        "depth": names[depth],
+        "architecture": names[architecture],
         "head": names[head],
         "size": size,
         "batch_norm": batch_norm,
@@ -91,12 +94,14 @@ def test_keras_file_of_a_whole_base_is_read(kernel: Kernel, tmp_path: Path) -> N
     kernel.good(
         f"""{{
         let folder = std::path::PathBuf::from("{tmp_path}");
-        let weights = Weights::Keras(folder.join("weights.h5"));
-        let model = Vgg {{ size: 32, weights, ..Vgg::default() }}.build()?;
+        let weights = Weights::from_file(folder.join("weights.h5"))?;
+        let net = Vgg16 {{ size: 32, ..Vgg16::new(2) }};
+        let model = Model::new(net, Build {{ weights, ..Build::default() }})?;
         assert_eq!(model.preprocessing(), &benchbook::data::Preprocessing::Caffe);
         let mut found = model.parameters()?;
         found.arrays.retain(|name, _| name.starts_with("features."));
-        found.write(&folder.join("found.safetensors"), Default::default())?;
+        let file = folder.join("found.safetensors");
+        benchbook::weights::safetensors::write(&found, &file, Default::default())?;
         }}"""
     )
     compared = python("compare", str(tmp_path))

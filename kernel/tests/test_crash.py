@@ -133,7 +133,7 @@ def test_a_lost_variable_is_explained_where_it_is_used(kernel: Kernel) -> None:
 
 
 def test_the_newest_model_on_disk_is_offered(kernel: Kernel, tmp_path: Path) -> None:
-    kernel.good("let mut net = Vgg { depth: Depth::Vgg11, size: 32, ..Vgg::default() }.build()?;")
+    kernel.good("let mut net = Model::new(Vgg11 { size: 32, ..Vgg11::new(2) }, Build::default())?;")
     paths = [tmp_path / "first.safetensors", tmp_path / "second.safetensors"]
     for path in paths:
         kernel.good(f"net.save({json.dumps(str(path))})?;")

@@ -51,12 +51,12 @@ def test_without_parameters_the_cells_own_values_hold(notebook: Path) -> None:
     assert run(notebook).cells[1].outputs[0].text == "cat 1 [1]\n"
 
 
-def test_a_notebook_whose_library_is_not_installed_stops_and_says_how_to_get_it(
+def test_a_notebook_whose_backend_is_not_installed_stops_and_says_how_to_get_it(
     notebook: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BENCHBOOK_TENSORFLOW", str(tmp_path / "nothing"))
     made = nbformat.read(notebook, as_version=4)
-    made.cells[1].source = 'let library: Library = name.parse()?;'
+    made.cells[1].source = 'let backend: BackendId = name.parse()?;'
     nbformat.write(made, notebook)
     with pytest.raises(papermill.PapermillExecutionError) as failure:
         run(notebook, name="tensorflow")

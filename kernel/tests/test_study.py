@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-NET = {"size": 32, "processor": "cpu", "threads": 1}
+NET = {"architecture": "vgg16", "size": 32}
+BUILD = {"device": "cpu", "threads": 1}
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def pictures(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def job(pictures: Path, **fit: Any) -> dict[str, Any]:
     settings = {"epochs": 2, "batch_size": 4, "optimizer": {"name": "sgd", "momentum": 0.9}, "learning_rate": 0.001}
-    return {"data": str(pictures), "net": NET, "fit": settings | fit}
+    return {"data": str(pictures), "net": NET, "build": BUILD, "fit": settings | fit}
 
 
 def study(
@@ -57,8 +58,8 @@ def test_a_study_has_a_row_for_what_ran_and_for_what_could_not(
         assert record["resources"]["train"]["host_peak_bytes"] > 10_000_000
         assert record["wall_seconds"] > record["phases"]["train"]
     (absent,) = [record["status"] for record in records if record["place"]["backend"] == "caffe"]
-    assert absent["state"] == "absent" and "found caffe" in absent["message"]
-    assert "not available" in said and "found caffe" in said
+    assert absent["state"] == "absent" and "unknown backend `caffe`" in absent["message"]
+    assert "not available" in said and "unknown backend `caffe`" in said
 
     again, after = study(program, template, tmp_path, plan)
     assert after == records, "everything was in the file already"
@@ -77,7 +78,7 @@ def test_a_library_and_a_device_that_are_not_there_have_rows_that_say_so(
     status = {record["place"]["backend"]: record["status"] for record in records}
     assert list(status) == ["libtorch", "tensorflow", "python-pytorch", "python-keras"]
     assert status["libtorch"]["state"] == "failed"
-    assert "expected a device that LibTorch can use, found none for Cuda(0)" in status["libtorch"]["message"]
+    assert "LibTorch cannot use the device cuda:0: " in status["libtorch"]["message"]
     for name in list(status)[1:]:
         assert status[name]["state"] == "absent" and str(tmp_path / "nowhere") in status[name]["message"]
     assert "run `environment/tensorflow`" in status["tensorflow"]["message"]
@@ -157,7 +158,7 @@ def test_keras_own_adam_is_no_fault_and_no_ratio(program: Path, template: Path, 
         "backends": ["python-pytorch", "libtorch", "python-keras"],
         "warm_up": 0,
         "check": {"steps": 4, "batch_size": 8},
-        "job": {"data": str(pictures), "net": NET, "fit": {"epochs": 1, "batch_size": 4}},
+        "job": {"data": str(pictures), "net": NET, "build": BUILD, "fit": {"epochs": 1, "batch_size": 4}},
     }
     said, records = study(program, template, tmp_path, plan)
     assert {record["status"]["state"] for record in records} == {"ok"}
@@ -217,7 +218,7 @@ def test_sixteen_bit_floats_are_those_of_pytorch(program: Path, template: Path, 
     precision = {record["place"]["backend"]: record["library"]["precision"] for record in records}
     assert precision["libtorch"] == precision["python-pytorch"] == "bfloat16 autocast"
     keras = next(record["status"] for record in records if record["place"]["backend"] == "python-keras")
-    assert keras["state"] == "absent" and "does not have a net.compute other than TensorFlow's own" in keras["message"]
+    assert keras["state"] == "absent" and "does not have a build.compute other than TensorFlow's own" in keras["message"]
 
 
 def processes(folder: Path) -> list[int]:

@@ -518,7 +518,7 @@ impl Rust {
         failure.traceback.extend(death::details(ended, checkpoint.as_ref()));
         if checkpoint.is_none() && model.is_some() {
             failure.traceback.push(
-                "no model was saved; `Callback::best_checkpoint(\"best.safetensors\")` in a training, or `model.save(…)`, keeps one".into(),
+                "no model was saved; `Builtin::best_checkpoint(\"best.safetensors\")` in a training, or `model.save(…)`, keeps one".into(),
             );
         }
         failure

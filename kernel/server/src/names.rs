@@ -250,7 +250,7 @@ mod tests {
         );
         index.add_library(
             "benchbook",
-            "pub mod prelude { pub use crate::model::{Model, Vgg as Net}; pub use tch::{self, Tensor}; }
+            "pub mod prelude { pub use crate::model::Model; pub use crate::nets::Vgg16 as Net; pub use tch::{self, Tensor}; }
              pub mod model;
              /// A net and what it has learnt.
              pub struct Model { pub classes: Vec<String>, secret: u8 }

@@ -48,15 +48,19 @@ const FORMAT: u32 = 5;
 pub(crate) const SOURCES: &[&str] = &[
     "Cargo.toml",
     "Cargo.lock",
+    "kernel/backend",
     "kernel/chart",
     "kernel/data",
     "kernel/display",
     "kernel/frames",
     "kernel/guard",
     "kernel/helper",
+    "kernel/libtorch",
+    "kernel/nets",
     "kernel/nvml",
     "kernel/study",
     "kernel/tensorflow",
+    "kernel/weights",
     "kernel/worker",
 ];
 

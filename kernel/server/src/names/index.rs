@@ -19,8 +19,17 @@ const DOCS: usize = 400;
 
 /// The packages whose names a cell reaches, those that matter most first: of two types with one
 /// name the first is kept.
-const PACKAGES: &[&str] =
-    &["benchbook", "benchbook-chart", "benchbook-data", "benchbook-display", "tch", "image"];
+const PACKAGES: &[&str] = &[
+    "benchbook",
+    "benchbook-chart",
+    "benchbook-data",
+    "benchbook-display",
+    "tch",
+    "image",
+    // Behind tch, whose `Tensor` and `Device` cells see.
+    "benchbook-nets",
+    "benchbook-backend",
+];
 
 /// The files of the standard library with what notebooks use most.
 const STANDARD: &[&str] = &[
