@@ -103,7 +103,7 @@ impl Weights {
     /// For records: a file's name, or `random` with its seed.
     pub fn describe(&self, seed: u64) -> String {
         match self {
-            Weights::Random => format!("random, seed {seed}"),
+            Weights::Random => format!("random (He, seed {seed})"),
             Weights::File(path) => {
                 path.file_name().unwrap_or_default().to_string_lossy().into_owned()
             }
