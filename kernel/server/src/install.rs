@@ -1,5 +1,6 @@
 //! `benchbook install`: builds the template if there is none that fits, and writes the kernelspec.
 
+use crate::cargo::configuration::keep_out;
 use crate::cargo::metadata;
 use crate::libtorch::Libtorch;
 use crate::template::{Installation, Manifest, RUSTFLAGS, SOURCES, Template, copy_folder};
@@ -230,17 +231,15 @@ fn compile(here: &Installation, target: &Path, libtorch: &Path) -> anyhow::Resul
     fs::write(&exports, "{ global: at*; get_and_reset_last_err; };\n")?;
     let cargo = |package: &str, more: &[&str]| -> anyhow::Result<Vec<PathBuf>> {
         let mut command = Command::new(&toolchain.cargo);
+        keep_out(&mut command, toolchain, &[RUSTFLAGS]);
         command
             .args(["rustc", "--profile", "helper", "--message-format=json-render-diagnostics"])
             .args(["--package", package, "--target", toolchain.host(), "--target-dir"])
             .arg(target)
             .args(more)
             .current_dir(template.folder.join("source"))
-            .env("RUSTC", &toolchain.rustc)
-            .env("RUSTFLAGS", RUSTFLAGS)
             .env("LIBTORCH", libtorch)
-            .env_remove("LIBTORCH_USE_PYTORCH")
-            .env_remove("CARGO_TARGET_DIR");
+            .env_remove("LIBTORCH_USE_PYTORCH");
         artifacts(command).with_context(|| format!("package {package} does not compile"))
     };
     let script = format!("link-arg=-Wl,--version-script={}", exports.display());

@@ -1,8 +1,8 @@
 //! Compiles a cell with one rustc call.
 
 use super::{
-    CELL, INTERRUPTED, UNUSED, answers, dependencies, log, moved, prelude, progress, reduced,
-    variables,
+    CELL, INTERRUPTED, UNUSED, answers, dependencies, files, log, moved, prelude, progress,
+    reduced, variables,
 };
 use crate::nesting;
 use crate::template::{Installation, RUSTFLAGS, Template, hex};
@@ -50,7 +50,7 @@ pub(super) fn run(here: &Installation, emit: Emit) -> anyhow::Result<ExitCode> {
     let none = toml::Table::new();
     let wanted = manifest.get("dependencies").and_then(toml::Value::as_table).unwrap_or(&none);
     let dependencies = match dependencies::compiled(here, wanted)? {
-        Ok(arguments) => arguments,
+        Ok(dependencies) => dependencies,
         Err(status) => return Ok(status),
     };
     progress::note(match emit {
@@ -59,12 +59,16 @@ pub(super) fn run(here: &Installation, emit: Emit) -> anyhow::Result<ExitCode> {
     });
     fs::create_dir_all("target/cell")?;
     fs::create_dir_all(OUTPUT)?;
-    let source = with_shared_runtime(reduced::restored(fs::read_to_string("src/lib.rs")?)?)?;
+    let source = files::restored(reduced::restored(fs::read_to_string("src/lib.rs")?)?);
+    let source = with_shared_runtime(source)?;
     let empty = emit == Emit::Library && runs_nothing(&source);
     let compiled = if empty { Emit::Nothing } else { emit };
     let mut arguments = arguments(template, compiled, &opt_level(&manifest));
-    let prelude =
-        if dependencies.is_empty() { prelude::name(here, &arguments, &source) } else { None };
+    let prelude = if dependencies.arguments.is_empty() {
+        prelude::name(here, &arguments, &source)
+    } else {
+        None
+    };
     if let Some(name) = &prelude
         && let Some(status) = prelude::repeat(template, name, Path::new(LIBRARY))?
     {
@@ -75,14 +79,22 @@ pub(super) fn run(here: &Installation, emit: Emit) -> anyhow::Result<ExitCode> {
     }
     // Libraries that a crate of the user's own asks for are where `cc` looks.
     let linker = match &tools.linker {
-        Some(linker) if compiled == Emit::Library && dependencies.is_empty() => {
-            linker.arguments(&template.folder.join("stubs/direct"))
+        Some(linker) if compiled == Emit::Library && dependencies.are_linked() => {
+            let mut words = linker.arguments(&template.folder.join("stubs/direct"));
+            words.extend(dependencies.run_path(false));
+            words
         }
         _ => Vec::new(),
     };
-    arguments.extend(dependencies);
+    let place = files::place(&source);
+    if place.is_some() {
+        arguments.iter_mut().filter(|word| *word == CELL).for_each(|word| *word = "-".into());
+    }
+    let uses = dependencies.uses();
+    let through_cc = dependencies.run_path(true);
+    arguments.extend(dependencies.arguments);
     let compile = |source: &str| -> anyhow::Result<Output> {
-        fs::write(CELL, source)?;
+        fs::write(CELL, format!("{source}{uses}"))?;
         let rustc = &tools.toolchain.rustc;
         let run = |more: &[OsString]| {
             let mut command = Command::new(rustc);
@@ -96,15 +108,27 @@ pub(super) fn run(here: &Installation, emit: Emit) -> anyhow::Result<ExitCode> {
                     Ok(())
                 })
             };
-            let output = command.args(&arguments).args(more).stdin(Stdio::null()).output();
+            let input = match &place {
+                Some(place) => {
+                    // rustdoc's way to have a text compiled as if it were in another file.
+                    command.env("UNSTABLE_RUSTDOC_TEST_PATH", place);
+                    command.env("UNSTABLE_RUSTDOC_TEST_LINE", "0");
+                    fs::File::open(CELL)?.into()
+                }
+                None => Stdio::null(),
+            };
+            command.env("CARGO_MANIFEST_DIR", files::folder());
+            let output = command.args(&arguments).args(more).stdin(input).output();
             output.with_context(|| rustc.display().to_string())
         };
-        let output = run(&linker)?;
-        if linker.is_empty() || !cannot_link(&output) {
-            return Ok(output);
+        if !linker.is_empty() {
+            let output = run(&linker)?;
+            if !cannot_link(&output) {
+                return Ok(output);
+            }
+            log("linked through cc");
         }
-        log("linked through cc");
-        run(&[])
+        run(through_cc.as_slice())
     };
     let less = variables::without_unnamed(&source);
     let mut text = less.as_ref().unwrap_or(&source);
@@ -120,6 +144,9 @@ pub(super) fn run(here: &Installation, emit: Emit) -> anyhow::Result<ExitCode> {
     }
     // What tracebacks are read against is evcxr's own text.
     fs::write(CELL, text)?;
+    if let Some(place) = &place {
+        output.stderr = files::with_files(&output.stderr, place);
+    }
     std::io::stderr().write_all(&output.stderr)?;
     if output.status.signal().is_some() {
         // It has said nothing itself.
