@@ -13,7 +13,7 @@ mod prepare;
 mod reduce;
 mod thread;
 
-use crate::cargo::{CELL, INTERRUPTED, LOG, TYPES};
+use crate::cargo::{self, CELL, INTERRUPTED, LOG, TYPES, files};
 use crate::libtorch::Libtorch;
 use crate::names::Names;
 use crate::nesting;
@@ -224,8 +224,7 @@ impl Rust {
         };
         let mut lines = Vec::new();
         for entry in traceback {
-            let Some(place) = entry.strip_prefix("at ").and_then(|place| place.strip_prefix(CELL))
-            else {
+            let Some(place) = entry.strip_prefix("at ").and_then(files::in_cell) else {
                 lines.push(entry);
                 continue;
             };
@@ -249,7 +248,8 @@ impl Rust {
 
     /// Has evcxr run code, of which it sees what the types of its variables depend on.
     fn evaluate(&mut self, code: &str) -> Result<EvalOutputs, Error> {
-        let (reduced, left_out) = reduce::reduce(code);
+        let shown = files::shown(code, prepare::rust_begins(code));
+        let (reduced, left_out) = reduce::reduce(shown.as_deref().unwrap_or(code));
         left_out.write(&self.crate_folder).map_err(|error| Error::from(error.to_string()))?;
         self.context.execute(&reduced)
     }
@@ -285,7 +285,8 @@ impl Rust {
             return (Outcome::Error(failure), Map::new());
         }
         self.form.obey(&cell.code);
-        let prepared = prepare::prepare(&cell.code, &self.form);
+        let pasted = files::pasted(&cell.code, prepare::rust_begins(&cell.code));
+        let prepared = prepare::prepare(pasted.as_ref().unwrap_or(&cell.code), &self.form);
         self.tell_before_run(cell, &prepared, output);
         let before = self.variables();
         let out_of_memory = death::processes_ended_for_memory();
@@ -367,6 +368,10 @@ impl Rust {
         self.host.before_run(Box::new(move |runs| {
             if let Some(notice) = notice {
                 output.stream(benchbook_jupyter::Stream::Stderr, &notice);
+            }
+            let told = cargo::told(&folder);
+            if !told.is_empty() {
+                output.stream(benchbook_jupyter::Stream::Stderr, &told);
             }
             if runs {
                 errors::show_unused(&folder, &code, count, &prepared, &output);
