@@ -192,7 +192,7 @@ fn edited(text: &str, begin: usize, edits: impl Fn(&ast::StmtList) -> Edits) -> 
 }
 
 /// The edits do not overlap and are in the order of the text.
-fn applied(text: &str, edits: &Edits) -> String {
+fn applied(text: &str, edits: &[(Range<usize>, String)]) -> String {
     let mut new = String::with_capacity(text.len());
     let mut copied = 0;
     for (range, replacement) in edits {
