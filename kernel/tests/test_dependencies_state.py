@@ -256,3 +256,27 @@ def test_a_runtime_of_the_users_own_is_entered_in_later_cells(tokio: Kernel) -> 
     tokio.good("let runtime = std::sync::Arc::new(tokio::runtime::Runtime::new()?);")
     tokio.good("let kept = runtime.clone();\nlet handle = kept.spawn(async { 5 });")
     assert tokio.value("std::thread::spawn(move || runtime.block_on(handle).unwrap()).join().unwrap()") == "5"
+
+
+def test_a_task_is_spawned_in_a_cell_without_await(kernels: Any) -> None:
+    if not has_registry():
+        pytest.skip("tokio is fetched from crates.io, which does not answer")
+    kernel = kernels()
+    kernel.good(':dep tokio = { version = "1", features = ["rt-multi-thread", "time", "sync"] }')
+    kernel.good("let (send, receive) = tokio::sync::oneshot::channel::<i32>();")
+    kernel.good("let task = tokio::spawn(async move { receive.await.unwrap() + 1 });")
+    kernel.good("send.send(4).unwrap();")
+    assert kernel.value("task.await?") == "5"
+    kernel.good("let other = tokio::task::spawn_blocking(|| 6);")
+    assert kernel.value("other.await?") == "6"
+
+
+def test_more_features_start_a_crate_anew_with_a_word(kernels: Any) -> None:
+    if not has_registry():
+        pytest.skip("tokio is fetched from crates.io, which does not answer")
+    kernel = kernels()
+    kernel.good(':dep tokio = { version = "1", features = ["rt-multi-thread"] }')
+    assert kernel.value("async fn one() -> i32 { 1 }\none().await") == "1"
+    cell = kernel.good(':dep tokio = { version = "1", features = ["rt-multi-thread", "time"] }\ntokio::time::sleep(std::time::Duration::from_millis(2)).await;')
+    assert "`tokio`" in cell.stderr, cell.stderr
+    assert kernel.value("tokio::spawn(one()).await?") == "1"

@@ -32,6 +32,7 @@ pub mod moved;
 mod prelude;
 pub mod progress;
 pub mod reduced;
+mod runtime;
 mod shared;
 mod variables;
 

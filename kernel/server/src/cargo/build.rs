@@ -2,7 +2,7 @@
 
 use super::{
     CELL, INTERRUPTED, UNUSED, answers, dependencies, files, log, moved, prelude, progress,
-    reduced, variables,
+    reduced, runtime, variables,
 };
 use crate::nesting;
 use crate::template::{Installation, RUSTFLAGS, Template, hex};
@@ -130,18 +130,26 @@ pub(super) fn run(here: &Installation, emit: Emit) -> anyhow::Result<ExitCode> {
         }
         run(through_cc.as_slice())
     };
-    let less = variables::without_unnamed(&source);
-    let mut text = less.as_ref().unwrap_or(&source);
     let compile = |text: &str| -> anyhow::Result<Output> {
         nesting::deep(|| moved::compile(text, &compile))
             .context("there is no memory to parse the cell")?
     };
-    let mut output = compile(text)?;
-    if less.is_some() && names_something_unknown(&output) {
-        // It may be one that was left out, brought in by a macro, or one that rustc would suggest.
-        text = &source;
-        output = compile(text)?;
-    }
+    let attempt = |source: &str| -> anyhow::Result<(Output, String)> {
+        if let Some(less) = variables::without_unnamed(source) {
+            let output = compile(&less)?;
+            if !names_something_unknown(&output) {
+                return Ok((output, less));
+            }
+            // It may be one that was left out, brought in by a macro, or one that rustc would suggest.
+        }
+        Ok((compile(source)?, source.to_owned()))
+    };
+    let entered = runtime::entered(&source).map(|entered| attempt(&entered)).transpose()?;
+    // evcxr hears of errors in its own text.
+    let (mut output, text) = match entered.filter(|(output, _)| output.status.success()) {
+        Some(compiled) => compiled,
+        None => attempt(&source)?,
+    };
     // What tracebacks are read against is evcxr's own text.
     fs::write(CELL, text)?;
     if let Some(place) = &place {
