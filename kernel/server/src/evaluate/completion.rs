@@ -1,8 +1,8 @@
 //! Questions for completions in a form that rust-analyzer answers, and answers that can be inserted.
 //!
 //! evcxr has rust-analyzer search for whole expressions where the expected type is known. With the helper
-//! library in scope that panics. A name in a block of its own, `{ name; }`, is expected to have no type, so a
-//! name within an expression is asked for in one. Within a macro, rust-analyzer completes no path that ends in
+//! library in scope that panics ("failed to unify type owners"). A statement is expected to have no type, so a
+//! name within an expression is asked for as one, in a block: `{(); name; }`. Within a macro, rust-analyzer completes no path that ends in
 //! `::`; of a macro that takes expressions, `vec![…]` say, only the brackets are left, which make it an
 //! expression of its own.
 
@@ -14,6 +14,10 @@ use std::collections::HashSet;
 
 /// Stands where a name is to be completed.
 const NAME: &str = "name";
+
+/// What stands around a name within an expression. Without the first statement, what is expected of the
+/// block would be expected of a name that has not begun.
+const BLOCK: (&str, &str) = ("{();", ";}");
 
 /// The macros whose arguments are expressions.
 const MACROS: &str = "assert assert_eq assert_ne dbg debug_assert debug_assert_eq debug_assert_ne eprint eprintln \
@@ -48,14 +52,14 @@ impl Question {
         if !token_at(&code, begin, cursor).is_some_and(|token| is_operand(&token)) {
             return unchanged(code);
         }
-        code.insert_str(after, ";}");
-        code.insert(before, '{');
-        Self { code, cursor: cursor + 1, wrapped: true }
+        code.insert_str(after, BLOCK.1);
+        code.insert_str(before, BLOCK.0);
+        Self { code, cursor: cursor + BLOCK.0.len(), wrapped: true }
     }
 
     /// The answer, as completions of the user's code.
     pub(super) fn answer(&self, found: evcxr::Completions) -> Completions {
-        let shift = usize::from(self.wrapped);
+        let shift = if self.wrapped { BLOCK.0.len() } else { 0 };
         let mut seen = HashSet::new();
         let matches = found.completions.into_iter().filter_map(|found| {
             let text = insertion(&found.code, found.kind, self.wrapped)?;
@@ -143,15 +147,15 @@ mod tests {
     #[test]
     fn a_name_within_an_expression_is_asked_for_in_a_block() {
         for (code, expected) in [
-            ("let x: i32 = da|", "let x: i32 = {da|;}"),
-            ("let x: i32 = |;", "let x: i32 = {|;};"),
-            ("Fit { epochs: |", "Fit { epochs: {|;}"),
-            ("Fit { epochs: | }", "Fit { epochs: {|;} }"),
-            ("model.fit(&data, |", "model.fit(&data, {|;}"),
-            ("model.fit(&da|, 1)", "model.fit(&{da|;}, 1)"),
-            ("f(da|ta)", "f({da|ta;})"),
-            (":vars\nlet ü = da|", ":vars\nlet ü = {da|;}"),
-            ("if da|", "if {da|;}"),
+            ("let x: i32 = da|", "let x: i32 = {();da|;}"),
+            ("let x: i32 = |;", "let x: i32 = {();|;};"),
+            ("Fit { epochs: |", "Fit { epochs: {();|;}"),
+            ("Fit { epochs: | }", "Fit { epochs: {();|;} }"),
+            ("model.fit(&data, |", "model.fit(&data, {();|;}"),
+            ("model.fit(&da|, 1)", "model.fit(&{();da|;}, 1)"),
+            ("f(da|ta)", "f({();da|ta;})"),
+            (":vars\nlet ü = da|", ":vars\nlet ü = {();da|;}"),
+            ("if da|", "if {();da|;}"),
         ] {
             assert_eq!(asked(code), expected);
         }
@@ -182,8 +186,8 @@ mod tests {
     #[test]
     fn macros_of_expressions_become_expressions() {
         assert_eq!(asked("vec![Kind::|]"), "    [Kind::|]");
-        assert_eq!(asked("let a = vec![da|"), "let a =     [{da|;}");
-        assert_eq!(asked("println!(\"{}\", vec![da|])"), "        (\"{}\",     [{da|;}])");
+        assert_eq!(asked("let a = vec![da|"), "let a =     [{();da|;}");
+        assert_eq!(asked("println!(\"{}\", vec![da|])"), "        (\"{}\",     [{();da|;}])");
         assert_eq!(asked("std::println!(\"{}\", a.|)"), "             (\"{}\", a.|)");
         assert_eq!(asked("mine!(Kind::|)"), "mine!(Kind::|)");
     }

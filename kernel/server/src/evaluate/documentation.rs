@@ -18,7 +18,7 @@ const PAGES: [&str; 5] = [
 pub(super) fn shown(html: &str, names: &Names) -> Bundle {
     let html =
         between(html, "<pre><code", "</code></pre>", |block| Some(without_hidden_lines(block)));
-    let html = between(&html, "<p>|", "|</p>", |rows| table(rows));
+    let html = between(&html, "<p>|", "|</p>", |rows| table(&format!("|{rows}|")));
     let html = between(&html, "<a href=\"", "</a>", |link| {
         let (address, text) = link.split_once("\">")?;
         let is_other = address.starts_with("http") && !address.starts_with("https://docs.rs/");
@@ -67,7 +67,7 @@ fn without_hidden_lines(block: &str) -> String {
     format!("<pre><code{class}>{}</code></pre>", shown.collect::<String>())
 }
 
-/// A table of Markdown, without its first and last line.
+/// A table of Markdown.
 fn table(rows: &str) -> Option<String> {
     let mut lines = rows.lines();
     let (head, rule) = (lines.next()?, lines.next()?);
@@ -75,7 +75,8 @@ fn table(rows: &str) -> Option<String> {
         return None;
     }
     let row = |line: &str, cell: &str| {
-        let cells = line.trim_matches('|').split('|');
+        let line = line.strip_prefix('|').unwrap_or(line);
+        let cells = line.strip_suffix('|').unwrap_or(line).split('|');
         let cells = cells.map(|text| format!("<{cell}>{}</{cell}>", text.trim()));
         format!("<tr>{}</tr>", cells.collect::<String>())
     };
@@ -83,17 +84,26 @@ fn table(rows: &str) -> Option<String> {
     Some(format!("<table>{}{body}</table>", row(head, "th")))
 }
 
-/// All fields of a struct, of which rust-analyzer shows the first five, and their descriptions.
+/// All fields of a struct, of which rust-analyzer shows the first five, and their descriptions. Of a library's
+/// struct, private fields are left out.
 fn with_fields(html: String, names: &Names) -> String {
     const STRUCT: &str = "pub struct ";
+    const OF_A_CELL: &str = "<pre><code class=\"language-rust\">ctx";
     let Some((before, declaration)) = html.split_once(STRUCT) else { return html };
     let end = declaration.find(|c: char| !(c.is_alphanumeric() || c == '_'));
+    let Some((head, rest)) = declaration.split_once(" {\n") else { return html };
+    let Some((shown, after)) = rest.split_once("\n}") else { return html };
     let fields = names.fields(&declaration[..end.unwrap_or(declaration.len())]);
-    let Some((head, rest)) = declaration.split_once(" {\n").filter(|_| !fields.is_empty()) else {
-        return html;
-    };
-    let Some((_, after)) = rest.split_once("\n}") else { return html };
-    let lines = fields.iter().map(|(field, _)| format!("    pub {},\n", escape(field)));
+    if fields.is_empty() {
+        let private = !shown.contains("    pub ") && !before.starts_with(OF_A_CELL);
+        return if private {
+            format!("{before}{STRUCT}{head} {{ /* private fields */ }}{after}")
+        } else {
+            html
+        };
+    }
+    let public = if shown.trim_start().starts_with("pub ") { "pub " } else { "" };
+    let lines = fields.iter().map(|(field, _)| format!("    {public}{},\n", escape(field)));
     let (_, described) = shown_fields(&fields);
     format!("{before}{STRUCT}{head} {{\n{}}}{after}{described}", lines.collect::<String>())
 }
@@ -158,6 +168,26 @@ mod tests {
             "<table><tr><th>a</th><th>b</th></tr><tr><td><code>c</code></td><td>d</td></tr></table>\n<p>|not a table|</p>"
         );
         assert_eq!(shown.plain(), "a   b\nc   d\n\n|not a table|");
+        let empty = html("<p>||b|\n|--|-|\n|c||</p>");
+        assert_eq!(
+            empty,
+            "<table><tr><th></th><th>b</th></tr><tr><td>c</td><td></td></tr></table>"
+        );
+    }
+
+    #[test]
+    fn private_fields_of_a_library_are_left_out() {
+        let declaration = "pub struct Closed {\n    root: PathBuf,\n    /* … */\n}\n</code></pre>";
+        let block = |path: &str| {
+            format!(
+                "<pre><code class=\"language-rust\">{path}\n</code></pre>\n<pre><code>{declaration}"
+            )
+        };
+        assert!(
+            html(&block("benchbook_data::folder"))
+                .contains("pub struct Closed { /* private fields */ }\n")
+        );
+        assert!(html(&block("ctx")).contains("root: PathBuf"));
     }
 
     #[test]

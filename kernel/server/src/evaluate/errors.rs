@@ -134,7 +134,8 @@ fn describe(
             width: end - column,
             primary: message.is_primary,
             label: Some(readable(&message.label))
-                .filter(|label| !notes::is_internal(label))
+                // evcxr repeats the message where there is no label.
+                .filter(|label| !label.starts_with("error: ") && !notes::is_internal(label))
                 .unwrap_or_default(),
         })
     });

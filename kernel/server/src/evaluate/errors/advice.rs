@@ -98,7 +98,7 @@ fn advice(problem: &Problem<'_>) -> Option<String> {
         "E0560" | "E0609" => unknown_field(problem),
         "E0425" if is_named_argument(problem.source, name) => told(NO_NAMED_ARGUMENTS),
         "E0061" => told(NO_NAMED_ARGUMENTS),
-        "E0432" | "E0433" if !problem.helped() => missing_crate(problem),
+        "E0432" | "E0433" => missing_crate(problem),
         "E0308" => mismatch(problem),
         "E0277" => bound(problem),
         "E0599"
@@ -196,7 +196,8 @@ fn missing_crate(problem: &Problem<'_>) -> Option<String> {
         ));
     }
     let is_crate = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
-        && !["std", "core", "alloc", "crate", "self", "super", "benchbook"].contains(&name);
+        && !["std", "core", "alloc", "crate", "self", "super", "benchbook"].contains(&name)
+        && !problem.helped();
     is_crate.then(|| {
         format!(
             "if `{name}` is a crate, add it with `:dep {name} = \"version\"` in a line before the code"
@@ -278,10 +279,10 @@ fn bound(problem: &Problem<'_>) -> Option<String> {
         });
     }
     if message.contains("doesn't implement `std::fmt::Display`")
-        || message.contains("couldn't convert the error to `EvcxrUserCodeError`")
+        || message.contains("couldn't convert the error")
     {
         return Some(
-            "print it with `{:?}`; for errors that `?` lets through, `:efmt {:?}` does the same"
+            "print it with `{:?}`; of errors that `?` lets through, `:efmt {:?}` shows that form"
                 .into(),
         );
     }
@@ -340,6 +341,13 @@ mod tests {
                 "",
                 "",
                 "`:doc name`",
+            ),
+            (
+                "E0277",
+                "`?` couldn't convert the error: `Hidden: std::fmt::Display` is not satisfied",
+                "",
+                "",
+                "`:efmt {:?}`",
             ),
             (
                 "E0382",

@@ -29,7 +29,7 @@ struct Line {
 }
 
 /// Notes on the compiler's own reasoning, on other crates, or too long to be read.
-const NOISE: [&str; 13] = [
+const NOISE: [&str; 14] = [
     "the following other types implement",
     "required by a bound",
     "required for ",
@@ -39,6 +39,7 @@ const NOISE: [&str; 13] = [
     "the full name for the type has been written",
     "consider using `--verbose`",
     "the question mark operation",
+    "the nightly-only",
     "for more information",
     // There is no Cargo.toml to add a crate to.
     "you might be missing a crate",
