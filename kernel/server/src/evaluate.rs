@@ -6,8 +6,10 @@
 
 mod commands;
 mod compiler;
+mod completion;
 mod configuration;
 mod death;
+mod documentation;
 mod errors;
 mod prepare;
 mod reduce;
@@ -23,7 +25,7 @@ use crate::worker::{self, Ended, Host};
 use anyhow::Context;
 use benchbook_display::Bundle;
 use benchbook_jupyter::{
-    Cell, Completions, Detail, Evaluator, Executed, Expression, Failure, Match, Outcome, Output,
+    Cell, Completions, Detail, Evaluator, Executed, Expression, Failure, Outcome, Output,
 };
 use commands::Form;
 use death::{Cause, Checkpoint};
@@ -34,6 +36,7 @@ use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::mem::ManuallyDrop;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -273,7 +276,12 @@ impl Rust {
     }
 
     fn outcome(&mut self, cell: &Cell, output: &Output) -> (Outcome, Map<String, Value>) {
-        let at = Place { cell: &cell.code, count: cell.execution_count, gone: &self.gone };
+        let at = Place {
+            cell: &cell.code,
+            count: cell.execution_count,
+            gone: &self.gone,
+            names: &self.names,
+        };
         let refused = commands::refused(&cell.code).map(|text| Failure::new("CommandError", text));
         let syntax = || errors::unclosed(at);
         let pattern = || {
@@ -318,11 +326,23 @@ impl Rust {
         }
         self.take_up_again(&ended.kept, &before, output);
         let lost = self.note_gone(before, cell, died, result.is_ok() && ended.failure.is_none());
-        let at = Place { cell: &cell.code, count: cell.execution_count, gone: &self.gone };
+        let at = Place {
+            cell: &cell.code,
+            count: cell.execution_count,
+            gone: &self.gone,
+            names: &self.names,
+        };
         let failure = match result {
-            Ok(outputs) => {
+            Ok(mut outputs) => {
+                let asks = commands::asks_for(&cell.code, ":help");
+                if asks {
+                    output.display(&commands::introduction(), None);
+                }
+                if commands::asks_for(&cell.code, ":doc") {
+                    documentation::improve(&mut outputs.content_by_mime_type, &self.names);
+                }
                 show(&outputs, output);
-                if commands::asks_for_help(&cell.code) {
+                if asks {
                     output.display(&commands::help(), None);
                 }
                 ended.failure.map(|failure| and_lost(failure, &lost))
@@ -442,21 +462,21 @@ impl Rust {
                 };
                 format!("`{name}` was lost when cell {count} ended its process{load}")
             } else if succeeded {
-                format!(
-                    "`{name}` was moved away in cell {count}; lend it there with `&{name}`, or hand on a copy, `{name}.clone()` (`{name}.shallow_clone()` for a Tensor)"
-                )
+                errors::moved(name, kind, count, &self.names)
             } else {
-                format!("`{name}` was lost in cell {count}, which had moved it away when it failed")
+                errors::lost(name, count)
             };
             self.gone.insert(name.clone(), how);
         }
-        if !died && !succeeded {
-            for name in prepare::bindings(&cell.code) {
-                let not_kept =
-                    || format!("cell {count} failed before it could keep its variable `{name}`");
-                if !now.contains_key(&name) {
-                    self.gone.entry(name.clone()).or_insert_with(not_kept);
-                }
+        // What the cell itself has bound; the latest cell that took a name counts.
+        for name in prepare::bindings(&cell.code) {
+            if now.contains_key(&name) || gone.iter().any(|(known, _)| *known == name) {
+                continue;
+            }
+            if succeeded {
+                self.gone.insert(name.clone(), errors::moved(&name, "", count, &self.names));
+            } else if !died && self.gone.get(&name).is_none_or(|how| how.starts_with("cell ")) {
+                self.gone.insert(name.clone(), errors::not_kept_by(&name, count));
             }
         }
         gone
@@ -483,7 +503,8 @@ impl Rust {
         let result = self.context.execute(&prepared.code);
         let ended = self.host.end(matches!(result, Err(Error::SubprocessTerminated(_))));
         let value = self.host.values().pop();
-        let at = Place { cell: code, count: cell.execution_count, gone: &self.gone };
+        let at =
+            Place { cell: code, count: cell.execution_count, gone: &self.gone, names: &self.names };
         match (result, ended.failure, value) {
             (Err(Error::CompilationErrors(found)), ..) => {
                 Expression::Error(errors::failure(&found, &prepared, at))
@@ -574,20 +595,19 @@ impl Evaluator for Rust {
             return Completions::none(cursor);
         }
         self.load_types();
-        match self.context.completions(&commands::without_refused(code), cursor) {
-            Ok(found) => Completions {
-                matches: found
-                    .completions
-                    .into_iter()
-                    .map(|completion| Match { text: completion.code, kind: completion.kind.into() })
-                    .collect(),
-                start: found.start_offset,
-                end: found.end_offset,
-            },
-            Err(error) => {
-                tracing::debug!("no completions: {error:#}");
-                Completions::none(cursor)
+        let asked = completion::Question::new(&commands::without_refused(code), cursor);
+        let context = AssertUnwindSafe(&mut *self.context);
+        let found = catch_unwind(move || {
+            let AssertUnwindSafe(context) = { context };
+            context.completions(&asked.code, asked.cursor).map(|found| asked.answer(found))
+        });
+        match found {
+            Ok(Ok(mut found)) => {
+                self.names.retain_public(code, &mut found);
+                found
             }
+            // An empty cell, or code at which rust-analyzer panics.
+            _ => self.names.complete(code, cursor),
         }
     }
 
@@ -598,7 +618,7 @@ impl Evaluator for Rust {
         let end = end.map_or(code.len(), |end| cursor + end);
         match self.context.hover_at(&commands::without_refused(&code[..end]), end) {
             Ok((plain, _)) if plain.is_empty() || plain == "No documentation found" => None,
-            Ok((plain, html)) => Some(Bundle::text(plain).html(html)),
+            Ok((_, html)) => Some(documentation::shown(&html, &self.names)),
             Err(error) => {
                 tracing::debug!("nothing to inspect: {error:#}");
                 None

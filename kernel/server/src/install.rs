@@ -54,6 +54,8 @@ pub fn install(options: &Install) -> anyhow::Result<(Template, PathBuf)> {
     if let Some(target) = &options.target {
         link_folder(&libtorch, &std::path::absolute(target)?)?;
     }
+    // Also of a template that another version of this program has made.
+    names::record(&here)?;
     record(&here.template)?;
     let kernelspec = kernelspec::write(&here.template, options.prefix.as_deref())?;
     Ok((here.template, kernelspec))
@@ -111,7 +113,6 @@ fn build(
     compile(&here, &target, &links)?;
     let recorded = metadata::record(&here)?;
     fs::write(folder.join("metadata.json"), recorded)?;
-    names::record(&here)?;
     match metadata::record_standard_library(&here) {
         Ok(recorded) => fs::write(folder.join(metadata::STANDARD_LIBRARY), recorded)?,
         Err(error) => eprintln!("types of some variables will have to be written down: {error:#}"),

@@ -195,9 +195,10 @@ fn arguments(template: &Template, emit: Emit, opt_level: &str) -> Vec<OsString> 
         "-C",
         "codegen-units=1",
         "-C",
-        "debuginfo=0",
+        // A panic within a library is told with the line of the cell that called it.
+        "debuginfo=line-tables-only",
         "-C",
-        "strip=debuginfo",
+        "strip=none",
         "-C",
         "overflow-checks=on",
         "-C",

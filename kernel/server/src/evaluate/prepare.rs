@@ -19,9 +19,9 @@ use std::borrow::Cow;
 /// What stands before the cell when it is parsed, so that statements are understood.
 pub(super) const OPEN: &str = "fn f(){";
 /// Without `::` before it: a line that begins with a colon is a command.
-const SHOW: &str = "benchbook::show!(";
+pub(super) const SHOW: &str = "benchbook::show!(";
 const SHOWN: &str = ");";
-const POLL: &str = "::benchbook::interrupt::poll();";
+pub(super) const POLL: &str = "::benchbook::interrupt::poll();";
 
 /// A cell as evcxr gets it.
 #[derive(Clone, Debug, PartialEq, Eq)]
