@@ -26,9 +26,11 @@ mod build;
 mod dependencies;
 pub mod metadata;
 pub mod moved;
+pub mod outdated;
 mod prelude;
 pub mod progress;
 pub mod reduced;
+pub mod statics;
 mod variables;
 
 use crate::template::{Installation, Template};

@@ -1,8 +1,9 @@
 //! Compiles a cell with one rustc call.
 
+use super::statics::Statics;
 use super::{
-    CELL, INTERRUPTED, UNUSED, answers, dependencies, log, moved, prelude, progress, reduced,
-    variables,
+    CELL, INTERRUPTED, UNUSED, answers, dependencies, log, moved, outdated, prelude, progress,
+    reduced, statics, variables,
 };
 use crate::nesting;
 use crate::template::{Installation, RUSTFLAGS, Template, hex};
@@ -61,6 +62,11 @@ pub(super) fn run(here: &Installation, emit: Emit) -> anyhow::Result<ExitCode> {
     fs::create_dir_all(OUTPUT)?;
     let source = with_shared_runtime(reduced::restored(fs::read_to_string("src/lib.rs")?)?)?;
     let empty = emit == Emit::Library && runs_nothing(&source);
+    let source = outdated::without_outdated(source, &outdated::read());
+    // What nothing runs defines no statics yet.
+    let (source, defined) =
+        if empty { (source, Statics::default()) } else { share_statics(source) };
+    let _ = fs::remove_file(statics::DEFINED);
     let compiled = if empty { Emit::Nothing } else { emit };
     let mut arguments = arguments(template, compiled, &opt_level(&manifest));
     let prelude =
@@ -80,6 +86,9 @@ pub(super) fn run(here: &Installation, emit: Emit) -> anyhow::Result<ExitCode> {
         }
         _ => Vec::new(),
     };
+    // The statics of cells are seen by all later ones, and so is what the user exports: a cell's own definition
+    // comes before those of earlier cells.
+    let own_first = |word: &str| ["-C".into(), OsString::from(format!("link-arg={word}"))];
     arguments.extend(dependencies);
     let compile = |source: &str| -> anyhow::Result<Output> {
         fs::write(CELL, source)?;
@@ -99,12 +108,15 @@ pub(super) fn run(here: &Installation, emit: Emit) -> anyhow::Result<ExitCode> {
             let output = command.args(&arguments).args(more).stdin(Stdio::null()).output();
             output.with_context(|| rustc.display().to_string())
         };
-        let output = run(&linker)?;
+        let output = match linker.as_slice() {
+            [] => run(&own_first("-Wl,-Bsymbolic"))?,
+            linker => run(&[linker, own_first("-Bsymbolic").as_slice()].concat())?,
+        };
         if linker.is_empty() || !cannot_link(&output) {
             return Ok(output);
         }
         log("linked through cc");
-        run(&[])
+        run(&own_first("-Wl,-Bsymbolic"))
     };
     let less = variables::without_unnamed(&source);
     let mut text = less.as_ref().unwrap_or(&source);
@@ -130,12 +142,22 @@ pub(super) fn run(here: &Installation, emit: Emit) -> anyhow::Result<ExitCode> {
     if empty {
         fs::write(LIBRARY, "")?;
     }
+    if emit == Emit::Library && output.status.success() {
+        defined.write(Path::new(statics::DEFINED))?;
+    }
     if let Some(name) = &prelude
         && answers::is_recording()
     {
         prelude::keep(template, name, status, &output.stderr, Path::new(LIBRARY))?;
     }
     finish(emit, status == 0)
+}
+
+/// The source with statics that keep their values from cell to cell, and those that it defines.
+fn share_statics(source: String) -> (String, Statics) {
+    let live = Statics::read(Path::new(statics::LIVE));
+    let shared = nesting::deep(|| statics::shared(&source, &live)).flatten();
+    shared.unwrap_or_else(|| (source, Statics::default()))
 }
 
 /// The compiler's words for a cell, but for its dependencies.
@@ -165,6 +187,9 @@ fn arguments(template: &Template, emit: Emit, opt_level: &str) -> Vec<OsString> 
         "strip=debuginfo",
         "-C",
         "overflow-checks=on",
+        // One of two imports would be taken silently (`evaluate/mend.rs`).
+        "-D",
+        "ambiguous_glob_imports",
         "-C",
         "debug-assertions=on",
     ]
@@ -270,6 +295,8 @@ fn with_shared_runtime(source: String) -> anyhow::Result<String> {
     let end = END.trim_start_matches('}');
     let before = with_shared_error(before);
     let after = after.replacen(CATCH.0, CATCH.1, 1);
+    // The user may have a `println!` of his own.
+    let after = after.replacen("    println!(\"EVCXR", "    ::benchbook::println!(\"EVCXR", 1);
     Ok(format!(
         "{before}use ::benchbook::evcxr_runtime as evcxr_internal_runtime;{lines}{end}{after}"
     ))
