@@ -97,9 +97,46 @@ def test_a_cell_with_a_type_and_its_variable_can_be_edited(kernel: Kernel) -> No
 
 def test_a_variable_outlives_what_changes_no_layout(kernel: Kernel) -> None:
     kernel.good("struct Kept { a: u8 }\nimpl Kept { fn show(&self) -> u8 { self.a } }\nlet kept = Kept { a: 4 };")
-    kernel.good("#[derive(Debug)]\n/// With words.\npub struct Kept { pub a: u8 }")
+    kernel.good("#[derive(Debug)]\n/// With words.\npub struct Kept { a: u8 }")
     kernel.good("impl Kept { fn show(&self) -> u8 { self.a + 1 } }")
     assert kernel.value("(kept.show(), &kept)") == "(5, Kept { a: 4 })"
+
+
+def test_what_no_longer_fits_a_new_type_is_set_aside_until_it_is_run_again(kernel: Kernel) -> None:
+    kernel.good("#[derive(Debug)] struct Horse { legs: u8 }")
+    kernel.good("impl Horse { fn legs(&self) -> u8 { self.legs } fn name(&self) -> u8 { 1 } }")
+    kernel.good("fn shoes(horse: &Horse) -> u8 { horse.legs * 2 }")
+    cell = kernel.good("#[derive(Debug)] struct Horse { name: String }")
+    assert "`impl Horse { fn legs }`" in cell.stderr and "`shoes`" in cell.stderr, cell.problem
+    assert kernel.value('Horse { name: "a".into() }.name()') == "1", "what fits stays"
+    cell = kernel.run('shoes(&Horse { name: "a".into() })')
+    assert "was set aside in cell" in cell.traceback and "run its own cell again" in cell.traceback, cell.problem
+    kernel.good("fn shoes(horse: &Horse) -> usize { horse.name.len() }")
+    kernel.good("impl Horse { fn legs(&self) -> usize { 4 } }")
+    assert kernel.value('{ let horse = Horse { name: "abc".into() }; (shoes(&horse), horse.legs()) }') == "(3, 4)"
+
+
+def test_a_function_with_new_parameters_sets_its_callers_aside(kernel: Kernel) -> None:
+    kernel.good("fn area(a: f64) -> f64 { a * a }")
+    kernel.good("fn double_area() -> f64 { area(2.0) * 2.0 }\nfn quadruple_area() -> f64 { double_area() * 2.0 }")
+    cell = kernel.good("fn area(a: f64, b: f64) -> f64 { a * b }")
+    assert "`double_area` does not fit what is new" in cell.stderr and "`quadruple_area`" in cell.stderr, cell.problem
+    assert kernel.value("area(2.0, 3.0)") == "6.0"
+
+
+def test_an_error_of_the_cell_itself_sets_nothing_aside(kernel: Kernel) -> None:
+    kernel.good("fn whole() -> i32 { 1 }\nfn part() -> i32 { whole() }")
+    cell = kernel.run('fn whole() -> i32 { "text" }')
+    assert cell.status == "error" and not cell.stderr, cell.problem
+    assert kernel.value("part()") == "1"
+
+
+def test_a_println_of_the_users_own_hides_no_panic(kernel: Kernel) -> None:
+    kernel.good('macro_rules! println { ($($part:tt)*) => { benchbook::print!("mine\\n") } }')
+    assert kernel.good('println!("a");').stdout == "mine\n"
+    assert kernel.run('let never = 1; panic!("after it");').ename == "Panic"
+    assert kernel.run("never").ename == "CompileError"
+    kernel.good("use benchbook::println;")
 
 
 # --- Statics keep their values ------------------------------------------------------------------------------
@@ -199,8 +236,8 @@ def test_statics_begin_anew_with_a_new_process(kernel: Kernel) -> None:
 
 def test_constants_can_be_computed_from_a_static_that_nothing_changes(kernel: Kernel) -> None:
     kernel.good("static SIZES: [usize; 2] = [3, 4];\nstatic SUM: usize = SIZES[0] + SIZES[1];")
-    kernel.good("struct Point { x: i32 }\nstatic ORIGIN: Point = Point { x: 7 };\nconst X: i32 = ORIGIN.x;")
-    assert kernel.value("(SUM, X, ORIGIN.x)") == "(7, 7, 7)"
+    kernel.good("struct Point { x: i32 }\nstatic ORIGIN: Point = Point { x: 7 };\nconst ORIGIN_X: i32 = ORIGIN.x;")
+    assert kernel.value("(SUM, ORIGIN_X, ORIGIN.x)") == "(7, 7, 7)"
 
 
 def test_an_exported_function_defined_anew_is_the_new_one(kernel: Kernel) -> None:

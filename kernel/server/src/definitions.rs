@@ -1,7 +1,7 @@
 //! Fingerprints of types: equal as long as everything that decides a type's layout is unchanged.
 //!
-//! The compiler gives a struct that is defined anew the same `TypeId` as the old one, since that depends on the
-//! path alone. So before memory of an earlier cell is read (a variable, a static), the text of all definitions
+//! The compiler may give a struct that is defined anew the same `TypeId` as the old one, since that depends on
+//! paths and names and not on the types of fields. So before memory of an earlier cell is read (a variable, a static), the text of all definitions
 //! that its type is made of is compared.
 
 use ra_ap_syntax::ast::{self, AstNode, HasVisibility};
@@ -82,8 +82,8 @@ fn type_name(item: &ast::Item) -> Option<String> {
     name.map(|name| name.text().to_string())
 }
 
-/// The text of a node without what changes no layout: blanks, comments, visibility, and attributes other than
-/// `repr` and `cfg`.
+/// The text of a node without what changes neither layout nor `TypeId`: blanks, comments, the visibility of items,
+/// and attributes other than `repr` and `cfg`.
 pub(crate) fn plain(node: &SyntaxNode) -> String {
     let mut text = String::new();
     add_plain(node, &mut text);
@@ -98,7 +98,8 @@ fn add_plain(node: &SyntaxNode, text: &mut String) {
                 text.push_str(token.text());
                 text.push(' ');
             }
-            SyntaxElement::Node(child) if child.kind() == SyntaxKind::VISIBILITY => {}
+            SyntaxElement::Node(child)
+                if child.kind() == SyntaxKind::VISIBILITY && ast::Item::can_cast(node.kind()) => {}
             SyntaxElement::Node(child) if child.kind() == SyntaxKind::ATTR && !decides(&child) => {}
             SyntaxElement::Node(child) => add_plain(&child, text),
         }
@@ -136,7 +137,7 @@ mod tests {
         let items = "struct A { b: B }\nenum B { C }\nstruct Other;";
         let first = fingerprint(items, "Vec<A>");
         for (same, why) in [
-            ("#[derive(Debug)] pub struct A { pub b: B }\n/// Docs.\nenum B { C }", "no layout"),
+            ("#[derive(Debug)] pub struct A { b: B }\n/// Docs.\nenum B { C }", "no layout"),
             ("struct A { b: B }\nenum B { C }\nstruct Other(u8);", "not part of it"),
             ("mod m { struct A { b: B }\nenum B { C } } fn f() {}", "elsewhere"),
         ] {

@@ -112,9 +112,9 @@ fn aside(faults: &[Fault], compiled: &str, own: &Items) -> Option<Mended> {
     (!mended.aside.is_empty()).then_some(mended)
 }
 
-/// What evcxr keeps in the place of an item: a macro, which no code that meant the item can use.
+/// What evcxr keeps in the place of an item: one of the same name that is never compiled.
 fn nothing(name: &str) -> String {
-    format!("macro_rules! {name} {{ () => {{}} }} ")
+    format!("#[cfg(any())] fn {name}() {{}} ")
 }
 
 /// The line of the compiled file on which an error is.
@@ -182,7 +182,7 @@ mod tests {
             [fault("E1", "no field", &format!("error\n --> target/cell/lib.rs:{line}:2\n"))]
         };
         let mended = aside(&at(2), compiled, &Items::default()).unwrap();
-        assert_eq!(mended.code, "macro_rules! feed { () => {} } ");
+        assert_eq!(mended.code, "#[cfg(any())] fn feed() {} ");
         assert_eq!(mended.aside["feed"], "`feed` does not fit what is new (no field)");
         let mended = aside(&at(5), compiled, &Items::default()).unwrap();
         assert_eq!(mended.code, "type benchbook_item_1 = (); ");

@@ -189,8 +189,8 @@ pub(super) fn lost_items(cell: &str, session: &Items) -> Option<((usize, usize),
         let text = call.token_tree()?.syntax().text().to_string();
         let inner = text.get(1..text.len() - 1)?;
         let items = SourceFile::parse(inner, Edition::Edition2024);
-        let first = items.syntax_node().children().next()?;
-        let tokens = first.descendants_with_tokens().filter_map(|element| element.into_token());
+        let tree = items.syntax_node();
+        let tokens = tree.descendants_with_tokens().filter_map(|element| element.into_token());
         let keyword = tokens
             .filter(|token| !token.kind().is_trivia())
             .filter(|token| !token.parent_ancestors().any(|node| {
@@ -590,6 +590,7 @@ mod tests {
         let lost = |cell: &str| lost_items(cell, &Items::default());
         let (place, text) = lost("f();\nlazy_static! { static ref A: u8 = 1; }").unwrap();
         assert!(place == (2, 1) && text.contains("std::sync::LazyLock::new(|| value)"), "{text}");
+        assert!(lost("a::lazy_static! { pub static ref A: u8 = 1; }").is_some());
         let (_, text) =
             lost("a::bitflags! {\n  #[derive(Debug)]\n  pub struct A: u8 { const B = 1; }\n}")
                 .unwrap();
