@@ -682,7 +682,7 @@ impl Evaluator for Rust {
                 matches: found
                     .completions
                     .into_iter()
-                    .filter(|completion| !completion.code.starts_with(items::PREFIX))
+                    .filter(|completion| !items::is_own(&completion.code))
                     .map(|completion| Match { text: completion.code, kind: completion.kind.into() })
                     .collect(),
                 start: found.start_offset,

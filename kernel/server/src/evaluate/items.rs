@@ -11,11 +11,17 @@ use ra_ap_syntax::{Edition, SourceFile, SyntaxNode};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// What all names begin with that the kernel gives to items.
-pub(super) const PREFIX: &str = "benchbook_item_";
+/// What the names begin with of the items that stand before others. The compiler has nothing to say of them: evcxr
+/// takes warnings for errors where it looks for the reason of a type that cannot be kept.
+const PREFIX: &str = "BenchbookItem";
 
 /// The module around a macro, which evcxr would put among the other items in any order.
-const MACRO: &str = "benchbook_item_macro_";
+const MACRO: &str = "benchbook_macro_";
+
+/// Whether the kernel has given an item its name.
+pub(super) fn is_own(name: &str) -> bool {
+    name.starts_with(PREFIX) || name.starts_with(MACRO)
+}
 
 /// The items of a session by the names under which evcxr keeps them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -207,7 +213,8 @@ pub(super) fn keep_apart(
                 item.attrs().any(|attribute| attribute.syntax().text() == "#[macro_export]");
             let Some(name) = item.name().filter(|_| !is_exported) else { return Vec::new() };
             let module = format!("{MACRO}{name}");
-            let open = format!("#[macro_use] mod {module} {{ ");
+            let open =
+                format!("#[allow(non_snake_case, unused_macros)] #[macro_use] mod {module} {{ ");
             let close = format!(" pub(crate) use {name}; }} use {module}::{name};");
             vec![(begin, open), (end, close)]
         }

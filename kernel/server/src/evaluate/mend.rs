@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn items_of_earlier_cells_are_set_aside_and_own_ones_are_not() {
-        let compiled = "struct Cat;\nfn feed() { a }\ntype benchbook_item_1 = ();\nimpl Cat {\n fn name(&self) {}\n}\nfn run_user_code_3() { feed() }\n";
+        let compiled = "struct Cat;\nfn feed() { a }\ntype BenchbookItem1 = ();\nimpl Cat {\n fn name(&self) {}\n}\nfn run_user_code_3() { feed() }\n";
         let at = |line: usize| {
             [fault("E1", "no field", &format!("error\n --> target/cell/lib.rs:{line}:2\n"))]
         };
@@ -185,8 +185,8 @@ mod tests {
         assert_eq!(mended.code, "#[cfg(any())] fn feed() {} ");
         assert_eq!(mended.aside["feed"], "`feed` does not fit what is new (no field)");
         let mended = aside(&at(5), compiled, &Items::default()).unwrap();
-        assert_eq!(mended.code, "type benchbook_item_1 = (); ");
-        assert!(mended.aside["benchbook_item_1"].starts_with("`impl Cat { fn name }`"));
+        assert_eq!(mended.code, "type BenchbookItem1 = (); ");
+        assert!(mended.aside["BenchbookItem1"].starts_with("`impl Cat { fn name }`"));
         assert_eq!(aside(&at(7), compiled, &Items::default()), None);
         assert_eq!(aside(&at(2), compiled, &Items::of("fn feed() {}")), None);
     }
