@@ -29,11 +29,13 @@ mod dependencies;
 pub(crate) mod files;
 pub mod metadata;
 pub mod moved;
+pub mod outdated;
 mod prelude;
 pub mod progress;
 pub mod reduced;
 mod runtime;
 mod shared;
+pub mod statics;
 mod variables;
 
 use crate::template::{Installation, Template};

@@ -11,10 +11,13 @@ mod configuration;
 mod death;
 mod documentation;
 mod errors;
+mod items;
+mod mend;
 mod prepare;
 mod reduce;
 mod thread;
 
+use crate::cargo::outdated::{self, OUTDATED, Outdated};
 use crate::cargo::{self, CELL, INTERRUPTED, LOG, TYPES, files};
 use crate::libtorch::Libtorch;
 use crate::names::Names;
@@ -31,14 +34,16 @@ use commands::Form;
 use death::{Cause, Checkpoint};
 use errors::Place;
 use evcxr::{CommandContext, Error, EvalContext, EvalOutputs};
+use items::Items;
 use prepare::Prepared;
 use serde_json::{Map, Value, json};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 pub(crate) use configuration::copy as copy_configuration;
@@ -88,11 +93,19 @@ pub struct Rust {
     prelude_due: bool,
     /// How values are shown.
     form: Form,
+    /// What the cells have defined.
+    items: Items,
     /// The variables that are gone, with a sentence of how and what to do.
     gone: HashMap<String, String>,
     /// What is answered while a cell runs.
     names: Arc<Names>,
 }
+
+/// What is said of items that are set aside, by their names, when the cell runs.
+type Notes = Arc<Mutex<BTreeMap<String, String>>>;
+
+/// How often more items of earlier cells may turn out not to fit a cell.
+const MENDING: usize = 5;
 
 /// A variable's name and its type.
 type Variable = (String, String);
@@ -145,6 +158,7 @@ impl Rust {
             warmed: 0,
             prelude_due: false,
             form: Form::default(),
+            items: Items::default(),
             gone: HashMap::new(),
             names,
         })
@@ -288,21 +302,42 @@ impl Rust {
             let place = prepare::missing_pattern(&cell.code)?;
             Some(errors::syntax("expected pattern", place, at))
         };
-        if let Some(failure) = refused.or_else(syntax).or_else(pattern) {
+        let lost_items = || {
+            let (place, text) = prepare::lost_items(&cell.code, &self.items)?;
+            Some(errors::syntax(&text, place, at))
+        };
+        if let Some(failure) = refused.or_else(syntax).or_else(pattern).or_else(lost_items) {
             self.host.end(false);
             return (Outcome::Error(failure), Map::new());
         }
         self.form.obey(&cell.code);
+        if commands::split_at_clear(&cell.code).is_some() {
+            self.items = Items::default();
+        }
         let pasted = files::pasted(&cell.code, prepare::rust_begins(&cell.code));
-        let prepared = prepare::prepare(pasted.as_ref().unwrap_or(&cell.code), &self.form);
-        self.tell_before_run(cell, &prepared, output);
+        let code = pasted.as_ref().unwrap_or(&cell.code);
+        let mut prepared = prepare::prepare(code, &self.form, &self.items);
+        let notes = Notes::default();
+        self.tell_before_run(cell, &prepared, &notes, output);
         let before = self.variables();
         let out_of_memory = death::processes_ended_for_memory();
         let begun = Instant::now();
-        if prepare::needs_types(&cell.code) {
+        if prepare::needs_types(&prepared.code) {
             self.load_types();
         }
-        let result = self.run(&prepared.code, output);
+        let (mut result, mut outdated) = self.run_with_items(&prepared, &before, output);
+        let own = Items::of(&prepared.code);
+        for _ in 0..MENDING {
+            let Err(Error::CompilationErrors(found)) = &result else { break };
+            let compiled = fs::read_to_string(self.crate_folder.join(CELL)).unwrap_or_default();
+            let Some(mended) = mend::mend(found, &compiled, &own) else { break };
+            prepared.insert_first(&mended.code);
+            notes.lock().unwrap_or_else(PoisonError::into_inner).extend(mended.aside);
+            (result, outdated) = self.run_with_items(&prepared, &before, output);
+        }
+        if result.is_ok() {
+            self.note_aside(&own, &notes, cell.execution_count);
+        }
         self.log();
         for line in self.last_words.try_iter() {
             match line.as_str() {
@@ -325,7 +360,8 @@ impl Rust {
             failure.traceback = self.with_places(traceback, &cell.code, &prepared);
         }
         self.take_up_again(&ended.kept, &before, output);
-        let lost = self.note_gone(before, cell, died, result.is_ok() && ended.failure.is_none());
+        let succeeded = result.is_ok() && ended.failure.is_none();
+        let lost = self.note_gone(before, cell, died, succeeded, &outdated);
         let at = Place {
             cell: &cell.code,
             count: cell.execution_count,
@@ -379,10 +415,74 @@ impl Rust {
         (outcome, metadata)
     }
 
+    /// Runs a prepared cell. Variables whose types it defines anew are lost, which are returned.
+    fn run_with_items(
+        &mut self,
+        prepared: &Prepared,
+        variables: &[Variable],
+        output: &Output,
+    ) -> (Result<EvalOutputs, Error>, Vec<Outdated>) {
+        let items = self.items.with(Items::of(&prepared.code));
+        let outdated = self.outdated(&items, variables, prepared);
+        let all_rebound = outdated.iter().all(|variable| variable.rebound);
+        let code = match all_rebound || !prepare::has_items_only(&prepared.code) {
+            true => Cow::Borrowed(prepared.code.as_str()),
+            // evcxr looks at the variables when something runs.
+            false => Cow::Owned(format!("{}\n();", prepared.code)),
+        };
+        if let Err(error) = outdated::write(&self.crate_folder, &outdated) {
+            return (Err(Error::from(error.to_string())), outdated);
+        }
+        let result = self.run(&code, output);
+        if let Err(error) = outdated::write(&self.crate_folder, &[]) {
+            tracing::error!("{OUTDATED}: {error}");
+        }
+        if result.is_ok() {
+            self.items = items;
+        }
+        (result, outdated)
+    }
+
+    /// Remembers which items are set aside, for who looks for them.
+    fn note_aside(&mut self, own: &Items, notes: &Notes, count: u64) {
+        own.names().for_each(|name| drop(self.gone.remove(name)));
+        let notes = notes.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, said) in notes.iter() {
+            let text = format!(
+                "{said} and was set aside in cell {count}; run its own cell again, changed to fit"
+            );
+            self.gone.insert(name.clone(), text);
+        }
+    }
+
+    /// The variables that the new items leave without their types.
+    fn outdated(
+        &self,
+        items: &Items,
+        variables: &[Variable],
+        prepared: &Prepared,
+    ) -> Vec<Outdated> {
+        let each = variables.iter().map(|(name, kind)| (name.as_str(), kind.as_str()));
+        let names = self.items.outdated(items, each);
+        let bound = prepare::bindings(&prepared.code);
+        let outdated = names.into_iter().map(|name| Outdated {
+            name: name.to_owned(),
+            rebound: bound.iter().any(|bound| bound == name),
+        });
+        outdated.collect()
+    }
+
     /// Has the cell's first words said as soon as it is compiled: what is to be known of the
     /// installation, and of results that the cell ignores.
-    fn tell_before_run(&mut self, cell: &Cell, prepared: &Prepared, output: &Output) {
+    fn tell_before_run(
+        &mut self,
+        cell: &Cell,
+        prepared: &Prepared,
+        notes: &Notes,
+        output: &Output,
+    ) {
         let (prepared, output, code) = (prepared.clone(), output.clone(), cell.code.clone());
+        let notes = Arc::clone(notes);
         let (folder, count) = (self.crate_folder.clone(), cell.execution_count);
         let notice = self.notice.take();
         self.host.before_run(Box::new(move |runs| {
@@ -392,6 +492,12 @@ impl Rust {
             let told = cargo::told(&folder);
             if !told.is_empty() {
                 output.stream(benchbook_jupyter::Stream::Stderr, &told);
+            }
+            for said in
+                notes.lock().unwrap_or_else(PoisonError::into_inner).values().filter(|_| runs)
+            {
+                let text = format!("{said} and is set aside until its cell is run again\n");
+                output.stream(benchbook_jupyter::Stream::Stderr, &text);
             }
             if runs {
                 errors::show_unused(&folder, &code, count, &prepared, &output);
@@ -442,6 +548,7 @@ impl Rust {
         cell: &Cell,
         died: bool,
         succeeded: bool,
+        outdated: &[Outdated],
     ) -> Vec<Variable> {
         let now: HashMap<String, String> = self.variables().into_iter().collect();
         self.gone.retain(|name, _| !now.contains_key(name));
@@ -461,6 +568,8 @@ impl Rust {
                     _ => String::new(),
                 };
                 format!("`{name}` was lost when cell {count} ended its process{load}")
+            } else if outdated.iter().any(|variable| variable.name == *name) {
+                format!("`{name}` was lost in cell {count}, which defined its type anew")
             } else if succeeded {
                 errors::moved(name, kind, count, &self.names)
             } else {
@@ -469,7 +578,7 @@ impl Rust {
             self.gone.insert(name.clone(), how);
         }
         // What the cell itself has bound; the latest cell that took a name counts.
-        for name in prepare::bindings(&cell.code) {
+        for name in prepare::bindings(&cell.code).into_iter().filter(|name| name != "None") {
             if now.contains_key(&name) || gone.iter().any(|(known, _)| *known == name) {
                 continue;
             }
@@ -499,7 +608,7 @@ impl Rust {
         if prepare::needs_types(code) {
             self.load_types();
         }
-        let prepared = prepare::prepare(code, &self.form);
+        let prepared = prepare::prepare(code, &self.form, &self.items);
         let result = self.context.execute(&prepared.code);
         let ended = self.host.end(matches!(result, Err(Error::SubprocessTerminated(_))));
         let value = self.host.values().pop();
@@ -603,6 +712,7 @@ impl Evaluator for Rust {
         });
         match found {
             Ok(Ok(mut found)) => {
+                found.matches.retain(|found| !items::is_own(&found.text));
                 self.names.retain_public(code, &mut found);
                 found
             }

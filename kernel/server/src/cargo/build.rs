@@ -1,8 +1,9 @@
 //! Compiles a cell with one rustc call.
 
+use super::statics::Statics;
 use super::{
-    CELL, INTERRUPTED, UNUSED, answers, dependencies, files, log, moved, prelude, progress,
-    reduced, runtime, variables,
+    CELL, INTERRUPTED, UNUSED, answers, dependencies, files, log, moved, outdated, prelude,
+    progress, reduced, runtime, statics, variables,
 };
 use crate::nesting;
 use crate::template::{Installation, RUSTFLAGS, Template, hex};
@@ -62,6 +63,11 @@ pub(super) fn run(here: &Installation, emit: Emit) -> anyhow::Result<ExitCode> {
     let source = files::restored(reduced::restored(fs::read_to_string("src/lib.rs")?)?);
     let source = with_shared_runtime(source)?;
     let empty = emit == Emit::Library && runs_nothing(&source);
+    let source = outdated::without_outdated(source, &outdated::read());
+    // What nothing runs defines no statics yet.
+    let (source, defined) =
+        if empty { (source, Statics::default()) } else { share_statics(source) };
+    let _ = fs::remove_file(statics::DEFINED);
     let compiled = if empty { Emit::Nothing } else { emit };
     let mut arguments = arguments(template, compiled, &opt_level(&manifest));
     let prelude = if dependencies.arguments.is_empty() {
@@ -91,7 +97,15 @@ pub(super) fn run(here: &Installation, emit: Emit) -> anyhow::Result<ExitCode> {
         arguments.iter_mut().filter(|word| *word == CELL).for_each(|word| *word = "-".into());
     }
     let uses = dependencies.uses();
-    let through_cc = dependencies.run_path(true);
+    // The statics of cells are seen by all later ones, and so is what the user exports: a cell's own definition
+    // comes before those of earlier cells.
+    let own_first = |word: &str| ["-C".into(), OsString::from(format!("link-arg={word}"))];
+    let mut through_cc = own_first("-Wl,-Bsymbolic").to_vec();
+    through_cc.extend(dependencies.run_path(true));
+    let mut linker = linker;
+    if !linker.is_empty() {
+        linker.extend(own_first("-Bsymbolic"));
+    }
     arguments.extend(dependencies.arguments);
     let compile = |source: &str| -> anyhow::Result<Output> {
         fs::write(CELL, format!("{source}{uses}"))?;
@@ -128,7 +142,7 @@ pub(super) fn run(here: &Installation, emit: Emit) -> anyhow::Result<ExitCode> {
             }
             log("linked through cc");
         }
-        run(through_cc.as_slice())
+        run(&through_cc)
     };
     let compile = |text: &str| -> anyhow::Result<Output> {
         nesting::deep(|| moved::compile(text, &compile))
@@ -165,12 +179,22 @@ pub(super) fn run(here: &Installation, emit: Emit) -> anyhow::Result<ExitCode> {
     if empty {
         fs::write(LIBRARY, "")?;
     }
+    if emit == Emit::Library && output.status.success() {
+        defined.write(Path::new(statics::DEFINED))?;
+    }
     if let Some(name) = &prelude
         && answers::is_recording()
     {
         prelude::keep(template, name, status, &output.stderr, Path::new(LIBRARY))?;
     }
     finish(emit, status == 0)
+}
+
+/// The source with statics that keep their values from cell to cell, and those that it defines.
+fn share_statics(source: String) -> (String, Statics) {
+    let live = Statics::read(Path::new(statics::LIVE));
+    let shared = nesting::deep(|| statics::shared(&source, &live)).flatten();
+    shared.unwrap_or_else(|| (source, Statics::default()))
 }
 
 /// The compiler's words for a cell, but for its dependencies.
@@ -201,6 +225,9 @@ fn arguments(template: &Template, emit: Emit, opt_level: &str) -> Vec<OsString> 
         "strip=none",
         "-C",
         "overflow-checks=on",
+        // One of two imports would be taken silently (`evaluate/mend.rs`).
+        "-D",
+        "ambiguous_glob_imports",
         "-C",
         "debug-assertions=on",
     ]
@@ -306,6 +333,8 @@ fn with_shared_runtime(source: String) -> anyhow::Result<String> {
     let end = END.trim_start_matches('}');
     let before = with_shared_error(before);
     let after = after.replacen(CATCH.0, CATCH.1, 1);
+    // The user may have a `println!` of his own.
+    let after = after.replacen("    println!(\"EVCXR", "    ::benchbook::println!(\"EVCXR", 1);
     Ok(format!(
         "{before}use ::benchbook::evcxr_runtime as evcxr_internal_runtime;{lines}{end}{after}"
     ))
