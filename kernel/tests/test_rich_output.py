@@ -74,7 +74,7 @@ def test_a_plot_is_a_picture_and_text(kernel: Kernel) -> None:
 
 def test_a_plot_is_png_too_where_asked(kernel: Kernel) -> None:
     data = kernel.good(
-        'benchbook::chart::LineChart::new("Loss").series("training", &[0.7, 0.4, 0.2]).with_png()'
+        'benchbook::chart::LineChart::new("Loss").series("training", &[0.7, 0.4, 0.2])?.with_png()'
     ).result
     assert data["image/svg+xml"].startswith("<svg")
     assert data["image/png"].startswith("iVBOR"), "a PNG file in base64"
