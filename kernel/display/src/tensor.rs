@@ -29,12 +29,17 @@ fn form(tensor: &Tensor) -> (String, String) {
         let why = "no values: a gradient before `backward()`, or `Tensor::new()`";
         return ("Tensor, undefined".to_owned(), why.to_owned());
     }
-    // A nested tensor has no size that could be asked for.
-    if let Ok(sizes) = tensor.f_internal_nested_tensor_size() {
-        let values = tensor.f_internal_nested_get_values().and_then(|values| body(&values));
-        let sizes = body(&sizes).unwrap_or_else(|error| first_line(&error));
-        let values = values.unwrap_or_else(|error| first_line(&error));
-        return ("Tensor, nested".to_owned(), format!("sizes\n{sizes}\nvalues\n{values}"));
+    // A nested tensor has no size that could be asked for; only of one can this be made.
+    if tensor.f_nested_to_padded_tensor(0.0, None::<&[i64]>).is_ok()
+        && let Ok(parts) = tensor.f_unbind(0)
+    {
+        let text = |part: &Tensor| {
+            let (head, values) = form(part);
+            format!("{head}\n{values}")
+        };
+        let shown: Vec<String> = parts.iter().take(2 * EDGE as usize).map(text).collect();
+        let more = if parts.len() > shown.len() { "\n..." } else { "" };
+        return (format!("Tensor, nested: {} tensors", parts.len()), shown.join("\n") + more);
     }
     let kind =
         tensor.f_kind().map_or("of a kind that tch does not know".into(), |k| format!("{k:?}"));
