@@ -150,7 +150,7 @@ impl Run {
         data: &ImageFolder,
         fit: Fit,
     ) -> Result<History, Error> {
-        self.train_observed(model, data, fit, &mut Live::default())
+        self.train_observed(model, data, fit, &mut Live::named(&self.name))
     }
 
     /// [`Run::train`] for an observer of one's own.
