@@ -349,7 +349,7 @@ def plots(session: Session, dice: Random, count: int) -> None:
             measured.append(memory_mb(kernel.process))
         values = [round(dice.random(), 3) for _ in range(dice.randrange(2, 200))]
         ending = dice.choice(["", ".with_png()"])
-        cell = kernel.good(f'println!("{number}"); LineChart::new("Plot {number}").series("values", &{values}){ending}')
+        cell = kernel.good(f'println!("{number}"); LineChart::new("Plot {number}").series("values", &{values})?{ending}')
         assert cell.stdout == f"{number}\n", cell.problem
         assert cell.result["image/svg+xml"].startswith("<svg"), cell.problem
         assert ("image/png" in cell.result) == bool(ending), cell.problem

@@ -175,7 +175,7 @@ def test_text_of_all_scripts_pictures_and_empty_cells_are_kept() -> None:
         "",
         "  \n",
         "// a comment",
-        'benchbook::chart::LineChart::new("Loss").series("training", &[0.7, 0.4]).with_png()',
+        'benchbook::chart::LineChart::new("Loss").series("training", &[0.7, 0.4])?.with_png()',
         'Bundle::text("x").with("text/latex", "$x$").markdown("*x*")',
     )
     assert brief(notebook.cells[0]) == [("stdout", "☃ ünïcödé 数 🦀\n")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -74,7 +75,7 @@ def test_a_plot_is_a_picture_and_text(kernel: Kernel) -> None:
 
 def test_a_plot_is_png_too_where_asked(kernel: Kernel) -> None:
     data = kernel.good(
-        'benchbook::chart::LineChart::new("Loss").series("training", &[0.7, 0.4, 0.2]).with_png()'
+        'benchbook::chart::LineChart::new("Loss").series("training", &[0.7, 0.4, 0.2])?.with_png()'
     ).result
     assert data["image/svg+xml"].startswith("<svg")
     assert data["image/png"].startswith("iVBOR"), "a PNG file in base64"
@@ -226,3 +227,110 @@ def test_evcxr_display_of_a_result_gives_all_its_forms(kernel: Kernel) -> None:
         """
     )
     assert kernel.good("Both").result == {"text/plain": "both", "text/html": "<b>both</b>"}
+
+
+# --- Tensors of every layout ----------------------------------------------------------------------------
+
+
+def test_a_sparse_tensor_is_shown_and_later_tensors_are_too(kernel: Kernel) -> None:
+    """A sparse tensor panicked, and then the display of every tensor did (pytorch#8333)."""
+    kernel.good("let dense = Tensor::from_slice2(&[[0.0f32, 2.0], [3.0, 0.0]]);")
+    shown = kernel.good("dense.to_sparse_sparse_dim(2)").result["text/plain"]
+    assert "sparse (COO), 2 values stored" in shown and "[2., 3.]" in shown
+    assert "sparse (CSR), 2 values stored" in kernel.value("dense.to_sparse_csr(None)")
+    quantised = kernel.value("dense.quantize_per_tensor(0.5, 3, Kind::QInt8)")
+    assert "quantised: scale 0.5, zero point 3" in quantised
+    assert "[3., 0.]" in kernel.value("dense")
+    cell = kernel.good('println!("{}", Tensor::ones([2], (Kind::Float, Device::Cpu)));')
+    assert "1." in cell.stdout
+
+
+def test_an_undefined_tensor_says_so(kernel: Kernel) -> None:
+    """`grad()` before `backward()` panicked when it was shown (tch-rs#228, #874)."""
+    kernel.good(
+        "let weight = Tensor::ones([2], (Kind::Float, Device::Cpu)).set_requires_grad(true);"
+    )
+    for undefined in ["weight.grad()", "Tensor::new()", "Tensor::default()"]:
+        assert "undefined" in kernel.value(undefined)
+    kernel.good("let square = &weight * &weight; square.sum(Kind::Float).backward();")
+    assert kernel.value("(weight.grad(), square.grad().defined())") == "([2.0, 2.0], false)"
+    assert kernel.value("weight.grad()").endswith("[2., 2.]")
+    assert "requires grad" in kernel.value("weight")
+
+
+# --- Large values ---------------------------------------------------------------------------------------
+
+
+def test_a_large_value_is_abbreviated_with_its_count(kernel: Kernel) -> None:
+    """Three million bytes arrived as 14 MB of text (notebook#3572, ipython#6771)."""
+    kernel.good("let pixels: Vec<u8> = (0..3_000_000u32).map(|i| (i % 251) as u8).collect();")
+    shown = kernel.value("pixels")
+    assert shown == (
+        '[0, 1, 2, ..., 45, 46, 47]\n3,000,000 values; all of them: println!("{:?}", pixels)'
+    )
+    nested = kernel.value("vec![vec![vec![0.5f32; 3]; 224]; 224]")
+    assert nested.endswith('150,528 values, 224 × 224 × 3; all of them: println!("{:?}", …)')
+    assert len(nested) < 2000
+    text = kernel.value('"0123456789".repeat(1_000_000)')
+    assert len(text) < 2000 and "9,999,000 more characters" in text
+    counts = kernel.value(
+        "(0..5000).map(|i| (i, i * i)).collect::<std::collections::BTreeMap<i32, i32>>()"
+    )
+    assert counts.startswith("{0: 0, 1: 1, 2: 4, ..., 4997: ") and "5,000 values" in counts
+    assert kernel.value("pixels.len()") == "3000000"
+
+
+def test_a_thousand_values_are_shown_in_full(kernel: Kernel) -> None:
+    shown = kernel.value("(0..1000).collect::<Vec<i32>>()")
+    assert shown == str(list(range(1000)))
+
+
+def test_all_of_a_large_value_can_be_printed(kernel: Kernel) -> None:
+    cell = kernel.good('println!("{:?}", (0..1500).collect::<Vec<i32>>());')
+    assert cell.stdout == f"{list(range(1500))}\n"
+
+
+def test_a_long_table_shows_its_ends_and_is_written_whole_as_csv(
+    kernel: Kernel, tmp_path: Path
+) -> None:
+    path = tmp_path / "numbers.csv"
+    kernel.good(
+        """
+        let mut table = Table::new(["number", "square, exactly"]);
+        for i in 0..1000 { table = table.row([i.to_string(), (i * i).to_string()])?; }
+        """
+    )
+    shown = kernel.good("table.clone()").result
+    assert "1000 rows" in shown["text/plain"] and shown["text/html"].count("<tr>") == 12
+    kernel.good(f'table.write_csv("{path}")?;')
+    lines = path.read_text().splitlines()
+    assert lines[0] == 'number,"square, exactly"' and lines[1000] == "999,998001"
+
+
+# --- Scripts --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "names", [("猫", "狗"), ("قطة", "كلب"), ("고양이", "개"), ("बिल्ली", "कुत्ता")]
+)
+def test_charts_write_every_script_as_text(kernel: Kernel, names: tuple[str, str]) -> None:
+    """Every character of these scripts was the same empty box (plotters#682)."""
+    first, second = names
+    data = kernel.good(
+        f'ConfusionMatrix::new("{first}", ["{first}", "{second}"], [[9u64, 1], [2, 8]])?.with_png()'
+    ).result
+    svg = ElementTree.fromstring(data["image/svg+xml"])
+    texts = [(node.text or "").strip() for node in svg.iter("{http://www.w3.org/2000/svg}text")]
+    assert texts.count(first) == 3 and texts.count(second) == 2
+    assert data["image/png"].startswith("iVBOR")
+
+
+def test_what_adds_numbers_to_a_chart_returns_a_result(kernel: Kernel) -> None:
+    for expression in [
+        "plot(&[] as &[f64])?",
+        'LineChart::new("a").series("b", &[] as &[f64])?',
+        'BarChart::new("a", ["x"]).series("b", &[1.0, 2.0])?',
+        'Table::new(["a"]).row(["1", "2"])?',
+    ]:
+        cell = kernel.run(expression)
+        assert cell.status == "error" and ", got " in cell.reply["evalue"], expression

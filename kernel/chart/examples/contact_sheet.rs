@@ -1,6 +1,7 @@
 //! Draws every kind of chart into a folder, on a light and on a dark page, to be looked at.
 //!
-//! `cargo run -p benchbook-chart --example contact_sheet -- OUT_FOLDER`
+//! `cargo run -p benchbook-chart --example contact_sheet -- OUT_FOLDER [FONTS]`, FONTS a folder with fonts for scripts
+//! that the machine has none for (`tests/fonts`).
 //!
 //! The numbers are samples: some are the report's, the others are made up, and each chart says so.
 
@@ -20,7 +21,10 @@ const SAMPLE: &str = "sample numbers, not measured";
 const REPORT: &str = "numbers of the report of 2019";
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let folder = std::env::args().nth(1).ok_or("usage: contact_sheet OUT_FOLDER")?;
+    let folder = std::env::args().nth(1).ok_or("usage: contact_sheet OUT_FOLDER [FONTS]")?;
+    if let Some(fonts) = std::env::args().nth(2) {
+        benchbook_chart::add_fonts(fonts)?;
+    }
     let folder = Path::new(&folder);
     fs::create_dir_all(folder)?;
 
@@ -92,19 +96,27 @@ fn charts() -> Result<Vec<Named>, Box<dyn Error>> {
             .y("time [s]")
             .size(420, 340);
 
+    let apart = BarChart::new("Times that are far apart", phases)
+        .subtitle(SAMPLE)
+        .y("time [s]")
+        .series_with_error("LibTorch", [0.031, 0.42, 312.0, 4.7], [0.02, 0.1, 12.0, 0.3])?
+        .log_y_beyond(300.0);
+    let chinese = ConfusionMatrix::new("混淆矩阵", ["猫", "قطة"], [[9u64, 1], [2, 8]])?
+        .subtitle("needs fonts of the machine");
+
     let long = "a series with a very long name that would run out of the picture if it could, \
                 and <b>markup</b> & \"quotes\"";
     let hard = LineChart::new(format!("A title of many words: {long}"))
         .subtitle(format!("{SAMPLE}; a gap at 4 and 5, a lone point at 6"))
         .x("epoch")
         .y("loss, with a unit nobody knows [nats per image and head]")
-        .series(long, [0.9, 0.7, 0.65, f64::NAN, f64::NAN, 0.5, f64::NAN, 0.4, 0.41])
+        .series(long, [0.9, 0.7, 0.65, f64::NAN, f64::NAN, 0.5, f64::NAN, 0.4, 0.41])?
         .series(
             "validation, Độ chính xác, точность, ακρίβεια",
             [0.95, 0.72, 0.7, 0.6, 0.55, 0.56, 0.5, 0.49, 0.5],
-        )
-        .series("third", [0.8, 0.8, 0.75, 0.7, 0.7, 0.65, 0.6, 0.6, 0.6])
-        .series("fourth", [0.85, 0.84, 0.83, 0.8, 0.8, 0.75, 0.71, 0.7, 0.7]);
+        )?
+        .series("third", [0.8, 0.8, 0.75, 0.7, 0.7, 0.65, 0.6, 0.6, 0.6])?
+        .series("fourth", [0.85, 0.84, 0.83, 0.8, 0.8, 0.75, 0.71, 0.7, 0.7])?;
     let tiny = LineChart::new("Very small and very large numbers")
         .subtitle(SAMPLE)
         .x("images seen")
@@ -116,7 +128,7 @@ fn charts() -> Result<Vec<Named>, Box<dyn Error>> {
     let dense = LineChart::new("A thousand steps")
         .subtitle(SAMPLE)
         .x("step")
-        .series("", thousand)
+        .series("", thousand)?
         .size(460, 300);
     let to_accuracy = Scatter::new("Time to accuracy")
         .subtitle(SAMPLE)
@@ -155,6 +167,8 @@ fn charts() -> Result<Vec<Named>, Box<dyn Error>> {
         ("curves", Box::new(curves)),
         ("bars", Box::new(train)),
         ("bars_errors", Box::new(rates)),
+        ("bars_log", Box::new(apart)),
+        ("scripts", Box::new(chinese)),
         ("bars_named", Box::new(build)),
         ("line_hard", Box::new(hard)),
         ("line_tiny", Box::new(tiny)),

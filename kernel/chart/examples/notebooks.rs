@@ -106,7 +106,7 @@ fn chart(kept: &Value) -> Result<Box<dyn Chart>, Box<dyn Error>> {
                     chart.series_with_interval(name, values, low, high)?
                 };
             }
-            Box::new(chart)
+            Box::new(if data.log_y { chart.log_y() } else { chart })
         }
         "curves" => {
             let data: CurvesData = serde_json::from_value(data)?;

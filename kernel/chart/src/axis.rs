@@ -1,6 +1,6 @@
 //! Ranges, ticks and tick labels of axes.
 
-use crate::numbers::{commas, drawable};
+use crate::numbers::{commas, drawable, short};
 
 /// The range of an axis and where its labels stand.
 #[derive(Clone, Debug, PartialEq)]
@@ -12,6 +12,8 @@ pub(crate) struct Axis {
     pub ticks: Vec<f64>,
     /// The text at each tick.
     pub labels: Vec<String>,
+    /// Whether places on it are powers of ten, so that 0 stands for 1.
+    pub log: bool,
 }
 
 /// How an axis chooses its range.
@@ -72,7 +74,30 @@ impl Axis {
         let count = (last - first).clamp(0.0, 50.0) as usize;
         let ticks: Vec<f64> = (0..=count).map(|i| (first + i as f64) * step).collect();
         let labels = labels(&ticks, step);
-        Self { name: name.to_owned(), low, high, ticks, labels }
+        Self { name: name.to_owned(), low, high, ticks, labels, log: false }
+    }
+
+    /// A logarithmic axis: `exponents` are the places of values, powers of ten; those without a place (zero, gaps) are
+    /// passed over. It goes on beyond the highest by `extra`, a share of its length.
+    pub(crate) fn log(name: &str, exponents: impl Iterator<Item = f64>, extra: f64) -> Self {
+        let bounds = exponents.filter(|e| drawable(*e)).fold(None, |range, e| {
+            let (low, high) = range.unwrap_or((e, e));
+            Some((e.min(low), e.max(high)))
+        });
+        let (low, high) = bounds.unwrap_or((0.0, 0.0));
+        // The smallest bar is visible.
+        let low = (low - 0.3).floor();
+        let high = high.max(low + 1.0);
+        let high = high + (high - low) * extra;
+        let every = ((high - low) / 6.0).ceil().max(1.0);
+        let count = ((high - low) / every).floor() as usize;
+        let ticks: Vec<f64> = (0..=count).map(|i| low + i as f64 * every).collect();
+        let label = |exponent: &f64| match *exponent as i32 {
+            power @ -4..=6 => short(10f64.powi(power)),
+            power => format!("1e{power}").replace('-', "−"),
+        };
+        let labels = ticks.iter().map(label).collect();
+        Self { name: name.to_owned(), low, high, ticks, labels, log: true }
     }
 
     /// The width of the widest label.
@@ -154,6 +179,14 @@ mod tests {
         assert_eq!(Axis::of("", [1.0].into_iter(), fit).labels, ["1"]);
         let many = Axis::of("", (1..=30).map(f64::from), fit).labels;
         assert_eq!(many, ["5", "10", "15", "20", "25", "30"]);
+    }
+
+    #[test]
+    fn powers_of_ten_are_written_out_as_long_as_they_are_short() {
+        let axis = |exponents: &[f64]| Axis::log("", exponents.iter().copied(), 0.0);
+        assert_eq!(axis(&[-2.0, 2.5]).labels, ["0.001", "0.01", "0.1", "1", "10", "100"]);
+        assert_eq!(axis(&[f64::NEG_INFINITY, 0.5]).labels, ["1", "10"]);
+        assert_eq!(axis(&[-8.5, 9.0]).labels[0], "1e−9");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use self::values::Values;
 use crate::axis::{Axis, Fit};
 use crate::chart::{Chart, Sheet, Source, sheet_methods};
-use crate::drawing::{Align, Drawing, Type};
+use crate::drawing::{Align, Canvas, Drawing, Type};
 use crate::error::{Result, same_length};
 use crate::font;
 use crate::numbers::{Numbers, drawable, gaps, short};
@@ -69,6 +69,9 @@ pub struct BarData {
     pub categories: Vec<String>,
     /// The bars of each group.
     pub series: Vec<BarSeries>,
+    /// Whether the y axis is logarithmic.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub log_y: bool,
 }
 
 /// Bars for categories × series, with the values on them.
@@ -126,6 +129,22 @@ impl BarChart {
     pub fn y(mut self, label: impl Into<String>) -> Self {
         self.data.y = label.into();
         self
+    }
+
+    /// Makes the y axis logarithmic, for values that differ by orders of magnitude. The length of a bar then shows the
+    /// order of magnitude only; a value of zero or below has no bar.
+    pub fn log_y(mut self) -> Self {
+        self.data.log_y = true;
+        self
+    }
+
+    /// Makes the y axis logarithmic where the largest value is over `ratio` times the smallest one above zero.
+    pub fn log_y_beyond(self, ratio: f64) -> Self {
+        let positive = self.data.series.iter().flat_map(|series| &series.values);
+        let positive = positive.copied().filter(|value| drawable(*value) && *value > 0.0);
+        let (low, high) = positive
+            .fold((f64::INFINITY, 0.0f64), |(low, high), value| (low.min(value), high.max(value)));
+        if high > low * ratio { self.log_y() } else { self }
     }
 
     /// A bar in each category.
@@ -194,6 +213,33 @@ impl BarChart {
         self.data.categories.len() == 1 && self.data.categories[0].is_empty()
     }
 
+    /// Where a value lies on the y axis; zero and below have no place on a logarithmic one.
+    fn place(&self, value: f64) -> f64 {
+        match self.data.log_y {
+            true if value > 0.0 => value.log10(),
+            true => f64::NEG_INFINITY,
+            false => value,
+        }
+    }
+
+    /// A linear y axis always holds zero: the length of a bar is what it says. It goes on beyond the bars
+    /// by `extra`, a share of their height, for the values.
+    fn y_axis(&self, bars: &[Bar], extra: f64) -> Axis {
+        let ends = bars.iter().flat_map(|bar| {
+            let (low, high) = bar.error.unwrap_or((bar.at, bar.at));
+            [low, high]
+        });
+        if self.data.log_y {
+            return Axis::log(&format!("{}, log scale", self.data.y), ends, extra);
+        }
+        let (low, high) = ends.fold((0.0f64, 0.0f64), |(low, high), v| (low.min(v), high.max(v)));
+        let more = (high - low) * extra;
+        let low = if low < 0.0 { low - more } else { low };
+        let high = if high > 0.0 { high + more } else { high };
+        let at_least = (low == high).then_some((0.0, 1.0));
+        Axis::of(&self.data.y, [low, high].into_iter(), Fit { ticks: 5, at_least, ..Fit::VALUES })
+    }
+
     fn bars(&self, room: Room) -> Vec<Bar> {
         let (groups, each) = (self.data.categories.len(), self.data.series.len());
         // Bars wider than this look like blocks.
@@ -212,7 +258,14 @@ impl BarChart {
                     let error = series.reach(group).filter(|(down, up)| {
                         drawable(*down) && drawable(*up) && down.max(*up) > 0.0
                     });
-                    bars.push(Bar { series: i, middle, half: width * 0.46, value, error });
+                    let (low, high) = match error {
+                        Some((down, up)) => (value - down, value + up),
+                        None => (value, value),
+                    };
+                    let [at, low, high] = [value, low, high].map(|end| self.place(end));
+                    let half = width * 0.46;
+                    let error = error.is_some().then_some((low, high));
+                    bars.push(Bar { series: i, middle, half, value, at, error });
                 }
             }
         }
@@ -225,32 +278,25 @@ struct Bar {
     series: usize,
     middle: f64,
     half: f64,
+    /// The value as it was given.
     value: f64,
-    /// How far the error bar reaches down and up.
+    /// Where the value lies on the y axis.
+    at: f64,
+    /// The ends of the error bar, on the y axis.
     error: Option<(f64, f64)>,
 }
 
 impl Bar {
-    /// The end of the bar and its error bar that is farthest from zero.
-    fn end(&self) -> f64 {
-        let (down, up) = self.error.unwrap_or_default();
-        if self.value < 0.0 { self.value - down } else { self.value + up }
+    /// Whether the bar hangs down from zero.
+    fn hangs(&self) -> bool {
+        self.value < 0.0 && self.at.is_finite()
     }
-}
 
-/// The y axis always holds zero: the length of a bar is what it says. It goes on beyond the bars
-/// by `extra`, a share of their height, for the values.
-fn y_axis(name: &str, bars: &[Bar], extra: f64) -> Axis {
-    let ends = bars.iter().flat_map(|bar| {
-        let (down, up) = bar.error.unwrap_or_default();
-        [0.0, bar.value - down, bar.value + up]
-    });
-    let (low, high) = ends.fold((0.0f64, 0.0f64), |(low, high), v| (low.min(v), high.max(v)));
-    let more = (high - low) * extra;
-    let low = if low < 0.0 { low - more } else { low };
-    let high = if high > 0.0 { high + more } else { high };
-    let at_least = (low == high).then_some((0.0, 1.0));
-    Axis::of(name, [low, high].into_iter(), Fit { ticks: 5, at_least, ..Fit::VALUES })
+    /// The end of the bar and its error bar that is farthest from where the bar begins.
+    fn end(&self, y: &Axis) -> f64 {
+        let (low, high) = self.error.unwrap_or((self.at, self.at));
+        if self.hangs() { low } else { high.max(y.low) }
+    }
 }
 
 impl Chart for BarChart {
@@ -289,9 +335,14 @@ impl Chart for BarChart {
     }
 
     fn drawing(&self) -> Drawing {
-        let mut drawing = Drawing::card(self.sheet.width, self.sheet.height);
-        let room = Room::card(&drawing);
-        let mut room = plot::title(&mut drawing, room, &self.data.title, &self.data.subtitle);
+        Drawing::card(self.sheet.width, self.sheet.height, |canvas| self.draw(canvas))
+    }
+}
+
+impl BarChart {
+    fn draw(&self, canvas: &Canvas<'_>) {
+        let room = Room::card(canvas);
+        let mut room = plot::title(canvas, room, &self.data.title, &self.data.subtitle);
         let colour = |i: usize| series_colour(&self.data.series[i].name, i);
         if !self.named_bars() {
             let keys: Vec<Key> = (0..self.data.series.len())
@@ -301,21 +352,29 @@ impl Chart for BarChart {
                     sign: Sign::Block,
                 })
                 .collect();
-            room = plot::legend(&mut drawing, room, &keys);
+            room = plot::legend(canvas, room, &keys);
         }
         let bars = self.bars(room);
         let groups = self.data.categories.len().max(1) as f64;
-        let x = Axis { name: String::new(), low: 0.0, high: groups, ticks: vec![], labels: vec![] };
+        let x = Axis {
+            name: String::new(),
+            low: 0.0,
+            high: groups,
+            ticks: vec![],
+            labels: vec![],
+            log: false,
+        };
 
         let values: Vec<String> =
             bars.iter().map(|bar| short(bar.value).replace('-', "−")).collect();
         // The labels of the y axis decide how wide the bars are, and that how values are written.
-        let width = plot::inner_width(room, &y_axis(&self.data.y, &bars, 0.2));
+        let width = plot::inner_width(room, &self.y_axis(&bars, 0.2));
         let slot = bars.first().map_or(0.0, |bar| bar.half as f32 / 0.46) / x.high as f32 * width;
         let form = Values::fitting(&values, slot);
         let height = (room.height() - 60.0).max(20.0);
         let extra = form.length(&values) / (height - form.length(&values)).max(20.0);
-        let y = y_axis(&self.data.y, &bars, f64::from(extra));
+        let y = self.y_axis(&bars, f64::from(extra));
+        let base = if self.data.log_y { y.low } else { 0.0 };
 
         // Names of categories take up to three lines under the axis.
         let names: Vec<&str> = if self.named_bars() {
@@ -333,14 +392,15 @@ impl Chart for BarChart {
         let bottom = room.bottom;
         room.bottom -= lines as f32 * 16.0 + 2.0;
 
-        let inner = plot::axes(&mut drawing, room, &x, &y, |plane| {
+        let inner = plot::axes(canvas, room, &x, &y, |plane| {
             plane.draw_series(bars.iter().map(|bar| {
-                let corners = [(bar.middle - bar.half, 0.0), (bar.middle + bar.half, bar.value)];
+                let end = bar.at.max(y.low);
+                let corners = [(bar.middle - bar.half, base), (bar.middle + bar.half, end)];
                 Rectangle::new(corners, rgb(colour(bar.series)).filled())
             }))?;
             for bar in &bars {
-                if let Some((down, up)) = bar.error {
-                    let ends = (bar.middle, bar.value - down, bar.value + up);
+                if let Some((low, high)) = bar.error {
+                    let ends = (bar.middle, low.max(y.low), high.max(y.low));
                     let ink = stroke(crate::drawing::INK, 1.3);
                     plot::error_bar(plane, ends, bar.half * 0.35, ink)?;
                 }
@@ -349,19 +409,18 @@ impl Chart for BarChart {
         });
         for (bar, value) in bars.iter().zip(&values) {
             let across = inner.left + plot::share(bar.middle, &x) * inner.width();
-            let end = inner.bottom - plot::share(bar.end(), &y) * inner.height();
-            form.write(&mut drawing, (across, end), value, bar.value < 0.0);
+            let end = inner.bottom - plot::share(bar.end(&y), &y) * inner.height();
+            form.write(canvas, (across, end), value, bar.hangs());
         }
         for (i, lines) in names.iter().enumerate() {
             let across = inner.left + (i as f32 + 0.5) / names.len() as f32 * inner.width();
             for (k, line) in lines.iter().enumerate() {
                 let down = room.bottom + 8.0 + k as f32 * 16.0;
-                drawing.text(across, down.min(bottom), line, Align::Centre, style);
+                canvas.text(across, down.min(bottom), line, Align::Centre, style);
             }
         }
         if bars.is_empty() {
-            plot::nothing(&mut drawing, inner, "no values yet");
+            plot::nothing(canvas, inner, "no values yet");
         }
-        drawing
     }
 }

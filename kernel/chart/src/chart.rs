@@ -20,12 +20,14 @@ pub trait Chart: Rich {
     /// The chart as drawn shapes.
     fn drawing(&self) -> Drawing;
 
-    /// The chart as SVG: self-contained, without ids or style sheets, the text as outlines.
+    /// The chart as SVG without ids or style sheets. Texts are text in Roboto or a font like it, with other fonts for
+    /// the characters that it lacks.
     fn svg(&self) -> String {
         self.drawing().svg(self.title(), &self.alt())
     }
 
-    /// The chart as a PNG file of `scale` times its size in pixels.
+    /// The chart as a PNG file of `scale` times its size in pixels. Characters that Roboto lacks are drawn in a font of
+    /// the machine or one of [`crate::add_fonts`].
     ///
     /// # Errors
     /// [`crate::Error::Size`] when a side would have no pixel or more than 16384.

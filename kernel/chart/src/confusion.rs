@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::chart::{Chart, Sheet, Source, sheet_methods};
-use crate::drawing::{Align, Drawing, Type};
+use crate::drawing::{Align, Canvas, Drawing, Type};
 use crate::error::{Error, Result, same_length};
 use crate::font;
 use crate::numbers::commas;
@@ -111,14 +111,19 @@ impl Chart for ConfusionMatrix {
     }
 
     fn drawing(&self) -> Drawing {
+        Drawing::card(self.sheet.width, self.sheet.height, |canvas| self.draw(canvas))
+    }
+}
+
+impl ConfusionMatrix {
+    fn draw(&self, canvas: &Canvas<'_>) {
         let ConfusionData { title, subtitle, classes, counts, .. } = &self.data;
-        let mut drawing = Drawing::card(self.sheet.width, self.sheet.height);
-        let room = Room::card(&drawing);
-        let room = plot::title(&mut drawing, room, title, subtitle);
+        let room = Room::card(canvas);
+        let room = plot::title(canvas, room, title, subtitle);
         let style = Type::LABEL;
         let widest = classes.iter().map(|class| style.width(class)).fold(0.0, f32::max);
         let names = (widest + 12.0).min(room.width() * 0.35);
-        drawing.text(
+        canvas.text(
             room.left,
             room.bottom - 6.0,
             "rows: true class, columns: prediction",
@@ -135,7 +140,7 @@ impl Chart for ConfusionMatrix {
             (grid.width() / classes.len() as f32, grid.height() / classes.len() as f32);
         for (i, class) in classes.iter().enumerate() {
             let across = font::fit(class, style.size, style.weight, width - 4.0);
-            drawing.text(
+            canvas.text(
                 grid.left + (i as f32 + 0.5) * width,
                 room.top + 10.0,
                 &across,
@@ -143,7 +148,7 @@ impl Chart for ConfusionMatrix {
                 style,
             );
             let down = font::fit(class, style.size, style.weight, names - 12.0);
-            drawing.text(
+            canvas.text(
                 grid.left - 10.0,
                 grid.top + (i as f32 + 0.5) * height,
                 &down,
@@ -158,7 +163,7 @@ impl Chart for ConfusionMatrix {
                 let share = *count as f32 / total.max(1) as f32;
                 let fill = Library::LibTorch.colour().tint(0.06 + 0.94 * share);
                 let (x, y) = (grid.left + k as f32 * width, grid.top + i as f32 * height);
-                drawing.block(x + 1.0, y + 1.0, width - 2.0, height - 2.0, 3.0, fill);
+                canvas.block(x + 1.0, y + 1.0, width - 2.0, height - 2.0, fill);
                 let text = commas(&count.to_string());
                 let ink = Type { size: 15.0, ..Type::VALUE }.in_colour(plot::ink_on(fill));
                 let lines = [
@@ -173,7 +178,7 @@ impl Chart for ConfusionMatrix {
                 let small = height < 44.0;
                 for (text, style, shift) in lines.into_iter().take(if small { 1 } else { 2 }) {
                     if style.width(&text) < width - 4.0 {
-                        drawing.text(
+                        canvas.text(
                             x,
                             if small { y } else { y + shift },
                             &text,
@@ -184,6 +189,5 @@ impl Chart for ConfusionMatrix {
                 }
             }
         }
-        drawing
     }
 }

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::chart::{Chart, Sheet, Source, sheet_methods};
-use crate::drawing::Drawing;
+use crate::drawing::{Canvas, Drawing};
 use crate::line::{self, LineChart, LineData};
 use crate::numbers::Numbers;
 use crate::plot::{self, Key, Room};
@@ -59,8 +59,9 @@ impl Curves {
         for (name, values) in
             [("training", training.numbers()), ("validation", validation.numbers())]
         {
-            if !values.is_empty() {
-                chart = chart.series(name, values);
+            // Fails for an empty list only.
+            if let Ok(longer) = chart.clone().series(name, values) {
+                chart = longer;
             }
         }
         self.panel(chart)
@@ -101,10 +102,15 @@ impl Chart for Curves {
     }
 
     fn drawing(&self) -> Drawing {
+        Drawing::card(self.sheet.width, self.sheet.height, |canvas| self.draw(canvas))
+    }
+}
+
+impl Curves {
+    fn draw(&self, canvas: &Canvas<'_>) {
         const GAP: f32 = 28.0;
-        let mut drawing = Drawing::card(self.sheet.width, self.sheet.height);
-        let room = Room::card(&drawing);
-        let room = plot::title(&mut drawing, room, &self.data.title, &self.data.subtitle);
+        let room = Room::card(canvas);
+        let room = plot::title(canvas, room, &self.data.title, &self.data.subtitle);
         // Panels share their legend: the same name has the same colour and sign in each.
         let mut keys: Vec<Key> = Vec::new();
         for key in self.panels.iter().flat_map(LineChart::keys) {
@@ -112,16 +118,15 @@ impl Chart for Curves {
                 keys.push(key);
             }
         }
-        let room = plot::legend(&mut drawing, room, &keys);
+        let room = plot::legend(canvas, room, &keys);
         if self.panels.is_empty() {
-            plot::nothing(&mut drawing, room, "no values yet");
+            plot::nothing(canvas, room, "no values yet");
         }
         let count = self.panels.len().max(1) as f32;
         let width = ((room.width() - (count - 1.0) * GAP) / count).max(60.0);
         for (i, panel) in self.panels.iter().enumerate() {
             let left = room.left + i as f32 * (width + GAP);
-            panel.draw(&mut drawing, Room { left, right: left + width, ..room });
+            panel.draw(canvas, Room { left, right: left + width, ..room });
         }
-        drawing
     }
 }

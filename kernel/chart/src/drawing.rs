@@ -1,16 +1,28 @@
-//! A drawing as a list of shapes, written as SVG or as PNG.
+//! A drawing: SVG by plotters, and PNG from that SVG by resvg.
 //!
-//! Both forms come from the same list, so they look the same. `pen` lets plotters draw into it.
+//! Texts are real text. Roboto, which comes with this crate, is measured and drawn in a PNG; a page takes the first
+//! font of [`FONTS`] that it has, and both take the characters of other scripts from the fonts of the machine.
 
-mod pen;
 mod raster;
-mod svg;
+
+use std::io;
+
+use benchbook_display::escape;
+use plotters::coord::Shift;
+use plotters::element::{Circle, Drawable, PathElement, PointCollection, Polygon, Rectangle};
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::error::{Error, Result};
-use crate::font::{self, Step, Weight};
+use crate::font::{self, Weight};
 use crate::palette::Colour;
+use crate::plot::{rgb, stroke};
 
-pub(crate) use pen::{FINE, Pen};
+pub use raster::add_fonts;
+
+/// The fonts of all texts, best first. Those after Roboto are about as wide, so that labels fit where they were
+/// measured.
+pub(crate) const FONTS: &str = "Roboto, 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif";
 
 /// The card that every drawing stands on. It is opaque, because JupyterLab's dark theme does not
 /// tell an SVG that it is dark: dark text on a light card can be read on any page.
@@ -26,26 +38,106 @@ pub(crate) const AXIS: Colour = Colour(0x8a, 0x8f, 0x96);
 /// Grid lines.
 pub(crate) const GRID: Colour = Colour(0xe4, 0xe4, 0xe0);
 
+/// plotters addresses whole pixels. It is given a surface this many times finer, so that curves
+/// are smooth; everything handed to plotters (sizes, widths, margins) is in this unit.
+const FINE: f32 = 10.0;
+
+/// Pixels in the unit of plotters.
+pub(crate) fn fine(pixels: f32) -> i32 {
+    (pixels * FINE).round() as i32
+}
+
 /// A finished drawing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Drawing {
     width: u32,
     height: u32,
-    shapes: Vec<Shape>,
+    /// The radius of the card's corners, in CSS pixels.
+    radius: u32,
+    /// SVG elements in units of plotters.
+    body: String,
 }
 
-#[derive(Clone, Debug, PartialEq)]
-enum Shape {
-    /// An open line through points.
-    Line { points: Vec<(f32, f32)>, colour: Colour, alpha: f32, width: f32 },
-    /// A filled polygon.
-    Fill { points: Vec<(f32, f32)>, colour: Colour, alpha: f32 },
-    /// A filled rectangle with round corners.
-    Block { x: f32, y: f32, width: f32, height: f32, radius: f32, colour: Colour },
-    /// A filled disc.
-    Disc { x: f32, y: f32, radius: f32, colour: Colour, alpha: f32 },
-    /// One line of text as outlines, its baseline starting at (x, y).
-    Text { x: f32, y: f32, turned: bool, text: String, outline: Vec<Step>, colour: Colour },
+impl Drawing {
+    /// A card of this size, in CSS pixels, with round corners and what `draw` draws.
+    pub(crate) fn card(width: u32, height: u32, draw: impl FnOnce(&Canvas<'_>)) -> Self {
+        Self::sheet(width, height, 8, draw).0
+    }
+
+    /// A card with corners of this radius, and what `draw` returns.
+    pub(crate) fn sheet<R>(
+        width: u32,
+        height: u32,
+        radius: u32,
+        draw: impl FnOnce(&Canvas<'_>) -> R,
+    ) -> (Self, R) {
+        let mut text = String::new();
+        let size = (width * FINE as u32, height * FINE as u32);
+        let area = SVGBackend::with_string(&mut text, size).into_drawing_area();
+        let out = draw(&Canvas { area, width, height });
+        // plotters' own root element has neither a name nor a description.
+        let body = text.split_once('\n').map_or("", |(_, body)| body);
+        let body = body.trim_end().trim_end_matches("</svg>").to_owned();
+        (Self { width, height, radius, body }, out)
+    }
+
+    /// Width in CSS pixels.
+    pub fn width(&self) -> u32 {
+        self.width
+    }
+
+    /// Height in CSS pixels.
+    pub fn height(&self) -> u32 {
+        self.height
+    }
+
+    /// The drawing as SVG with an accessible name and a description. It has no ids and no style sheet, so several
+    /// can stand in one page.
+    pub fn svg(&self, title: &str, description: &str) -> String {
+        let Self { width, height, radius, body } = self;
+        let (title, description) = (escape(&clean(title)), escape(&clean(description)));
+        let unit = FINE as u32;
+        format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
+             viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{title}\" stroke-linejoin=\"round\" \
+             style=\"max-width:100%;height:auto\">\n\
+             <title>{title}</title>\n<desc>{description}</desc>\n\
+             <rect x=\"5\" y=\"5\" width=\"{}\" height=\"{}\" rx=\"{}\" fill=\"{}\" stroke=\"{}\" \
+             stroke-width=\"{unit}\"/>\n{body}</svg>\n",
+            width * unit,
+            height * unit,
+            width * unit - unit,
+            height * unit - unit,
+            radius * unit,
+            CARD.hex(),
+            CARD_EDGE.hex(),
+        )
+    }
+
+    /// The drawing as a PNG file of `scale` times its size in pixels.
+    ///
+    /// # Errors
+    /// [`Error::Size`] when a side would have no pixel or more than 16384.
+    pub fn png(&self, scale: f32) -> Result<Vec<u8>> {
+        self.pixmap(scale)?.encode_png().map_err(|error| Error::Encode(error.to_string()))
+    }
+
+    /// The drawing's pixels, transparent outside the card's round corners.
+    pub(crate) fn pixmap(&self, scale: f32) -> Result<resvg::tiny_skia::Pixmap> {
+        raster::render(self, scale)
+    }
+
+    /// The rectangles that texts cover: text, left, top, right, bottom.
+    #[cfg(test)]
+    pub(crate) fn text_boxes(&self) -> Vec<(String, [f32; 4])> {
+        raster::text_boxes(self)
+    }
+}
+
+/// Text without the control characters that XML does not allow; a line break is a space.
+fn clean(text: &str) -> String {
+    let kept = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().filter(|c| !matches!(c, '\0' | '\u{fffe}' | '\u{ffff}')).map(kept).collect()
 }
 
 /// Where a text stands relative to its point.
@@ -79,111 +171,99 @@ impl Type {
     }
 }
 
-impl Drawing {
-    /// An empty card of this size, in CSS pixels, with round corners.
-    pub(crate) fn card(width: u32, height: u32) -> Self {
-        Self::sheet(width, height, 8.0)
-    }
+pub(crate) type Backend<'a> = SVGBackend<'a>;
 
-    /// An empty card with corners of this radius.
-    pub(crate) fn sheet(width: u32, height: u32, radius: f32) -> Self {
-        let mut sheet = Self { width, height, shapes: Vec::new() };
-        let (w, h) = (width as f32, height as f32);
-        sheet.block(0.0, 0.0, w, h, radius, CARD_EDGE);
-        sheet.block(1.0, 1.0, w - 2.0, h - 2.0, (radius - 1.0).max(0.0), CARD);
-        sheet
-    }
+/// Why plotters could not draw: never, for it draws into a string, but it says so.
+pub(crate) type Drawn = std::result::Result<(), DrawingAreaErrorKind<io::Error>>;
 
+/// The surface of a [`Drawing`] while it is drawn. All places and sizes are CSS pixels.
+pub(crate) struct Canvas<'a> {
+    pub area: DrawingArea<Backend<'a>, Shift>,
+    width: u32,
+    height: u32,
+}
+
+impl<'a> Canvas<'a> {
     /// Width in CSS pixels.
-    pub fn width(&self) -> u32 {
+    pub(crate) fn width(&self) -> u32 {
         self.width
     }
 
     /// Height in CSS pixels.
-    pub fn height(&self) -> u32 {
+    pub(crate) fn height(&self) -> u32 {
         self.height
     }
 
-    /// The texts in the drawing, in drawing order. They are drawn as shapes, so a search in the SVG
-    /// would not find them.
-    pub fn texts(&self) -> impl Iterator<Item = &str> {
-        self.shapes.iter().filter_map(|shape| match shape {
-            Shape::Text { text, .. } => Some(text.as_str()),
-            _ => None,
-        })
+    fn put<E>(&self, element: &E)
+    where
+        for<'b> &'b E: PointCollection<'b, (i32, i32)>,
+        E: Drawable<Backend<'a>>,
+    {
+        let drawn: Drawn = self.area.draw(element);
+        debug_assert!(drawn.is_ok(), "{drawn:?}");
     }
 
-    /// The drawing as SVG with an accessible name and a description. It has no ids, no style
-    /// sheet and no text elements, so several can stand in one page and none needs a font.
-    pub fn svg(&self, title: &str, description: &str) -> String {
-        svg::write(self, title, description)
+    pub(crate) fn block(&self, x: f32, y: f32, width: f32, height: f32, colour: Colour) {
+        let corners = [(fine(x), fine(y)), (fine(x + width), fine(y + height))];
+        self.put(&Rectangle::new(corners, rgb(colour).filled()));
     }
 
-    /// The drawing as a PNG file of `scale` times its size in pixels.
-    ///
-    /// # Errors
-    /// [`Error::Size`] when a side would have no pixel or more than 16384.
-    pub fn png(&self, scale: f32) -> Result<Vec<u8>> {
-        self.pixmap(scale)?.encode_png().map_err(|error| Error::Encode(error.to_string()))
-    }
-
-    /// The drawing's pixels, transparent outside the card's round corners.
-    pub(crate) fn pixmap(&self, scale: f32) -> Result<tiny_skia::Pixmap> {
-        raster::render(self, scale)
-    }
-
-    pub(crate) fn block(
-        &mut self,
-        x: f32,
-        y: f32,
-        width: f32,
-        height: f32,
-        radius: f32,
-        colour: Colour,
-    ) {
-        self.shapes.push(Shape::Block { x, y, width, height, radius, colour });
-    }
-
-    pub(crate) fn line(&mut self, points: Vec<(f32, f32)>, colour: Colour, width: f32) {
-        self.shapes.push(Shape::Line { points, colour, alpha: 1.0, width });
+    pub(crate) fn line(&self, points: &[(f32, f32)], colour: Colour, width: f32) {
+        let points: Vec<(i32, i32)> = points.iter().map(|(x, y)| (fine(*x), fine(*y))).collect();
+        self.put(&PathElement::new(points, stroke(colour, width)));
     }
 
     /// A line of text; `y` is the middle of its capital letters.
-    pub(crate) fn text(&mut self, x: f32, y: f32, text: &str, align: Align, style: Type) {
-        let shift = match align {
-            Align::Left => 0.0,
-            Align::Centre => style.width(text) / 2.0,
-            Align::Right => style.width(text),
+    pub(crate) fn text(&self, x: f32, y: f32, text: &str, align: Align, style: Type) {
+        let anchor = match align {
+            Align::Left => HPos::Left,
+            Align::Centre => HPos::Center,
+            Align::Right => HPos::Right,
         };
-        self.shapes.push(Shape::Text {
-            x: x - shift,
-            y: y + font::cap_height(style.size) / 2.0,
-            turned: false,
-            text: text.to_owned(),
-            outline: font::outline(text, style.size, style.weight),
-            colour: style.colour,
-        });
+        // plotters centres small letters.
+        let y = y + font::above_small_letters(style.size) / 2.0;
+        self.write((x, y), text, anchor, style, FontTransform::None);
     }
 
     /// A line of text that runs upwards from `y`, centred on `x`.
-    pub(crate) fn text_upward(&mut self, x: f32, y: f32, text: &str, style: Type) {
-        self.shapes.push(Shape::Text {
-            x: x + font::cap_height(style.size) / 2.0,
-            y,
-            turned: true,
-            text: text.to_owned(),
-            outline: font::outline(text, style.size, style.weight),
-            colour: style.colour,
-        });
+    pub(crate) fn text_upward(&self, x: f32, y: f32, text: &str, style: Type) {
+        let x = x + font::above_small_letters(style.size) / 2.0;
+        self.write((x, y), text, HPos::Left, style, FontTransform::Rotate270);
+    }
+
+    fn write(
+        &self,
+        (x, y): (f32, f32),
+        text: &str,
+        anchor: HPos,
+        style: Type,
+        turn: FontTransform,
+    ) {
+        let text = clean(text);
+        if text.trim().is_empty() {
+            return;
+        }
+        let weight = match style.weight {
+            Weight::Regular => FontStyle::Normal,
+            Weight::Medium => FontStyle::Bold,
+        };
+        // plotters' SVG backend writes the size divided by 1.24.
+        let size = f64::from(style.size * FINE) * 1.24;
+        let style = FontDesc::new(FontFamily::Name(FONTS), size, weight)
+            .transform(turn)
+            .color(&rgb(style.colour))
+            .pos(Pos::new(anchor, VPos::Center));
+        let drawn: Drawn = self.area.draw_text(&text, &style, (fine(x), fine(y)));
+        debug_assert!(drawn.is_ok(), "{drawn:?}");
     }
 
     /// A small sign for the series number `index`: disc, square, triangle, diamond, in turn, so
     /// that colour is not the only difference.
-    pub(crate) fn marker(&mut self, x: f32, y: f32, radius: f32, index: usize, colour: Colour) {
+    pub(crate) fn marker(&self, x: f32, y: f32, radius: f32, index: usize, colour: Colour) {
         let r = radius;
-        let points = match index % 4 {
+        let corners = match index % 4 {
             0 => {
-                self.shapes.push(Shape::Disc { x, y, radius, colour, alpha: 1.0 });
+                self.put(&Circle::new((fine(x), fine(y)), fine(r), rgb(colour).filled()));
                 return;
             }
             1 => {
@@ -193,30 +273,7 @@ impl Drawing {
             2 => vec![(x, y - 1.2 * r), (x + 1.15 * r, y + 0.85 * r), (x - 1.15 * r, y + 0.85 * r)],
             _ => vec![(x, y - 1.3 * r), (x + 1.3 * r, y), (x, y + 1.3 * r), (x - 1.3 * r, y)],
         };
-        self.shapes.push(Shape::Fill { points, colour, alpha: 1.0 });
-    }
-
-    /// The rectangles that texts cover: text, left, top, right, bottom.
-    #[cfg(test)]
-    pub(crate) fn text_boxes(&self) -> Vec<(&str, [f32; 4])> {
-        let place = |shape| match shape {
-            &Shape::Text { x, y, turned, ref text, ref outline, .. } if !outline.is_empty() => {
-                let mut sides = [f32::MAX, f32::MAX, f32::MIN, f32::MIN];
-                for step in outline {
-                    if let Step::Move(a, b) | Step::Line(a, b) | Step::Curve(_, _, a, b) = *step {
-                        let (a, b) = if turned { (b, -a) } else { (a, b) };
-                        sides = [
-                            sides[0].min(x + a),
-                            sides[1].min(y + b),
-                            sides[2].max(x + a),
-                            sides[3].max(y + b),
-                        ];
-                    }
-                }
-                Some((text.as_str(), sides))
-            }
-            _ => None,
-        };
-        self.shapes.iter().filter_map(place).collect()
+        let corners: Vec<(i32, i32)> = corners.iter().map(|(x, y)| (fine(*x), fine(*y))).collect();
+        self.put(&Polygon::new(corners, rgb(colour)));
     }
 }

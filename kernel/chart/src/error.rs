@@ -4,7 +4,7 @@ use thiserror::Error;
 #[derive(Debug, Error, Clone, PartialEq)]
 pub enum Error {
     /// Two lists that belong together have different lengths.
-    #[error("{what}: expected {expected} values, found {found}")]
+    #[error("{what}: expected {expected} values, got {found}")]
     Length {
         /// What was given, with the name of the chart or series.
         what: String,
@@ -14,11 +14,11 @@ pub enum Error {
         found: usize,
     },
     /// There is nothing to draw.
-    #[error("{what}: expected at least one finite number, found {found}")]
+    #[error("{what}: nothing to draw, got {found}")]
     Empty {
         /// What was given, with the name of the chart or series.
         what: String,
-        /// What was found instead ("no values", "30 values, none of them finite").
+        /// What was given instead ("no values", "30 values, none of them finite").
         found: String,
     },
     /// A picture of this size cannot be made.
@@ -33,6 +33,22 @@ pub enum Error {
         height: u32,
         /// The scale asked for.
         scale: f32,
+    },
+    /// A font cannot be used.
+    #[error("fonts of {path}: {why}")]
+    Font {
+        /// The file or folder.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A file cannot be written.
+    #[error("{path} cannot be written: {why}")]
+    Write {
+        /// The file.
+        path: std::path::PathBuf,
+        /// The system's message.
+        why: String,
     },
     /// The PNG or JPEG encoder failed.
     #[error("encoding a picture: {0}")]
@@ -49,6 +65,14 @@ pub(crate) fn same_length(what: impl Into<String>, expected: usize, found: usize
     } else {
         Err(Error::Length { what: what.into(), expected, found })
     }
+}
+
+/// Refuses a list without any number; NaN and infinities are gaps.
+pub(crate) fn some(what: &str, values: &[f64]) -> Result<()> {
+    if values.is_empty() {
+        return Err(Error::Empty { what: what.to_owned(), found: "no values".to_owned() });
+    }
+    Ok(())
 }
 
 /// Refuses a list without any finite number.

@@ -1,15 +1,15 @@
-//! The font that ships with the project, measured and turned into outlines.
+//! The font that ships with the project, measured.
 //!
-//! Charts draw their text as shapes: a front end that lacks the font, forbids style sheets or
-//! strips `<style>` from an SVG still shows exactly this picture.
+//! What Roboto lacks is taken from the fonts of a page or machine, which are not known here: its width is estimated.
 
 use std::sync::LazyLock;
 
-use ab_glyph::{Font, FontRef, GlyphId, OutlineCurve};
+use ab_glyph::{Font, FontRef};
 use plotters::style::{FontStyle, register_font};
+use unicode_width::UnicodeWidthChar;
 
-const REGULAR: &[u8] = include_bytes!("../fonts/Roboto-Regular.ttf");
-const MEDIUM: &[u8] = include_bytes!("../fonts/Roboto-Medium.ttf");
+pub(crate) const REGULAR: &[u8] = include_bytes!("../fonts/Roboto-Regular.ttf");
+pub(crate) const MEDIUM: &[u8] = include_bytes!("../fonts/Roboto-Medium.ttf");
 
 static FACES: LazyLock<[FontRef<'static>; 2]> = LazyLock::new(|| {
     [REGULAR, MEDIUM].map(|bytes| {
@@ -34,96 +34,27 @@ pub(crate) enum Weight {
     Medium,
 }
 
-/// One step of an outline, in pixels.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Step {
-    Move(f32, f32),
-    Line(f32, f32),
-    Curve(f32, f32, f32, f32),
-    Close,
-}
-
-fn face(weight: Weight) -> &'static FontRef<'static> {
-    &FACES[weight as usize]
-}
-
-fn pixels_per_unit(face: &FontRef<'static>, size: f32) -> f32 {
-    size / face.units_per_em().unwrap_or(2048.0)
-}
-
-fn glyphs(face: &'static FontRef<'static>, text: &str) -> impl Iterator<Item = GlyphId> {
-    // A line break or another control character would be drawn as an empty box.
-    text.chars().map(|c| face.glyph_id(if c.is_control() { ' ' } else { c }))
-}
-
 /// Width of one line of text, in pixels.
 pub(crate) fn width(text: &str, size: f32, weight: Weight) -> f32 {
-    let face = face(weight);
-    let advance: f32 = glyphs(face, text).map(|glyph| face.h_advance_unscaled(glyph)).sum();
-    advance * pixels_per_unit(face, size)
-}
-
-/// Height of a capital letter, by which text is centred.
-pub(crate) fn cap_height(size: f32) -> f32 {
-    0.711 * size
-}
-
-/// The outline of one line of text that starts at the origin of the baseline, y pointing down.
-pub(crate) fn outline(text: &str, size: f32, weight: Weight) -> Vec<Step> {
-    let face = face(weight);
-    let scale = pixels_per_unit(face, size);
-    let (mut steps, mut pen) = (Vec::new(), 0.0);
-    for glyph in glyphs(face, text) {
-        if let Some(outline) = face.outline(glyph) {
-            let at = |point: ab_glyph::Point| (pen + point.x * scale, -point.y * scale);
-            trace(&outline.curves, at, &mut steps);
-        }
-        pen += face.h_advance_unscaled(glyph) * scale;
-    }
-    steps
-}
-
-/// Joins the loose curves of a glyph to closed contours.
-fn trace(
-    curves: &[OutlineCurve],
-    at: impl Fn(ab_glyph::Point) -> (f32, f32),
-    steps: &mut Vec<Step>,
-) {
-    let mut last = None;
-    let begin = |from: (f32, f32), steps: &mut Vec<Step>, last: Option<(f32, f32)>| {
-        if last != Some(from) {
-            if last.is_some() {
-                steps.push(Step::Close);
-            }
-            steps.push(Step::Move(from.0, from.1));
+    let face = &FACES[weight as usize];
+    let units = face.units_per_em().unwrap_or(2048.0);
+    let em = |c: char| {
+        let c = if c.is_control() { ' ' } else { c };
+        match (face.glyph_id(c), c.width()) {
+            (glyph, _) if glyph.0 != 0 => face.h_advance_unscaled(glyph) / units,
+            // Chinese characters fill a square; emoji are a little wider.
+            (_, Some(2)) if u32::from(c) < 0x1_f000 => 1.0,
+            (_, Some(2)) => 1.25,
+            (_, None | Some(0)) => 0.0,
+            _ => 0.65,
         }
     };
-    for curve in curves {
-        match *curve {
-            OutlineCurve::Line(from, to) => {
-                begin(at(from), steps, last);
-                let to = at(to);
-                steps.push(Step::Line(to.0, to.1));
-                last = Some(to);
-            }
-            OutlineCurve::Quad(from, control, to) => {
-                begin(at(from), steps, last);
-                let (control, to) = (at(control), at(to));
-                steps.push(Step::Curve(control.0, control.1, to.0, to.1));
-                last = Some(to);
-            }
-            // TrueType outlines have no cubic curves; a straight line would stand in for one.
-            OutlineCurve::Cubic(from, _, _, to) => {
-                begin(at(from), steps, last);
-                let to = at(to);
-                steps.push(Step::Line(to.0, to.1));
-                last = Some(to);
-            }
-        }
-    }
-    if last.is_some() {
-        steps.push(Step::Close);
-    }
+    text.chars().map(em).sum::<f32>() * size
+}
+
+/// By how much capital letters are higher than small ones, in pixels.
+pub(crate) fn above_small_letters(size: f32) -> f32 {
+    (0.711 - 0.528) * size
 }
 
 /// The text, shortened with an ellipsis where it is wider than `room` pixels.
@@ -143,21 +74,22 @@ pub(crate) fn fit(text: &str, size: f32, weight: Weight, room: f32) -> String {
     if kept.is_empty() { kept } else { format!("{}…", kept.trim_end()) }
 }
 
-/// The text on up to `lines` lines of at most `room` pixels, broken at spaces, the last shortened.
+/// The text on up to `lines` lines of at most `room` pixels, broken at spaces and between Chinese characters, the last
+/// shortened.
 pub(crate) fn wrap(text: &str, size: f32, weight: Weight, room: f32, lines: usize) -> Vec<String> {
     let mut out: Vec<String> = Vec::new();
-    let mut words = text.split_whitespace().peekable();
-    while words.peek().is_some() {
+    let mut pieces = pieces(text).into_iter().peekable();
+    while pieces.peek().is_some() {
         let mut line = String::new();
         let last = out.len() + 1 == lines;
-        while let Some(word) = words.peek() {
-            let longer =
-                if line.is_empty() { (*word).to_owned() } else { format!("{line} {word}") };
+        while let Some((spaced, piece)) = pieces.peek() {
+            let space = if *spaced && !line.is_empty() { " " } else { "" };
+            let longer = format!("{line}{space}{piece}");
             if !last && !line.is_empty() && width(&longer, size, weight) > room {
                 break;
             }
             line = longer;
-            words.next();
+            pieces.next();
             // Beyond the room there is nothing to see, and names may be very long.
             if last && width(&line, size, weight) > room {
                 break;
@@ -169,6 +101,25 @@ pub(crate) fn wrap(text: &str, size: f32, weight: Weight, room: f32, lines: usiz
         }
     }
     out
+}
+
+/// The parts between which a line may be broken, each with whether a space is before it.
+fn pieces(text: &str) -> Vec<(bool, &str)> {
+    let mut pieces = Vec::new();
+    for word in text.split_whitespace() {
+        let mut start = 0;
+        let mut wide_before = false;
+        for (i, c) in word.char_indices() {
+            let wide = c.width() == Some(2);
+            if i > 0 && wide && wide_before {
+                pieces.push((start == 0, &word[start..i]));
+                start = i;
+            }
+            wide_before = wide;
+        }
+        pieces.push((start == 0, &word[start..]));
+    }
+    pieces
 }
 
 #[cfg(test)]
@@ -183,10 +134,14 @@ mod tests {
     }
 
     #[test]
-    fn a_ring_has_two_closed_contours() {
-        let steps = outline("0", 12.0, Weight::Regular);
-        assert_eq!(steps.iter().filter(|s| matches!(s, Step::Move(..))).count(), 2);
-        assert_eq!(steps.iter().filter(|s| matches!(s, Step::Close)).count(), 2);
+    fn other_scripts_are_measured_too() {
+        let wide = |text: &str| width(text, 10.0, Weight::Regular);
+        assert_eq!(wide("混淆矩阵"), 40.0);
+        assert!((10.0..30.0).contains(&wide("قطة")), "{}", wide("قطة"));
+        // A combining accent takes no room of its own.
+        assert_eq!(wide("\u{95e}\u{94d}"), wide("\u{95e}"));
+        let lines = wrap("模型在验证集上的混淆矩阵", 10.0, Weight::Regular, 65.0, 2);
+        assert_eq!(lines, ["模型在验证集", "上的混淆矩阵"]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::axis::{Axis, Fit};
 use crate::chart::{Chart, Sheet, Source, sheet_methods};
-use crate::drawing::Drawing;
+use crate::drawing::{Canvas, Drawing};
 use crate::error::{Result, some_finite};
 use crate::numbers::{Numbers, drawable, short};
 use crate::palette::series_colour;
@@ -135,16 +135,21 @@ impl Chart for Histogram {
     }
 
     fn drawing(&self) -> Drawing {
-        let mut drawing = Drawing::card(self.sheet.width, self.sheet.height);
-        let room = Room::card(&drawing);
-        let room = plot::title(&mut drawing, room, &self.data.title, &self.data.subtitle);
+        Drawing::card(self.sheet.width, self.sheet.height, |canvas| self.draw(canvas))
+    }
+}
+
+impl Histogram {
+    fn draw(&self, canvas: &Canvas<'_>) {
+        let room = Room::card(canvas);
+        let room = plot::title(canvas, room, &self.data.title, &self.data.subtitle);
         let ticks = (room.width() / 70.0).clamp(2.0, 10.0) as usize;
         let fit = Fit { ticks, from_zero: false, whole: false, tight: true, at_least: None };
         let x = Axis::of(&self.data.x, self.data.edges.iter().copied(), fit);
         let heights = self.data.counts.iter().map(|count| *count as f64).chain([0.0, 1.0]);
         let y = Axis::of("count", heights, Fit { whole: true, ticks: 5, ..Fit::VALUES });
         let colour = series_colour("", 0).tint(0.75);
-        plot::axes(&mut drawing, room, &x, &y, |plane| {
+        plot::axes(canvas, room, &x, &y, |plane| {
             plane.draw_series(self.bins().filter(|(_, _, count)| *count > 0).map(
                 |(low, high, count)| {
                     let gap = (high - low) * 0.04;
@@ -156,6 +161,5 @@ impl Chart for Histogram {
             ))?;
             Ok(())
         });
-        drawing
     }
 }

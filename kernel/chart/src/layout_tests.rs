@@ -16,7 +16,7 @@ fn in_place(what: &str, drawing: &Drawing) {
         for (other, [l, t, r, b]) in &boxes[i + 1..] {
             assert!(
                 right <= l || r <= left || bottom <= t || b <= top,
-                "{what}: {text:?} and {other:?} overlap"
+                "{what}: {text:?} at {left} {top} {right} {bottom} and {other:?} at {l} {t} {r} {b} overlap"
             );
         }
     }
@@ -36,10 +36,12 @@ fn lines_keep_their_texts_apart() {
     .enumerate()
     {
         for size in [(240, 240), (460, 300), (680, 380)] {
-            let chart = LineChart::new(LONG).subtitle(LONG).x(LONG).y(LONG).series(LONG, values);
-            let chart = chart.series("b", values).size(size.0, size.1);
+            let chart =
+                LineChart::new(LONG).subtitle(LONG).x(LONG).y(LONG).series(LONG, values).unwrap();
+            let chart = chart.series("b", values).unwrap().size(size.0, size.1);
             in_place(&format!("long line {i}"), &chart.drawing());
-            let chart = LineChart::new("Loss").x("epoch").y("loss").series("training", values);
+            let chart =
+                LineChart::new("Loss").x("epoch").y("loss").series("training", values).unwrap();
             in_place(&format!("line {i}"), &chart.clone().size(size.0, size.1).drawing());
             let curves = Curves::new("Curves").panel(chart.clone()).panel(chart.clone());
             in_place(&format!("curves {i}"), &curves.size(2 * size.0, size.1).drawing());
@@ -68,6 +70,8 @@ fn bars_keep_their_texts_apart() {
                 for series in ["LibTorch", "TensorFlow", "PyTorch", "Keras", LONG] {
                     chart = chart.series_with_error(series, values, error).unwrap();
                     in_place(&format!("bars {values:?} {width}"), &chart.drawing());
+                    let log = chart.clone().log_y();
+                    in_place(&format!("log bars {values:?} {width}"), &log.drawing());
                 }
             }
             let (low, high) = (values.map(|v| v - 0.1 * v.abs()), values.map(|v| v + v.abs()));

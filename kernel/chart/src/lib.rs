@@ -4,15 +4,21 @@
 //! (`data()`), draws itself as SVG or PNG ([`Chart`]) and shows itself in a notebook
 //! ([`benchbook_display::Rich`]): as SVG, and as text with its numbers.
 //!
+//! What adds numbers ([`plot`], `series`, `points`, [`Table::row`]) returns a `Result`; what adds words (`x`, `titled`,
+//! `caption`) returns the chart.
+//!
 //! ```
 //! use benchbook_chart::{Chart, LineChart};
 //!
+//! # fn main() -> Result<(), benchbook_chart::Error> {
 //! let loss = LineChart::new("Loss")
 //!     .x("epoch")
 //!     .y("binary cross-entropy")
-//!     .series("training", &[0.69, 0.41, 0.22])
-//!     .series("validation", &[0.68, 0.45, 0.31]);
+//!     .series("training", &[0.69, 0.41, 0.22])?
+//!     .series("validation", &[0.68, 0.45, 0.31])?;
 //! assert!(loss.svg().starts_with("<svg"));
+//! # Ok(())
+//! # }
 //! ```
 
 mod axis;
@@ -39,7 +45,7 @@ pub use bar::{BarChart, BarData, BarSeries};
 pub use chart::{Chart, DATA_MIME, Source};
 pub use confusion::{ConfusionData, ConfusionMatrix};
 pub use curves::{Curves, CurvesData};
-pub use drawing::Drawing;
+pub use drawing::{Drawing, add_fonts};
 pub use error::{Error, Result};
 pub use font::install_font;
 pub use histogram::{Histogram, HistogramData};
@@ -51,12 +57,12 @@ pub use progress::Progress;
 pub use scatter::Scatter;
 pub use table::{Align, Cell, Table};
 
-/// The quickest chart: values against 1, 2, 3 …
+/// The quickest chart: values against 1, 2, 3 … As everywhere, NaN and infinities are gaps.
 ///
 /// # Errors
-/// [`Error::Empty`] when there is no finite number among the values.
+/// [`Error::Empty`] when there are no values.
 pub fn plot(values: impl Numbers) -> Result<LineChart> {
     let values = values.numbers();
-    error::some_finite("plot", &values)?;
-    Ok(LineChart::new("").series("", values))
+    error::some("plot", &values)?;
+    LineChart::new("").series("", values)
 }

@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::axis::{Axis, Fit};
 use crate::chart::{Chart, Sheet, Source, sheet_methods};
-use crate::drawing::Drawing;
-use crate::error::{Result, same_length};
+use crate::drawing::{Canvas, Drawing, Drawn, fine};
+use crate::error::{Result, same_length, some};
 use crate::numbers::{Numbers, drawable, gaps, short};
 use crate::palette::{Colour, series_colour};
-use crate::plot::{self, Drawn, Key, Plane, Room, Sign, fine, rgb, stroke};
+use crate::plot::{self, Key, Plane, Room, Sign, rgb, stroke};
 use crate::table::{Cell, Table};
 
 /// Lines with at most so many points get a marker at each.
@@ -98,11 +98,14 @@ impl LineChart {
     }
 
     /// A line through values at 1, 2, 3 … (epochs count from 1). NaN leaves a gap.
-    pub fn series(mut self, name: impl Into<String>, y: impl Numbers) -> Self {
-        let y = y.numbers();
-        let x = (1..=y.len()).map(|i| i as f64).collect();
-        self.data.series.push(Series { name: name.into(), x, y, error: Vec::new() });
-        self
+    ///
+    /// # Errors
+    /// [`crate::Error::Empty`] when there are no values.
+    pub fn series(self, name: impl Into<String>, y: impl Numbers) -> Result<Self> {
+        let (name, y) = (name.into(), y.numbers());
+        some(&format!("series \"{name}\""), &y)?;
+        let x: Vec<f64> = (1..=y.len()).map(|i| i as f64).collect();
+        self.points(name, x, y)
     }
 
     /// A line through points.
@@ -170,11 +173,11 @@ impl LineChart {
     }
 
     /// Draws axes and lines, without title and legend.
-    pub(crate) fn draw(&self, drawing: &mut Drawing, room: Room) {
+    pub(crate) fn draw(&self, canvas: &Canvas<'_>, room: Room) {
         let (x, y) = (x_axis(&self.data, room, self.joined), y_axis(&self.data));
         // Caps of error bars are about eight pixels wide.
         let cap = (x.high - x.low) * f64::from(4.0 / room.width());
-        let inner = plot::axes(drawing, room, &x, &y, |plane| {
+        let inner = plot::axes(canvas, room, &x, &y, |plane| {
             for (i, series) in self.data.series.iter().enumerate() {
                 let colour = series_colour(&series.name, i);
                 draw_errors(plane, series, colour, cap)?;
@@ -192,12 +195,14 @@ impl LineChart {
                 let down = inner.bottom - plot::share(value, &y) * inner.height();
                 // A marker on top of its like would only make the picture larger.
                 if seen.insert(((right * 2.0) as i32, (down * 2.0) as i32)) {
-                    drawing.marker(right, down, 3.2, i, colour);
+                    canvas.marker(right, down, 3.2, i, colour);
                 }
             }
         }
         if self.data.series.iter().all(|series| series.drawable().next().is_none()) {
-            plot::nothing(drawing, inner, "no values yet");
+            let text =
+                if self.data.series.is_empty() { "no values yet" } else { "no finite values" };
+            plot::nothing(canvas, inner, text);
         }
     }
 }
@@ -355,11 +360,11 @@ impl Chart for LineChart {
     }
 
     fn drawing(&self) -> Drawing {
-        let mut drawing = Drawing::card(self.sheet.width, self.sheet.height);
-        let room = Room::card(&drawing);
-        let room = plot::title(&mut drawing, room, &self.data.title, &self.data.subtitle);
-        let room = plot::legend(&mut drawing, room, &self.keys());
-        self.draw(&mut drawing, room);
-        drawing
+        Drawing::card(self.sheet.width, self.sheet.height, |canvas| {
+            let room = Room::card(canvas);
+            let room = plot::title(canvas, room, &self.data.title, &self.data.subtitle);
+            let room = plot::legend(canvas, room, &self.keys());
+            self.draw(canvas, room);
+        })
     }
 }

@@ -7,7 +7,7 @@ use image::imageops::{self, FilterType};
 use image::{ImageFormat, RgbImage};
 use serde_json::json;
 
-use crate::drawing::{Align, Drawing, INK, SOFT, Type};
+use crate::drawing::{Align, Canvas, Drawing, INK, SOFT, Type};
 use crate::error::{Error, Result};
 use crate::font;
 use crate::palette::Colour;
@@ -151,31 +151,31 @@ impl PictureGrid {
         let width = width.max(260.0);
 
         // The title is written once on a trial card to learn how high it is.
-        let mut trial = Drawing::card(width as u32, 100);
-        let room = Room::card(&trial);
-        let head = plot::title(&mut trial, room, &self.title, &self.subtitle).top;
+        let write_title =
+            |card: &Canvas<'_>, room| plot::title(card, room, &self.title, &self.subtitle);
+        let (_, (trial, room)) = Drawing::sheet(width as u32, 1000, 0, |card| {
+            let room = Room::card(card);
+            (room, write_title(card, room))
+        });
         let body = (rows as f32 * (tile + CAPTION + GAP) - GAP).max(24.0);
-        // JPEG has no transparent corners.
-        let mut card = Drawing::sheet(width as u32, (head + body + 14.0) as u32, 0.0);
-        let room = plot::title(&mut card, room, &self.title, &self.subtitle);
-        if self.pictures.is_empty() {
-            card.text(
-                room.left,
-                room.top + 8.0,
-                "no pictures",
-                Align::Left,
-                Type::LABEL.in_colour(SOFT),
-            );
-        }
         let places: Vec<(f32, f32)> = (0..self.pictures.len())
             .map(|i| {
                 let (column, row) = ((i % columns) as f32, (i / columns) as f32);
                 (room.left + column * (tile + GAP), room.top + row * (tile + CAPTION + GAP))
             })
             .collect();
-        for (picture, place) in self.pictures.iter().zip(&places) {
-            caption(&mut card, picture, *place, tile);
-        }
+        // JPEG has no transparent corners.
+        let height = (room.top + body + 14.0) as u32;
+        let (card, ()) = Drawing::sheet(width as u32, height, 0, |card| {
+            write_title(card, trial);
+            if self.pictures.is_empty() {
+                let style = Type::LABEL.in_colour(SOFT);
+                card.text(room.left, room.top + 8.0, "no pictures", Align::Left, style);
+            }
+            for (picture, place) in self.pictures.iter().zip(&places) {
+                caption(card, picture, *place, tile);
+            }
+        });
         let mut image = opaque(&card)?;
         for (picture, (x, y)) in self.pictures.iter().zip(&places) {
             let frame = if picture.mark.is_some() { 4.0 } else { 0.0 };
@@ -248,12 +248,12 @@ fn described(picture: &Picture) -> String {
 }
 
 /// Frame, sign and caption of one tile.
-fn caption(card: &mut Drawing, picture: &Picture, (x, y): (f32, f32), tile: f32) {
+fn caption(card: &Canvas<'_>, picture: &Picture, (x, y): (f32, f32), tile: f32) {
     let style = Type::LABEL;
     let mut left = x;
     if let Some(mark) = picture.mark {
         let colour = mark.colour();
-        card.block(x, y, tile, tile, 3.0, colour);
+        card.block(x, y, tile, tile, colour);
         let middle = y + tile + 12.0;
         let sign = match mark {
             Mark::Right => {
@@ -267,7 +267,7 @@ fn caption(card: &mut Drawing, picture: &Picture, (x, y): (f32, f32), tile: f32)
                 (x + 1.5, middle + 4.0),
             ],
         };
-        card.line(sign, colour, 2.2);
+        card.line(&sign, colour, 2.2);
         left += 15.0;
     }
     let room = x + tile - left;

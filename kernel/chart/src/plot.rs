@@ -5,7 +5,7 @@ use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 
 use crate::axis::Axis;
-use crate::drawing::{AXIS, Align, Drawing, FINE, GRID, INK, Pen, SOFT, Type};
+use crate::drawing::{AXIS, Align, Backend, Canvas, Drawn, GRID, INK, SOFT, Type, fine};
 use crate::font;
 use crate::palette::Colour;
 
@@ -22,8 +22,8 @@ pub(crate) struct Room {
 
 impl Room {
     /// The card without its margin.
-    pub(crate) fn card(drawing: &Drawing) -> Self {
-        let (width, height) = (drawing.width() as f32, drawing.height() as f32);
+    pub(crate) fn card(canvas: &Canvas<'_>) -> Self {
+        let (width, height) = (canvas.width() as f32, canvas.height() as f32);
         Self { left: MARGIN, top: MARGIN, right: width - MARGIN, bottom: height - MARGIN + 2.0 }
     }
 
@@ -53,11 +53,11 @@ pub(crate) enum Sign {
 }
 
 /// Writes title and subtitle at the top of the room; what is left of it is returned.
-pub(crate) fn title(drawing: &mut Drawing, mut room: Room, title: &str, subtitle: &str) -> Room {
+pub(crate) fn title(canvas: &Canvas<'_>, mut room: Room, title: &str, subtitle: &str) -> Room {
     let lines = if room.height() > 280.0 { 2 } else { 1 };
     for (text, style) in [(title, Type::TITLE), (subtitle, Type::AXIS)] {
         for line in font::wrap(text, style.size, style.weight, room.width(), lines) {
-            drawing.text(room.left, room.top + style.size / 2.0, &line, Align::Left, style);
+            canvas.text(room.left, room.top + style.size / 2.0, &line, Align::Left, style);
             room.top += style.size * 1.35;
         }
     }
@@ -68,7 +68,7 @@ pub(crate) fn title(drawing: &mut Drawing, mut room: Room, title: &str, subtitle
 }
 
 /// Writes the legend in rows at the top of the room, above the data and never over it.
-pub(crate) fn legend(drawing: &mut Drawing, mut room: Room, keys: &[Key]) -> Room {
+pub(crate) fn legend(canvas: &Canvas<'_>, mut room: Room, keys: &[Key]) -> Room {
     const SIGN: f32 = 18.0;
     const GAP: f32 = 20.0;
     const ROW: f32 = 20.0;
@@ -89,15 +89,15 @@ pub(crate) fn legend(drawing: &mut Drawing, mut room: Room, keys: &[Key]) -> Roo
         let y = room.top + (rows as f32 - 0.5) * ROW;
         match key.sign {
             Sign::Line { series, marked } => {
-                drawing.line(vec![(x, y), (x + 13.0, y)], key.colour, 2.0);
+                canvas.line(&[(x, y), (x + 13.0, y)], key.colour, 2.0);
                 if marked {
-                    drawing.marker(x + 6.5, y, 3.5, series, key.colour);
+                    canvas.marker(x + 6.5, y, 3.5, series, key.colour);
                 }
             }
-            Sign::Point(series) => drawing.marker(x + 6.5, y, 4.0, series, key.colour),
-            Sign::Block => drawing.block(x, y - 5.5, 11.0, 11.0, 2.0, key.colour),
+            Sign::Point(series) => canvas.marker(x + 6.5, y, 4.0, series, key.colour),
+            Sign::Block => canvas.block(x, y - 5.5, 11.0, 11.0, key.colour),
         }
-        drawing.text(x + SIGN, y, &name, Align::Left, style);
+        canvas.text(x + SIGN, y, &name, Align::Left, style);
         x += width + GAP;
     }
     if rows > 0 {
@@ -107,16 +107,13 @@ pub(crate) fn legend(drawing: &mut Drawing, mut room: Room, keys: &[Key]) -> Roo
 }
 
 /// Says in the middle of the room that there is nothing to see.
-pub(crate) fn nothing(drawing: &mut Drawing, room: Room, text: &str) {
+pub(crate) fn nothing(canvas: &Canvas<'_>, room: Room, text: &str) {
     let (x, y) = ((room.left + room.right) / 2.0, (room.top + room.bottom) / 2.0);
-    drawing.text(x, y, text, Align::Centre, Type::LABEL.in_colour(SOFT));
+    canvas.text(x, y, text, Align::Centre, Type::LABEL.in_colour(SOFT));
 }
 
 pub(crate) type Plane<'a, 'b> =
-    ChartContext<'a, Pen<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
-
-/// Why plotters could not draw: never, for this backend has no errors of its own, but it says so.
-pub(crate) type Drawn = Result<(), DrawingAreaErrorKind<std::convert::Infallible>>;
+    ChartContext<'a, Backend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
 /// plotters' form of a colour.
 pub(crate) fn rgb(colour: Colour) -> RGBColor {
@@ -125,11 +122,6 @@ pub(crate) fn rgb(colour: Colour) -> RGBColor {
 
 pub(crate) fn stroke(colour: Colour, width: f32) -> ShapeStyle {
     rgb(colour).stroke_width(fine(width) as u32)
-}
-
-/// Pixels in the unit of plotters.
-pub(crate) fn fine(pixels: f32) -> i32 {
-    (pixels * FINE as f32).round() as i32
 }
 
 /// An error bar from `low` to `high` with caps; `half` is half a cap's width on the x axis.
@@ -148,7 +140,7 @@ pub(crate) fn error_bar(
 
 /// Draws axes into the room and lets `data` draw between them. Returns the room between the axes.
 pub(crate) fn axes(
-    drawing: &mut Drawing,
+    canvas: &Canvas<'_>,
     mut room: Room,
     x: &Axis,
     y: &Axis,
@@ -157,7 +149,7 @@ pub(crate) fn axes(
     let style = Type::AXIS;
     if !y.name.is_empty() {
         let name = font::fit(&y.name, style.size, style.weight, room.width());
-        drawing.text(room.left, room.top + 6.0, &name, Align::Left, style);
+        canvas.text(room.left, room.top + 6.0, &name, Align::Left, style);
         room.top += 20.0;
     }
     // Half a label stands above the highest tick.
@@ -172,17 +164,17 @@ pub(crate) fn axes(
         let middle = (inner.left + inner.right) / 2.0;
         let half = style.width(&name) / 2.0;
         let middle = middle.clamp(room.left + half, (room.right - half).max(room.left + half));
-        drawing.text(middle, room.bottom - 6.0, &name, Align::Centre, style);
+        canvas.text(middle, room.bottom - 6.0, &name, Align::Centre, style);
         inner.bottom -= 18.0;
     }
     inner.right = inner.right.max(inner.left + 10.0);
     inner.bottom = inner.bottom.max(inner.top + 10.0);
 
     let rows = spacing(y, inner.height(), 16.0);
-    let drawn = mapped(drawing, inner, x, y, |plane| {
+    let drawn = mapped(canvas, inner, x, y, |plane| {
         for tick in y.ticks.iter().step_by(rows) {
             let line = [(x.low, *tick), (x.high, *tick)];
-            let colour = if *tick == 0.0 { AXIS } else { GRID };
+            let colour = if *tick == 0.0 && !y.log { AXIS } else { GRID };
             plane.draw_series(LineSeries::new(line, stroke(colour, 1.0)))?;
         }
         let base = [(x.low, y.low), (x.high, y.low)];
@@ -195,12 +187,12 @@ pub(crate) fn axes(
     let every = spacing(x, inner.width(), x.label_width(|label| style.width(label)) + 8.0);
     for (tick, label) in x.ticks.iter().zip(&x.labels).step_by(every) {
         let at = across(*tick);
-        drawing.line(vec![(at, inner.bottom), (at, inner.bottom + 4.0)], AXIS, 1.0);
-        drawing.text(at, inner.bottom + 14.0, label, Align::Centre, style);
+        canvas.line(&[(at, inner.bottom), (at, inner.bottom + 4.0)], AXIS, 1.0);
+        canvas.text(at, inner.bottom + 14.0, label, Align::Centre, style);
     }
     for (tick, label) in y.ticks.iter().zip(&y.labels).step_by(rows) {
         let at = inner.bottom - share(*tick, y) * inner.height();
-        drawing.text(inner.left - 8.0, at, label, Align::Right, style);
+        canvas.text(inner.left - 8.0, at, label, Align::Right, style);
     }
     inner
 }
@@ -231,15 +223,16 @@ pub(crate) fn share(value: f64, axis: &Axis) -> f32 {
 
 /// Lets plotters draw into the room, in the coordinates of the two axes.
 fn mapped(
-    drawing: &mut Drawing,
+    canvas: &Canvas<'_>,
     room: Room,
     x: &Axis,
     y: &Axis,
     data: impl FnOnce(&mut Plane<'_, '_>) -> Drawn,
 ) -> Drawn {
-    let area = Pen(drawing).into_drawing_area();
-    let area =
-        area.shrink((fine(room.left), fine(room.top)), (fine(room.width()), fine(room.height())));
+    let area = canvas
+        .area
+        .clone()
+        .shrink((fine(room.left), fine(room.top)), (fine(room.width()), fine(room.height())));
     let mut plane = ChartBuilder::on(&area).build_cartesian_2d(x.low..x.high, y.low..y.high)?;
     data(&mut plane)
 }

@@ -87,6 +87,11 @@ impl Progress {
         out
     }
 
+    /// What stands behind the bar, for a line without one: `8s 775ms/step - loss: 0.6672`.
+    pub fn summary(&self) -> String {
+        self.numbers().trim_start_matches(" - ").to_owned()
+    }
+
     /// The line as Keras prints it in a terminal, without a line break.
     pub fn to_text(&self) -> String {
         if self.total == 0 {

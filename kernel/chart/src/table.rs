@@ -1,7 +1,11 @@
+use std::path::Path;
+
 use benchbook_display::{Bundle, Rich, escape};
 use serde::{Deserialize, Serialize};
+use unicode_width::UnicodeWidthStr;
 
-use crate::error::{Result, same_length};
+use crate::error::{Error, Result, same_length};
+use crate::numbers::commas;
 
 /// How the cells of a column are aligned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,7 +59,7 @@ impl<T: ToString> From<T> for Cell {
     }
 }
 
-/// A table that shows itself as aligned text, HTML or Markdown.
+/// A table that shows itself as aligned text, HTML or Markdown, and can be written as CSV.
 ///
 /// ```
 /// use benchbook_chart::{Align, Cell, Table};
@@ -166,8 +170,8 @@ impl Table {
         });
         let widths: Vec<usize> = (0..self.headers.len())
             .map(|column| {
-                let cells = rows.iter().map(|row| row[column].chars().count());
-                cells.chain([self.headers[column].chars().count()]).max().unwrap_or(0)
+                let cells = rows.iter().map(|row| row[column].width());
+                cells.chain([self.headers[column].width()]).max().unwrap_or(0)
             })
             .collect();
         let line = |cells: &[String]| {
@@ -187,6 +191,53 @@ impl Table {
         out.extend(rows.iter().map(|row| line(row)));
         out.extend(notes.iter().enumerate().map(|(i, note)| format!("[{}] {note}", i + 1)));
         out.join("\n")
+    }
+
+    /// As comma-separated values after RFC 4180, heads first, lines ended by `\n`; notes and caption are left out. Struck
+    /// cells are written `~2.04~`, so that no program takes them for numbers.
+    pub fn to_csv(&self) -> String {
+        let field = |text: &str| match text.contains([',', '"', '\n', '\r']) {
+            true => format!("\"{}\"", text.replace('"', "\"\"")),
+            false => text.to_owned(),
+        };
+        let heads: Vec<String> = self.headers.iter().map(|head| field(head)).collect();
+        let mut out = heads.join(",") + "\n";
+        for row in &self.rows {
+            let cells = row.iter().map(|cell| match cell.struck {
+                true => field(&format!("~{}~", cell.text)),
+                false => field(&cell.text),
+            });
+            out += &(cells.collect::<Vec<_>>().join(",") + "\n");
+        }
+        out
+    }
+
+    /// Writes [`Table::to_csv`] into a file, in UTF-8, over one that is there.
+    ///
+    /// # Errors
+    /// [`Error::Write`] when the file cannot be written.
+    pub fn write_csv(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        std::fs::write(path, self.to_csv())
+            .map_err(|error| Error::Write { path: path.to_owned(), why: error.to_string() })
+    }
+
+    /// The table as a notebook shows it: of more than 60 rows the first and last five, and how many there are.
+    fn abbreviated(&self) -> Option<(Self, String)> {
+        const MOST: usize = 60;
+        const ENDS: usize = 5;
+        let count = self.rows.len();
+        if count <= MOST {
+            return None;
+        }
+        let mut rows = self.rows[..ENDS].to_vec();
+        rows.push(vec![Cell::from("…"); self.headers.len()]);
+        rows.extend_from_slice(&self.rows[count - ENDS..]);
+        let note = format!(
+            "{} rows; `to_text()`, `to_html()` and `write_csv(path)` give them all",
+            commas(&count.to_string())
+        );
+        Some((Self { rows, ..self.clone() }, note))
     }
 
     /// As Markdown (with GitHub's tables and `~~struck~~` text).
@@ -270,17 +321,25 @@ fn one_line(text: &str) -> String {
     text.replace(['\n', '\r', '\t'], " ")
 }
 
+/// Fills up to a width in columns of a terminal, of which a Chinese character takes two.
 fn pad(text: &str, width: usize, align: Align) -> String {
-    match align {
-        Align::Left => format!("{text:<width$}"),
-        Align::Right => format!("{text:>width$}"),
-        Align::Centre => format!("{text:^width$}"),
-    }
+    let missing = width.saturating_sub(text.width());
+    let before = match align {
+        Align::Left => 0,
+        Align::Right => missing,
+        Align::Centre => missing / 2,
+    };
+    format!("{}{text}{}", " ".repeat(before), " ".repeat(missing - before))
 }
 
 impl Rich for Table {
     fn bundle(&self) -> Bundle {
-        Bundle::text(self.to_text()).html(self.to_html()).markdown(self.to_markdown())
+        let Some((shown, note)) = self.abbreviated() else {
+            return Bundle::text(self.to_text()).html(self.to_html()).markdown(self.to_markdown());
+        };
+        Bundle::text(format!("{}\n{note}", shown.to_text()))
+            .html(format!("{}<div>{}</div>\n", shown.to_html(), note.replace('`', "")))
+            .markdown(format!("{}\n\n{note}", shown.to_markdown()))
     }
 }
 
@@ -314,6 +373,39 @@ a|b <i>     ~0.07~ [1]
         let markdown = table().caption("Load").to_markdown();
         assert!(markdown.starts_with("**Load**\n\n| library | load [s] |\n| :--- | ---: |\n"));
         assert!(markdown.contains("| a\\|b &lt;i&gt; | ~~0.07~~ <sup>1</sup> |"), "{markdown}");
+    }
+
+    #[test]
+    fn csv_can_be_read_back() {
+        let table = Table::new(["name", "say"])
+            .row([Cell::from("a, b"), Cell::from("\"so\"\nand so")])
+            .and_then(|t| t.row([Cell::from("猫"), Cell::struck("2.04", "why")]))
+            .expect("two cells a row");
+        let expected = "name,say\n\"a, b\",\"\"\"so\"\"\nand so\"\n猫,~2.04~\n";
+        assert_eq!(table.to_csv(), expected);
+        let error = table.write_csv("no/such/folder/t.csv").expect_err("no such folder");
+        assert!(error.to_string().starts_with("no/such/folder/t.csv cannot be written"), "{error}");
+    }
+
+    #[test]
+    fn chinese_characters_take_two_columns() {
+        let table = Table::new(["类", "count"]).numeric();
+        let table =
+            table.row(["猫和狗", "9"]).and_then(|t| t.row(["cat", "12"])).expect("two cells");
+        assert_eq!(table.to_text(), "类      count\n------  -----\n猫和狗      9\ncat        12");
+    }
+
+    #[test]
+    fn a_long_table_shows_its_ends_and_says_how_many_rows_it_has() {
+        let mut table = Table::new(["i"]);
+        for i in 0..1000 {
+            table.push(vec![Cell::from(i)]);
+        }
+        let bundle = table.bundle();
+        let lines: Vec<&str> = bundle.plain().lines().collect();
+        assert_eq!(lines[2..8], ["0", "1", "2", "3", "4", "…"]);
+        assert!(lines[13].starts_with("1000 rows; "), "{lines:?}");
+        assert_eq!(table.to_text().lines().count(), 1002);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use benchbook_chart::{
     BarChart, BarData, Chart, ConfusionMatrix, Curves, DATA_MIME, Error, Histogram, Library,
-    LineChart, LineData, Mark, PictureGrid, Scatter, Table, plot,
+    LineChart, LineData, Mark, PictureGrid, Scatter, Table, add_fonts, plot,
 };
 use benchbook_display::Rich;
 use image::RgbImage;
@@ -14,7 +14,9 @@ fn every_chart(values: &[f64], name: &str) -> Vec<Box<dyn Chart>> {
     let x: Vec<f64> = (0..values.len()).map(|i| i as f64 * 0.5).collect();
     let categories: Vec<String> = values.iter().take(20).map(|_| name.to_owned()).collect();
     let bars = &values[..categories.len()];
-    let line = LineChart::new(name).x(name).y(name).series(name, values).series("", values);
+    let points: Vec<f64> = (1..=values.len()).map(|i| i as f64).collect();
+    let line = LineChart::new(name).x(name).y(name).points(name, &points, values).unwrap();
+    let line = line.points("", &points, values).unwrap();
     let mut charts: Vec<Box<dyn Chart>> = vec![
         Box::new(Curves::new(name).metric("accuracy", values, values).panel(line.clone())),
         Box::new(line.subtitle(name)),
@@ -28,6 +30,12 @@ fn every_chart(values: &[f64], name: &str) -> Vec<Box<dyn Chart>> {
                 .unwrap(),
         ),
         Box::new(BarChart::of(name, bars.iter().map(|v| (name, *v)))),
+        Box::new(
+            BarChart::new(name, bars.iter().map(|_| name))
+                .series_with_error(name, bars, bars)
+                .unwrap()
+                .log_y(),
+        ),
         Box::new(ConfusionMatrix::new(name, [name, name], [[0, 1], [2, u64::MAX / 8]]).unwrap()),
     ];
     if let Ok(histogram) = Histogram::new(name, values, 12) {
@@ -46,7 +54,7 @@ fn check_svg(svg: &str) {
     assert!(named("desc").is_some_and(|text| text.len() > 10), "{svg}");
     for node in document.descendants().filter(|node| node.is_element()) {
         let kind = node.tag_name().name();
-        assert!(!["text", "style", "script", "use", "defs"].contains(&kind), "{kind}");
+        assert!(!["style", "script", "use", "defs"].contains(&kind), "{kind}");
         for attribute in node.attributes() {
             assert_ne!(attribute.name(), "id");
             if attribute.name() != "aria-label" {
@@ -56,15 +64,23 @@ fn check_svg(svg: &str) {
         }
     }
     // Points of lines and areas stay on the card.
-    let side = |name| root.attribute(name).unwrap().parse::<f64>().unwrap();
-    let (width, height) = (side("width"), side("height"));
+    let view: Vec<f64> =
+        root.attribute("viewBox").unwrap().split(' ').map(|n| n.parse().unwrap()).collect();
+    let (width, height) = (view[2], view[3]);
     for points in document.descendants().filter_map(|node| node.attribute("points")) {
-        for point in points.split(' ') {
+        for point in points.split_whitespace() {
             let (x, y) = point.split_once(',').unwrap();
             let (x, y): (f64, f64) = (x.parse().unwrap(), y.parse().unwrap());
             assert!((0.0..=width).contains(&x) && (0.0..=height).contains(&y), "{point}");
         }
     }
+}
+
+/// The texts in a picture.
+fn texts(svg: &str) -> Vec<String> {
+    let document = roxmltree::Document::parse(svg).unwrap();
+    let texts = document.descendants().filter(|node| node.tag_name().name() == "text");
+    texts.filter_map(|node| node.text()).map(|text| text.trim().to_owned()).collect()
 }
 
 #[test]
@@ -107,7 +123,7 @@ fn every_chart_draws_any_name() {
 #[test]
 fn data_is_what_was_given() {
     let loss = [0.69, f64::NAN, 0.22];
-    let chart = LineChart::new("Loss").x("epoch").y("loss").series("training", loss);
+    let chart = LineChart::new("Loss").x("epoch").y("loss").series("training", loss).unwrap();
     let series = &chart.data().series[0];
     assert_eq!(series.x, [1.0, 2.0, 3.0]);
     assert_eq!((series.y[0], series.y[2]), (0.69, 0.22));
@@ -153,7 +169,8 @@ fn data_is_what_was_given() {
 
 #[test]
 fn alt_text_says_title_and_numbers() {
-    let alt = LineChart::new("Loss").x("epoch").y("nats").series("training", [0.69, 0.22]).alt();
+    let alt =
+        LineChart::new("Loss").x("epoch").y("nats").series("training", [0.69, 0.22]).unwrap().alt();
     for part in ["Line chart: Loss, nats by epoch", "training", "0.69", "0.22", "2 points"] {
         assert!(alt.contains(part), "{alt}");
     }
@@ -165,10 +182,9 @@ fn alt_text_says_title_and_numbers() {
 #[test]
 fn values_and_units_stand_in_the_picture() {
     let chart = BarChart::new("Train", ["K80"]).y("time [s]").series("PyTorch", [938.33]).unwrap();
-    let drawing = chart.drawing();
-    let texts: Vec<&str> = drawing.texts().collect();
+    let texts = texts(&chart.svg());
     for text in ["Train", "time [s]", "PyTorch", "K80", "938"] {
-        assert!(texts.contains(&text), "{text}: {texts:?}");
+        assert!(texts.iter().any(|shown| shown == text), "{text}: {texts:?}");
     }
 }
 
@@ -176,21 +192,24 @@ fn values_and_units_stand_in_the_picture() {
 fn a_library_has_its_colour_in_every_chart() {
     for library in Library::ALL {
         let (name, colour) = (library.name(), library.colour().hex());
-        let line = LineChart::new("").series("other", [1.0]).series(name, [1.0, 2.0]);
+        let line = LineChart::new("").series("other", [1.0]).unwrap();
+        let line = line.series(name, [1.0, 2.0]).unwrap();
         let bar =
             BarChart::new("", ["a"]).series("other", [1.0]).unwrap().series(name, [2.0]).unwrap();
         for svg in [line.svg(), bar.svg(), BarChart::of("", [(name, 1.0)]).svg()] {
+            let svg = svg.to_lowercase();
             assert!(svg.contains(&colour), "{name}");
         }
         let others: Vec<String> =
             Library::ALL.into_iter().filter(|l| *l != library).map(|l| l.colour().hex()).collect();
-        assert!(others.iter().all(|other| !line.svg().contains(other)), "{name}");
+        let svg = line.svg().to_lowercase();
+        assert!(others.iter().all(|other| !svg.contains(other)), "{name}");
     }
 }
 
 #[test]
 fn png_has_the_stated_size() {
-    let chart = LineChart::new("Loss").series("a", [1.0, 2.0]).size(500, 300);
+    let chart = LineChart::new("Loss").series("a", [1.0, 2.0]).unwrap().size(500, 300);
     for (scale, size) in [(1.0, (500, 300)), (2.0, (1000, 600)), (0.1, (50, 30))] {
         let picture = image::load_from_memory(&chart.png(scale).unwrap()).unwrap().to_rgb8();
         assert_eq!(picture.dimensions(), size);
@@ -204,7 +223,7 @@ fn png_has_the_stated_size() {
 
 #[test]
 fn a_notebook_gets_text_and_svg_and_png_on_request() {
-    let chart = LineChart::new("Loss").y("loss").series("training", [0.69, 0.22]);
+    let chart = LineChart::new("Loss").y("loss").series("training", [0.69, 0.22]).unwrap();
     let bundle = chart.bundle();
     let kinds: Vec<&str> = bundle.data.keys().map(String::as_str).collect();
     assert_eq!(kinds, [DATA_MIME, "image/svg+xml", "text/plain"]);
@@ -233,7 +252,8 @@ fn a_notebook_keeps_what_is_drawn_and_where_it_comes_from() {
 #[test]
 fn pictures_stay_small() {
     let ten_thousand: Vec<f64> = (0..10_000).map(|i| f64::from(i).sin()).collect();
-    let svg = LineChart::new("Loss").x("step").y("loss").series("training", &ten_thousand).svg();
+    let svg =
+        LineChart::new("Loss").x("step").y("loss").series("training", &ten_thousand).unwrap().svg();
     assert!(svg.len() < 60_000, "{} bytes", svg.len());
     let epochs: Vec<f64> = (1..=30).map(|i| 1.0 / f64::from(i)).collect();
     let curves =
@@ -249,27 +269,118 @@ fn wrong_input_is_refused_with_a_reason() {
         assert!(!message.ends_with('.'), "{message}");
     };
     let line = LineChart::new("Loss").points("training", [1.0, 2.0], [0.5]).unwrap_err();
-    says(line, &["training", "expected 2 values", "found 1"]);
+    says(line, &["training", "expected 2 values", "got 1"]);
     let bars =
         BarChart::new("Train", ["K80", "P100"]).series("PyTorch", [1.0, 2.0, 3.0]).unwrap_err();
-    says(bars, &["PyTorch", "expected 2", "found 3"]);
+    says(bars, &["PyTorch", "expected 2", "got 3"]);
     says(plot(Vec::<f64>::new()).unwrap_err(), &["no values"]);
-    says(plot([f64::NAN; 3]).unwrap_err(), &["3 values, none of them finite"]);
+    says(
+        LineChart::new("Loss").series("training", [0.0; 0]).unwrap_err(),
+        &["series \"training\"", "no values"],
+    );
     says(
         Histogram::new("h", [f64::INFINITY], 3).unwrap_err(),
         &["histogram \"h\"", "none of them"],
     );
     let row = Table::new(["a", "b"]).row(["1"]).unwrap_err();
-    says(row, &["row 1", "expected 2", "found 1"]);
+    says(row, &["row 1", "expected 2", "got 1"]);
     let matrix = ConfusionMatrix::new("m", ["cat", "dog"], [[1, 2]]).unwrap_err();
-    says(matrix, &["rows", "expected 2", "found 1"]);
+    says(matrix, &["rows", "expected 2", "got 1"]);
 }
 
 #[test]
 fn empty_charts_show_their_axes_and_say_so() {
     let chart = LineChart::new("Accuracy").x("epoch").y("accuracy");
-    assert!(chart.drawing().texts().any(|text| text == "no values yet"));
+    assert!(texts(&chart.svg()).iter().any(|text| text == "no values yet"));
     assert!(chart.alt().ends_with("No values yet."), "{}", chart.alt());
+}
+
+#[test]
+fn values_without_a_finite_number_are_gaps_in_every_chart_of_lines() {
+    for chart in [plot([f64::NAN; 3]), LineChart::new("").series("", [f64::INFINITY])] {
+        assert!(texts(&chart.unwrap().svg()).iter().any(|text| text == "no finite values"));
+    }
+}
+
+#[test]
+fn texts_of_every_script_stand_in_the_svg_as_they_are() {
+    for names in [
+        ["猫", "狗"],
+        ["قطة", "كلب"],
+        ["고양이", "개"],
+        ["बिल्ली", "कुत्ता"],
+        ["🐱", "🐶"],
+        ["חתול", "כלב"],
+    ] {
+        let matrix = ConfusionMatrix::new("m", names, [[9, 1], [2, 8]]).unwrap();
+        let bars = BarChart::new("b", names).series(names[0], [1.0, 2.0]).unwrap();
+        let lines = LineChart::new(names[0]).y(names[1]).series(names[0], [1.0, 2.0]).unwrap();
+        for svg in [matrix.svg(), bars.svg(), lines.svg()] {
+            let texts = texts(&svg);
+            assert!(names.iter().all(|name| texts.iter().any(|text| text == name)), "{texts:?}");
+            assert!(svg.contains("font-family=\"Roboto, "), "the fonts are stated");
+        }
+    }
+}
+
+/// What a text looks like in a PNG.
+fn drawn(text: &str) -> Vec<u8> {
+    let chart = LineChart::new(text).size(240, 240);
+    image::load_from_memory(&chart.png(1.0).unwrap()).unwrap().to_rgb8().into_raw()
+}
+
+#[test]
+fn a_png_takes_what_roboto_lacks_from_other_fonts() {
+    let fonts = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fonts");
+    add_fonts(fonts).unwrap();
+    // No font has a character of the private use area.
+    let box_of_a_missing_character = drawn("\u{f8fe}");
+    for names in [["猫", "狗"], ["قطة", "كلب"], ["고양이", "개"], ["と", "犬"]] {
+        let [first, second] = names.map(drawn);
+        assert_ne!(first, second, "{names:?}");
+        assert!(![first, second].contains(&box_of_a_missing_character), "{names:?}");
+    }
+    // Arabic letters change their forms where they meet.
+    assert_ne!(drawn("كلب"), drawn("ك ل ب"));
+    let error = add_fonts(concat!(env!("CARGO_MANIFEST_DIR"), "/src")).unwrap_err().to_string();
+    assert!(error.contains("/src: no TrueType or OpenType font"), "{error}");
+    assert!(matches!(add_fonts("no/such/font.ttf"), Err(Error::Font { .. })));
+}
+
+#[test]
+fn a_bar_of_a_ten_thousandth_is_visible_on_a_logarithmic_axis() {
+    // Load, build, train, test; the first is a ten-thousandth of the third.
+    let seconds = [0.031, 0.42, 310.0, 0.0];
+    let bars = BarChart::new("Phases", ["load", "build", "train", "test"]).y("time [s]");
+    let bars = bars.series("LibTorch", seconds).unwrap();
+    let linear = bars.clone();
+    let log = bars.log_y_beyond(300.0);
+    assert!(log.data().log_y && !linear.data().log_y);
+    let heights = |chart: &BarChart| -> Vec<f64> {
+        let svg = chart.svg();
+        let document = roxmltree::Document::parse(&svg).unwrap();
+        let colour = Library::LibTorch.colour().hex();
+        let bars = document.descendants().filter(|node| {
+            let fill = node.attribute("fill").unwrap_or_default().to_lowercase();
+            node.has_tag_name(("http://www.w3.org/2000/svg", "rect")) && fill == colour
+        });
+        // The first is the legend's.
+        bars.skip(1)
+            .map(|bar| bar.attribute("height").unwrap().parse::<f64>().unwrap() / 10.0)
+            .collect()
+    };
+    assert!(heights(&linear)[0] < 1.0, "{:?}", heights(&linear));
+    let shown = heights(&log);
+    assert!(shown[0] > 10.0 && shown[0] < shown[1] && shown[1] < shown[2], "{shown:?}");
+    assert_eq!(shown[3], 0.0, "zero has no place on the axis");
+    let texts = texts(&log.svg());
+    for text in ["time [s], log scale", "0.01", "100", "0.031", "310", "0"] {
+        assert!(texts.iter().any(|shown| shown == text), "{text}: {texts:?}");
+    }
+    let even = BarChart::of("b", [("a", 1.0), ("b", 250.0)]).log_y_beyond(300.0);
+    assert!(!even.data().log_y);
+    let json = serde_json::to_string(even.data()).unwrap();
+    assert!(!json.contains("log_y"), "{json}");
 }
 
 #[test]

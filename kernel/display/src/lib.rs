@@ -5,11 +5,13 @@
 //! [`Rich`]. This crate knows neither Jupyter nor the worker: it is data only, so that charts,
 //! folders and models can be drawn and tested without a kernel.
 
+mod abbreviate;
 #[cfg(feature = "image")]
 mod picture;
 #[cfg(feature = "tch")]
 mod tensor;
 
+pub use abbreviate::{Abbreviated, abbreviate, commas};
 use base64::Engine;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

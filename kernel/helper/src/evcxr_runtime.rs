@@ -201,17 +201,19 @@ impl VariableStore {
         }
     }
 
-    /// A value that all cells share, made when it is first asked for.
-    ///
-    /// # Panics
-    /// The name is taken by a value of another type.
+    /// Returns the value that all cells share under `name`, creating it on the first call. A value whose type is of
+    /// a crate that a later `:dep` has compiled again is replaced; what runs in the old one, such as the tasks of a
+    /// tokio runtime, runs on.
     pub fn lazy_arc<T: 'static, F: FnOnce() -> T>(&mut self, name: &str, create: F) -> Arc<T> {
-        let value =
-            self.variables.entry(name.to_owned()).or_insert_with(|| Box::new(Arc::new(create())));
-        match value.downcast_ref::<Arc<T>>() {
-            Some(value) => Arc::clone(value),
-            None => panic!("the shared value `{name}` has another type than expected"),
+        let known = self.variables.get(name).and_then(|value| value.downcast_ref::<Arc<T>>());
+        if let Some(value) = known {
+            return Arc::clone(value);
         }
+        let value = Arc::new(create());
+        let replaced = self.variables.insert(name.to_owned(), Box::new(Arc::clone(&value)));
+        // Dropping a runtime waits for its tasks.
+        std::mem::forget(replaced);
+        value
     }
 
     /// Takes over all variables of another store.

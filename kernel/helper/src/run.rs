@@ -160,7 +160,7 @@ impl Run {
         data: &dyn Dataset,
         fit: Fit,
     ) -> Result<History, Error> {
-        self.train_with(model, data, fit, &mut Live::default())
+        self.train_with(model, data, fit, &mut Live::named(&self.name))
     }
 
     /// [`Run::train`] with a callback.

@@ -5,24 +5,33 @@
 //! `Debug`, and at last the name of the type. Each trait below is found one reference further out
 //! than the one before, so the first that applies wins, also for types that borrow.
 //!
+//! `Debug` text of more than 1000 values is abbreviated (`kernel/display/src/abbreviate.rs`).
+//!
 //! evcxr's `:fmt` and `:types` arrive as further arguments: the format in which a value with nothing
 //! but `Debug` is written, and whether its type stands before it.
 
 use crate::display::{Bundle, Rich};
 use crate::worker::send;
+use benchbook_display::{Abbreviated, abbreviate};
 use benchbook_frames::Message;
 use std::cell::Cell;
-use std::fmt::Debug;
+use std::fmt::{self, Debug, Write};
 
 /// Shows the value of an expression as the result of the cell.
 #[macro_export]
 macro_rules! show {
     ($expression:expr, $format:literal) => {{
-        let _form = $crate::show::Form::begin(|value| ::std::format!($format, value), false);
+        let _form = $crate::show::Form::begin(
+            |out, value| out.write_fmt(::std::format_args!($format, value)),
+            false,
+        );
         $crate::show!($expression)
     }};
     ($expression:expr, $format:literal, types) => {{
-        let _form = $crate::show::Form::begin(|value| ::std::format!($format, value), true);
+        let _form = $crate::show::Form::begin(
+            |out, value| out.write_fmt(::std::format_args!($format, value)),
+            true,
+        );
         $crate::show!($expression)
     }};
     ($expression:expr) => {
@@ -31,23 +40,25 @@ macro_rules! show {
             mut value => {
                 #[allow(unused_imports)]
                 use $crate::show::{ShowDebug as _, ShowName as _, ShowRich as _};
-                $crate::show::begin();
+                $crate::show::begin(::std::stringify!($expression));
                 value.evcxr_display();
             }
         }
     };
 }
 
-/// Tells the server that what comes is the result: an `evcxr_display` of the type's own prints it.
-pub fn begin() {
+/// Tells the server that what comes is the value of this expression: an `evcxr_display` of the type's own prints it.
+pub fn begin(expression: &'static str) {
+    EXPRESSION.set(expression);
     send(Message::Showing);
 }
 
 /// Writes a value.
-type Format = fn(&dyn Debug) -> String;
+type Format = fn(&mut dyn Write, &dyn Debug) -> fmt::Result;
 
 thread_local! {
     static FORM: Cell<Form> = const { Cell::new(Form { format: None, types: false }) };
+    static EXPRESSION: Cell<&'static str> = const { Cell::new("") };
 }
 
 /// The form in which the value of this cell is shown.
@@ -67,11 +78,17 @@ impl Form {
         FormGuard
     }
 
+    /// The value, abbreviated where it is long; then a line says how much there is and how to see it all.
     fn write(self, value: &dyn Debug) -> String {
-        match self.format {
-            Some(format) => format(value),
-            None => format!("{value:?}"),
-        }
+        let Abbreviated { text, left_out } = abbreviate(|out| match self.format {
+            Some(format) => format(out, value),
+            None => write!(out, "{value:?}"),
+        });
+        let Some(count) = left_out else { return text };
+        let name = EXPRESSION.get();
+        let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '&');
+        let name = if name.len() <= 40 && name.chars().all(plain) { name } else { "…" };
+        format!("{text}\n{count}; all of them: println!(\"{{:?}}\", {name})")
     }
 
     /// What stands before a value: its type without paths, if it is asked for.

@@ -16,25 +16,32 @@
 //! like to cargo are answered as the real tools did at installation (`answers.rs`), the
 //! standard library's `metadata` too. Everything else, and every call for another crate, is handed to
 //! the real tool unchanged. The crates that the user adds with `:dep` are compiled by the real cargo in a crate of their own
-//! (`dependencies.rs`), so they can neither rebuild the helper library nor change its features.
+//! (`dependencies.rs`), so they can neither rebuild the helper library nor change its features. All cells share one copy of
+//! them (`shared.rs`), and the user's cargo configuration does not reach them (`configuration.rs`).
 //!
 //! The rustc call is not recorded and replayed but spelt out here, with the compiler and the
 //! libraries that the template's manifest names.
 
 pub mod answers;
 mod build;
+pub(crate) mod configuration;
 mod dependencies;
+pub(crate) mod files;
 pub mod metadata;
 pub mod moved;
+pub mod outdated;
 mod prelude;
 pub mod progress;
 pub mod reduced;
+mod runtime;
+mod shared;
+pub mod statics;
 mod variables;
 
 use crate::template::{Installation, Template};
 use crate::tools::Tools;
 use std::ffi::{OsStr, OsString};
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -42,14 +49,18 @@ use std::process::{Command, ExitCode};
 
 /// The template of the session, for the stand-in.
 pub const TEMPLATE: &str = "BENCHBOOK_TEMPLATE";
-/// `PATH` as the user had it.
-pub const USER_PATH: &str = "BENCHBOOK_USER_PATH";
-/// `CARGO_HOME` as the user had it; absent if it was not set.
-pub const USER_CARGO_HOME: &str = "BENCHBOOK_USER_CARGO_HOME";
-/// `RUST_SRC_PATH` as the user had it; absent if it was not set.
-pub const USER_RUST_SRC_PATH: &str = "BENCHBOOK_USER_RUST_SRC_PATH";
-/// `RUST_MIN_STACK` as the user had it; absent if it was not set.
-pub const USER_MIN_STACK: &str = "BENCHBOOK_USER_MIN_STACK";
+/// Variables that a session changes or removes. `CARGO` and `RUSTC` would take the place of the stand-in in
+/// rust-analyzer.
+pub const CHANGED: [&str; 6] =
+    ["CARGO", "CARGO_HOME", "PATH", "RUSTC", "RUST_MIN_STACK", "RUST_SRC_PATH"];
+
+/// The variable that has another one as the user had it; absent if that was not set.
+pub fn saved(name: &str) -> String {
+    format!("BENCHBOOK_USER_{name}")
+}
+
+/// The folder in which the kernel was started, which is the notebook's, for the stand-in.
+pub const NOTEBOOK: &str = "BENCHBOOK_NOTEBOOK";
 /// The compiler and the linker of the session, in the crate's folder, for the stand-in.
 pub const TOOLS: &str = "tools.json";
 /// The folder of the crate that evcxr writes.
@@ -62,6 +73,9 @@ pub const INTERRUPTED: &str = "interrupted";
 pub const TYPES: &str = "types";
 /// What the stand-in has to say to the kernel's log, in the crate's folder.
 pub const LOG: &str = "stand-in.log";
+
+/// What the stand-in has to say to the user, in the crate's folder.
+const TOLD: &str = "told";
 
 /// The file that is compiled, in the crate's folder. Its name ends as evcxr expects the file of a
 /// message to end.
@@ -160,6 +174,24 @@ fn log(line: &str) {
     }
 }
 
+/// Leaves a line for the user.
+fn tell(line: &str) {
+    let mut file = OpenOptions::new().create(true).append(true).open(TOLD);
+    if let Ok(file) = &mut file {
+        let _ = writeln!(file, "{line}");
+    }
+}
+
+/// What the stand-in has told the user since it was last asked.
+pub fn told(crate_folder: &Path) -> String {
+    let path = crate_folder.join(TOLD);
+    let text = fs::read_to_string(&path).unwrap_or_default();
+    if !text.is_empty() {
+        let _ = fs::remove_file(path);
+    }
+    text
+}
+
 /// Whether the current folder is the crate of this session.
 fn in_session() -> bool {
     let here = std::env::current_dir().and_then(|folder| folder.canonicalize());
@@ -175,28 +207,17 @@ pub fn restore_environment(command: &mut Command) {
     if std::env::var_os(TEMPLATE).is_none() {
         return;
     }
-    for (variable, saved) in [
-        ("PATH", USER_PATH),
-        ("CARGO_HOME", USER_CARGO_HOME),
-        ("RUST_SRC_PATH", USER_RUST_SRC_PATH),
-        ("RUST_MIN_STACK", USER_MIN_STACK),
-    ] {
-        match std::env::var_os(saved) {
+    for variable in CHANGED {
+        let saved = saved(variable);
+        match std::env::var_os(&saved) {
             Some(value) => command.env(variable, value),
             None => command.env_remove(variable),
         };
+        command.env_remove(saved);
     }
-    for variable in [
-        USER_PATH,
-        USER_CARGO_HOME,
-        USER_RUST_SRC_PATH,
-        USER_MIN_STACK,
-        TEMPLATE,
-        CRATE,
-        answers::RECORDING,
-        "EVCXR_TMPDIR",
-        "EVCXR_CONFIG_DIR",
-    ] {
+    for variable in
+        [NOTEBOOK, TEMPLATE, CRATE, answers::RECORDING, "EVCXR_TMPDIR", "EVCXR_CONFIG_DIR"]
+    {
         command.env_remove(variable);
     }
 }

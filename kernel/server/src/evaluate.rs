@@ -6,14 +6,19 @@
 
 mod commands;
 mod compiler;
+mod completion;
 mod configuration;
 mod death;
+mod documentation;
 mod errors;
+mod items;
+mod mend;
 mod prepare;
 mod reduce;
 mod thread;
 
-use crate::cargo::{CELL, INTERRUPTED, LOG, TYPES};
+use crate::cargo::outdated::{self, OUTDATED, Outdated};
+use crate::cargo::{self, CELL, INTERRUPTED, LOG, TYPES, files};
 use crate::libtorch::Libtorch;
 use crate::names::Names;
 use crate::nesting;
@@ -23,19 +28,22 @@ use crate::worker::{self, Ended, Host};
 use anyhow::Context;
 use benchbook_display::Bundle;
 use benchbook_jupyter::{
-    Cell, Completions, Detail, Evaluator, Executed, Expression, Failure, Match, Outcome, Output,
+    Cell, Completions, Detail, Evaluator, Executed, Expression, Failure, Outcome, Output,
 };
 use commands::Form;
 use death::{Cause, Checkpoint};
 use errors::Place;
 use evcxr::{CommandContext, Error, EvalContext, EvalOutputs};
+use items::Items;
 use prepare::Prepared;
 use serde_json::{Map, Value, json};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::mem::ManuallyDrop;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 pub(crate) use configuration::copy as copy_configuration;
@@ -85,11 +93,19 @@ pub struct Rust {
     prelude_due: bool,
     /// How values are shown.
     form: Form,
+    /// What the cells have defined.
+    items: Items,
     /// The variables that are gone, with a sentence of how and what to do.
     gone: HashMap<String, String>,
     /// What is answered while a cell runs.
     names: Arc<Names>,
 }
+
+/// What is said of items that are set aside, by their names, when the cell runs.
+type Notes = Arc<Mutex<BTreeMap<String, String>>>;
+
+/// How often more items of earlier cells may turn out not to fit a cell.
+const MENDING: usize = 5;
 
 /// A variable's name and its type.
 type Variable = (String, String);
@@ -142,6 +158,7 @@ impl Rust {
             warmed: 0,
             prelude_due: false,
             form: Form::default(),
+            items: Items::default(),
             gone: HashMap::new(),
             names,
         })
@@ -224,8 +241,7 @@ impl Rust {
         };
         let mut lines = Vec::new();
         for entry in traceback {
-            let Some(place) = entry.strip_prefix("at ").and_then(|place| place.strip_prefix(CELL))
-            else {
+            let Some(place) = entry.strip_prefix("at ").and_then(files::in_cell) else {
                 lines.push(entry);
                 continue;
             };
@@ -249,7 +265,8 @@ impl Rust {
 
     /// Has evcxr run code, of which it sees what the types of its variables depend on.
     fn evaluate(&mut self, code: &str) -> Result<EvalOutputs, Error> {
-        let (reduced, left_out) = reduce::reduce(code);
+        let shown = files::shown(code, prepare::rust_begins(code));
+        let (reduced, left_out) = reduce::reduce(shown.as_deref().unwrap_or(code));
         left_out.write(&self.crate_folder).map_err(|error| Error::from(error.to_string()))?;
         self.context.execute(&reduced)
     }
@@ -273,27 +290,54 @@ impl Rust {
     }
 
     fn outcome(&mut self, cell: &Cell, output: &Output) -> (Outcome, Map<String, Value>) {
-        let at = Place { cell: &cell.code, count: cell.execution_count, gone: &self.gone };
+        let at = Place {
+            cell: &cell.code,
+            count: cell.execution_count,
+            gone: &self.gone,
+            names: &self.names,
+        };
         let refused = commands::refused(&cell.code).map(|text| Failure::new("CommandError", text));
         let syntax = || errors::unclosed(at);
         let pattern = || {
             let place = prepare::missing_pattern(&cell.code)?;
             Some(errors::syntax("expected pattern", place, at))
         };
-        if let Some(failure) = refused.or_else(syntax).or_else(pattern) {
+        let lost_items = || {
+            let (place, text) = prepare::lost_items(&cell.code, &self.items)?;
+            Some(errors::syntax(&text, place, at))
+        };
+        if let Some(failure) = refused.or_else(syntax).or_else(pattern).or_else(lost_items) {
             self.host.end(false);
             return (Outcome::Error(failure), Map::new());
         }
         self.form.obey(&cell.code);
-        let prepared = prepare::prepare(&cell.code, &self.form);
-        self.tell_before_run(cell, &prepared, output);
+        if commands::split_at_clear(&cell.code).is_some() {
+            self.items = Items::default();
+        }
+        let pasted = files::pasted(&cell.code, prepare::rust_begins(&cell.code));
+        let code = pasted.as_ref().unwrap_or(&cell.code);
+        let mut prepared = prepare::prepare(code, &self.form, &self.items);
+        let notes = Notes::default();
+        self.tell_before_run(cell, &prepared, &notes, output);
         let before = self.variables();
         let out_of_memory = death::processes_ended_for_memory();
         let begun = Instant::now();
-        if prepare::needs_types(&cell.code) {
+        if prepare::needs_types(&prepared.code) {
             self.load_types();
         }
-        let result = self.run(&prepared.code, output);
+        let (mut result, mut outdated) = self.run_with_items(&prepared, &before, output);
+        let own = Items::of(&prepared.code);
+        for _ in 0..MENDING {
+            let Err(Error::CompilationErrors(found)) = &result else { break };
+            let compiled = fs::read_to_string(self.crate_folder.join(CELL)).unwrap_or_default();
+            let Some(mended) = mend::mend(found, &compiled, &own) else { break };
+            prepared.insert_first(&mended.code);
+            notes.lock().unwrap_or_else(PoisonError::into_inner).extend(mended.aside);
+            (result, outdated) = self.run_with_items(&prepared, &before, output);
+        }
+        if result.is_ok() {
+            self.note_aside(&own, &notes, cell.execution_count);
+        }
         self.log();
         for line in self.last_words.try_iter() {
             match line.as_str() {
@@ -316,12 +360,25 @@ impl Rust {
             failure.traceback = self.with_places(traceback, &cell.code, &prepared);
         }
         self.take_up_again(&ended.kept, &before, output);
-        let lost = self.note_gone(before, cell, died, result.is_ok() && ended.failure.is_none());
-        let at = Place { cell: &cell.code, count: cell.execution_count, gone: &self.gone };
+        let succeeded = result.is_ok() && ended.failure.is_none();
+        let lost = self.note_gone(before, cell, died, succeeded, &outdated);
+        let at = Place {
+            cell: &cell.code,
+            count: cell.execution_count,
+            gone: &self.gone,
+            names: &self.names,
+        };
         let failure = match result {
-            Ok(outputs) => {
+            Ok(mut outputs) => {
+                let asks = commands::asks_for(&cell.code, ":help");
+                if asks {
+                    output.display(&commands::introduction(), None);
+                }
+                if commands::asks_for(&cell.code, ":doc") {
+                    documentation::improve(&mut outputs.content_by_mime_type, &self.names);
+                }
                 show(&outputs, output);
-                if commands::asks_for_help(&cell.code) {
+                if asks {
                     output.display(&commands::help(), None);
                 }
                 ended.failure.map(|failure| and_lost(failure, &lost))
@@ -358,15 +415,89 @@ impl Rust {
         (outcome, metadata)
     }
 
+    /// Runs a prepared cell. Variables whose types it defines anew are lost, which are returned.
+    fn run_with_items(
+        &mut self,
+        prepared: &Prepared,
+        variables: &[Variable],
+        output: &Output,
+    ) -> (Result<EvalOutputs, Error>, Vec<Outdated>) {
+        let items = self.items.with(Items::of(&prepared.code));
+        let outdated = self.outdated(&items, variables, prepared);
+        let all_rebound = outdated.iter().all(|variable| variable.rebound);
+        let code = match all_rebound || !prepare::has_items_only(&prepared.code) {
+            true => Cow::Borrowed(prepared.code.as_str()),
+            // evcxr looks at the variables when something runs.
+            false => Cow::Owned(format!("{}\n();", prepared.code)),
+        };
+        if let Err(error) = outdated::write(&self.crate_folder, &outdated) {
+            return (Err(Error::from(error.to_string())), outdated);
+        }
+        let result = self.run(&code, output);
+        if let Err(error) = outdated::write(&self.crate_folder, &[]) {
+            tracing::error!("{OUTDATED}: {error}");
+        }
+        if result.is_ok() {
+            self.items = items;
+        }
+        (result, outdated)
+    }
+
+    /// Remembers which items are set aside, for who looks for them.
+    fn note_aside(&mut self, own: &Items, notes: &Notes, count: u64) {
+        own.names().for_each(|name| drop(self.gone.remove(name)));
+        let notes = notes.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, said) in notes.iter() {
+            let text = format!(
+                "{said} and was set aside in cell {count}; run its own cell again, changed to fit"
+            );
+            self.gone.insert(name.clone(), text);
+        }
+    }
+
+    /// The variables that the new items leave without their types.
+    fn outdated(
+        &self,
+        items: &Items,
+        variables: &[Variable],
+        prepared: &Prepared,
+    ) -> Vec<Outdated> {
+        let each = variables.iter().map(|(name, kind)| (name.as_str(), kind.as_str()));
+        let names = self.items.outdated(items, each);
+        let bound = prepare::bindings(&prepared.code);
+        let outdated = names.into_iter().map(|name| Outdated {
+            name: name.to_owned(),
+            rebound: bound.iter().any(|bound| bound == name),
+        });
+        outdated.collect()
+    }
+
     /// Has the cell's first words said as soon as it is compiled: what is to be known of the
     /// installation, and of results that the cell ignores.
-    fn tell_before_run(&mut self, cell: &Cell, prepared: &Prepared, output: &Output) {
+    fn tell_before_run(
+        &mut self,
+        cell: &Cell,
+        prepared: &Prepared,
+        notes: &Notes,
+        output: &Output,
+    ) {
         let (prepared, output, code) = (prepared.clone(), output.clone(), cell.code.clone());
+        let notes = Arc::clone(notes);
         let (folder, count) = (self.crate_folder.clone(), cell.execution_count);
         let notice = self.notice.take();
         self.host.before_run(Box::new(move |runs| {
             if let Some(notice) = notice {
                 output.stream(benchbook_jupyter::Stream::Stderr, &notice);
+            }
+            let told = cargo::told(&folder);
+            if !told.is_empty() {
+                output.stream(benchbook_jupyter::Stream::Stderr, &told);
+            }
+            for said in
+                notes.lock().unwrap_or_else(PoisonError::into_inner).values().filter(|_| runs)
+            {
+                let text = format!("{said} and is set aside until its cell is run again\n");
+                output.stream(benchbook_jupyter::Stream::Stderr, &text);
             }
             if runs {
                 errors::show_unused(&folder, &code, count, &prepared, &output);
@@ -417,6 +548,7 @@ impl Rust {
         cell: &Cell,
         died: bool,
         succeeded: bool,
+        outdated: &[Outdated],
     ) -> Vec<Variable> {
         let now: HashMap<String, String> = self.variables().into_iter().collect();
         self.gone.retain(|name, _| !now.contains_key(name));
@@ -436,22 +568,24 @@ impl Rust {
                     _ => String::new(),
                 };
                 format!("`{name}` was lost when cell {count} ended its process{load}")
+            } else if outdated.iter().any(|variable| variable.name == *name) {
+                format!("`{name}` was lost in cell {count}, which defined its type anew")
             } else if succeeded {
-                format!(
-                    "`{name}` was moved away in cell {count}; lend it there with `&{name}`, or hand on a copy, `{name}.clone()` (`{name}.shallow_clone()` for a Tensor)"
-                )
+                errors::moved(name, kind, count, &self.names)
             } else {
-                format!("`{name}` was lost in cell {count}, which had moved it away when it failed")
+                errors::lost(name, count)
             };
             self.gone.insert(name.clone(), how);
         }
-        if !died && !succeeded {
-            for name in prepare::bindings(&cell.code) {
-                let not_kept =
-                    || format!("cell {count} failed before it could keep its variable `{name}`");
-                if !now.contains_key(&name) {
-                    self.gone.entry(name.clone()).or_insert_with(not_kept);
-                }
+        // What the cell itself has bound; the latest cell that took a name counts.
+        for name in prepare::bindings(&cell.code).into_iter().filter(|name| name != "None") {
+            if now.contains_key(&name) || gone.iter().any(|(known, _)| *known == name) {
+                continue;
+            }
+            if succeeded {
+                self.gone.insert(name.clone(), errors::moved(&name, "", count, &self.names));
+            } else if !died && self.gone.get(&name).is_none_or(|how| how.starts_with("cell ")) {
+                self.gone.insert(name.clone(), errors::not_kept_by(&name, count));
             }
         }
         gone
@@ -474,11 +608,12 @@ impl Rust {
         if prepare::needs_types(code) {
             self.load_types();
         }
-        let prepared = prepare::prepare(code, &self.form);
+        let prepared = prepare::prepare(code, &self.form, &self.items);
         let result = self.context.execute(&prepared.code);
         let ended = self.host.end(matches!(result, Err(Error::SubprocessTerminated(_))));
         let value = self.host.values().pop();
-        let at = Place { cell: code, count: cell.execution_count, gone: &self.gone };
+        let at =
+            Place { cell: code, count: cell.execution_count, gone: &self.gone, names: &self.names };
         match (result, ended.failure, value) {
             (Err(Error::CompilationErrors(found)), ..) => {
                 Expression::Error(errors::failure(&found, &prepared, at))
@@ -569,20 +704,20 @@ impl Evaluator for Rust {
             return Completions::none(cursor);
         }
         self.load_types();
-        match self.context.completions(&commands::without_refused(code), cursor) {
-            Ok(found) => Completions {
-                matches: found
-                    .completions
-                    .into_iter()
-                    .map(|completion| Match { text: completion.code, kind: completion.kind.into() })
-                    .collect(),
-                start: found.start_offset,
-                end: found.end_offset,
-            },
-            Err(error) => {
-                tracing::debug!("no completions: {error:#}");
-                Completions::none(cursor)
+        let asked = completion::Question::new(&commands::without_refused(code), cursor);
+        let context = AssertUnwindSafe(&mut *self.context);
+        let found = catch_unwind(move || {
+            let AssertUnwindSafe(context) = { context };
+            context.completions(&asked.code, asked.cursor).map(|found| asked.answer(found))
+        });
+        match found {
+            Ok(Ok(mut found)) => {
+                found.matches.retain(|found| !items::is_own(&found.text));
+                self.names.retain_public(code, &mut found);
+                found
             }
+            // An empty cell, or code at which rust-analyzer panics.
+            _ => self.names.complete(code, cursor),
         }
     }
 
@@ -593,7 +728,7 @@ impl Evaluator for Rust {
         let end = end.map_or(code.len(), |end| cursor + end);
         match self.context.hover_at(&commands::without_refused(&code[..end]), end) {
             Ok((plain, _)) if plain.is_empty() || plain == "No documentation found" => None,
-            Ok((plain, html)) => Some(Bundle::text(plain).html(html)),
+            Ok((_, html)) => Some(documentation::shown(&html, &self.names)),
             Err(error) => {
                 tracing::debug!("nothing to inspect: {error:#}");
                 None

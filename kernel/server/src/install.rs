@@ -1,5 +1,6 @@
 //! `benchbook install`: builds the template if there is none that fits, and writes the kernelspec.
 
+use crate::cargo::configuration::keep_out;
 use crate::cargo::metadata;
 use crate::libtorch::Libtorch;
 use crate::template::{Installation, Manifest, RUSTFLAGS, SOURCES, Template, copy_folder};
@@ -53,6 +54,8 @@ pub fn install(options: &Install) -> anyhow::Result<(Template, PathBuf)> {
     if let Some(target) = &options.target {
         link_folder(&libtorch, &std::path::absolute(target)?)?;
     }
+    // Also of a template that another version of this program has made.
+    names::record(&here)?;
     record(&here.template)?;
     let kernelspec = kernelspec::write(&here.template, options.prefix.as_deref())?;
     Ok((here.template, kernelspec))
@@ -110,7 +113,6 @@ fn build(
     compile(&here, &target, &links)?;
     let recorded = metadata::record(&here)?;
     fs::write(folder.join("metadata.json"), recorded)?;
-    names::record(&here)?;
     match metadata::record_standard_library(&here) {
         Ok(recorded) => fs::write(folder.join(metadata::STANDARD_LIBRARY), recorded)?,
         Err(error) => eprintln!("types of some variables will have to be written down: {error:#}"),
@@ -230,17 +232,15 @@ fn compile(here: &Installation, target: &Path, libtorch: &Path) -> anyhow::Resul
     fs::write(&exports, "{ global: at*; get_and_reset_last_err; };\n")?;
     let cargo = |package: &str, more: &[&str]| -> anyhow::Result<Vec<PathBuf>> {
         let mut command = Command::new(&toolchain.cargo);
+        keep_out(&mut command, toolchain, &[RUSTFLAGS]);
         command
             .args(["rustc", "--profile", "helper", "--message-format=json-render-diagnostics"])
             .args(["--package", package, "--target", toolchain.host(), "--target-dir"])
             .arg(target)
             .args(more)
             .current_dir(template.folder.join("source"))
-            .env("RUSTC", &toolchain.rustc)
-            .env("RUSTFLAGS", RUSTFLAGS)
             .env("LIBTORCH", libtorch)
-            .env_remove("LIBTORCH_USE_PYTORCH")
-            .env_remove("CARGO_TARGET_DIR");
+            .env_remove("LIBTORCH_USE_PYTORCH");
         artifacts(command).with_context(|| format!("package {package} does not compile"))
     };
     let script = format!("link-arg=-Wl,--version-script={}", exports.display());

@@ -1,6 +1,7 @@
 //! The file by which Jupyter finds the kernel.
 
 use crate::template::Template;
+use crate::toolchain::on_path;
 use anyhow::Context;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -76,23 +77,37 @@ pub fn folder(prefix: Option<&Path>) -> anyhow::Result<PathBuf> {
     Ok(base.join("jupyter/kernels").join(NAME))
 }
 
-/// The kernelspec's folder and the template that it uses: of `prefix` if one is given, else of the Python that called
-/// this program, of the wheel that it came with, of the active environment, or of the user.
+/// The kernelspec's folder and the template that it uses: of `prefix` if one is given, else where Jupyter would find
+/// it: of the Python that called this program, of the wheel that it came with, of `JUPYTER_PATH`, of the active
+/// environment, of the checkout that it was built in, of the user, of the Python on PATH, or of the system. The current
+/// folder does not matter.
 pub fn find(prefix: Option<&Path>) -> Option<(PathBuf, PathBuf)> {
     let environment = |variable| std::env::var_os(variable).map(PathBuf::from);
-    let python = environment("BENCHBOOK_PYTHON");
-    let candidates = match prefix {
-        Some(prefix) => vec![Some(prefix.to_path_buf())],
-        None => vec![
-            python.as_deref().and_then(|python| Some(python.parent()?.parent()?.to_path_buf())),
-            wheel_prefix(),
-            environment("VIRTUAL_ENV"),
-            environment("CONDA_PREFIX"),
-            None,
-        ],
+    let of_program = |program: &Path| Some(program.parent()?.parent()?.to_path_buf());
+    let named = |prefix: PathBuf| folder(Some(&prefix)).ok();
+    let folders: Vec<PathBuf> = match prefix {
+        Some(prefix) => named(prefix.to_path_buf()).into_iter().collect(),
+        None => {
+            let python = environment("BENCHBOOK_PYTHON").as_deref().and_then(of_program);
+            let before = [python, wheel_prefix()];
+            let after =
+                [environment("VIRTUAL_ENV"), environment("CONDA_PREFIX"), checkout_prefix()];
+            let on_path = ["python3", "python", "jupyter"].map(|name| of_program(&on_path(name)?));
+            let system = ["/usr/local", "/usr"].map(|prefix| Some(PathBuf::from(prefix)));
+            let paths = std::env::var_os("JUPYTER_PATH").unwrap_or_default();
+            let paths = std::env::split_paths(&paths).filter(|path| path.is_absolute());
+            let named =
+                |prefixes: Vec<Option<PathBuf>>| prefixes.into_iter().flatten().filter_map(named);
+            named(before.into())
+                .chain(paths.map(|path| path.join("kernels").join(NAME)))
+                .chain(named(after.into()))
+                .chain(folder(None).ok())
+                .chain(named(on_path.into()))
+                .chain(named(system.into()))
+                .collect()
+        }
     };
-    candidates.into_iter().find_map(|prefix| {
-        let folder = folder(prefix.as_deref()).ok()?;
+    folders.into_iter().find_map(|folder| {
         let text = fs::read_to_string(folder.join("kernel.json")).ok()?;
         let spec: serde_json::Value = serde_json::from_str(&text).ok()?;
         let words = spec["argv"].as_array()?;
@@ -105,6 +120,13 @@ pub fn find(prefix: Option<&Path>) -> Option<(PathBuf, PathBuf)> {
         };
         Some((folder, template))
     })
+}
+
+/// The environment of the checkout in whose `target/release` this program is.
+fn checkout_prefix() -> Option<PathBuf> {
+    let program = std::env::current_exe().ok()?.canonicalize().ok()?;
+    let target = program.parent()?.parent()?;
+    Some(target.parent()?.join(".venv")).filter(|_| target.ends_with("target"))
 }
 
 /// Where a wheel has its server and its template, below the environment that it was installed into.

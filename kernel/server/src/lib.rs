@@ -9,6 +9,7 @@ pub mod bench;
 pub mod cache;
 pub mod cargo;
 pub mod clean;
+mod definitions;
 pub mod doctor;
 pub mod evaluate;
 mod gpu;

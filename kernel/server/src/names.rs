@@ -12,8 +12,9 @@ mod types;
 
 use benchbook_display::{Bundle, escape};
 use benchbook_jupyter::{Completions, Match};
-use index::{Index, Member};
+use index::{Index, Member, Type};
 use std::collections::{BTreeMap, HashSet};
+use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -24,53 +25,15 @@ pub use index::record;
 /// The file of a template with the index.
 pub const INDEX: &str = "names.json";
 
-const KEYWORDS: &[&str] = &[
-    "as", "async", "await", "break", "const", "continue", "dyn", "else", "enum", "false", "fn",
-    "for", "if", "impl", "in", "let", "loop", "match", "mod", "move", "mut", "pub", "ref",
-    "return", "self", "static", "struct", "trait", "true", "type", "unsafe", "use", "where",
-    "while",
-];
+const KEYWORDS: &str = "as async await break const continue dyn else enum false fn for if impl in let loop match mod \
+    move mut pub ref return self static struct trait true type unsafe use where while";
 
 /// evcxr's commands.
-const COMMANDS: &[&str] = &[
-    ":build_env",
-    ":clear",
-    ":clear_cache",
-    ":dep",
-    ":doc",
-    ":efmt",
-    ":env",
-    ":explain",
-    ":fmt",
-    ":help",
-    ":internal_debug",
-    ":last_compile_dir",
-    ":last_error_json",
-    ":load_config",
-    ":offline",
-    ":opt",
-    ":preserve_vars_on_panic",
-    ":show_deps",
-    ":t",
-    ":timing",
-    ":type",
-    ":types",
-    ":vars",
-    ":version",
-];
+const COMMANDS: &str = ":build_env :clear :clear_cache :dep :doc :efmt :env :explain :fmt :help :internal_debug \
+    :last_compile_dir :last_error_json :load_config :offline :opt :preserve_vars_on_panic :show_deps :t :timing \
+    :type :types :vars :version";
 
-const MACROS: &[&str] = &[
-    "assert!",
-    "assert_eq!",
-    "dbg!",
-    "eprintln!",
-    "format!",
-    "panic!",
-    "print!",
-    "println!",
-    "todo!",
-    "vec!",
-];
+const MACROS: &str = "assert! assert_eq! dbg! eprintln! format! panic! print! println! todo! vec!";
 
 /// What is answered while a cell is compiled or runs. The thread that runs the cells tells it what
 /// there is; any thread may ask.
@@ -119,19 +82,20 @@ impl Names {
         let before = &code[..cursor];
         let line = &before[before.rfind('\n').map_or(0, |newline| newline + 1)..];
         if line.starts_with(':') && !line.contains(' ') {
-            let start = cursor - line.len();
-            let found = COMMANDS.iter().filter(|name| name.starts_with(line));
-            let matches = found.map(|name| matched(*name, "magic")).collect();
-            return Completions { matches, start, end: cursor };
+            let found = COMMANDS.split_whitespace().filter(|name| name.starts_with(line));
+            let matches = found.map(|name| matched(name, "magic")).collect();
+            return Completions { matches, start: cursor - line.len(), end: cursor };
         }
         let start = word_start(before);
-        let word = &before[start..];
+        let (before, word) = before.split_at(start);
         let session = self.session();
-        let types = Types::new(&session.variables, [&session.notebook, self.libraries()], code);
-        let mut matches = if let Some(receiver) = types.receiver(code, start) {
+        let types = self.types(&session, code);
+        let mut matches = if let Some(receiver) = types.receiver(before) {
             types.members(&receiver, |member| member.method || member.kind == "field")
-        } else if let Some(owner) = before[..start].strip_suffix("::") {
+        } else if let Some(owner) = before.strip_suffix("::") {
             types.within(last_word(owner))
+        } else if let Some(fields) = literal(before).and_then(|name| types.of_name(name)) {
+            fields.fields.iter().map(|name| matched(name, "instance")).collect()
         } else {
             self.everywhere(&session, &types)
         };
@@ -142,29 +106,84 @@ impl Names {
         Completions { matches, start, end: cursor }
     }
 
+    /// Takes out of completions, which rust-analyzer has found, what is private to a library: for it, all
+    /// crates are the user's own.
+    pub fn retain_public(&self, code: &str, completions: &mut Completions) {
+        let before = &code[..completions.start];
+        let session = self.session();
+        let types = self.types(&session, code);
+        let Some(owner) = types
+            .receiver(before)
+            .or_else(|| Some(last_word(before.strip_suffix("::")?).to_owned()))
+        else {
+            return;
+        };
+        completions.matches.retain(|found| !types.is_hidden(&owner, &found.text));
+    }
+
+    /// The public fields of a struct, as they are declared, each with its description; none of a type that is no
+    /// struct or not known.
+    pub fn fields(&self, name: &str) -> Vec<(String, String)> {
+        let session = self.session();
+        let types = self.types(&session, "");
+        types.of_name(name).map(fields).unwrap_or_default()
+    }
+
+    /// Whether the helper library has a module of this name.
+    pub fn has_module(&self, name: &str) -> bool {
+        let library = self.libraries();
+        library.modules.get("benchbook").is_some_and(|names| names.contains(name))
+            && !library.types.contains_key(name)
+            && !library.functions.contains_key(name)
+    }
+
+    /// Whether a type, with all that it is made of, is known to have a function: `clone` or `default`.
+    pub fn have(&self, kind: &str, function: &str) -> bool {
+        const PRIMITIVE: &str =
+            "bool char str f32 f64 i8 i16 i32 i64 i128 isize u8 u16 u32 u64 u128 usize";
+        let session = self.session();
+        let types = self.types(&session, "");
+        let words =
+            kind.split(|c| !(is_part_of_name(c) || c == ':')).filter(|word| !word.is_empty());
+        words.map(last_word).all(|word| {
+            PRIMITIVE.split_whitespace().any(|name| name == word)
+                || types.of_name(word).is_some_and(|known| known.members.contains_key(function))
+        })
+    }
+
     /// What is known of the name at `cursor`, a byte offset in `code`.
     pub fn inspect(&self, code: &str, cursor: usize) -> Option<Bundle> {
         let start = word_start(&code[..cursor]);
         let end = code[cursor..].find(|c| !is_part_of_name(c)).map_or(code.len(), |at| cursor + at);
-        let word = &code[start..end];
+        let (before, word) = (&code[..start], &code[start..end]);
         if word.is_empty() {
             return None;
         }
         let session = self.session();
-        let types = Types::new(&session.variables, [&session.notebook, self.libraries()], code);
-        let (signature, docs) = if let Some(receiver) = types.receiver(code, start) {
+        let types = self.types(&session, code);
+        let owner = before.strip_suffix("::").map(last_word);
+        let (signature, docs) = if let Some(receiver) = types.receiver(before) {
             describe(types.member(&receiver, word)?)
-        } else if let Some(owner) = code[..start].strip_suffix("::") {
-            types.item_within(last_word(owner), word)?
+        } else if let Some(member) = owner.and_then(|owner| types.member(owner, word)) {
+            describe(member)
         } else if let Some(kind) = types.variable(word) {
             let docs = types.of_name(types::base(&kind)).map(|found| found.docs.clone());
             (format!("let {word}: {kind}"), docs.unwrap_or_default())
         } else {
             types.item(word)?
         };
-        let html = format!("<pre>{}</pre><p>{}</p>", escape(&signature), escape(&docs));
-        let plain = format!("{signature}\n\n{docs}");
-        Some(Bundle::text(plain.trim_end()).html(html))
+        let mut plain = format!("{signature}\n\n{docs}").trim_end().to_owned();
+        let mut html = format!("<pre>{}</pre><p>{}</p>", escape(&signature), escape(&docs));
+        if let Some(known) = types.of_name(word).filter(|known| !known.fields.is_empty()) {
+            let (text, list) = shown_fields(&fields(known));
+            plain += &text;
+            html += &list;
+        }
+        Some(Bundle::text(plain).html(html))
+    }
+
+    fn types<'a>(&'a self, session: &'a SessionNames, code: &str) -> Types<'a> {
+        Types::new(&session.variables, [&session.notebook, self.libraries()], code)
     }
 
     /// What can be named without a path.
@@ -175,8 +194,8 @@ impl Names {
         found.extend(session.notebook.names());
         found.extend(libraries.prelude.iter().map(|name| libraries.matched(name)));
         found.extend(types::local_names(&session.running).map(|name| matched(name, "instance")));
-        found.extend(MACROS.iter().map(|name| matched(*name, "function")));
-        found.extend(KEYWORDS.iter().map(|name| matched(*name, "keyword")));
+        found.extend(MACROS.split_whitespace().map(|name| matched(name, "function")));
+        found.extend(KEYWORDS.split_whitespace().map(|name| matched(name, "keyword")));
         found.push(matched("benchbook", "module"));
         found
     }
@@ -202,6 +221,37 @@ impl Names {
 
 fn matched(text: impl Into<String>, kind: &str) -> Match {
     Match { text: text.into(), kind: kind.into() }
+}
+
+/// The fields of a struct, in the form in which documentation ends: as text and as HTML.
+pub fn shown_fields(fields: &[(String, String)]) -> (String, String) {
+    let mut text = String::from("\n\nFields\n");
+    let mut html = String::from("<p>Fields</p><dl>");
+    for (declaration, docs) in fields {
+        // Writing into a string does not fail.
+        let _ = write!(text, "\n{declaration}\n    {docs}");
+        let _ =
+            write!(html, "<dt><code>{}</code></dt><dd>{}</dd>", escape(declaration), escape(docs));
+    }
+    (text, html + "</dl>")
+}
+
+fn fields(of: &Type) -> Vec<(String, String)> {
+    let members = of.fields.iter().filter_map(|name| of.members.get(name));
+    members.map(describe).collect()
+}
+
+/// The struct of whose literal a field's name may stand at the end of a text: of `f(&Fit { epochs: 3, ` that
+/// is `Fit`.
+fn literal(before: &str) -> Option<&str> {
+    if !before.trim_end().ends_with(['{', ',']) {
+        return None;
+    }
+    let (path, rest) = before.split_at(types::open_bracket(before)?);
+    let name = last_word(path.trim_end());
+    let definition = ["struct", "enum", "trait", "impl", "for", "mod", "union"];
+    let first = path.split_whitespace().rev().nth(1).unwrap_or_default();
+    (rest.starts_with('{') && !name.is_empty() && !definition.contains(&first)).then_some(name)
 }
 
 fn describe(member: &Member) -> (String, String) {
@@ -246,6 +296,7 @@ mod tests {
                 pub fn rand(size: &[i64], options: (Kind, Device)) -> Tensor { todo!() }
                 pub fn relu(&self) -> Tensor { todo!() }
                 fn hidden(&self) {}
+                pub fn len(&self) -> usize { 0 }
              }",
         );
         index.add_library(
@@ -289,7 +340,7 @@ mod tests {
 
     #[test]
     fn functions_and_variants_of_a_type_are_completed() {
-        assert_eq!(complete("Tensor::ra"), ["rand(size, options)"]);
+        assert_eq!(complete("Tensor::ra"), ["rand"]);
         assert_eq!(complete("Kind::F"), ["Float"]);
         assert_eq!(complete("benchbook::mo"), ["model"]);
     }
@@ -301,11 +352,66 @@ mod tests {
         assert_eq!(complete("model.history().ep"), ["epochs"]);
         assert_eq!(complete("Model::load(\"a\")?.cl"), ["classes"]);
         assert_eq!(complete("let m = Model::load(\"a\")?;\nm.his"), ["history()"]);
-        assert_eq!(complete("make().gr"), ["grow(by)"]);
+        assert_eq!(complete("make().gr"), ["grow"]);
         assert_eq!(complete("make().grow(1).re"), ["relu()"]);
         assert_eq!(complete("images[0].re"), ["relu()"]);
         assert_eq!(complete("for i in &images { i.re"), ["relu()"]);
         assert_eq!(complete("unknown.re"), Vec::<String>::new());
+        assert_eq!(complete("vec![images[0].re"), ["relu()"], "within a macro, too");
+        assert_eq!(complete("f(1,\n  model\n    .history()\n    .ep"), ["epochs"]);
+    }
+
+    #[test]
+    fn values_are_completed_wherever_an_expression_may_stand() {
+        for code in ["Model { classes: mod", "make(1, mod", "let x: i32 = mod", "vec![mod", "&mod"]
+        {
+            assert_eq!(complete(code), ["model"], "{code}");
+        }
+        assert_eq!(complete("vec![Kind::F"), ["Float"]);
+    }
+
+    #[test]
+    fn fields_are_completed_in_a_literal() {
+        assert_eq!(complete("let m = Model { "), ["classes"]);
+        assert_eq!(complete("f(Model { classes: vec![], cl"), ["classes"]);
+        assert_eq!(complete("struct Model { cl"), Vec::<String>::new());
+        assert_eq!(complete("if model { mak"), ["make()"]);
+    }
+
+    #[test]
+    fn what_is_private_to_a_library_is_taken_out() {
+        let retained = |code: &str, found: &[&str]| {
+            let matches = found.iter().map(|text| matched(*text, "")).collect();
+            let mut completions = Completions { matches, start: code.len(), end: code.len() };
+            names().retain_public(code, &mut completions);
+            completions.matches.into_iter().map(|found| found.text).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            retained("model.", &["classes", "secret", "history()"]),
+            ["classes", "history()"]
+        );
+        assert_eq!(retained("images[0].", &["hidden()", "relu()", "len()"]), ["relu()", "len()"]);
+        assert_eq!(retained("Tensor::", &["rand", "hidden()"]), ["rand"]);
+        assert_eq!(retained("make().", &["size", "grow"]), ["size", "grow"], "a cell's own type");
+        assert_eq!(retained("unknown.", &["anything"]), ["anything"]);
+        let names = names();
+        names.end(
+            vec![("sealed".into(), "Sealed".into())],
+            Some("mod inner { pub struct Sealed { pub open: u8, closed: u8 } impl Sealed { fn own(&self) {} } }"),
+        );
+        let matches = ["open", "closed", "own()"].map(|text| matched(text, "")).into();
+        let mut completions = Completions { matches, start: 7, end: 7 };
+        names.retain_public("sealed.", &mut completions);
+        assert_eq!(completions.matches.len(), 1, "a cell's own module: {completions:?}");
+    }
+
+    #[test]
+    fn it_is_known_which_types_can_be_cloned_or_have_defaults() {
+        let names = names();
+        names.end(Vec::new(), Some("#[derive(Debug, Clone)] struct Copied;\nimpl Default for Mine {\nfn default() -> Self { todo!() } }"));
+        assert!(names.have("Copied", "clone") && names.have("(Copied, f64)", "clone"));
+        assert!(!names.have("Model", "clone") && !names.have("Copied<Model>", "clone"));
+        assert!(names.have("Mine", "default") && !names.have("Copied", "default"));
     }
 
     #[test]
@@ -318,6 +424,10 @@ mod tests {
             "fn rand(size: &[i64], options: (Kind, Device)) -> Tensor\n\nRandom numbers."
         );
         assert_eq!(inspect("model.history").unwrap(), "fn history(&self) -> &History");
+        assert_eq!(
+            inspect("Model").unwrap(),
+            "struct Model\n\nA net and what it has learnt.\n\nFields\n\nclasses: Vec<String>\n    "
+        );
         assert_eq!(inspect("nothing_of_that_name"), None);
         assert_eq!(inspect("  "), None);
     }

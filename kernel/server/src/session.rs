@@ -7,10 +7,7 @@
 //! was killed. A process number would say less: kernels in other containers and on other hosts may
 //! share the folder for temporary files.
 
-use crate::cargo::{
-    CRATE, INTERRUPTED, TEMPLATE, TOOLS, USER_CARGO_HOME, USER_MIN_STACK, USER_PATH,
-    USER_RUST_SRC_PATH,
-};
+use crate::cargo::{self, CHANGED, CRATE, INTERRUPTED, NOTEBOOK, TEMPLATE, TOOLS};
 use crate::template::Installation;
 use crate::tools::Tools;
 use anyhow::{Context, bail};
@@ -71,26 +68,25 @@ impl Session {
         folders.extend(std::env::split_paths(&path));
         let changes: Vec<(&str, OsString)> = vec![
             ("PATH", std::env::join_paths(folders)?),
-            (USER_PATH, path),
             ("CARGO_HOME", session.folder.join("cargo-home").into()),
             (TEMPLATE, here.template.folder.clone().into()),
             (CRATE, session.crate_folder().into()),
+            (NOTEBOOK, std::env::current_dir().unwrap_or_default().into()),
             ("EVCXR_TMPDIR", session.crate_folder().into()),
             ("RUST_SRC_PATH", here.template.standard_library().into()),
             // The compiler takes its stack from here, and so do threads of rust-analyzer's.
             ("RUST_MIN_STACK", crate::nesting::MIN_STACK.to_string().into()),
         ];
-        let saved = [
-            ("CARGO_HOME", USER_CARGO_HOME),
-            ("RUST_SRC_PATH", USER_RUST_SRC_PATH),
-            ("RUST_MIN_STACK", USER_MIN_STACK),
-        ];
-        let saved: Vec<(&str, OsString)> = saved
-            .into_iter()
-            .filter_map(|(name, saved)| Some((saved, std::env::var_os(name)?)))
-            .collect();
-        for (name, value) in saved.into_iter().chain(changes) {
+        for name in CHANGED {
+            let Some(value) = std::env::var_os(name) else { continue };
             // SAFETY: the caller vouches for there being no other thread.
+            unsafe {
+                std::env::set_var(cargo::saved(name), value);
+                std::env::remove_var(name);
+            }
+        }
+        for (name, value) in changes {
+            // SAFETY: as above.
             unsafe { std::env::set_var(name, value) };
         }
         // With the user's `EVCXR_CONFIG_DIR` still set, the configuration is copied.

@@ -1,4 +1,4 @@
-use crate::drawing::{Align, Drawing, Type};
+use crate::drawing::{Align, Canvas, Type};
 
 /// How the values stand at the ends of the bars: the same way at all of them.
 #[derive(Clone, Copy, Debug)]
@@ -37,22 +37,16 @@ impl Values {
     }
 
     /// Writes a value at the end of a bar: above it, or below it where the bar hangs down.
-    pub(super) fn write(
-        self,
-        drawing: &mut Drawing,
-        (x, end): (f32, f32),
-        text: &str,
-        below: bool,
-    ) {
+    pub(super) fn write(self, canvas: &Canvas<'_>, (x, end): (f32, f32), text: &str, below: bool) {
         match self {
             Self::Upright(style) => {
                 let middle = GAP + style.size / 2.0 - 1.0;
                 let y = if below { end + middle } else { end - middle };
-                drawing.text(x, y, text, Align::Centre, style);
+                canvas.text(x, y, text, Align::Centre, style);
             }
             Self::Turned(style) => {
                 let start = if below { end + GAP + style.width(text) } else { end - GAP };
-                drawing.text_upward(x, start, text, style);
+                canvas.text_upward(x, start, text, style);
             }
             Self::Hidden => {}
         }

@@ -1,14 +1,85 @@
-use tiny_skia::{
-    FillRule, LineCap, LineJoin, Paint, Path, PathBuilder, Pixmap, Rect, Stroke, Transform,
-};
+//! SVG as pixels. Roboto is always there; the machine's fonts are read when a text first has a character that Roboto
+//! lacks, since there may be hundreds.
 
-use super::{Drawing, Shape};
+use std::path::Path;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+use resvg::tiny_skia::{Pixmap, Transform};
+use resvg::usvg::{FontResolver, Options, Tree, fontdb};
+
+use super::Drawing;
 use crate::error::{Error, Result};
-use crate::font::Step;
-use crate::palette::Colour;
+use crate::font;
 
 /// Longest side of a picture, in pixels.
 const LONGEST: f32 = 16384.0;
+
+static ROBOTO: LazyLock<Arc<fontdb::Database>> = LazyLock::new(|| {
+    let mut fonts = fontdb::Database::new();
+    for bytes in [font::REGULAR, font::MEDIUM] {
+        fonts.load_font_data(bytes.to_vec());
+    }
+    Arc::new(fonts)
+});
+
+/// Roboto, the machine's fonts and those of [`add_fonts`].
+static ALL: LazyLock<Mutex<Arc<fontdb::Database>>> = LazyLock::new(|| {
+    let mut machine = fontdb::Database::new();
+    machine.load_system_fonts();
+    Mutex::new(Arc::new(with(&machine, ROBOTO.as_ref().clone())))
+});
+
+/// Adds fonts, upright and regular faces first: the first that has a character is taken.
+fn with(more: &fontdb::Database, mut fonts: fontdb::Database) -> fontdb::Database {
+    let mut faces: Vec<_> = more.faces().cloned().collect();
+    faces.sort_by_key(|face| (face.style != fontdb::Style::Normal, face.weight.0.abs_diff(400)));
+    for face in faces {
+        fonts.push_face_info(face);
+    }
+    fonts
+}
+
+/// Makes the fonts of a file or folder known to charts drawn as PNG, for scripts that no font of the machine has. An
+/// SVG takes its fonts from the page that shows it.
+///
+/// # Errors
+/// [`Error::Font`] when there is no font.
+pub fn add_fonts(path: impl AsRef<Path>) -> Result<()> {
+    let path = path.as_ref();
+    let refused = |why: String| Err(Error::Font { path: path.to_owned(), why });
+    let mut fonts = fontdb::Database::new();
+    if path.is_dir() {
+        fonts.load_fonts_dir(path);
+    } else if let Err(error) = fonts.load_font_file(path) {
+        return refused(error.to_string());
+    }
+    if fonts.is_empty() {
+        return refused("no TrueType or OpenType font in it".to_owned());
+    }
+    let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+    *all = Arc::new(with(&fonts, all.as_ref().clone()));
+    Ok(())
+}
+
+/// The SVG with its texts laid out.
+fn tree(drawing: &Drawing) -> Result<Tree> {
+    let fallback = FontResolver::default_fallback_selector();
+    let options = Options {
+        fontdb: Arc::clone(&ROBOTO),
+        font_resolver: FontResolver {
+            select_font: FontResolver::default_font_selector(),
+            select_fallback: Box::new(move |character, used, fonts| {
+                if fonts.len() == ROBOTO.len() {
+                    // It begins with the same fonts, so what is in use stays valid.
+                    *fonts = Arc::clone(&ALL.lock().unwrap_or_else(PoisonError::into_inner));
+                }
+                fallback(character, used, fonts)
+            }),
+        },
+        ..Options::default()
+    };
+    Tree::from_str(&drawing.svg("", ""), &options).map_err(|error| Error::Encode(error.to_string()))
+}
 
 pub(super) fn render(drawing: &Drawing, scale: f32) -> Result<Pixmap> {
     let (width, height) = (drawing.width, drawing.height);
@@ -19,102 +90,30 @@ pub(super) fn render(drawing: &Drawing, scale: f32) -> Result<Pixmap> {
     };
     let (w, h) = (side(width).ok_or_else(refused)?, side(height).ok_or_else(refused)?);
     let mut pixmap = Pixmap::new(w, h).ok_or_else(refused)?;
-    let scale = Transform::from_scale(scale, scale);
-    for shape in &drawing.shapes {
-        paint(&mut pixmap, shape, scale);
-    }
+    resvg::render(&tree(drawing)?, Transform::from_scale(scale, scale), &mut pixmap.as_mut());
     Ok(pixmap)
 }
 
-fn ink(colour: Colour, alpha: f32) -> Paint<'static> {
-    let mut paint = Paint { anti_alias: true, ..Paint::default() };
-    paint.set_color_rgba8(colour.0, colour.1, colour.2, (alpha * 255.0).round() as u8);
-    paint
-}
+#[cfg(test)]
+pub(super) fn text_boxes(drawing: &Drawing) -> Vec<(String, [f32; 4])> {
+    use resvg::usvg::{Group, Node};
 
-fn fill(pixmap: &mut Pixmap, path: Option<Path>, paint: &Paint<'_>, transform: Transform) {
-    // A path without any extent has nothing to show.
-    if let Some(path) = path {
-        pixmap.fill_path(&path, paint, FillRule::Winding, transform, None);
-    }
-}
-
-fn paint(pixmap: &mut Pixmap, shape: &Shape, scale: Transform) {
-    match shape {
-        Shape::Line { points, colour, alpha, width } => {
-            let stroke = Stroke {
-                width: *width,
-                line_join: LineJoin::Round,
-                line_cap: LineCap::Butt,
-                ..Stroke::default()
-            };
-            if let Some(path) = joined(points, false) {
-                pixmap.stroke_path(&path, &ink(*colour, *alpha), &stroke, scale, None);
+    fn collect(group: &Group, out: &mut Vec<(String, [f32; 4])>) {
+        for node in group.children() {
+            match node {
+                Node::Group(group) => collect(group, out),
+                Node::Text(text) => {
+                    let place = text.flattened().bounding_box().transform(text.abs_transform());
+                    let place = place.expect("texts are moved and turned");
+                    let words = text.chunks().iter().map(|chunk| chunk.text()).collect();
+                    let sides = [place.left(), place.top(), place.right(), place.bottom()];
+                    out.push((words, sides));
+                }
+                _ => {}
             }
         }
-        Shape::Fill { points, colour, alpha } => {
-            fill(pixmap, joined(points, true), &ink(*colour, *alpha), scale);
-        }
-        Shape::Block { x, y, width, height, radius, colour } => {
-            let path = rounded(*x, *y, *width, *height, *radius);
-            fill(pixmap, path, &ink(*colour, 1.0), scale);
-        }
-        Shape::Disc { x, y, radius, colour, alpha } => {
-            let path = PathBuilder::from_circle(*x, *y, *radius);
-            fill(pixmap, path, &ink(*colour, *alpha), scale);
-        }
-        Shape::Text { x, y, turned, outline, colour, .. } => {
-            let turn = if *turned { Transform::from_rotate(-90.0) } else { Transform::identity() };
-            let place = turn.post_translate(*x, *y).post_concat(scale);
-            fill(pixmap, letters(outline), &ink(*colour, 1.0), place);
-        }
     }
-}
-
-fn joined(points: &[(f32, f32)], closed: bool) -> Option<Path> {
-    let mut path = PathBuilder::new();
-    for (i, (x, y)) in points.iter().enumerate() {
-        if i == 0 {
-            path.move_to(*x, *y);
-        } else {
-            path.line_to(*x, *y);
-        }
-    }
-    if closed {
-        path.close();
-    }
-    path.finish()
-}
-
-fn rounded(x: f32, y: f32, width: f32, height: f32, radius: f32) -> Option<Path> {
-    let r = radius.min(width / 2.0).min(height / 2.0).max(0.0);
-    if r == 0.0 {
-        return Rect::from_xywh(x, y, width, height).map(PathBuilder::from_rect);
-    }
-    let (right, bottom) = (x + width, y + height);
-    let mut path = PathBuilder::new();
-    path.move_to(x + r, y);
-    path.line_to(right - r, y);
-    path.quad_to(right, y, right, y + r);
-    path.line_to(right, bottom - r);
-    path.quad_to(right, bottom, right - r, bottom);
-    path.line_to(x + r, bottom);
-    path.quad_to(x, bottom, x, bottom - r);
-    path.line_to(x, y + r);
-    path.quad_to(x, y, x + r, y);
-    path.close();
-    path.finish()
-}
-
-fn letters(outline: &[Step]) -> Option<Path> {
-    let mut path = PathBuilder::new();
-    for step in outline {
-        match *step {
-            Step::Move(x, y) => path.move_to(x, y),
-            Step::Line(x, y) => path.line_to(x, y),
-            Step::Curve(via_x, via_y, x, y) => path.quad_to(via_x, via_y, x, y),
-            Step::Close => path.close(),
-        }
-    }
-    path.finish()
+    let mut out = Vec::new();
+    collect(tree(drawing).expect("the SVG is valid").root(), &mut out);
+    out
 }

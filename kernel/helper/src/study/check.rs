@@ -167,9 +167,12 @@ impl Checked {
         let mut chart =
             LineChart::new("The same start, the same pictures").x("step").y("loss of the batch");
         for (name, checked) in &self.backends {
-            if let Ok((trace, _)) = checked {
-                // The first loss is without dropout and belongs to no step.
-                chart = chart.series(name, trace.losses.get(1..).unwrap_or_default());
+            // The first loss is without dropout and belongs to no step.
+            if let Ok((trace, _)) = checked
+                && let Some(losses) = trace.losses.get(1..)
+                && let Ok(longer) = chart.clone().series(name, losses)
+            {
+                chart = longer;
             }
         }
         chart

@@ -1,6 +1,6 @@
 //! A training as a notebook shows it: one output that changes in place.
 
-use super::{Callback, Event, History, Outcome, keras_log};
+use super::{Callback, Event, History, keras_log};
 use crate::display::{Bundle, DisplayHandle, Rich, display, escape};
 use benchbook_chart::{Chart, Progress};
 use std::time::{Duration, Instant};
@@ -9,9 +9,16 @@ use std::time::{Duration, Instant};
 /// take time from the training.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Draws a progress line and the curves into one output, which stays when the training ends.
+/// Lines of the log that are shown while the training runs: each update carries them anew.
+const RUNNING: usize = 30;
+/// Lines that stay when it has ended.
+const ENDED: usize = 200;
+
+/// Draws the progress, a line for each epoch and callback, and the curves into one output, which stays when the
+/// training ends.
 #[derive(Debug, Default)]
 pub struct Live {
+    name: String,
     output: Option<DisplayHandle>,
     picture: Picture,
     drawn: Option<Instant>,
@@ -21,31 +28,52 @@ pub struct Live {
 /// What the output shows at a moment.
 #[derive(Clone, Debug, Default)]
 struct Picture {
-    /// For example `Epoch 2/30`.
+    /// What is being done, for example `Epoch 2/30`; empty between two epochs.
     heading: String,
     progress: Option<Progress>,
     /// What holds for the whole training.
     notes: Vec<String>,
-    /// The newest line of a callback, or how the training ended.
-    note: String,
+    /// A line for each complete epoch and for what callbacks did, as in Keras' log.
+    log: Vec<String>,
+    ended: bool,
     /// SVG of the complete epochs.
     curves: String,
+}
+
+impl Picture {
+    /// The newest lines of the log, and before them how many are left out.
+    fn lines(&self) -> Vec<String> {
+        let most = if self.ended { ENDED } else { RUNNING };
+        let left_out = self.log.len().saturating_sub(most);
+        let first = match left_out {
+            0 => None,
+            1 => Some("... 1 earlier line".to_owned()),
+            count => Some(format!("... {count} earlier lines")),
+        };
+        first.into_iter().chain(self.log[left_out..].iter().cloned()).collect()
+    }
 }
 
 impl Rich for Picture {
     fn bundle(&self) -> Bundle {
         let progress = self.progress.as_ref();
-        let mut lines = vec![self.heading.clone()];
+        let log = self.lines();
+        let mut lines: Vec<String> = self.notes.iter().chain(&log).cloned().collect();
+        if !self.heading.is_empty() {
+            lines.push(self.heading.clone());
+        }
         lines.extend(progress.map(Progress::to_text));
-        let notes = self.notes.iter().chain((!self.note.is_empty()).then_some(&self.note));
-        lines.extend(notes.clone().cloned());
-        let notes: String = notes
-            .map(|note| {
-                format!("<div style=\"font-family:monospace;margin:4px 0\">{}</div>", escape(note))
-            })
-            .collect();
+        let block = |lines: &[String]| match lines {
+            [] => String::new(),
+            lines => format!(
+                "<pre style=\"margin:4px 0;white-space:pre-wrap\">{}</pre>",
+                escape(&lines.join("\n"))
+            ),
+        };
         let html = format!(
-            "<div><div style=\"font-family:monospace\">{}</div>{}{notes}{}</div>",
+            "<div>{}{}<div style=\"font-family:monospace\">{}</div>{}{}</div>",
+            block(&self.notes),
+            block(&log),
             escape(&self.heading),
             progress.map(Progress::to_html).unwrap_or_default(),
             self.curves
@@ -55,6 +83,11 @@ impl Rich for Picture {
 }
 
 impl Live {
+    /// A display whose chart carries the run's name.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self { name: name.into(), ..Self::default() }
+    }
+
     fn draw(&mut self) {
         self.drawn = Some(Instant::now());
         match &self.output {
@@ -62,6 +95,17 @@ impl Live {
             Some(output) => output.update_now(&self.picture),
             None => self.output = Some(display(&self.picture)),
         }
+    }
+
+    fn draw_curves(&mut self) {
+        let curves = self.history.curves();
+        self.picture.curves = match self.name.as_str() {
+            "" => curves.svg(),
+            name => {
+                let title = format!("{name}: {}", curves.title().to_lowercase());
+                curves.titled(title).svg()
+            }
+        };
     }
 
     fn may_draw(&self) -> bool {
@@ -75,7 +119,7 @@ impl Callback for Live {
             Event::Start { past, .. } => {
                 self.history = past.clone();
                 if !past.epochs.is_empty() {
-                    self.picture.curves = past.curves().svg();
+                    self.draw_curves();
                 }
             }
             Event::Note(text) => {
@@ -101,23 +145,25 @@ impl Callback for Live {
                     self.draw();
                 }
             }
-            Event::EpochEnd { metrics, steps, .. } => {
+            Event::EpochEnd { metrics, epochs, steps } => {
                 self.history.epochs.push(metrics.clone());
-                self.picture.progress = Some(keras_log::epoch_line(metrics, *steps));
-                self.picture.curves = self.history.curves().svg();
+                let summary = keras_log::epoch_line(metrics, *steps).summary();
+                self.picture.log.push(format!("Epoch {}/{epochs} - {summary}", metrics.epoch));
+                self.picture.heading.clear();
+                self.picture.progress = None;
+                self.draw_curves();
                 self.draw();
             }
             Event::Checkpoint { .. }
             | Event::EarlyStop { .. }
             | Event::RateReduced { .. }
             | Event::Saved { .. } => {
-                self.picture.note = keras_log::line(event).unwrap_or_default();
+                self.picture.log.extend(keras_log::line(event));
                 self.draw();
             }
-            Event::End(outcome) => {
-                if *outcome != Outcome::Finished {
-                    self.picture.note = keras_log::line(event).unwrap_or_default();
-                }
+            Event::End(_) => {
+                self.picture.log.extend(keras_log::line(event));
+                self.picture.ended = true;
                 self.draw();
             }
         }
@@ -127,7 +173,7 @@ impl Callback for Live {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::EpochMetrics;
+    use crate::train::{EpochMetrics, Monitor, Outcome};
 
     #[test]
     fn updates_within_an_epoch_wait_and_the_epochs_end_is_always_drawn() {
@@ -157,8 +203,67 @@ mod tests {
         live.event(&Event::EpochEnd { metrics, epochs: 1, steps: 1000 });
         assert_ne!(live.drawn, future);
         let shown = live.picture.bundle();
-        assert!(shown.plain().starts_with("Epoch 1/1\n1000/1000 ["), "{}", shown.plain());
-        assert!(shown.plain().contains("loss: 0.4000 - acc: 0.8000"), "{}", shown.plain());
+        let expected = "Epoch 1/1 - 0s 0s/step - loss: 0.4000 - acc: 0.8000";
+        assert_eq!(shown.plain(), expected);
         assert!(shown.data["text/html"].as_str().unwrap().contains("<svg"));
+    }
+
+    /// A training of so many epochs, each with a checkpoint that improves nothing.
+    fn train(live: &mut Live, epochs: usize) {
+        live.event(&Event::Start { past: History::default(), epochs, steps: 10 });
+        live.event(&Event::Note("learning rate 0.001".into()));
+        for epoch in 1..=epochs {
+            live.event(&Event::EpochStart { epoch, epochs });
+            let metrics = EpochMetrics {
+                epoch,
+                loss: 0.6672,
+                accuracy: 0.5844,
+                val_loss: Some(0.6829),
+                val_accuracy: Some(0.5312),
+                training_seconds: 6.0,
+                validation_seconds: 1.75,
+                ..EpochMetrics::default()
+            };
+            live.event(&Event::EpochEnd { metrics, epochs, steps: 10 });
+            live.event(&Event::Checkpoint {
+                epoch,
+                monitor: Monitor::ValidationAccuracy,
+                best: 0.6125,
+                value: 0.53125,
+                saved: None,
+            });
+        }
+    }
+
+    #[test]
+    fn every_epoch_keeps_its_line() {
+        let mut live = Live::named("vgg16 <full>");
+        train(&mut live, 3);
+        live.event(&Event::End(Outcome::Finished));
+        let shown = live.picture.bundle();
+        // The numbers of the report's figure 3.
+        let numbers =
+            "8s 775ms/step - loss: 0.6672 - acc: 0.5844 - val_loss: 0.6829 - val_acc: 0.5312";
+        let mut expected = vec!["learning rate 0.001".to_owned()];
+        for epoch in 1..=3 {
+            expected.push(format!("Epoch {epoch}/3 - {numbers}"));
+            expected.push(format!("Epoch {epoch:05}: val_acc did not improve from 0.61250"));
+        }
+        assert_eq!(shown.plain().lines().collect::<Vec<_>>(), expected);
+        let html = shown.data["text/html"].as_str().unwrap();
+        assert!(html.contains("vgg16 &lt;full&gt;: training, 3 epochs"), "{html}");
+    }
+
+    #[test]
+    fn a_long_training_shows_its_newest_lines() {
+        let mut live = Live::default();
+        train(&mut live, 150);
+        let lines = |live: &Live| live.picture.bundle().plain().lines().count();
+        assert_eq!(lines(&live), 1 + 1 + RUNNING);
+        live.event(&Event::End(Outcome::Interrupted));
+        assert_eq!(lines(&live), 1 + 1 + ENDED);
+        let shown = live.picture.bundle();
+        assert!(shown.plain().contains("... 101 earlier lines"), "{}", shown.plain());
+        assert!(shown.plain().ends_with("Interrupted: weights and history are kept"));
     }
 }

@@ -131,16 +131,19 @@ fn finish() {
     reply("EVCXR_EXECUTION_COMPLETE");
 }
 
-/// Loads a library, also from a file system that allows no programs (`noexec`).
+/// Loads a library, also from a file system that allows no programs (`noexec`). Later cells see what it exports:
+/// its statics.
 fn load(path: &Path) -> Result<libloading::Library, libloading::Error> {
+    use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LAZY};
     // SAFETY: the file was compiled by this session against this very helper library.
-    let loaded = unsafe { libloading::Library::new(path) };
+    let open = |path: &Path| unsafe { Library::open(Some(path), RTLD_LAZY | RTLD_GLOBAL) };
+    let loaded = open(path).map(Into::into);
     if loaded.is_ok() {
         return loaded;
     }
     match in_memory(path) {
-        // SAFETY: it is a copy of that file, and open until it is loaded.
-        Some((_copy, link)) => unsafe { libloading::Library::new(link) },
+        // The copy is open until it is loaded.
+        Some((_copy, link)) => open(&link).map(Into::into),
         None => loaded,
     }
 }

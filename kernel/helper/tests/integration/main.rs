@@ -10,4 +10,5 @@ mod pictures;
 mod records;
 mod resizing;
 mod resume;
+mod tensors;
 mod training;

@@ -7,7 +7,7 @@
 //! goes to the real tool. The folders of the session, the template and the toolchain may lie elsewhere the next time, so
 //! they are kept as `{session}`, `{template}` and `{toolchain}`, and in addresses as `{session-url}` and so on.
 
-use super::{CRATE, log, restore_environment};
+use super::{CRATE, configuration, log, restore_environment};
 use crate::template::{Installation, hex};
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
@@ -110,7 +110,8 @@ pub(super) fn real(here: &Installation, tool: &str) -> Command {
     let mut command =
         Command::new(if tool == "rustc" { &toolchain.rustc } else { &toolchain.cargo });
     restore_environment(&mut command);
-    command.env("RUSTC", &toolchain.rustc);
+    configuration::keep_out(&mut command, toolchain, &[]);
+    command.envs(configuration::PLAIN);
     command
 }
 

@@ -1,8 +1,9 @@
 //! Compiles a cell with one rustc call.
 
+use super::statics::Statics;
 use super::{
-    CELL, INTERRUPTED, UNUSED, answers, dependencies, log, moved, prelude, progress, reduced,
-    variables,
+    CELL, INTERRUPTED, UNUSED, answers, dependencies, files, log, moved, outdated, prelude,
+    progress, reduced, runtime, statics, variables,
 };
 use crate::nesting;
 use crate::template::{Installation, RUSTFLAGS, Template, hex};
@@ -50,7 +51,7 @@ pub(super) fn run(here: &Installation, emit: Emit) -> anyhow::Result<ExitCode> {
     let none = toml::Table::new();
     let wanted = manifest.get("dependencies").and_then(toml::Value::as_table).unwrap_or(&none);
     let dependencies = match dependencies::compiled(here, wanted)? {
-        Ok(arguments) => arguments,
+        Ok(dependencies) => dependencies,
         Err(status) => return Ok(status),
     };
     progress::note(match emit {
@@ -59,12 +60,21 @@ pub(super) fn run(here: &Installation, emit: Emit) -> anyhow::Result<ExitCode> {
     });
     fs::create_dir_all("target/cell")?;
     fs::create_dir_all(OUTPUT)?;
-    let source = with_shared_runtime(reduced::restored(fs::read_to_string("src/lib.rs")?)?)?;
+    let source = files::restored(reduced::restored(fs::read_to_string("src/lib.rs")?)?);
+    let source = with_shared_runtime(source)?;
     let empty = emit == Emit::Library && runs_nothing(&source);
+    let source = outdated::without_outdated(source, &outdated::read());
+    // What nothing runs defines no statics yet.
+    let (source, defined) =
+        if empty { (source, Statics::default()) } else { share_statics(source) };
+    let _ = fs::remove_file(statics::DEFINED);
     let compiled = if empty { Emit::Nothing } else { emit };
     let mut arguments = arguments(template, compiled, &opt_level(&manifest));
-    let prelude =
-        if dependencies.is_empty() { prelude::name(here, &arguments, &source) } else { None };
+    let prelude = if dependencies.arguments.is_empty() {
+        prelude::name(here, &arguments, &source)
+    } else {
+        None
+    };
     if let Some(name) = &prelude
         && let Some(status) = prelude::repeat(template, name, Path::new(LIBRARY))?
     {
@@ -75,14 +85,30 @@ pub(super) fn run(here: &Installation, emit: Emit) -> anyhow::Result<ExitCode> {
     }
     // Libraries that a crate of the user's own asks for are where `cc` looks.
     let linker = match &tools.linker {
-        Some(linker) if compiled == Emit::Library && dependencies.is_empty() => {
-            linker.arguments(&template.folder.join("stubs/direct"))
+        Some(linker) if compiled == Emit::Library && dependencies.are_linked() => {
+            let mut words = linker.arguments(&template.folder.join("stubs/direct"));
+            words.extend(dependencies.run_path(false));
+            words
         }
         _ => Vec::new(),
     };
-    arguments.extend(dependencies);
+    let place = files::place(&source);
+    if place.is_some() {
+        arguments.iter_mut().filter(|word| *word == CELL).for_each(|word| *word = "-".into());
+    }
+    let uses = dependencies.uses();
+    // The statics of cells are seen by all later ones, and so is what the user exports: a cell's own definition
+    // comes before those of earlier cells.
+    let own_first = |word: &str| ["-C".into(), OsString::from(format!("link-arg={word}"))];
+    let mut through_cc = own_first("-Wl,-Bsymbolic").to_vec();
+    through_cc.extend(dependencies.run_path(true));
+    let mut linker = linker;
+    if !linker.is_empty() {
+        linker.extend(own_first("-Bsymbolic"));
+    }
+    arguments.extend(dependencies.arguments);
     let compile = |source: &str| -> anyhow::Result<Output> {
-        fs::write(CELL, source)?;
+        fs::write(CELL, format!("{source}{uses}"))?;
         let rustc = &tools.toolchain.rustc;
         let run = |more: &[OsString]| {
             let mut command = Command::new(rustc);
@@ -96,30 +122,53 @@ pub(super) fn run(here: &Installation, emit: Emit) -> anyhow::Result<ExitCode> {
                     Ok(())
                 })
             };
-            let output = command.args(&arguments).args(more).stdin(Stdio::null()).output();
+            let input = match &place {
+                Some(place) => {
+                    // rustdoc's way to have a text compiled as if it were in another file.
+                    command.env("UNSTABLE_RUSTDOC_TEST_PATH", place);
+                    command.env("UNSTABLE_RUSTDOC_TEST_LINE", "0");
+                    fs::File::open(CELL)?.into()
+                }
+                None => Stdio::null(),
+            };
+            command.env("CARGO_MANIFEST_DIR", files::folder());
+            let output = command.args(&arguments).args(more).stdin(input).output();
             output.with_context(|| rustc.display().to_string())
         };
-        let output = run(&linker)?;
-        if linker.is_empty() || !cannot_link(&output) {
-            return Ok(output);
+        if !linker.is_empty() {
+            let output = run(&linker)?;
+            if !cannot_link(&output) {
+                return Ok(output);
+            }
+            log("linked through cc");
         }
-        log("linked through cc");
-        run(&[])
+        run(&through_cc)
     };
-    let less = variables::without_unnamed(&source);
-    let mut text = less.as_ref().unwrap_or(&source);
     let compile = |text: &str| -> anyhow::Result<Output> {
         nesting::deep(|| moved::compile(text, &compile))
             .context("there is no memory to parse the cell")?
     };
-    let mut output = compile(text)?;
-    if less.is_some() && names_something_unknown(&output) {
-        // It may be one that was left out, brought in by a macro, or one that rustc would suggest.
-        text = &source;
-        output = compile(text)?;
-    }
+    let attempt = |source: &str| -> anyhow::Result<(Output, String)> {
+        if let Some(less) = variables::without_unnamed(source) {
+            let output = compile(&less)?;
+            if !names_something_unknown(&output) {
+                return Ok((output, less));
+            }
+            // It may be one that was left out, brought in by a macro, or one that rustc would suggest.
+        }
+        Ok((compile(source)?, source.to_owned()))
+    };
+    let entered = runtime::entered(&source).map(|entered| attempt(&entered)).transpose()?;
+    // evcxr hears of errors in its own text.
+    let (mut output, text) = match entered.filter(|(output, _)| output.status.success()) {
+        Some(compiled) => compiled,
+        None => attempt(&source)?,
+    };
     // What tracebacks are read against is evcxr's own text.
     fs::write(CELL, text)?;
+    if let Some(place) = &place {
+        output.stderr = files::with_files(&output.stderr, place);
+    }
     std::io::stderr().write_all(&output.stderr)?;
     if output.status.signal().is_some() {
         // It has said nothing itself.
@@ -130,12 +179,22 @@ pub(super) fn run(here: &Installation, emit: Emit) -> anyhow::Result<ExitCode> {
     if empty {
         fs::write(LIBRARY, "")?;
     }
+    if emit == Emit::Library && output.status.success() {
+        defined.write(Path::new(statics::DEFINED))?;
+    }
     if let Some(name) = &prelude
         && answers::is_recording()
     {
         prelude::keep(template, name, status, &output.stderr, Path::new(LIBRARY))?;
     }
     finish(emit, status == 0)
+}
+
+/// The source with statics that keep their values from cell to cell, and those that it defines.
+fn share_statics(source: String) -> (String, Statics) {
+    let live = Statics::read(Path::new(statics::LIVE));
+    let shared = nesting::deep(|| statics::shared(&source, &live)).flatten();
+    shared.unwrap_or_else(|| (source, Statics::default()))
 }
 
 /// The compiler's words for a cell, but for its dependencies.
@@ -160,11 +219,15 @@ fn arguments(template: &Template, emit: Emit, opt_level: &str) -> Vec<OsString> 
         "-C",
         "codegen-units=1",
         "-C",
-        "debuginfo=0",
+        // A panic within a library is told with the line of the cell that called it.
+        "debuginfo=line-tables-only",
         "-C",
-        "strip=debuginfo",
+        "strip=none",
         "-C",
         "overflow-checks=on",
+        // One of two imports would be taken silently (`evaluate/mend.rs`).
+        "-D",
+        "ambiguous_glob_imports",
         "-C",
         "debug-assertions=on",
     ]
@@ -270,6 +333,8 @@ fn with_shared_runtime(source: String) -> anyhow::Result<String> {
     let end = END.trim_start_matches('}');
     let before = with_shared_error(before);
     let after = after.replacen(CATCH.0, CATCH.1, 1);
+    // The user may have a `println!` of his own.
+    let after = after.replacen("    println!(\"EVCXR", "    ::benchbook::println!(\"EVCXR", 1);
     Ok(format!(
         "{before}use ::benchbook::evcxr_runtime as evcxr_internal_runtime;{lines}{end}{after}"
     ))

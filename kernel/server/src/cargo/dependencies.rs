@@ -1,17 +1,23 @@
 //! The crates that the user added with `:dep`.
 //!
 //! They are compiled by the real cargo as the dependencies of an empty crate, apart from the helper
-//! library. What cargo passes to rustc for that crate is what a cell needs to use them; cargo is
-//! asked for it by a wrapper around the compiler of workspace crates, which is this program again.
+//! library and from the user's cargo configuration (`configuration.rs`). What cargo passes to rustc for that crate is
+//! what a cell needs to use them; cargo is asked for it by a wrapper around the compiler, which is this program again.
+//! Their code is in dylibs, so that all cells share it (`shared.rs`).
 
-use super::{TEMPLATE, answers, progress};
+use super::shared::{self, Crate};
+use super::{TEMPLATE, answers, configuration, log, progress, tell};
 use crate::template::Installation;
+use serde_json::Value;
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::thread;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The name under which cargo calls this program around the compiler.
 pub const WRAPPER: &str = "benchbook-rustc-wrapper";
@@ -22,28 +28,74 @@ const RECORD: &str = "BENCHBOOK_RECORD";
 /// The crate that has the user's dependencies, beside evcxr's.
 const FOLDER: &str = "dependencies";
 
-/// The rustc arguments for the user's crates, compiling them if need be. If cargo fails, its exit
+/// The name of that crate's package.
+const PACKAGE: &str = "dependencies";
+
+/// What is passed to rustc for every crate of the user's. Their own metadata keeps a crate that the helper library has,
+/// too, from being taken for it.
+const FLAGS: [&str; 2] = ["-Cprefer-dynamic", "-Cmetadata=user"];
+
+/// Where a cell's library finds the dylibs, from the folder that it lies in.
+const SEARCHED: &str = "$ORIGIN/../../dependencies/shared";
+
+/// What a cell needs to use the user's crates.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Dependencies {
+    /// For the compiler.
+    pub(super) arguments: Vec<OsString>,
+    /// The dylibs that have the crates' code, by their names as crates; none if they could not be linked.
+    shared: Vec<String>,
+}
+
+impl Dependencies {
+    /// From what the compiler is told, as words that end in a zero.
+    fn read(words: &[u8]) -> Self {
+        let words = words.split(|byte| *byte == 0).filter(|word| !word.is_empty());
+        let arguments: Vec<OsString> =
+            words.map(|word| OsString::from_vec(word.to_vec())).collect();
+        let shared = arguments.iter().filter_map(|word| shared::name(word)).collect();
+        Self { arguments, shared }
+    }
+
+    /// What has a cell link the dylibs, which it does not name itself.
+    pub(super) fn uses(&self) -> String {
+        self.shared.iter().map(|name| format!("extern crate {name} as _;\n")).collect()
+    }
+
+    /// Whether a cell links nothing but dylibs, which have linked what the crates need.
+    pub(super) fn are_linked(&self) -> bool {
+        self.arguments.is_empty() || !self.shared.is_empty()
+    }
+
+    /// The compiler's words to find the dylibs when a cell is loaded, with rustc's own linker or through `cc`.
+    pub(super) fn run_path(&self, through_cc: bool) -> Option<OsString> {
+        let word = if through_cc { "-Wl,-rpath," } else { "-rpath=" };
+        (!self.shared.is_empty()).then(|| format!("-Clink-arg={word}{SEARCHED}").into())
+    }
+}
+
+/// What a cell needs of the user's crates, which are compiled if need be. If cargo fails, its exit
 /// status; it has then said why.
 pub(super) fn compiled(
     here: &Installation,
     wanted: &toml::Table,
-) -> anyhow::Result<Result<Vec<OsString>, ExitCode>> {
+) -> anyhow::Result<Result<Dependencies, ExitCode>> {
     if wanted.is_empty() {
-        return Ok(Ok(Vec::new()));
+        return Ok(Ok(Dependencies::default()));
     }
     let manifest = manifest(wanted);
     let folder = std::env::current_dir()?.join(FOLDER);
-    let record = folder.join("arguments");
+    let kept = folder.join("arguments");
     // The files of a local crate may have changed; cargo looks, and rustc is quick if they have not.
     let local = wanted.values().any(|dependency| dependency.get("path").is_some());
     if !local
         && fs::read_to_string(folder.join("Cargo.toml")).ok().as_ref() == Some(&manifest)
-        && let Ok(bytes) = fs::read(&record)
+        && let Ok(words) = fs::read(&kept)
     {
-        return Ok(Ok(split(&bytes)));
+        return Ok(Ok(Dependencies::read(&words)));
     }
     fs::create_dir_all(&folder)?;
-    let _ = fs::remove_file(&record);
+    let _ = fs::remove_file(&kept);
     // Written when the compiler of the empty crate starts, and trusted when cargo has ended well.
     let partial = folder.join("arguments.partial");
     fs::write(folder.join("lib.rs"), "")?;
@@ -52,56 +104,97 @@ pub(super) fn compiled(
     if Path::new("Cargo.lock").exists() {
         fs::copy("Cargo.lock", folder.join("Cargo.lock"))?;
     }
-    let wrapper = std::env::current_exe()?;
-    let wrapper = link(&folder, &wrapper)?;
     progress::note("Compiling crates");
+    let Some(crates) = build(here, &folder, &partial)? else {
+        fs::remove_file(folder.join("Cargo.toml"))?;
+        return Ok(Err(ExitCode::from(101)));
+    };
+    let mut words = fs::read(&partial)?;
+    let searched = Dependencies::read(&words).arguments;
+    let searched: Vec<&OsString> =
+        searched.chunks_exact(2).filter(|pair| pair[0] == "-L").flatten().collect();
+    match shared::share(&here.tools, &folder.join(shared::FOLDER), &searched, &crates) {
+        Ok(shared) => {
+            if !shared.restarted.is_empty() {
+                let names: Vec<String> =
+                    shared.restarted.iter().map(|name| format!("`{name}`")).collect();
+                tell(&format!(
+                    "compiled again, so that its statics start anew: {}",
+                    names.join(", ")
+                ));
+            }
+            words.extend_from_slice(&shared.arguments);
+        }
+        Err(error) => {
+            log(&format!("the crates of `:dep` are linked into each cell: {error:#}"));
+            tell(
+                "the crates of `:dep` could not be linked into a library that all cells share, so that their statics \
+                 start anew in each cell; start the kernel with BENCHBOOK_LOG=info to see the linker's message",
+            );
+        }
+    }
+    fs::write(&kept, &words)?;
+    Ok(Ok(Dependencies::read(&words)))
+}
+
+/// Has cargo compile the user's crates, and returns those that run in a worker; `None` if it fails.
+fn build(here: &Installation, folder: &Path, record: &Path) -> anyhow::Result<Option<Vec<Crate>>> {
+    let toolchain = &here.tools.toolchain;
+    let wrapper = link(folder, &std::env::current_exe()?)?;
+    // Kept between sessions; cargo's own lock lets one session at a time build in it.
+    let target = here.template.user_crates()?;
     // cargo's own end leaves the compilers that it has started.
     // SAFETY: no other thread runs yet.
     unsafe { benchbook_guard::split() }?;
-    let mut cargo = answers::real(here, "cargo")
-        .args(["build", "--message-format=short", "--target-dir"])
-        // Kept between sessions; cargo's own lock lets one session at a time build in it.
-        .arg(here.template.user_crates()?)
-        .current_dir(&folder)
-        .env("RUSTC", &here.tools.toolchain.rustc)
-        .env("RUSTC_WORKSPACE_WRAPPER", wrapper)
-        .env(RECORD, &partial)
+    let mut command = answers::real(here, "cargo");
+    configuration::keep_out(&mut command, toolchain, &FLAGS);
+    let (linker, program) = configuration::linker(toolchain);
+    let mut cargo = command
+        .args(["build", "--profile", configuration::PROFILE, "--target", toolchain.host()])
+        .args(["--message-format=json-render-diagnostics", "--target-dir"])
+        .arg(&target)
+        .current_dir(folder)
+        .env(linker, program)
+        .env("RUSTC_WRAPPER", wrapper)
+        .env("CARGO_BUILD_BUILD_DIR", &target)
+        .env(RECORD, record)
         .env(TEMPLATE, &here.template.folder)
-        // Their own metadata keeps a crate that the helper library has, too, from being taken for it.
-        .env("RUSTFLAGS", "-Cprefer-dynamic -Cmetadata=user")
-        .env_remove("CARGO_TARGET_DIR")
-        .env_remove("CARGO_BUILD_BUILD_DIR")
-        .stdout(Stdio::from(std::io::stderr()))
+        .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()?;
+    let compiled = target.join(toolchain.host());
+    let manifest = folder.join("Cargo.toml");
+    let messages = cargo.stdout.take();
+    let reader = thread::spawn(move || {
+        messages.map_or_else(Vec::new, |messages| crates(messages, &compiled, &manifest))
+    });
     if let Some(messages) = cargo.stderr.take() {
         progress::follow(messages)?;
     }
-    let status = cargo.wait()?;
-    if !status.success() {
-        fs::remove_file(folder.join("Cargo.toml"))?;
-        return Ok(Err(ExitCode::from(101)));
-    }
-    fs::rename(&partial, &record)?;
-    Ok(Ok(split(&fs::read(&record)?)))
+    let crates = reader.join().unwrap_or_default();
+    Ok(cargo.wait()?.success().then_some(crates))
+}
+
+/// The crates that cargo names in its messages, but for the one with this manifest.
+fn crates(messages: impl Read, compiled: &Path, manifest: &Path) -> Vec<Crate> {
+    let lines = BufReader::new(messages).lines().map_while(Result::ok);
+    let messages = lines.filter_map(|line| serde_json::from_str::<Value>(&line).ok());
+    let others = messages
+        .filter(|message| message["manifest_path"].as_str().map(Path::new) != Some(manifest));
+    others.filter_map(|message| Crate::of(&message, compiled)).collect()
 }
 
 fn manifest(wanted: &toml::Table) -> String {
     let mut package = toml::Table::new();
-    package.insert("name".into(), "dependencies".into());
+    package.insert("name".into(), PACKAGE.into());
     package.insert("version".into(), "1.0.0".into());
     package.insert("edition".into(), "2024".into());
     let mut library = toml::Table::new();
     library.insert("path".into(), "lib.rs".into());
-    let mut profile = toml::Table::new();
-    profile.insert("opt-level".into(), 2.into());
-    profile.insert("debug".into(), false.into());
-    let mut profiles = toml::Table::new();
-    profiles.insert("dev".into(), profile.into());
     let mut manifest = toml::Table::new();
     manifest.insert("package".into(), package.into());
     manifest.insert("lib".into(), library.into());
-    manifest.insert("profile".into(), profiles.into());
+    manifest.insert("profile".into(), configuration::profile().into());
     manifest.insert("dependencies".into(), wanted.clone().into());
     manifest.insert("workspace".into(), toml::Table::new().into());
     manifest.to_string()
@@ -115,13 +208,16 @@ fn link(folder: &Path, program: &Path) -> anyhow::Result<PathBuf> {
     Ok(link)
 }
 
-/// Called by cargo as `WRAPPER rustc arguments…`: notes the externs and search paths, and runs it.
+/// Called by cargo as `WRAPPER rustc arguments…`: notes the externs and search paths of the empty crate, and runs it.
 pub(super) fn wrap(arguments: &[OsString]) -> anyhow::Result<ExitCode> {
     let (rustc, arguments) =
         arguments.split_first().ok_or_else(|| anyhow::anyhow!("no compiler was named"))?;
-    if let Some(record) = std::env::var_os(RECORD)
-        && arguments.iter().any(|word| word == "--extern" || word == "-L")
-    {
+    let record = std::env::var_os(RECORD).map(PathBuf::from);
+    let compiled = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let own = record.as_deref().and_then(Path::parent);
+    let mut command = Command::new(rustc);
+    command.args(arguments);
+    if own.is_some() && compiled.as_deref() == own {
         let mut bytes = Vec::new();
         for pair in arguments.windows(2).filter(|pair| pair[0] == "--extern" || pair[0] == "-L") {
             if pair[1] == OsStr::new("proc_macro") {
@@ -136,12 +232,19 @@ pub(super) fn wrap(arguments: &[OsString]) -> anyhow::Result<ExitCode> {
                 bytes.push(0);
             }
         }
-        fs::write(record, bytes)?;
+        fs::write(record.unwrap_or_default(), bytes)?;
+    } else if compiled.is_some_and(|folder| is_edited(&folder)) {
+        // The types of an edited crate are other types, also where their names are the same: a variable of an
+        // earlier one must not be read with the new layout.
+        let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        command.arg(format!("-Cmetadata={time:x}"));
     }
-    Err(Command::new(rustc).args(arguments).exec().into())
+    Err(command.exec().into())
 }
 
-fn split(record: &[u8]) -> Vec<OsString> {
-    let words = record.split(|byte| *byte == 0).filter(|word| !word.is_empty());
-    words.map(|word| OsString::from_vec(word.to_vec())).collect()
+/// Whether a crate lies where its files may be edited, and not where cargo keeps what it has fetched.
+fn is_edited(folder: &Path) -> bool {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(dirs::home_dir()?.join(".cargo")));
+    !home.is_some_and(|home| folder.starts_with(home))
 }

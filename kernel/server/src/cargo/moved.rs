@@ -153,8 +153,7 @@ fn taken(text: &str) -> Vec<Taken<'_>> {
 
 /// Where evcxr begins to catch panics, and where it has done so.
 const BEGIN: &str = super::build::CATCH.1;
-const END: &str =
-    "})) { \n  Ok(_) => {}\n  Err(_) => {\n    println!(\"EVCXR_PANIC_NOTIFICATION\");\n}}\n";
+const END: &str = "})) { \n  Ok(_) => {}\n  Err(_) => {\n    ::benchbook::println!(\"EVCXR_PANIC_NOTIFICATION\");\n}}\n";
 
 /// The closure that a `?` leaves, within.
 const QUESTION_MARK: (&str, &str) =

@@ -2,7 +2,7 @@
 //!
 //! Most are evcxr's own business. A few would put its own cargo, compiler or worker in the place of
 //! ours and are refused with what to do instead; `:fmt` and `:types` also concern how *we* show a
-//! value; and `:help` says where we differ.
+//! value; and `:help` says what Benchbook adds and where it differs.
 
 use super::prepare::rust_begins;
 use benchbook_display::{Bundle, escape};
@@ -41,8 +41,66 @@ const DIFFERENT: &[(&str, &str)] = &[
     (":types", "also shows the type where a value has a rich form"),
 ];
 
+/// What Benchbook adds to evcxr, for people who ask for help.
+const INTRODUCTION: &str = "\
+Benchbook: Rust cells with tensors, image classifiers, charts and records of what a run took.
+data      `ImageFolder`: images in one folder a class; `Split`, `Augmentation`, `Loader`
+nets      `Vgg` describes a net, `Model` is the built one; `Weights` to start from; `Tensor` is LibTorch's
+training  `model.fit(&data, Fit { epochs: 3, ..Fit::default() })?`, with `Callback` and `Schedule`
+charts    `plot(&[1.0, 2.0])?`, `Curves` of a history, `BarChart`, `ConfusionMatrix`, `PictureGrid`
+records   `Run` measures a job, `Record` keeps time, memory and energy; `Study` compares libraries
+help      `:doc Fit` shows documentation, `:vars` the variables, Tab completes, Shift+Tab explains
+cells     the last expression is shown; `?` ends the cell with the error; `let` keeps a variable
+          `:timing` tells what each cell takes; `:dep name = \"1\"` adds a crate; `:clear` starts anew
+";
+
+/// How a cell in the manner of IPython is written here: magics (`%%time`) and questions (`Fit?`, `?Fit`).
+fn of_ipython(cell: &str) -> Option<String> {
+    let rust = cell[rust_begins(cell)..].trim();
+    if let Some(magic) = rust.strip_prefix('%') {
+        let name = magic.trim_start_matches('%').split_whitespace().next().unwrap_or_default();
+        let instead = match name {
+            "time" | "timeit" | "prun" => {
+                "`:timing` in a cell of its own tells what every later cell takes, and `std::time::Instant` measures a part"
+            }
+            "pip" | "conda" => "a crate is added with `:dep name = \"1\"`",
+            "who" | "whos" | "who_ls" => "`:vars` lists the variables",
+            "bash" | "sh" | "system" | "cd" | "ls" => {
+                "a line that begins with `!` is run by a shell: `!ls`"
+            }
+            "env" | "set_env" => "`:env NAME=value` sets a variable of the environment",
+            "matplotlib" | "pylab" => "charts are shown where they are made: `plot(&[1.0, 2.0])?`",
+            "reset" => "`:clear` starts anew",
+            _ => "`:help` lists the commands that there are",
+        };
+        let signs = &rust[..rust.len() - magic.trim_start_matches('%').len()];
+        return Some(format!("`{signs}{name}` is a magic of IPython's; {instead}"));
+    }
+    // `value?` is Rust: it takes the value out of a Result. Types have no `?`.
+    let asked = rust.trim_end_matches('?').rsplit("::").next().unwrap_or_default();
+    let is_type = asked.starts_with(char::is_uppercase) && asked.contains(char::is_lowercase);
+    let name = if let Some(name) = rust.strip_prefix('?') {
+        name.trim_start_matches('?')
+    } else if rust.ends_with('?') && is_type {
+        rust.trim_end_matches('?')
+    } else {
+        return None;
+    };
+    let name = name.trim();
+    let is_path = |c: char| c.is_alphanumeric() || matches!(c, '_' | ':' | '.');
+    if name.is_empty() {
+        return Some("`:help` lists the commands, and `:doc Fit` shows documentation".into());
+    }
+    name.chars().all(is_path).then(|| {
+        format!("`:doc {name}` shows the documentation of `{name}`, and so does Shift+Tab behind the name")
+    })
+}
+
 /// The first command of a cell that is not available here, with why.
 pub(super) fn refused(cell: &str) -> Option<String> {
+    if let Some(instead) = of_ipython(cell) {
+        return Some(instead);
+    }
     for line in commands(cell) {
         let (name, argument) = split(line);
         if let Some((_, instead)) = REFUSED.iter().find(|(refused, _)| *refused == name) {
@@ -124,12 +182,17 @@ impl Form {
     }
 }
 
-/// Whether a cell asks for help.
-pub(super) fn asks_for_help(cell: &str) -> bool {
-    commands(cell).any(|line| split(line).0 == ":help")
+/// Whether a cell has this command.
+pub(super) fn asks_for(cell: &str, command: &str) -> bool {
+    commands(cell).any(|line| split(line).0 == command)
 }
 
-/// What Benchbook adds to evcxr's help.
+/// What stands before evcxr's help.
+pub(super) fn introduction() -> Bundle {
+    Bundle::text(INTRODUCTION).html(format!("<pre>{}</pre>", escape(INTRODUCTION)))
+}
+
+/// What Benchbook does in another way than evcxr's help says.
 pub(super) fn help() -> Bundle {
     let mut text = String::from("In Benchbook these are different:\n");
     let mut html = String::from("<p>In Benchbook these are different:</p><table>");
@@ -187,6 +250,32 @@ mod tests {
         assert!(why.starts_with(":toolchain is not available in Benchbook: choose it"), "{why}");
         assert_eq!(refused(":vars\n:opt 2\na"), None);
         assert_eq!(without_refused(":quit now\na.b"), "         \na.b");
+    }
+
+    #[test]
+    fn what_people_write_in_ipython_leads_to_the_command_that_does_it() {
+        for (cell, command) in [
+            ("Fit?", "`:doc Fit`"),
+            ("?Fit", "`:doc Fit`"),
+            ("benchbook::train::Fit??", "`:doc benchbook::train::Fit`"),
+            ("?", "`:help`"),
+            ("%%time\nlet a = 1;", "`%%time` is a magic of IPython's; `:timing`"),
+            ("%timeit f()", "`%timeit` is a magic of IPython's; `:timing`"),
+            ("%matplotlib inline", "`plot("),
+            ("%load_ext tensorboard", "`:help`"),
+        ] {
+            let told = refused(cell).unwrap_or_default();
+            assert!(told.contains(command), "{cell}: {told}");
+        }
+        for cell in ["value?", "LIMIT?", "load()?", "Fit::load(path)?", "help(Fit)", "5 % 3"] {
+            assert_eq!(refused(cell), None, "{cell}");
+        }
+    }
+
+    #[test]
+    fn the_introduction_has_ten_lines_at_most() {
+        assert!(INTRODUCTION.lines().count() <= 10);
+        assert!(INTRODUCTION.lines().all(|line| line.chars().count() <= 110));
     }
 
     #[test]

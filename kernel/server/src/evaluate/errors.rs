@@ -4,16 +4,21 @@
 mod advice;
 mod brackets;
 mod excerpt;
+mod gone;
 mod kept;
+mod notes;
+mod unfinished;
 mod unused;
 
 use super::prepare::Prepared;
+use crate::names::Names;
 use benchbook_jupyter::Failure;
 use evcxr::CompilationError;
 use excerpt::{Excerpt, Mark};
 use std::collections::HashMap;
 
 pub(crate) use brackets::is_closed;
+pub(super) use gone::{lost, moved, not_kept_by};
 pub(super) use unused::show as show_unused;
 
 /// What is known of a cell that failed.
@@ -25,6 +30,8 @@ pub(super) struct Place<'a> {
     pub(super) count: u64,
     /// The variables that are gone, with how.
     pub(super) gone: &'a HashMap<String, String>,
+    /// What is known of the types of libraries and cells.
+    pub(super) names: &'a Names,
 }
 
 /// The failure of a cell that does not compile.
@@ -65,10 +72,14 @@ pub(super) fn syntax(message: &str, (line, column): (usize, usize), at: Place<'_
     }
 }
 
-/// A bracket or a string that is never closed, or a bracket that closes another one.
+/// A bracket or a string that is never closed, a bracket that closes another one, or a cell that ends in
+/// the middle of a statement.
 pub(super) fn unclosed(at: Place<'_>) -> Option<Failure> {
-    let found = brackets::unclosed(at.cell)?;
-    Some(syntax(&found.message, found.place, at))
+    if let Some(found) = brackets::unclosed(at.cell) {
+        return Some(syntax(&found.message, found.place, at));
+    }
+    let (message, place) = unfinished::unfinished(at.cell)?;
+    Some(syntax(&message, place, at))
 }
 
 /// What evcxr says of a variable that it cannot keep, with the place of its `let`.
@@ -83,11 +94,23 @@ pub(super) fn source_line(cell: &str, line: usize, column: usize) -> Vec<String>
 }
 
 fn title(error: &CompilationError) -> String {
+    let message = readable(&error.message());
     match error.code() {
-        Some(code) => format!("{} [{code}]", error.message()),
+        Some(code) => format!("{message} [{code}]"),
         // Messages of evcxr's are broken into lines.
-        None => error.message().split_whitespace().collect::<Vec<_>>().join(" "),
+        None => message.split_whitespace().collect::<Vec<_>>().join(" "),
     }
+}
+
+/// A message without names of the code that evcxr puts around a cell.
+fn readable(message: &str) -> String {
+    let known = [
+        ("`?` couldn't convert the error to `EvcxrUserCodeError`", "`?` cannot show this error"),
+        ("<end of input>", "the end of the cell"),
+        ("`evcxr_variable_store`", "the end of the cell"),
+        ("`EvcxrUserCodeError`", "the error of a cell"),
+    ];
+    known.iter().fold(message.to_owned(), |text, (internal, plain)| text.replace(internal, plain))
 }
 
 fn describe(
@@ -110,7 +133,10 @@ fn describe(
             column,
             width: end - column,
             primary: message.is_primary,
-            label: message.label.clone(),
+            label: Some(readable(&message.label))
+                // evcxr repeats the message where there is no label.
+                .filter(|label| !label.starts_with("error: ") && !notes::is_internal(label))
+                .unwrap_or_default(),
         })
     });
     let mut marks: Vec<Mark> = marks.collect();
@@ -118,10 +144,7 @@ fn describe(
         // evcxr takes imports apart and loses their places.
         marks.extend(mention(at.cell, &error.message()));
     }
-    let notes = error.help().into_iter();
-    // All types that would have fitted are more than anybody reads.
-    let notes = notes.filter(|help| !help.starts_with("the following other types implement"));
-    let notes: Vec<(&str, String)> = notes.map(|help| ("help", help.replace('\n', " "))).collect();
+    let notes = notes::of(error);
     Excerpt::new(at.cell, at.count).title("error", &title(error)).marks(marks).lines(&notes, advice)
 }
 

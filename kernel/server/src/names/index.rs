@@ -3,14 +3,16 @@
 //! Only the syntax is looked at: no macro is expanded and no import followed, and a type is known
 //! by its last name. That is less than rust-analyzer knows, and it is there at once.
 
-use super::{INDEX, Match, matched};
+use super::{INDEX, Match, is_part_of_name, matched, types};
 use crate::cargo::metadata;
 use crate::template::Installation;
 use anyhow::Context;
-use ra_ap_syntax::ast::{self, AstNode, HasGenericParams, HasModuleItem, HasName, HasVisibility};
+use ra_ap_syntax::ast::{
+    self, AstNode, HasAttrs, HasGenericParams, HasModuleItem, HasName, HasVisibility,
+};
 use ra_ap_syntax::{Edition, NodeOrToken, SourceFile, SyntaxNode};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -24,6 +26,7 @@ const PACKAGES: &[&str] = &[
     "benchbook-chart",
     "benchbook-data",
     "benchbook-display",
+    "benchbook-study",
     "tch",
     "image",
     // Behind tch, whose `Tensor` and `Device` cells see.
@@ -32,26 +35,11 @@ const PACKAGES: &[&str] = &[
 ];
 
 /// The files of the standard library with what notebooks use most.
-const STANDARD: &[&str] = &[
-    "alloc/src/vec/mod.rs",
-    "alloc/src/string.rs",
-    "alloc/src/str.rs",
-    "alloc/src/slice.rs",
-    "alloc/src/boxed.rs",
-    "alloc/src/collections/vec_deque/mod.rs",
-    "alloc/src/collections/btree/map.rs",
-    "core/src/option.rs",
-    "core/src/result.rs",
-    "core/src/slice/mod.rs",
-    "core/src/str/mod.rs",
-    "core/src/time.rs",
-    "std/src/collections/hash/map.rs",
-    "std/src/collections/hash/set.rs",
-    "std/src/fs.rs",
-    "std/src/path.rs",
-    "std/src/process.rs",
-    "std/src/time.rs",
-];
+const STANDARD: &str = "alloc/src/vec/mod.rs alloc/src/string.rs alloc/src/str.rs alloc/src/slice.rs \
+    alloc/src/boxed.rs alloc/src/collections/vec_deque/mod.rs alloc/src/collections/btree/map.rs \
+    core/src/option.rs core/src/result.rs core/src/slice/mod.rs core/src/str/mod.rs core/src/time.rs \
+    std/src/collections/hash/map.rs std/src/collections/hash/set.rs std/src/fs.rs std/src/path.rs \
+    std/src/process.rs std/src/time.rs";
 
 /// Names by where they are found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,7 +51,10 @@ pub struct Index {
     /// Free functions, by their last name.
     pub(super) functions: BTreeMap<String, Member>,
     /// What modules and crates hold, by their last name.
-    pub(super) modules: BTreeMap<String, Vec<String>>,
+    pub(super) modules: BTreeMap<String, BTreeSet<String>>,
+    /// The members that are private wherever a library has one of the name; those of functions end in `(`.
+    #[serde(default)]
+    pub(super) hidden: BTreeSet<String>,
 }
 
 /// A struct, an enum, a trait, or a type by another name.
@@ -74,6 +65,12 @@ pub(super) struct Type {
     pub(super) signature: String,
     pub(super) docs: String,
     pub(super) members: BTreeMap<String, Member>,
+    /// The public fields of a struct in the order of the source.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) fields: Vec<String>,
+    /// As in [`Index::hidden`].
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) hidden: BTreeSet<String>,
 }
 
 /// A function, a method, a field or a variant.
@@ -89,18 +86,15 @@ pub(super) struct Member {
     /// The type that it has or returns; empty for none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(super) returns: String,
-    /// Names of the parameters.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    parameters: Vec<String>,
+    /// It is called without arguments.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    complete: bool,
 }
 
 impl Member {
-    /// The text to insert: a function with its parameters' names, as rust-analyzer gives it.
+    /// The text to insert: a call if it needs no arguments.
     pub(super) fn insertion(&self, name: &str) -> String {
-        match self.kind.as_str() {
-            "function" => format!("{name}({})", self.parameters.join(", ")),
-            _ => name.to_owned(),
-        }
+        if self.complete { format!("{name}()") } else { name.to_owned() }
     }
 }
 
@@ -113,22 +107,31 @@ pub fn record(here: &Installation) -> anyhow::Result<()> {
     let metadata = metadata::recorded(template)?;
     let packages = metadata["packages"].as_array().context("the metadata have no packages")?;
     let mut index = Index::default();
+    let mut seen = Visibility::default();
     for name in PACKAGES {
         let package = packages.iter().find(|package| package["name"] == *name);
         let manifest = package.and_then(|package| package["manifest_path"].as_str());
         let manifest = Path::new(manifest.with_context(|| format!("no package {name}"))?);
         for file in sources(&manifest.with_file_name("src"))? {
-            index.add_library(name, &fs::read_to_string(&file)?);
+            let text = fs::read_to_string(&file)?;
+            index.add_library(name, &text);
+            seen.add(&text);
         }
     }
-    for file in STANDARD {
-        let path = here.tools.toolchain.source().join(file);
+    let library = here.tools.toolchain.source();
+    for file in STANDARD.split_whitespace() {
         // Files of the standard library move from release to release.
-        match fs::read_to_string(&path) {
+        match fs::read_to_string(library.join(file)) {
             Ok(text) => index.add_library("std", &text),
-            Err(error) => eprintln!("not in the index of names: {}: {error}", path.display()),
+            Err(error) => eprintln!("not in the index of names: {file}: {error}"),
         }
     }
+    for package in ["core", "alloc", "std"] {
+        for file in sources(&library.join(package).join("src"))? {
+            seen.add(&fs::read_to_string(file)?);
+        }
+    }
+    index.hidden = seen.private.difference(&seen.public).cloned().collect();
     fs::write(template.folder.join(INDEX), serde_json::to_vec(&index)?)?;
     Ok(())
 }
@@ -147,12 +150,47 @@ fn sources(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// The members of all types of some libraries.
+#[derive(Default)]
+struct Visibility {
+    public: BTreeSet<String>,
+    private: BTreeSet<String>,
+}
+
+impl Visibility {
+    fn add(&mut self, text: &str) {
+        let tree = SourceFile::parse(text, Edition::Edition2024).syntax_node();
+        for node in tree.descendants() {
+            let (name, public) = if let Some(function) = ast::Fn::cast(node.clone()) {
+                let name = function.name().map(|name| format!("{}(", name.text()));
+                (name, is_public(&function) || is_of_trait(&node))
+            } else if let Some(field) = ast::RecordField::cast(node) {
+                (field.name().map(|name| name.text().to_string()), is_public(&field))
+            } else {
+                continue;
+            };
+            let names = if public { &mut self.public } else { &mut self.private };
+            names.extend(name);
+        }
+        // Those that macros make, of numbers for example.
+        for (before, after) in
+            text.match_indices(" fn ").map(|(at, word)| text.split_at(at + word.len()))
+        {
+            let line = before.rsplit('\n').next().unwrap_or_default();
+            let end = after.find(|c| !is_part_of_name(c)).unwrap_or(after.len());
+            if line.trim_start().starts_with("pub ") {
+                self.public.insert(format!("{}(", &after[..end]));
+            }
+        }
+    }
+}
+
 impl Index {
     /// Adds what a file of a library makes public.
     pub(super) fn add_library(&mut self, package: &str, text: &str) {
         let parsed = SourceFile::parse(text, Edition::Edition2024);
         let module = package.strip_prefix("benchbook-").unwrap_or(package).replace('-', "_");
-        self.items(parsed.tree().items(), package, &module, false);
+        self.items(parsed.tree().items(), package, &module);
     }
 
     /// Adds what a cell defines.
@@ -161,114 +199,76 @@ impl Index {
         let function = parsed.syntax_node().children().find_map(ast::Fn::cast);
         let body = function.and_then(|function| function.body()).and_then(|body| body.stmt_list());
         let Some(body) = body else { return };
-        let items = body.syntax().children().filter_map(ast::Item::cast);
-        self.items(items, "", "", true);
+        self.items(body.syntax().children().filter_map(ast::Item::cast), "", "");
     }
 
     /// The names of all types and functions, for a cell's own.
     pub(super) fn names(&self) -> impl Iterator<Item = Match> {
         let types = self.types.iter().filter(|(_, found)| !found.signature.is_empty());
-        let types = types.map(|(name, _)| matched(name, "class"));
-        types.chain(self.functions.iter().map(|(name, f)| matched(f.insertion(name), "function")))
+        let names = types.map(|(name, _)| name).chain(self.functions.keys());
+        names.map(|name| self.matched(name))
     }
 
     /// A name as a candidate.
     pub(super) fn matched(&self, name: &str) -> Match {
-        if self.types.contains_key(name) {
-            return matched(name, "class");
-        }
         match self.functions.get(name) {
+            _ if self.types.contains_key(name) => matched(name, "class"),
             Some(function) => matched(function.insertion(name), "function"),
             None => matched(name, "module"),
         }
     }
 
-    fn items(
-        &mut self,
-        items: impl Iterator<Item = ast::Item>,
-        package: &str,
-        module: &str,
-        all: bool,
-    ) {
+    /// Adds items of a package. No package is a cell, which can use all that is in no module.
+    fn items(&mut self, items: impl Iterator<Item = ast::Item>, package: &str, module: &str) {
+        let all = package.is_empty() && module.is_empty();
         for item in items {
-            let public = |item: &dyn HasVisibilityText| all || item.is_public();
             match item {
-                ast::Item::Struct(item) if public(&item) => {
-                    let fields = match item.field_list() {
-                        Some(ast::FieldList::RecordFieldList(list)) => list.fields().collect(),
-                        _ => Vec::new(),
-                    };
-                    let fields = fields.into_iter().filter(|field| all || field.is_public());
-                    let members: Vec<(String, Member)> = fields
-                        .filter_map(|field| {
-                            let kind = field.ty()?.syntax().text().to_string();
-                            let name = field.name()?.text().to_string();
-                            let signature = format!("{name}: {kind}");
-                            let docs = docs(field.syntax());
-                            let kind = (kind, "field".to_owned());
-                            Some((
-                                name,
-                                Member {
-                                    signature,
-                                    docs,
-                                    kind: kind.1,
-                                    returns: kind.0,
-                                    ..Member::default()
-                                },
-                            ))
-                        })
-                        .collect();
-                    self.define(item.name(), "struct", item.syntax(), package, module, members);
+                ast::Item::Struct(item) if all || is_public(&item) => {
+                    let list = item.syntax().children().find_map(ast::RecordFieldList::cast);
+                    let (fields, private): (Vec<_>, Vec<_>) = list
+                        .into_iter()
+                        .flat_map(|list| list.fields())
+                        .partition(|field| all || is_public(field));
+                    let fields: Vec<_> = fields.iter().filter_map(field).collect();
+                    let private = private.iter().filter_map(|field| field.name());
+                    let known = self.define(&item, "struct", package, module);
+                    known.fields = fields.iter().map(|(name, _)| name.clone()).collect();
+                    known.hidden.extend(private.map(|name| name.text().to_string()));
+                    known.add(fields);
                 }
-                ast::Item::Enum(item) if public(&item) => {
+                ast::Item::Enum(item) if all || is_public(&item) => {
                     let variants = item.variant_list().into_iter().flat_map(|list| list.variants());
-                    let members: Vec<(String, Member)> = variants
-                        .filter_map(|variant| {
-                            let name = variant.name()?.text().to_string();
-                            let member = Member {
-                                signature: one_line(&variant.syntax().text().to_string()),
-                                docs: docs(variant.syntax()),
-                                kind: "instance".into(),
-                                returns: item.name()?.text().to_string(),
-                                ..Member::default()
-                            };
-                            Some((name, member))
-                        })
-                        .collect();
-                    self.define(item.name(), "enum", item.syntax(), package, module, members);
+                    let variants = variants.filter_map(|found| variant(&found, &item)).collect();
+                    self.define(&item, "enum", package, module).add(variants);
                 }
-                ast::Item::Trait(item) if public(&item) => {
-                    let functions = item.assoc_item_list();
-                    let members =
-                        functions.map(|list| functions_of(&list, true)).unwrap_or_default();
-                    self.define(item.name(), "trait", item.syntax(), package, module, members);
+                ast::Item::Trait(item) if all || is_public(&item) => {
+                    let functions = functions(item.assoc_item_list());
+                    let functions = functions.filter_map(|item| function(&item)).collect();
+                    self.define(&item, "trait", package, module).add(functions);
                 }
-                ast::Item::TypeAlias(item) if public(&item) => {
-                    self.define(item.name(), "type", item.syntax(), package, module, Vec::new());
+                ast::Item::TypeAlias(item) if all || is_public(&item) => {
+                    self.define(&item, "type", package, module);
                 }
                 ast::Item::Impl(item) => {
                     let Some(owner) = item.self_ty() else { continue };
-                    let owner = super::types::base(&owner.syntax().text().to_string()).to_owned();
+                    let owner = types::base(&owner.syntax().text().to_string()).to_owned();
                     let of_trait = item.trait_().is_some();
-                    let list = item.assoc_item_list();
-                    let found =
-                        list.map(|list| functions_of(&list, all || of_trait)).unwrap_or_default();
                     let known = self.types.entry(owner).or_default();
                     // A type of another library that has the same name keeps its own functions.
-                    if known.package.is_empty() || known.package == package || of_trait {
-                        for (name, member) in found {
-                            known.members.entry(name).or_insert(member);
-                        }
+                    if !(known.package.is_empty() || known.package == package || of_trait) {
+                        continue;
                     }
+                    let (public, private): (Vec<_>, Vec<_>) = functions(item.assoc_item_list())
+                        .partition(|item| all || of_trait || is_public(item));
+                    let names = private.iter().filter_map(|function| function.name());
+                    known.hidden.extend(names.map(|name| format!("{}(", name.text())));
+                    known.add(public.iter().filter_map(function).collect());
                 }
-                ast::Item::Fn(item) if public(&item) => {
-                    if let Some((name, member)) = function(&item) {
-                        self.modules.entry(module.to_owned()).or_default().push(name.clone());
-                        if all {
-                            self.functions.insert(name, member);
-                        } else {
-                            self.functions.entry(name).or_insert(member);
-                        }
+                ast::Item::Fn(item) if all || is_public(&item) => {
+                    let Some((name, member)) = function(&item) else { continue };
+                    self.modules.entry(module.to_owned()).or_default().insert(name.clone());
+                    if all || !self.functions.contains_key(&name) {
+                        self.functions.insert(name, member);
                     }
                 }
                 ast::Item::Module(item) => {
@@ -278,15 +278,16 @@ impl Index {
                     if package == "benchbook" && name == "prelude" {
                         self.prelude.extend(imports(item.syntax()));
                     } else if name != "tests" {
-                        if item.is_public() {
-                            self.modules.entry(module.to_owned()).or_default().push(name);
-                        }
                         if let Some(list) = item.item_list() {
-                            self.items(list.items(), package, module, all);
+                            let inner = if package.is_empty() { &name } else { module };
+                            self.items(list.items(), package, inner);
+                        }
+                        if is_public(&item) {
+                            self.modules.entry(module.to_owned()).or_default().insert(name);
                         }
                     }
                 }
-                ast::Item::Use(item) if item.is_public() && !module.is_empty() => {
+                ast::Item::Use(item) if is_public(&item) && !module.is_empty() => {
                     let names = imports(item.syntax());
                     self.modules.entry(module.to_owned()).or_default().extend(names);
                 }
@@ -295,78 +296,114 @@ impl Index {
         }
     }
 
+    /// The entry of a type; one that stays out of sight if another library has one of the name.
     fn define(
         &mut self,
-        name: Option<ast::Name>,
+        item: &(impl HasName + HasAttrs),
         kind: &str,
-        node: &SyntaxNode,
         package: &str,
         module: &str,
-        members: Vec<(String, Member)>,
-    ) {
-        let Some(name) = name.map(|name| name.text().to_string()) else { return };
-        self.modules.entry(module.to_owned()).or_default().push(name.clone());
-        let known = self.types.entry(name.clone()).or_default();
-        if !known.package.is_empty() && known.package != package {
-            return;
+    ) -> &mut Type {
+        let name = item.name().map(|name| name.text().to_string()).unwrap_or_default();
+        self.modules.entry(module.to_owned()).or_default().insert(name.clone());
+        let taken = |known: &Type| !known.package.is_empty() && known.package != package;
+        if self.types.get(&name).is_some_and(taken) {
+            return self.types.entry(format!("{package}::{name}")).or_default();
         }
+        let known = self.types.entry(name.clone()).or_default();
         if package.is_empty() {
             // A cell defines its type anew.
             known.members.clear();
         }
         package.clone_into(&mut known.package);
-        let generics = node.children().find_map(ast::GenericParamList::cast);
+        let generics = item.syntax().children().find_map(ast::GenericParamList::cast);
         let generics = generics.map(|list| list.syntax().text().to_string()).unwrap_or_default();
         known.signature = format!("{kind} {name}{}", one_line(&generics));
-        known.docs = docs(node);
+        known.docs = docs(item.syntax());
+        let derived: String =
+            item.attrs().map(|attribute| attribute.syntax().text().to_string()).collect();
+        for (name, method) in [("Clone", "clone"), ("Default", "default")] {
+            if derived.split(|c| !is_part_of_name(c)).any(|word| word == name) {
+                let taken = if method == "clone" { "&self" } else { "" };
+                let member = Member {
+                    signature: format!("fn {method}({taken}) -> Self"),
+                    method: method == "clone",
+                    kind: "function".into(),
+                    returns: "Self".into(),
+                    complete: true,
+                    ..Member::default()
+                };
+                known.add(vec![(method.to_owned(), member)]);
+            }
+        }
+        known
+    }
+}
+
+impl Type {
+    fn add(&mut self, members: Vec<(String, Member)>) {
         for (name, member) in members {
-            known.members.entry(name).or_insert(member);
+            self.members.entry(name).or_insert(member);
         }
     }
 }
 
-/// What is public of a syntax node.
-trait HasVisibilityText {
-    fn is_public(&self) -> bool;
+fn is_public(item: &impl HasVisibility) -> bool {
+    item.visibility().is_some_and(|visibility| visibility.syntax().text() == "pub")
 }
 
-impl<T: HasVisibility> HasVisibilityText for T {
-    fn is_public(&self) -> bool {
-        self.visibility().is_some_and(|visibility| visibility.syntax().text() == "pub")
-    }
+/// Whether a function belongs to a trait, which makes it public.
+fn is_of_trait(function: &SyntaxNode) -> bool {
+    let owner = function.parent().and_then(|list| list.parent());
+    owner.is_some_and(|owner| match ast::Impl::cast(owner.clone()) {
+        Some(implementation) => implementation.trait_().is_some(),
+        None => ast::Trait::can_cast(owner.kind()),
+    })
 }
 
-fn functions_of(list: &ast::AssocItemList, all: bool) -> Vec<(String, Member)> {
-    let functions = list.assoc_items().filter_map(|item| match item {
-        ast::AssocItem::Fn(item) if all || item.is_public() => function(&item),
+fn field(field: &ast::RecordField) -> Option<(String, Member)> {
+    let name = field.name()?.text().to_string();
+    let returns = one_line(&field.ty()?.syntax().text().to_string());
+    let signature = format!("{name}: {returns}");
+    let (docs, kind) = (docs(field.syntax()), "field".into());
+    Some((name, Member { signature, docs, kind, returns, ..Member::default() }))
+}
+
+fn variant(variant: &ast::Variant, of: &ast::Enum) -> Option<(String, Member)> {
+    let member = Member {
+        signature: one_line(&variant.syntax().text().to_string()),
+        docs: docs(variant.syntax()),
+        kind: "instance".into(),
+        returns: of.name()?.text().to_string(),
+        ..Member::default()
+    };
+    Some((variant.name()?.text().to_string(), member))
+}
+
+fn functions(list: Option<ast::AssocItemList>) -> impl Iterator<Item = ast::Fn> {
+    let items = list.into_iter().flat_map(|list| list.assoc_items());
+    items.filter_map(|item| match item {
+        ast::AssocItem::Fn(item) => Some(item),
         _ => None,
-    });
-    functions.collect()
+    })
 }
 
 fn function(item: &ast::Fn) -> Option<(String, Member)> {
     let name = item.name()?.text().to_string();
     let list = item.param_list();
-    let method = list.as_ref().is_some_and(|list| list.self_param().is_some());
-    let parameters = list.as_ref().map(|list| list.params().filter_map(|p| p.pat()).collect());
-    let parameters: Vec<ast::Pat> = parameters.unwrap_or_default();
-    let names = parameters
-        .iter()
-        .map(|pattern| pattern.syntax().text().to_string().trim_start_matches("mut ").to_owned());
+    let text = |node: &SyntaxNode| one_line(&node.text().to_string());
     let returns = item.ret_type().and_then(|returned| returned.ty());
-    let returns = returns.map(|kind| one_line(&kind.syntax().text().to_string()));
-    let generics = item.generic_param_list();
-    let generics = generics.map(|list| list.syntax().text().to_string()).unwrap_or_default();
-    let taken = list.map(|list| list.syntax().text().to_string()).unwrap_or_default();
-    let arrow = returns.as_ref().map(|kind| format!(" -> {kind}")).unwrap_or_default();
-    let signature = one_line(&format!("fn {name}{generics}{taken}{arrow}"));
+    let returns = returns.map(|kind| text(kind.syntax())).unwrap_or_default();
+    let generics = item.generic_param_list().map(|list| text(list.syntax())).unwrap_or_default();
+    let taken = list.as_ref().map(|list| text(list.syntax())).unwrap_or_default();
+    let arrow = if returns.is_empty() { String::new() } else { format!(" -> {returns}") };
     let member = Member {
-        signature,
+        signature: format!("fn {name}{generics}{taken}{arrow}"),
         docs: docs(item.syntax()),
-        method,
+        method: list.as_ref().is_some_and(|list| list.self_param().is_some()),
         kind: "function".into(),
-        returns: returns.unwrap_or_default(),
-        parameters: names.collect(),
+        returns,
+        complete: list.is_none_or(|list| list.params().next().is_none()),
     };
     Some((name, member))
 }
@@ -375,20 +412,15 @@ fn function(item: &ast::Fn) -> Option<(String, Member)> {
 fn imports(node: &SyntaxNode) -> Vec<String> {
     let trees = node.descendants().filter_map(ast::UseTree::cast);
     let leaves = trees.filter(|tree| tree.use_tree_list().is_none() && tree.star_token().is_none());
+    let last = |tree: &ast::UseTree| Some(tree.path()?.segment()?.syntax().text().to_string());
     let names = leaves.filter_map(|tree| {
-        let renamed =
-            tree.rename().and_then(|rename| rename.name()).map(|name| name.text().to_string());
-        let path = tree.path()?;
-        let last = path.segment()?.syntax().text().to_string();
-        let last = match last.as_str() {
-            // `tch::{self, Tensor}` brings in `tch`.
-            "self" => {
-                let outer = tree.syntax().ancestors().skip(1).find_map(ast::UseTree::cast)?;
-                outer.path()?.segment()?.syntax().text().to_string()
-            }
-            _ => last,
-        };
-        Some(renamed.unwrap_or(last))
+        if let Some(name) = tree.rename().and_then(|rename| rename.name()) {
+            return Some(name.text().to_string());
+        }
+        // `tch::{self, Tensor}` brings in `tch`.
+        let outer = || tree.syntax().ancestors().skip(1).find_map(ast::UseTree::cast);
+        let name = last(&tree)?;
+        if name == "self" { last(&outer()?) } else { Some(name) }
     });
     names.collect()
 }

@@ -1,15 +1,11 @@
 //! The types of expressions, as far as signatures tell them.
 
 use super::index::{Index, Member, Type};
-use super::{Match, matched};
-use ra_ap_syntax::ast::{self, AstNode, HasLoopBody, HasName};
-use ra_ap_syntax::{Edition, SourceFile, SyntaxNode, TextSize};
+use super::{Match, is_part_of_name, last_word, matched};
+use ra_ap_syntax::ast::{self, AstNode, HasName};
+use ra_ap_syntax::{Edition, SourceFile, SyntaxNode};
 use std::collections::BTreeMap;
 
-/// What stands before the code when it is parsed.
-const OPEN: &str = "fn f(){";
-/// Stands where the name is being typed, so that the code before it parses.
-const PLACEHOLDER: &str = "placeholder";
 /// How far a chain of calls or bindings is followed.
 const DEPTH: usize = 32;
 
@@ -22,7 +18,6 @@ pub(super) struct Types<'a> {
 }
 
 /// How a name of the code gets its type.
-#[derive(Clone)]
 enum Binding {
     Written(String),
     Value(ast::Expr),
@@ -37,50 +32,48 @@ impl<'a> Types<'a> {
         indices: [&'a Index; 2],
         code: &str,
     ) -> Self {
-        Self { variables, indices, bound: bindings(&parse(code)) }
+        Self { variables, indices, bound: bindings(code) }
     }
 
-    /// The type of what stands before the point before `at`; `None` if there is no point, and an
-    /// empty type if it is not known.
-    pub(super) fn receiver(&self, code: &str, at: usize) -> Option<String> {
-        let before = code[..at].trim_end().strip_suffix('.')?;
-        if before.ends_with('.') {
-            return None;
-        }
-        let prepared = format!("{}.{PLACEHOLDER}{}", before, closing(before));
-        let tree = parse(&prepared);
-        let offset = TextSize::try_from(OPEN.len() + before.len() + 1).ok()?;
-        let token = tree.token_at_offset(offset).right_biased()?;
-        let receiver = token.parent_ancestors().find_map(|node| {
-            ast::FieldExpr::cast(node.clone())
-                .and_then(|field| field.expr())
-                .or_else(|| ast::MethodCallExpr::cast(node).and_then(|call| call.receiver()))
-        })?;
-        // What is bound in this code may stand after what does not parse in the user's.
-        let here = Types { bound: bindings(&tree), ..*self };
-        Some(here.of(&receiver, DEPTH).unwrap_or_default())
+    /// The type of what stands before the point at the end of `before`; `None` if there is no point,
+    /// and an empty type if it is not known.
+    pub(super) fn receiver(&self, before: &str) -> Option<String> {
+        let before = before.trim_end().strip_suffix('.').filter(|rest| !rest.ends_with('.'))?;
+        let tree = parse(operand(before.trim_end()));
+        let body = tree.descendants().find_map(ast::StmtList::cast)?;
+        let expression = body.tail_expr();
+        Some(expression.and_then(|found| self.of(&found, DEPTH)).unwrap_or_default())
     }
 
     /// The members of a type that are `wanted`.
     pub(super) fn members(&self, kind: &str, wanted: impl Fn(&Member) -> bool) -> Vec<Match> {
-        let mut found = Vec::new();
-        for name in chain(kind) {
-            for known in self.named(&name) {
-                let members = known.members.iter().filter(|(_, member)| wanted(member));
-                found.extend(members.map(|(name, member)| {
-                    let kind = if member.kind == "field" { "instance" } else { &member.kind };
-                    matched(member.insertion(name), kind)
-                }));
-            }
-        }
-        found
+        let known = self.chain(kind).into_iter().flat_map(|found| &found.members);
+        let members = known.filter(|(_, member)| wanted(member)).map(|(name, member)| {
+            let kind = if member.kind == "field" { "instance" } else { &member.kind };
+            matched(member.insertion(name), kind)
+        });
+        members.collect()
     }
 
     /// A member of a type.
     pub(super) fn member(&self, kind: &str, name: &str) -> Option<&'a Member> {
-        chain(kind)
-            .into_iter()
-            .find_map(|kind| self.named(&kind).find_map(|known| known.members.get(name)))
+        self.chain(kind).into_iter().find_map(|known| known.members.get(name))
+    }
+
+    /// Whether a text that could be inserted behind a value or a type names what only its library may use.
+    pub(super) fn is_hidden(&self, kind: &str, text: &str) -> bool {
+        let end = text.find(|c| !is_part_of_name(c)).unwrap_or(text.len());
+        let is_function = text[end..].starts_with('(');
+        let name = if is_function { format!("{}(", &text[..end]) } else { text.to_owned() };
+        let known = self.chain(kind);
+        if known.is_empty() {
+            return self.indices.iter().any(|index| index.hidden.contains(&name));
+        }
+        let public = |found: &&Type| {
+            let member = found.members.get(&text[..end]);
+            member.is_some_and(|member| (member.kind == "function") == is_function)
+        };
+        known.iter().any(|found| found.hidden.contains(&name)) && !known.iter().any(public)
     }
 
     /// What stands behind `owner::`.
@@ -93,20 +86,12 @@ impl<'a> Types<'a> {
         found
     }
 
-    /// Signature and description of what stands behind `owner::`.
-    pub(super) fn item_within(&self, owner: &str, name: &str) -> Option<(String, String)> {
-        match self.member(owner, name) {
-            Some(member) => Some(super::describe(member)),
-            None => self.item(name),
-        }
-    }
-
     /// Signature and description of a type or a free function.
     pub(super) fn item(&self, name: &str) -> Option<(String, String)> {
         if let Some(known) = self.of_name(name) {
             return Some((known.signature.clone(), known.docs.clone()));
         }
-        self.indices.iter().find_map(|index| index.functions.get(name)).map(super::describe)
+        self.function(name).map(super::describe)
     }
 
     /// A type by its name.
@@ -116,11 +101,7 @@ impl<'a> Types<'a> {
 
     /// The type of a variable, of this code or of an earlier cell.
     pub(super) fn variable(&self, name: &str) -> Option<String> {
-        match self.bound.get(name) {
-            Some(Binding::Unknown) => None,
-            Some(binding) => self.of_binding(binding, DEPTH),
-            None => self.variables.get(name).cloned(),
-        }
+        self.of_name_in_code(name, DEPTH)
     }
 
     /// The names of all variables.
@@ -132,154 +113,188 @@ impl<'a> Types<'a> {
         self.indices.into_iter().filter_map(move |index| index.types.get(name))
     }
 
-    fn of_binding(&self, binding: &Binding, depth: usize) -> Option<String> {
-        match binding {
-            Binding::Written(kind) => Some(kind.clone()),
-            Binding::Value(value) => self.of(value, depth),
-            Binding::Each(value) => element(&self.of(value, depth)?),
-            Binding::Unknown => None,
+    fn function(&self, name: &str) -> Option<&'a Member> {
+        self.indices.iter().find_map(|index| index.functions.get(name))
+    }
+
+    /// The types in which a member is looked for: of `&Vec<f32>`, `Vec` and what it lends itself as.
+    fn chain(&self, kind: &str) -> Vec<&'a Type> {
+        let first = base(kind);
+        let mut found: Vec<&Type> = self.named(first).collect();
+        match first {
+            "Vec" => found.extend(self.named("slice")),
+            "String" => found.extend(self.named("str")),
+            "PathBuf" => found.extend(self.named("Path")),
+            "Box" | "Arc" | "Rc" => {
+                found.extend(self.chain(&first_argument(kind).unwrap_or_default()));
+            }
+            _ => {}
+        }
+        found
+    }
+
+    fn of_name_in_code(&self, name: &str, depth: usize) -> Option<String> {
+        match self.bound.get(name) {
+            Some(Binding::Written(kind)) => Some(kind.clone()),
+            Some(Binding::Value(value)) => self.of(value, depth),
+            Some(Binding::Each(value)) => element(&self.of(value, depth)?),
+            Some(Binding::Unknown) => None,
+            None => self.variables.get(name).cloned(),
         }
     }
 
     /// The type of an expression.
     fn of(&self, expression: &ast::Expr, depth: usize) -> Option<String> {
         let depth = depth.checked_sub(1)?;
+        let text = |node: &dyn AstNodeText| node.text();
         match expression {
             ast::Expr::PathExpr(path) => {
-                let text = path.syntax().text().to_string();
-                match self.bound.get(&text) {
-                    Some(binding) => self.of_binding(binding, depth),
-                    None => self.variables.get(&text).cloned().or_else(|| self.of_path(&text)),
-                }
+                let name = text(path);
+                self.of_name_in_code(&name, depth).or_else(|| {
+                    // A variant, or a constructor without arguments.
+                    let (owner, name) = name.rsplit_once("::")?;
+                    let owner = last_word(owner);
+                    self.member(owner, name).filter(|member| member.kind == "instance")?;
+                    Some(owner.to_owned())
+                })
             }
             ast::Expr::CallExpr(call) => {
-                let text = call.expr()?.syntax().text().to_string();
-                match text.rsplit_once("::") {
-                    Some((owner, name)) => {
-                        let owner = super::last_word(owner);
-                        let member = self.member(owner, name);
-                        match member {
-                            Some(member) => returned(member, owner),
-                            None => self.of_function(name),
-                        }
-                    }
-                    None => self.of_function(&text),
-                }
+                let path = text(&call.expr()?);
+                let (owner, name) = path.rsplit_once("::").unwrap_or(("", &path));
+                let owner = last_word(owner);
+                let member = self.member(owner, name);
+                returned(member.or_else(|| self.function(name))?, owner)
             }
             ast::Expr::MethodCallExpr(call) => {
                 let receiver = self.of(&call.receiver()?, depth)?;
-                let name = call.name_ref()?.text().to_string();
-                let own =
-                    ["clone", "shallow_clone", "to_owned", "as_ref", "as_mut", "iter", "into_iter"];
-                match self.member(&receiver, &name) {
-                    Some(member) => returned(member, &receiver),
-                    None if own.contains(&name.as_str()) => Some(receiver),
-                    None if ["unwrap", "expect"].contains(&name.as_str()) => {
-                        first_argument(&receiver)
+                let name = text(&call.name_ref()?);
+                match (self.member(&receiver, &name), name.as_str()) {
+                    (Some(member), _) => returned(member, &receiver),
+                    (None, "unwrap" | "expect") => first_argument(&receiver),
+                    (None, "clone" | "to_owned" | "as_ref" | "as_mut" | "iter" | "into_iter") => {
+                        Some(receiver)
                     }
-                    None => None,
+                    _ => None,
                 }
             }
             ast::Expr::FieldExpr(field) => {
                 let receiver = self.of(&field.expr()?, depth)?;
-                let name = field.name_ref()?.text().to_string();
-                self.member(&receiver, &name).and_then(|member| returned(member, &receiver))
+                returned(self.member(&receiver, &text(&field.name_ref()?))?, &receiver)
             }
             ast::Expr::TryExpr(tried) => first_argument(&self.of(&tried.expr()?, depth)?),
             ast::Expr::RefExpr(lent) => self.of(&lent.expr()?, depth),
             ast::Expr::ParenExpr(inner) => self.of(&inner.expr()?, depth),
-            ast::Expr::AwaitExpr(inner) => self.of(&inner.expr()?, depth),
             ast::Expr::IndexExpr(index) => element(&self.of(&index.base()?, depth)?),
-            ast::Expr::RecordExpr(record) => Some(record.path()?.syntax().text().to_string()),
-            ast::Expr::CastExpr(cast) => Some(cast.ty()?.syntax().text().to_string()),
-            ast::Expr::Literal(literal) => match literal.kind() {
-                ast::LiteralKind::String(_) => Some("str".into()),
+            ast::Expr::RecordExpr(record) => Some(text(&record.path()?)),
+            ast::Expr::CastExpr(cast) => Some(text(&cast.ty()?)),
+            ast::Expr::Literal(literal) if text(literal).ends_with('"') => Some("str".into()),
+            ast::Expr::MacroExpr(call) => match text(call).split_once('!')?.0.trim() {
+                "vec" => Some("Vec<_>".into()),
+                "format" => Some("String".into()),
                 _ => None,
             },
-            ast::Expr::MacroExpr(call) => {
-                let text = call.syntax().text().to_string();
-                match text.split_once('!')?.0.trim() {
-                    "vec" => Some("Vec<_>".into()),
-                    "format" => Some("String".into()),
-                    _ => None,
-                }
-            }
             _ => None,
         }
-    }
-
-    /// The type of a variant, or of a constructor without arguments.
-    fn of_path(&self, text: &str) -> Option<String> {
-        let (owner, name) = text.rsplit_once("::")?;
-        let owner = super::last_word(owner);
-        self.member(owner, name).filter(|member| member.kind == "instance")?;
-        Some(owner.to_owned())
-    }
-
-    fn of_function(&self, name: &str) -> Option<String> {
-        let function = self.indices.iter().find_map(|index| index.functions.get(name))?;
-        returned(function, "")
     }
 }
 
 /// The names that the `let`s of a code bind.
 pub(super) fn local_names(code: &str) -> impl Iterator<Item = String> {
-    bindings(&parse(code)).into_keys()
+    bindings(code).into_keys()
 }
 
 fn parse(code: &str) -> SyntaxNode {
-    SourceFile::parse(&format!("{OPEN}{code}\n}}"), Edition::Edition2024).syntax_node()
+    SourceFile::parse(&format!("fn f(){{{code}\n}}"), Edition::Edition2024).syntax_node()
 }
 
-/// The brackets that a code leaves open, closed.
-fn closing(code: &str) -> String {
-    let tree = SourceFile::parse(code, Edition::Edition2024).syntax_node();
-    let mut open = Vec::new();
-    for token in tree.descendants_with_tokens().filter_map(|element| element.into_token()) {
-        match token.text() {
-            "(" => open.push(')'),
-            "[" => open.push(']'),
-            "{" => open.push('}'),
-            ")" | "]" | "}" => {
-                open.pop();
-            }
+/// The operand that a text ends with: of `f(1, a.b(2)?[0]` that is `a.b(2)?[0]`. A text may be part of a
+/// macro's, so brackets are counted and nothing is parsed.
+fn operand(text: &str) -> &str {
+    let mut start = text.len();
+    loop {
+        let before = &text[..start];
+        let Some(last) = before.chars().next_back() else { break };
+        let length = match last {
+            ')' | ']' | '>' => match open_bracket(&before[..before.len() - 1]) {
+                Some(at) => before.len() - at,
+                None => break,
+            },
+            '"' => match before[..before.len() - 1].rfind('"') {
+                Some(at) => before.len() - at,
+                None => break,
+            },
+            '?' | '.' | ':' | '!' => 1,
+            c if is_part_of_name(c) => c.len_utf8(),
+            // A chain may go on from line to line.
+            c if c.is_whitespace() && text[start..].trim_start().starts_with('.') => c.len_utf8(),
+            _ => break,
+        };
+        start -= length;
+    }
+    text[start..].trim_start_matches(['!', ':', '.'])
+}
+
+/// Where the innermost bracket is that a text leaves open.
+pub(super) fn open_bracket(text: &str) -> Option<usize> {
+    let mut depth = 0_usize;
+    for (at, c) in text.char_indices().rev() {
+        match c {
+            ')' | ']' | '}' | '>' => depth += 1,
+            '(' | '[' | '{' | '<' if depth == 0 => return Some(at),
+            '(' | '[' | '{' | '<' => depth -= 1,
             _ => {}
         }
     }
-    open.into_iter().rev().collect()
+    None
 }
 
-fn bindings(tree: &SyntaxNode) -> BTreeMap<String, Binding> {
+fn bindings(code: &str) -> BTreeMap<String, Binding> {
     let mut found = BTreeMap::new();
-    for node in tree.descendants() {
-        if let Some(statement) = ast::LetStmt::cast(node.clone()) {
-            let Some(pattern) = statement.pat() else { continue };
+    for node in parse(code).descendants() {
+        let (pattern, binding) = if let Some(statement) = ast::LetStmt::cast(node.clone()) {
             let binding = match (statement.ty(), statement.initializer()) {
-                (Some(kind), _) => Binding::Written(kind.syntax().text().to_string()),
+                (Some(kind), _) => Binding::Written(kind.text()),
                 (None, Some(value)) => Binding::Value(value),
                 (None, None) => Binding::Unknown,
             };
-            bind(&pattern, binding, &mut found);
+            (statement.pat(), binding)
         } else if let Some(parameter) = ast::Param::cast(node.clone()) {
-            let (Some(pattern), Some(kind)) = (parameter.pat(), parameter.ty()) else { continue };
-            bind(&pattern, Binding::Written(kind.syntax().text().to_string()), &mut found);
-        } else if let Some(each) = ast::ForExpr::cast(node)
-            && each.loop_body().is_some()
-            && let (Some(pattern), Some(value)) = (each.pat(), each.iterable())
-        {
-            bind(&pattern, Binding::Each(value), &mut found);
+            let kind = parameter.ty().map(|kind| kind.text());
+            (parameter.pat(), kind.map_or(Binding::Unknown, Binding::Written))
+        } else if let Some(each) = ast::ForExpr::cast(node) {
+            (each.pat(), each.iterable().map_or(Binding::Unknown, Binding::Each))
+        } else {
+            continue;
+        };
+        match pattern {
+            Some(ast::Pat::IdentPat(pattern)) => {
+                found.extend(pattern.name().map(|name| (name.text().to_string(), binding)));
+            }
+            // Parts of a pattern have types of their own.
+            pattern => {
+                let parts = pattern.into_iter().flat_map(|pattern| {
+                    pattern
+                        .syntax()
+                        .descendants()
+                        .filter_map(ast::IdentPat::cast)
+                        .collect::<Vec<_>>()
+                });
+                let names = parts.filter_map(|part| part.name());
+                found.extend(names.map(|name| (name.text().to_string(), Binding::Unknown)));
+            }
         }
     }
     found
 }
 
-fn bind(pattern: &ast::Pat, binding: Binding, found: &mut BTreeMap<String, Binding>) {
-    let whole = matches!(pattern, ast::Pat::IdentPat(_));
-    let names = pattern.syntax().descendants().filter_map(ast::IdentPat::cast);
-    for name in names.filter_map(|pattern| pattern.name()) {
-        // Parts of a pattern have types of their own.
-        let binding = if whole { binding.clone() } else { Binding::Unknown };
-        found.insert(name.text().to_string(), binding);
+/// The text of a syntax node.
+trait AstNodeText {
+    fn text(&self) -> String;
+}
+
+impl<T: AstNode> AstNodeText for T {
+    fn text(&self) -> String {
+        self.syntax().text().to_string()
     }
 }
 
@@ -288,51 +303,25 @@ fn returned(member: &Member, owner: &str) -> Option<String> {
     if member.returns.is_empty() {
         return None;
     }
-    let owner_base = base(owner);
-    let words: Vec<&str> = member.returns.split("Self").collect();
-    let mut kind = words.join(owner_base);
+    let kind = member.returns.replace("Self", base(owner));
     // A type parameter of a container: what it holds.
-    if ["T", "&T", "&mut T", "Option<T>", "Option<&T>"].contains(&kind.as_str())
-        && let Some(held) = first_argument(owner)
-    {
-        kind = kind.replace('T', &held);
-    }
-    Some(kind)
-}
-
-/// The types in which a member is looked for: of `&Vec<f32>`, `Vec` and what it lends itself as.
-fn chain(kind: &str) -> Vec<String> {
-    let first = base(kind);
-    let more = match first {
-        "Vec" => "slice",
-        "String" => "str",
-        "PathBuf" => "Path",
-        "Box" | "Arc" | "Rc" => {
-            let inner = first_argument(kind).unwrap_or_default();
-            let mut all = vec![first.to_owned()];
-            all.extend(chain(&inner));
-            return all;
+    let held = first_argument(owner);
+    match (kind.as_str(), held) {
+        ("T" | "&T" | "&mut T" | "Option<T>" | "Option<&T>", Some(held)) => {
+            Some(kind.replace('T', &held))
         }
-        "" => return Vec::new(),
-        _ => return vec![first.to_owned()],
-    };
-    vec![first.to_owned(), more.to_owned()]
+        _ => Some(kind),
+    }
 }
 
 /// The last name of a type: of `&mut std::collections::HashMap<String, u8>` that is `HashMap`.
 pub(super) fn base(kind: &str) -> &str {
-    let mut kind = kind.trim();
-    loop {
-        let shorter =
-            ["&", "mut ", "dyn ", "impl "].iter().find_map(|word| kind.strip_prefix(word));
-        let shorter = shorter.or_else(|| {
-            let rest = kind.strip_prefix('\'')?;
-            Some(&rest[rest.find(' ')?..])
-        });
-        match shorter {
-            Some(rest) => kind = rest.trim_start(),
-            None => break,
-        }
+    let mut kind = kind.trim().trim_start_matches('&').trim_start();
+    if kind.starts_with('\'') {
+        kind = kind.find(' ').map_or("", |at| &kind[at..]).trim_start();
+    }
+    for word in ["mut ", "dyn ", "impl "] {
+        kind = kind.strip_prefix(word).unwrap_or(kind).trim_start();
     }
     if kind.starts_with('[') {
         return "slice";
@@ -348,8 +337,7 @@ fn first_argument(kind: &str) -> Option<String> {
     for (at, c) in rest.char_indices() {
         match c {
             '<' | '(' | '[' => depth += 1,
-            '>' if depth == 0 => return Some(rest[..at].trim().to_owned()),
-            ',' if depth == 0 => return Some(rest[..at].trim().to_owned()),
+            '>' | ',' if depth == 0 => return Some(rest[..at].trim().to_owned()),
             '>' | ')' | ']' => depth = depth.saturating_sub(1),
             _ => {}
         }

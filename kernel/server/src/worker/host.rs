@@ -6,6 +6,7 @@ use super::processes;
 use super::text::Decoder;
 use crate::cargo::moved::MOVED;
 use crate::cargo::progress::PROGRESS;
+use crate::cargo::statics::{DEFINED, LIVE, Statics};
 use benchbook_display::Bundle;
 use benchbook_frames::{Answer, Frame, Message, Stream};
 use benchbook_guard as guard;
@@ -80,6 +81,9 @@ struct State {
     stdout: Decoder,
     stderr: Decoder,
     markers: Markers,
+    /// The statics of the cells that the worker has loaded, and as they were before the newest.
+    statics: Statics,
+    statics_before: Statics,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -117,6 +121,9 @@ const COMPILED: &str = ".evcxr-execution-so";
 
 /// What is heard of a worker whose frames cannot be understood.
 pub const GARBLED: &str = "the cell wrote to the connection of its process with the kernel";
+
+/// The error of a cell whose library the worker could not load.
+const NOT_LOADED: &str = "LinkError";
 
 /// What a forged message gets.
 const FORGED: &str =
@@ -225,6 +232,11 @@ impl Host {
         state.started = None;
         state.ran = Duration::ZERO;
         state.cells += 1;
+        if !self.shared.interrupted.with_file_name(LIVE).exists() {
+            // The folder may have been cleaned.
+            let statics = std::mem::take(&mut state.statics);
+            self.keep_statics(&mut state, statics);
+        }
         let cell = state.cells;
         let early = output.map(|_| std::mem::take(&mut state.early)).unwrap_or_default();
         drop(state);
@@ -454,6 +466,7 @@ impl Host {
             let mut state = self.state();
             state.connected += 1;
             state.worker = peer(&socket);
+            self.keep_statics(&mut state, Statics::default());
         }
         let mut token = None;
         let lost = loop {
@@ -486,12 +499,49 @@ impl Host {
         state.ended += 1;
         if state.connected == 0 {
             state.worker = None;
+            self.keep_statics(&mut state, Statics::default());
         }
         if let Some(output) = &state.output {
             output.end_question();
         }
         drop(state);
         self.shared.changed.notify_all();
+    }
+
+    /// The worker loads a cell: its statics are there for later ones. The user is told of those that replace
+    /// others.
+    fn load_statics(&self, state: &mut State) {
+        let path = self.shared.interrupted.with_file_name(DEFINED);
+        if !path.exists() {
+            return;
+        }
+        state.statics_before = state.statics.clone();
+        let mut statics = state.statics.clone();
+        let anew = statics.load(Statics::read(&path));
+        let _ = std::fs::remove_file(path);
+        self.keep_statics(state, statics);
+        if let Some(output) = &state.output {
+            for name in anew {
+                let text = format!(
+                    "the static `{name}` begins anew, since its definition or its type has changed\n"
+                );
+                write(output, Stream::Stderr, &text);
+            }
+        }
+    }
+
+    /// Notes for the stand-in which statics the worker has.
+    fn keep_statics(&self, state: &mut State, statics: Statics) {
+        if state.statics == statics {
+            return;
+        }
+        let path = self.shared.interrupted.with_file_name(LIVE);
+        if let Err(error) = statics.write(&path) {
+            // The next cell's statics begin anew then, as if there were none.
+            tracing::error!("{}: {error}", path.display());
+            let _ = std::fs::remove_file(&path);
+        }
+        state.statics = statics;
     }
 
     fn take(&self, frame: Frame, socket: &mut UnixStream) {
@@ -520,6 +570,7 @@ impl Host {
             Frame::Message(Message::Started { .. }) => {
                 state.phase = Phase::Running;
                 state.built(true);
+                self.load_statics(&mut state);
                 state.started = Some(Instant::now());
                 self.shared.changed.notify_all();
                 if state.interrupts > 0
@@ -540,6 +591,10 @@ impl Host {
             }
             Frame::Message(Message::Showing) => state.markers.begin_result(),
             Frame::Message(Message::Error { ename, evalue, traceback }) => {
+                if ename == NOT_LOADED {
+                    let before = state.statics_before.clone();
+                    self.keep_statics(&mut state, before);
+                }
                 state.failure = Some(Failure { ename, evalue, traceback });
             }
             Frame::Message(Message::Panicked { message, traceback }) => {

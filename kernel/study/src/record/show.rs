@@ -5,7 +5,8 @@ use benchbook_chart::{BarChart, Chart, Curves, Table};
 use benchbook_display::{Bundle, Rich};
 
 impl Record {
-    /// The seconds of the phases, as the report draws them, in the library's colour.
+    /// The seconds of the phases, as the report draws them, in the library's colour. The axis is logarithmic where the
+    /// shortest phase would be lower than a pixel.
     ///
     /// # Errors
     /// [`benchbook_chart::Error`].
@@ -13,6 +14,7 @@ impl Record {
         let (names, seconds): (Vec<_>, Vec<_>) = self.phases.measured().into_iter().unzip();
         let chart = BarChart::new(format!("{}: time of each phase", self.name), names)
             .series(&self.library.name, seconds)?;
+        let chart = chart.log_y_beyond(300.0);
         Ok(chart.y("time [s]").subtitle(self.conditions()).source(self.id(), "/phases"))
     }
 

@@ -1,6 +1,7 @@
 //! One sentence of what to do about the errors that people meet who come from Keras or PyTorch.
 
-use super::Place;
+use super::{Place, gone, notes};
+use crate::names::Names;
 use evcxr::CompilationError;
 
 /// What is looked at of an error.
@@ -9,17 +10,25 @@ struct Problem<'a> {
     message: &'a str,
     /// The labels of its marks, the primary ones first.
     labels: Vec<&'a str>,
-    /// The compiler has a suggestion of its own.
-    helped: bool,
+    /// What the compiler adds.
+    notes: &'a [(&'static str, String)],
+    names: &'a Names,
     /// The user's text from the primary mark on.
     source: &'a str,
     /// The whole line of the primary mark.
     line: &'a str,
 }
 
+impl Problem<'_> {
+    /// Whether the compiler has a suggestion of its own.
+    fn helped(&self) -> bool {
+        self.notes.iter().any(|(kind, _)| *kind == "help")
+    }
+}
+
 const NO_NAMED_ARGUMENTS: &str = "Rust has neither named nor default arguments; settings go into a struct, as in `Fit { epochs: 3, ..Fit::default() }`";
 
-const CANNOT_BORROW: &str = "a variable is kept for the next cells and cannot borrow from what ends before: keep a value of its own (`.clone()`, `.to_owned()`, `.to_vec()`), or wrap the code in braces { … }";
+const CANNOT_BORROW: &str = "a variable is kept for the next cells and cannot borrow from what ends before: keep a value of its own, such as a String for a `&str` or a Vec for a slice, or wrap the code in braces { … }";
 
 /// What to do about an error, if something is known.
 pub(super) fn of(error: &CompilationError, at: Place<'_>) -> Option<String> {
@@ -35,11 +44,13 @@ pub(super) fn of(error: &CompilationError, at: Place<'_>) -> Option<String> {
     let message = error.message();
     let name = quoted(&message);
     let source = name.and_then(|name| line.find(name).map(|at| &line[at..])).unwrap_or(line);
+    let notes = notes::of(error);
     let problem = Problem {
         code: error.code().unwrap_or_default(),
         message: &message,
         labels: labels.into_iter().map(|(_, label)| label).collect(),
-        helped: !error.help().is_empty(),
+        notes: &notes,
+        names: at.names,
         source,
         line,
     };
@@ -61,20 +72,33 @@ fn advice(problem: &Problem<'_>) -> Option<String> {
         return told(CANNOT_BORROW);
     }
     match problem.code {
-        "E0382" => Some(format!(
-            "`{name}` was moved away; lend it with `&{name}`, or hand on a copy, `{name}.clone()` (`{name}.shallow_clone()` for a Tensor)"
-        )),
+        "E0382" => Some(format!("`{name}` was moved away; {}", after_move(problem, name))),
         "E0597" | "E0716" | "E0515" | "E0521" => told(CANNOT_BORROW),
         "E0505" | "E0502" | "E0499" => told(
-            "what is borrowed cannot be moved or changed meanwhile: do that before or after the other use, or work on a `.clone()`",
+            "what is borrowed cannot be moved or changed meanwhile: do that before or after the other use",
         ),
         "E0282" | "E0283" | "E0284" => Some(write_the_type("name")),
-        "E0384" | "E0596" => Some(format!(
-            "declare it with `let mut`; a variable of an earlier cell becomes changeable by `let mut {name} = {name};`"
-        )),
+        "E0596" if message.contains("behind a `&` reference") => {
+            told("it is lent with `&`, which allows no changes: lend it with `&mut`")
+        }
+        "E0384" | "E0596" => {
+            let name = name.trim_start_matches('*').split('.').next().unwrap_or_default();
+            Some(format!(
+                "declare it with `let mut`; a variable of an earlier cell becomes changeable by `let mut {name} = {name};`"
+            ))
+        }
+        "E0425" if name == "help" && message.contains("function") => {
+            let asked = problem.source.strip_prefix("help(").and_then(|rest| rest.split_once(')'));
+            let asked = asked.map_or("Fit", |(name, _)| name.trim());
+            Some(format!(
+                "`:doc {asked}` shows the documentation, and so does Shift+Tab behind the name"
+            ))
+        }
+        "E0063" => missing_fields(problem),
+        "E0560" | "E0609" => unknown_field(problem),
         "E0425" if is_named_argument(problem.source, name) => told(NO_NAMED_ARGUMENTS),
         "E0061" => told(NO_NAMED_ARGUMENTS),
-        "E0432" | "E0433" => missing_crate(message),
+        "E0432" | "E0433" => missing_crate(problem),
         "E0308" => mismatch(problem),
         "E0277" => bound(problem),
         "E0599"
@@ -131,10 +155,49 @@ fn of_python(problem: &Problem<'_>) -> Option<&'static str> {
     }
 }
 
-fn missing_crate(message: &str) -> Option<String> {
-    let name = quoted(message)?.split("::").next()?;
+/// What to do instead of moving a value, as far as its type allows it.
+fn after_move(problem: &Problem<'_>, name: &str) -> String {
+    let kind = problem.labels.iter().find_map(|label| label.split_once("has type `"));
+    let kind = kind.and_then(|(_, rest)| rest.split('`').next()).unwrap_or_default();
+    if problem.notes.iter().any(|(_, note)| note.starts_with("consider cloning")) {
+        return format!("lend it with `&{name}`, or hand on a copy, `{name}.clone()`");
+    }
+    gone::instead(name, kind, problem.names, "")
+}
+
+fn missing_fields(problem: &Problem<'_>) -> Option<String> {
+    let (_, kind) = problem.message.split_once("in initializer of `")?;
+    let kind = last_name(kind.split('`').next()?);
+    problem.names.have(kind, "default").then(|| {
+        format!("set them, or take the others from the defaults: `..{kind}::default()` as the last entry")
+    })
+}
+
+fn unknown_field(problem: &Problem<'_>) -> Option<String> {
+    let words: Vec<&str> = problem.message.split('`').collect();
+    // `struct `Fit` has no field named …`, `no field … on type `&Fit``.
+    let kind = if problem.code == "E0560" { words.get(1) } else { words.get(3) }?;
+    let fields = problem.names.fields(last_name(kind));
+    let names: Vec<&str> = fields.iter().filter_map(|(field, _)| field.split(':').next()).collect();
+    (!names.is_empty()).then(|| format!("the fields are {}", names.join(", ")))
+}
+
+/// The name of a type without its path, its references and its arguments.
+fn last_name(kind: &str) -> &str {
+    let kind = kind.split('<').next().unwrap_or_default();
+    kind.rsplit([':', '&', ' ']).next().unwrap_or_default()
+}
+
+fn missing_crate(problem: &Problem<'_>) -> Option<String> {
+    let name = quoted(problem.message)?.split("::").next()?;
+    if problem.names.has_module(name) {
+        return Some(format!(
+            "`{name}` is a module of the helper library: write `benchbook::{name}`"
+        ));
+    }
     let is_crate = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
-        && !["std", "core", "alloc", "crate", "self", "super", "benchbook"].contains(&name);
+        && !["std", "core", "alloc", "crate", "self", "super", "benchbook"].contains(&name)
+        && !problem.helped();
     is_crate.then(|| {
         format!(
             "if `{name}` is a crate, add it with `:dep {name} = \"version\"` in a line before the code"
@@ -169,7 +232,7 @@ fn mismatch(problem: &Problem<'_>) -> Option<String> {
             "numbers are not converted by themselves: write `value as {expected}`"
         ));
     }
-    if !problem.helped && expected == "String" && found.contains("&str") {
+    if !problem.helped() && expected == "String" && found.contains("&str") {
         return Some("make it a String with `.to_string()`".into());
     }
     None
@@ -194,6 +257,9 @@ fn bound(problem: &Problem<'_>) -> Option<String> {
     if message.contains("cannot be indexed by") {
         return Some("an index is a `usize`: write `v[i as usize]`".into());
     }
+    if message.contains("can only be applied to values that implement `Try`") {
+        return Some("`?` takes the value out of a Result or an Option, and this is neither; `:doc name` shows documentation".into());
+    }
     if message.contains("can only be used on `Result`s") || message.contains("on `Option`s") {
         return Some(
             "`?` in a cell takes a Result; of an Option make one with `.ok_or(\"nothing there\")?`"
@@ -206,11 +272,17 @@ fn bound(problem: &Problem<'_>) -> Option<String> {
         );
     }
     if message.contains("doesn't implement `Debug`") {
-        return Some("put `#[derive(Debug)]` before the definition of the type".into());
+        let own = problem.notes.iter().any(|(_, note)| note.contains("consider annotating"));
+        return Some(match own {
+            true => "put `#[derive(Debug)]` before the definition of the type".into(),
+            false => "the type has no form for `{:?}`; print parts of it that have one".into(),
+        });
     }
-    if message.contains("doesn't implement `std::fmt::Display`") {
+    if message.contains("doesn't implement `std::fmt::Display`")
+        || message.contains("couldn't convert the error")
+    {
         return Some(
-            "print it with `{:?}`; for errors that `?` lets through, `:efmt {:?}` does the same"
+            "print it with `{:?}`; of errors that `?` lets through, `:efmt {:?}` shows that form"
                 .into(),
         );
     }
@@ -224,8 +296,24 @@ mod tests {
     fn told(code: &str, message: &str, label: &str, line: &str) -> String {
         let name = quoted(message).unwrap_or_default();
         let source = line.find(name).map_or(line, |at| &line[at..]);
-        let labels = vec![label];
-        advice(&Problem { code, message, labels, helped: false, source, line }).unwrap_or_default()
+        advice(&Problem {
+            code,
+            message,
+            labels: vec![label],
+            notes: &[],
+            names: &names(),
+            source,
+            line,
+        })
+        .unwrap_or_default()
+    }
+
+    fn names() -> Names {
+        let names = Names::default();
+        let cell =
+            "#[derive(Clone, Default)] struct Settings { epochs: u8, rate: f64 } struct Net;";
+        names.end(Vec::new(), Some(cell));
+        names
     }
 
     #[test]
@@ -246,7 +334,59 @@ mod tests {
             ),
             ("E0277", "cannot multiply `{float}` by `{integer}`", "", "", "2.0"),
             ("E0277", "the type `[f32]` cannot be indexed by `i32`", "", "", "usize"),
-            ("E0277", "`Net` doesn't implement `Debug`", "", "", "derive(Debug)"),
+            ("E0277", "`Net` doesn't implement `Debug`", "", "", "print parts of it"),
+            (
+                "E0277",
+                "the `?` operator can only be applied to values that implement `Try`",
+                "",
+                "",
+                "`:doc name`",
+            ),
+            (
+                "E0277",
+                "`?` couldn't convert the error: `Hidden: std::fmt::Display` is not satisfied",
+                "",
+                "",
+                "`:efmt {:?}`",
+            ),
+            (
+                "E0382",
+                "use of moved value: `a`",
+                "move occurs because `a` has type `Settings`, which does not implement",
+                "",
+                "`a.clone()`",
+            ),
+            (
+                "E0382",
+                "use of moved value: `a`",
+                "`a` has type `tch::Tensor`",
+                "",
+                "a.shallow_clone()",
+            ),
+            (
+                "E0063",
+                "missing field `rate` in initializer of `Settings`",
+                "",
+                "",
+                "`..Settings::default()`",
+            ),
+            ("E0560", "struct `Settings` has no field named `epoch`", "", "", "are epochs, rate"),
+            ("E0609", "no field `epoch` on type `&Settings`", "", "", "are epochs, rate"),
+            ("E0425", "cannot find function `help` in this scope", "", "help(Fit)", "`:doc Fit`"),
+            (
+                "E0596",
+                "cannot borrow `v.items` as mutable, as `v` is not declared",
+                "",
+                "",
+                "let mut v = v;",
+            ),
+            (
+                "E0596",
+                "cannot borrow `*v` as mutable, as it is behind a `&` reference",
+                "",
+                "",
+                "`&mut`",
+            ),
             (
                 "E0599",
                 "no method named `fit` found for enum `Result<T, E>` in the current scope",
@@ -278,12 +418,20 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_cloned_that_cannot_be() {
+        let net = told("E0382", "use of moved value: `a`", "`a` has type `Net`", "");
+        assert!(net.ends_with("lend it with `&a`"), "{net}");
+    }
+
+    #[test]
     fn other_errors_are_left_to_the_compiler() {
         for (code, message, line) in [
             ("E0425", "cannot find value `a` in this scope", "a == 3"),
             ("E0433", "failed to resolve: use of undeclared type `HashMap`", ""),
             ("E0277", "the trait bound `A: B` is not satisfied", ""),
             ("E0308", "mismatched types", ""),
+            ("E0063", "missing field `a` in initializer of `Net`", ""),
+            ("E0609", "no field `a` on type `Unknown`", ""),
         ] {
             assert_eq!(told(code, message, "expected `A`, found `B`", line), "", "{message}");
         }

@@ -79,7 +79,11 @@ impl<'a> Excerpt<'a> {
         }
         lines.extend(self.source());
         for (kind, text) in notes {
-            lines.push(format!("{blue}{:width$} ={plain} {kind}: {text}", ""));
+            let mut parts = text.lines();
+            let first = parts.next().unwrap_or_default();
+            lines.push(format!("{blue}{:width$} ={plain} {kind}: {first}", ""));
+            let indent = width + kind.len() + 5;
+            lines.extend(parts.map(|part| format!("{:indent$}{part}", "")));
         }
         if let Some(advice) = advice {
             lines.push(format!("{blue}{:width$} ={plain} {green}what to do{plain}: {advice}", ""));

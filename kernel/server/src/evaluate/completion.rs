@@ -1,0 +1,218 @@
+//! Questions for completions in a form that rust-analyzer answers, and answers that can be inserted.
+//!
+//! evcxr has rust-analyzer search for whole expressions where the expected type is known. With the helper
+//! library in scope that panics ("failed to unify type owners"). A statement is expected to have no type, so a
+//! name within an expression is asked for as one, in a block: `{(); name; }`. Within a macro, rust-analyzer completes no path that ends in
+//! `::`; of a macro that takes expressions, `vec![…]` say, only the brackets are left, which make it an
+//! expression of its own.
+
+use super::prepare::{OPEN, place, rust_begins};
+use benchbook_jupyter::{Completions, Match};
+use ra_ap_syntax::ast::{self, AstNode};
+use ra_ap_syntax::{Edition, SourceFile, SyntaxToken, TextSize};
+use std::collections::HashSet;
+
+/// Stands where a name is to be completed.
+const NAME: &str = "name";
+
+/// What stands around a name within an expression. Without the first statement, what is expected of the
+/// block would be expected of a name that has not begun.
+const BLOCK: (&str, &str) = ("{();", ";}");
+
+/// The macros whose arguments are expressions.
+const MACROS: &str = "assert assert_eq assert_ne dbg debug_assert debug_assert_eq debug_assert_ne eprint eprintln \
+    format panic print println show todo unimplemented unreachable vec write writeln";
+
+/// The keywords with which an expression within another one can begin.
+const WITHIN: &str =
+    "async await break continue false for if loop match move return true unsafe while";
+
+/// What evcxr is asked.
+pub(super) struct Question {
+    pub(super) code: String,
+    pub(super) cursor: usize,
+    /// The name is in a block that was put around it.
+    wrapped: bool,
+}
+
+impl Question {
+    /// The question for what could stand at `cursor`, a byte offset in `code`.
+    pub(super) fn new(code: &str, cursor: usize) -> Self {
+        let (begin, mut code) = (rust_begins(code), code.to_owned());
+        let unchanged = |code| Self { code, cursor, wrapped: false };
+        if cursor < begin {
+            return unchanged(code);
+        }
+        while let Some((at, length)) = macro_around(&code, begin, cursor) {
+            code.replace_range(at..at + length, &" ".repeat(length));
+        }
+        let is_part = |c: char| c.is_alphanumeric() || c == '_';
+        let before = code[..cursor].trim_end_matches(is_part).len();
+        let after = code.len() - code[cursor..].trim_start_matches(is_part).len();
+        if !token_at(&code, begin, cursor).is_some_and(|token| is_operand(&token)) {
+            return unchanged(code);
+        }
+        code.insert_str(after, BLOCK.1);
+        code.insert_str(before, BLOCK.0);
+        Self { code, cursor: cursor + BLOCK.0.len(), wrapped: true }
+    }
+
+    /// The answer, as completions of the user's code.
+    pub(super) fn answer(&self, found: evcxr::Completions) -> Completions {
+        let shift = if self.wrapped { BLOCK.0.len() } else { 0 };
+        let mut seen = HashSet::new();
+        let matches = found.completions.into_iter().filter_map(|found| {
+            let text = insertion(&found.code, found.kind, self.wrapped)?;
+            seen.insert(text.clone()).then(|| Match { text, kind: found.kind.into() })
+        });
+        Completions {
+            matches: matches.collect(),
+            start: found.start_offset - shift,
+            end: found.end_offset - shift,
+        }
+    }
+}
+
+/// The syntax token of the name at the cursor; of [`NAME`] if there is none.
+fn token_at(code: &str, begin: usize, cursor: usize) -> Option<SyntaxToken> {
+    let (before, after) = (&code[begin..cursor], &code[cursor..]);
+    let goes_on = after.starts_with(|c: char| c.is_alphanumeric() || c == '_');
+    let name = if goes_on { "" } else { NAME };
+    let text = format!("{OPEN}{before}{name}{after}\n}}");
+    let tree = SourceFile::parse(&text, Edition::Edition2024).syntax_node();
+    let at = TextSize::try_from(OPEN.len() + cursor - begin).ok()?;
+    tree.token_at_offset(at).right_biased().filter(|token| token.kind().is_any_identifier())
+}
+
+/// Where the name of the innermost of [`MACROS`] around the cursor begins, and how long it is with its `!`.
+fn macro_around(code: &str, begin: usize, cursor: usize) -> Option<(usize, usize)> {
+    let call = token_at(code, begin, cursor)?.parent_ancestors().find_map(ast::MacroCall::cast)?;
+    let path = call.path()?;
+    let name = path.segment()?.name_ref()?;
+    MACROS.split_whitespace().find(|known| name.text() == *known)?;
+    let (start, end) = (path.syntax().text_range().start(), call.excl_token()?.text_range().end());
+    Some((begin + place(start), usize::from(end - start)))
+}
+
+/// Whether a token is a name without a path that is an operand: neither a statement nor the name of a field.
+fn is_operand(token: &SyntaxToken) -> bool {
+    let Some(path) = token.parent_ancestors().find_map(ast::PathExpr::cast) else { return false };
+    let simple = path.syntax().text() == token.text();
+    let parent = path.syntax().parent();
+    simple
+        && parent.is_some_and(|parent| {
+            let is_field = ast::RecordExprField::cast(parent.clone())
+                .is_some_and(|field| field.colon_token().is_none());
+            !(is_field
+                || ast::StmtList::can_cast(parent.kind())
+                || ast::ExprStmt::can_cast(parent.kind()))
+        })
+}
+
+/// The part of what rust-analyzer would insert that stands for itself: no placeholders of a snippet, no arguments
+/// that have no value, no semicolon in the middle of an expression. `None` for names of evcxr's own.
+fn insertion(code: &str, kind: &str, within: bool) -> Option<String> {
+    if code.to_lowercase().contains("evcxr") {
+        return None;
+    }
+    let code = code.trim_end_matches([';', ' ']);
+    if code.contains('!') && !code.contains('$') {
+        return Some(code.to_owned());
+    }
+    let code = code.trim_end_matches("::");
+    let end = code.find(['(', '{', '<', '$', ';']).unwrap_or(code.len());
+    let name = code[..end].trim();
+    if kind == "keyword" {
+        let first = name.split(' ').next().unwrap_or_default();
+        let fits = !within || WITHIN.split_whitespace().any(|keyword| keyword == first);
+        return (fits && !matches!(name, "" | "crate" | "self" | "super")).then(|| name.to_owned());
+    }
+    let call = code[end..] == *"()" && kind == "function";
+    let text = if call { format!("{name}()") } else { name.to_owned() };
+    (!text.is_empty()).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(code: &str) -> String {
+        let cursor = code.find('|').unwrap();
+        let question = Question::new(&code.replacen('|', "", 1), cursor);
+        let mut code = question.code;
+        code.insert(question.cursor, '|');
+        code
+    }
+
+    #[test]
+    fn a_name_within_an_expression_is_asked_for_in_a_block() {
+        for (code, expected) in [
+            ("let x: i32 = da|", "let x: i32 = {();da|;}"),
+            ("let x: i32 = |;", "let x: i32 = {();|;};"),
+            ("Fit { epochs: |", "Fit { epochs: {();|;}"),
+            ("Fit { epochs: | }", "Fit { epochs: {();|;} }"),
+            ("model.fit(&data, |", "model.fit(&data, {();|;}"),
+            ("model.fit(&da|, 1)", "model.fit(&{();da|;}, 1)"),
+            ("f(da|ta)", "f({();da|ta;})"),
+            (":vars\nlet ü = da|", ":vars\nlet ü = {();da|;}"),
+            ("if da|", "if {();da|;}"),
+        ] {
+            assert_eq!(asked(code), expected);
+        }
+    }
+
+    #[test]
+    fn everything_else_is_asked_for_as_it_is() {
+        for code in [
+            "da|",
+            "let a = 1;\nda|\nb",
+            "data.fi|",
+            "let x: i32 = data.|",
+            "Fit { ep|",
+            "Fit { epochs: 1, |",
+            "let k = Kind::|",
+            "let x: Ve|",
+            "use std::co|",
+            "fn f(a: i|",
+            "let da|",
+            "match a { So| }",
+            ":do|",
+            "// da|",
+        ] {
+            assert_eq!(asked(code), code);
+        }
+    }
+
+    #[test]
+    fn macros_of_expressions_become_expressions() {
+        assert_eq!(asked("vec![Kind::|]"), "    [Kind::|]");
+        assert_eq!(asked("let a = vec![da|"), "let a =     [{();da|;}");
+        assert_eq!(asked("println!(\"{}\", vec![da|])"), "        (\"{}\",     [{();da|;}])");
+        assert_eq!(asked("std::println!(\"{}\", a.|)"), "             (\"{}\", a.|)");
+        assert_eq!(asked("mine!(Kind::|)"), "mine!(Kind::|)");
+    }
+
+    #[test]
+    fn what_is_inserted_stands_for_itself() {
+        for (code, kind, expected) in [
+            ("push(value);", "function", "push"),
+            ("len()", "function", "len()"),
+            ("clear();", "function", "clear()"),
+            ("Some(())", "instance", "Some"),
+            ("Fit { epochs$1, .. }", "instance", "Fit"),
+            ("Vec<>", "class", "Vec"),
+            ("std::", "module", "std"),
+            ("println!()", "function", "println!()"),
+            ("while let $1 = $2 {\n    \n}", "keyword", "while let"),
+            ("return ;", "keyword", "return"),
+            ("Opt::Sgd", "instance", "Opt::Sgd"),
+        ] {
+            assert_eq!(insertion(code, kind, false).as_deref(), Some(expected));
+        }
+        for code in ["evcxr_variable_store(_);", "EvcxrUserCodeError"] {
+            assert_eq!(insertion(code, "function", false), None);
+        }
+        assert_eq!(insertion("struct ", "keyword", true), None);
+        assert_eq!(insertion("match $1 {\n    \n}", "keyword", true).as_deref(), Some("match"));
+    }
+}

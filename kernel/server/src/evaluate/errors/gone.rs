@@ -1,0 +1,30 @@
+//! How variables went, and what to do about it.
+
+use crate::names::Names;
+
+/// A variable was moved in a cell that succeeded.
+pub(in crate::evaluate) fn moved(name: &str, kind: &str, count: u64, names: &Names) -> String {
+    format!("`{name}` was moved away in cell {count}; {}", instead(name, kind, names, " there"))
+}
+
+/// What to do instead of moving a value of this type.
+pub(super) fn instead(name: &str, kind: &str, names: &Names, place: &str) -> String {
+    let copy = if kind.rsplit("::").next() == Some("Tensor") {
+        format!(", or hand on `{name}.shallow_clone()`")
+    } else if !kind.is_empty() && names.have(kind, "clone") {
+        format!(", or hand on a copy, `{name}.clone()`")
+    } else {
+        String::new()
+    };
+    format!("lend it{place} with `&{name}`{copy}")
+}
+
+/// A variable was moved in a cell that failed afterwards.
+pub(in crate::evaluate) fn lost(name: &str, count: u64) -> String {
+    format!("`{name}` was lost in cell {count}, which had moved it away when it failed")
+}
+
+/// A cell failed before its new variable was kept.
+pub(in crate::evaluate) fn not_kept_by(name: &str, count: u64) -> String {
+    format!("cell {count} failed before it could keep its variable `{name}`")
+}

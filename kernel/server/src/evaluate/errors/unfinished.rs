@@ -1,0 +1,70 @@
+//! Cells that end in the middle of something. evcxr puts its own code behind the cell, so the compiler
+//! would find what is missing there, or take that code for a part of the cell.
+
+use crate::evaluate::prepare::{OPEN, line_and_column, rust_begins};
+use ra_ap_syntax::ast::{self, AstNode};
+use ra_ap_syntax::{Edition, SourceFile, SyntaxKind};
+
+/// What is missing at the end of a cell, and where it ends: line and column in characters from 1, behind
+/// the last character.
+pub(super) fn unfinished(cell: &str) -> Option<(String, (usize, usize))> {
+    let begin = rust_begins(cell);
+    let parsed = SourceFile::parse(&format!("{OPEN}{}\n}}", &cell[begin..]), Edition::Edition2024);
+    let error = parsed.errors().into_iter().next()?;
+    let closing = parsed.syntax_node().last_token()?;
+    let last = std::iter::successors(closing.prev_token(), |token| token.prev_token())
+        .find(|token| !matches!(token.kind(), SyntaxKind::WHITESPACE | SyntaxKind::COMMENT))?;
+    let end = last.text_range().end();
+    if usize::from(end) <= OPEN.len() || error.range().start() < end {
+        return None;
+    }
+    let expected = error.to_string();
+    // evcxr takes imports apart, and needs no semicolon for that.
+    let statement = last.parent_ancestors().find_map(ast::Item::cast);
+    if expected.ends_with("SEMICOLON") && matches!(statement, Some(ast::Item::Use(_))) {
+        return None;
+    }
+    let signs = [("SEMICOLON", "`;`"), ("R_ANGLE", "`>`"), ("R_CURLY", "`}`"), ("EQ", "`=`")];
+    let sign = signs
+        .iter()
+        .find_map(|(name, sign)| Some(format!("{}{sign}", expected.strip_suffix(name)?)));
+    let message = format!("{}, but the cell ends", sign.unwrap_or(expected));
+    let at = begin + usize::from(end) - OPEN.len();
+    Some((message, line_and_column(cell, at)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_told_at_the_end_of_the_users_text() {
+        for (cell, message, place) in [
+            ("let a = std::", "expected identifier, ", (1, 14)),
+            ("let b = kept.", "expected field name or number", (1, 14)),
+            ("let c = kept +", "expected expression", (1, 15)),
+            ("kept.  // of before\n\n", "expected field name", (1, 6)),
+            (":vars\nlet ü = 1;\nVec::<i32>::", "expected identifier", (3, 13)),
+            ("let d: Vec<", "expected `>`", (1, 12)),
+            ("if kept > 3 { 1 } else", "expected a block", (1, 23)),
+            ("let a = 1", "expected `;`", (1, 10)),
+            ("if let Some(x)", "expected `=`", (1, 15)),
+            ("1 +\n2 *", "expected expression", (2, 4)),
+            ("#[derive(Debug)]", "expected expression, item or let statement", (1, 17)),
+        ] {
+            let found = unfinished(cell).unwrap_or_else(|| panic!("{cell} is finished"));
+            assert!(found.0.starts_with(message), "{cell}: {}", found.0);
+            assert!(found.0.ends_with(", but the cell ends"), "{}", found.0);
+            assert_eq!(found.1, place, "{cell}");
+        }
+    }
+
+    #[test]
+    fn whole_cells_and_errors_further_up_are_left_to_the_compiler() {
+        for cell in
+            ["", "1 + 1", "a..", "use std::io", "let = 1;\nf()", ":vars", "// only", "1 1 1"]
+        {
+            assert_eq!(unfinished(cell), None, "{cell}");
+        }
+    }
+}

@@ -1,0 +1,482 @@
+//! The items of a session, as far as the kernel needs to know them.
+//!
+//! evcxr keeps an item by its name, and whatever has none by the named item before it in the cell. So each
+//! implementation gets a named item of its own before it (`marker`), and the latest definition replaces the
+//! one before, and nothing else.
+
+use super::prepare::statements;
+use crate::definitions::{Definitions, plain};
+use ra_ap_syntax::ast::{self, AstNode, HasAttrs, HasGenericParams, HasName};
+use ra_ap_syntax::{Edition, SourceFile, SyntaxNode};
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// What the names begin with of the items that stand before others. The compiler has nothing to say of them: evcxr
+/// takes warnings for errors where it looks for the reason of a type that cannot be kept.
+const PREFIX: &str = "BenchbookItem";
+
+/// The module around a macro, which evcxr would put among the other items in any order.
+const MACRO: &str = "benchbook_macro_";
+
+/// Whether the kernel has given an item its name.
+pub(super) fn is_own(name: &str) -> bool {
+    name.starts_with(PREFIX) || name.starts_with(MACRO)
+}
+
+/// The items of a session by the names under which evcxr keeps them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Items(BTreeMap<String, Item>);
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Item {
+    definitions: Definitions,
+    /// The text of a macro.
+    text: Option<String>,
+    /// What can stand in a pattern without binding anything: a constant, a unit struct.
+    constant: bool,
+    /// The variants of an enum.
+    variants: Vec<String>,
+    /// The path of an import, and of an import of all names.
+    import: Option<String>,
+}
+
+impl Items {
+    /// The items of a cell, given the statements of its prepared text.
+    pub(super) fn of(code: &str) -> Self {
+        let parsed = super::prepare::parse(&code[super::prepare::rust_begins(code)..]);
+        statements(&parsed).map(|body| Self::among(body.syntax())).unwrap_or_default()
+    }
+
+    /// The items among statements.
+    pub(super) fn among(statements: &SyntaxNode) -> Self {
+        let mut items = Self::default();
+        for item in statements.children().filter_map(ast::Item::cast) {
+            items.add(&item);
+        }
+        items
+    }
+
+    fn add(&mut self, item: &ast::Item) {
+        let text = match item {
+            ast::Item::MacroRules(item) => Some(item.syntax().text().to_string()),
+            _ => None,
+        };
+        let variants = match item {
+            ast::Item::Enum(item) => {
+                let variants = item.variant_list().into_iter().flat_map(|list| list.variants());
+                variants.filter_map(|variant| Some(variant.name()?.text().to_string())).collect()
+            }
+            _ => Vec::new(),
+        };
+        if let ast::Item::Use(item) = item {
+            let tree = item.use_tree().map(|tree| plain(tree.syntax()).replace(' ', ""));
+            for path in tree.iter().flat_map(|tree| paths(tree)) {
+                self.0
+                    .insert(format!("use {path}"), Item { import: Some(path), ..Item::default() });
+            }
+            return;
+        }
+        let Some(name) = name(item) else { return };
+        if let ast::Item::Module(module) = item
+            && name.starts_with(MACRO)
+        {
+            let inner = module
+                .item_list()
+                .into_iter()
+                .flat_map(|list| list.syntax().children().collect::<Vec<_>>());
+            inner
+                .filter_map(ast::MacroRules::cast)
+                .for_each(|item| self.add(&ast::Item::MacroRules(item)));
+            return;
+        }
+        let constant = match item {
+            ast::Item::Const(_) => true,
+            ast::Item::Struct(item) => item.field_list().is_none(),
+            _ => false,
+        };
+        let definitions = Definitions::of(item.syntax());
+        self.0.insert(name, Item { definitions, text, constant, variants, import: None });
+    }
+
+    /// Whether evcxr keeps an item by this name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    /// The names by which evcxr keeps them.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// The session's items after a cell with `newer` ones.
+    pub(super) fn with(&self, newer: Self) -> Self {
+        let mut all = self.clone();
+        all.0.extend(newer.0);
+        all
+    }
+
+    /// Of variables with their types, those whose types mean something else with the `newer` items.
+    pub(super) fn outdated<'a>(
+        &self,
+        newer: &Self,
+        variables: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> Vec<&'a str> {
+        if self == newer {
+            return Vec::new();
+        }
+        let (before, after) = (self.definitions(), newer.definitions());
+        let outdated = |kind: &str| before.fingerprint(kind) != after.fingerprint(kind);
+        variables.filter(|(_, kind)| outdated(kind)).map(|(name, _)| name).collect()
+    }
+
+    fn definitions(&self) -> Definitions {
+        let mut all = Definitions::default();
+        self.0.values().for_each(|item| all.extend(&item.definitions));
+        all
+    }
+
+    /// The text of all macros, if there is one of this name.
+    pub(super) fn macros_for(&self, name: &str) -> Option<String> {
+        self.0.get(name)?.text.as_ref()?;
+        let texts: Vec<&str> = self.0.values().filter_map(|item| item.text.as_deref()).collect();
+        Some(texts.join("\n"))
+    }
+
+    /// The names that are no variables in a pattern.
+    pub(super) fn constants(&self) -> BTreeSet<String> {
+        let mut names: BTreeSet<String> =
+            self.0.iter().filter(|(_, item)| item.constant).map(|(name, _)| name.clone()).collect();
+        for path in self.0.values().filter_map(|item| item.import.as_deref()) {
+            let mut parts = path.rsplit("::");
+            let (last, of) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+            let Some(variants) = self.0.get(of).map(|item| &item.variants) else { continue };
+            let imported = variants.iter().filter(|variant| last == "*" || *variant == last);
+            names.extend(imported.cloned());
+        }
+        names
+    }
+}
+
+/// The paths of an import without blanks: `a::{b,c::*}` is `a::b` and `a::c::*`.
+fn paths(tree: &str) -> Vec<String> {
+    let Some((prefix, list)) = tree.split_once('{') else { return vec![tree.to_owned()] };
+    let list = list.strip_suffix('}').unwrap_or(list);
+    let (mut depth, mut begin, mut found) = (0_usize, 0, Vec::new());
+    for (at, sign) in list.char_indices().chain([(list.len(), ',')]) {
+        match sign {
+            '{' => depth += 1,
+            '}' => depth = depth.saturating_sub(1),
+            ',' if depth == 0 => {
+                found.push(&list[begin..at]);
+                begin = at + 1;
+            }
+            _ => {}
+        }
+    }
+    let inner = found.into_iter().filter(|part| !part.is_empty()).flat_map(paths);
+    inner.map(|path| format!("{prefix}{path}")).collect()
+}
+
+/// The name under which evcxr keeps an item.
+pub(super) fn name(item: &ast::Item) -> Option<String> {
+    let name = match item {
+        ast::Item::Const(item) => item.name(),
+        ast::Item::Enum(item) => item.name(),
+        ast::Item::Fn(item) => item.name(),
+        ast::Item::MacroRules(item) => item.name(),
+        ast::Item::Module(item) => item.name(),
+        ast::Item::Static(item) => item.name(),
+        ast::Item::Struct(item) => item.name(),
+        ast::Item::Trait(item) => item.name(),
+        ast::Item::TypeAlias(item) => item.name(),
+        ast::Item::Union(item) => item.name(),
+        _ => None,
+    };
+    name.map(|name| name.text().to_string())
+}
+
+/// Text to be inserted before a byte of the cell.
+type Insertion = (usize, String);
+
+/// Has evcxr keep an item so that a later definition replaces it and nothing else. `place` gives a node's byte
+/// in the cell.
+pub(super) fn keep_apart(
+    item: &ast::Item,
+    place: impl Fn(ra_ap_syntax::TextSize) -> usize,
+) -> Vec<Insertion> {
+    let begin = place(item.syntax().text_range().start());
+    let end = place(item.syntax().text_range().end());
+    match item {
+        ast::Item::MacroRules(item) => {
+            // An exported one can be named everywhere.
+            let is_exported =
+                item.attrs().any(|attribute| attribute.syntax().text() == "#[macro_export]");
+            let Some(name) = item.name().filter(|_| !is_exported) else { return Vec::new() };
+            let module = format!("{MACRO}{name}");
+            let open =
+                format!("#[allow(non_snake_case, unused_macros)] #[macro_use] mod {module} {{ ");
+            let close = format!(" pub(crate) use {name}; }} use {module}::{name};");
+            vec![(begin, open), (end, close)]
+        }
+        ast::Item::Impl(item) => {
+            let key = key(item);
+            let members = item.assoc_item_list().map(|list| list.assoc_items().collect::<Vec<_>>());
+            let members: Vec<SyntaxNode> =
+                members.into_iter().flatten().map(|member| member.syntax().clone()).collect();
+            if item.trait_().is_some() || members.len() < 2 || has_attribute(item.syntax()) {
+                let only =
+                    members.first().filter(|_| item.trait_().is_none() && members.len() == 1);
+                let member = only.map(member_name).unwrap_or_default();
+                return vec![(begin, marker(&format!("{key} {member}")))];
+            }
+            let list = item.assoc_item_list().and_then(|list| list.l_curly_token());
+            let Some(open) = list else { return Vec::new() };
+            let header = head(item.syntax(), open.text_range().start());
+            apart(&key, &header, &members, begin, place)
+        }
+        ast::Item::ExternBlock(item) => {
+            let Some(list) = item.extern_item_list() else { return Vec::new() };
+            let members: Vec<SyntaxNode> =
+                list.extern_items().map(|member| member.syntax().clone()).collect();
+            let Some(open) = list.l_curly_token() else { return Vec::new() };
+            let header = head(item.syntax(), open.text_range().start());
+            apart("extern", &header, &members, begin, place)
+        }
+        ast::Item::Use(_) | ast::Item::ExternCrate(_) | ast::Item::MacroCall(_) => Vec::new(),
+        _ if name(item).is_none() => vec![(begin, marker(&plain(item.syntax())))],
+        _ => Vec::new(),
+    }
+}
+
+/// Gives each member a block of its own.
+fn apart(
+    key: &str,
+    header: &str,
+    members: &[SyntaxNode],
+    begin: usize,
+    place: impl Fn(ra_ap_syntax::TextSize) -> usize,
+) -> Vec<Insertion> {
+    let mut insertions = Vec::new();
+    for (at, member) in members.iter().enumerate() {
+        let marker = marker(&format!("{key} {}", member_name(member)));
+        insertions.push(match at {
+            0 => (begin, marker),
+            _ => (place(member.text_range().start()), format!("}} {marker}{header}{{ ")),
+        });
+    }
+    if members.is_empty() {
+        insertions.push((begin, marker(key)));
+    }
+    insertions
+}
+
+/// A named item that stands before one without a name.
+fn marker(key: &str) -> String {
+    let hash = crate::template::hex(Sha256::digest(key));
+    format!("type {PREFIX}{} = (); ", &hash[..16])
+}
+
+/// What two implementations have in common of which the later one replaces the earlier: trait and type, whatever
+/// their generic parameters are called.
+fn key(item: &ast::Impl) -> String {
+    let mut parameters = HashMap::new();
+    for parameter in item.generic_param_list().into_iter().flat_map(|list| list.generic_params()) {
+        let name = match &parameter {
+            ast::GenericParam::ConstParam(parameter) => {
+                parameter.name().map(|name| name.text().to_string())
+            }
+            ast::GenericParam::TypeParam(parameter) => {
+                parameter.name().map(|name| name.text().to_string())
+            }
+            ast::GenericParam::LifetimeParam(_) => None,
+        };
+        if let Some(name) = name {
+            let number = format!("${}", parameters.len());
+            parameters.insert(name, number);
+        }
+    }
+    let named = |node: &SyntaxNode| {
+        let text = plain(node);
+        let words = text.split(' ').filter(|word| !word.starts_with('\''));
+        let words = words.map(|word| parameters.get(word).map_or(word, String::as_str));
+        // `crate::Cat` is `Cat`.
+        words.collect::<Vec<_>>().join(" ").replace("crate :: ", "").replace("self :: ", "")
+    };
+    let of = item.trait_().map(|of| named(of.syntax()));
+    let of = of.map(|of| without_path(&of)).unwrap_or_default();
+    let kind = item.self_ty().map(|kind| named(kind.syntax())).unwrap_or_default();
+    format!("impl {of} for {kind}")
+}
+
+/// The name of a trait with its arguments, without the modules before it.
+fn without_path(name: &str) -> String {
+    let path = name.split('<').next().unwrap_or_default();
+    name[path.rfind(":: ").map_or(0, |at| at + 3)..].to_owned()
+}
+
+fn member_name(member: &SyntaxNode) -> String {
+    let name = member.children().find_map(ast::Name::cast);
+    name.map_or_else(|| plain(member), |name| name.text().to_string())
+}
+
+/// Whether an implementation has an attribute that may see all of it.
+fn has_attribute(item: &SyntaxNode) -> bool {
+    item.children().filter_map(ast::Attr::cast).any(|attribute| {
+        let path = attribute.path().map(|path| path.syntax().text().to_string());
+        !path.is_some_and(|path| ["allow", "cfg", "doc", "expect", "warn"].contains(&path.as_str()))
+    })
+}
+
+/// What stands before an opening brace, on one line and without comments.
+fn head(item: &SyntaxNode, brace: ra_ap_syntax::TextSize) -> String {
+    let tokens = item.descendants_with_tokens().filter_map(|element| element.into_token());
+    let tokens = tokens.take_while(|token| token.text_range().start() < brace);
+    let mut text = String::new();
+    for token in tokens {
+        text.push_str(if token.kind().is_trivia() { " " } else { token.text() });
+    }
+    text
+}
+
+/// What a macro of the session makes, on one line; `None` if that is not items only.
+pub(super) fn expanded(macros: &str, call: &str) -> Option<String> {
+    use ra_ap_ide::{Analysis, FilePosition};
+    let offset = u32::try_from(macros.len() + 1).ok()?;
+    let folder = ra_ap_paths::AbsPathBuf::assert("/".into());
+    let (analysis, file_id) =
+        Analysis::from_single_file(format!("{macros}\n{call}\n"), folder.into());
+    let position = FilePosition { file_id, offset: offset.into() };
+    let text = analysis.expand_macro(position).ok()??.expansion;
+    let parsed = SourceFile::parse(&text, Edition::Edition2024);
+    let tree = parsed.syntax_node();
+    let mut nodes = tree.children().peekable();
+    let is_item = |node: SyntaxNode| match ast::Item::cast(node) {
+        Some(ast::Item::MacroCall(call)) => is_thread_local(&call),
+        item => item.is_some(),
+    };
+    if !parsed.errors().is_empty() || nodes.peek().is_none() || !nodes.all(is_item) {
+        return None;
+    }
+    let mut line = String::new();
+    for token in tree.descendants_with_tokens().filter_map(|element| element.into_token()) {
+        line.push_str(if token.kind().is_trivia() { " " } else { token.text() });
+    }
+    Some(line.trim().to_owned())
+}
+
+/// Whether a call is one of `thread_local!`.
+pub(super) fn is_thread_local(call: &ast::MacroCall) -> bool {
+    let last = call.path().and_then(|path| path.segment());
+    last.is_some_and(|segment| segment.syntax().text() == "thread_local")
+}
+
+/// Makes statics of the `thread_local!`s of a call, since a static can be shared by cells: each is a static of
+/// a key, which the first cell makes.
+pub(super) fn thread_local(
+    call: &ast::MacroCall,
+    begin: usize,
+    end: usize,
+) -> Option<Vec<Insertion>> {
+    let tree = call.token_tree()?;
+    let open = tree.left_delimiter_token()?;
+    let close = tree.right_delimiter_token()?;
+    let from = usize::from(open.text_range().end() - call.syntax().text_range().start());
+    let to = usize::from(close.text_range().start() - call.syntax().text_range().start());
+    let text = call.syntax().text().to_string();
+    let inner = &text[from..to];
+    let semicolon = if inner.trim_end().ends_with(';') { "" } else { "\n;" };
+    let parsed = SourceFile::parse(&format!("{inner}{semicolon}"), Edition::Edition2024);
+    let mut insertions = Vec::new();
+    let mut last: Option<String> = None;
+    for item in parsed.syntax_node().children() {
+        let item = ast::Static::cast(item)?;
+        let name = item.name()?.text().to_string();
+        let (kind, visibility) =
+            (item.ty()?.syntax().text(), crate::definitions::visibility(&item));
+        let kind = kind.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+        let head = format!(
+            "{visibility}static {name}: ::std::sync::LazyLock<::std::thread::LocalKey<{kind}>> = ::std::sync::LazyLock::new(|| {{ "
+        );
+        match last {
+            None => insertions.push((begin, head)),
+            Some(last) => {
+                let at = begin + from + usize::from(item.syntax().text_range().start());
+                let (open, close) = (open.text(), close.text());
+                let end = if close == "}" { "" } else { ";" };
+                insertions.push((
+                    at,
+                    format!("{close}{end} {last} }}); {head}::std::thread_local! {open}"),
+                ));
+            }
+        }
+        last = Some(name);
+    }
+    let close = if close.text() == "}" { "" } else { ";" };
+    insertions.push((end, format!("{close} {} }});", last?)));
+    Some(insertions)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn implementations_are_told_apart_by_trait_and_type() {
+        let key = |code: &str| {
+            let parsed = SourceFile::parse(code, Edition::Edition2024);
+            parsed
+                .syntax_node()
+                .children()
+                .find_map(ast::Impl::cast)
+                .map(|item| key(&item))
+                .unwrap()
+        };
+        for (one, other) in [
+            ("impl Speak for Cat { fn a() {} }", "impl crate::zoo::Speak for crate::Cat {}"),
+            ("impl<T> Speak for Vec<T> {}", "impl<U: Clone> Speak for Vec<U> where U: Copy {}"),
+            ("impl<'a> Speak for Name<'a> {}", "impl<'b> Speak for Name<'b> {}"),
+            ("impl Cat {}", "impl Cat { fn a() {} }"),
+        ] {
+            assert_eq!(key(one), key(other));
+        }
+        for (one, other) in [
+            ("impl From<u8> for Cat {}", "impl From<u16> for Cat {}"),
+            ("impl Cat {}", "impl Speak for Cat {}"),
+            ("impl Name<u8> {}", "impl Name<u16> {}"),
+        ] {
+            assert_ne!(key(one), key(other));
+        }
+    }
+
+    #[test]
+    fn a_macro_that_makes_items_is_expanded() {
+        let macros = "macro_rules! point { ($name:ident) => { #[derive(Debug, Clone)] struct $name { x: f64 } impl $name { fn x(&self) -> f64 { self.x } } }; }";
+        let text = expanded(macros, "point!(Pixel);").unwrap();
+        assert!(text.contains("#[derive(Debug, Clone)]") && text.contains("impl Pixel"), "{text}");
+        assert!(!text.contains('\n'), "{text}");
+        assert_eq!(expanded("macro_rules! twice { ($a:expr) => { $a * 2 }; }", "twice!(4);"), None);
+        assert_eq!(expanded(macros, "point!(1);"), None);
+    }
+
+    #[test]
+    fn constants_and_imported_variants_bind_nothing() {
+        let items = Items::of(
+            "const A: u8 = 1; struct B; struct C(u8); enum D { E, F } use D::{F, G}; use std::io::*;",
+        );
+        assert_eq!(items.constants().into_iter().collect::<Vec<_>>(), ["A", "B", "F"]);
+        assert_eq!(Items::of("enum D { E, F } use crate::D::*;").constants().len(), 2);
+        assert_eq!(paths("a::{b,c::{d,e},f::*}"), ["a::b", "a::c::d", "a::c::e", "a::f::*"]);
+    }
+
+    #[test]
+    fn a_variable_is_outdated_if_its_type_has_changed() {
+        let old = Items::of("struct Cat { lives: u8 }\nimpl Cat { fn a() {} }\nfn f() {}");
+        let variables = [("cats", "Vec<Cat>"), ("n", "i32")];
+        let outdated = |code: &str| old.outdated(&old.with(Items::of(code)), variables.into_iter());
+        assert_eq!(outdated("struct Cat { lives: u64 }"), ["cats"]);
+        assert!(
+            outdated("#[derive(Debug)] struct Cat { lives: u8 }\nfn f() { g() }\nstruct Dog;")
+                .is_empty()
+        );
+    }
+}
