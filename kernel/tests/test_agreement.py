@@ -20,8 +20,7 @@ PYTHON = REPOSITORY / ".venv-references" / "bin" / "python"
 PROGRAM = REPOSITORY / "environment" / "originals" / "agreement.py"
 
 CELL = """
-use benchbook::backend::{Input, Step};
-use benchbook::backend::Array;
+use benchbook::backend::{Array, Input, Step};
 use benchbook::weights::safetensors;
 let folder = std::path::PathBuf::from("%(folder)s");
 let (batch, _) = safetensors::read(&folder.join("batch.safetensors"))?;

@@ -24,7 +24,9 @@ def test_the_packed_job_runs_where_there_is_no_rust_and_brings_its_record_back(
     images = tmp_path / "images"
     draw = program.with_name("benchbook-drawings")
     subprocess.run([draw, "--out", images, "--train", "8", "--validation", "4", "--test", "4"], check=True, capture_output=True)
-    (tmp_path / "job.json").write_text(json.dumps({"data": "", "net": {"architecture": "vgg16", "size": 32}, "build": {"threads": 1}, "fit": {"epochs": 1, "batch_size": 4}}))
+    net = {"architecture": "vgg16", "size": 32}
+    job = {"data": "", "net": net, "build": {"threads": 1}, "fit": {"epochs": 1, "batch_size": 4}}
+    (tmp_path / "job.json").write_text(json.dumps(job))
     for name, script in {"colab": COLAB, "benchbook": f'#!/bin/sh\nshift\nexec "{program}" bench --template "{template}" "$@"\n'}.items():
         (tmp_path / name).write_text(script)
         (tmp_path / name).chmod(0o755)

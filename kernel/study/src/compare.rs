@@ -549,7 +549,7 @@ pub(crate) mod tests {
             let why = comparison.why_not().unwrap();
             for named in [
                 "batch 64 against 32",
-                "head Keras against PyTorch",
+                "layers Keras head against PyTorch head",
                 "pictures trained on 19200 against 58956 (3.07 ×)",
                 "parameters 27691841 against 117487426 (4.24 ×)",
                 "preprocessing x / 255, RGB against not stated",
