@@ -136,7 +136,7 @@ def test_a_println_of_the_users_own_hides_no_panic(kernel: Kernel) -> None:
     assert kernel.good('println!("a");').stdout == "mine\n"
     assert kernel.run('let never = 1; panic!("after it");').ename == "Panic"
     assert kernel.run("never").ename == "CompileError"
-    kernel.good("use benchbook::println;")
+    kernel.good(":clear")
 
 
 # --- Statics keep their values ------------------------------------------------------------------------------

@@ -192,6 +192,9 @@ pub(super) fn run(here: &Installation, emit: Emit) -> anyhow::Result<ExitCode> {
 
 /// The source with statics that keep their values from cell to cell, and those that it defines.
 fn share_statics(source: String) -> (String, Statics) {
+    if !statics::mentions_static(&source) {
+        return (source, Statics::default());
+    }
     let live = Statics::read(Path::new(statics::LIVE));
     let shared = nesting::deep(|| statics::shared(&source, &live)).flatten();
     shared.unwrap_or_else(|| (source, Statics::default()))
