@@ -139,7 +139,7 @@ def test_a_variable_of_an_edited_crate_is_not_read_with_the_new_layout(
     make("shape", "#[derive(Debug)]\npub struct Size { pub height: String, pub width: u8 }\n")
     cell = kernel.run("size.height.len()")
     assert "size" in cell.stderr + cell.evalue + cell.traceback, cell.problem
-    assert not cell.result
+    assert not cell.of("execute_result")
     assert kernel.value("number") == "5"
     kernel.good('let size = shape::Size { height: "1".into(), width: 1 };')
     assert kernel.value("size.height.len()") == "1"
