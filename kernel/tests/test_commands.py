@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -125,11 +127,86 @@ def test_what_cannot_work_is_refused_and_listed_in_the_help(kernel: Kernel, comm
     )
 
 
-def test_the_help_says_what_differs(kernel: Kernel) -> None:
+def test_the_help_begins_with_benchbooks_own_words_and_says_what_differs(kernel: Kernel) -> None:
     cell = kernel.good(":help")
-    different = [text for kind, text in cell.events if kind == "display_data"]
-    assert len(different) == 1
-    assert all(name in different[0] for name in (":dep", ":env", ":fmt", ":load_config", ":opt"))
+    assert [kind for kind, _ in cell.events] == ["display_data", "execute_result", "display_data"]
+    (_, own), _, (_, different) = cell.events
+    assert own.startswith("Benchbook") and len(own.splitlines()) <= 10
+    assert all(word in own for word in ("data", "nets", "training", "charts", "records", ":doc", ":timing"))
+    assert all(name in different for name in (":dep", ":env", ":fmt", ":load_config", ":opt"))
+
+
+@pytest.mark.parametrize(
+    ("code", "command"),
+    [
+        ("Fit?", "`:doc Fit`"),
+        ("?Fit", "`:doc Fit`"),
+        ("help(Fit)", "`:doc Fit`"),
+        ("help(Curves)", "`:doc Curves`"),
+        ("std::collections::HashMap??", "`:doc std::collections::HashMap`"),
+        ("%%time\nlet timed = 1;", "`:timing`"),
+        ("%timeit 1 + 1", "`:timing`"),
+        ("%matplotlib inline", "`plot("),
+        ("%pip install numpy", "`:dep"),
+    ],
+)
+def test_what_people_write_in_ipython_leads_to_the_command(kernel: Kernel, code: str, command: str) -> None:
+    cell = kernel.run(code)
+    assert cell.status == "error", cell.problem
+    assert command in cell.traceback, cell.traceback
+
+
+def test_a_question_mark_of_rust_stays_one(kernel: Kernel) -> None:
+    kernel.good('let number: Result<i32, String> = Ok(4); fn help(x: i32) -> i32 { x + 1 }')
+    assert kernel.value("number.clone()?") == "4"
+    assert kernel.value("help(6)") == "7", "the user's own function"
+    assert "`:doc name`" in kernel.run("5?").traceback
+
+
+def documentation(kernel: Kernel, name: str) -> tuple[str, str]:
+    result = kernel.good(f":doc {name}").result
+    return result["text/plain"], result["text/html"]
+
+
+def test_documentation_shows_every_field_of_a_settings_struct(kernel: Kernel) -> None:
+    plain, html = documentation(kernel, "Fit")
+    for field, told in [
+        ("epochs: usize", "Epochs to train"),
+        ("learning_rate: Option<f64>", "Learning rate"),
+        ("callbacks: Vec<Callback>", "Called after each epoch"),
+        ("loader_threads: usize", "Threads that decode"),
+    ]:
+        assert f"pub {field}," in plain and told in plain, plain
+        assert field.split(":")[0] in html and told in html
+    assert "/* … */" not in plain
+
+
+@pytest.mark.parametrize("name", ["Fit", "ImageFolder", "Optimizer", "Curves", "Vec", "Tensor", "benchbook::python"])
+def test_documentation_is_readable(kernel: Kernel, name: str) -> None:
+    plain, html = documentation(kernel, name)
+    assert "docs.rs/benchbook" not in html and "docs.rs/ctx" not in html
+    assert 'href="crate' not in html and 'href="self' not in html
+    assert not [line for line in plain.splitlines() if line.strip() == "#" or line.startswith("# ")]
+    assert "|-" not in plain and "|-" not in html, "a table in Markdown"
+
+
+def test_documentation_of_a_cells_own_struct_shows_its_fields(kernel: Kernel) -> None:
+    fields = ", ".join(f"/// Number {n}.\npub number_{n}: u8" for n in range(9))
+    kernel.good(f"struct Before;\n/// Nine.\n/// ```\n/// # hidden();\n/// shown();\n/// ```\npub struct Nine {{ {fields} }}")
+    plain, _ = documentation(kernel, "Nine")
+    assert all(f"number_{n}: u8" in plain and f"Number {n}." in plain for n in range(9)), plain
+    assert "shown();" in plain and "hidden" not in plain
+
+
+def test_doctor_is_right_from_any_folder(program: Path, tmp_path: Path) -> None:
+    (tmp_path / "rust-toolchain.toml").write_text('[toolchain]\nchannel = "1.70.0"\n')
+    inactive = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "CONDA_PREFIX")}
+    reports = []
+    for folder in (tmp_path, Path("/"), program.parent):
+        run = subprocess.run([program, "doctor"], cwd=folder, env=inactive, capture_output=True, text=True)
+        reports.append((run.returncode, run.stdout))
+    assert reports[0] == reports[1] == reports[2]
+    assert reports[0][0] == 0 and "the kernel can run" in reports[0][1], reports[0]
 
 
 HOSTILE = """

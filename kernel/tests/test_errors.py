@@ -123,6 +123,104 @@ def test_what_is_never_closed_is_shown_where_it_begins(
 
 
 @pytest.mark.parametrize(
+    ("code", "expected", "where"),
+    [
+        ("let a = std::", "expected identifier", "line 1, column 14"),
+        ("let b = kept.", "expected field name or number", "line 1, column 14"),
+        ("let c = kept +", "expected expression", "line 1, column 15"),
+        ("kept.", "expected field name or number", "line 1, column 6"),
+        ("Vec::<i32>::", "expected identifier", "line 1, column 13"),
+        ("let d: Vec<", "expected `>`", "line 1, column 12"),
+        ("if kept > 3 { 1 } else", "expected a block", "line 1, column 23"),
+        ("let e = kept;\nlet f = 2 *  // more to come\n", "expected expression", "line 2, column 12"),
+        ("let ü = kept; ü as", "expected type", "line 1, column 19"),
+        ("let g = kept", "expected `;`", "line 1, column 13"),
+    ],
+)
+def test_an_unfinished_cell_is_shown_at_its_end(
+    kernel: Kernel, code: str, expected: str, where: str
+) -> None:
+    kernel.good("let kept = 7;")
+    cell = kernel.run(code)
+    assert_error(cell, "CompileError", expected)
+    assert place(cell) == where, cell.traceback
+    assert "evcxr" not in cell.traceback and "end of input" not in cell.evalue
+    assert kernel.value("kept") == "7"
+
+
+SETTINGS = """
+#[derive(Clone, Debug, Default)]
+struct Settings { epochs: usize, rate: f64, batch: usize, seed: u64, classes: usize, width: usize, depth: usize }
+struct Plain { a: u8, b: u8 }
+fn lend(text: &str, times: usize) -> usize { text.len() * times }
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        pytest.param("let n: i32 = Some(1);", ["expected type `i32`", "found enum `", "Option<"], id="types"),
+        pytest.param("let n: Vec<f64> = Some(vec![1]);", ["expected struct `Vec<f64>`", "found enum `", "Option<Vec<"], id="types of containers"),
+        pytest.param("let f: Result<u8, String> = 1u8;", ["expected enum `Result<", "found type `u8`"], id="a bare value"),
+        pytest.param("let s = Settings { epochs: 3 };", ["missing fields", "..Settings::default()"], id="missing fields"),
+        pytest.param("let s = Fit { epochs: 3 };", ["missing fields", "..Fit::default()"], id="of the library"),
+        pytest.param("let s = Settings { epoch: 3, ..Settings::default() };", ["`let s = Settings { epochs: 3, ..Settings::default() };`", "the fields are epochs, rate, batch, seed, classes, width, depth"], id="a misspelt field"),
+        pytest.param("Settings::default().colour", ["no field `colour`", "the fields are epochs, rate,"], id="a field that is not there"),
+        pytest.param("let s = Fit { learningrate: 3, ..Fit::default() };", ["learning_rate", "the fields are epochs,", "loader_threads"], id="a field of the library"),
+        pytest.param("let owned = String::new(); lend(owned, 2)", ["`lend(&owned, 2)`"], id="a suggestion in its line"),
+        pytest.param('lend(2, "a")', ["fn lend(text: &str, times: usize) -> usize"], id="the signature"),
+        pytest.param("let map = HashMap::from([(1, 2)]);", ["use std::collections::HashMap;"], id="an import"),
+    ],
+)  # fmt: skip
+def test_a_compile_error_keeps_what_helps(kernel: Kernel, code: str, words: list[str]) -> None:
+    kernel.good(SETTINGS)
+    cell = kernel.run(code)
+    assert cell.ename == "CompileError", cell.problem
+    for word in words:
+        assert word in cell.traceback, cell.traceback
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "let a = 1 let b = 2;",
+        "let a: i32 = ; let b",
+        "#[derive(Debug)] struct Hidden(u8); Err::<(), _>(Hidden(1))?;",
+        "let r = &String::new();",
+        "let x = 1; }",
+        "fn f() -> i32 { let y = 1; }",
+        "struct S<'a>(&'a str); let text = String::new(); let s = S(&text);",
+        "let x = [1, 2, 3].iter().map(|x| x + 1).collect();",
+        "5?",
+    ],
+)
+def test_no_internal_name_is_shown(kernel: Kernel, code: str) -> None:
+    cell = kernel.run(code)
+    assert cell.ename == "CompileError", cell.problem
+    for internal in ("evcxr", "Evcxr", "run_user_code", "benchbook::show", "target/cell", "ctx::"):
+        assert internal not in cell.traceback + cell.evalue, cell.traceback
+
+
+@pytest.mark.parametrize(
+    ("code", "impossible"),
+    [
+        ("let p = Plain { a: 1, b: 2 }; drop(p); drop(p);", "clone()"),
+        ("let file = std::fs::File::open(\"/dev/null\")?; drop(file); drop(file);", "clone()"),
+        ("let t = Tensor::new(); drop(t); drop(t);", "t.clone()"),
+        ('println!("{:?}", Box::new(|x: i32| x) as Box<dyn Fn(i32) -> i32>);', "derive"),
+        ("let p = Plain { a: 1 };", "default()"),
+        ("fn grow(v: &Vec<i32>) { v.push(1); }", "let mut v = v"),
+        ("let c = chart::plot(&[1.0])?;", ":dep chart"),
+    ],
+)
+def test_no_advice_is_given_that_cannot_work(kernel: Kernel, code: str, impossible: str) -> None:
+    kernel.good(SETTINGS)
+    cell = kernel.run(code)
+    assert cell.ename == "CompileError", cell.problem
+    assert impossible not in cell.traceback, cell.traceback
+
+
+@pytest.mark.parametrize(
     ("code", "advice"),
     [
         pytest.param(
@@ -166,6 +264,38 @@ def test_a_variable_that_was_moved_in_an_earlier_cell_is_explained(kernel: Kerne
     kernel.good("let travelled = vec![1];")
     count = kernel.good("drop(travelled);").reply["execution_count"]
     assert f"`travelled` was moved away in cell {count}" in kernel.run("travelled").traceback
+
+
+def test_the_cell_is_named_that_took_a_variable_last(kernel: Kernel) -> None:
+    first = kernel.run('let taken = vec![1]; panic!("first");').reply["execution_count"]
+    assert f"cell {first} failed before it could keep" in kernel.run("taken").traceback
+    second = kernel.run('let taken = vec![1]; panic!("second");').reply["execution_count"]
+    assert f"cell {second} failed before it could keep" in kernel.run("taken").traceback
+    third = kernel.good("let taken = vec![1]; drop(taken);").reply["execution_count"]
+    assert f"moved away in cell {third}" in kernel.run("taken").traceback
+    fourth = kernel.run('let taken = vec![1]; panic!("fourth");').reply["execution_count"]
+    assert f"cell {fourth}" not in kernel.run("taken").traceback, "the third cell had it"
+    kernel.good("let taken = vec![2];")
+    fifth = kernel.good("drop(taken);").reply["execution_count"]
+    assert f"moved away in cell {fifth}" in kernel.run("taken").traceback
+
+
+@pytest.mark.parametrize(
+    ("value", "advice"),
+    [
+        ("vec![1]", "`lent.clone()`"),
+        ("Tensor::from_slice(&[1.0])", "`lent.shallow_clone()`"),
+        ("std::fs::File::open(\"/dev/null\")?", None),
+    ],
+)
+def test_a_copy_of_a_moved_variable_is_advised_if_there_can_be_one(
+    kernel: Kernel, value: str, advice: str | None
+) -> None:
+    kernel.good(f"let lent = {value};")
+    kernel.good("drop(lent);")
+    told = kernel.run("lent").traceback
+    assert "`&lent`" in told
+    assert (advice in told) if advice else ("clone()" not in told), told
 
 
 def test_an_ignored_result_is_warned_of_and_the_cell_runs(kernel: Kernel) -> None:
@@ -225,6 +355,97 @@ def test_a_panic_says_what_and_where(kernel: Kernel, code: str, evalue: str, whe
     assert_error(cell, "Panic", evalue)
     assert place(cell) == where, cell.traceback
     assert cell.stderr == "", "the message is not printed a second time"
+
+
+FLOATS = "(Kind::Float, Device::Cpu)"
+
+
+@pytest.mark.parametrize(
+    ("code", "evalue", "line"),
+    [
+        pytest.param(
+            f"let a = Tensor::ones([2, 3], {FLOATS});\nlet b = Tensor::ones([4, 5], {FLOATS});\na.matmul(&b)",
+            "mat1 and mat2 shapes cannot be multiplied (2x3 and 4x5)",
+            "line 3",
+            id="matmul",
+        ),
+        pytest.param(
+            "let t = Tensor::from_slice(&[1.0, 2.0]);\n\nlet u = t.reshape([3]);",
+            "shape '[3]' is invalid for input of size 2",
+            "line 3",
+            id="reshape in a let",
+        ),
+        pytest.param(
+            f"fn joined(t: &Tensor) -> Tensor {{\n    let u = Tensor::zeros([2, 2], {FLOATS});\n    t + u\n}}\n"
+            "joined(&Tensor::from_slice(&[1.0, 2.0, 3.0]))",
+            "The size of tensor a (3) must match the size of tensor b (2) at non-singleton dimension 1",
+            "line 3",
+            id="an operator in a function",
+        ),
+        pytest.param(
+            "for i in 1..4 {\n    let t = Tensor::from_slice(&[1.0, 2.0]);\n    t.narrow(0, i, 1).print();\n}",
+            "start (2) + length (1) exceeds dimension size (2).",
+            "line 3",
+            id="in a loop",
+        ),
+    ],
+)
+def test_a_tensor_error_is_libtorchs_first_line_and_the_users(
+    kernel: Kernel, code: str, evalue: str, line: str
+) -> None:
+    cell = kernel.run(code)
+    assert_error(cell, "Panic", "")
+    assert cell.evalue == evalue
+    assert place(cell).startswith(line + ","), cell.traceback
+    assert code.splitlines()[int(line.split()[1]) - 1].strip() in cell.traceback, "the user's own line"
+    for noise in ("frame #", "Exception raised", ".cargo", "wrappers/"):
+        assert noise not in cell.traceback, cell.traceback
+
+
+@pytest.mark.parametrize(
+    "code", ["let u = t.f_reshape([3])?;", "t.f_matmul(&t.f_reshape([3])?)?", "fn f(t: &Tensor) -> Result<Tensor, Box<dyn std::error::Error>> { Ok(t.f_reshape([3])?) }\nf(&t)?"]
+)
+def test_a_tensor_error_of_a_question_mark_is_told_in_the_same_way(kernel: Kernel, code: str) -> None:
+    kernel.good("let t = Tensor::from_slice(&[1.0, 2.0]);")
+    cell = kernel.run(code)
+    assert cell.status == "error", cell.problem
+    assert cell.evalue == "shape '[3]' is invalid for input of size 2"
+    assert "frame #" not in cell.traceback and code.splitlines()[-1] in cell.traceback, cell.traceback
+
+
+@pytest.mark.parametrize(
+    "hook",
+    [
+        "std::panic::set_hook(Box::new(|_| {}));",
+        "drop(std::panic::take_hook());",
+        "{ let _before = std::panic::take_hook(); std::panic::set_hook(Box::new(|_| {})); }",
+        "{ let before = std::panic::take_hook(); std::panic::set_hook(Box::new(move |info| before(info))); }",
+        'for _ in 0..3 { std::panic::set_hook(Box::new(|info| println!("mine: {info}"))); }',
+    ],
+    ids=["silent", "taken", "taken and set", "chained", "again and again"],
+)
+def test_a_panic_hook_of_the_users_hides_neither_message_nor_line(kernels, hook: str) -> None:
+    kernel = kernels()
+    kernel.good(hook)
+    kernel.good("let numbers = vec![1, 2, 3];\nlet last: usize = numbers.len() + 4;")
+    for _ in range(2):
+        cell = kernel.run("let a = 1;\nnumbers[last]")
+        assert_error(cell, "Panic", "index out of bounds: the len is 3 but the index is 7")
+        assert place(cell) == "line 2, column 1", cell.traceback
+        assert ("mine: " in cell.stdout) == ("mine" in hook)
+    cell = kernel.run(f'{hook}\npanic!("in the same cell");')
+    assert_error(cell, "Panic", "in the same cell")
+    assert place(cell).startswith("line 2,"), cell.traceback
+
+
+def test_a_panic_that_is_raised_again_is_told(kernel: Kernel) -> None:
+    cell = kernel.run('std::panic::resume_unwind(Box::new("raised without a hook"));')
+    assert_error(cell, "Panic", "raised without a hook")
+    cell = kernel.run(
+        'let caught = std::panic::catch_unwind(|| panic!("first"));\n'
+        'std::panic::resume_unwind(Box::new(String::from("second")));'
+    )
+    assert_error(cell, "Panic", "second")
 
 
 def test_a_panic_in_a_function_of_an_earlier_cell_says_so(kernel: Kernel) -> None:
@@ -391,8 +612,9 @@ def test_a_panic_of_another_thread_is_printed_and_is_no_error(kernel: Kernel) ->
 
 
 def test_a_failing_question_mark_is_named_by_its_error(kernel: Kernel) -> None:
-    cell = kernel.run('let number: i32 = "x1".parse()?;')
+    cell = kernel.run('let text = "x1";\nlet number: i32 = text.parse()?;')
     assert_error(cell, "ParseIntError", "invalid digit")
+    assert place(cell) == "line 2, column 31", cell.traceback
     assert cell.stderr == "", "the error is not printed a second time"
 
 

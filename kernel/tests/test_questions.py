@@ -69,6 +69,99 @@ def test_completion_works_in_the_middle_and_after_text_that_is_not_ascii(kernel:
     assert replaced == "to_upp"
 
 
+DEFINITIONS = """
+#[derive(Clone, Debug, Default)]
+enum Colour { #[default] Red, Green, Custom(u8) }
+#[derive(Clone, Debug, Default)]
+struct Drawing { colour: Colour, sides: usize }
+impl Drawing { fn draw(&self, with: &Drawing, sides: usize) -> usize { sides } fn area(&self) -> f64 { 1.0 } }
+mod sealed { pub struct Sealed { pub open: u8, closed: u8 } impl Sealed { pub fn new() -> Self { Self { open: 1, closed: 2 } } fn inner(&self) {} pub fn outer(&self) {} } }
+"""
+
+
+@pytest.fixture(scope="module")
+def drawing(kernel: Kernel) -> Kernel:
+    """The kernel with types and variables to complete."""
+    kernel.good(DEFINITIONS)
+    kernel.good("let drawing_one = Drawing::default(); let dimensions: usize = 3; let sealed_one = sealed::Sealed::new();")
+    kernel.good("let tensor = Tensor::from_slice(&[1.0]);")
+    return kernel
+
+
+@pytest.mark.parametrize(
+    ("code", "match"),
+    [
+        ("Drawing { colour: dra", "drawing_one"),
+        ("Drawing { sides: ", "dimensions"),
+        ("Drawing { sides: dim", "dimensions"),
+        ("Fit { epochs: dim", "dimensions"),
+        ("Fit { epochs: ", "dimensions"),
+        ("drawing_one.draw(&drawing_one, ", "dimensions"),
+        ("drawing_one.draw(&dra", "drawing_one"),
+        ("drawing_one.draw(&drawing_one, dim", "dimensions"),
+        ("let x: i32 = dim", "dimensions"),
+        ("let x: usize = ", "dimensions"),
+        ("if dimensions > dim", "dimensions"),
+        ("let v = vec![Colour::", "Green"),
+        ("let v = vec![Colour::Gr", "Green"),
+        ("let v: Vec<Drawing> = vec![Drawing { colour: Colour::", "Custom"),
+        ("let v = vec![dim", "dimensions"),
+        ("let f = Fit { callbacks: vec![Callback::", "best_checkpoint"),
+        ('println!("{}", dim', "dimensions"),
+        ('println!("{:?}", drawing_one.', "area()"),
+    ],
+)
+def test_completion_works_where_the_type_is_known(drawing: Kernel, code: str, match: str) -> None:
+    for tail in ("", "\nlet after = 1;"):
+        found = complete(drawing, code + tail, len(code))[0]
+        assert match in found, found
+
+
+@pytest.mark.parametrize(
+    ("code", "offered", "private"),
+    [
+        ("tensor.", ["size()", "shallow_clone()"], ["c_tensor"]),
+        ("vec![1].", ["len()", "push"], ["buf", "len", "append_elements"]),
+        ("String::new().", ["len()"], ["vec"]),
+        ("sealed_one.", ["open", "outer()"], ["closed", "inner()"]),
+        ("sealed::Sealed::", ["new()"], ["inner()", "inner"]),
+        ("drawing_one.", ["colour", "sides", "draw", "area()"], []),
+        ("[1].iter().rev().", ["collect()"], ["iter"]),
+        ("let data = ImageFolder::open(\"x\")?; data.", ["classes()", "root()"], ["root", "divided"]),
+    ],
+)
+def test_private_members_are_not_offered(
+    drawing: Kernel, code: str, offered: list[str], private: list[str]
+) -> None:
+    found = complete(drawing, code)[0]
+    assert [name for name in offered if name not in found] == [], found
+    assert [name for name in private if name in found] == [], found
+
+
+@pytest.mark.parametrize("code", ["tensor.", "drawing_one.", "", "let x = ", "Colour::", "let x: ", "Fit { epochs: ", "Some", "match"])
+def test_what_is_offered_can_be_inserted(drawing: Kernel, code: str) -> None:
+    for match in complete(drawing, code)[0]:
+        assert not set("$;,") & set(match), match
+        assert "evcxr" not in match.lower(), match
+        name = match.removesuffix("()").removesuffix("!").removesuffix("[]").removesuffix("!").removesuffix(" {}").removesuffix("!")
+        assert all(part.removeprefix("r#").isidentifier() for word in name.split() for part in word.split("::")), match
+
+
+@pytest.mark.parametrize(
+    ("before", "match", "after"),
+    [
+        ("let inserted = tensor.", "numel()", ";"),
+        ("let inserted: usize = ", "dimensions", ";"),
+        ("let inserted = vec![Colour::", "Green", "];"),
+        ("let inserted = Drawing { sides: ", "dimensions", ", ..Drawing::default() };"),
+        ("let inserted = drawing_one.", "area()", ";"),
+    ],
+)
+def test_what_is_inserted_compiles(drawing: Kernel, before: str, match: str, after: str) -> None:
+    assert match in complete(drawing, before)[0]
+    drawing.good(before + match + after)
+
+
 def test_nothing_to_complete_is_no_error(kernel: Kernel) -> None:
     assert complete(kernel, "let a = zzzzqqqq")[0] == []
 
@@ -88,6 +181,13 @@ def test_documentation_is_shown(kernel: Kernel) -> None:
 def test_types_of_variables_are_shown(kernel: Kernel) -> None:
     kernel.good("let inspected: Vec<u8> = vec![];")
     assert "Vec<u8>" in inspect(kernel, "inspected")["text/plain"]
+
+
+def test_a_settings_struct_is_explained_with_all_its_fields(kernel: Kernel) -> None:
+    data = inspect(kernel, "Fit")
+    for field in ("epochs", "batch_size", "optimizer", "learning_rate", "callbacks", "loader_threads"):
+        assert f"pub {field}: " in data["text/plain"], data["text/plain"]
+    assert "docs.rs/benchbook" not in data["text/html"]
 
 
 def test_nothing_to_inspect_is_said(kernel: Kernel) -> None:

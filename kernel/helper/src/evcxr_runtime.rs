@@ -18,14 +18,15 @@ pub const USER_ERROR_OCCURRED: &str = "EVCXR_ERROR_OCCURRED";
 pub struct EvcxrUserCodeError {}
 
 impl<T: std::fmt::Display> From<T> for EvcxrUserCodeError {
+    #[track_caller]
     fn from(error: T) -> Self {
         worker::hold_back(&error, error.to_string());
-        worker::error_reached_top();
+        worker::error_reached_top_at(Some(std::panic::Location::caller()));
         Self {}
     }
 }
 
-/// A panic, of which the panic hook has kept what it says.
+/// A panic, of which the worker has kept what it says.
 pub struct Panicked;
 
 /// Runs the statements of a cell.
@@ -43,7 +44,10 @@ pub fn catch_unwind<R>(statements: AssertUnwindSafe<impl FnOnce() -> R>) -> Resu
 
 #[inline(never)]
 fn catch(statements: &mut dyn FnMut()) -> Result<(), Panicked> {
-    std::panic::catch_unwind(AssertUnwindSafe(statements)).map_err(|_| Panicked)
+    std::panic::catch_unwind(AssertUnwindSafe(statements)).map_err(|payload| {
+        worker::caught(&*payload);
+        Panicked
+    })
 }
 
 enum Owner {

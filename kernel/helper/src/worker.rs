@@ -20,7 +20,7 @@ mod stdout;
 mod streams;
 mod study;
 
-pub(crate) use failure::{cell_failed, returned_early, short};
+pub(crate) use failure::{caught, cell_failed, error_reached_top_at, returned_early, short};
 pub use failure::{error_reached_top, hold_back, panic_reached_top};
 pub use job::benchbook_job_main;
 pub(crate) use run::load_cuda;

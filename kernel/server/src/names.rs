@@ -118,7 +118,10 @@ impl Names {
         else {
             return;
         };
-        completions.matches.retain(|found| !types.is_hidden(&owner, &found.text));
+        completions.matches.retain(|found| {
+            let is_function = found.kind == "function";
+            !types.is_hidden(&owner, &found.text, is_function)
+        });
     }
 
     /// The public fields of a struct, as they are declared, each with its description; none of a type that is no
@@ -381,7 +384,8 @@ mod tests {
     #[test]
     fn what_is_private_to_a_library_is_taken_out() {
         let retained = |code: &str, found: &[&str]| {
-            let matches = found.iter().map(|text| matched(*text, "")).collect();
+            let kind = |text: &str| if text.ends_with(')') { "function" } else { "instance" };
+            let matches = found.iter().map(|text| matched(*text, kind(text))).collect();
             let mut completions = Completions { matches, start: code.len(), end: code.len() };
             names().retain_public(code, &mut completions);
             completions.matches.into_iter().map(|found| found.text).collect::<Vec<_>>()
@@ -399,7 +403,8 @@ mod tests {
             vec![("sealed".into(), "Sealed".into())],
             Some("mod inner { pub struct Sealed { pub open: u8, closed: u8 } impl Sealed { fn own(&self) {} } }"),
         );
-        let matches = ["open", "closed", "own()"].map(|text| matched(text, "")).into();
+        let open = matched("open", "instance");
+        let matches = vec![open, matched("closed", "instance"), matched("own", "function")];
         let mut completions = Completions { matches, start: 7, end: 7 };
         names.retain_public("sealed.", &mut completions);
         assert_eq!(completions.matches.len(), 1, "a cell's own module: {completions:?}");

@@ -6,7 +6,9 @@
 use super::{is_forked, run, send, server};
 use crate::interrupt;
 use benchbook_frames::{Frame, Message, Stream};
-use std::panic::PanicHookInfo;
+use std::backtrace::Backtrace;
+use std::panic::{Location, PanicHookInfo};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread::ThreadId;
 
@@ -34,6 +36,9 @@ fn state() -> std::sync::MutexGuard<'static, State> {
 
 pub(super) fn clear() {
     *state() = State::default();
+    if REPLACED.swap(false, Ordering::Relaxed) {
+        Hook::install(Some(std::panic::take_hook()));
+    }
 }
 
 /// Whether the running cell has failed.
@@ -41,16 +46,49 @@ pub(crate) fn cell_failed() -> bool {
     state().failed
 }
 
+type UserHook = Box<dyn Fn(&PanicHookInfo<'_>) + Sync + Send>;
+
+/// The panic hook of the worker. The user's own hook would hide message and line, so this one puts
+/// itself before it: `set_hook` drops the hook that it replaces.
+struct Hook {
+    then: Option<UserHook>,
+}
+
+/// The hook was replaced where hooks cannot be set, on a thread that panics.
+static REPLACED: AtomicBool = AtomicBool::new(false);
+
+impl Hook {
+    fn install(then: Option<UserHook>) {
+        let hook = Self { then };
+        std::panic::set_hook(Box::new(move |info| hook.call(info)));
+    }
+
+    fn call(&self, info: &PanicHookInfo<'_>) {
+        remember(info);
+        if let Some(then) = &self.then {
+            then(info);
+        }
+    }
+}
+
+impl Drop for Hook {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            REPLACED.store(true, Ordering::Relaxed);
+        } else {
+            Self::install(Some(std::panic::take_hook()));
+        }
+    }
+}
+
 pub(super) fn install_hook() {
-    std::panic::set_hook(Box::new(remember));
+    Hook::install(None);
 }
 
 fn remember(info: &PanicHookInfo<'_>) {
     let message = message(info.payload());
     let thread = std::thread::current();
-    // The server knows how the compiled file's lines lie in the cell.
-    let place = info.location().map(|at| format!("at {at}"));
-    let traceback: Vec<String> = place.into_iter().collect();
+    let traceback = places(info.location());
     // Whatever panicked may hold the lock of standard output, so nothing is flushed here.
     let tell = |frame| server().map_or((), |server| server.send_aside(&frame));
     if is_forked() {
@@ -72,12 +110,83 @@ fn remember(info: &PanicHookInfo<'_>) {
     state.panics.push((thread.id(), Panic { message, traceback }));
 }
 
-fn message(payload: &dyn std::any::Any) -> String {
-    payload
+/// What a panic says: the text of its value.
+fn message(payload: &(dyn std::any::Any + Send)) -> String {
+    let text = payload
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())
-        .or_else(|| payload.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic with a value that is no text".into())
+        .or_else(|| payload.downcast_ref::<String>().cloned());
+    text.map_or_else(|| "a panic with a value that is no text".into(), |text| readable(&text))
+}
+
+/// How the compiled file of a cell ends (`server/src/cargo.rs`: `CELL`).
+const CELL: &str = "target/cell/lib.rs";
+
+/// Where a panic happened, one line each: its own place, unless it is in a library that users do not
+/// edit, and the line of the cell that led there.
+fn places(location: Option<&Location<'_>>) -> Vec<String> {
+    let Some(location) = location else { return Vec::new() };
+    let at = format!("at {location}");
+    if location.file().ends_with(CELL) {
+        return vec![at];
+    }
+    let cell = place_in_cell(&Backtrace::force_capture().to_string());
+    match (cell, short_place(location.file())) {
+        (Some(cell), Some(_)) => vec![cell],
+        (Some(cell), None) => vec![at, cell],
+        (None, Some(file)) => vec![format!("at {file}:{}:{}", location.line(), location.column())],
+        (None, None) => vec![at],
+    }
+}
+
+/// The innermost line of a backtrace that is in the file of a cell.
+fn place_in_cell(backtrace: &str) -> Option<String> {
+    let place = backtrace.lines().find_map(|line| {
+        let (path, place) = line.trim().strip_prefix("at ")?.rsplit_once(CELL)?;
+        (path.is_empty() || path.ends_with('/')).then_some(place)
+    })?;
+    Some(format!("at {CELL}{place}"))
+}
+
+/// A file of a registry's crate, of the standard library or of the helper library, without the folders that
+/// mean nothing to the user; `None` for other files.
+fn short_place(file: &str) -> Option<&str> {
+    if let Some((_, rest)) = file.split_once("/registry/src/") {
+        return rest.split_once('/').map(|(_, rest)| rest);
+    }
+    if let Some((_, rest)) = file.split_once("/library/")
+        && (file.starts_with("/rustc/") || file.contains("/lib/rustlib/src/"))
+    {
+        return Some(rest);
+    }
+    // The helper library is compiled in the folder of its workspace.
+    Some(file).filter(|file| file.starts_with("kernel/"))
+}
+
+/// An error's text without LibTorch's C++ frames: of such an error, the first line.
+fn readable(text: &str) -> String {
+    const FRAMES: &str = "Exception raised from ";
+    let Some(at) = text.find(FRAMES) else { return text.to_owned() };
+    let said = &text[..at];
+    // `unwrap` and `expect` write an error with `Debug`: `… value: Torch("…\n…")`.
+    if let Some((_, quoted)) = said.split_once("Torch(\"") {
+        let line = quoted.split("\\n").next().unwrap_or(quoted);
+        return line.replace("\\\"", "\"").replace("\\'", "'").replace("\\\\", "\\");
+    }
+    let line = said.lines().next().unwrap_or(said).trim_end();
+    line.strip_prefix("Internal torch error: ").unwrap_or(line).to_owned()
+}
+
+/// What a panic says that a cell's wrapper has caught.
+pub(crate) fn caught(payload: &(dyn std::any::Any + Send)) {
+    let message = message(payload);
+    let mut state = state();
+    // Another panic, which was caught before, or none: the hook was not called.
+    let known = state.panics.last().is_some_and(|(_, panic)| panic.message == message);
+    if !known {
+        let panic = Panic { message, traceback: Vec::new() };
+        state.panics.push((std::thread::current().id(), panic));
+    }
 }
 
 /// evcxr's wrapper caught a panic: the cell has failed.
@@ -137,8 +246,13 @@ pub(super) fn held_back() -> Option<String> {
     state().question_mark.take().map(|(_, text)| text)
 }
 
-/// A `?` ended the cell.
+/// A `?` ended the cell, in evcxr's own conversion of its error, which does not know where.
 pub fn error_reached_top() {
+    error_reached_top_at(None);
+}
+
+/// A `?` ended the cell, at this place.
+pub(crate) fn error_reached_top_at(location: Option<&Location<'_>>) {
     run::end_if_forked(1);
     run::reply("EVCXR_ERROR_OCCURRED");
     let error = {
@@ -150,8 +264,9 @@ pub fn error_reached_top() {
         return send(interrupted());
     }
     let (ename, evalue) = error.unwrap_or_else(|| ("Error".into(), "a `?` failed".into()));
-    let evalue = evalue.trim_end().to_owned();
-    send(Message::Error { ename, evalue, traceback: Vec::new() });
+    let evalue = readable(evalue.trim_end());
+    let traceback = location.map(|location| format!("at {location}")).into_iter().collect();
+    send(Message::Error { ename, evalue, traceback });
 }
 
 /// A `return` ended the cell before its variables were kept.
@@ -196,6 +311,38 @@ pub(crate) fn short(type_name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const ERROR: &str = "The size of tensor a (2) must match the size of tensor b (3)\nException raised from infer_size_impl at ../aten/src/ATen/ExpandUtils.cpp:31 (most recent call first):\nframe #0: c10::Error::Error";
+
+    #[test]
+    fn of_a_tensor_error_the_first_line_is_told() {
+        let first = "The size of tensor a (2) must match the size of tensor b (3)";
+        assert_eq!(readable(ERROR), first);
+        assert_eq!(readable(&format!("Internal torch error: {ERROR}")), first);
+        let unwrapped = format!("called `Result::unwrap()` on an `Err` value: Torch({ERROR:?})");
+        assert_eq!(readable(&unwrapped), first);
+        let quoted = ERROR.replace("tensor a", "\"a\"");
+        assert_eq!(readable(&format!("Torch({quoted:?})")), first.replace("tensor a", "\"a\""));
+        assert_eq!(readable("two\nlines"), "two\nlines");
+    }
+
+    #[test]
+    fn the_innermost_line_of_the_cell_is_found_in_a_backtrace() {
+        let backtrace = "   0: tch::f\n             at /x/tch/src/lib.rs:5:6\n   1: core::g\n   \
+             2: run_user_code_3::{{closure}}\n             at ./target/cell/lib.rs:21:9\n   \
+             3: run_user_code_3\n             at ./target/cell/lib.rs:12:3";
+        assert_eq!(place_in_cell(backtrace).as_deref(), Some("at target/cell/lib.rs:21:9"));
+        assert_eq!(place_in_cell("   0: f\n  at /mytarget/cell/lib.rs:1:1"), None);
+    }
+
+    #[test]
+    fn places_in_libraries_lose_the_folders_of_the_machine() {
+        let registry = "/home/a/.cargo/registry/src/index.crates.io-1/tch-0.24.0/src/a.rs";
+        assert_eq!(short_place(registry), Some("tch-0.24.0/src/a.rs"));
+        assert_eq!(short_place("/rustc/abc/library/core/src/a.rs"), Some("core/src/a.rs"));
+        assert_eq!(short_place("kernel/data/src/seed.rs"), Some("kernel/data/src/seed.rs"));
+        assert_eq!(short_place("/home/a/meter/src/lib.rs"), None);
+    }
 
     #[test]
     fn type_names_lose_their_paths() {

@@ -116,8 +116,10 @@ fn insertion(code: &str, kind: &str, within: bool) -> Option<String> {
         return None;
     }
     let code = code.trim_end_matches([';', ' ']);
-    if code.contains('!') && !code.contains('$') {
-        return Some(code.to_owned());
+    if let Some((_, brackets)) = code.split_once('!') {
+        // Of the snippets that call a macro with something.
+        let empty = brackets.chars().all(|c| matches!(c, '(' | ')' | '[' | ']' | '{' | '}' | ' '));
+        return empty.then(|| code.to_owned());
     }
     let code = code.trim_end_matches("::");
     let end = code.find(['(', '{', '<', '$', ';']).unwrap_or(code.len());
@@ -212,6 +214,7 @@ mod tests {
         for code in ["evcxr_variable_store(_);", "EvcxrUserCodeError"] {
             assert_eq!(insertion(code, "function", false), None);
         }
+        assert_eq!(insertion("eprintln!(\" = {:?}\", )", "instance", false), None);
         assert_eq!(insertion("struct ", "keyword", true), None);
         assert_eq!(insertion("match $1 {\n    \n}", "keyword", true).as_deref(), Some("match"));
     }

@@ -61,9 +61,8 @@ impl<'a> Types<'a> {
     }
 
     /// Whether a text that could be inserted behind a value or a type names what only its library may use.
-    pub(super) fn is_hidden(&self, kind: &str, text: &str) -> bool {
+    pub(super) fn is_hidden(&self, kind: &str, text: &str, is_function: bool) -> bool {
         let end = text.find(|c| !is_part_of_name(c)).unwrap_or(text.len());
-        let is_function = text[end..].starts_with('(');
         let name = if is_function { format!("{}(", &text[..end]) } else { text.to_owned() };
         let known = self.chain(kind);
         if known.is_empty() {
