@@ -167,3 +167,27 @@ fn name(type_name: &str) {
     let text = format!("a value of type {name} (derive or implement Debug to see what is in it)");
     send(Message::Result { bundle: Bundle::text(text) });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_value_is_abbreviated_with_a_way_to_see_it_all() {
+        let pixels = vec![1_u8; 3000];
+        let write = |format, expression| {
+            EXPRESSION.set(expression);
+            Form { format, types: false }.write(&pixels)
+        };
+        assert_eq!(
+            write(None, "pixels"),
+            "[1, 1, 1, ..., 1, 1, 1]\n3,000 values; all of them: println!(\"{:?}\", pixels)"
+        );
+        let hex: Format = |out, value| out.write_fmt(format_args!("{value:02x?}"));
+        assert_eq!(
+            write(Some(hex), "load(1)?"),
+            "[01, 01, 01, ..., 01, 01, 01]\n3,000 values; all of them: println!(\"{:?}\", …)"
+        );
+        assert_eq!(Form { format: None, types: false }.write(&pixels[..3].to_vec()), "[1, 1, 1]");
+    }
+}
