@@ -114,7 +114,7 @@ fn parts_may_be_given_and_test_may_lack_labels() {
     let sizes = [data.train(), data.validation(), data.test()].map(|split| split.len());
     assert_eq!((sizes, data.divided()), ([9, 6, 6], None));
     assert!(data.validation().is_labelled() && !data.test().is_labelled());
-    assert_eq!(batches(&data.test(), fours(), 0)[0].labels, []);
+    assert!(batches(&data.test(), fours(), 0)[0].labels.is_empty());
     assert_eq!(data.validation().sample_name(2), "validation sample 2");
     let again = data.divide(0.4, 0).unwrap();
     assert_eq!([again.train().len(), again.validation().len()], [6, 3]);
@@ -138,7 +138,9 @@ fn what_does_not_fit_is_refused_with_its_index() {
     for (label, found) in [(3, "3"), (-1, "-1"), (i64::MIN, "-9223372036854775808")] {
         let mut labels = labels.clone();
         labels[7] = label;
-        let expected = format!("label of sample 7 must be 0 to 2 for 3 classes (got {found})");
+        let expected = format!(
+            "label of sample 7 must be at least 0 and below the number of classes, 3 (got {found})"
+        );
         assert_eq!(fits(&values, &labels), expected);
     }
     for (value, found) in [(f32::NAN, "NaN"), (f32::INFINITY, "inf"), (-f32::INFINITY, "-inf")] {
@@ -152,6 +154,8 @@ fn what_does_not_fit_is_refused_with_its_index() {
     let none: &[usize] = &[];
     assert_eq!(refused(vec![], [0, 2], vec![], &NAMES), format!("{shape} (got [0, 2])"));
     assert_eq!(refused(vec![], none, vec![], &NAMES), format!("{shape} (got [])"));
+    let huge = [usize::MAX, 2];
+    assert_eq!(refused(vec![], huge, vec![], &NAMES), format!("{shape} (got {huge:?})"));
     let names = "class names must be at least two, each different";
     assert_eq!(
         refused(values.clone(), [6], vec![0; 9], &["one"]),
@@ -169,7 +173,7 @@ fn what_does_not_fit_is_refused_with_its_index() {
     let (values, labels) = small(3);
     let wrong = (values.clone(), vec![0, 1, 5]);
     let error = Arrays::from_parts([6], NAMES, (values, labels), wrong).unwrap_err();
-    let expected = "label of validation sample 2 must be 0 to 2 for 3 classes (got 5)";
+    let expected = "label of validation sample 2 must be at least 0 and below the number of classes, 3 (got 5)";
     assert_eq!(error.to_string(), expected);
 }
 
@@ -269,7 +273,10 @@ fn a_source_of_ones_own_is_loaded_on_threads_and_divided() {
     assert!(split.same_samples(&split.clone()) && !split.same_samples(&train));
     let error = Split::from_samples("own", vec!["even".into()], Arc::new(Computed { bad: 99 }))
         .unwrap_err();
-    assert_eq!(error.to_string(), "label of sample 1 must be 0 to 0 for 1 classes (got 1)");
+    assert_eq!(
+        error.to_string(),
+        "label of sample 1 must be at least 0 and below the number of classes, 1 (got 1)"
+    );
 }
 
 #[test]
