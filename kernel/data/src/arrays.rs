@@ -8,7 +8,7 @@ use benchbook_display::{Bundle, Rich};
 use crate::dataset::Dataset;
 use crate::error::DataError;
 use crate::folder::{REPORT_VALIDATION_FRACTION, show};
-use crate::samples::{SampleFault, Samples};
+use crate::samples::{SampleFault, Samples, size};
 use crate::split::Split;
 
 /// A dataset in memory. Values go to the net as they are, without preprocessing or augmentation.
@@ -257,10 +257,7 @@ fn split(
     values: Vec<f32>,
     labels: Vec<i64>,
 ) -> Result<Split, DataError> {
-    let size: usize = shape.iter().product();
-    if size == 0 {
-        return Err(DataError::Shape { shape: shape.to_vec() });
-    }
+    let size = size(shape)?;
     let unlabelled = part == "test" && labels.is_empty();
     let count = values.len() / size;
     if !values.len().is_multiple_of(size) || (count != labels.len() && !unlabelled) {

@@ -73,7 +73,9 @@ pub enum DataError {
         found: Vec<String>,
     },
     /// A label is outside the classes.
-    #[error("label of {sample} must be 0 to {} for {classes} classes (got {found})", *.classes as i64 - 1)]
+    #[error(
+        "label of {sample} must be at least 0 and below the number of classes, {classes} (got {found})"
+    )]
     Label {
         /// The sample: its file, or its split and index.
         sample: String,

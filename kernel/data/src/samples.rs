@@ -46,6 +46,16 @@ pub trait Samples: Send + Sync {
     }
 }
 
+/// The number of values of a sample.
+///
+/// # Errors
+/// [`DataError::Shape`] for a shape without values, or with more than can be counted.
+pub(crate) fn size(shape: &[usize]) -> Result<usize, DataError> {
+    let size = shape.iter().try_fold(1_usize, |size, length| size.checked_mul(*length));
+    let valid = size.filter(|size| *size > 0 && !shape.is_empty());
+    valid.ok_or_else(|| DataError::Shape { shape: shape.to_vec() })
+}
+
 /// The image that a sample of shape `[1, height, width]` or `[3, height, width]` shows, its smallest
 /// value as black and its largest as white; `None` for other shapes.
 pub(crate) fn picture(samples: &dyn Samples, index: usize) -> Option<Result<Picture, DataError>> {

@@ -64,9 +64,7 @@ impl Split {
         class_names: Vec<String>,
         samples: Arc<dyn Samples>,
     ) -> Result<Self, DataError> {
-        if samples.shape().iter().product::<usize>() == 0 {
-            return Err(DataError::Shape { shape: samples.shape().to_vec() });
-        }
+        crate::samples::size(samples.shape())?;
         let rows = (0..samples.len()).collect();
         let contents = Contents::Rows(samples, rows);
         Self { name: name.into(), class_names: class_names.into(), contents }.checked()

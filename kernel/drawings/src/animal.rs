@@ -1,13 +1,15 @@
-//! The two animals.
+//! The animals, one a class.
 //!
-//! What tells them apart is shape alone: a cat has pointed ears that stand, a round and wide face with a
+//! What tells them apart is shape alone. A cat has pointed ears that stand, a round and wide face with a
 //! small nose and whiskers, and a slim, long tail; a dog has ears that hang, a long muzzle with a large
-//! nose, often its tongue out, and a thicker tail. Everything else comes from the same choices for both.
+//! nose, often its tongue out, and a thicker tail. The others have
+//! silhouettes of their own ([`others`]). Everything else comes from the same choices for all.
 
 mod body;
 mod cat;
 mod coat;
 mod dog;
+mod others;
 
 use std::fmt;
 
@@ -19,26 +21,79 @@ use crate::figure::Figure;
 use crate::shape::{Point, circle, curve, ellipse, spike};
 use coat::Coat;
 
-/// What a picture shows.
+/// What an image shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Animal {
     /// A cat.
     Cat,
     /// A dog.
     Dog,
+    /// A rabbit's head with long ears.
+    Rabbit,
+    /// A fish from the side.
+    Fish,
+    /// A bird from the side.
+    Bird,
+    /// A bear's head with round ears.
+    Bear,
+    /// A butterfly from above.
+    Butterfly,
+    /// A snail with its house.
+    Snail,
+    /// A snake in waves.
+    Snake,
+    /// A turtle from the side.
+    Turtle,
 }
 
 impl Animal {
-    /// Both, in the order in which a loader numbers their folders.
-    pub const ALL: [Self; 2] = [Self::Cat, Self::Dog];
+    /// All animals, in the order in which they join a data set of more and more classes.
+    pub const ALL: [Self; 10] = [
+        Self::Cat,
+        Self::Dog,
+        Self::Rabbit,
+        Self::Fish,
+        Self::Bird,
+        Self::Bear,
+        Self::Butterfly,
+        Self::Snail,
+        Self::Snake,
+        Self::Turtle,
+    ];
 
-    /// The name of the animal's folder: `cat` or `dog`.
+    /// Cats and dogs.
+    pub const CATS_AND_DOGS: [Self; 2] = [Self::Cat, Self::Dog];
+
+    /// The animals of a data set of so many classes, at most all, in the order in which a loader
+    /// numbers their folders: by name.
+    pub fn of_classes(classes: usize) -> Vec<Self> {
+        let mut animals = Self::ALL[..classes.min(Self::ALL.len())].to_vec();
+        animals.sort_by_key(|animal| animal.name());
+        animals
+    }
+
+    /// The name of the animal's folder, for example `cat`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Cat => "cat",
             Self::Dog => "dog",
+            Self::Rabbit => "rabbit",
+            Self::Fish => "fish",
+            Self::Bird => "bird",
+            Self::Bear => "bear",
+            Self::Butterfly => "butterfly",
+            Self::Snail => "snail",
+            Self::Snake => "snake",
+            Self::Turtle => "turtle",
         }
     }
+}
+
+/// The two animals with several poses.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pet {
+    Cat,
+    Dog,
 }
 
 impl fmt::Display for Animal {
@@ -95,17 +150,18 @@ impl Look {
 /// Draws an animal in its own coordinates.
 pub(crate) fn figure(animal: Animal, palette: Palette, dice: &mut Dice) -> Figure {
     let look = Look::new(palette, dice);
-    let mut figure = Figure::default();
-    match dice.count(0, 19) {
-        0..=14 => {
-            if dice.chance(0.4) {
-                body::shoulders(&mut figure, &look, dice);
-            }
-            figure.add(head(animal, &look, dice), Transform::identity());
-        }
-        15..=17 => body::sitting(&mut figure, animal, &look, dice),
-        _ => body::standing(&mut figure, animal, &look, dice),
-    }
+    let figure = match animal {
+        Animal::Cat => pet(Pet::Cat, &look, dice),
+        Animal::Dog => pet(Pet::Dog, &look, dice),
+        Animal::Rabbit => others::rabbit(&look, dice),
+        Animal::Fish => others::fish(&look, dice),
+        Animal::Bird => others::bird(&look, dice),
+        Animal::Bear => others::bear(&look, dice),
+        Animal::Butterfly => others::butterfly(&look, dice),
+        Animal::Snail => others::snail(&look, dice),
+        Animal::Snake => others::snake(&look, dice),
+        Animal::Turtle => others::turtle(&look, dice),
+    };
     if dice.chance(0.5) {
         let mut mirrored = Figure::default();
         mirrored.add(figure, Transform::from_scale(-1.0, 1.0));
@@ -114,11 +170,27 @@ pub(crate) fn figure(animal: Animal, palette: Palette, dice: &mut Dice) -> Figur
     figure
 }
 
+/// A cat or a dog: mostly its head, sometimes all of it.
+fn pet(animal: Pet, look: &Look, dice: &mut Dice) -> Figure {
+    let mut figure = Figure::default();
+    match dice.count(0, 19) {
+        0..=14 => {
+            if dice.chance(0.4) {
+                body::shoulders(&mut figure, look, dice);
+            }
+            figure.add(head(animal, look, dice), Transform::identity());
+        }
+        15..=17 => body::sitting(&mut figure, animal, look, dice),
+        _ => body::standing(&mut figure, animal, look, dice),
+    }
+    figure
+}
+
 /// A head seen from the front; its centre is the origin and its radius about 1.
-fn head(animal: Animal, look: &Look, dice: &mut Dice) -> Figure {
+fn head(animal: Pet, look: &Look, dice: &mut Dice) -> Figure {
     match animal {
-        Animal::Cat => cat::head(look, dice),
-        Animal::Dog => dog::head(look, dice),
+        Pet::Cat => cat::head(look, dice),
+        Pet::Dog => dog::head(look, dice),
     }
 }
 

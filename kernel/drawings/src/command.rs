@@ -7,22 +7,25 @@ use std::process::ExitCode;
 use crate::{Existing, Frame, Plan, SIDES, estimate_bytes, generate};
 use clap::ValueEnum;
 
-/// Draws labelled cats and dogs as JPEG files: train/{cat,dog}, validation/{cat,dog} and an unlabelled
-/// test/. The same seed always gives the same pictures, whatever the counts. The pictures are CC0.
+/// Draws labelled cats and dogs, or up to ten kinds of animals, as JPEG files: train/{cat,dog},
+/// validation/{cat,dog} and an unlabelled test/. The same seed always gives the same pictures, whatever the counts. The pictures are CC0.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Arguments {
     /// Folder to write; it must be missing or empty
     #[arg(long)]
     out: PathBuf,
-    /// Training pictures, half of them cats
+    /// Training pictures, as many of each class
     #[arg(long, default_value_t = Plan::default().train)]
     train: u32,
-    /// Validation pictures, half of them cats
+    /// Validation pictures, as many of each class
     #[arg(long, default_value_t = Plan::default().validation)]
     validation: u32,
     /// Test pictures, without labels
     #[arg(long, default_value_t = Plan::default().test)]
     test: u32,
+    /// Classes, 2 to 10: cat, dog, rabbit, fish, bird, bear, butterfly, snail, snake, turtle
+    #[arg(long, default_value_t = Plan::default().classes)]
+    classes: usize,
     /// Seed; other seeds give other pictures
     #[arg(long, default_value_t = Plan::default().seed)]
     seed: u64,
@@ -55,6 +58,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         train: arguments.train,
         validation: arguments.validation,
         test: arguments.test,
+        classes: arguments.classes,
         seed: arguments.seed,
         frame: match arguments.form {
             Form::Square => Frame::Square(arguments.size),

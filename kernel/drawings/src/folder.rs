@@ -23,15 +23,20 @@ const GENERATOR: &str = "benchbook-drawings";
 /// a file is no longer a photo's size.
 pub const SIDES: std::ops::RangeInclusive<u32> = 16..=4096;
 
+/// The numbers of classes that there are drawings of.
+pub const CLASSES: std::ops::RangeInclusive<usize> = 2..=Animal::ALL.len();
+
 /// What to generate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// Pictures in `train/`, half of them cats.
+    /// Images in `train/`, as many of each class.
     pub train: u32,
-    /// Pictures in `validation/`, half of them cats.
+    /// Images in `validation/`, as many of each class.
     pub validation: u32,
-    /// Pictures in `test/`, without labels.
+    /// Images in `test/`, without labels.
     pub test: u32,
+    /// The number of classes, 2 to 10: [`Animal::of_classes`].
+    pub classes: usize,
     /// Seed; other seeds give other pictures.
     pub seed: u64,
     /// Width and height of the pictures.
@@ -39,9 +44,10 @@ pub struct Plan {
 }
 
 impl Default for Plan {
-    /// 1,000 training, 250 validation and 100 test pictures of 128 × 128 pixels, seed 1.
+    /// 1,000 training, 250 validation and 100 test images of cats and dogs, 128 × 128 pixels, seed 1.
     fn default() -> Self {
-        Self { train: 1000, validation: 250, test: 100, seed: 1, frame: Frame::Square(128) }
+        let frame = Frame::Square(128);
+        Self { train: 1000, validation: 250, test: 100, classes: 2, seed: 1, frame }
     }
 }
 
@@ -100,7 +106,7 @@ impl Description {
             generator: GENERATOR.to_owned(),
             generator_version: GENERATOR_VERSION,
             seed: plan.seed,
-            classes: Animal::ALL.map(|animal| animal.name().to_owned()).to_vec(),
+            classes: names(&Animal::of_classes(plan.classes)),
             train: plan.train,
             validation: plan.validation,
             test: plan.test,
@@ -110,6 +116,10 @@ impl Description {
             licence: "CC0-1.0".to_owned(),
         }
     }
+}
+
+fn names(animals: &[Animal]) -> Vec<String> {
+    animals.iter().map(|animal| animal.name().to_owned()).collect()
 }
 
 /// Why no data set was written.
@@ -147,6 +157,12 @@ pub enum GenerateError {
         /// The side that was asked for, in pixels.
         found: u32,
     },
+    /// There are no drawings of so many classes.
+    #[error("number of classes must be {} to {} (got {found})", CLASSES.start(), CLASSES.end())]
+    Classes {
+        /// The number that was asked for.
+        found: usize,
+    },
     /// A picture could not be written as JPEG.
     #[error("picture {index} of {} could not be written as JPEG", split.name())]
     Encode {
@@ -170,7 +186,9 @@ pub fn file_name(picture: &Picture) -> PathBuf {
     match picture.split {
         Split::Train | Split::Validation => {
             let class = picture.animal().name();
-            folder.join(class).join(format!("{class}.{:05}.jpg", picture.index / 2))
+            folder
+                .join(class)
+                .join(format!("{class}.{:05}.jpg", picture.index as usize / picture.classes))
         }
         Split::Test => folder.join(format!("{:05}.jpg", picture.index)),
     }
@@ -182,7 +200,8 @@ fn pictures(plan: &Plan) -> Vec<Picture> {
     let parts = Split::ALL.into_iter().zip(counts);
     parts
         .flat_map(|(split, count)| {
-            (0..count).map(move |index| Picture { seed: plan.seed, split, index })
+            let (seed, classes) = (plan.seed, plan.classes);
+            (0..count).map(move |index| Picture { seed, split, index, classes })
         })
         .collect()
 }
@@ -198,9 +217,9 @@ fn encode(picture: &Picture, frame: Frame) -> Result<Vec<u8>, GenerateError> {
 /// Estimates the size of the pictures in bytes from the first few of them.
 ///
 /// # Errors
-/// When the pictures would be too small or too large.
+/// When the pictures would be too small or too large, or there are no drawings of so many classes.
 pub fn estimate_bytes(plan: &Plan) -> Result<u64, GenerateError> {
-    check_side(plan.frame)?;
+    check(plan)?;
     let all = pictures(plan);
     let sample = &all[..all.len().min(32)];
     let sizes: Result<Vec<usize>, GenerateError> =
@@ -214,14 +233,14 @@ pub fn estimate_bytes(plan: &Plan) -> Result<u64, GenerateError> {
 ///
 /// # Errors
 /// When the folder holds something that may not be replaced, when the pictures would be too small or
-/// too large, or when writing fails. The folder is then as it was.
+/// too large, when there are no drawings of so many classes, or when writing fails. The folder is then as it was.
 pub fn generate(
     plan: &Plan,
     folder: &Path,
     existing: Existing,
     progress: impl Fn(u32) + Sync,
 ) -> Result<Written, GenerateError> {
-    check_side(plan.frame)?;
+    check(plan)?;
     check_folder(folder, existing)?;
     let parent = match folder.parent() {
         Some(parent) if parent != Path::new("") => parent,
@@ -249,7 +268,7 @@ fn write_all(
     draft: &Path,
     progress: impl Fn(u32) + Sync,
 ) -> Result<Written, GenerateError> {
-    output::create_layout(draft)?;
+    output::create_layout(draft, &Animal::of_classes(plan.classes))?;
     let (ready, bytes) = (AtomicU32::new(0), AtomicU64::new(0));
     let write = |picture: &Picture| {
         let jpeg = encode(picture, plan.frame)?;
@@ -267,8 +286,11 @@ fn write_all(
     Ok(Written { pictures: ready.into_inner(), bytes: bytes.into_inner() })
 }
 
-fn check_side(frame: Frame) -> Result<(), GenerateError> {
-    let (Frame::Square(found) | Frame::Photo(found)) = frame;
+fn check(plan: &Plan) -> Result<(), GenerateError> {
+    if !CLASSES.contains(&plan.classes) {
+        return Err(GenerateError::Classes { found: plan.classes });
+    }
+    let (Frame::Square(found) | Frame::Photo(found)) = plan.frame;
     if SIDES.contains(&found) { Ok(()) } else { Err(GenerateError::Side { found }) }
 }
 

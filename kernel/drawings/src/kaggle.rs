@@ -441,7 +441,7 @@ fn identify(name: &str) -> Option<(Option<Animal>, u32)> {
     let mut folders = name.split('/').rev();
     let stem = folders.next()?.strip_suffix(".jpg")?;
     let parent = folders.next().unwrap_or_default();
-    for animal in Animal::ALL {
+    for animal in Animal::CATS_AND_DOGS {
         if let Some(number) =
             stem.strip_prefix(animal.name()).and_then(|rest| rest.strip_prefix('.'))
         {
@@ -481,7 +481,7 @@ fn plan(
         return Err(ImportError::NoPictures { path: path.to_owned(), cats, dogs });
     }
     let mut generator = ChaCha8Rng::seed_from_u64(division.seed);
-    for (animal, mut class) in Animal::ALL.into_iter().zip(labelled) {
+    for (animal, mut class) in Animal::CATS_AND_DOGS.into_iter().zip(labelled) {
         class.sort_unstable();
         let wanted = division.for_validation(class.len());
         let mut split = vec![Split::Train; class.len()];
@@ -512,7 +512,7 @@ fn begin(part: &Path, origin: &Origin) -> Result<(), ImportError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound && pictures_in(part)? == 0 => {}
         _ => return Err(ImportError::OtherImport { folder: part.to_owned() }),
     }
-    output::create_layout(part)?;
+    output::create_layout(part, &Animal::CATS_AND_DOGS)?;
     let draft = part.join(NOTE_FILE).with_extension("draft");
     output::write_json(&draft, origin)?;
     Ok(fs::rename(&draft, &note).map_err(failed("write", &note))?)
@@ -520,7 +520,8 @@ fn begin(part: &Path, origin: &Origin) -> Result<(), ImportError> {
 
 /// Pictures in the folders of an import under way.
 fn pictures_in(part: &Path) -> Result<usize, FileError> {
-    output::layout().iter().map(|folder| output::entries(&part.join(folder))).sum()
+    let folders = output::layout(&Animal::CATS_AND_DOGS);
+    folders.iter().map(|folder| output::entries(&part.join(folder))).sum()
 }
 
 /// Decodes a picture and writes its bytes. What is already there was decoded when it was written.

@@ -1,8 +1,8 @@
-//! Generated drawings of cats and dogs, as JPEG files in the folders that a classifier learns from.
+//! Generated drawings of cats and dogs, and of up to ten kinds of animals, as JPEG files in the folders that a classifier learns from.
 //!
 //! The pictures take the place of photos wherever none can be shipped: in tests, in the quickstart and
 //! in committed outputs. Colours, brightness, backgrounds, sizes and positions come from the same
-//! distributions for both animals, so that only their shape tells them apart; `tests/integration/regression.rs`
+//! distributions for all animals, so that only their shape tells them apart; `tests/integration/regression.rs`
 //! holds what a classifier without an eye for shape may reach.
 //!
 //! [`kaggle`] brings real photos into the same folders.
@@ -23,8 +23,8 @@ mod shape;
 pub use animal::Animal;
 pub use command::{Arguments, run};
 pub use folder::{
-    Description, Existing, GENERATOR_VERSION, GenerateError, Plan, SIDES, Written, estimate_bytes,
-    file_name, generate,
+    CLASSES, Description, Existing, GENERATOR_VERSION, GenerateError, Plan, SIDES, Written,
+    estimate_bytes, file_name, generate,
 };
 pub use output::{CHECKSUM_FILE, DESCRIPTION_FILE, FileError};
 pub use picture::{Frame, JPEG_QUALITY, Picture, Split};

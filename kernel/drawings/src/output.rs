@@ -46,21 +46,21 @@ pub(crate) fn entries(folder: &Path) -> Result<usize, FileError> {
     }
 }
 
-/// The folders of a data set: `train/{cat,dog}`, `validation/{cat,dog}` and `test`.
-pub(crate) fn layout() -> Vec<PathBuf> {
+/// The folders of a data set: `train/{cat,dog}`, `validation/{cat,dog}` and `test`, for these classes.
+pub(crate) fn layout(animals: &[Animal]) -> Vec<PathBuf> {
     let class = |split: Split, animal: Animal| Path::new(split.name()).join(animal.name());
     let labelled = [Split::Train, Split::Validation];
     let mut folders: Vec<PathBuf> = labelled
         .into_iter()
-        .flat_map(|split| Animal::ALL.map(|animal| class(split, animal)))
+        .flat_map(|split| animals.iter().map(move |animal| class(split, *animal)))
         .collect();
     folders.push(Split::Test.name().into());
     folders
 }
 
 /// Makes the folders of [`layout`].
-pub(crate) fn create_layout(folder: &Path) -> Result<(), FileError> {
-    layout()
+pub(crate) fn create_layout(folder: &Path, animals: &[Animal]) -> Result<(), FileError> {
+    layout(animals)
         .into_iter()
         .map(|part| folder.join(part))
         .try_for_each(|part| fs::create_dir_all(&part).map_err(failed("create", &part)))

@@ -51,7 +51,7 @@ pub enum Frame {
 
 /// One picture of the endless row that a seed and a split stand for.
 ///
-/// What it shows depends on these three numbers alone, not on how many pictures are made, in which
+/// What it shows depends on these numbers alone, not on how many pictures are made, in which
 /// order or by how many threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Picture {
@@ -61,17 +61,24 @@ pub struct Picture {
     pub split: Split,
     /// The number in that part, from 0.
     pub index: u32,
+    /// The number of classes, 2 to 10: [`Animal::of_classes`].
+    pub classes: usize,
 }
 
 impl Picture {
-    /// Which animal it shows. In labelled parts cats and dogs take turns; in the test part it is drawn
+    /// Which animal it shows. In labelled parts the classes take turns; in the test part it is drawn
     /// by lot.
     pub fn animal(&self) -> Animal {
-        let dog = match self.split {
-            Split::Train | Split::Validation => self.index % 2 == 1,
-            Split::Test => self.dice(Purpose::Animal).chance(0.5),
+        let animals = Animal::of_classes(self.classes);
+        let last = animals.len() - 1;
+        let class = match self.split {
+            Split::Train | Split::Validation => self.index as usize % animals.len(),
+            Split::Test => {
+                let lot = self.dice(Purpose::Animal).between(0.0, animals.len() as f32);
+                last - (lot as usize).min(last)
+            }
         };
-        if dog { Animal::Dog } else { Animal::Cat }
+        animals[class]
     }
 
     /// Draws the picture.

@@ -1,7 +1,8 @@
 //! What the loader's threads do.
 //!
-//! Each picture of a batch is a job of its own, so that all threads share the first batch, and writes
-//! its values into its own part of the batch. Whichever job is the last one hands the batch out.
+//! Each image of a batch is a job of its own, so that all threads share the first batch (samples in
+//! memory are one job together), and writes its values into its own part of the batch. Whichever job is
+//! the last one hands the batch out.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -124,9 +125,8 @@ impl Work {
         let each = count / jobs;
         for job in 0..jobs {
             let work = Arc::clone(&work);
-            shared
-                .pool
-                .spawn_fifo(move || (job * each..(job + 1) * each).for_each(|s| work.fill(s)));
+            let slots = job * each..(job + 1) * each;
+            shared.pool.spawn_fifo(move || slots.for_each(|slot| work.fill(slot)));
         }
     }
 
@@ -134,8 +134,8 @@ impl Work {
         if self.pass.cancelled.load(Ordering::Relaxed) {
             return;
         }
-        // SAFETY: each slot is filled by the one job that was spawned for it, and the batch is taken
-        // only after all of them have counted themselves below.
+        // SAFETY: each slot is filled once, by the one job that was spawned for it, and the batch is
+        // taken only after all of them have been counted below.
         let out = unsafe { self.canvas.slot(slot) };
         let done = SCRATCH.with_borrow_mut(|scratch| {
             let done = self.picture(self.indices[slot], scratch, out);

@@ -2,7 +2,7 @@
 
 use tiny_skia::Transform;
 
-use super::{Animal, Look, collar, dog, head};
+use super::{Look, Pet, collar, dog, head};
 use crate::dice::Dice;
 use crate::figure::Figure;
 use crate::shape::{Point, band, blob, curve, ellipse};
@@ -26,14 +26,14 @@ pub(super) fn shoulders(figure: &mut Figure, look: &Look, dice: &mut Dice) {
 }
 
 /// An animal that sits and looks at us.
-pub(super) fn sitting(figure: &mut Figure, animal: Animal, look: &Look, dice: &mut Dice) {
+pub(super) fn sitting(figure: &mut Figure, animal: Pet, look: &Look, dice: &mut Dice) {
     let wide = match animal {
-        Animal::Cat => dice.between(0.68, 0.85),
-        Animal::Dog => dice.between(0.76, 0.95),
+        Pet::Cat => dice.between(0.68, 0.85),
+        Pet::Dog => dice.between(0.76, 0.95),
     };
     let low = dice.between(1.8, 2.15);
     match animal {
-        Animal::Cat => {
+        Pet::Cat => {
             let reach = dice.between(0.7, 1.2);
             let height = low - dice.between(0.9, 1.6);
             let tail = [
@@ -45,7 +45,7 @@ pub(super) fn sitting(figure: &mut Figure, animal: Animal, look: &Look, dice: &m
             ];
             figure.part(band(&tail, 0.24, 0.16), look.palette.fur);
         }
-        Animal::Dog => {
+        Pet::Dog => {
             let reach = dice.between(0.5, 0.85);
             let tail = [
                 (wide * 0.6, low - 0.3),
@@ -84,10 +84,10 @@ pub(super) fn sitting(figure: &mut Figure, animal: Animal, look: &Look, dice: &m
 }
 
 /// An animal that stands, its side to us and its head to the right.
-pub(super) fn standing(figure: &mut Figure, animal: Animal, look: &Look, dice: &mut Dice) {
+pub(super) fn standing(figure: &mut Figure, animal: Pet, look: &Look, dice: &mut Dice) {
     let (thick, leg) = match animal {
-        Animal::Cat => (dice.between(0.44, 0.56), dice.between(0.2, 0.27)),
-        Animal::Dog => (dice.between(0.52, 0.68), dice.between(0.26, 0.36)),
+        Pet::Cat => (dice.between(0.44, 0.56), dice.between(0.2, 0.27)),
+        Pet::Dog => (dice.between(0.52, 0.68), dice.between(0.26, 0.36)),
     };
     let long = dice.between(1.55, 1.95);
     let ground = thick + dice.between(0.7, 1.1);
@@ -121,7 +121,7 @@ pub(super) fn standing(figure: &mut Figure, animal: Animal, look: &Look, dice: &
     let raised = dice.between(0.55, 1.0);
     let place =
         Transform::from_scale(0.95, 0.95).post_translate(long + 0.25, -thick - raised * 0.7);
-    let face = if animal == Animal::Dog && dice.chance(0.5) {
+    let face = if animal == Pet::Dog && dice.chance(0.5) {
         dog::profile(look, dice)
     } else {
         head(animal, look, dice)
@@ -130,9 +130,9 @@ pub(super) fn standing(figure: &mut Figure, animal: Animal, look: &Look, dice: &
 }
 
 /// The tail of an animal that stands, from its root `(x, y)` to the left and upwards.
-fn tail(animal: Animal, (x, y): Point, dice: &mut Dice) -> Option<tiny_skia::Path> {
+fn tail(animal: Pet, (x, y): Point, dice: &mut Dice) -> Option<tiny_skia::Path> {
     match animal {
-        Animal::Cat => {
+        Pet::Cat => {
             let (up, out) = (dice.between(1.1, 1.7), dice.between(0.3, 0.6));
             let curl = dice.between(-0.35, 0.35);
             let line = [
@@ -144,7 +144,7 @@ fn tail(animal: Animal, (x, y): Point, dice: &mut Dice) -> Option<tiny_skia::Pat
             ];
             band(&line, 0.26, 0.16)
         }
-        Animal::Dog => {
+        Pet::Dog => {
             let (up, out) = (dice.between(0.2, 0.9), dice.between(0.45, 0.75));
             let line = [(x + 0.2, y + 0.15), (x - out * 0.55, y - up * 0.45), (x - out, y - up)];
             band(&line, 0.5, 0.22)

@@ -10,7 +10,8 @@ use benchbook_drawings::{
 };
 use tempfile::TempDir;
 
-const SMALL: Plan = Plan { train: 12, validation: 5, test: 3, seed: 7, frame: Frame::Square(48) };
+const SMALL: Plan =
+    Plan { train: 12, validation: 5, test: 3, classes: 2, seed: 7, frame: Frame::Square(48) };
 
 /// All files below a folder with their contents, by their paths in it.
 fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
@@ -76,7 +77,8 @@ fn photo_like_pictures_vary_in_proportion_and_keep_the_longer_side() {
     let mut upright = 0;
     let mut lying = 0;
     for index in 0..20 {
-        let picture = Picture { seed: 1, split: Split::Train, index }.draw(Frame::Photo(64));
+        let picture =
+            Picture { seed: 1, split: Split::Train, index, classes: 2 }.draw(Frame::Photo(64));
         let (wide, high) = picture.dimensions();
         assert_eq!(wide.max(high), 64);
         assert!(wide.min(high) >= 32);
@@ -118,7 +120,7 @@ fn other_seeds_and_other_parts_give_other_pictures() {
 
 #[test]
 fn a_picture_shows_the_same_at_any_size() {
-    let picture = Picture { seed: 3, split: Split::Validation, index: 4 };
+    let picture = Picture { seed: 3, split: Split::Validation, index: 4, classes: 2 };
     let large = picture.draw(Frame::Square(256));
     let small = picture.draw(Frame::Square(64));
     let shrunk = image::imageops::resize(&large, 64, 64, image::imageops::FilterType::Triangle);
@@ -136,7 +138,9 @@ fn a_picture_shows_the_same_at_any_size() {
 #[test]
 fn test_pictures_show_both_animals_in_no_fixed_order() {
     let dogs = (0..200)
-        .map(|index| Picture { seed: 1, split: Split::Test, index }.animal() == Animal::Dog)
+        .map(|index| {
+            Picture { seed: 1, split: Split::Test, index, classes: 2 }.animal() == Animal::Dog
+        })
         .collect::<Vec<_>>();
     let share = dogs.iter().filter(|dog| **dog).count();
     assert!((70..=130).contains(&share), "{share} dogs of 200");
@@ -187,7 +191,10 @@ fn an_empty_folder_is_filled() {
     let folder = TempDir::new().unwrap();
     generate(&SMALL, folder.path(), Existing::Keep, |_| {}).unwrap();
     assert!(
-        folder.path().join(file_name(&Picture { seed: 7, split: Split::Test, index: 0 })).exists()
+        folder
+            .path()
+            .join(file_name(&Picture { seed: 7, split: Split::Test, index: 0, classes: 2 }))
+            .exists()
     );
 }
 
@@ -229,4 +236,163 @@ fn sizes_out_of_range_are_refused() {
         assert!(matches!(refused, GenerateError::Side { found } if found == side), "{refused}");
     }
     assert!(!out.exists());
+}
+
+/// The means of an image's quarters, taken from files that the generator wrote when it knew cats and
+/// dogs only: the same seed still gives the same drawings.
+#[test]
+fn cats_and_dogs_are_those_of_before() {
+    let before: [(Split, u32, [u8; 12]); 4] = [
+        (Split::Train, 0, [159, 163, 141, 179, 184, 160, 115, 113, 92, 134, 135, 114]),
+        (Split::Train, 1, [142, 68, 99, 160, 104, 123, 137, 72, 100, 194, 163, 165]),
+        (Split::Validation, 4, [75, 69, 67, 66, 61, 60, 98, 96, 85, 75, 71, 67]),
+        (Split::Test, 2, [146, 137, 109, 128, 124, 107, 127, 112, 83, 115, 102, 90]),
+    ];
+    for (split, index, expected) in before {
+        let picture = Picture { seed: 1, split, index, classes: 2 }.draw(Frame::Square(64));
+        let found = image::imageops::thumbnail(&picture, 2, 2).into_raw();
+        // The files were compressed, which moves a mean by less than 2.
+        let alike = found.iter().zip(expected).all(|(a, b)| a.abs_diff(b) <= 2);
+        assert!(alike, "{split:?} {index}: {found:?}");
+    }
+}
+
+#[test]
+fn three_and_ten_classes_have_a_folder_each_and_as_many_images() {
+    for (classes, names) in [
+        (3, &["cat", "dog", "rabbit"][..]),
+        (
+            10,
+            &[
+                "bear",
+                "bird",
+                "butterfly",
+                "cat",
+                "dog",
+                "fish",
+                "rabbit",
+                "snail",
+                "snake",
+                "turtle",
+            ],
+        ),
+    ] {
+        let plan = Plan { train: 30, validation: 20, test: 3, classes, ..SMALL };
+        let files = generated(&plan);
+        assert_eq!(files.len(), 53);
+        let folders: std::collections::BTreeSet<_> =
+            files.keys().filter_map(|path| path.parent()).map(Path::to_path_buf).collect();
+        assert_eq!(folders.len(), 2 * classes + 1, "{folders:?}");
+        for name in names {
+            assert_eq!(count(&files, &format!("train/{name}")), 30 / classes, "{name}");
+            let least = 20 / classes;
+            let found = count(&files, &format!("validation/{name}"));
+            assert!((least..=least + 1).contains(&found), "{name}: {found}");
+            let first = format!("train/{name}/{name}.00000.jpg");
+            assert!(files.contains_key(Path::new(&first)), "{first}");
+        }
+    }
+}
+
+#[test]
+fn the_description_names_the_classes() {
+    let folder = TempDir::new().unwrap();
+    let out = folder.path().join("out");
+    let plan = Plan { train: 3, validation: 3, test: 0, classes: 3, ..SMALL };
+    generate(&plan, &out, Existing::Keep, |_| {}).unwrap();
+    let text = fs::read_to_string(out.join(DESCRIPTION_FILE)).unwrap();
+    let description: Description = serde_json::from_str(&text).unwrap();
+    assert_eq!(description.classes, ["cat", "dog", "rabbit"]);
+}
+
+#[test]
+fn the_test_part_shows_all_classes() {
+    let mut counts = std::collections::BTreeMap::new();
+    for index in 0..400 {
+        let picture = Picture { seed: 2, split: Split::Test, index, classes: 10 };
+        *counts.entry(picture.animal().name()).or_insert(0) += 1;
+    }
+    // 40 of each are expected, with a standard deviation of 6.
+    assert_eq!(counts.len(), 10);
+    assert!(counts.values().all(|count| (16..=64).contains(count)), "{counts:?}");
+}
+
+#[test]
+fn other_numbers_of_classes_are_refused() {
+    let folder = TempDir::new().unwrap();
+    let out = folder.path().join("out");
+    for classes in [0, 1, 11] {
+        let plan = Plan { classes, ..SMALL };
+        let refused = generate(&plan, &out, Existing::Keep, |_| {}).unwrap_err();
+        let expected = format!("number of classes must be 2 to 10 (got {classes})");
+        assert_eq!(refused.to_string(), expected);
+        assert!(estimate_bytes(&plan).is_err());
+    }
+    assert!(!out.exists());
+}
+
+/// Where an image has edges, in a grid of cells relative to where most of them are.
+fn outline(picture: &image::RgbImage) -> Vec<f64> {
+    const CELLS: i32 = 10;
+    let grey = image::imageops::grayscale(picture);
+    let (wide, high) = grey.dimensions();
+    let at = |x: u32, y: u32| f64::from(grey.get_pixel(x, y).0[0]);
+    let mut edges = Vec::new();
+    for y in 0..high - 1 {
+        for x in 0..wide - 1 {
+            let strength = (at(x + 1, y) - at(x, y)).abs() + (at(x, y + 1) - at(x, y)).abs();
+            if strength > 40.0 {
+                edges.push((f64::from(x), f64::from(y)));
+            }
+        }
+    }
+    let count = edges.len().max(1) as f64;
+    let mean = |value: &dyn Fn(&(f64, f64)) -> f64| edges.iter().map(value).sum::<f64>() / count;
+    let (x, y) = (mean(&|edge| edge.0), mean(&|edge| edge.1));
+    let spread = mean(&|edge| (edge.0 - x).hypot(edge.1 - y)).max(1.0);
+    let mut cells = vec![0.0; (CELLS * CELLS) as usize];
+    for edge in &edges {
+        let cell = |along: f64| (along / spread * 2.0).floor() as i32 + CELLS / 2;
+        let (column, row) = (cell(edge.0 - x), cell(edge.1 - y));
+        if (0..CELLS).contains(&column) && (0..CELLS).contains(&row) {
+            cells[(row * CELLS + column) as usize] += 1.0 / count;
+        }
+    }
+    cells
+}
+
+/// Even the nearest mean outline, which knows neither parts nor poses, tells ten classes apart far
+/// better than chance (0.1).
+#[test]
+fn ten_classes_have_outlines_of_their_own() {
+    use rayon::prelude::*;
+    let outlines = |split, count: u32| -> Vec<(Animal, Vec<f64>)> {
+        (0..count)
+            .into_par_iter()
+            .map(|index| {
+                let picture = Picture { seed: 4, split, index, classes: 10 };
+                (picture.animal(), outline(&picture.draw(Frame::Square(64))))
+            })
+            .collect()
+    };
+    let train = outlines(Split::Train, 400);
+    let means: Vec<(Animal, Vec<f64>)> = Animal::ALL
+        .into_iter()
+        .map(|animal| {
+            let own: Vec<_> = train.iter().filter(|sample| sample.0 == animal).collect();
+            let mean = |cell: usize| own.iter().map(|o| o.1[cell]).sum::<f64>() / own.len() as f64;
+            (animal, (0..own[0].1.len()).map(mean).collect())
+        })
+        .collect();
+    let validation = outlines(Split::Validation, 200);
+    let right = validation.iter().filter(|(animal, outline)| {
+        let distance = |mean: &Vec<f64>| -> f64 {
+            mean.iter().zip(outline).map(|(a, b)| (a - b).powi(2)).sum()
+        };
+        let nearest = means.iter().min_by(|a, b| distance(&a.1).total_cmp(&distance(&b.1)));
+        nearest.is_some_and(|(nearest, _)| nearest == animal)
+    });
+    let accuracy = right.count() as f64 / validation.len() as f64;
+    println!("nearest mean outline: {accuracy:.3}");
+    assert!(accuracy > 0.3, "{accuracy}");
 }

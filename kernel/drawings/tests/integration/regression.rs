@@ -17,7 +17,7 @@ const BOUND: f64 = 0.70;
 /// Reads all pictures of a labelled folder, each as the pixels of a `side` × `side` thumbnail.
 fn thumbnails(folder: &Path, side: u32, grey: bool) -> Samples {
     let mut files = Vec::new();
-    for animal in Animal::ALL {
+    for animal in Animal::CATS_AND_DOGS {
         let class = folder.join(animal.name());
         for entry in std::fs::read_dir(&class).expect("the class folder is there") {
             files.push((entry.expect("the entry can be read").path(), animal == Animal::Dog));
