@@ -44,6 +44,18 @@ class FlattenChannelsLast(nn.Module):
         return x.permute(0, 2, 3, 1).flatten(1)
 
 
+class Given(nn.Module):
+    """Dropout with given masks."""
+
+    factors = None
+
+    def __init__(self, rate):
+        super().__init__()
+
+    def forward(self, x):
+        return x * self.factors if self.training and self.factors is not None else x
+
+
 class Net(nn.Module):
     """The layers of a graph in order. With `frozen` the base has no gradients and stays in evaluation mode."""
 

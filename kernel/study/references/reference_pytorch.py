@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
 from common import CLASSES, CLOCK, JOB, NET, RECORD, Progress, part, run, test_files
-from net_pytorch import Net
+from net_pytorch import Given, Net
 
 DEVICE, COMPUTE = torch.device(JOB["device"]), JOB["compute"]
 DTYPE = getattr(torch, COMPUTE["precision"])
@@ -51,18 +51,6 @@ class Files(torch.utils.data.Dataset):
 
     def __getitem__(self, index):
         return self.transform(datasets.folder.default_loader(self.paths[index])), 0
-
-
-class Given(torch.nn.Module):
-    """Dropout with given masks."""
-
-    factors = None
-
-    def __init__(self, rate):
-        super().__init__()
-
-    def forward(self, x):
-        return x * self.factors if self.training and self.factors is not None else x
 
 
 def transform():
