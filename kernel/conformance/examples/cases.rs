@@ -127,6 +127,9 @@ fn cases() -> Vec<(String, Graph, bool)> {
         ("tanh", Function::Tanh),
     ];
     let normalized = || Sequential::image(2, 6, 5).add(conv(4, 3, 1)).add(batch_norm.clone()).relu();
+    // Without a bias, whose gradient before a batch normalisation is nothing but rounding.
+    let first = Dense { bias: false, units: 5 };
+    let normalized_vector = Sequential::vector(6).add(first).add(batch_norm.clone()).dense(3);
     let mut cases = vec![
         ("conv", after(Conv2d::same(4, 3)), false),
         ("conv_stride", after(Conv2d { stride: [2, 1], ..valid.clone() }), false),
@@ -154,7 +157,7 @@ fn cases() -> Vec<(String, Graph, bool)> {
             normalized().end_base().flatten().dropout(0.5).dense(3).graph(),
             true,
         ),
-        ("batch_norm_vector", on_vector(batch_norm.clone()), false),
+        ("batch_norm_vector", normalized_vector.graph(), false),
         ("layer_norm", on_vector(benchbook_nets::LayerNorm::default()), false),
         ("add", add(), false),
         ("concat", concat(), false),
