@@ -44,6 +44,18 @@ class FlattenChannelsLast(nn.Module):
         return x.permute(0, 2, 3, 1).flatten(1)
 
 
+class Given(nn.Module):
+    """Dropout with given masks."""
+
+    factors = None
+
+    def __init__(self, rate):
+        super().__init__()
+
+    def forward(self, x):
+        return x * self.factors if self.training and self.factors is not None else x
+
+
 class Net(nn.Module):
     """The layers of a graph in order. With `frozen` the base has no gradients and stays in evaluation mode."""
 
@@ -105,7 +117,7 @@ def make(operation, shape, inplace, dropout):
     """The module of an operation, and the padding that it cannot do itself, as `torch.nn.functional.pad` takes it."""
     kind, channels, pad = operation["type"], shape[0], operation.get("padding", [0] * 4)
     top, bottom, left, right = pad
-    kernel, stride = operation.get("kernel"), operation.get("stride")
+    kernel, stride = operation.get("kernel", [0, 0]), operation.get("stride")
     own, value = (top, left), 0.0
     if top != bottom or left != right or ("pool" in kind and (top > kernel[0] // 2 or left > kernel[1] // 2)):
         own, pad = 0, [left, right, top, bottom]

@@ -8,7 +8,7 @@ Differences from them:
 - the layers are PyTorch's own in the order of the job's graph, without PyTorch's starting values, and start from the
   weights that all backends start from;
 - images are resized to the net's input without cropping and not changed at random;
-- one loader lasts for all epochs, so that its processes start once and every image that they decode is used; images of
+- one loader lasts for all epochs, so that its processes start once and every image that they decode is used; files of
   at most 64 x 64 pixels are decoded in the training process, because sending them from another takes longer;
 - SGD and Adam are PyTorch's fused ones, which compute the same in one pass over the weights;
 - batch size, epochs, optimiser, learning rate, threads and loader processes are those of the study's job;
@@ -19,12 +19,13 @@ import itertools
 import random
 
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
 from common import CLASSES, CLOCK, JOB, NET, RECORD, Progress, part, run, test_files
-from net_pytorch import Net
+from net_pytorch import Given, Net
 
 DEVICE, COMPUTE = torch.device(JOB["device"]), JOB["compute"]
 DTYPE = getattr(torch, COMPUTE["precision"])
@@ -53,18 +54,6 @@ class Files(torch.utils.data.Dataset):
         return self.transform(datasets.folder.default_loader(self.paths[index])), 0
 
 
-class Given(torch.nn.Module):
-    """Dropout with given masks."""
-
-    factors = None
-
-    def __init__(self, rate):
-        super().__init__()
-
-    def forward(self, x):
-        return x * self.factors if self.training and self.factors is not None else x
-
-
 def transform():
     steps = [transforms.Resize(NET["input"][1:]), transforms.ToTensor()]
     if JOB["preprocessing"] == "torchvision":
@@ -74,7 +63,7 @@ def transform():
     return transforms.Compose(steps)
 
 
-def loader(data, processes=0 if NET["input"][-1] * NET["input"][-2] <= SMALL else JOB["loader_threads"], **batches):
+def loader(data, processes, **batches):
     pin, persistent = COMPUTE["pinned_memory"], processes > 0
     return DataLoader(data, num_workers=processes, pin_memory=pin, persistent_workers=persistent, **batches)
 
@@ -115,6 +104,8 @@ class PyTorch:
         with part("load_parts", "list"):
             folders = [Folder(f"{JOB['data']}/{split}", transform()) for split in ("train", "validation")]
             self.training, self.validation = folders
+            with Image.open(self.training.samples[0][0]) as first:
+                self.processes = 0 if first.width * first.height <= SMALL else JOB["loader_threads"]
             self.steps = JOB["steps_per_epoch"] or -(-len(self.training) // JOB["batch_size"])
         with part("load_parts", "first_batch"):
             ((images, _),) = loader(self.training, 0, batch_sampler=[next(self.order())])
@@ -178,8 +169,8 @@ class PyTorch:
         return total / seen, right / seen, seen
 
     def train(self):
-        progress, batches = Progress(), iter(loader(self.training, batch_sampler=self.order()))
-        validation = loader(self.validation, batch_size=JOB["batch_size"])
+        progress, batches = Progress(), iter(loader(self.training, self.processes, batch_sampler=self.order()))
+        validation = loader(self.validation, self.processes, batch_size=JOB["batch_size"])
         for number in range(1, JOB["epochs"] + 1):
             began = clock()
             loss, accuracy, seen = self.one_pass(batches, number, self.steps, progress)
@@ -193,7 +184,7 @@ class PyTorch:
     @torch.no_grad()
     def test(self):
         self.model.eval()
-        files = loader(Files(test_files(), transform()), batch_size=JOB["test_batch_size"])
+        files = loader(Files(test_files(), transform()), self.processes, batch_size=JOB["test_batch_size"])
         return len(torch.cat([self.forward(images)[0] for images, _ in files]).cpu())
 
     def count(self):
