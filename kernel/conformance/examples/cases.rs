@@ -47,7 +47,8 @@ fn add() -> Graph {
 }
 
 fn concat() -> Graph {
-    let of_input = |name: &str, channels| Node::new(name, Conv2d::same(channels, 3)).after(["input"]);
+    let of_input =
+        |name: &str, channels| Node::new(name, Conv2d::same(channels, 3)).after(["input"]);
     let list = vec![
         of_input("one", 1),
         of_input("two", 3),
@@ -126,7 +127,8 @@ fn cases() -> Vec<(String, Graph, bool)> {
         ("sigmoid", Function::Sigmoid),
         ("tanh", Function::Tanh),
     ];
-    let normalized = || Sequential::image(2, 6, 5).add(conv(4, 3, 1)).add(batch_norm.clone()).relu();
+    let normalized =
+        || Sequential::image(2, 6, 5).add(conv(4, 3, 1)).add(batch_norm.clone()).relu();
     // Without a bias, whose gradient before a batch normalisation is nothing but rounding.
     let first = Dense { bias: false, units: 5 };
     let normalized_vector = Sequential::vector(6).add(first).add(batch_norm.clone()).dense(3);
@@ -164,7 +166,11 @@ fn cases() -> Vec<(String, Graph, bool)> {
         ("flatten_channels_first", on_map(Activation::RELU), false),
         (
             "flatten_channels_last",
-            image().conv(4, 3).add(Flatten { order: FlattenOrder::HeightWidthChannel }).dense(3).graph(),
+            image()
+                .conv(4, 3)
+                .add(Flatten { order: FlattenOrder::HeightWidthChannel })
+                .dense(3)
+                .graph(),
             false,
         ),
         ("dropout", on_vector(Dropout { rate: 0.25 }), false),
@@ -201,7 +207,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             net.dropouts().enumerate().map(mask).collect()
         };
         let masks: Vec<_> = (0..STEPS).map(masks).collect();
-        list.push(json!({"name": name, "graph": graph, "net": net, "frozen": frozen, "masks": masks}));
+        list.push(
+            json!({"name": name, "graph": graph, "net": net, "frozen": frozen, "masks": masks}),
+        );
     }
     let all = json!({"batch": BATCH, "steps": STEPS, "seed": SEED, "cases": list});
     println!("{}", serde_json::to_string(&all)?);

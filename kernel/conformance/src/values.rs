@@ -118,7 +118,8 @@ pub(crate) fn compare(what: &str, found: &[f32], expected: &[f32]) -> Vec<String
         return vec![format!("{what}: expected {} values, got {}", expected.len(), found.len())];
     }
     let largest = expected.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
-    let worst = found.iter().zip(expected).enumerate().map(|(index, (f, e))| (index, (f - e).abs()));
+    let worst =
+        found.iter().zip(expected).enumerate().map(|(index, (f, e))| (index, (f - e).abs()));
     // A NaN is the largest of all.
     let worst = worst.max_by(|(_, a), (_, b)| a.total_cmp(b));
     match worst {
