@@ -128,6 +128,13 @@ fn copy_source(template: &Template) -> anyhow::Result<()> {
         let to = template.folder.join("source").join(path);
         fs::create_dir_all(to.parent().context("a source file has a folder")?)?;
         fs::copy(checkout.join(path), &to).with_context(|| path.clone())?;
+        if path.starts_with("kernel/") && to.ends_with("Cargo.toml") {
+            // Neither tests nor the packages that only they need are in the copy.
+            let mut package: toml::Table = fs::read_to_string(&to)?.parse()?;
+            if package.remove("dev-dependencies").is_some() {
+                fs::write(&to, toml::to_string(&package)?)?;
+            }
+        }
     }
     // The workspace of the copy has only the packages that were copied.
     let path = template.folder.join("source/Cargo.toml");

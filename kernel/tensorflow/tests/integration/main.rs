@@ -2,6 +2,7 @@
 //! says that it was skipped.
 
 mod checkpoints;
+mod conformance;
 mod gradients;
 mod operations;
 mod optimizers;
