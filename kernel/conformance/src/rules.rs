@@ -158,12 +158,14 @@ fn not_finite(backend: &dyn Backend, case: &Case) -> Result<Vec<String>, Backend
     network.compile(Optimizer::default());
     step(network.as_mut(), case, 1)?;
     let (weights, state) = (network.parameters()?, network.optimizer_state()?);
-    let broken = vec![f32::NAN; case.tensor("input").len()];
-    let input = Input::Values(&broken);
-    let result = network.train_step(input, &case.labels(), Step::new(RATE, 2))?;
+    // Not by the input: fused layers of TensorFlow make 0 of a ReLU of NaN.
+    let factors = vec![f32::NAN; case.net.classes()];
+    let broken = Step { class_weights: Some(&factors), ..Step::new(RATE, 2) };
+    let input = Input::Values(case.tensor("input"));
+    let result = network.train_step(input, &case.labels(), broken)?;
     let mut failures = Vec::new();
     if result.loss.is_finite() {
-        failures.push(format!("the loss of an input of NaN is {}", result.loss));
+        failures.push(format!("the loss with class weights of NaN is {}", result.loss));
     }
     if network.parameters()? != weights {
         failures.push("the weights have changed".into());

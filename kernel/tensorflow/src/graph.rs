@@ -43,8 +43,13 @@ impl Graph {
 
     /// An input of any number of examples of this shape.
     pub(crate) fn batches(&mut self, shape: Shape) -> Result<Output, BackendError> {
-        let axes = channels_last(shape).into_iter().map(|length| length as i64);
-        self.placeholder(&std::iter::once(-1).chain(axes).collect::<Vec<_>>())
+        self.placeholder(&batch(shape))
+    }
+
+    /// The same values, which can also be fed.
+    pub(crate) fn fed(&mut self, x: Output, shape: Shape) -> Result<Output, BackendError> {
+        let fed = self.add(c"PlaceholderWithDefault").inputs(&[x]).kind(c"dtype", FLOAT);
+        fed.shape(c"shape", &batch(shape)).output()
     }
 
     pub(crate) fn floats(
@@ -320,4 +325,10 @@ impl Adding {
     pub(crate) fn output(self) -> Result<Output, BackendError> {
         Ok(Output { operation: self.operation()?, index: 0 })
     }
+}
+
+/// The axes of any number of examples of this shape.
+fn batch(shape: Shape) -> Vec<i64> {
+    let axes = channels_last(shape).into_iter().map(|length| length as i64);
+    std::iter::once(-1).chain(axes).collect()
 }

@@ -72,7 +72,8 @@ pub(crate) fn update(
             } else {
                 let factor = graph.scalar(weight_decay)?;
                 let decay = graph.apply(c"Mul", &[value, factor])?;
-                graph.apply(c"AddV2", &[gradient, decay])?
+                // Of one row, AddV2 would be taken for the bias of the product that makes the gradient.
+                graph.add(c"AddN").list(&[gradient, decay]).floats().output()?
             };
             if let [mean] = slots {
                 let momentum = graph.scalar(momentum)?;

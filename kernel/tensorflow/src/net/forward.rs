@@ -54,7 +54,12 @@ impl Pass<'_> {
                 Source::Layer(at) => outputs[at],
             };
             let inputs: Vec<Output> = layer.inputs.iter().map(place).collect();
-            outputs.push(self.layer(layer, &inputs, index >= trained, dropouts)?);
+            let mut output = self.layer(layer, &inputs, index >= trained, dropouts)?;
+            if index + 1 == self.net.base() && index < trained {
+                // Features are fed here. Without it, transposes before and behind cancel out around the place.
+                output = self.graph.fed(output, layer.output)?;
+            }
+            outputs.push(output);
             dropouts += usize::from(matches!(layer.operation, Operation::Dropout(_)));
         }
         Ok(outputs)
