@@ -16,11 +16,11 @@ fn image() -> Sequential {
 
 /// One operation after a convolution whose values have both signs, and a head with three logits.
 fn on_map(operation: impl Into<Operation>) -> Graph {
-    image().conv(4, 3).add(operation).flatten().dense(3).graph()
+    image().conv(4, 3).layer(operation).flatten().dense(3).graph()
 }
 
 fn on_vector(operation: impl Into<Operation>) -> Graph {
-    Sequential::vector(6).dense(5).add(operation).dense(3).graph()
+    Sequential::vector(6).dense(5).layer(operation).dense(3).graph()
 }
 
 fn nodes(input: Sequential, nodes: Vec<Node>, base: usize) -> Graph {
@@ -101,7 +101,7 @@ fn vgg(outputs: usize) -> Graph {
         .relu()
         .max_pool(2)
         .end_base()
-        .add(Flatten { order: FlattenOrder::HeightWidthChannel })
+        .layer(Flatten { order: FlattenOrder::HeightWidthChannel })
         .dense(8)
         .relu()
         .dropout(0.5)
@@ -115,7 +115,7 @@ fn cases() -> Vec<(String, Graph, bool)> {
     let max = |kernel, stride, padding: Padding| MaxPool2d { kernel, stride, padding };
     let average = |kernel, stride, padding: Padding| AvgPool2d { kernel, stride, padding };
     let batch_norm = BatchNorm { epsilon: 1e-3, momentum: 0.25 };
-    let after = |first: Conv2d| image().add(first).relu().flatten().dense(3).graph();
+    let after = |first: Conv2d| image().layer(first).relu().flatten().dense(3).graph();
     let two_dropouts = image().conv(4, 3).dropout(0.25).flatten().dropout(0.5).dense(3);
     let functions = [
         ("relu", Function::Relu),
@@ -128,10 +128,10 @@ fn cases() -> Vec<(String, Graph, bool)> {
         ("tanh", Function::Tanh),
     ];
     let normalized =
-        || Sequential::image(2, 6, 5).add(conv(4, 3, 1)).add(batch_norm.clone()).relu();
+        || Sequential::image(2, 6, 5).layer(conv(4, 3, 1)).layer(batch_norm.clone()).relu();
     // Without a bias, whose gradient before a batch normalisation is nothing but rounding.
     let first = Dense { bias: false, units: 5 };
-    let normalized_vector = Sequential::vector(6).add(first).add(batch_norm.clone()).dense(3);
+    let normalized_vector = Sequential::vector(6).layer(first).layer(batch_norm.clone()).dense(3);
     let mut cases = vec![
         ("conv", after(Conv2d::same(4, 3)), false),
         ("conv_stride", after(Conv2d { stride: [2, 1], ..valid.clone() }), false),
@@ -168,7 +168,7 @@ fn cases() -> Vec<(String, Graph, bool)> {
             "flatten_channels_last",
             image()
                 .conv(4, 3)
-                .add(Flatten { order: FlattenOrder::HeightWidthChannel })
+                .layer(Flatten { order: FlattenOrder::HeightWidthChannel })
                 .dense(3)
                 .graph(),
             false,

@@ -333,7 +333,7 @@ mod tests {
         refused(image().flatten().dense(0).graph(), &["`dense_1`", "at least 1 unit"]);
         refused(image().dropout(1.0).graph(), &["`dropout_1`", "below 1"]);
         let groups = Conv2d { groups: 2, ..Conv2d::same(4, 3) };
-        refused(image().add(groups).graph(), &["`conv2d_1`", "divide", "2 groups for 3 input"]);
+        refused(image().layer(groups).graph(), &["`conv2d_1`", "divide", "2 groups for 3 input"]);
         refused(Sequential::image(3, 0, 8).flatten().dense(2).graph(), &["input", "[3, 0, 8]"]);
         refused(image().graph(), &["no layers"]);
     }
@@ -392,11 +392,11 @@ mod tests {
     #[test]
     fn json_is_a_graph_or_an_architecture_and_comes_back_the_same() {
         let graph = Sequential::image(1, 8, 8)
-            .add(Conv2d { padding: [0, 1, 0, 1].into(), stride: [2, 1], ..Conv2d::valid(4, 3) })
-            .add(Activation::RELU)
-            .add(MaxPool2d::square(2))
+            .layer(Conv2d { padding: [0, 1, 0, 1].into(), stride: [2, 1], ..Conv2d::valid(4, 3) })
+            .layer(Activation::RELU)
+            .layer(MaxPool2d::square(2))
             .flatten()
-            .add(Dropout { rate: 0.25 })
+            .layer(Dropout { rate: 0.25 })
             .dense(3)
             .graph();
         let named = Named::from(graph.clone());

@@ -55,7 +55,7 @@ impl Sequential {
     }
 
     /// Any operation, with a name of its own.
-    pub fn add(mut self, operation: impl Into<Operation>) -> Self {
+    pub fn layer(mut self, operation: impl Into<Operation>) -> Self {
         let operation = operation.into();
         let kind = kind(&operation);
         let same = self.graph.nodes.iter().filter(|node| self::kind(&node.operation) == kind);
@@ -67,58 +67,58 @@ impl Sequential {
 
     /// A convolution with a square window and stride 1 that keeps the map's size.
     pub fn conv(self, channels: usize, side: usize) -> Self {
-        self.add(Conv2d::same(channels, side))
+        self.layer(Conv2d::same(channels, side))
     }
 
     /// Batch normalisation with PyTorch's epsilon and momentum.
     pub fn batch_norm(self) -> Self {
-        self.add(BatchNorm::default())
+        self.layer(BatchNorm::default())
     }
 
     /// Layer normalisation of a vector with PyTorch's epsilon.
     pub fn layer_norm(self) -> Self {
-        self.add(LayerNorm::default())
+        self.layer(LayerNorm::default())
     }
 
     /// The rectified linear unit.
     pub fn relu(self) -> Self {
-        self.add(Activation::RELU)
+        self.layer(Activation::RELU)
     }
 
     /// Another activation function.
     pub fn activation(self, function: Function) -> Self {
-        self.add(Activation { function })
+        self.layer(Activation { function })
     }
 
     /// The largest value of square windows beside each other.
     pub fn max_pool(self, side: usize) -> Self {
-        self.add(MaxPool2d::square(side))
+        self.layer(MaxPool2d::square(side))
     }
 
     /// The average of square windows beside each other.
     pub fn avg_pool(self, side: usize) -> Self {
         let (kernel, stride) = ([side; 2], [side; 2]);
-        self.add(AvgPool2d { kernel, stride, padding: Padding::default() })
+        self.layer(AvgPool2d { kernel, stride, padding: Padding::default() })
     }
 
     /// The average of each channel, as a vector.
     pub fn global_avg_pool(self) -> Self {
-        self.add(GlobalAvgPool2d {})
+        self.layer(GlobalAvgPool2d {})
     }
 
     /// A vector of the map, in PyTorch's order.
     pub fn flatten(self) -> Self {
-        self.add(Flatten { order: Default::default() })
+        self.layer(Flatten { order: Default::default() })
     }
 
     /// A fully connected layer with bias.
     pub fn dense(self, units: usize) -> Self {
-        self.add(Dense::new(units))
+        self.layer(Dense::new(units))
     }
 
     /// Dropout; `rate` is the share of values that become zero.
     pub fn dropout(self, rate: f64) -> Self {
-        self.add(Dropout { rate })
+        self.layer(Dropout { rate })
     }
 
     /// Everything so far is the base, which can be frozen.

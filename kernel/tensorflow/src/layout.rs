@@ -75,7 +75,7 @@ pub(crate) fn channels_last(shape: Shape) -> Vec<usize> {
 
 /// A batch from `[batch, channels, height, width]` to `[batch, height, width, channels]`; vectors stay as they are.
 pub(crate) fn batch_to_inside(shape: Shape, from: &[f32], to: &mut [f32]) {
-    batch(shape, from, to, |from, to, channels, pixels| transpose(from, to, channels, pixels));
+    batch(shape, from, to, transpose);
 }
 
 /// The way back.

@@ -44,7 +44,7 @@ pub enum WeightsError {
         /// The net's name.
         net: String,
         /// The tensors that do not fit.
-        mismatch: Mismatch,
+        mismatch: Box<Mismatch>,
         /// The file.
         path: PathBuf,
     },

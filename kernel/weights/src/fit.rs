@@ -172,11 +172,11 @@ pub(crate) fn fit(tensors: Vec<Tensor>, net: &Net, path: &Path) -> Result<Fit, W
         });
         Err(WeightsError::Mismatch {
             net: net.name().into(),
-            mismatch: Mismatch {
+            mismatch: Box::new(Mismatch {
                 missing: missing.map(|p| shape_of(p)),
                 surplus: surplus.map(Tensor::with_shape),
                 reshaped,
-            },
+            }),
             path: path.into(),
         })
     };

@@ -45,9 +45,9 @@ impl Runner {
         if let Some(reference) = Reference::find(id) {
             return Ok(Self::Python(reference));
         }
-        BackendId::find(id).map(Self::Own).map_err(|_| {
-            format!("unknown backend `{id}`; backends are {}", names().join(", "))
-        })
+        BackendId::find(id)
+            .map(Self::Own)
+            .map_err(|_| format!("unknown backend `{id}`; backends are {}", names().join(", ")))
     }
 
     /// The job's optimiser is taken in this convention.

@@ -4,8 +4,8 @@ use crate::pictures::{Pictures, build, small_model, small_net};
 use benchbook::Error;
 use benchbook::image::{Rgb, RgbImage};
 use benchbook::prelude::{
-    Arrays, Build, Builtin, EpochMetrics, Fit, ImageFolder, Model, ResNet18, Sequential,
-    SmallCnn, TensorFlow,
+    Arrays, Build, Builtin, EpochMetrics, Fit, ImageFolder, Model, ResNet18, Sequential, SmallCnn,
+    TensorFlow,
 };
 use benchbook::train::{EarlyStopping, Event, Events, Monitor, Silent};
 use std::ops::ControlFlow;

@@ -339,7 +339,7 @@ fn called_macro(statement: &SyntaxNode) -> Option<ast::MacroCall> {
 /// The items that a statement stands for, if it calls a macro of the session that makes items.
 fn expanded(statement: &SyntaxNode, session: &Items) -> Option<String> {
     let call = called_macro(statement)?;
-    let macros = session.macros_for(&call.path()?.as_single_name_ref()?.text())?;
+    let macros = session.macros_for(call.path()?.as_single_name_ref()?.text())?;
     let text = call.syntax().text().to_string();
     if text.contains("*/") {
         return None;

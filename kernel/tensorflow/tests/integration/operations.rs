@@ -69,12 +69,12 @@ fn check(case: &str, net: &Net) {
 fn on_maps(operation: impl Into<Operation>) -> Net {
     let operation = operation.into();
     let is_map = !matches!(operation, Operation::GlobalAvgPool2d(_) | Operation::Flatten(_));
-    let begun = Sequential::image(2, 6, 5).conv(4, 3).add(operation);
+    let begun = Sequential::image(2, 6, 5).conv(4, 3).layer(operation);
     net(if is_map { begun.flatten() } else { begun }.dense(3))
 }
 
 fn on_vectors(operation: impl Into<Operation>) -> Net {
-    net(Sequential::vector(5).dense(6).add(operation).dense(3))
+    net(Sequential::vector(5).dense(6).layer(operation).dense(3))
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn padding_never_wins_a_maximum() {
         return;
     }
     let pool = MaxPool2d { kernel: [3, 3], stride: [2, 2], padding: Padding::all(1) };
-    let net = net(Sequential::image(1, 4, 4).add(pool).end_base().flatten().dense(2));
+    let net = net(Sequential::image(1, 4, 4).layer(pool).end_base().flatten().dense(2));
     let mut built = build(&net, false, &weights(&net, 1));
     // The windows around rows and columns 0 and 2; the values are below zero.
     let values: Vec<f32> = (0..16).map(|at| -1e30 * (at + 1) as f32).collect();
@@ -178,6 +178,7 @@ fn running_statistics_move_by_the_graphs_momentum() {
         let normalised = &net.layers()[1];
         let (channels, outputs) = (normalised.output.channels(), reference.outputs(&inputs));
         let pixels = normalised.output.len() / channels;
+        #[allow(clippy::needless_range_loop)]
         for channel in 0..channels {
             let at = channel * pixels..(channel + 1) * pixels;
             let values: Vec<f64> =
@@ -209,7 +210,7 @@ fn activation_functions_of_maps_and_vectors() {
     }
     // Where it is cut, which the values above do not reach.
     let cut = Activation { function: Function::Relu6 };
-    let net = net(Sequential::image(1, 1, 3).add(cut).end_base().flatten().dense(2));
+    let net = net(Sequential::image(1, 1, 3).layer(cut).end_base().flatten().dense(2));
     let mut built = build(&net, false, &weights(&net, 1));
     assert_eq!(built.features(&[-1.0, 4.0, 7.0], 1).unwrap(), [0.0, 4.0, 6.0]);
 }

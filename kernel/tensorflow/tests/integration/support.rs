@@ -86,7 +86,7 @@ pub fn small(batch_norm: bool) -> Net {
         base = if batch_norm { base.batch_norm() } else { base };
         base = base.relu().max_pool(2);
     }
-    let head = base.end_base().add(AdaptiveAvgPool2d { output: [3, 3] });
+    let head = base.end_base().layer(AdaptiveAvgPool2d { output: [3, 3] });
     net(head.flatten().dense(16).relu().dropout(0.5).dense(2))
 }
 

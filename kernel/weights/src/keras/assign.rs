@@ -166,7 +166,7 @@ fn is_before(one: &Stored, other: &Stored) -> Option<bool> {
     };
     let list = one.list.as_ref().filter(|list| other.list.as_ref() == Some(list))?;
     // Without the model's order, Keras 3 numbers the layers of each class.
-    (list.is_empty() || class(one) == class(other)).then(|| one.place < other.place)
+    (list.is_empty() || class(one) == class(other)).then_some(one.place < other.place)
 }
 
 /// For each layer, which layers its output depends on.
