@@ -173,7 +173,7 @@ def test_documentation_shows_every_field_of_a_settings_struct(kernel: Kernel) ->
     for field, told in [
         ("epochs: usize", "Epochs to train"),
         ("learning_rate: Option<f64>", "Learning rate"),
-        ("callbacks: Vec<Callback>", "Called after each epoch"),
+        ("callbacks: Vec<Builtin>", "What to do after each epoch"),
         ("loader_threads: usize", "Threads that decode"),
     ]:
         assert f"pub {field}," in plain and told in plain, plain

@@ -106,7 +106,7 @@ def drawing(kernel: Kernel) -> Kernel:
         ("let v = vec![Colour::Gr", "Green"),
         ("let v: Vec<Drawing> = vec![Drawing { colour: Colour::", "Custom"),
         ("let v = vec![dim", "dimensions"),
-        ("let f = Fit { callbacks: vec![Callback::", "best_checkpoint"),
+        ("let f = Fit { callbacks: vec![Builtin::", "best_checkpoint"),
         ('println!("{}", dim', "dimensions"),
         ('println!("{:?}", drawing_one.', "area()"),
     ],

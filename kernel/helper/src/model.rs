@@ -369,7 +369,7 @@ impl Model {
 
     fn check_shape(&self, loader: &Loader) -> Result<(), Error> {
         let (expected, found) = (self.net.input(), loader.sample_shape());
-        if expected.axes() == &found[..] {
+        if expected.axes() == found {
             return Ok(());
         }
         Err(Error::SampleShape {

@@ -387,15 +387,12 @@ impl Network for Model {
             let tensor = copied().map_err(failed("copying the weights"))?;
             tensors.insert(parameter.name.clone(), tensor);
         }
-        {
-            // Those of a frozen base do not change.
-            let moves =
-                |p: &&benchbook_nets::Parameter| !p.learned && !(self.plan.frozen && p.in_base);
-            let fixed = self.net().parameters().iter().filter(moves);
-            let fixed: Vec<&str> = fixed.map(|p| p.name.as_str()).collect();
-            let running = Running::gather(&mut tensors, &fixed);
-            self.running = running.map_err(failed("copying the running statistics"))?;
-        }
+        // Those of a frozen base do not change.
+        let frozen = self.plan.frozen;
+        let fixed = self.net().parameters().iter().filter(|p| !(p.learned || frozen && p.in_base));
+        let fixed: Vec<&str> = fixed.map(|p| p.name.as_str()).collect();
+        let running = Running::gather(&mut tensors, &fixed);
+        self.running = running.map_err(failed("copying the running statistics"))?;
         self.tensors = tensors;
         Ok(())
     }

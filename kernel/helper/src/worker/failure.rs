@@ -6,7 +6,6 @@
 use super::{is_forked, run, send, server};
 use crate::interrupt;
 use benchbook_frames::{Frame, Message, Stream};
-use std::backtrace::Backtrace;
 use std::panic::{Location, PanicHookInfo};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -130,7 +129,7 @@ fn places(location: Option<&Location<'_>>) -> Vec<String> {
     if location.file().ends_with(CELL) {
         return vec![at];
     }
-    let cell = place_in_cell(&Backtrace::force_capture().to_string());
+    let cell = place_in_cell();
     match (cell, short_place(location.file())) {
         (Some(cell), Some(_)) => vec![cell],
         (Some(cell), None) => vec![at, cell],
@@ -139,13 +138,22 @@ fn places(location: Option<&Location<'_>>) -> Vec<String> {
     }
 }
 
-/// The innermost line of a backtrace that is in the file of a cell.
-fn place_in_cell(backtrace: &str) -> Option<String> {
-    let place = backtrace.lines().find_map(|line| {
-        let (path, place) = line.trim().strip_prefix("at ")?.rsplit_once(CELL)?;
-        (path.is_empty() || path.ends_with('/')).then_some(place)
-    })?;
-    Some(format!("at {CELL}{place}"))
+/// The innermost line of the stack that is in the file of a cell.
+fn place_in_cell() -> Option<String> {
+    // Libraries of cells are loaded all the time.
+    backtrace::clear_symbol_cache();
+    let mut found = None;
+    backtrace::trace(|frame| {
+        backtrace::resolve_frame(frame, |symbol| {
+            let in_cell = symbol.filename().is_some_and(|file| file.ends_with(CELL));
+            if let (true, None, Some(line)) = (in_cell, &found, symbol.lineno()) {
+                let column = symbol.colno().unwrap_or(1);
+                found = Some(format!("at {CELL}:{line}:{column}"));
+            }
+        });
+        found.is_none()
+    });
+    found
 }
 
 /// A file of a registry's crate, of the standard library or of the helper library, without the folders that
@@ -324,15 +332,6 @@ mod tests {
         let quoted = ERROR.replace("tensor a", "\"a\"");
         assert_eq!(readable(&format!("Torch({quoted:?})")), first.replace("tensor a", "\"a\""));
         assert_eq!(readable("two\nlines"), "two\nlines");
-    }
-
-    #[test]
-    fn the_innermost_line_of_the_cell_is_found_in_a_backtrace() {
-        let backtrace = "   0: tch::f\n             at /x/tch/src/lib.rs:5:6\n   1: core::g\n   \
-             2: run_user_code_3::{{closure}}\n             at ./target/cell/lib.rs:21:9\n   \
-             3: run_user_code_3\n             at ./target/cell/lib.rs:12:3";
-        assert_eq!(place_in_cell(backtrace).as_deref(), Some("at target/cell/lib.rs:21:9"));
-        assert_eq!(place_in_cell("   0: f\n  at /mytarget/cell/lib.rs:1:1"), None);
     }
 
     #[test]
