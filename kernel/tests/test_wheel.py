@@ -85,7 +85,7 @@ def new_home(environment: Environment, folder: Path) -> dict[str, str]:
 def test_the_wheel_asks_for_nothing_that_its_platform_lacks(
     wheel: Path, packer: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert wheel.name.endswith("-py3-none-manylinux_2_34_x86_64.whl")
+    assert wheel.name.endswith("-py3-none-manylinux_2_35_x86_64.whl")
     assert wheel.stat().st_size < 100e6
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path)
