@@ -79,7 +79,8 @@ def copy_kernel(data: Path) -> None:
         shutil.copy2(REPOSITORY / licence, share)
     strip(Path(shutil.copy2(server, share / "bin/benchbook")))
     copied = shutil.copytree(template, share / "template")
-    strip(copied / "lib/libbenchbook.so")
+    for library in [copied / "lib/libbenchbook.so", *copied.glob("deps/*.so")]:
+        strip(library)
     manifest = json.loads((copied / "template.json").read_text())
     for name in OF_THIS_MACHINE:
         manifest[name] = None

@@ -8,8 +8,7 @@ use tiny_skia::{Path, PathBuilder, Rect, Transform};
 /// A point, x then y.
 pub(crate) type Point = (f32, f32);
 
-/// The length of a vector. Not `f32::hypot`, whose C function is that of glibc 2.35 where one builds there: the wheel
-/// runs from 2.34.
+/// The length of a vector. Not `f32::hypot`, whose last bit is the C library's: drawings are the same everywhere.
 pub(crate) fn distance(x: f32, y: f32) -> f32 {
     let (x, y) = (f64::from(x), f64::from(y));
     (x * x + y * y).sqrt() as f32

@@ -6,6 +6,9 @@
 use super::{is_forked, run, send, server};
 use crate::interrupt;
 use benchbook_frames::{Frame, Message, Stream};
+use std::backtrace::Backtrace;
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
 use std::panic::{Location, PanicHookInfo};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -138,22 +141,45 @@ fn places(location: Option<&Location<'_>>) -> Vec<String> {
     }
 }
 
-/// The innermost line of the stack that is in the file of a cell.
+/// The innermost line of the stack that is in the file of a cell. A child finds it: std keeps the list of libraries
+/// of its first look, and this process loads new ones all the time.
 fn place_in_cell() -> Option<String> {
-    // Libraries of cells are loaded all the time.
-    backtrace::clear_symbol_cache();
-    let mut found = None;
-    backtrace::trace(|frame| {
-        backtrace::resolve_frame(frame, |symbol| {
-            let in_cell = symbol.filename().is_some_and(|file| file.ends_with(CELL));
-            if let (true, None, Some(line)) = (in_cell, &found, symbol.lineno()) {
-                let column = symbol.colno().unwrap_or(1);
-                found = Some(format!("at {CELL}:{line}:{column}"));
-            }
-        });
-        found.is_none()
-    });
-    found
+    // Seconds that a child may take, which another thread's lock may hold for ever.
+    const LIMIT: i32 = 2;
+    let stack = Backtrace::force_capture();
+    let (mut reader, mut writer) = std::io::pipe().ok()?;
+    // SAFETY: the child looks at memory, writes to the pipe and ends without any destructor.
+    let child = match unsafe { libc::fork() } {
+        -1 => return None,
+        0 => {
+            let place = innermost_in_cell(&stack.to_string()).unwrap_or_default();
+            let _ = writer.write_all(place.as_bytes());
+            // SAFETY: ends the child.
+            unsafe { libc::_exit(0) }
+        }
+        child => child,
+    };
+    drop(writer);
+    let mut ready = libc::pollfd { fd: reader.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let mut place = String::new();
+    // SAFETY: one descriptor that is open; then plain system calls on the child of this function.
+    unsafe {
+        if libc::poll(&raw mut ready, 1, LIMIT * 1000) <= 0 {
+            libc::kill(child, libc::SIGKILL);
+        }
+        let _ = reader.read_to_string(&mut place);
+        libc::waitpid(child, std::ptr::null_mut(), 0);
+    }
+    Some(place).filter(|place| !place.is_empty())
+}
+
+/// The innermost line of a backtrace that is in the file of a cell.
+fn innermost_in_cell(backtrace: &str) -> Option<String> {
+    let place = backtrace.lines().find_map(|line| {
+        let (path, place) = line.trim().strip_prefix("at ")?.rsplit_once(CELL)?;
+        (path.is_empty() || path.ends_with('/')).then_some(place)
+    })?;
+    Some(format!("at {CELL}{place}"))
 }
 
 /// A file of a registry's crate, of the standard library or of the helper library, without the folders that
@@ -332,6 +358,15 @@ mod tests {
         let quoted = ERROR.replace("tensor a", "\"a\"");
         assert_eq!(readable(&format!("Torch({quoted:?})")), first.replace("tensor a", "\"a\""));
         assert_eq!(readable("two\nlines"), "two\nlines");
+    }
+
+    #[test]
+    fn the_innermost_line_of_the_cell_is_found_in_a_backtrace() {
+        let backtrace = "   0: tch::f\n             at /x/tch/src/lib.rs:5:6\n   1: core::g\n   \
+             2: run_user_code_3::{{closure}}\n             at ./target/cell/lib.rs:21:9\n   \
+             3: run_user_code_3\n             at ./target/cell/lib.rs:12:3";
+        assert_eq!(innermost_in_cell(backtrace).as_deref(), Some("at target/cell/lib.rs:21:9"));
+        assert_eq!(innermost_in_cell("   0: f\n  at /mytarget/cell/lib.rs:1:1"), None);
     }
 
     #[test]
