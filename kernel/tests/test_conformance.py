@@ -21,7 +21,7 @@ class TestConformance(jupyter_kernel_test.KernelTests):
     code_stderr = 'eprintln!("to stderr");'
     completion_samples = [
         {"text": '"a".to_ascii_upp', "matches": {"to_ascii_uppercase()"}},
-        {"text": "String::with_cap", "matches": {"with_capacity(capacity)"}},
+        {"text": "String::with_cap", "matches": {"with_capacity"}},
         {"text": "benchbook::chart::LineCh", "matches": {"LineChart"}},
     ]
     complete_code_samples = [

@@ -44,7 +44,7 @@ def notebook(tmp_path: Path) -> Path:
     for cell in quickstart.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-    (training,) = (cell for cell in quickstart.cells if "run.train(" in cell.source)
+    (training,) = (cell for cell in quickstart.cells if "epochs: " in cell.source)
     training.source, replaced = re.subn(r"\bepochs: .*,", f"epochs: {EPOCHS},", training.source)
     assert replaced == 1, "the training's epochs"
     path = tmp_path / "notebooks" / "quickstart.ipynb"

@@ -112,6 +112,10 @@ pub(super) fn real(here: &Installation, tool: &str) -> Command {
     restore_environment(&mut command);
     configuration::keep_out(&mut command, toolchain, &[]);
     command.envs(configuration::PLAIN);
+    // rust-analyzer asks for a target's specification by an unstable option.
+    if let Some(allowed) = std::env::var_os("RUSTC_BOOTSTRAP").filter(|_| tool == "rustc") {
+        command.env("RUSTC_BOOTSTRAP", allowed);
+    }
     command
 }
 
