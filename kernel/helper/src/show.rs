@@ -191,3 +191,6 @@ mod tests {
         assert_eq!(Form { format: None, types: false }.write(&pixels[..3].to_vec()), "[1, 1, 1]");
     }
 }
+
+#[cfg(test)]
+mod tensors;

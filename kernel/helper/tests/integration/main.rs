@@ -10,5 +10,4 @@ mod pictures;
 mod records;
 mod resizing;
 mod resume;
-mod tensors;
 mod training;

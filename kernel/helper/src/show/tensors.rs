@@ -1,7 +1,7 @@
 //! Every tensor has a form, whatever its layout; the values are those that PyTorch prints.
 
-use benchbook::display::Rich;
-use benchbook::tch::{Device, Kind, Tensor};
+use crate::display::Rich;
+use crate::tch::{Device, Kind, Tensor};
 
 fn shown(tensor: &Tensor) -> String {
     let bundle = tensor.bundle();
