@@ -19,6 +19,8 @@ mod parameters;
 pub use compute::{Compute, Precision};
 pub use device::Device;
 pub use error::BackendError;
-pub use network::{Backend, BackendInfo, Input, Network, Plan, Step, StepResult, dropout_mask};
+pub use network::{
+    Backend, BackendInfo, Input, Network, Plan, Step, StepResult, class_numbers, dropout_mask,
+};
 pub use optimizer::{Convention, Optimizer};
 pub use parameters::{Array, Parameters, ParametersError};

@@ -208,6 +208,18 @@ pub trait Network: Send {
     fn peak_device_memory(&self) -> Option<u64>;
 }
 
+/// Labels as class numbers.
+///
+/// # Errors
+/// [`BackendError::Label`] for the first that is no class.
+pub fn class_numbers(labels: &[i64], classes: usize) -> Result<Vec<usize>, BackendError> {
+    let number = |(index, label): (usize, &i64)| {
+        let class = usize::try_from(*label).ok().filter(|class| *class < classes);
+        class.ok_or(BackendError::Label { label: *label, index, classes })
+    };
+    labels.iter().enumerate().map(number).collect()
+}
+
 /// Factors of the net's `dropout`-th dropout layer, from 0: 0 with probability `rate`, otherwise 1/(1−`rate`). They come from
 /// the seed alone, so that every backend drops the same values and a resumed training the same as
 /// an uninterrupted one; and a library's own generator, which a notebook may use, is left alone.

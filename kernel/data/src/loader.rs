@@ -119,17 +119,10 @@ impl Loader {
     /// [`DataError::Threads`]; [`DataError::CacheSpace`] if the cache would not fit, and
     /// [`DataError::Cache`] if its folder cannot be used.
     pub fn new(split: &Split, config: LoaderConfig) -> Result<Self, DataError> {
-        config.check()?;
-        if split.is_empty() {
-            return Err(DataError::EmptySplit { split: split.name().to_string() });
-        }
-        let (sample_shape, threads): (Arc<[usize]>, usize) = match split.contents() {
-            Contents::Files(_) => ([3, config.height, config.width].into(), config.thread_count()),
-            Contents::Rows(samples, _) => {
-                config.check_for_samples()?;
-                let threads = if samples.in_memory() { 1 } else { config.thread_count() };
-                (samples.shape().into(), threads)
-            }
+        let sample_shape = config.sample_shape(split)?;
+        let threads = match split.contents() {
+            Contents::Rows(samples, _) if samples.in_memory() => 1,
+            Contents::Rows(..) | Contents::Files(_) => config.thread_count(),
         };
         let pool = ThreadPoolBuilder::new()
             .num_threads(threads)

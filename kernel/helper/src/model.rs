@@ -17,7 +17,7 @@ use crate::train::{
     Call, Callback, Event, FeatureStore, Fit, History, Live, Outcome, Snapshot, Training,
     evaluate_pass, skipped,
 };
-use benchbook_data::{Dataset, Loader, LoaderConfig, Preprocessing, Split};
+use benchbook_data::{Dataset, Loader, LoaderConfig, OnBadImage, Preprocessing, Split};
 use benchbook_nets::Net;
 use checkpoint::Samples;
 use std::collections::BTreeMap;
@@ -144,7 +144,7 @@ impl Model {
                 found: "true".into(),
             });
         }
-        self.check_data(&train)?;
+        check_data(&self.net, &self.build, &train)?;
         let samples = Samples::new(&train, &validation);
         let repeat = fit.steps_per_epoch.is_some();
         let training = LoaderConfig { repeat, ..self.training_config(&fit) };
@@ -158,7 +158,7 @@ impl Model {
         };
         let train = Loader::new(&train, training)?;
         let validation = if fit.validate {
-            self.check_data(&validation)?;
+            check_data(&self.net, &self.build, &validation)?;
             Loader::new(&validation, validating)?
         } else {
             train.clone()
@@ -234,12 +234,15 @@ impl Model {
         &self.skipped
     }
 
-    /// A loader for all samples of a split in order. Bad ones are treated as in the last training.
-    fn in_order(&self, split: &Split) -> Result<Loader, Error> {
-        let mut config = self.loader_config(EVALUATION_BATCH);
-        config.on_bad_image =
-            self.trained_with.as_ref().map(|fit| fit.on_bad_image).unwrap_or_default();
+    /// A loader for all samples of a split in order.
+    fn in_order(&self, split: &Split, on_bad_image: OnBadImage) -> Result<Loader, Error> {
+        let config = LoaderConfig { on_bad_image, ..self.loader_config(EVALUATION_BATCH) };
         Ok(Loader::new(split, config)?)
+    }
+
+    /// How the last training treated bad images.
+    fn on_bad_image(&self) -> OnBadImage {
+        self.trained_with.as_ref().map(|fit| fit.on_bad_image).unwrap_or_default()
     }
 
     /// Says on standard error which samples were left out.
@@ -257,9 +260,9 @@ impl Model {
     /// [`Error::WeightsNotFinite`] or [`Error::ResultNotFinite`] for a loss that is not finite,
     /// [`Error::Interrupted`], [`Error::Backend`].
     pub fn evaluate(&mut self, split: &Split) -> Result<Evaluation, Error> {
-        self.check_data(split)?;
+        check_data(&self.net, &self.build, split)?;
         self.check_same_classes(split)?;
-        let loader = self.in_order(split)?;
+        let loader = self.in_order(split, self.on_bad_image())?;
         self.network.synchronize();
         let began = Instant::now();
         let sums = evaluate_pass(self.network.as_mut(), &loader, None, None)?;
@@ -283,16 +286,24 @@ impl Model {
     /// [`Error::Interrupted`], [`Error::WeightsNotFinite`] or [`Error::ResultNotFinite`] for a probability that is not
     /// finite, [`Error::Backend`].
     pub fn predict(&mut self, split: &Split) -> Result<Predictions, Error> {
+        self.predictions(split, self.on_bad_image())
+    }
+
+    fn predictions(
+        &mut self,
+        split: &Split,
+        on_bad_image: OnBadImage,
+    ) -> Result<Predictions, Error> {
         let classes = match self.classes.as_slice() {
             [] => split.class_names().to_vec(),
             trained_on => trained_on.to_vec(),
         };
-        self.check_class_count(&classes)?;
+        check_class_count(&self.net, &classes)?;
         if split.classes() > 0 {
             self.check_same_classes(split)?;
         }
-        let loader = self.in_order(split)?;
-        self.check_shape(&loader)?;
+        check_shape(&self.net, &self.build, split)?;
+        let loader = self.in_order(split, on_bad_image)?;
         self.network.synchronize();
         let began = Instant::now();
         let mut predictions = Vec::with_capacity(split.len());
@@ -331,10 +342,8 @@ impl Model {
         let path = path.as_ref();
         let sample = benchbook_data::Sample { path: path.into(), label: None };
         let split = Split::new("file", self.classes.clone(), vec![sample])?;
-        let fail = LoaderConfig { on_bad_image: Default::default(), ..self.loader_config(1) };
         // A single bad file is an error, whatever the training did with such files.
-        Loader::new(&split, fail)?.epoch(0).try_for_each(|batch| batch.map(drop))?;
-        self.predict(&split)
+        self.predictions(&split, OnBadImage::Fail)
     }
 
     /// Says what a result that is not finite comes from.
@@ -347,36 +356,6 @@ impl Model {
                 Error::WeightsNotFinite { wanted: format!("a {}", what()), parameter }
             }
             None => Error::ResultNotFinite { what: what(), found },
-        })
-    }
-
-    /// Whether the net can be trained and evaluated on a split.
-    fn check_data(&self, split: &Split) -> Result<(), Error> {
-        self.check_class_count(split.class_names())?;
-        if !split.is_labelled() && !split.is_empty() {
-            return Err(Error::Unlabelled { split: split.name().into() });
-        }
-        self.check_shape(&Loader::new(split, self.loader_config(1))?)
-    }
-
-    fn check_class_count(&self, classes: &[String]) -> Result<(), Error> {
-        if classes.len() == self.net.classes() {
-            return Ok(());
-        }
-        let (net, expected) = (self.net.name().to_owned(), self.net.classes());
-        Err(Error::ClassCount { net, expected, classes: classes.to_vec() })
-    }
-
-    fn check_shape(&self, loader: &Loader) -> Result<(), Error> {
-        let (expected, found) = (self.net.input(), loader.sample_shape());
-        if expected.axes() == found {
-            return Ok(());
-        }
-        Err(Error::SampleShape {
-            net: self.net.name().into(),
-            expected,
-            split: loader.split().name().into(),
-            found: found.to_vec(),
         })
     }
 
@@ -429,12 +408,11 @@ impl Model {
         if build == self.build {
             return Ok(());
         }
+        build.check(&self.net)?;
+        let plan = build.plan(self.net.clone());
+        build.backend.supports(&plan)?;
         // The same weights in another model of the library.
-        let weights = self.network.parameters()?;
-        let random = Build { weights: Weights::Random, ..build.clone() };
-        let other = Self::new(self.net.graph(), random)?;
-        self.network = other.network;
-        self.network.set_parameters(&weights)?;
+        self.network = build.backend.build(&plan, &self.network.parameters()?)?;
         self.build = build;
         self.stores.clear();
         Ok(())
@@ -507,6 +485,38 @@ impl Model {
 
 /// Samples in a batch where nothing is learned; memory is small without gradients.
 pub(crate) const EVALUATION_BATCH: usize = 32;
+
+/// Whether a net can be trained and evaluated on a split. Nothing is computed and no file is read.
+fn check_data(net: &Net, build: &Build, split: &Split) -> Result<(), Error> {
+    check_class_count(net, split.class_names())?;
+    if !split.is_labelled() && !split.is_empty() {
+        return Err(Error::Unlabelled { split: split.name().into() });
+    }
+    check_shape(net, build, split)
+}
+
+fn check_class_count(net: &Net, classes: &[String]) -> Result<(), Error> {
+    if classes.len() == net.classes() {
+        return Ok(());
+    }
+    let (name, expected) = (net.name().to_owned(), net.classes());
+    Err(Error::ClassCount { net: name, expected, classes: classes.to_vec() })
+}
+
+fn check_shape(net: &Net, build: &Build, split: &Split) -> Result<(), Error> {
+    // The shape does not depend on what a file of weights says of pixels.
+    let preprocessing = build.preprocessing.clone().unwrap_or(Preprocessing::Rescaled);
+    let found = build.loader_config(net.input(), preprocessing, 1).sample_shape(split)?;
+    if *net.input().axes() == *found {
+        return Ok(());
+    }
+    Err(Error::SampleShape {
+        net: net.name().into(),
+        expected: net.input(),
+        split: split.name().into(),
+        found: found.to_vec(),
+    })
+}
 
 /// The probability of each class: of one logit the sigmoid and its complement, of several the softmax.
 fn probabilities(logits: &[f32]) -> Vec<f32> {

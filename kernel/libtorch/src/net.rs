@@ -7,7 +7,7 @@ use crate::scaler::Scaler;
 use crate::{NAME, VERSION, failed, layout, optimizer, scaler, synchronize};
 use benchbook_backend::{
     Array, BackendError, BackendInfo, Input, Network, Optimizer, Parameters, Plan, Precision, Step,
-    StepResult,
+    StepResult, class_numbers,
 };
 use benchbook_nets::{Layer, Loss, Net, Source};
 use std::collections::BTreeMap;
@@ -189,15 +189,6 @@ impl Model {
         }
     }
 
-    fn check_labels(&self, labels: &[i64]) -> Result<(), BackendError> {
-        let classes = self.net().classes();
-        let is_wrong = |label: &i64| usize::try_from(*label).map_or(true, |label| label >= classes);
-        match labels.iter().position(is_wrong) {
-            None => Ok(()),
-            Some(index) => Err(BackendError::Label { label: labels[index], index, classes }),
-        }
-    }
-
     fn learned(&self) -> impl Iterator<Item = &str> {
         let frozen = self.plan.frozen;
         let trained = self.net().parameters().iter().filter(move |p| p.is_trained(frozen));
@@ -267,7 +258,7 @@ impl Network for Model {
         if self.optimizer.is_none() {
             return Err(BackendError::NoOptimizer);
         }
-        self.check_labels(labels)?;
+        class_numbers(labels, self.net().classes())?;
         if let Some(running) = &mut self.running {
             running.keep().map_err(failed("keeping the running statistics"))?;
         }
@@ -309,7 +300,7 @@ impl Network for Model {
         input: Input<'_>,
         labels: &[i64],
     ) -> Result<StepResult, BackendError> {
-        self.check_labels(labels)?;
+        class_numbers(labels, self.net().classes())?;
         let _guard = tch::no_grad_guard();
         let logits = self.outputs(input, labels.len(), Mode::Inference)?;
         let loss = self.loss(&logits, labels, None).map_err(failed("the loss"))?;
@@ -337,7 +328,7 @@ impl Network for Model {
     }
 
     fn gradients(&mut self, input: Input<'_>, labels: &[i64]) -> Result<Parameters, BackendError> {
-        self.check_labels(labels)?;
+        class_numbers(labels, self.net().classes())?;
         let logits = self.outputs(input, labels.len(), Mode::WithoutDropout)?;
         let loss = self.loss(&logits, labels, None).map_err(failed("the loss"))?;
         let gradients = self.backward(&loss).map_err(failed("the backward pass"))?;

@@ -13,7 +13,7 @@ use crate::session::{Config, Session};
 use crate::tensor::Tensor;
 use benchbook_backend::{
     Array, BackendError, BackendInfo, Input, Network, Optimizer, Parameters, Plan, Precision, Step,
-    StepResult, dropout_mask,
+    StepResult, class_numbers, dropout_mask,
 };
 use benchbook_nets::{Loss, Net, Shape};
 use forward::{Mask, Moving, Pass};
@@ -266,11 +266,7 @@ impl TensorFlowNet {
                 found: weights.len(),
             });
         }
-        let mut chosen = Vec::with_capacity(labels.len());
-        for (index, &label) in labels.iter().enumerate() {
-            let class = usize::try_from(label).ok().filter(|class| *class < classes);
-            chosen.push(class.ok_or(BackendError::Label { label, index, classes })?);
-        }
+        let chosen = class_numbers(labels, classes)?;
         let factors: Vec<f32> = chosen
             .iter()
             .map(|class| class_weights.map_or(1.0, |weights| weights[*class]))

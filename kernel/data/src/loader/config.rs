@@ -1,5 +1,7 @@
 //! The settings of a loader.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::cache::Cache;
@@ -9,6 +11,7 @@ use crate::decode::DEFAULT_MAX_PIXELS;
 use crate::error::DataError;
 use crate::preprocess::{PixelStep, Preprocessing};
 use crate::resize::{Filter, Resize};
+use crate::split::{Contents, Split};
 
 /// What to do with a file that cannot be used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,6 +117,25 @@ impl LoaderConfig {
         match self.threads {
             0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             threads => threads,
+        }
+    }
+
+    /// The shape of one sample in the batches of a split: `[3, height, width]` for image files, otherwise the samples'
+    /// own. No thread is started and no file is read.
+    ///
+    /// # Errors
+    /// As [`Loader::new`](crate::Loader::new).
+    pub fn sample_shape(&self, split: &Split) -> Result<Arc<[usize]>, DataError> {
+        self.check()?;
+        if split.is_empty() {
+            return Err(DataError::EmptySplit { split: split.name().to_string() });
+        }
+        match split.contents() {
+            Contents::Files(_) => Ok([3, self.height, self.width].into()),
+            Contents::Rows(samples, _) => {
+                self.check_for_samples()?;
+                Ok(samples.shape().into())
+            }
         }
     }
 

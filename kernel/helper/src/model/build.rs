@@ -1,7 +1,7 @@
 //! From a net's description to a model on a device.
 
 use super::checkpoint::Samples;
-use super::{Model, Weights};
+use super::{Model, Weights, check_data};
 use crate::backend::{BackendId, Compute, Device, Parameters, Plan};
 use crate::error::Error;
 use crate::record::BuildParts;
@@ -153,7 +153,18 @@ impl Build {
         }
     }
 
-    fn check(&self) -> Result<(), Error> {
+    /// What a backend needs to know to build a net with these settings.
+    pub(crate) fn plan(&self, net: Net) -> Plan {
+        Plan {
+            net,
+            frozen: self.frozen,
+            device: self.requested_device(),
+            threads: self.threads,
+            compute: self.compute,
+        }
+    }
+
+    pub(super) fn check(&self, net: &Net) -> Result<(), Error> {
         if self.crop.is_random() {
             return Err(Error::Setting {
                 name: "Build::crop",
@@ -170,6 +181,13 @@ impl Build {
                 found: format!("{device:?}"),
             });
         }
+        if self.frozen && net.base() == 0 {
+            return Err(Error::Setting {
+                name: "Build::frozen",
+                expected: "false for a net without a base (mark its end with `end_base`, or set the graph's `base`)",
+                found: format!("true with `{}`", net.name()),
+            });
+        }
         Ok(())
     }
 }
@@ -183,8 +201,10 @@ impl Model {
     /// (missing, corrupt or of another shape, naming file and tensor), [`Error::Backend`] (no such device, an
     /// operation that the backend lacks).
     pub fn build(net: impl Architecture, data: &dyn Dataset, build: Build) -> Result<Self, Error> {
-        let mut model = Self::new(net, build)?;
-        model.check_data(&data.train())?;
+        let net = Net::new(net.graph())?;
+        build.check(&net)?;
+        check_data(&net, &build, &data.train())?;
+        let mut model = Self::assemble(net, build)?;
         model.classes = data.class_names();
         Ok(model)
     }
@@ -195,21 +215,12 @@ impl Model {
     /// As [`Model::build`].
     pub fn new(net: impl Architecture, build: Build) -> Result<Self, Error> {
         let net = Net::new(net.graph())?;
-        build.check()?;
-        if build.frozen && net.base() == 0 {
-            return Err(Error::Setting {
-                name: "Build::frozen",
-                expected: "false for a net without a base (mark its end with `end_base`, or set the graph's `base`)",
-                found: format!("true with `{}`", net.name()),
-            });
-        }
-        let plan = Plan {
-            net,
-            frozen: build.frozen,
-            device: build.requested_device(),
-            threads: build.threads,
-            compute: build.compute,
-        };
+        build.check(&net)?;
+        Self::assemble(net, build)
+    }
+
+    fn assemble(net: Net, build: Build) -> Result<Self, Error> {
+        let plan = build.plan(net);
         build.backend.supports(&plan)?;
         let mut times = BuildParts::default();
         let began = Instant::now();

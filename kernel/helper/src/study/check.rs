@@ -1,7 +1,7 @@
 //! Whether backends compute the same from the same start.
 
 use super::launch::{Runner, Workers};
-use crate::backend::{Array, Input, LibTorch, Parameters, Plan, Step, dropout_mask};
+use crate::backend::{Array, Input, LibTorch, Parameters, Step, dropout_mask};
 use crate::error::Error;
 use crate::job::Job;
 use benchbook_chart::{Cell, Chart, LineChart, Table};
@@ -451,13 +451,7 @@ pub(crate) fn answer(file: &Path) -> Result<(), Error> {
     }
     let batches = batches(check, &job)?;
     let (weights, _) = safetensors::read(&start)?;
-    let plan = Plan {
-        net: Net::new(job.net.graph())?,
-        frozen: build.frozen,
-        device: build.requested_device(),
-        threads: build.threads,
-        compute: build.compute,
-    };
+    let plan = build.plan(Net::new(job.net.graph())?);
     let mut network = build.backend.build(&plan, &weights)?;
     let first = &batches[0];
     let input = Input::Values(&first.values);

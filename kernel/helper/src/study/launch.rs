@@ -1,6 +1,6 @@
 //! Starts a backend's run: this library's own in a worker, the originals in Python.
 
-use crate::backend::{BackendId, Compute, Convention, Device, LibTorch, Plan};
+use crate::backend::{BackendId, Compute, Convention, Device, LibTorch};
 use crate::error::Error;
 use crate::job::{Job, STUDIED};
 use crate::model::{Build, EVALUATION_BATCH, Model, Weights};
@@ -152,14 +152,7 @@ impl Workers {
     /// A command of this library's own worker, for a library that is installed.
     pub(super) fn worker(&self, role: &str, backend: BackendId) -> Result<Command, Refusal> {
         backend.check_installed().map_err(Refusal::absent)?;
-        let plan = Plan {
-            net: self.net.clone(),
-            frozen: self.job.build.frozen,
-            device: self.job.build.requested_device(),
-            threads: self.job.build.threads,
-            compute: self.job.build.compute,
-        };
-        backend.supports(&plan).map_err(Refusal::absent)?;
+        backend.supports(&self.job.build.plan(self.net.clone())).map_err(Refusal::absent)?;
         let program = std::env::current_exe().map_err(Refusal::failed)?;
         let mut command = Command::new(program);
         command.arg(role).env(STUDIED, "1").envs(variables(self.threads()));
