@@ -96,11 +96,18 @@ def test_the_report_is_compared_by_the_ordinary_table(program: Path, template: P
         assert words in said
 
 
-def test_doctor_says_how_to_get_tensorflow(program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_has_a_line_for_each_library_and_says_how_to_get_what_is_missing(
+    program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("BENCHBOOK_TENSORFLOW", str(tmp_path))
-    said = subprocess.run([program, "doctor"], capture_output=True, text=True).stdout.splitlines()
-    (at,) = [number for number, line in enumerate(said) if "TensorFlow" in line and line.startswith("absent")]
-    assert "run `environment/tensorflow`" in said[at + 1], said
+    monkeypatch.setenv("BENCHBOOK_REFERENCES", str(tmp_path))
+    said = subprocess.run([program, "doctor"], capture_output=True, text=True).stdout
+    states = {line.split()[1]: line for line in said.splitlines() if line.startswith(("ok ", "absent "))}
+    assert states["LibTorch"].split()[:3] == ["ok", "LibTorch", "2.11.0"], said
+    assert states["TensorFlow"].startswith("absent") and "run `environment/tensorflow`" in states["TensorFlow"], said
+    for name in ("PyTorch", "Keras"):
+        assert states[name].startswith("absent") and str(tmp_path) in states[name], said
+    assert "Toy" not in said
 
 
 def python_of_references() -> Path:

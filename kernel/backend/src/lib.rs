@@ -7,6 +7,7 @@
 //!
 //! A backend is one type that implements [`Backend`] and one that implements [`Network`].
 
+mod about;
 mod compute;
 pub mod cuda;
 mod device;
@@ -16,6 +17,7 @@ mod normal;
 mod optimizer;
 mod parameters;
 
+pub use about::About;
 pub use compute::{Compute, Precision};
 pub use device::Device;
 pub use error::BackendError;

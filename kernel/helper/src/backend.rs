@@ -1,16 +1,22 @@
-//! The backends of this library: one line each in [`ALL`].
+//! The libraries that train and are compared: one line each in [`ALL`].
 
 pub use benchbook_backend::*;
 pub use benchbook_libtorch::has_gpu;
 
+use benchbook_chart::{Cell, Colour, Table};
+use benchbook_study::references::{self, Reference};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use std::fmt;
 use std::ops::Deref;
 use std::str::FromStr;
 
-/// A backend that trains in this process. In JSON its id.
-#[derive(Clone, Copy)]
-pub struct BackendId(&'static dyn Backend);
+/// Every library. Help, `benchbook doctor`, studies, charts and messages take their libraries from here.
+pub static ALL: &[Runner] = &[
+    Runner::Rust(LibTorch),
+    Runner::Rust(TensorFlow),
+    Runner::Python(&references::PYTORCH),
+    Runner::Python(&references::KERAS),
+];
 
 /// PyTorch's C++ library, through the crate `tch`.
 #[allow(non_upper_case_globals)]
@@ -20,8 +26,73 @@ pub const LibTorch: BackendId = BackendId(&benchbook_libtorch::LibTorch);
 #[allow(non_upper_case_globals)]
 pub const TensorFlow: BackendId = BackendId(&benchbook_tensorflow::TensorFlow);
 
-/// All of them.
-pub const ALL: &[BackendId] = &[LibTorch, TensorFlow];
+/// What runs a library.
+#[derive(Clone, Copy)]
+pub enum Runner {
+    /// A backend, which trains in this process.
+    Rust(BackendId),
+    /// A Python program, which runs in studies.
+    Python(&'static Reference),
+}
+
+impl Runner {
+    /// The library with this id, installed or not.
+    ///
+    /// # Errors
+    /// The ids that there are, in words.
+    pub fn find(id: &str) -> Result<Self, String> {
+        let ids = || ALL.iter().map(|runner| runner.about().id).collect::<Vec<_>>().join(", ");
+        let found = ALL.iter().find(|runner| runner.about().id == id).copied();
+        found.ok_or_else(|| format!("unknown backend `{id}`; backends are {}", ids()))
+    }
+
+    /// The library's names, colour, command to install and environment variables.
+    pub fn about(&self) -> &'static About {
+        match self {
+            Self::Rust(backend) => backend.about(),
+            Self::Python(reference) => &reference.about,
+        }
+    }
+
+    fn colour(&self) -> Colour {
+        let [red, green, blue] = self.about().colour;
+        Colour(red, green, blue)
+    }
+
+    /// Where the library is, or its version.
+    ///
+    /// # Errors
+    /// The places that were searched and how to get it, in words.
+    pub fn installed(&self) -> Result<String, String> {
+        match self {
+            Self::Rust(backend) => backend.installed().map_err(|missing| missing.to_string()),
+            Self::Python(_) => references::python().map(|python| python.display().to_string()),
+        }
+    }
+}
+
+/// All libraries: what is installed, and how to get the rest.
+///
+/// # Errors
+/// [`benchbook_chart::Error`].
+pub fn libraries() -> Result<Table, benchbook_chart::Error> {
+    let table = Table::new(["id", "library", "called from", "installed", "installed by"]);
+    ALL.iter().try_fold(table, |table, runner| {
+        let About { id, name, language, install, .. } = runner.about();
+        let found = runner.installed();
+        let installed = found.map_or_else(|missing| Cell::from("no").note(missing), Cell::from);
+        table.row([(*id).into(), (*name).into(), (*language).into(), installed, (*install).into()])
+    })
+}
+
+/// Gives each library its colour in every chart of this process.
+pub(crate) fn set_colours() {
+    benchbook_chart::set_colours(ALL.iter().map(|runner| (runner.about().name, runner.colour())));
+}
+
+/// A backend that trains in this process. In JSON its id.
+#[derive(Clone, Copy)]
+pub struct BackendId(&'static dyn Backend);
 
 impl Default for BackendId {
     fn default() -> Self {
@@ -39,13 +110,13 @@ impl Deref for BackendId {
 
 impl PartialEq for BackendId {
     fn eq(&self, other: &Self) -> bool {
-        self.id() == other.id()
+        self.about().id == other.about().id
     }
 }
 
 impl fmt::Debug for BackendId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        f.write_str(self.about().name)
     }
 }
 
@@ -53,12 +124,14 @@ impl BackendId {
     /// The backend with this id, installed or not.
     ///
     /// # Errors
-    /// The ids that there are, in words.
+    /// The ids that there are, in words; or that the id is that of a Python program, which runs only in studies.
     pub fn find(id: &str) -> Result<Self, String> {
-        ALL.iter().find(|backend| backend.id() == id).copied().ok_or_else(|| {
-            let ids: Vec<&str> = ALL.iter().map(|backend| backend.id()).collect();
-            format!("unknown backend `{id}`; this build has {}", ids.join(", "))
-        })
+        match Runner::find(id)? {
+            Runner::Rust(backend) => Ok(backend),
+            Runner::Python(_) => {
+                Err(format!("`{id}` is a Python program, which only a study runs"))
+            }
+        }
     }
 }
 
@@ -69,14 +142,14 @@ impl FromStr for BackendId {
     /// another one.
     fn from_str(id: &str) -> Result<Self, String> {
         let found = Self::find(id)?;
-        found.check_installed().map_err(|missing| missing.to_string())?;
+        found.installed().map_err(|missing| missing.to_string())?;
         Ok(found)
     }
 }
 
 impl Serialize for BackendId {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(self.id())
+        to.serialize_str(self.about().id)
     }
 }
 
@@ -88,14 +161,41 @@ impl<'de> Deserialize<'de> for BackendId {
 
 #[cfg(test)]
 mod tests {
+    use super::sight::{contrast, nearest};
     use super::*;
 
     #[test]
-    fn backends_are_found_by_their_ids_and_unknown_ones_are_named() {
-        for backend in ALL {
-            assert_eq!(BackendId::find(backend.id()), Ok(*backend));
+    fn libraries_are_found_by_their_ids_and_unknown_ones_are_named() {
+        for runner in ALL {
+            let About { id, name, language, install, .. } = runner.about();
+            assert_eq!(Runner::find(id).unwrap().about(), runner.about());
+            assert!([id, name, language, install].iter().all(|word| !word.is_empty()), "{id}");
+            match runner {
+                Runner::Rust(backend) => assert_eq!(BackendId::find(id), Ok(*backend)),
+                Runner::Python(_) => assert!(BackendId::find(id).unwrap_err().contains("study")),
+            }
         }
         let wrong = "mxnet".parse::<BackendId>().unwrap_err();
         assert!(wrong.contains("`mxnet`") && wrong.contains("libtorch, tensorflow"), "{wrong}");
     }
+
+    #[test]
+    fn every_library_has_a_row_with_how_to_get_it() {
+        let text = libraries().unwrap().to_text();
+        for runner in ALL {
+            let About { id, name, install, .. } = runner.about();
+            assert!([id, name, install].iter().all(|word| text.contains(*word)), "{id}: {text}");
+        }
+    }
+
+    #[test]
+    fn colours_of_libraries_differ_with_any_colour_vision_and_stand_out_from_the_card() {
+        let colours: Vec<Colour> = ALL.iter().map(Runner::colour).collect();
+        assert!(nearest(&colours) > 25.0, "{}", nearest(&colours));
+        assert!(colours.iter().all(|colour| contrast(*colour) > 2.1), "{colours:?}");
+    }
 }
+
+#[cfg(test)]
+#[path = "../../chart/tests/support/sight.rs"]
+mod sight;

@@ -34,7 +34,7 @@ pub mod worker;
 /// What every cell imports.
 pub mod prelude {
     pub use crate::backend::{
-        BackendId, Compute, Convention, LibTorch, Optimizer, Precision, TensorFlow,
+        BackendId, Compute, Convention, LibTorch, Optimizer, Precision, TensorFlow, libraries,
     };
     pub use crate::chart::{
         BarChart, Chart, ConfusionMatrix, Curves, Histogram, LineChart, PictureGrid, Scatter,

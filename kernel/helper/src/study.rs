@@ -42,8 +42,8 @@ pub struct StudyPlan {
     /// The study's name in its records. Default: `study`.
     #[serde(default = "default_name")]
     pub name: String,
-    /// `libtorch`, `tensorflow`, `python-pytorch`, `python-keras`. Default: all four; one that is not there has
-    /// a row that says how to get it.
+    /// Ids of libraries ([`libraries`](crate::backend::libraries) lists them). Default: all; one that is not there has a
+    /// row that says how to get it.
     #[serde(default = "default_backends")]
     pub backends: Vec<String>,
     /// Rounds that count. Default: 3, the least.
@@ -76,7 +76,7 @@ fn default_name() -> String {
 }
 
 fn default_backends() -> Vec<String> {
-    launch::names().into_iter().map(Into::into).collect()
+    crate::backend::ALL.iter().map(|runner| runner.about().id.into()).collect()
 }
 
 fn default_repeats() -> usize {
