@@ -95,7 +95,7 @@ browser_step() {
 }
 
 # The packages that are built without libtorch and without rust-analyzer.
-library_packages=(-p benchbook-backend -p benchbook-chart -p benchbook-conformance -p benchbook-data -p benchbook-display -p benchbook-drawings -p benchbook-frames -p benchbook-guard -p benchbook-jupyter -p benchbook-nets -p benchbook-nvml -p benchbook-study -p benchbook-tensorflow -p benchbook-weights)
+library_packages=(--workspace --exclude benchbook --exclude benchbook-kernel --exclude benchbook-libtorch --exclude benchbook-worker)
 server_packages=(-p benchbook-kernel -p benchbook-drawings)
 helper_packages=(-p benchbook -p benchbook-libtorch -p benchbook-worker)
 

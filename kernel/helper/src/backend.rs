@@ -16,6 +16,9 @@ pub static ALL: &[Runner] = &[
     Runner::Rust(TensorFlow),
     Runner::Python(&references::PYTORCH),
     Runner::Python(&references::KERAS),
+    // A library for tests: the binaries that are installed do not contain it.
+    #[cfg(test)]
+    Runner::Rust(BackendId(&benchbook_toy::Toy)),
 ];
 
 /// PyTorch's C++ library, through the crate `tch`.
@@ -163,6 +166,10 @@ impl<'de> Deserialize<'de> for BackendId {
 mod tests {
     use super::sight::{contrast, nearest};
     use super::*;
+    use crate::model::{Build, Model};
+    use crate::train::{Fit, Silent};
+    use benchbook_data::Arrays;
+    use benchbook_nets::{ResNet18, Sequential};
 
     #[test]
     fn libraries_are_found_by_their_ids_and_unknown_ones_are_named() {
@@ -186,6 +193,26 @@ mod tests {
             let About { id, name, install, .. } = runner.about();
             assert!([id, name, install].iter().all(|word| text.contains(*word)), "{id}: {text}");
         }
+    }
+
+    #[test]
+    fn the_toy_trains_a_model_and_refuses_what_it_does_not_have() {
+        // Two values of which the larger is the class.
+        let values = (0..32).flat_map(|at| if at % 2 == 0 { [0.5, -0.5] } else { [-0.5, 0.5] });
+        let labels = (0..32).map(|at| at % 2).collect();
+        let data = Arrays::new(values.collect(), [2], labels, ["left", "right"]).unwrap();
+        let toy = BackendId::find("toy").unwrap();
+        let build = Build { backend: toy, device: Some(tch::Device::Cpu), ..Build::default() };
+        let net = Sequential::vector(2).dense(8).relu().dense(2);
+        let mut model = Model::build(net, &data, build.clone()).unwrap();
+        assert_eq!(model.backend().name, "Toy");
+        let fit = Fit { epochs: 20, batch_size: 8, learning_rate: Some(0.1), ..Fit::default() };
+        let history = model.fit_with(&data, fit, &mut Silent).unwrap();
+        assert_eq!(history.epochs.last().unwrap().val_accuracy, Some(1.0));
+
+        let refused = Model::new(ResNet18::new(2), build).map(drop).unwrap_err().to_string();
+        assert!(refused.contains("Toy cannot compute layer `bn1`"), "{refused}");
+        assert!(refused.contains("does not have BatchNormalization"), "{refused}");
     }
 
     #[test]
