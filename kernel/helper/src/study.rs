@@ -15,6 +15,7 @@ pub use benchbook_study::{
 pub(crate) use check::{ANSWER, answer};
 pub use check::{Check, Checked, Computed};
 pub use live::LiveStudy;
+pub(crate) use live::busy;
 
 use crate::error::Error;
 use crate::files::read_json;
@@ -52,6 +53,11 @@ pub struct StudyPlan {
     /// Rounds of warming up. Default: 1.
     #[serde(default = "default_warm_up")]
     pub warm_up: usize,
+    /// How often a run is repeated that other processes or a virtual machine's host disturbed
+    /// ([`Resources::disturbance`](benchbook_study::resources::Resources::disturbance)). What is disturbed even then stays, and its ratios are
+    /// struck through. Default: 2.
+    #[serde(default = "default_retries")]
+    pub retries: usize,
     /// The file of records. Default: `results/<name>.jsonl`.
     #[serde(default)]
     pub records: Option<PathBuf>,
@@ -87,6 +93,10 @@ fn default_warm_up() -> usize {
     1
 }
 
+fn default_retries() -> usize {
+    2
+}
+
 fn default_check() -> Option<Check> {
     Some(Check::default())
 }
@@ -99,6 +109,7 @@ impl StudyPlan {
             backends: default_backends(),
             repeats: default_repeats(),
             warm_up: default_warm_up(),
+            retries: default_retries(),
             records: None,
             baseline: None,
             check: default_check(),
@@ -202,6 +213,7 @@ impl StudyPlan {
             repeats: self.repeats,
             warm_up: self.warm_up,
             records: self.records_file(),
+            retries: self.retries,
             limit: self.limit_seconds.map(Duration::from_secs),
             computes: checked.map(Checked::found).unwrap_or_default(),
             versions: checked.map(|checked| checked.versions.clone()).unwrap_or_default(),

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::interrupt;
 use crate::job::Job;
 use crate::model::Weights;
-use crate::study::{self, Event, Quantity, Study, StudyPlan};
+use crate::study::{self, Event, Quantity, Study, StudyPlan, busy};
 use benchbook_chart::Chart;
 use benchbook_display::Rich;
 use benchbook_study::counts;
@@ -161,6 +161,8 @@ fn terminal() -> impl FnMut(&Event) {
             Event::Kept { backend, run } => {
                 writeln!(output, "[{run}] {backend}: kept from an earlier call")
             }
+            Event::Busy { cores } => writeln!(output, "{}", busy(*cores)),
+            Event::Repeat { why, .. } => writeln!(output, "  disturbed, so it runs again: {why}"),
             Event::Line { .. } | Event::Phase { .. } => Ok(()),
         };
         let _ = output.flush();
