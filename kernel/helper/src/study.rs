@@ -47,7 +47,7 @@ pub struct StudyPlan {
     /// a row that says how to get it.
     #[serde(default = "default_backends")]
     pub backends: Vec<String>,
-    /// Rounds that count. Default: 3, the least.
+    /// Rounds that count, at least 3. Default: 5; fewer are marked.
     #[serde(default = "default_repeats")]
     pub repeats: usize,
     /// Rounds of warming up. Default: 1.
@@ -86,7 +86,7 @@ fn default_backends() -> Vec<String> {
 }
 
 fn default_repeats() -> usize {
-    3
+    benchbook_study::ADVISED_ROUNDS
 }
 
 fn default_warm_up() -> usize {

@@ -72,6 +72,9 @@ impl fmt::Display for Difference {
     }
 }
 
+/// The conditions that a figure per image allows for.
+const IMAGES: [&str; 3] = ["pictures trained on", "pictures validated on", "pictures tested on"];
+
 /// Everything in which two runs differ that changes how long they take. Empty means that their times
 /// may be compared. What one or both do not state counts as a difference.
 pub fn differences(first: &Record, second: &Record) -> Vec<Difference> {
@@ -147,9 +150,9 @@ pub fn differences(first: &Record, second: &Record) -> Vec<Difference> {
             found.push(Difference { what, first: text(a), second: text(b), factor });
         }
     };
-    counts("pictures trained on", &|r| r.images_seen.training);
-    counts("pictures validated on", &|r| r.images_seen.validation);
-    counts("pictures tested on", &|r| r.images_seen.test);
+    counts(IMAGES[0], &|r| r.images_seen.training);
+    counts(IMAGES[1], &|r| r.images_seen.validation);
+    counts(IMAGES[2], &|r| r.images_seen.test);
     counts("batch", &|r| r.training.as_ref()?.batch_size);
     counts("learning parameters", &|r| r.net.trainable_parameters);
     counts("parameters", &|r| r.net.parameters);
@@ -293,13 +296,23 @@ impl Comparison {
         self.differences.is_empty() && self.faults.is_empty()
     }
 
-    /// The ratio in words: with its interval, or "no difference shown" where that holds 1.
+    /// The ratio in words, with its interval and what that shows: that the times are equivalent, or that the difference
+    /// is not significant.
     pub fn words(&self) -> String {
         let words = self.ratio.with_interval();
-        match self.ratio.shows_difference() {
-            Some(false) => words + ", no difference shown",
+        match (self.ratio.is_equivalent(), self.ratio.shows_difference()) {
+            (Some(true), _) => words + ", equivalent within 5 %",
+            (_, Some(false)) => words + ", not significant",
             _ => words,
         }
+    }
+
+    /// Why the figure per image does not count; `None` where it does, that is where the number of images is the only
+    /// difference.
+    pub fn why_not_per_image(&self) -> Option<String> {
+        let of_images = |difference: &Difference| IMAGES.contains(&difference.what);
+        let counts = self.faults.is_empty() && self.differences.iter().all(of_images);
+        if counts { None } else { self.why_not() }
     }
 
     /// Why the ratio does not count, as one sentence; `None` where it does.
@@ -466,9 +479,9 @@ pub(crate) mod tests {
     fn like_runs_have_a_ratio_with_its_interval_by_pairs() {
         let comparison = compared(&three("a", [10.0, 20.0, 30.0]), &three("b", [11.0, 24.0, 39.0]));
         assert!(comparison.is_comparable(), "{:?}", comparison.why_not());
-        assert_eq!(comparison.words(), "1.20 (0.97 to 1.47), no difference shown");
+        assert_eq!(comparison.words(), "1.20 (0.97 to 1.47), not significant");
         let same = compared(&three("a", [10.0, 10.0, 10.0]), &three("b", [9.0, 10.0, 11.0]));
-        assert_eq!(same.words(), "1.00 (0.78 to 1.28), no difference shown");
+        assert_eq!(same.words(), "1.00 (0.78 to 1.28), not significant");
     }
 
     /// Two virtual machines of one kind, whose files are read together.
@@ -588,6 +601,27 @@ pub(crate) mod tests {
         second[2].library.threads = Some(1);
         let why = compared(&three("a", [10.0, 10.0, 10.0]), &second).why_not().unwrap();
         assert_eq!(why, "not comparable: threads 2 against 1 (0.50 ×)");
+    }
+
+    #[test]
+    fn times_are_equivalent_if_the_whole_interval_is_near_1() {
+        let first = three("a", [10.0, 10.0, 10.0]);
+        let near = compared(&first, &three("b", [10.1, 10.1, 10.11]));
+        assert_eq!(near.words(), "1.01 (1.01 to 1.01), equivalent within 5 %");
+        let far = compared(&first, &three("b", [10.6, 10.61, 10.6]));
+        assert_eq!(far.words(), "1.06 (1.06 to 1.06)");
+    }
+
+    #[test]
+    fn a_figure_per_image_counts_where_only_the_numbers_of_images_differ() {
+        let mut second = three("b", [11.0, 12.0, 13.0]);
+        second.iter_mut().for_each(|record| record.images_seen.training = Some(400));
+        let first = three("a", [10.0, 10.0, 10.0]);
+        let comparison = compared(&first, &second);
+        assert!(!comparison.is_comparable() && comparison.why_not_per_image().is_none());
+        second.iter_mut().for_each(|record| record.library.threads = Some(1));
+        let why = compared(&first, &second).why_not_per_image().unwrap();
+        assert!(why.contains("threads 2 against 1"), "{why}");
     }
 
     #[test]

@@ -12,6 +12,9 @@ use crate::statistics::Summary;
 use benchbook_chart::{Align, BarChart, Cell, Chart, Table};
 use benchbook_display::{Bundle, Rich};
 
+/// Rounds of a study by default; fewer are marked.
+pub const ADVISED_ROUNDS: usize = 5;
+
 /// Records, grouped by backend and machine, and compared with the first group.
 #[derive(Clone, Debug, Default)]
 pub struct Study {
@@ -236,9 +239,11 @@ impl Study {
         } else {
             format!("{} of {all}", valid.len())
         });
+        let few = valid.len() > 1 && valid.len() < ADVISED_ROUNDS;
+        let few = few.then(|| format!("fewer than {ADVISED_ROUNDS} rounds"));
         let disturbed = valid.iter().flat_map(|record| record.disturbances());
         let disturbed = disturbed.map(|why| format!("disturbed: {why}"));
-        let notes: Vec<String> = bad.into_iter().chain(disturbed).collect();
+        let notes: Vec<String> = bad.into_iter().chain(few).chain(disturbed).collect();
         if !notes.is_empty() {
             runs = runs.note(notes.join("; "));
         }
@@ -305,9 +310,11 @@ impl Study {
                 None => Cell::from(found.words()),
             },
         };
-        let per_image = found
-            .per_image
-            .map_or_else(dash, |per_image| Cell::from(per_image.to_string()).note(per_image.basis));
+        let doubt = found.why_not_per_image();
+        let per_image = found.per_image.map_or_else(dash, |per_image| match doubt {
+            Some(why) => Cell::struck(per_image.to_string(), format!("{}; {why}", per_image.basis)),
+            None => Cell::from(per_image.to_string()).note(per_image.basis),
+        });
         [ratio, per_image]
     }
 

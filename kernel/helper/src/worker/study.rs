@@ -30,7 +30,7 @@ Backends; one that is not there has a row that says how to get it:
 STUDY.json says what to run (see the documentation of `benchbook::study::StudyPlan`); options replace what it says:
   --data FOLDER       pictures in train/<class>, validation/<class> and test
   --backends A,B      default: all four
-  --repeats N         rounds that count, at least 3; default: 3
+  --repeats N         rounds that count, at least 3; default: 5, and fewer are marked
   --size PIXELS       height and width of the pictures; default: 224
   --batch-size N      default: 32
   --epochs N          default: 1
