@@ -40,8 +40,9 @@ def test_a_type_with_a_forward_pass_trains_with_curves_phases_and_a_record(kerne
         let build = Build {{ device: Some(Device::Cpu), ..Build::default() }};
         let fit = Fit {{ epochs: 2, batch_size: 8, ..Fit::default() }};
         let mut run = Run::new("small");
-        let (data, _) = run.load("{images}", &TchNet::new("small", [3, 32, 32], small), &build, &fit)?;
-        let mut model = run.build(TchNet::new("small", [3, 32, 32], small), &data, build.clone())?;
+        let net = TchNet::new("small", [3, 32, 32], small);
+        let (data, _) = run.load("{images}", &net, &build, &fit)?;
+        let mut model = run.build(&net, &data, build.clone())?;
         """
     )
     trained = kernel.good("run.train(&mut model, &data, fit.clone())?;")
@@ -57,7 +58,7 @@ def test_a_type_with_a_forward_pass_trains_with_curves_phases_and_a_record(kerne
     kernel.good(f'model.save("{file}")?;')
     kernel.good(
         f"""
-        let mut again = Model::build(TchNet::new("small", [3, 32, 32], small), &data, Build {{ seed: 9, ..build.clone() }})?;
+        let mut again = Model::build(&net, &data, Build {{ seed: 9, ..build.clone() }})?;
         again.restore("{file}")?;
         """
     )

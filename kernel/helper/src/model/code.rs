@@ -5,7 +5,9 @@ use crate::backend::{LibTorch, Parameters};
 use crate::error::Error;
 use benchbook_libtorch::Code;
 use benchbook_nets::{Architecture, Graph, Net, Node, Shape};
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use tch::nn::{ModuleT, Path};
 
 /// What [`Model::build`](super::Model::build) takes: an [`Architecture`], or code ([`TchNet`]).
@@ -72,38 +74,35 @@ impl Prepared {
 /// # Ok(())
 /// # }
 /// ```
-pub struct TchNet<F> {
+#[derive(Clone)]
+pub struct TchNet {
     name: String,
     input: Shape,
-    make: F,
+    make: Arc<dyn Fn(&Path<'_>) -> Box<dyn ModuleT> + Send + Sync>,
 }
 
-impl<F, M> TchNet<F>
-where
-    F: FnOnce(&Path<'_>) -> M,
-    M: ModuleT + 'static,
-{
+impl TchNet {
     /// A net with this name, for inputs of this shape without the batch: `[3, 64, 64]` (channels, height, width) or
     /// `[10]`. Its forward pass gives logits `[batch, classes]`, or `[batch, 1]` for two classes.
-    pub fn new(name: impl Into<String>, input: impl Into<Shape>, make: F) -> Self {
-        Self { name: name.into(), input: input.into(), make }
+    pub fn new<M: ModuleT + 'static>(
+        name: impl Into<String>,
+        input: impl Into<Shape>,
+        make: impl Fn(&Path<'_>) -> M + Send + Sync + 'static,
+    ) -> Self {
+        let make = move |path: &Path<'_>| Box::new(make(path)) as Box<dyn ModuleT>;
+        Self { name: name.into(), input: input.into(), make: Arc::new(make) }
     }
 }
 
-impl<F> fmt::Debug for TchNet<F> {
+impl fmt::Debug for TchNet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "TchNet({:?}, {})", self.name, self.input)
     }
 }
 
-impl<F, M> Buildable for TchNet<F>
-where
-    F: FnOnce(&Path<'_>) -> M,
-    M: ModuleT + 'static,
-{
+impl Buildable for TchNet {
     fn prepare(self, build: &Build) -> Result<Prepared, Error> {
-        let Self { name, input, make } = self;
-        prepare(name, input, build, Box::new(|path| Box::new(make(path))))
+        (&self).prepare(build)
     }
 
     fn input(&self) -> Result<Shape, Error> {
@@ -111,29 +110,34 @@ where
     }
 }
 
-type Make<'a> = Box<dyn FnOnce(&Path<'_>) -> Box<dyn ModuleT> + 'a>;
-
-/// What does not depend on the user's types, so that no cell compiles it.
-fn prepare(name: String, input: Shape, build: &Build, make: Make<'_>) -> Result<Prepared, Error> {
-    if build.backend != LibTorch {
-        return Err(Error::Setting {
-            name: "Build::backend",
-            expected: "LibTorch for a net that is code of the crate `tch`",
-            found: build.backend.about().name.into(),
-        });
+impl Buildable for &TchNet {
+    fn prepare(self, build: &Build) -> Result<Prepared, Error> {
+        let name = self.name.clone();
+        if build.backend != LibTorch {
+            return Err(Error::Setting {
+                name: "Build::backend",
+                expected: "LibTorch for a net that is code of the crate `tch`",
+                found: build.backend.about().name.into(),
+            });
+        }
+        let code = Code::new(build.requested_device(), build.seed, |path| (self.make)(path))?;
+        let operation = code.operation(self.input);
+        let operation =
+            operation.map_err(|expected| Error::Code { net: name.clone(), expected })?;
+        let graph = Graph {
+            name,
+            class: "TchNet".into(),
+            modules: BTreeMap::default(),
+            input: self.input,
+            nodes: vec![Node::new("forward", operation)],
+            base: 0,
+        };
+        Ok(Prepared { net: Net::new(graph)?, code: Some(code) })
     }
-    let code = Code::new(build.requested_device(), build.seed, make)?;
-    let operation =
-        code.operation(input).map_err(|expected| Error::Code { net: name.clone(), expected })?;
-    let graph = Graph {
-        name,
-        class: "TchNet".into(),
-        modules: Default::default(),
-        input,
-        nodes: vec![Node::new("forward", operation)],
-        base: 0,
-    };
-    Ok(Prepared { net: Net::new(graph)?, code: Some(code) })
+
+    fn input(&self) -> Result<Shape, Error> {
+        Ok(self.input)
+    }
 }
 
 #[cfg(test)]
