@@ -22,7 +22,8 @@ pub use compute::{Compute, Precision};
 pub use device::Device;
 pub use error::BackendError;
 pub use network::{
-    Backend, BackendInfo, Input, Network, Plan, Step, StepResult, class_numbers, dropout_mask,
+    Backend, BackendInfo, Input, Network, Plan, Step, StepResult, class_numbers, code_elsewhere,
+    dropout_mask, without_code,
 };
 pub use optimizer::{Convention, Optimizer};
 pub use parameters::{Array, Parameters, ParametersError};

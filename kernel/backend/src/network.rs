@@ -78,6 +78,21 @@ pub struct StepResult {
     pub logits: Vec<f32>,
 }
 
+/// Refuses a net whose forward pass is code of a cell ([`Net::code`]).
+///
+/// # Errors
+/// [`code_elsewhere`].
+pub fn without_code(net: &Net, library: &'static str) -> Result<(), BackendError> {
+    net.code().map_or(Ok(()), |layer| Err(code_elsewhere(&layer.name, library)))
+}
+
+/// What a library, or a process, says that is not given the code of a layer.
+pub fn code_elsewhere(layer: &str, library: &'static str) -> BackendError {
+    let reason = "it is code of a cell, which only the model that was built with it can run (describe the net as \
+                  `Sequential`, or as an architecture, to run it elsewhere)";
+    BackendError::Operation { library, layer: layer.into(), reason: reason.into() }
+}
+
 /// A library that can build models.
 pub trait Backend: Sync {
     /// The library's names, colour, command to install and environment variables.

@@ -1,5 +1,6 @@
 //! LibTorch through `tch`. The only crate of training that names its tensors.
 
+mod code;
 mod forward;
 mod layout;
 mod net;
@@ -8,8 +9,11 @@ mod running;
 mod scaler;
 mod settings;
 
+pub use code::Code;
+
 use benchbook_backend::{
     About, Backend, BackendError, Device as Requested, Network, Parameters, Plan, cuda,
+    without_code,
 };
 use std::io::Write;
 use std::path::Path;
@@ -68,8 +72,8 @@ impl Backend for LibTorch {
         }
     }
 
-    fn supports(&self, _plan: &Plan) -> Result<(), BackendError> {
-        Ok(())
+    fn supports(&self, plan: &Plan) -> Result<(), BackendError> {
+        without_code(&plan.net, NAME)
     }
 
     fn upload(&self, values: &[f32], device: Requested) -> Result<(), BackendError> {
@@ -81,11 +85,9 @@ impl Backend for LibTorch {
     }
 
     fn build(&self, plan: &Plan, weights: &Parameters) -> Result<Box<dyn Network>, BackendError> {
+        self.supports(plan)?;
         let device = found(plan.device)?;
-        if let Some(threads) = plan.threads {
-            tch::set_num_threads(threads.try_into().unwrap_or(i32::MAX));
-        }
-        settings::apply(&plan.compute, device)?;
+        settings::prepare(plan, device)?;
         Ok(Box::new(net::Model::new(plan, device, weights)?))
     }
 }

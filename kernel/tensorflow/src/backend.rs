@@ -8,6 +8,7 @@ use crate::session::{Config, Session};
 use crate::tensor::Tensor;
 use benchbook_backend::{
     About, Backend, BackendError, Compute, Device, Network, Parameters, Plan, Precision, cuda,
+    without_code,
 };
 use benchbook_nets::Layer;
 
@@ -40,6 +41,7 @@ impl Backend for TensorFlow {
     }
 
     fn supports(&self, plan: &Plan) -> Result<(), BackendError> {
+        without_code(&plan.net, NAME)?;
         let too_large = |layer: &&Layer| i32::try_from(layer.output.len()).is_err();
         if let Some(Layer { name, output, .. }) = plan.net.layers().iter().find(too_large) {
             let reason = format!("its output {output} has more than {} values", i32::MAX);

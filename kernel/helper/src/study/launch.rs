@@ -1,6 +1,6 @@
 //! Starts a backend's run: this library's own in a worker, the originals in Python.
 
-use crate::backend::{ALL, BackendId, Compute, Device, Runner};
+use crate::backend::{ALL, BackendId, Compute, Device, Runner, without_code};
 use crate::error::Error;
 use crate::job::{Job, STUDIED};
 use crate::model::{Build, EVALUATION_BATCH, Model, Weights};
@@ -185,6 +185,7 @@ impl Workers {
     /// Why the Python originals cannot do this job, if they cannot: a setting that they lack would make the
     /// comparison one of different work. For a check they are given the pictures, as changed as they may be.
     fn suits_python(&self, reference: &Reference, is_check: bool) -> Result<(), String> {
+        without_code(&self.net, reference.about.name).map_err(|error| error.to_string())?;
         let (build, fit) = (&self.job.build, &self.job.fit);
         let on_gpu = device(build.requested_device()) != "cpu";
         let of_build = (reference.supports)(&build.compute, on_gpu).err();

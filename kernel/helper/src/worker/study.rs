@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::interrupt;
 use crate::job::Job;
 use crate::model::Weights;
-use crate::study::{self, Event, Quantity, Study, StudyPlan};
+use crate::study::{self, Event, Quantity, Study, StudyPlan, busy};
 use benchbook_chart::Chart;
 use benchbook_display::Rich;
 use benchbook_study::counts;
@@ -28,7 +28,7 @@ Backends; one that is not installed has a row that says so:
 STUDY.json says what to run (see the documentation of `benchbook::study::StudyPlan`); options replace what it says:
   --data FOLDER       pictures in train/<class>, validation/<class> and test
   --backends A,B      default: all
-  --repeats N         rounds that count, at least 3; default: 3
+  --repeats N         rounds that count, at least 3; default: 5, and fewer are marked
   --size PIXELS       height and width of the pictures; default: 224
   --batch-size N      default: 32
   --epochs N          default: 1
@@ -173,6 +173,8 @@ fn terminal() -> impl FnMut(&Event) {
             Event::Kept { backend, run } => {
                 writeln!(output, "[{run}] {backend}: kept from an earlier call")
             }
+            Event::Busy { cores } => writeln!(output, "{}", busy(*cores)),
+            Event::Repeat { why, .. } => writeln!(output, "  disturbed, so it runs again: {why}"),
             Event::Line { .. } | Event::Phase { .. } => Ok(()),
         };
         let _ = output.flush();
