@@ -216,7 +216,8 @@ check_helper_clippy() {
     cargo clippy --locked --profile helper --target "$triple" --all-targets "${helper_packages[@]}" -- -D warnings
 }
 
-check_kernel() { run_pytest kernel kernel/tests; }
+# Two files at a time: the tests mostly wait for a compiler that uses one core.
+check_kernel() { run_pytest kernel kernel/tests -n 2 --dist loadfile; }
 
 check_notebooks() {
     unset BENCHBOOK_DATA BENCHBOOK_WEIGHTS
