@@ -6,7 +6,7 @@ use crate::device::Device;
 use crate::error::BackendError;
 use crate::optimizer::Optimizer;
 use crate::parameters::Parameters;
-use benchbook_nets::Net;
+use benchbook_nets::{Net, Shape};
 use serde::{Deserialize, Serialize};
 
 /// What a backend needs to know to build a model.
@@ -213,19 +213,46 @@ pub trait Network: Send {
     /// [`BackendError::Library`], [`BackendError::Parameters`].
     fn set_optimizer_state(&mut self, state: &Parameters) -> Result<(), BackendError>;
 
-    /// Waits until the device has done everything that it was given.
-    fn synchronize(&self);
+    /// Waits until the device has done everything that it was given. Default: each call has waited.
+    fn synchronize(&self) {}
+}
 
-    /// The most device memory in use since the last reset, in bytes; `None` where the library does
-    /// not tell.
-    fn peak_device_memory(&self) -> Option<u64>;
+impl<'a> Input<'a> {
+    /// The values of `batch` examples, and the shape of one.
+    ///
+    /// # Errors
+    /// [`BackendError::BatchLength`]; [`BackendError::NoBase`] for features of a net without a base.
+    pub fn checked(self, net: &Net, batch: usize) -> Result<(&'a [f32], Shape), BackendError> {
+        let (values, what, shape) = match self {
+            Input::Values(values) => (values, "input", net.input()),
+            Input::Features(values) => {
+                (values, "features", net.features().ok_or(BackendError::NoBase)?)
+            }
+        };
+        let (expected, found) = (batch * shape.len(), values.len());
+        if found != expected {
+            let what = format!("the {what} {:?}", [&[batch], shape.axes()].concat());
+            return Err(BackendError::BatchLength { what, expected, found });
+        }
+        Ok((values, shape))
+    }
 }
 
 /// Labels as class numbers.
 ///
 /// # Errors
-/// [`BackendError::Label`] for the first that is no class.
-pub fn class_numbers(labels: &[i64], classes: usize) -> Result<Vec<usize>, BackendError> {
+/// [`BackendError::Label`] for the first that is no class; [`BackendError::BatchLength`] for class weights of another
+/// number than the classes'.
+pub fn class_numbers(
+    labels: &[i64],
+    classes: usize,
+    class_weights: Option<&[f32]>,
+) -> Result<Vec<usize>, BackendError> {
+    let found = class_weights.map_or(classes, <[f32]>::len);
+    if found != classes {
+        let what = format!("class weights [{classes}]");
+        return Err(BackendError::BatchLength { what, expected: classes, found });
+    }
     let number = |(index, label): (usize, &i64)| {
         let class = usize::try_from(*label).ok().filter(|class| *class < classes);
         class.ok_or(BackendError::Label { label: *label, index, classes })

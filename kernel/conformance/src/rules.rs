@@ -131,6 +131,12 @@ fn lengths(backend: &dyn Backend, case: &Case) -> Result<Vec<String>, BackendErr
             failures.push(format!("{what} of a batch that is too short: got {error:?}"));
         }
     }
+    let factors = vec![1.0; case.net.classes() + 1];
+    let step = Step { class_weights: Some(&factors), ..Step::new(RATE, 0) };
+    match network.train_step(Input::Values(values), &labels, step) {
+        Err(BackendError::BatchLength { .. }) => {}
+        other => failures.push(format!("a class weight too many: got {other:?}")),
+    }
     let mut weights = case.weights();
     weights.arrays.pop_first();
     match network.set_parameters(&weights) {

@@ -237,7 +237,6 @@ impl Run {
         let settings = compute_settings(&build.compute, &info.device);
         let device_name = environment.device_name(&info.device);
         let (parameters, trainable_parameters) = model.parameter_counts();
-        let device_bytes = model.network().peak_device_memory();
         let metrics = Metrics { evaluations: self.evaluations.clone(), ..Metrics::default() };
         let record = Record {
             schema: SCHEMA,
@@ -275,7 +274,7 @@ impl Run {
             build_parts: BuildParts { first_step: self.first_step, ..model.build_parts() },
             train_parts: TrainParts { features: self.features, ..TrainParts::default() },
             rates: self.rates,
-            peak_memory: peak_memory(&self.memory, device_bytes),
+            peak_memory: peak_memory(&self.memory),
             metrics,
             epochs: self.epochs.clone(),
             environment,

@@ -107,19 +107,8 @@ impl Model {
     /// A batch on the device with its shape. On the CPU it is the given values themselves, without a
     /// copy, so neither it nor what a later backward pass keeps of it may outlive them.
     fn input(&self, input: Input<'_>, batch: usize) -> Result<Tensor, BackendError> {
-        let (values, what, shape) = match input {
-            Input::Values(values) => (values, "input", self.net().input()),
-            Input::Features(values) => {
-                let shape = self.net().features().ok_or(BackendError::NoBase)?;
-                (values, "features", shape)
-            }
-        };
-        let expected = batch * shape.len();
+        let (values, shape) = input.checked(self.net(), batch)?;
         let axes = batched(batch, shape);
-        if values.len() != expected {
-            let what = format!("the {what} {axes:?}");
-            return Err(BackendError::BatchLength { what, expected, found: values.len() });
-        }
         let lengths = axes.iter().skip(1).rev().scan(1, |stride, length| {
             let this = *stride;
             *stride *= length;
@@ -280,7 +269,7 @@ impl Network for Model {
         if self.optimizer.is_none() {
             return Err(BackendError::NoOptimizer);
         }
-        class_numbers(labels, self.net().classes())?;
+        class_numbers(labels, self.net().classes(), step.class_weights)?;
         if let Some(running) = &mut self.running {
             running.keep().map_err(failed("keeping the running statistics"))?;
         }
@@ -324,7 +313,7 @@ impl Network for Model {
         input: Input<'_>,
         labels: &[i64],
     ) -> Result<StepResult, BackendError> {
-        class_numbers(labels, self.net().classes())?;
+        class_numbers(labels, self.net().classes(), None)?;
         let _guard = tch::no_grad_guard();
         let logits = self.outputs(input, labels.len(), Mode::Inference)?;
         let loss = self.loss(&logits, labels, None).map_err(failed("the loss"))?;
@@ -352,7 +341,7 @@ impl Network for Model {
     }
 
     fn gradients(&mut self, input: Input<'_>, labels: &[i64]) -> Result<Parameters, BackendError> {
-        class_numbers(labels, self.net().classes())?;
+        class_numbers(labels, self.net().classes(), None)?;
         let logits = self.outputs(input, labels.len(), Mode::WithoutDropout)?;
         let loss = self.loss(&logits, labels, None).map_err(failed("the loss"))?;
         let gradients = self.backward(&loss).map_err(failed("the backward pass"))?;
@@ -468,10 +457,5 @@ impl Network for Model {
 
     fn synchronize(&self) {
         synchronize(self.device);
-    }
-
-    fn peak_device_memory(&self) -> Option<u64> {
-        // `tch` does not pass on the statistics of LibTorch's caching allocator.
-        None
     }
 }

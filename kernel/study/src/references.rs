@@ -189,10 +189,10 @@ pub fn python() -> Result<PathBuf, String> {
     let mut pythons = folders.iter().map(|folder| folder.join("bin/python"));
     pythons.find(|python| python.exists()).ok_or_else(|| {
         format!(
-            "the Python originals are not installed: there is no bin/python in {}{}; run `{INSTALL}` and leave \
+            "the Python originals are not installed: there is no {}/bin/python{}; run `{INSTALL}` and leave \
              BENCHBOOK_REFERENCES unset, or set it to an environment with torch and keras",
             folders[0].display(),
-            if folders.len() > 1 { ", the working folder's .venv-references or above" } else { "" }
+            if folders.len() > 1 { ", nor one in the working folder or above" } else { "" }
         )
     })
 }

@@ -218,21 +218,10 @@ impl TensorFlowNet {
     }
 
     /// A batch in the order inside.
-    fn batch(
-        &self,
-        what: &str,
-        shape: Shape,
-        batch: usize,
-        values: &[f32],
-    ) -> Result<Tensor, BackendError> {
-        let axes = |shape: &[usize]| [&[batch], shape].concat();
-        let (expected, found) = (batch * shape.len(), values.len());
-        if found != expected {
-            let what = format!("{what} {:?}", axes(shape.axes()));
-            return Err(BackendError::BatchLength { what, expected, found });
-        }
+    fn batch(&self, shape: Shape, batch: usize, values: &[f32]) -> Tensor {
+        let axes = [&[batch], channels_last(shape).as_slice()].concat();
         let fill = |to: &mut [f32]| batch_to_inside(shape, values, to);
-        Ok(Tensor::filled(&self.library.api, &axes(&channels_last(shape)), fill))
+        Tensor::filled(&self.library.api, &axes, fill)
     }
 
     /// The net's or the head's input as the graph takes it.
@@ -242,31 +231,18 @@ impl TensorFlowNet {
         batch: usize,
         ends: &Ends,
     ) -> Result<(Output, Tensor), BackendError> {
-        match input {
-            Input::Values(values) => {
-                Ok((self.values, self.batch("the batch", self.net.input(), batch, values)?))
-            }
-            Input::Features(values) => {
-                let (Some(place), Some(shape)) = (ends.features, self.net.features()) else {
-                    return Err(BackendError::NoBase);
-                };
-                Ok((place, self.batch("the features", shape, batch, values)?))
-            }
-        }
+        let (values, shape) = input.checked(&self.net, batch)?;
+        let place = match input {
+            Input::Values(_) => self.values,
+            Input::Features(_) => ends.features.ok_or(BackendError::NoBase)?,
+        };
+        Ok((place, self.batch(shape, batch, values)))
     }
 
     /// Labels and shares in the form that [`loss`] takes.
     fn truth(&self, labels: &[i64], class_weights: Option<&[f32]>) -> Result<Feeds, BackendError> {
         let (api, classes) = (&self.library.api, self.net.classes());
-        if let Some(weights) = class_weights.filter(|weights| weights.len() != classes) {
-            let what = format!("class weights [{classes}]");
-            return Err(BackendError::BatchLength {
-                what,
-                expected: classes,
-                found: weights.len(),
-            });
-        }
-        let chosen = class_numbers(labels, classes)?;
+        let chosen = class_numbers(labels, classes, class_weights)?;
         let factors: Vec<f32> = chosen
             .iter()
             .map(|class| class_weights.map_or(1.0, |weights| weights[*class]))
@@ -307,7 +283,7 @@ impl TensorFlowNet {
             let count = batch * shape.len();
             let mask = seed
                 .map_or_else(|| vec![1.0; count], |seed| dropout_mask(count, rate, seed, dropout));
-            feeds.push((input, self.batch("dropout factors", shape, batch, &mask)?));
+            feeds.push((input, self.batch(shape, batch, &mask)));
         }
         Ok(feeds)
     }
@@ -419,15 +395,6 @@ impl Network for TensorFlowNet {
             compiled.steps = steps;
         }
         Ok(())
-    }
-
-    fn synchronize(&self) {
-        // A run of a session ends when the device has done everything.
-    }
-
-    fn peak_device_memory(&self) -> Option<u64> {
-        // The C API for graphs does not report it.
-        None
     }
 }
 

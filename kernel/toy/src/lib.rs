@@ -8,6 +8,7 @@ mod optimizer;
 
 use benchbook_backend::{
     About, Backend, BackendError, Compute, Device, Network, Parameters, Plan, Precision,
+    without_code,
 };
 
 const NAME: &str = "Toy";
@@ -34,6 +35,7 @@ impl Backend for Toy {
     }
 
     fn supports(&self, plan: &Plan) -> Result<(), BackendError> {
+        without_code(&plan.net, NAME)?;
         plan.net.layers().iter().try_for_each(layer::check)?;
         check_device(plan.device)?;
         let Compute { precision, channels_last, pinned_memory, asynchronous_copies, .. } =

@@ -39,17 +39,8 @@ impl Net {
         batch: usize,
     ) -> Result<(Vec<f64>, Range<usize>), BackendError> {
         let net = &self.plan.net;
-        let (values, shape, first) = match input {
-            Input::Values(values) => (values, net.input(), 0),
-            Input::Features(values) => {
-                (values, net.features().ok_or(BackendError::NoBase)?, net.base())
-            }
-        };
-        let expected = batch * shape.len();
-        if values.len() != expected {
-            let what = format!("a batch of {batch} × {shape}");
-            return Err(BackendError::BatchLength { what, expected, found: values.len() });
-        }
+        let (values, _) = input.checked(net, batch)?;
+        let first = if matches!(input, Input::Features(_)) { net.base() } else { 0 };
         Ok((values.iter().copied().map(f64::from).collect(), first..net.layers().len()))
     }
 
@@ -89,7 +80,7 @@ impl Net {
         masks: &Masks,
     ) -> Result<(StepResult, Parameters), BackendError> {
         let net = &self.plan.net;
-        let classes = class_numbers(labels, net.classes())?;
+        let classes = class_numbers(labels, net.classes(), class_weights)?;
         if matches!(input, Input::Features(_)) && !self.plan.frozen {
             return Err(BackendError::TrainableBase);
         }
@@ -165,7 +156,7 @@ impl Network for Net {
         input: Input<'_>,
         labels: &[i64],
     ) -> Result<StepResult, BackendError> {
-        let classes = class_numbers(labels, self.plan.net.classes())?;
+        let classes = class_numbers(labels, self.plan.net.classes(), None)?;
         let logits = self.logits(input, labels.len())?;
         let exact: Vec<f64> = logits.iter().copied().map(f64::from).collect();
         let (loss, _) = loss(self.plan.net.loss(), &exact, &classes, None);
@@ -221,11 +212,5 @@ impl Network for Net {
         }
         present.clone_from(state);
         Ok(())
-    }
-
-    fn synchronize(&self) {}
-
-    fn peak_device_memory(&self) -> Option<u64> {
-        None
     }
 }

@@ -15,8 +15,8 @@ pub(crate) fn reset() -> PeakMemory {
 }
 
 /// The peak since [`reset`], of which `since` is the result.
-pub(crate) fn now(since: &PeakMemory, device_bytes: Option<u64>) -> PeakMemory {
-    PeakMemory { host_bytes: status("VmHWM:"), device_bytes, ..since.clone() }
+pub(crate) fn now(since: &PeakMemory) -> PeakMemory {
+    PeakMemory { host_bytes: status("VmHWM:"), ..since.clone() }
 }
 
 /// A line of `/proc/self/status` in bytes; the file has kibibytes.

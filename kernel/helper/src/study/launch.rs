@@ -287,8 +287,7 @@ fn asked(job: &Job, net: &Net, data: &ImageFolder) -> Result<Record, Error> {
     let build = &job.build;
     let mut environment = Environment::here();
     for (name, value) in variables(build.threads.unwrap_or(1)) {
-        environment.variables.retain(|(known, _)| known != name);
-        environment.variables.push((name.into(), value));
+        environment.set(name, &value);
     }
     let device = device(build.requested_device());
     let device_name = environment.device_name(&device);

@@ -55,16 +55,18 @@ const VARIABLES: [&str; 16] = [
     "TF_",
     "XLA_",
 ];
-/// What of these says only where files are, or how much is printed.
-const IRRELEVANT: [&str; 3] = ["CUDA_HOME", "LD_LIBRARY_PATH", "TF_CPP_MIN_LOG_LEVEL"];
+/// What of these says only where files are, or how much is printed, and what a backend sets for itself alone.
+const IRRELEVANT: [&str; 4] =
+    ["CUDA_HOME", "LD_LIBRARY_PATH", "TF_CPP_MIN_LOG_LEVEL", "TF_OVERRIDE_GLOBAL_THREADPOOL"];
+
+fn relevant(name: &str) -> bool {
+    VARIABLES.iter().any(|prefix| name.starts_with(prefix)) && !IRRELEVANT.contains(&name)
+}
 
 impl Environment {
     /// The present machine.
     pub fn here() -> Self {
         let (gpus, gpu_driver) = nvidia();
-        let relevant = |name: &str| {
-            VARIABLES.iter().any(|prefix| name.starts_with(prefix)) && !IRRELEVANT.contains(&name)
-        };
         let text = |word: std::ffi::OsString| word.to_string_lossy().into_owned();
         let variables = std::env::vars_os().map(|(name, value)| (text(name), text(value)));
         let mut variables: Vec<_> = variables.filter(|(name, _)| relevant(name)).collect();
@@ -88,6 +90,13 @@ impl Environment {
             ),
             variables,
         }
+    }
+
+    /// States a variable of a process that gets this environment and the variable.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.variables.retain(|(known, _)| known != name);
+        self.variables.extend(relevant(name).then(|| (name.into(), value.into())));
+        self.variables.sort();
     }
 
     /// Which of `gpus` a process in this environment calls `device`, for example `cuda:0`; `None` for the processor,
@@ -172,6 +181,22 @@ mod tests {
         assert!(here.memory_bytes.is_some_and(|bytes| bytes > 1 << 28));
         assert!(here.kernel.starts_with("Linux "), "{}", here.kernel);
     }
+
+    #[test]
+    fn what_a_process_is_given_is_stated_as_it_would_state_it_itself() {
+        let mut given = Environment::default();
+        for (name, value) in [
+            ("TF_ENABLE_ONEDNN_OPTS", "1"),
+            ("OMP_NUM_THREADS", "1"),
+            ("OMP_NUM_THREADS", "2"),
+            ("TF_CPP_MIN_LOG_LEVEL", "2"),
+        ] {
+            given.set(name, value);
+        }
+        let expected = [("OMP_NUM_THREADS", "2"), ("TF_ENABLE_ONEDNN_OPTS", "1")];
+        assert_eq!(given.variables, expected.map(|(name, value)| (name.into(), value.into())));
+    }
+
     #[test]
     fn a_device_is_the_gpu_that_cuda_counts_so() {
         let of = |visible: Option<&str>| Environment {

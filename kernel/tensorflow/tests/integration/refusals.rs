@@ -27,7 +27,7 @@ fn unfit_batches_and_steps_are_named() {
     assert!(none.contains("`compile`"), "{none}");
     net.compile(Optimizer::sgd());
     let short = text(net.evaluate_step(Input::Values(&[0.0; 10]), &[0, 1]));
-    for words in ["384", "the batch [2, 3, 8, 8]", "got 10"] {
+    for words in ["384", "the input [2, 3, 8, 8]", "got 10"] {
         assert!(short.contains(words), "{short}");
     }
     for label in [2, -1] {
