@@ -38,6 +38,7 @@ mod shared;
 pub mod statics;
 mod variables;
 
+use crate::evcxr_contract::FOLDERS;
 use crate::template::{Installation, Template};
 use crate::tools::Tools;
 use std::ffi::{OsStr, OsString};
@@ -215,9 +216,7 @@ pub fn restore_environment(command: &mut Command) {
         };
         command.env_remove(saved);
     }
-    for variable in
-        [NOTEBOOK, TEMPLATE, CRATE, answers::RECORDING, "EVCXR_TMPDIR", "EVCXR_CONFIG_DIR"]
-    {
+    for variable in [NOTEBOOK, TEMPLATE, CRATE, answers::RECORDING].iter().chain(&FOLDERS) {
         command.env_remove(variable);
     }
 }

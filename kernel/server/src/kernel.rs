@@ -66,7 +66,7 @@ unsafe fn prepare(template: Option<&Path>) -> anyhow::Result<(Installation, Sess
     let here = Installation::open(&folder)?;
     // SAFETY: passed on to the caller.
     let session = unsafe { Session::begin(&here) }?;
-    let host = Host::new(session.folder(), session.interrupted(), here.template.worker());
+    let host = Host::new(session.folder(), session.crate_folder(), here.template.worker());
     Ok((here, session, host))
 }
 

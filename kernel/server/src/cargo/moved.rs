@@ -30,7 +30,10 @@
 //! variable is moved, and has said where. If the rewritten cell does not compile, evcxr's own text is
 //! compiled.
 
-use super::variables::{Handling, handled, words};
+use crate::evcxr_contract::{
+    AWAIT, BEGIN, END, FUTURE, FUTURE_ENDS, Handled, Handling, LAST, QUESTION_MARK, STORE, handled,
+};
+use crate::parsed::{edited, words};
 use ra_ap_syntax::ast::{self, AstNode, HasName};
 use ra_ap_syntax::{Edition, SourceFile, SyntaxNode};
 use serde::Deserialize;
@@ -110,6 +113,8 @@ struct Cell<'a> {
     body: Range<usize>,
     /// The same, parsed.
     block: ast::StmtList,
+    /// The variables that are put into the store in there.
+    new: BTreeSet<&'a str>,
     /// The variables that are taken out of the store, which evcxr wants back only if they are in
     /// `expected`.
     taken: Vec<Taken<'a>>,
@@ -119,9 +124,7 @@ struct Cell<'a> {
 }
 
 struct Taken<'a> {
-    name: &'a str,
-    mutable: bool,
-    kind: &'a str,
+    variable: Handled<'a>,
     /// The bytes of the lines that check its type and take it.
     lines: Vec<Range<usize>>,
 }
@@ -134,36 +137,25 @@ fn taken(text: &str) -> Vec<Taken<'_>> {
     for line in text.split_inclusive('\n') {
         let range = begin..begin + line.trim_end_matches('\n').len();
         begin += line.len();
-        match handled(&text[range.clone()]) {
-            Some((name, Handling::Check)) => {
-                checked.insert(name, range);
+        let Some(variable) = handled(&text[range.clone()]) else { continue };
+        match variable.handling {
+            Handling::Check => {
+                checked.insert(variable.name, range);
             }
-            Some((name, Handling::Take)) => {
-                let mutable = line.starts_with("let mut ");
-                let kind = text[range.clone()].split_once("take_variable::<");
-                let kind = kind.and_then(|(_, rest)| Some(&rest[..rest.rfind(">(stringify!(")?]));
-                let lines = checked.remove(name).into_iter().chain([range]).collect();
-                found.extend(kind.map(|kind| Taken { name, mutable, kind, lines }));
+            Handling::Take => {
+                let lines = checked.remove(variable.name).into_iter().chain([range]).collect();
+                found.push(Taken { variable, lines });
             }
-            _ => {}
+            Handling::Put => {}
         }
     }
     found
 }
 
-/// Where evcxr begins to catch panics, and where it has done so.
-const BEGIN: &str = super::build::CATCH.1;
-const END: &str = "})) { \n  Ok(_) => {}\n  Err(_) => {\n    ::benchbook::println!(\"EVCXR_PANIC_NOTIFICATION\");\n}}\n";
-
-/// The closure that a `?` leaves, within.
-const QUESTION_MARK: (&str, &str) =
-    ("let _ = (|| -> std::result::Result<(), EvcxrUserCodeError> {\n", "Ok(())})();\n");
-/// The future of a cell with `.await`, within, after some lines; the second ends one without `?`.
-const FUTURE: &str = ".block_on(async {\n";
-const FUTURE_ENDS: [&str; 2] = ["Ok::<(), EvcxrUserCodeError>(())\n});\n", "});\n"];
-
-/// What ends the function of the cell.
-const LAST: &str = "evcxr_variable_store\n}\n";
+/// The variable that a line puts into the store.
+fn put(line: &str) -> Option<&str> {
+    handled(line).filter(|line| line.handling == Handling::Put).map(|line| line.name)
+}
 
 impl<'a> Cell<'a> {
     /// `None` if nothing is caught, or if evcxr's code is not the known one.
@@ -173,16 +165,13 @@ impl<'a> Cell<'a> {
         let body = within(source, begin..end)?;
         let (before, after) = (&source[..begin], &source[end + END.len()..]);
         let first = source[..end + END.len()].matches('\n').count() + 1;
-        let put = |line| match handled(line)? {
-            (name, Handling::Put) => Some(name),
-            _ => None,
-        };
         let puts = after.lines().enumerate();
         let puts = puts.filter_map(|(at, line)| Some((first + at, put(line)?)));
         let puts: BTreeMap<usize, &str> = puts.collect();
         Some(Self {
             source,
             block: parse(&source[body.clone()])?,
+            new: source[body.clone()].lines().filter_map(put).collect(),
             body,
             taken: taken(before),
             expected: puts.values().copied().collect(),
@@ -192,14 +181,12 @@ impl<'a> Cell<'a> {
 
     /// The variables that the cell keeps or that evcxr gets back only if it fails.
     fn gone(&self) -> impl Iterator<Item = &Taken<'a>> {
-        self.taken.iter().filter(|taken| !self.expected.contains(&taken.name))
+        self.taken.iter().filter(|taken| !self.expected.contains(&taken.variable.name))
     }
 
     /// Whether a `return` may leave the cell before the variables that it keeps are in the store.
     fn may_return(&self) -> bool {
-        let mut lines = self.source[self.body.clone()].lines();
-        names(self.block.syntax(), "return")
-            && lines.any(|line| matches!(handled(line), Some((_, Handling::Put))))
+        !self.new.is_empty() && names(self.block.syntax(), "return")
     }
 
     /// The source in which a failing cell keeps what it has not moved; `None` if nothing has to be done.
@@ -212,46 +199,33 @@ impl<'a> Cell<'a> {
         let mut edits = BTreeMap::<usize, (usize, String)>::new();
         let mut end = String::new();
         if may_return {
-            let reached = "evcxr_variable_store.reached_end(); ".to_owned();
-            edits.insert(self.body.end, (self.body.end, reached));
-            end.push_str("evcxr_variable_store.check_end(); ");
+            edits.insert(self.body.end, (self.body.end, format!("{STORE}.reached_end(); ")));
+            end.push_str(&format!("{STORE}.check_end(); "));
         }
-        for Taken { name, mutable, kind, lines } in self.gone() {
+        for Taken { variable: Handled { name, kind, mutable, .. }, lines } in self.gone() {
             if self.only_binds(name) {
-                end.push_str(&format!(
-                    "evcxr_variable_store.stay::<{kind}>(stringify!({name}), {mutable}); "
-                ));
+                end.push_str(&format!("{STORE}.stay::<{kind}>(stringify!({name}), {mutable}); "));
                 edits.extend(lines.iter().map(|line| (line.start, (line.end, String::new()))));
                 continue;
             }
-            end.push_str(&format!(
-                "evcxr_variable_store.put_back(stringify!({name}), {mutable}, {name}); "
-            ));
+            end.push_str(&format!("{STORE}.put_back(stringify!({name}), {mutable}, {name}); "));
             let before = moves.get(*name).and_then(|lines| self.before(name, lines));
             let Some(before) = before else { continue };
             let mutability = if *mutable { "mut " } else { "" };
             let (_, inserted) = edits.entry(before).or_insert((before, String::new()));
             inserted.push_str(&format!(
-                " let {mutability}{name} = unsafe {{ evcxr_variable_store.hand_over(stringify!({name}), &raw const {name}) }};"
+                " let {mutability}{name} = unsafe {{ {STORE}.hand_over(stringify!({name}), &raw const {name}) }};"
             ));
         }
         edits.insert(last, (last, end));
-        let mut text = String::with_capacity(self.source.len() + 256);
-        let mut copied = 0;
-        for (start, (end, replacement)) in edits {
-            text.push_str(&self.source[copied..start]);
-            text.push_str(&replacement);
-            copied = end;
-        }
-        text.push_str(&self.source[copied..]);
-        Some(text)
+        let edits = edits.into_iter().map(|(start, (end, new))| (start..end, new));
+        Some(edited(self.source, edits))
     }
 
     /// Whether the first statement that names the variable binds it, without having used it, and the
     /// new one goes into the store.
     fn only_binds(&self, name: &str) -> bool {
-        let mut lines = self.source[self.body.clone()].lines();
-        if !lines.any(|line| handled(line) == Some((name, Handling::Put))) {
+        if !self.new.contains(name) {
             return false;
         }
         let first = self.block.syntax().children().find(|node| names(node, name));
@@ -378,7 +352,7 @@ fn within(source: &str, outer: Range<usize>) -> Option<Range<usize>> {
     let text = &source[outer.clone()];
     let (begin, ends): (usize, &[&str]) = if text.starts_with(QUESTION_MARK.0) {
         (QUESTION_MARK.0.len(), &[QUESTION_MARK.1])
-    } else if let Some(at) = text.find(FUTURE).filter(|_| text.starts_with("let mut mutex")) {
+    } else if let Some(at) = text.find(FUTURE).filter(|_| text.starts_with(AWAIT)) {
         (at + FUTURE.len(), &FUTURE_ENDS)
     } else {
         (0, &[""])
@@ -450,7 +424,7 @@ mod tests {
 
     /// evcxr's code around statements: `x` and `y` are in the store, and `puts` go back.
     fn around(statements: &str, puts: &[&str]) -> String {
-        let puts: String = puts.iter().copied().map(put).collect();
+        let puts: String = puts.iter().copied().map(put_line).collect();
         let (open, close) = QUESTION_MARK;
         format!(
             "vars_ok &= evcxr_variable_store.check_variable::<String>(stringify!(x));\n\
@@ -460,7 +434,7 @@ mod tests {
         )
     }
 
-    fn put(name: &str) -> String {
+    fn put_line(name: &str) -> String {
         format!("evcxr_variable_store.put_variable::<String>(stringify!({name}), {name});\n")
     }
 
@@ -546,7 +520,7 @@ mod tests {
             "{ let x = 1; }\n",
             "m!(x); let x = 1;\n",
         ] {
-            let source = around(&format!("{statements}{}", put("x")), &["y"]);
+            let source = around(&format!("{statements}{}", put_line("x")), &["y"]);
             let rewritten = Cell::of(&source).unwrap().rewritten(&moves(&[])).unwrap();
             assert_eq!(
                 rewritten,
@@ -563,7 +537,7 @@ mod tests {
             "f();\nlet (a, mut x): (A, B) = f();\nx.push(1);\n",
             "let x = f(|y| y); g(&x);\n",
         ] {
-            let source = around(&format!("{statements}{}", put("x")), &["y"]);
+            let source = around(&format!("{statements}{}", put_line("x")), &["y"]);
             let rewritten = Cell::of(&source).unwrap().rewritten(&moves(&[])).unwrap();
             let take = source.lines().find(|line| line.starts_with("let x = evcxr")).unwrap();
             let check = "vars_ok &= evcxr_variable_store.check_variable::<String>(stringify!(x));";
@@ -582,7 +556,7 @@ mod tests {
 
     #[test]
     fn a_return_is_noticed_where_a_cell_has_variables_to_keep() {
-        let statements = format!("if f() {{ return Ok(()) }} let z = 1;\n{}", put("z"));
+        let statements = format!("if f() {{ return Ok(()) }} let z = 1;\n{}", put_line("z"));
         let source = around(&statements, &["x", "y"]);
         let close = QUESTION_MARK.1;
         let expected = source

@@ -5,7 +5,7 @@
 //! another type in the store than it expects, which has the helper library name the variable and evcxr forget
 //! it. If the cell binds the variable anew, the old value is left alone until the new one replaces it.
 
-use super::variables::{Handling, handled};
+use crate::evcxr_contract::{Handling, handled, vain_check};
 use std::borrow::Cow;
 use std::fs;
 use std::path::Path;
@@ -53,14 +53,11 @@ pub(super) fn without_outdated(source: String, variables: &[Outdated]) -> String
         return source;
     }
     let lines = source.split_inclusive('\n').map(|line| {
-        let Some((name, handling)) = handled(line.trim_end_matches('\n')) else { return line.into() };
-        let found = variables.iter().find(|variable| variable.name == name);
-        match (found, handling) {
+        let Some(known) = handled(line.trim_end_matches('\n')) else { return line.into() };
+        let found = variables.iter().find(|variable| variable.name == known.name);
+        match (found, known.handling) {
             (Some(Outdated { rebound: true, .. }), Handling::Check | Handling::Take) => "\n".into(),
-            // No variable has this type.
-            (Some(_), Handling::Check) => Cow::Owned(format!(
-                "vars_ok &= (evcxr_variable_store.check_variable::<evcxr_internal_runtime::VariableStore>(stringify!({name})));\n"
-            )),
+            (Some(_), Handling::Check) => Cow::Owned(vain_check(known.name)),
             _ => Cow::Borrowed(line),
         }
     });
@@ -86,11 +83,7 @@ mod tests {
         ];
         let text = without_outdated(source.clone(), &variables);
         let lines: Vec<&str> = text.lines().collect();
-        assert!(
-            lines[0].contains("::<evcxr_internal_runtime::VariableStore>(stringify!(x))"),
-            "{text}"
-        );
-        assert_eq!(handled(lines[0]), None, "it stays, though the cell does not name `x`");
+        assert_eq!(lines[0], vain_check("x").trim_end());
         assert_eq!(lines[2..4], ["", ""]);
         assert!(source.contains(lines[4]) && source.contains(lines[5]));
         assert_eq!(without_outdated(source.clone(), &[]), source);

@@ -17,6 +17,8 @@
 //! defined ([`DEFINED`]), which count once their library is loaded (`worker/host.rs`).
 
 use crate::definitions::{Definitions, plain, visibility};
+use crate::evcxr_contract::FUNCTION;
+use crate::parsed::edited;
 use crate::template::hex;
 use ra_ap_syntax::ast::{self, AstNode, HasAttrs, HasName};
 use ra_ap_syntax::{Edition, SourceFile, SyntaxNode};
@@ -136,19 +138,8 @@ pub(super) fn shared(source: &str, live: &Statics) -> Option<(String, Statics)> 
         }
     }
     edits.sort_by_key(|(range, _)| range.start);
-    let mut text = String::with_capacity(source.len() + 256);
-    let mut copied = 0;
-    for (range, replacement) in edits {
-        // A static in the initialiser of one that is only declared goes with it.
-        if range.start < copied {
-            continue;
-        }
-        text.push_str(&source[copied..range.start]);
-        text.push_str(&replacement);
-        copied = range.end;
-    }
-    text.push_str(&source[copied..]);
-    Some((text, defined))
+    // A static in the initialiser of one that is only declared goes with it.
+    Some((edited(source, edits), defined))
 }
 
 /// Whether the word occurs other than in `'static`.
@@ -270,7 +261,7 @@ fn path(item: &SyntaxNode, name: &str) -> Option<String> {
         _ => None,
     });
     let mut parts: Vec<String> = around.collect();
-    if parts.last().is_some_and(|outermost| outermost.starts_with("run_user_code_")) {
+    if parts.last().is_some_and(|outermost| outermost.starts_with(FUNCTION)) {
         return None;
     }
     parts.reverse();

@@ -5,6 +5,8 @@
 //! the file stays in the store instead. Its three lines become empty, so that all others keep their
 //! numbers.
 
+use crate::evcxr_contract::handled;
+use crate::parsed::words;
 use std::collections::HashSet;
 
 /// The source without the variables that it does not name; `None` if it names all.
@@ -13,7 +15,7 @@ pub(super) fn without_unnamed(source: &str) -> Option<String> {
     let mut kept = Vec::new();
     for line in source.lines() {
         match handled(line) {
-            Some((name, _)) => kept.push(name),
+            Some(line) => kept.push(line.name),
             None => named.extend(words(line)),
         }
     }
@@ -22,53 +24,10 @@ pub(super) fn without_unnamed(source: &str) -> Option<String> {
     }
     let lines =
         source.split_inclusive('\n').map(|line| match handled(line.trim_end_matches('\n')) {
-            Some((name, _)) if !named.contains(name) => "\n",
+            Some(handled) if !named.contains(handled.name) => "\n",
             _ => line,
         });
     Some(lines.collect())
-}
-
-/// What evcxr's code does with a variable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Handling {
-    Check,
-    Take,
-    Put,
-}
-
-/// The variable, if the line does nothing but check, take or put one.
-pub(super) fn handled(line: &str) -> Option<(&str, Handling)> {
-    let (before, call) = line.split_once("evcxr_variable_store.")?;
-    let (rest, handling) = match before {
-        "" => (call.strip_prefix("put_variable::<")?, Handling::Put),
-        "vars_ok &= " => (call.strip_prefix("check_variable::<")?, Handling::Check),
-        _ if before.starts_with("let ") && before.ends_with(" = ") => {
-            (call.strip_prefix("take_variable::<")?, Handling::Take)
-        }
-        _ => return None,
-    };
-    let name = &rest[rest.rfind(">(stringify!(")? + ">(stringify!(".len()..];
-    let name = name.strip_suffix(");")?;
-    let name = if handling == Handling::Put {
-        let (name, value) = name.split_once("), ")?;
-        (name == value).then_some(name)?
-    } else {
-        name.strip_suffix(')')?
-    };
-    is_word(name).then_some((name, handling))
-}
-
-fn is_word(text: &str) -> bool {
-    !text.is_empty() && text.chars().all(is_part)
-}
-
-fn is_part(c: char) -> bool {
-    c.is_alphanumeric() || c == '_'
-}
-
-/// Everything that could be a name, also within strings: `format!("{a}")` names `a`.
-pub(super) fn words(line: &str) -> impl Iterator<Item = &str> {
-    line.split(|c| !is_part(c)).filter(|word| !word.is_empty())
 }
 
 #[cfg(test)]
@@ -107,18 +66,6 @@ let mut NAME = evcxr_variable_store.take_variable::<Vec<(u8, f32)>>(stringify!(N
         for code in ["", "xx", "\"\"", "x1 + y"] {
             let less = without_unnamed(&cell(&["x"], code)).unwrap();
             assert!(!less.contains("stringify"), "{less}");
-        }
-    }
-
-    #[test]
-    fn other_lines_are_no_handling_of_variables() {
-        for line in [
-            "let a = f(evcxr_variable_store.take_variable::<u8>(stringify!(a)));",
-            "evcxr_variable_store.put_variable::<u8>(stringify!(a), b);",
-            "evcxr_variable_store.lazy_arc(\"a\", || 1);",
-            "let evcxr_variable_store = unsafe {&mut *evcxr_variable_store};",
-        ] {
-            assert_eq!(handled(line), None, "{line}");
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use super::items::{self, Items};
 use crate::definitions::plain;
+use crate::evcxr_contract::FUNCTION;
 use evcxr::CompilationError;
 use ra_ap_syntax::ast::{self, AstNode, HasName};
 use ra_ap_syntax::{Edition, SourceFile, SyntaxNode};
@@ -76,7 +77,7 @@ fn aside(faults: &[Fault], compiled: &str, own: &Items) -> Option<Mended> {
         let at = items.iter().position(|item| covers(compiled, item, line))?;
         let item = ast::Item::cast(items[at].clone())?;
         let (name, said, code) = match &item {
-            ast::Item::Fn(item) if item.name()?.text().starts_with("run_user_code_") => {
+            ast::Item::Fn(item) if item.name()?.text().starts_with(FUNCTION) => {
                 return None;
             }
             ast::Item::Use(item) => {

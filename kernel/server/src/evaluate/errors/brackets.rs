@@ -1,8 +1,8 @@
 //! Brackets and strings that are never closed. evcxr puts its own code behind the cell, so the
 //! compiler would find the end of such a cell somewhere in there.
 
-use crate::evaluate::prepare::{line_and_column, rust_begins};
-use ra_ap_syntax::{Edition, SourceFile, SyntaxKind, SyntaxToken};
+use crate::parsed::Parsed;
+use ra_ap_syntax::{SyntaxKind, SyntaxToken};
 
 /// What is wrong, and where: line and column in characters from 1.
 #[derive(Debug, PartialEq, Eq)]
@@ -12,17 +12,13 @@ pub(super) struct Unclosed {
 }
 
 /// The first thing in a cell that is never closed, or closes nothing.
-pub(super) fn unclosed(cell: &str) -> Option<Unclosed> {
-    let begin = rust_begins(cell);
-    let parsed = SourceFile::parse(&cell[begin..], Edition::Edition2024);
+pub(super) fn unclosed(cell: &Parsed) -> Option<Unclosed> {
     let mut open: Vec<SyntaxToken> = Vec::new();
     let found = |token: &SyntaxToken, message: String| {
-        let at = begin + usize::from(token.text_range().start());
-        Some(Unclosed { message, place: line_and_column(cell, at) })
+        let place = cell.place(cell.at(token.text_range().start()));
+        Some(Unclosed { message, place })
     };
-    let tokens = parsed.syntax_node();
-    let tokens = tokens.descendants_with_tokens().filter_map(|element| element.into_token());
-    for token in tokens {
+    for token in cell.tokens() {
         match token.kind() {
             SyntaxKind::L_CURLY | SyntaxKind::L_PAREN | SyntaxKind::L_BRACK => open.push(token),
             SyntaxKind::R_CURLY | SyntaxKind::R_PAREN | SyntaxKind::R_BRACK => match open.pop() {
@@ -79,7 +75,7 @@ mod tests {
     use super::*;
 
     fn check(cell: &str) -> Option<(String, (usize, usize))> {
-        unclosed(cell).map(|found| (found.message, found.place))
+        unclosed(&Parsed::of(cell).unwrap()).map(|found| (found.message, found.place))
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What the compiler adds to an error: notes, and what it would change.
 
+use crate::evcxr_contract::{FILE, is_internal};
 use evcxr::CompilationError;
 use serde::Deserialize;
 
@@ -67,11 +68,6 @@ pub(super) fn of(error: &CompilationError) -> Vec<(&'static str, String)> {
         .collect()
 }
 
-/// Whether a text has names of the code that evcxr puts around a cell.
-pub(super) fn is_internal(text: &str) -> bool {
-    ["evcxr", "Evcxr", "run_user_code_"].iter().any(|name| text.contains(name))
-}
-
 fn describe(child: &Child) -> Option<String> {
     let message = child.message.as_str();
     if NOISE.iter().any(|noise| message.starts_with(noise)) {
@@ -105,9 +101,7 @@ fn suggestion(spans: &[Span]) -> Option<String> {
         return Some(shown.join(", ") + &more);
     }
     let whole = |span: &Span| {
-        span.line_start == span.line_end
-            && span.text.len() == 1
-            && span.file_name.ends_with("lib.rs")
+        span.line_start == span.line_end && span.text.len() == 1 && span.file_name.ends_with(FILE)
     };
     if !spans.iter().all(whole) {
         return Some(format!("`{}`", new.join("` … `")));
