@@ -41,9 +41,11 @@ mod variables;
 use crate::evcxr_contract::FOLDERS;
 use crate::template::{Installation, Template};
 use crate::tools::Tools;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -164,6 +166,22 @@ fn pass_on(here: &Installation, tool: &str, arguments: &[OsString]) -> anyhow::R
 /// Whether rust-analyzer shall know the crates of the session.
 fn types_are_wanted() -> bool {
     std::env::var_os(CRATE).is_some_and(|folder| Path::new(&folder).join(TYPES).exists())
+}
+
+/// A note between server and stand-in; the default if there is none.
+fn read_json<T: DeserializeOwned + Default>(path: &Path) -> T {
+    fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+}
+
+/// Writes a note; one that says nothing is no file.
+fn write_json<T: Serialize + Default + PartialEq>(path: &Path, note: &T) -> io::Result<()> {
+    if *note != T::default() {
+        return fs::write(path, serde_json::to_vec(note)?);
+    }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Leaves a line for the kernel's log. One that cannot be written is lost and nothing else.

@@ -48,7 +48,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 pub(crate) use configuration::copy as copy_configuration;
-pub(crate) use errors::is_closed;
+pub(crate) use prepare::SHOW;
 pub use thread::EvaluationThread;
 
 /// What every session begins with. The macros are named one by one, since a glob would leave it
@@ -488,7 +488,7 @@ impl Rust {
             return (Err(Error::from(error.to_string())), outdated);
         }
         let result = self.run(&code, &left_out, ready.request.output);
-        if let Err(error) = outdated::write(&self.crate_folder, &[]) {
+        if let Err(error) = outdated::write(&self.crate_folder, &Vec::new()) {
             tracing::error!("{OUTDATED}: {error}");
         }
         if result.is_ok() {

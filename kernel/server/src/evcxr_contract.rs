@@ -243,11 +243,12 @@ mod tests {
     use std::fs;
     use std::path::PathBuf;
     use std::process::Command;
+    use std::sync::LazyLock;
 
     /// The source of the evcxr crate that this crate is compiled with.
-    fn folder() -> PathBuf {
+    static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
         let output = Command::new(env!("CARGO"))
-            .args(["metadata", "--format-version", "1", "--offline", "--filter-platform"])
+            .args(["metadata", "--format-version", "1", "--locked", "--filter-platform"])
             .args(["x86_64-unknown-linux-gnu", "--manifest-path"])
             .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
             .output()
@@ -257,10 +258,10 @@ mod tests {
         let packages = metadata["packages"].as_array().unwrap();
         let evcxr = packages.iter().find(|package| package["name"] == "evcxr").unwrap();
         PathBuf::from(evcxr["manifest_path"].as_str().unwrap()).parent().unwrap().join("src")
-    }
+    });
 
     fn parsed(file: &str) -> SyntaxNode {
-        let text = fs::read_to_string(folder().join(file)).unwrap();
+        let text = fs::read_to_string(FOLDER.join(file)).unwrap();
         SourceFile::parse(&text, Edition::Edition2024).syntax_node()
     }
 
@@ -296,7 +297,7 @@ mod tests {
         for part in [QUESTION_MARK.0, QUESTION_MARK.1, MODULE.1] {
             assert!(code.contains(part), "{part}\n{code}");
         }
-        let text = fs::read_to_string(folder().join("eval_context.rs")).unwrap();
+        let text = fs::read_to_string(FOLDER.join("eval_context.rs")).unwrap();
         let start = format!("{AWAIT} = {STORE}.lazy_arc(\"{TOKIO}\",");
         assert!(
             text.contains(&start) && ENTER_TOKIO.contains(&format!("{STORE}.lazy_arc(\"{TOKIO}\""))
@@ -308,8 +309,8 @@ mod tests {
 
     #[test]
     fn evcxr_pastes_the_known_runtime_and_error() {
-        let module = fs::read_to_string(folder().join("evcxr_internal_runtime.rs")).unwrap();
-        assert_eq!(hex(Sha256::digest(format!("{module}\n"))), KNOWN_RUNTIME);
+        let module = fs::read_to_string(FOLDER.join("evcxr_internal_runtime.rs")).unwrap();
+        assert_eq!(hex(Sha256::digest(&module)), KNOWN_RUNTIME);
         for name in ["VariableStore", "USER_ERROR_OCCURRED", "fn take_variable", "fn lazy_arc"] {
             assert!(module.contains(name), "{name}");
         }

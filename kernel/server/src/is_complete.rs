@@ -1,6 +1,5 @@
 //! Whether a cell can be run as it is, for front ends that run it at the Enter key.
 
-use crate::evaluate::is_closed;
 use crate::nesting;
 use crate::parsed::Parsed;
 use benchbook_jupyter::Completeness;
@@ -25,7 +24,7 @@ fn look(cell: &Parsed) -> Completeness {
                 let Some(outer) = depth.checked_sub(1) else { return Completeness::Invalid };
                 depth = outer;
             }
-            kind if !is_closed(kind, token.text()) => return more(depth),
+            _ if cell.is_open(&token) => return more(depth),
             _ => {}
         }
     }

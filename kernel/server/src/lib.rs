@@ -10,6 +10,7 @@ pub mod cache;
 pub mod cargo;
 pub mod clean;
 mod definitions;
+mod diagnostic;
 pub mod doctor;
 pub mod evaluate;
 mod evcxr_contract;

@@ -78,6 +78,15 @@ impl Parsed {
         })
     }
 
+    /// Whether a string or a comment is never closed.
+    pub(crate) fn is_open(&self, token: &SyntaxToken) -> bool {
+        let begin = token.text_range().start();
+        token.kind() != SyntaxKind::CHAR
+            && self.errors.iter().any(|error| {
+                error.range().start() == begin && error.to_string().contains("to terminate the")
+            })
+    }
+
     /// The `let`s among the statements.
     pub(crate) fn lets(&self) -> impl Iterator<Item = ast::LetStmt> + use<> {
         self.nodes().filter_map(ast::LetStmt::cast)

@@ -5,6 +5,7 @@ use super::{
     CELL, INTERRUPTED, UNUSED, answers, dependencies, files, log, moved, outdated, prelude,
     progress, reduced, runtime, statics, variables,
 };
+use crate::diagnostic::Diagnostic;
 use crate::template::{Installation, RUSTFLAGS, Template};
 use crate::{evcxr_contract, nesting};
 use anyhow::{Context, bail};
@@ -52,7 +53,7 @@ pub(super) fn run(here: &Installation, emit: Emit) -> anyhow::Result<ExitCode> {
     let source = files::restored(reduced::restored(fs::read_to_string("src/lib.rs")?)?);
     let source = evcxr_contract::compiled(source)?;
     let empty = emit == Emit::Library && evcxr_contract::runs_nothing(&source);
-    let source = outdated::without_outdated(source, &outdated::read());
+    let source = outdated::without_outdated(source);
     // What nothing runs defines no statics yet.
     let (source, defined) =
         if empty { (source, Statics::default()) } else { share_statics(source) };
@@ -272,8 +273,7 @@ fn of_unused_results(messages: &[u8]) -> Vec<u8> {
 fn is_unused_result(line: &[u8]) -> bool {
     const CODE: &[u8] = b"unused_must_use";
     line.windows(CODE.len()).any(|bytes| bytes == CODE)
-        && serde_json::from_slice::<serde_json::Value>(line)
-            .is_ok_and(|message| message["code"]["code"] == "unused_must_use")
+        && Diagnostic::all(line).any(|message| message.code() == "unused_must_use")
 }
 
 pub(super) fn clean() -> anyhow::Result<ExitCode> {

@@ -30,21 +30,22 @@
 //! variable is moved, and has said where. If the rewritten cell does not compile, evcxr's own text is
 //! compiled.
 
+use crate::cargo::{read_json, write_json};
+use crate::diagnostic::Diagnostic;
+use crate::evaluate::SHOW;
 use crate::evcxr_contract::{
     AWAIT, BEGIN, END, FUTURE, FUTURE_ENDS, Handled, Handling, LAST, QUESTION_MARK, STORE, handled,
 };
 use crate::parsed::{edited, words};
 use ra_ap_syntax::ast::{self, AstNode, HasName};
 use ra_ap_syntax::{Edition, SourceFile, SyntaxNode};
-use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::ops::Range;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Output;
 
-/// Where the variables of the cell are moved, in the crate's folder: a name and a line, counted from
-/// the first of the cell's. It is kept between the builds of one cell.
+/// Where the variables of the cell are moved, in the crate's folder: lines by names, counted from the first of the
+/// cell's. It is kept between the builds of one cell.
 pub const MOVED: &str = "moved";
 
 /// The lines on which the compiler has found a variable to be moved, by its name.
@@ -60,7 +61,7 @@ pub(super) fn compile(
     mut compile: impl FnMut(&str) -> anyhow::Result<Output>,
 ) -> anyhow::Result<Output> {
     let Some(cell) = Cell::of(source) else { return compile(source) };
-    let mut moves = read();
+    let mut moves: Moves = read_json(MOVED.as_ref());
     for _ in 0..ROUNDS {
         let rewritten = cell.rewritten(&moves);
         let output = compile(rewritten.as_deref().unwrap_or(source))?;
@@ -78,7 +79,8 @@ pub(super) fn compile(
                 news |= moves.entry(name.clone()).or_default().insert(line);
             }
         }
-        write(&moves);
+        // If it cannot be written, a failing cell loses more.
+        let _ = write_json(MOVED.as_ref(), &moves);
         if expected {
             // evcxr has to learn that it does not get these back.
             return Ok(output);
@@ -88,22 +90,6 @@ pub(super) fn compile(
         }
     }
     compile(source)
-}
-
-fn read() -> Moves {
-    let text = fs::read_to_string(MOVED).unwrap_or_default();
-    let mut moves = Moves::new();
-    for (name, line) in text.lines().filter_map(|line| line.split_once(' ')) {
-        moves.entry(name.to_owned()).or_default().extend(line.parse::<usize>());
-    }
-    moves
-}
-
-fn write(moves: &Moves) {
-    let line = |name: &String, line: &usize| format!("{name} {line}\n");
-    let each = moves.iter().flat_map(|(name, lines)| lines.iter().map(move |at| line(name, at)));
-    // If it cannot be written, a failing cell loses more.
-    let _ = fs::write(MOVED, each.collect::<String>());
 }
 
 /// evcxr's code around a cell, taken apart.
@@ -303,17 +289,15 @@ impl<'a> Cell<'a> {
         let last =
             self.source[..self.source.len().checked_sub(LAST.len())?].matches('\n').count() + 1;
         let mut moves = Moves::new();
-        for line in messages.split(|byte| *byte == b'\n') {
-            let Ok(message) = serde_json::from_slice::<Message>(line) else { continue };
+        for message in Diagnostic::all(messages) {
             if message.level != "error" || message.message.starts_with("aborting due to") {
                 continue;
             }
             // Of a value that is moved in part, another part may be lent.
-            let in_part = message.message.contains("partially moved");
-            if in_part || message.code.is_none_or(|code| code.code != "E0382") {
+            if message.message.contains("partially moved") || message.code() != "E0382" {
                 return None;
             }
-            let place = message.spans.iter().find(|span| span.is_primary)?.line_start;
+            let place = message.primary()?.line_start;
             let name = match self.puts.get(&place) {
                 Some(name) => *name,
                 None if place == last => message.message.split('`').nth(1)?,
@@ -326,25 +310,6 @@ impl<'a> Cell<'a> {
         }
         (!moves.is_empty()).then_some(moves)
     }
-}
-
-#[derive(Deserialize)]
-struct Message {
-    message: String,
-    level: String,
-    code: Option<Code>,
-    spans: Vec<Span>,
-}
-
-#[derive(Deserialize)]
-struct Code {
-    code: String,
-}
-
-#[derive(Deserialize)]
-struct Span {
-    line_start: usize,
-    is_primary: bool,
 }
 
 /// The bytes of the innermost block that evcxr makes around the user's statements.
@@ -364,38 +329,15 @@ fn within(source: &str, outer: Range<usize>) -> Option<Range<usize>> {
 /// What stands before a block when it is parsed.
 const OPEN: &str = "fn f(){";
 
-/// The statements of a block without its braces; `None` if they do not parse. The last expression of
-/// a cell stands in a macro that shows it; it is understood as if it did not.
+/// The statements of a block without its braces; `None` if they do not parse. The macro that shows the last
+/// expression is left out, so that the expression is understood.
 fn parse(block: &str) -> Option<ast::StmtList> {
-    let list = statements(block)?;
-    let open = statements(&without_show(block, &list).unwrap_or_default());
-    open.filter(|open| open.syntax().text_range() == list.syntax().text_range()).or(Some(list))
-}
-
-fn statements(block: &str) -> Option<ast::StmtList> {
+    let block = block.replace(SHOW, &format!("{:1$}(", "", SHOW.len() - 1));
     let parsed = SourceFile::parse(&format!("{OPEN}{block}}}"), Edition::Edition2024);
     if !parsed.errors().is_empty() {
         return None;
     }
     parsed.tree().syntax().children().find_map(ast::Fn::cast)?.body()?.stmt_list()
-}
-
-/// The block with blanks in the place of the macro's name and parentheses.
-fn without_show(block: &str, list: &ast::StmtList) -> Option<String> {
-    let calls = list.syntax().descendants().filter_map(ast::MacroCall::cast);
-    let shows = |call: &ast::MacroCall| {
-        call.path().is_some_and(|path| path.syntax().text() == "benchbook::show")
-    };
-    let call = calls.filter(shows).last()?;
-    let tree = call.token_tree()?;
-    let place = |at: ra_ap_syntax::TextSize| usize::from(at) - OPEN.len();
-    let begin = place(call.syntax().text_range().start());
-    let open = place(tree.left_delimiter_token()?.text_range().end());
-    let close = place(tree.right_delimiter_token()?.text_range().start());
-    let mut text = block.to_owned();
-    text.replace_range(close..=close, " ");
-    text.replace_range(begin..open, &" ".repeat(open - begin));
-    Some(text)
 }
 
 /// Whether a variable may be named within: by itself, or by a string that formats it.
@@ -405,7 +347,7 @@ fn names(node: &SyntaxNode, name: &str) -> bool {
 
 /// Whether what is inside a node runs at most once, where it stands, and nothing of the node after it.
 fn is_branch(node: &SyntaxNode, inside: &SyntaxNode) -> bool {
-    use ra_ap_syntax::SyntaxKind::{EXPR_STMT, LET_STMT, MATCH_ARM, MATCH_ARM_LIST};
+    use ra_ap_syntax::SyntaxKind::{EXPR_STMT, LET_STMT, MATCH_ARM, MATCH_ARM_LIST, PAREN_EXPR};
     if let Some(block) = ast::BlockExpr::cast(node.clone()) {
         return block.modifier().is_none();
     }
@@ -415,7 +357,7 @@ fn is_branch(node: &SyntaxNode, inside: &SyntaxNode) -> bool {
     if ast::MatchExpr::can_cast(node.kind()) {
         return inside.kind() == MATCH_ARM_LIST;
     }
-    [EXPR_STMT, LET_STMT, MATCH_ARM, MATCH_ARM_LIST].contains(&node.kind())
+    [EXPR_STMT, LET_STMT, MATCH_ARM, MATCH_ARM_LIST, PAREN_EXPR].contains(&node.kind())
 }
 
 #[cfg(test)]
@@ -461,7 +403,7 @@ mod tests {
         let spans = lines
             .iter()
             .enumerate()
-            .map(|(at, line)| serde_json::json!({ "line_start": line, "is_primary": at == 0 }));
+            .map(|(at, line)| serde_json::json!({ "file_name": "", "line_start": line, "line_end": line, "column_start": 1, "column_end": 1, "text": [], "is_primary": at == 0 }));
         let spans: Vec<_> = spans.collect();
         let text = "use of moved value: `x`";
         serde_json::json!({ "level": "error", "message": text, "code": { "code": code }, "spans": spans })

@@ -5,16 +5,17 @@
 //! another type in the store than it expects, which has the helper library name the variable and evcxr forget
 //! it. If the cell binds the variable anew, the old value is left alone until the new one replaces it.
 
+use super::{read_json, write_json};
 use crate::evcxr_contract::{Handling, handled, vain_check};
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
-use std::fs;
 use std::path::Path;
 
 /// The note, in the crate's folder.
 pub const OUTDATED: &str = "outdated";
 
 /// A variable whose type was defined anew.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outdated {
     /// Its name.
     pub name: String,
@@ -26,29 +27,16 @@ pub struct Outdated {
 ///
 /// # Errors
 /// The file cannot be written.
-pub fn write(folder: &Path, variables: &[Outdated]) -> std::io::Result<()> {
-    let path = folder.join(OUTDATED);
-    if variables.is_empty() {
-        return match fs::remove_file(path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        };
-    }
-    let line = |variable: &Outdated| format!("{} {}\n", variable.name, variable.rebound);
-    fs::write(path, variables.iter().map(line).collect::<String>())
+pub fn write(folder: &Path, variables: &Vec<Outdated>) -> std::io::Result<()> {
+    write_json(&folder.join(OUTDATED), variables)
 }
 
-pub(super) fn read() -> Vec<Outdated> {
-    let text = fs::read_to_string(OUTDATED).unwrap_or_default();
-    let entry = |line: &str| {
-        let (name, rebound) = line.split_once(' ')?;
-        Some(Outdated { name: name.into(), rebound: rebound == "true" })
-    };
-    text.lines().filter_map(entry).collect()
+/// The source that reads none of the variables that the server has noted.
+pub(super) fn without_outdated(source: String) -> String {
+    without(source, &read_json::<Vec<Outdated>>(OUTDATED.as_ref()))
 }
 
-/// The source that reads none of the variables.
-pub(super) fn without_outdated(source: String, variables: &[Outdated]) -> String {
+fn without(source: String, variables: &[Outdated]) -> String {
     if variables.is_empty() {
         return source;
     }
@@ -81,11 +69,11 @@ mod tests {
             Outdated { name: "x".into(), rebound: false },
             Outdated { name: "y".into(), rebound: true },
         ];
-        let text = without_outdated(source.clone(), &variables);
+        let text = without(source.clone(), &variables);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], vain_check("x").trim_end());
         assert_eq!(lines[2..4], ["", ""]);
         assert!(source.contains(lines[4]) && source.contains(lines[5]));
-        assert_eq!(without_outdated(source.clone(), &[]), source);
+        assert_eq!(without(source.clone(), &[]), source);
     }
 }

@@ -19,7 +19,6 @@ use evcxr::CompilationError;
 use excerpt::{Excerpt, Mark};
 use std::collections::HashMap;
 
-pub(crate) use brackets::is_closed;
 pub(super) use gone::{lost, moved, not_kept_by};
 pub(super) use unused::show as show_unused;
 
@@ -64,8 +63,8 @@ pub(super) fn failure(errors: &[CompilationError], prepared: &Prepared, at: Plac
 }
 
 /// The failure of a cell with an error that only the parser has found.
-pub(super) fn syntax(message: &str, (line, column): (usize, usize), at: Place<'_>) -> Failure {
-    let mark = Mark { line, column, width: 1, primary: true, label: String::new() };
+pub(super) fn syntax(message: &str, place: (usize, usize), at: Place<'_>) -> Failure {
+    let mark = Mark::at(place, 1);
     let excerpt = Excerpt::new(&at.cell.text, at.count).title("error", message).marks(vec![mark]);
     Failure {
         ename: "CompileError".into(),
@@ -91,8 +90,7 @@ pub(super) fn not_kept(message: &str, at: Place<'_>) -> Option<Failure> {
 
 /// The line of the user's text at a place of a traceback.
 pub(super) fn source_line(cell: &str, line: usize, column: usize) -> Vec<String> {
-    let mark = Mark { line, column, width: 1, primary: true, label: String::new() };
-    Excerpt::new(cell, 0).marks(vec![mark]).source()
+    Excerpt::new(cell, 0).marks(vec![Mark::at((line, column), 1)]).source()
 }
 
 fn title(error: &CompilationError) -> String {
@@ -147,6 +145,5 @@ fn mention(cell: &str, message: &str) -> Option<Mark> {
     let name = message.split('`').nth(1).filter(|name| !name.is_empty())?;
     let (line, text) = cell.lines().enumerate().find(|(_, text)| text.contains(name))?;
     let column = text[..text.find(name)?].chars().count() + 1;
-    let width = name.chars().count();
-    Some(Mark { line: line + 1, column, width, primary: true, label: String::new() })
+    Some(Mark::at((line + 1, column), name.chars().count()))
 }

@@ -71,8 +71,7 @@ impl Items {
             _ => Vec::new(),
         };
         if let ast::Item::Use(item) = item {
-            let tree = item.use_tree().map(|tree| plain(tree.syntax()).replace(' ', ""));
-            for path in tree.iter().flat_map(|tree| paths(tree)) {
+            for path in item.use_tree().into_iter().flat_map(|tree| paths(&tree)) {
                 self.0
                     .insert(format!("use {path}"), Item { import: Some(path), ..Item::default() });
             }
@@ -153,22 +152,13 @@ impl Items {
 }
 
 /// The paths of an import without blanks: `a::{b,c::*}` is `a::b` and `a::c::*`.
-fn paths(tree: &str) -> Vec<String> {
-    let Some((prefix, list)) = tree.split_once('{') else { return vec![tree.to_owned()] };
-    let list = list.strip_suffix('}').unwrap_or(list);
-    let (mut depth, mut begin, mut found) = (0_usize, 0, Vec::new());
-    for (at, sign) in list.char_indices().chain([(list.len(), ',')]) {
-        match sign {
-            '{' => depth += 1,
-            '}' => depth = depth.saturating_sub(1),
-            ',' if depth == 0 => {
-                found.push(&list[begin..at]);
-                begin = at + 1;
-            }
-            _ => {}
-        }
-    }
-    let inner = found.into_iter().filter(|part| !part.is_empty()).flat_map(paths);
+fn paths(tree: &ast::UseTree) -> Vec<String> {
+    let Some(list) = tree.use_tree_list() else {
+        return vec![plain(tree.syntax()).replace(' ', "")];
+    };
+    let prefix = tree.path().map(|path| plain(path.syntax()).replace(' ', "") + "::");
+    let prefix = prefix.unwrap_or_default();
+    let inner = list.use_trees().flat_map(|tree| paths(&tree));
     inner.map(|path| format!("{prefix}{path}")).collect()
 }
 
@@ -464,7 +454,8 @@ mod tests {
         );
         assert_eq!(items.constants().into_iter().collect::<Vec<_>>(), ["A", "B", "F"]);
         assert_eq!(Items::of("enum D { E, F } use crate::D::*;").constants().len(), 2);
-        assert_eq!(paths("a::{b,c::{d,e},f::*}"), ["a::b", "a::c::d", "a::c::e", "a::f::*"]);
+        let names: Vec<_> = Items::of("use a::{b,c::{d,e},f::*};").0.into_keys().collect();
+        assert_eq!(names, ["use a::b", "use a::c::d", "use a::c::e", "use a::f::*"]);
     }
 
     #[test]

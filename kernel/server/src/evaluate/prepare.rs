@@ -31,7 +31,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// Without `::` before it: a line that begins with a colon is a command.
-pub(super) const SHOW: &str = "benchbook::show!(";
+pub(crate) const SHOW: &str = "benchbook::show!(";
 const SHOWN: &str = ");";
 pub(super) const POLL: &str = "::benchbook::interrupt::poll();";
 

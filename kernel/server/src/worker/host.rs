@@ -586,8 +586,18 @@ impl Host {
             }
             Frame::Message(message) => {
                 drop(state);
-                if let Some(output) = output {
-                    pass_on(message, &output, socket);
+                let Some(output) = output else { return };
+                match message {
+                    Message::Display { bundle, display_id } => {
+                        output.display(&bundle, display_id.as_deref());
+                    }
+                    Message::Update { bundle, display_id } => {
+                        output.update_display(&bundle, &display_id);
+                    }
+                    Message::Result { bundle } => output.result(&bundle),
+                    Message::Clear { wait } => output.clear(wait),
+                    Message::Input { prompt, password } => ask(prompt, password, &output, socket),
+                    other => tracing::error!("a message that is not passed on: {other:?}"),
                 }
             }
         }
@@ -660,25 +670,6 @@ impl State {
             let from = said.ceil_char_boundary(said.len() - SAID);
             said.drain(..from);
         }
-    }
-}
-
-/// Sends a message that only concerns the front end.
-fn pass_on(message: Message, output: &Output, socket: &mut UnixStream) {
-    match message {
-        Message::Display { bundle, display_id } => output.display(&bundle, display_id.as_deref()),
-        Message::Update { bundle, display_id } => output.update_display(&bundle, &display_id),
-        Message::Result { bundle } => output.result(&bundle),
-        Message::Clear { wait } => output.clear(wait),
-        Message::Input { prompt, password } => ask(prompt, password, output, socket),
-        Message::Started { .. }
-        | Message::Showing
-        | Message::Done { .. }
-        | Message::Ready { .. }
-        | Message::Error { .. }
-        | Message::Panicked { .. }
-        | Message::Kept { .. }
-        | Message::Checkpoint { .. } => {}
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) fn unclosed(cell: &Parsed) -> Option<Unclosed> {
                 }
                 None => return found(&token, format!("this `{}` closes nothing", token.text())),
             },
-            kind if !is_closed(kind, token.text()) => {
+            kind if cell.is_open(&token) => {
                 let what = if kind == SyntaxKind::COMMENT { "comment" } else { "string" };
                 return found(&token, format!("this {what} is never closed"));
             }
@@ -46,28 +46,6 @@ pub(super) fn unclosed(cell: &Parsed) -> Option<Unclosed> {
 
 fn fits(opening: &str, closing: &str) -> bool {
     matches!((opening, closing), ("(", ")") | ("[", "]") | ("{", "}"))
-}
-
-/// Whether a token that must be closed is.
-pub(crate) fn is_closed(kind: SyntaxKind, text: &str) -> bool {
-    match kind {
-        SyntaxKind::STRING | SyntaxKind::BYTE_STRING | SyntaxKind::C_STRING => {
-            let body = text.trim_start_matches(['b', 'c']);
-            match body.strip_prefix('r') {
-                Some(raw) => {
-                    let hashes = raw.len() - raw.trim_start_matches('#').len();
-                    let end = format!("\"{}", "#".repeat(hashes));
-                    raw.len() > 2 * hashes + 1 && raw.ends_with(&end)
-                }
-                None => {
-                    let escapes = body.chars().rev().skip(1).take_while(|c| *c == '\\').count();
-                    body.len() > 1 && body.ends_with('"') && escapes % 2 == 0
-                }
-            }
-        }
-        SyntaxKind::COMMENT => !text.starts_with("/*") || text.ends_with("*/") && text.len() > 3,
-        _ => true,
-    }
 }
 
 #[cfg(test)]

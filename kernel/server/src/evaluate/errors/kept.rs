@@ -38,11 +38,7 @@ pub(super) fn failure(message: &str, at: Place<'_>) -> Option<Failure> {
         ),
     };
     let bound = at.cell.bound().filter(|(found, _)| found == name).last();
-    let marks = bound.map(|(_, begin)| {
-        let (line, column) = at.cell.place(begin);
-        let width = name.chars().count();
-        Mark { line, column, width, primary: true, label: String::new() }
-    });
+    let marks = bound.map(|(_, begin)| Mark::at(at.cell.place(begin), name.chars().count()));
     let excerpt = Excerpt::new(&at.cell.text, at.count)
         .title("error", &evalue)
         .marks(marks.into_iter().collect());
