@@ -29,14 +29,13 @@ mod dependencies;
 pub(crate) mod files;
 pub mod metadata;
 pub mod moved;
-pub mod outdated;
 mod prelude;
 pub mod progress;
 pub mod reduced;
 mod runtime;
 mod shared;
 pub mod statics;
-mod variables;
+pub mod variables;
 
 use crate::evcxr_contract::FOLDERS;
 use crate::template::{Installation, Template};

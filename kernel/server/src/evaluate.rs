@@ -17,8 +17,8 @@ mod prepare;
 mod reduce;
 mod thread;
 
-use crate::cargo::outdated::{self, OUTDATED, Outdated};
 use crate::cargo::reduced::Reduced;
+use crate::cargo::variables::{self, OUTDATED, Outdated};
 use crate::cargo::{self, CELL, INTERRUPTED, LOG, TYPES, files};
 use crate::evcxr_contract;
 use crate::libtorch::Libtorch;
@@ -48,6 +48,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 pub(crate) use configuration::copy as copy_configuration;
+pub(crate) use errors::unclosed_bracket;
 pub(crate) use prepare::SHOW;
 pub use thread::EvaluationThread;
 
@@ -484,11 +485,11 @@ impl Rust {
             // evcxr looks at the variables when something runs.
             code.push_str("\n();");
         }
-        if let Err(error) = outdated::write(&self.crate_folder, &outdated) {
+        if let Err(error) = variables::write(&self.crate_folder, &outdated) {
             return (Err(Error::from(error.to_string())), outdated);
         }
         let result = self.run(&code, &left_out, ready.request.output);
-        if let Err(error) = outdated::write(&self.crate_folder, &Vec::new()) {
+        if let Err(error) = variables::write(&self.crate_folder, &Vec::new()) {
             tracing::error!("{OUTDATED}: {error}");
         }
         if result.is_ok() {
@@ -778,18 +779,6 @@ impl Evaluator for Rust {
                 None
             }
         }
-    }
-}
-
-/// Stands in for [`Rust`] when it cannot start: every cell says why.
-pub struct Unavailable {
-    /// Why.
-    pub reason: String,
-}
-
-impl Evaluator for Unavailable {
-    fn execute(&mut self, _cell: &Cell, _output: &Output) -> Executed {
-        Outcome::Error(Failure::new("KernelNotReady", &self.reason)).into()
     }
 }
 

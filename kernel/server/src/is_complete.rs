@@ -1,9 +1,9 @@
 //! Whether a cell can be run as it is, for front ends that run it at the Enter key.
 
+use crate::evaluate::unclosed_bracket;
 use crate::nesting;
 use crate::parsed::Parsed;
 use benchbook_jupyter::Completeness;
-use ra_ap_syntax::SyntaxKind;
 
 /// Looks at brackets, strings and comments that are still open, and at the parser's errors. Code that is
 /// nested too deeply to be compiled is invalid.
@@ -16,23 +16,13 @@ fn look(cell: &Parsed) -> Completeness {
     if cell.rust().trim().is_empty() {
         return Completeness::Complete;
     }
-    let mut depth = 0_usize;
-    for token in cell.tokens() {
-        match token.kind() {
-            SyntaxKind::L_CURLY | SyntaxKind::L_PAREN | SyntaxKind::L_BRACK => depth += 1,
-            SyntaxKind::R_CURLY | SyntaxKind::R_PAREN | SyntaxKind::R_BRACK => {
-                let Some(outer) = depth.checked_sub(1) else { return Completeness::Invalid };
-                depth = outer;
-            }
-            _ if cell.is_open(&token) => return more(depth),
-            _ => {}
-        }
+    if let Some(unclosed) = unclosed_bracket(cell) {
+        return unclosed.open.map_or(Completeness::Invalid, more);
     }
     match cell.error() {
-        _ if depth > 0 => more(depth),
         None => Completeness::Complete,
         // An error at the end of the text may be mended by going on: `let a =`, `fn f()`.
-        Some(error) if cell.at(error.range().end()) >= cell.text.trim_end().len() => more(depth),
+        Some(error) if cell.at(error.range().end()) >= cell.text.trim_end().len() => more(0),
         Some(_) => Completeness::Invalid,
     }
 }

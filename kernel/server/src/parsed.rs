@@ -80,11 +80,10 @@ impl Parsed {
 
     /// Whether a string or a comment is never closed.
     pub(crate) fn is_open(&self, token: &SyntaxToken) -> bool {
-        let begin = token.text_range().start();
-        token.kind() != SyntaxKind::CHAR
-            && self.errors.iter().any(|error| {
-                error.range().start() == begin && error.to_string().contains("to terminate the")
-            })
+        const SAID: [&str; 2] = ["to terminate the", "Invalid raw string literal"];
+        let says = |error: &SyntaxError| SAID.iter().any(|said| error.to_string().contains(said));
+        let mut errors = self.errors.iter().filter(|error| error.range() == token.text_range());
+        token.kind() != SyntaxKind::CHAR && errors.any(says)
     }
 
     /// The `let`s among the statements.

@@ -19,6 +19,7 @@ use evcxr::CompilationError;
 use excerpt::{Excerpt, Mark};
 use std::collections::HashMap;
 
+pub(crate) use brackets::unclosed as unclosed_bracket;
 pub(super) use gone::{lost, moved, not_kept_by};
 pub(super) use unused::show as show_unused;
 

@@ -131,6 +131,8 @@ impl Phase {
 #[must_use = "a cell that has begun has to be ended"]
 pub struct Begun {
     host: Host,
+    /// Its number.
+    cell: u64,
 }
 
 /// A panic of a cell's main thread.
@@ -229,32 +231,29 @@ impl Host {
 
     /// A cell begins; its outputs go to `output`. If its build takes long, that is shown.
     pub fn begin(&self, output: Option<&Output>) -> Begun {
-        let cell = self.begin_cell(output, CellState::default());
+        let begun = self.begin_cell(output, CellState::default());
         if output.is_some() {
-            let host = self.clone();
+            let (host, cell) = (self.clone(), begun.cell);
             // Without the thread nothing is shown of the build.
             let _ =
                 thread::Builder::new().name("build".into()).spawn(move || host.watch_build(cell));
         }
-        Begun { host: self.clone() }
+        begun
     }
 
     /// An expression for the front end begins: nothing is shown of its build, and values of last expressions are kept
     /// instead of shown.
     pub fn begin_expression(&self, output: &Output) -> Begun {
         let values = Some(Vec::new());
-        self.begin_cell(Some(output), CellState { values, ..CellState::default() });
-        Begun { host: self.clone() }
+        self.begin_cell(Some(output), CellState { values, ..CellState::default() })
     }
 
     /// What must not be interrupted and takes a moment begins.
     pub fn begin_restoring(&self, output: &Output) -> Begun {
-        self.begin_cell(Some(output), CellState { restoring: true, ..CellState::default() });
-        Begun { host: self.clone() }
+        self.begin_cell(Some(output), CellState { restoring: true, ..CellState::default() })
     }
 
-    /// Returns the number of the cell.
-    fn begin_cell(&self, output: Option<&Output>, begun: CellState) -> u64 {
+    fn begin_cell(&self, output: Option<&Output>, begun: CellState) -> Begun {
         for file in [INTERRUPTED, PROGRESS, MOVED, EXECUTION_PATH] {
             let _ = std::fs::remove_file(self.file(file));
         }
@@ -274,7 +273,7 @@ impl Host {
         if let Some(output) = output.filter(|_| !early.is_empty()) {
             write(output, Stream::Stderr, &early);
         }
-        cell
+        Begun { host: self.clone(), cell }
     }
 
     /// Shows what is being compiled as long as a cell's first build takes.

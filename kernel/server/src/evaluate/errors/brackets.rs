@@ -6,42 +6,44 @@ use ra_ap_syntax::{SyntaxKind, SyntaxToken};
 
 /// What is wrong, and where: line and column in characters from 1.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Unclosed {
+pub(crate) struct Unclosed {
     pub(super) message: String,
     pub(super) place: (usize, usize),
+    /// How many brackets are open, if more text could close what is not closed.
+    pub(crate) open: Option<usize>,
 }
 
 /// The first thing in a cell that is never closed, or closes nothing.
-pub(super) fn unclosed(cell: &Parsed) -> Option<Unclosed> {
-    let mut open: Vec<SyntaxToken> = Vec::new();
-    let found = |token: &SyntaxToken, message: String| {
+pub(crate) fn unclosed(cell: &Parsed) -> Option<Unclosed> {
+    let mut brackets: Vec<SyntaxToken> = Vec::new();
+    let found = |token: &SyntaxToken, open: Option<usize>, message: String| {
         let place = cell.place(cell.at(token.text_range().start()));
-        Some(Unclosed { message, place })
+        Some(Unclosed { message, place, open })
     };
     for token in cell.tokens() {
+        let text = token.text();
         match token.kind() {
-            SyntaxKind::L_CURLY | SyntaxKind::L_PAREN | SyntaxKind::L_BRACK => open.push(token),
-            SyntaxKind::R_CURLY | SyntaxKind::R_PAREN | SyntaxKind::R_BRACK => match open.pop() {
-                Some(opening) if fits(opening.text(), token.text()) => {}
-                Some(opening) => {
-                    let (opening, closing) = (&opening, token.text());
-                    let text = opening.text();
-                    return found(
-                        opening,
-                        format!("this `{text}` is not closed before the `{closing}` that follows"),
-                    );
+            SyntaxKind::L_CURLY | SyntaxKind::L_PAREN | SyntaxKind::L_BRACK => brackets.push(token),
+            SyntaxKind::R_CURLY | SyntaxKind::R_PAREN | SyntaxKind::R_BRACK => {
+                let Some(opening) = brackets.pop() else {
+                    return found(&token, None, format!("this `{text}` closes nothing"));
+                };
+                if !fits(opening.text(), text) {
+                    let said = "is not closed before the";
+                    let message = format!("this `{opening}` {said} `{text}` that follows");
+                    return found(&opening, None, message);
                 }
-                None => return found(&token, format!("this `{}` closes nothing", token.text())),
-            },
+            }
             kind if cell.is_open(&token) => {
                 let what = if kind == SyntaxKind::COMMENT { "comment" } else { "string" };
-                return found(&token, format!("this {what} is never closed"));
+                let message = format!("this {what} is never closed");
+                return found(&token, Some(brackets.len()), message);
             }
             _ => {}
         }
     }
-    let first = open.first()?;
-    found(first, format!("this `{}` is never closed", first.text()))
+    let first = brackets.first()?;
+    found(first, Some(brackets.len()), format!("this `{first}` is never closed"))
 }
 
 fn fits(opening: &str, closing: &str) -> bool {
