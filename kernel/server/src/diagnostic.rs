@@ -11,6 +11,9 @@ pub(crate) struct Diagnostic {
     pub(crate) code: Option<Code>,
     #[serde(default)]
     pub(crate) spans: Vec<Span>,
+    /// Notes and suggestions.
+    #[serde(default)]
+    pub(crate) children: Vec<Diagnostic>,
 }
 
 #[derive(Deserialize)]

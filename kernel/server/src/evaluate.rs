@@ -146,12 +146,8 @@ struct Ran<'a> {
     took: Duration,
 }
 
-/// A cell of which it is known what became of the variables.
-struct Settled<'a> {
-    ran: Ran<'a>,
-    /// The variables that are gone.
-    lost: Vec<Variable>,
-}
+/// A cell of which it is known what became of the variables, with those that are gone.
+struct Settled<'a>(Ran<'a>, Vec<Variable>);
 
 impl Rust {
     /// Starts a worker and evcxr. Takes seconds; the kernel answers meanwhile.
@@ -335,9 +331,35 @@ impl Rust {
         self.evaluate(&tail, left_out)
     }
 
+    /// Passes a cell through its phases. It fails before the first one if it cannot be run.
+    fn run_cell(&mut self, cell: &Cell, output: &Output) -> Result<Executed, Failure> {
+        let parsed = Parsed::of(&cell.code)?;
+        self.restore()?;
+        self.names.begin(&cell.code);
+        let begun = self.host.begin(Some(output));
+        if output.interrupted() {
+            // It came before the state of the last cell was cleared.
+            self.host.interrupt();
+        }
+        let request = Request { cell, parsed, output };
+        let executed = if let Some(failure) = self.refusal(&request) {
+            begun.end(false);
+            Outcome::Error(failure).into()
+        } else {
+            let ready = self.prepare(request, begun);
+            let ran = self.run_ready(ready);
+            let settled = self.settle(ran);
+            self.conclude(settled)
+        };
+        let defined = matches!(executed.outcome, Outcome::Ok { .. }).then_some(cell.code.as_str());
+        self.names.end(self.variables(), defined);
+        Ok(executed)
+    }
+
     /// Why a cell is not run.
     fn refusal(&self, request: &Request<'_>) -> Option<Failure> {
-        let (parsed, at) = (&request.parsed, self.place(request));
+        let parsed = &request.parsed;
+        let at = self.place(parsed, request.cell.execution_count);
         let refused = commands::refused(parsed).map(|text| Failure::new("CommandError", text));
         let pattern = || {
             let place = prepare::missing_pattern(parsed)?;
@@ -350,9 +372,8 @@ impl Rust {
         refused.or_else(|| errors::unclosed(at)).or_else(pattern).or_else(lost_items)
     }
 
-    fn place<'a>(&'a self, request: &'a Request<'_>) -> Place<'a> {
-        let Request { cell, parsed, .. } = request;
-        Place { cell: parsed, count: cell.execution_count, gone: &self.gone, names: &self.names }
+    fn place<'a>(&'a self, cell: &'a Parsed, count: u64) -> Place<'a> {
+        Place { cell, count, gone: &self.gone, names: &self.names }
     }
 
     /// The first phase: the cell is rewritten, and what is to be compared afterwards is noted.
@@ -413,12 +434,12 @@ impl Rust {
         }
         self.take_up_again(&ran.ended.kept, &ran.before, ran.request.output);
         let lost = self.note_gone(&ran);
-        Settled { ran, lost }
+        Settled(ran, lost)
     }
 
     /// The last phase: what the front end is told.
     fn conclude(&mut self, settled: Settled<'_>) -> Executed {
-        let Settled { ran, lost } = settled;
+        let Settled(ran, lost) = settled;
         let Ran { request, prepared, result, ended, out_of_memory, took, .. } = ran;
         let Request { cell, parsed, output } = &request;
         let run = ended.ran.as_secs_f64();
@@ -457,7 +478,7 @@ impl Rust {
             }
             Err(error) => {
                 let ended = compiler::ended(&error, cell.execution_count, out_of_memory);
-                let at = self.place(&request);
+                let at = self.place(parsed, cell.execution_count);
                 Some(ended.unwrap_or_else(|| not_compiled(error, &prepared, at)))
             }
         };
@@ -622,19 +643,15 @@ impl Rust {
 
     /// Evaluates the expressions that came with a cell.
     fn expressions(&mut self, cell: &Cell, output: &Output) -> BTreeMap<String, Expression> {
-        let expressions = cell.user_expressions.iter();
-        expressions
-            .map(|(name, code)| (name.clone(), self.expression(code, cell, output)))
-            .collect()
+        let evaluated = cell.user_expressions.iter().map(|(name, code)| {
+            let value = self.expression(code, cell.execution_count, output);
+            (name.clone(), value.map_or_else(Expression::Error, Expression::Ok))
+        });
+        evaluated.collect()
     }
 
-    fn expression(&mut self, code: &str, cell: &Cell, output: &Output) -> Expression {
-        let parsed = match Parsed::of(code) {
-            Ok(parsed) => parsed,
-            Err(limit) => {
-                return Expression::Error(Failure::new("CompileError", limit.to_string()));
-            }
-        };
+    fn expression(&mut self, code: &str, count: u64, output: &Output) -> Result<Bundle, Failure> {
+        let parsed = Parsed::of(code)?;
         let begun = self.host.begin_expression(output);
         if prepare::needs_types(&parsed) {
             self.load_types();
@@ -642,23 +659,16 @@ impl Rust {
         let prepared = prepare::prepare(&parsed, &self.form, &self.items);
         let result = self.context.execute(&prepared.code);
         let mut ended = begun.end(matches!(result, Err(Error::SubprocessTerminated(_))));
-        let value = ended.values.pop();
-        let at = Place {
-            cell: &parsed,
-            count: cell.execution_count,
-            gone: &self.gone,
-            names: &self.names,
-        };
-        match (result, ended.failure, value) {
+        match (result, ended.failure, ended.values.pop()) {
             (Err(Error::CompilationErrors(found)), ..) => {
-                Expression::Error(errors::failure(&found, &prepared, at))
+                Err(errors::failure(&found, &prepared, self.place(&parsed, count)))
             }
-            (Err(error), ..) => Expression::Error(Failure::new("Error", error.to_string())),
-            (_, Some(failure), _) => Expression::Error(failure),
-            (_, _, Some(value)) => Expression::Ok(value),
+            (Err(error), ..) => Err(Failure::new("Error", error.to_string())),
+            (_, Some(failure), _) => Err(failure),
+            (_, _, Some(value)) => Ok(value),
             (..) => {
                 let text = format!("expected an expression with a value, received {code:?}");
-                Expression::Error(Failure::new("ValueError", text))
+                Err(Failure::new("ValueError", text))
             }
         }
     }
@@ -697,31 +707,7 @@ impl Rust {
 
 impl Evaluator for Rust {
     fn execute(&mut self, cell: &Cell, output: &Output) -> Executed {
-        let parsed = Parsed::of(&cell.code);
-        let parsed = parsed.map_err(|limit| Failure::new("CompileError", limit.to_string()));
-        let parsed = match parsed.and_then(|parsed| self.restore().map(|()| parsed)) {
-            Ok(parsed) => parsed,
-            Err(failure) => return Outcome::Error(failure).into(),
-        };
-        self.names.begin(&cell.code);
-        let begun = self.host.begin(Some(output));
-        if output.interrupted() {
-            // It came before the state of the last cell was cleared.
-            self.host.interrupt();
-        }
-        let request = Request { cell, parsed, output };
-        let executed = if let Some(failure) = self.refusal(&request) {
-            begun.end(false);
-            Outcome::Error(failure).into()
-        } else {
-            let ready = self.prepare(request, begun);
-            let ran = self.run_ready(ready);
-            let settled = self.settle(ran);
-            self.conclude(settled)
-        };
-        let defined = matches!(executed.outcome, Outcome::Ok { .. }).then_some(cell.code.as_str());
-        self.names.end(self.variables(), defined);
-        executed
+        self.run_cell(cell, output).unwrap_or_else(|failure| Outcome::Error(failure).into())
     }
 
     fn shutdown(&mut self, _restart: bool) {

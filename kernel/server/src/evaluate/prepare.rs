@@ -55,21 +55,8 @@ pub(super) struct Prepared {
     hidden: Vec<Hidden>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Insertion {
-    /// The byte of the user's text before which it stands.
-    at: usize,
-    text: Cow<'static, str>,
-    /// Line and column of this byte, in characters from 1.
-    line: usize,
-    column: usize,
-}
-
-impl Insertion {
-    fn length(&self) -> usize {
-        self.text.chars().count()
-    }
-}
+/// Text before a byte of the user's text.
+type Insertion = (usize, Cow<'static, str>);
 
 /// Bytes of the user's text in whose place evcxr gets other text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,23 +106,26 @@ impl Prepared {
 
     /// Inserts code before all other, behind commands.
     pub(super) fn insert_first(&mut self, code: String) {
-        let (line, column) = crate::parsed::line_and_column(&self.cell, self.begin);
-        self.insertions.insert(0, Insertion { at: self.begin, text: code.into(), line, column });
+        self.insertions.insert(0, (self.begin, code.into()));
         self.code = self.rendered(0..self.cell.len(), &self.insertions);
     }
 
     /// The column in the user's text, in characters from 1.
     pub(super) fn column(&self, line: usize, column: usize) -> usize {
+        let mut lines = self.cell.split_inclusive('\n');
+        let begin: usize = lines.by_ref().take(line.saturating_sub(1)).map(str::len).sum();
+        let end = begin + lines.next().map_or(0, |line| line.trim_end_matches('\n').len());
         let mut shift = 0;
-        for insertion in self.insertions.iter().filter(|insertion| insertion.line == line) {
-            let begins = insertion.column + shift;
-            if column < begins {
+        for (at, text) in self.insertions.iter().filter(|(at, _)| (begin..=end).contains(at)) {
+            let before = self.cell[begin..*at].chars().count() + 1;
+            let length = text.chars().count();
+            if column < before + shift {
                 break;
             }
-            if column < begins + insertion.length() {
-                return insertion.column;
+            if column < before + shift + length {
+                return before;
             }
-            shift += insertion.length();
+            shift += length;
         }
         column - shift
     }
@@ -150,7 +140,7 @@ impl Prepared {
             }
             let around = matches!(by, By::Whole(_));
             let count = |within: &dyn Fn(usize) -> bool| {
-                self.insertions.iter().take_while(|insertion| within(insertion.at)).count()
+                self.insertions.iter().take_while(|(at, _)| within(*at)).count()
             };
             let first = count(&|at| at < range.start || (at == range.start && !around));
             let last = count(&|at| at < range.end || (at == range.end && around)).max(first);
@@ -177,10 +167,10 @@ impl Prepared {
     fn rendered(&self, range: Range<usize>, insertions: &[Insertion]) -> String {
         let mut text = String::with_capacity(range.len() + 64);
         let mut copied = range.start;
-        for insertion in insertions {
-            text.push_str(&self.cell[copied..insertion.at]);
-            text.push_str(&insertion.text);
-            copied = insertion.at;
+        for (at, inserted) in insertions {
+            text.push_str(&self.cell[copied..*at]);
+            text.push_str(inserted);
+            copied = *at;
         }
         text.push_str(&self.cell[copied..range.end]);
         text
@@ -257,21 +247,12 @@ pub(super) fn prepare(cell: &Parsed, form: &Form, session: &Items) -> Prepared {
         begin: cell.begin,
         ..Prepared::default()
     };
-    let mut inserted = Vec::new();
     if let Some(body) = cell.statements() {
         prepared.items = Items::among(body.syntax());
         if cell.is_valid() {
-            inserted = rewrite(cell, &body, form, session, &mut prepared);
+            prepared.insertions = rewrite(cell, &body, form, session, &mut prepared);
+            prepared.insertions.sort_by_key(|(at, _)| *at);
         }
-    }
-    inserted.sort_by_key(|(at, _)| *at);
-    let (mut line, mut column, mut copied) = (1, 1, 0);
-    for (at, text) in inserted {
-        let (lines, columns) = crate::parsed::line_and_column(&cell.text[copied..at], at - copied);
-        line += lines - 1;
-        column = if lines > 1 { columns } else { column + columns - 1 };
-        copied = at;
-        prepared.insertions.push(Insertion { at, text, line, column });
     }
     prepared.code = prepared.rendered(0..cell.text.len(), &prepared.insertions);
     prepared
@@ -284,12 +265,12 @@ fn rewrite(
     form: &Form,
     session: &Items,
     prepared: &mut Prepared,
-) -> Vec<(usize, Cow<'static, str>)> {
+) -> Vec<Insertion> {
     let begin = |node: &SyntaxNode| cell.range(node).start;
     let end = |node: &SyntaxNode| cell.range(node).end;
     let known = session.with(prepared.items.clone());
     let constants = known.constants();
-    let mut found: Vec<(usize, Cow<'static, str>)> = Vec::new();
+    let mut found: Vec<Insertion> = Vec::new();
     let mut statics = Vec::new();
     for node in body.syntax().descendants() {
         if let Some(brace) = loop_body(&node) {
@@ -339,7 +320,7 @@ fn rewrite(
     found
 }
 
-fn owned(insertions: Vec<(usize, String)>) -> impl Iterator<Item = (usize, Cow<'static, str>)> {
+fn owned(insertions: Vec<(usize, String)>) -> impl Iterator<Item = Insertion> {
     insertions.into_iter().map(|(at, text)| (at, text.into()))
 }
 
@@ -386,11 +367,7 @@ fn call_of_main(item: &ast::Item, cell: &ast::StmtList) -> Option<Cow<'static, s
 }
 
 /// Paths before the constants of a pattern. evcxr takes each plain name for a variable.
-fn paths(
-    cell: &Parsed,
-    pattern: &ast::Pat,
-    constants: &BTreeSet<String>,
-) -> Vec<(usize, Cow<'static, str>)> {
+fn paths(cell: &Parsed, pattern: &ast::Pat, constants: &BTreeSet<String>) -> Vec<Insertion> {
     let names = pattern.syntax().descendants().filter_map(ast::IdentPat::cast);
     let path = |name: ast::IdentPat| {
         let text = name.name()?.text().to_string();

@@ -29,8 +29,8 @@ const ALTERNATIVES: usize = 6;
 
 /// The notes and suggestions of an error, each with its kind.
 pub(super) fn of(error: &CompilationError) -> Vec<(&'static str, String)> {
-    let children = error.json["children"].as_array().into_iter().flatten();
-    let children = children.filter_map(|child| Diagnostic::deserialize(child).ok());
+    let Ok(error) = Diagnostic::deserialize(&error.json) else { return Vec::new() };
+    let children = error.children.iter();
     children
         .filter_map(|child| {
             let kind = match child.level.as_str() {
@@ -38,7 +38,7 @@ pub(super) fn of(error: &CompilationError) -> Vec<(&'static str, String)> {
                 "note" => "note",
                 _ => return None,
             };
-            let text = describe(&child)?;
+            let text = describe(child)?;
             (!is_internal(&text)).then_some((kind, text))
         })
         .collect()
@@ -117,7 +117,8 @@ mod tests {
     use crate::diagnostic::Line;
 
     fn child(message: &str, spans: Vec<Span>) -> Diagnostic {
-        Diagnostic { level: "note".into(), message: message.into(), code: None, spans }
+        let (level, message, children) = ("note".into(), message.into(), Vec::new());
+        Diagnostic { level, message, code: None, spans, children }
     }
 
     fn span(line: &str, from: usize, to: usize, new: &str) -> Span {
