@@ -25,6 +25,9 @@ pub(crate) const EXECUTION_VARIABLE: &str = "EVCXR_EXECUTION_SO_PATH";
 /// The variables by which a session sets evcxr's folders.
 pub(crate) const FOLDERS: [&str; 2] = ["EVCXR_TMPDIR", "EVCXR_CONFIG_DIR"];
 
+/// The lines between which an `evcxr_display` method prints a rich output; a MIME type follows on the first.
+pub(crate) const CONTENT: (&str, &str) = ("EVCXR_BEGIN_CONTENT ", "EVCXR_END_CONTENT");
+
 /// How the name of a file ends whose messages evcxr takes for those of a cell.
 pub(crate) const FILE: &str = "lib.rs";
 
@@ -356,6 +359,8 @@ mod tests {
             ("errors.rs", FILE),
             ("errors.rs", "<end of input>"),
             ("eval_context.rs", UNDOCUMENTED),
+            ("eval_context.rs", CONTENT.0),
+            ("eval_context.rs", CONTENT.1),
             ("command_context.rs", RESTART.0),
             ("toml_parse.rs", FOLDERS[0]),
             ("lib.rs", FOLDERS[1]),
@@ -369,6 +374,22 @@ mod tests {
             .collect();
         for why in ["Closure", "Unknown { private: false }", "Type(Some(\"A\"))"] {
             assert!(found.iter().any(|found| found == why), "{why}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn the_worker_speaks_evcxrs_words() {
+        let helper = concat!(env!("CARGO_MANIFEST_DIR"), "/../helper/src/worker");
+        for (evcxr, file, word) in [
+            ("eval_context.rs", "run.rs", "LOAD_AND_RUN "),
+            ("runtime.rs", "run.rs", "EVCXR_EXECUTION_COMPLETE"),
+            ("evcxr_internal_runtime.rs", "run.rs", "EVCXR_VARIABLE_CHANGED_TYPE:"),
+            ("evcxr_internal_runtime.rs", "failure.rs", "EVCXR_ERROR_OCCURRED"),
+            ("eval_context.rs", "failure.rs", "EVCXR_PANIC_NOTIFICATION"),
+        ] {
+            let own = fs::read_to_string(format!("{helper}/{file}")).unwrap();
+            assert!(says(evcxr, word), "{evcxr}: {word}");
+            assert!(own.contains(word), "{file}: {word}");
         }
     }
 
