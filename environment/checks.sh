@@ -8,12 +8,13 @@ long_tests() {
         export BENCHBOOK_FULL=1
         # What environment/soak takes.
         full_minutes=20
-        # Their figures, which a test that passes would keep to itself.
         rust_test_options=(-- --include-ignored --show-output)
     else
         full_minutes=0
-        rust_test_options=()
+        # What tests that pass print: figures, and that they were skipped.
+        rust_test_options=(-- --show-output)
     fi
+    rm -rf "$logs" && mkdir -p "$logs"
 }
 
 plan_cheap_checks() {
@@ -23,6 +24,9 @@ plan_cheap_checks() {
     check "Python syntax" 2 0 check_python "compiles every .py"
     check "Notebooks against their sources" 3 0 check_sources "compares the cells"
     check "Tests of the environment" 120 0 check_environment "pytest environment/tests"
+}
+
+plan_library_checks() {
     # Without the kernel server: its dependencies get other features in one build with these, and
     # rust-analyzer's crates would be compiled a second time.
     check "Tests without a compiler" "$(on_these_cores 180)" 0 check_libraries "cargo test"
@@ -50,6 +54,44 @@ plan_kernel_checks() {
         check "Notebooks on photos" 240 0 check_notebooks_on_photos "runs each on $BENCHBOOK_DATA"
     fi
 }
+
+# --- The references and TensorFlow ---------------------------------------------------------------------
+
+# The tests compare with them, so they are no option here.
+plan_references() {
+    if [[ -f $repository/.venv-references/benchbook.stamp ]]; then
+        step "Python references and TensorFlow" 15 0 references_step ""
+    else
+        step "Python references and TensorFlow" 360 2560 references_step "PyTorch and Keras for Python into .venv-references, 5200 MB on disk"
+    fi
+}
+
+references_step() {
+    environment/references --cpu
+    environment/tensorflow
+}
+
+# --- Skipped tests --------------------------------------------------------------------------------------
+
+plan_skips() { check "Skipped tests" 1 0 check_skips "each for an expected reason"; }
+
+# Rust's tests print a line "SKIPPED: reason", pytest a line "SKIPPED [count] place: reason".
+check_skips() {
+    local skips unexpected
+    skips=$(cat "$logs"/* | sed -n 's/\x1b\[[0-9;]*m//g; /^SKIPPED/p')
+    if [[ -z $skips ]]; then
+        say "no test was skipped"
+        return
+    fi
+    say "$(wc -l <<<"$skips") skipped:" "$skips"
+    unexpected=$(grep -v -f <(grep -v -e '^#' -e '^$' environment/expected-skips.txt) <<<"$skips") || return 0
+    stop "skipped for a reason that environment/expected-skips.txt does not have:
+$unexpected"
+}
+
+# logged NAME COMMAND…: keeps what a test run prints for check_skips.
+logs=$target/test-logs
+logged() { "${@:2}" </dev/null 2>&1 | tee "$logs/$1"; }
 
 # --- The browser --------------------------------------------------------------------------------------
 
@@ -95,7 +137,7 @@ browser_step() {
 }
 
 # The packages that are built without libtorch and without rust-analyzer.
-library_packages=(-p benchbook-backend -p benchbook-chart -p benchbook-conformance -p benchbook-data -p benchbook-display -p benchbook-drawings -p benchbook-frames -p benchbook-guard -p benchbook-jupyter -p benchbook-nets -p benchbook-nvml -p benchbook-study -p benchbook-tensorflow -p benchbook-weights)
+library_packages=(--workspace --exclude benchbook --exclude benchbook-kernel --exclude benchbook-libtorch --exclude benchbook-worker)
 server_packages=(-p benchbook-kernel -p benchbook-drawings)
 helper_packages=(-p benchbook -p benchbook-libtorch -p benchbook-worker)
 
@@ -131,18 +173,20 @@ check_sources() {
     "$venv/bin/python" environment/notebook check "${sources[@]}"
 }
 
+# run_pytest NAME PATH…
 run_pytest() {
-    "$venv/bin/python" -m pytest -q -rs -p no:cacheprovider --color=auto "$@" </dev/null
+    # Wide lines: pytest folds the reasons of skips.
+    COLUMNS=400 logged "$1" "$venv/bin/python" -m pytest -q -rs -p no:cacheprovider --color=auto "${@:2}"
 }
 
-check_environment() { run_pytest environment/tests; }
+check_environment() { run_pytest environment environment/tests; }
 
 check_libraries() {
-    cargo test --locked --no-fail-fast --release "${library_packages[@]}" "${rust_test_options[@]}" </dev/null
+    logged libraries cargo test --locked --no-fail-fast --release "${library_packages[@]}" "${rust_test_options[@]}"
 }
 
 check_server() {
-    cargo test --locked --no-fail-fast --release "${server_packages[@]}" "${rust_test_options[@]}" </dev/null
+    logged server cargo test --locked --no-fail-fast --release "${server_packages[@]}" "${rust_test_options[@]}"
 }
 
 # --release, so that procedural macros and build scripts are those of the build.
@@ -164,7 +208,7 @@ helper_environment() {
 
 check_helper() {
     helper_environment
-    cargo test --locked --no-fail-fast --profile helper --target "$triple" "${helper_packages[@]}" "${rust_test_options[@]}" </dev/null
+    logged helper cargo test --locked --no-fail-fast --profile helper --target "$triple" "${helper_packages[@]}" "${rust_test_options[@]}"
 }
 
 check_helper_clippy() {
@@ -172,7 +216,8 @@ check_helper_clippy() {
     cargo clippy --locked --profile helper --target "$triple" --all-targets "${helper_packages[@]}" -- -D warnings
 }
 
-check_kernel() { run_pytest kernel/tests; }
+# Two files at a time: the tests mostly wait for a compiler that uses one core.
+check_kernel() { run_pytest kernel kernel/tests -n 2 --dist loadfile; }
 
 check_notebooks() {
     unset BENCHBOOK_DATA BENCHBOOK_WEIGHTS

@@ -37,9 +37,9 @@ pub use error::NetError;
 pub use graph::{Graph, Node};
 pub use net::{Init, Layer, Loss, Net, Parameter, Source};
 pub use operations::{
-    Activation, AdaptiveAvgPool2d, Add, AvgPool2d, BatchNorm, Concat, Conv2d, Dense, Dropout,
-    Flatten, FlattenOrder, Function, GlobalAvgPool2d, LayerNorm, MaxPool2d, Mismatch, Operation,
-    Padding, Rule, Tensor,
+    Activation, AdaptiveAvgPool2d, Add, AvgPool2d, BatchNorm, Concat, Conv2d, Custom, Dense,
+    Dropout, Flatten, FlattenOrder, Function, GlobalAvgPool2d, LayerNorm, MaxPool2d, Mismatch,
+    Operation, Padding, Rule, Tensor, Variable,
 };
 pub use printed::thousands;
 pub use sequential::Sequential;

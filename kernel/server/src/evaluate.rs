@@ -21,7 +21,6 @@ use crate::cargo::reduced::Reduced;
 use crate::cargo::variables::{self, OUTDATED, Outdated};
 use crate::cargo::{self, CELL, INTERRUPTED, LOG, TYPES, files};
 use crate::evcxr_contract;
-use crate::libtorch::Libtorch;
 use crate::names::Names;
 use crate::parsed::Parsed;
 use crate::session::{OPT_LEVEL, Session};
@@ -160,12 +159,9 @@ impl Rust {
         host: Host,
         names: Arc<Names>,
     ) -> anyhow::Result<Self> {
-        let template = &here.template;
-        let libtorch = Libtorch::find(template.manifest.chosen_libtorch.as_deref())?;
-        tracing::info!("libtorch {} at {}", libtorch.version, libtorch.folder.display());
+        let mut command = worker::session_command(here, host.socket())?;
         session.restore()?;
         host.listen().with_context(|| host.socket().display().to_string())?;
-        let mut command = worker::session_command(here, &libtorch, host.socket())?;
         command.current_dir(std::env::current_dir()?);
         let begun = host.begin(None);
         let started = configuration::without(session.folder(), || {
@@ -192,7 +188,7 @@ impl Rust {
             last_words: outputs.stderr,
             session: Arc::clone(session),
             crate_folder: session.crate_folder(),
-            notice: notice(template),
+            notice: notice(&here.template),
             types: false,
             warmed: 0,
             prelude_due: false,
