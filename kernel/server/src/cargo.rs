@@ -31,11 +31,11 @@ pub mod metadata;
 pub mod moved;
 mod prelude;
 pub mod progress;
-pub mod reduced;
+pub(crate) mod reduced;
 mod runtime;
 mod shared;
 pub mod statics;
-pub mod variables;
+pub(crate) mod variables;
 
 use crate::evcxr_contract::FOLDERS;
 use crate::template::{Installation, Template};
