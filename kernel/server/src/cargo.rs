@@ -29,20 +29,22 @@ mod dependencies;
 pub(crate) mod files;
 pub mod metadata;
 pub mod moved;
-pub mod outdated;
 mod prelude;
 pub mod progress;
-pub mod reduced;
+pub(crate) mod reduced;
 mod runtime;
 mod shared;
 pub mod statics;
-mod variables;
+pub(crate) mod variables;
 
+use crate::evcxr_contract::FOLDERS;
 use crate::template::{Installation, Template};
 use crate::tools::Tools;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -165,6 +167,22 @@ fn types_are_wanted() -> bool {
     std::env::var_os(CRATE).is_some_and(|folder| Path::new(&folder).join(TYPES).exists())
 }
 
+/// A note between server and stand-in; the default if there is none.
+fn read_json<T: DeserializeOwned + Default>(path: &Path) -> T {
+    fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+}
+
+/// Writes a note; one that says nothing is no file.
+fn write_json<T: Serialize + Default + PartialEq>(path: &Path, note: &T) -> io::Result<()> {
+    if *note != T::default() {
+        return fs::write(path, serde_json::to_vec(note)?);
+    }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Leaves a line for the kernel's log. One that cannot be written is lost and nothing else.
 fn log(line: &str) {
     let Some(folder) = std::env::var_os(CRATE) else { return };
@@ -215,9 +233,7 @@ pub fn restore_environment(command: &mut Command) {
         };
         command.env_remove(saved);
     }
-    for variable in
-        [NOTEBOOK, TEMPLATE, CRATE, answers::RECORDING, "EVCXR_TMPDIR", "EVCXR_CONFIG_DIR"]
-    {
+    for variable in [NOTEBOOK, TEMPLATE, CRATE, answers::RECORDING].iter().chain(&FOLDERS) {
         command.env_remove(variable);
     }
 }

@@ -4,6 +4,7 @@
 //! paths and names and not on the types of fields. So before memory of an earlier cell is read (a variable, a static), the text of all definitions
 //! that its type is made of is compared.
 
+use crate::parsed::words;
 use ra_ap_syntax::ast::{self, AstNode, HasVisibility};
 use ra_ap_syntax::{SyntaxElement, SyntaxKind, SyntaxNode};
 use sha2::{Digest, Sha256};
@@ -109,10 +110,6 @@ fn add_plain(node: &SyntaxNode, text: &mut String) {
 fn decides(attribute: &SyntaxNode) -> bool {
     let text = attribute.text().to_string();
     ["repr", "cfg"].iter().any(|word| words(&text).any(|found| found == *word))
-}
-
-fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|word| !word.is_empty())
 }
 
 /// Whether an item has a visibility of its own, as text with a blank behind it.

@@ -17,13 +17,15 @@ mod prepare;
 mod reduce;
 mod thread;
 
-use crate::cargo::outdated::{self, OUTDATED, Outdated};
+use crate::cargo::reduced::Reduced;
+use crate::cargo::variables::{self, OUTDATED, Outdated};
 use crate::cargo::{self, CELL, INTERRUPTED, LOG, TYPES, files};
+use crate::evcxr_contract;
 use crate::names::Names;
-use crate::nesting;
+use crate::parsed::Parsed;
 use crate::session::{OPT_LEVEL, Session};
 use crate::template::{Installation, Template};
-use crate::worker::{self, Ended, Host};
+use crate::worker::{self, BeforeRun, Begun, Ended, Host};
 use anyhow::Context;
 use benchbook_display::Bundle;
 use benchbook_jupyter::{
@@ -35,18 +37,18 @@ use errors::Place;
 use evcxr::{CommandContext, Error, EvalContext, EvalOutputs};
 use items::Items;
 use prepare::Prepared;
-use serde_json::{Map, Value, json};
-use std::borrow::Cow;
+use serde_json::{Map, json};
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub(crate) use configuration::copy as copy_configuration;
-pub(crate) use errors::is_closed;
+pub(crate) use errors::unclosed_bracket;
+pub(crate) use prepare::SHOW;
 pub use thread::EvaluationThread;
 
 /// What every session begins with. The macros are named one by one, since a glob would leave it
@@ -109,6 +111,43 @@ const MENDING: usize = 5;
 /// A variable's name and its type.
 type Variable = (String, String);
 
+/// A cell that the front end wants to be run. It passes through the phases below, each of which takes the one
+/// before.
+struct Request<'a> {
+    cell: &'a Cell,
+    parsed: Parsed,
+    output: &'a Output,
+}
+
+/// A cell that can be run.
+struct Ready<'a> {
+    request: Request<'a>,
+    begun: Begun,
+    prepared: Prepared,
+    notes: Notes,
+    /// The variables before it.
+    before: Vec<Variable>,
+    /// How many processes the system had ended for want of memory.
+    killed: u64,
+    since: Instant,
+}
+
+/// A cell that has run, or could not be compiled.
+struct Ran<'a> {
+    request: Request<'a>,
+    prepared: Prepared,
+    before: Vec<Variable>,
+    result: Result<EvalOutputs, Error>,
+    outdated: Vec<Outdated>,
+    ended: Ended,
+    /// The system has ended a process for want of memory meanwhile.
+    out_of_memory: bool,
+    took: Duration,
+}
+
+/// A cell of which it is known what became of the variables, with those that are gone.
+struct Settled<'a>(Ran<'a>, Vec<Variable>);
+
 impl Rust {
     /// Starts a worker and evcxr. Takes seconds; the kernel answers meanwhile.
     ///
@@ -124,7 +163,7 @@ impl Rust {
         session.restore()?;
         host.listen().with_context(|| host.socket().display().to_string())?;
         command.current_dir(std::env::current_dir()?);
-        host.begin(None);
+        let begun = host.begin(None);
         let started = configuration::without(session.folder(), || {
             EvalContext::with_subprocess_command(command)
         })?;
@@ -138,7 +177,7 @@ impl Rust {
         })?;
         let mut context = CommandContext::with_eval_context(context);
         let prelude = context.execute(PRELUDE);
-        let ended = host.end(false);
+        let ended = begun.end(false);
         if let Some(failure) = ended.failure {
             anyhow::bail!("the helper library does not work: {}", failure.evalue);
         }
@@ -186,7 +225,7 @@ impl Rust {
         let manifest = self.crate_folder.join("Cargo.toml");
         let level = format!("{OPT_LEVEL} ");
         let written = fs::write(self.crate_folder.join(TYPES), "").and_then(|()| {
-            let line = |level: &str| format!("opt-level = {level}\n");
+            let line = evcxr_contract::opt_level;
             let text = fs::read_to_string(&manifest)?;
             fs::write(&manifest, text.replace(&line(OPT_LEVEL), &line(&level)))
         });
@@ -259,22 +298,25 @@ impl Rust {
         lines
     }
 
-    /// Has evcxr run code, of which it sees what the types of its variables depend on.
-    fn evaluate(&mut self, code: &str) -> Result<EvalOutputs, Error> {
-        let shown = files::shown(code, prepare::rust_begins(code));
-        let (reduced, left_out) = reduce::reduce(shown.as_deref().unwrap_or(code));
+    /// Has evcxr run code, of which the stand-in puts something back.
+    fn evaluate(&mut self, code: &str, left_out: &Reduced) -> Result<EvalOutputs, Error> {
         left_out.write(&self.crate_folder).map_err(|error| Error::from(error.to_string()))?;
-        self.context.execute(&reduced)
+        self.context.execute(code)
     }
 
     /// Runs prepared code. After `:clear` everything that a session begins with is there again.
-    fn run(&mut self, code: &str, output: &Output) -> Result<EvalOutputs, Error> {
+    fn run(
+        &mut self,
+        code: &str,
+        left_out: &Reduced,
+        output: &Output,
+    ) -> Result<EvalOutputs, Error> {
         if self.prelude_due {
             self.context.execute(PRELUDE)?;
             self.prelude_due = false;
         }
         let Some((head, tail)) = commands::split_at_clear(code) else {
-            return self.evaluate(code);
+            return self.evaluate(code, left_out);
         };
         self.prelude_due = true;
         // evcxr would kill the guard, and what the cells have started would go on.
@@ -282,57 +324,87 @@ impl Rust {
         show(&self.context.execute(&head)?, output);
         self.context.execute(PRELUDE)?;
         self.prelude_due = false;
-        self.evaluate(&tail)
+        self.evaluate(&tail, left_out)
     }
 
-    fn outcome(&mut self, cell: &Cell, output: &Output) -> (Outcome, Map<String, Value>) {
-        let at = Place {
-            cell: &cell.code,
-            count: cell.execution_count,
-            gone: &self.gone,
-            names: &self.names,
+    /// Passes a cell through its phases. It fails before the first one if it cannot be run.
+    fn run_cell(&mut self, cell: &Cell, output: &Output) -> Result<Executed, Failure> {
+        let parsed = Parsed::of(&cell.code)?;
+        self.restore()?;
+        self.names.begin(&cell.code);
+        let begun = self.host.begin(Some(output));
+        if output.interrupted() {
+            // It came before the state of the last cell was cleared.
+            self.host.interrupt();
+        }
+        let request = Request { cell, parsed, output };
+        let executed = if let Some(failure) = self.refusal(&request) {
+            begun.end(false);
+            Outcome::Error(failure).into()
+        } else {
+            let ready = self.prepare(request, begun);
+            let ran = self.run_ready(ready);
+            let settled = self.settle(ran);
+            self.conclude(settled)
         };
-        let refused = commands::refused(&cell.code).map(|text| Failure::new("CommandError", text));
-        let syntax = || errors::unclosed(at);
+        let defined = matches!(executed.outcome, Outcome::Ok { .. }).then_some(cell.code.as_str());
+        self.names.end(self.variables(), defined);
+        Ok(executed)
+    }
+
+    /// Why a cell is not run.
+    fn refusal(&self, request: &Request<'_>) -> Option<Failure> {
+        let parsed = &request.parsed;
+        let at = self.place(parsed, request.cell.execution_count);
+        let refused = commands::refused(parsed).map(|text| Failure::new("CommandError", text));
         let pattern = || {
-            let place = prepare::missing_pattern(&cell.code)?;
+            let place = prepare::missing_pattern(parsed)?;
             Some(errors::syntax("expected pattern", place, at))
         };
         let lost_items = || {
-            let (place, text) = prepare::lost_items(&cell.code, &self.items)?;
+            let (place, text) = prepare::lost_items(parsed, &self.items)?;
             Some(errors::syntax(&text, place, at))
         };
-        if let Some(failure) = refused.or_else(syntax).or_else(pattern).or_else(lost_items) {
-            self.host.end(false);
-            return (Outcome::Error(failure), Map::new());
-        }
-        self.form.obey(&cell.code);
-        if commands::split_at_clear(&cell.code).is_some() {
+        refused.or_else(|| errors::unclosed(at)).or_else(pattern).or_else(lost_items)
+    }
+
+    fn place<'a>(&'a self, cell: &'a Parsed, count: u64) -> Place<'a> {
+        Place { cell, count, gone: &self.gone, names: &self.names }
+    }
+
+    /// The first phase: the cell is rewritten, and what is to be compared afterwards is noted.
+    fn prepare<'a>(&mut self, request: Request<'a>, begun: Begun) -> Ready<'a> {
+        let parsed = &request.parsed;
+        self.form.obey(parsed);
+        if commands::asks_for(parsed, ":clear") {
             self.items = Items::default();
         }
-        let pasted = files::pasted(&cell.code, prepare::rust_begins(&cell.code));
-        let code = pasted.as_ref().unwrap_or(&cell.code);
-        let mut prepared = prepare::prepare(code, &self.form, &self.items);
+        let prepared = prepare::prepare(parsed, &self.form, &self.items);
         let notes = Notes::default();
-        self.tell_before_run(cell, &prepared, &notes, output);
+        begun.before_run(self.first_words(&request, &prepared, &notes));
         let before = self.variables();
-        let out_of_memory = death::processes_ended_for_memory();
-        let begun = Instant::now();
-        if prepare::needs_types(&prepared.code) {
+        let killed = death::processes_ended_for_memory();
+        let since = Instant::now();
+        if prepare::needs_types(parsed) {
             self.load_types();
         }
-        let (mut result, mut outdated) = self.run_with_items(&prepared, &before, output);
-        let own = Items::of(&prepared.code);
+        Ready { request, begun, prepared, notes, before, killed, since }
+    }
+
+    /// The second phase: evcxr compiles and runs the cell, if need be without items that do not fit it.
+    fn run_ready<'a>(&mut self, mut ready: Ready<'a>) -> Ran<'a> {
+        let (mut result, mut outdated) = self.run_with_items(&ready);
         for _ in 0..MENDING {
             let Err(Error::CompilationErrors(found)) = &result else { break };
             let compiled = fs::read_to_string(self.crate_folder.join(CELL)).unwrap_or_default();
-            let Some(mended) = mend::mend(found, &compiled, &own) else { break };
-            prepared.insert_first(&mended.code);
-            notes.lock().unwrap_or_else(PoisonError::into_inner).extend(mended.aside);
-            (result, outdated) = self.run_with_items(&prepared, &before, output);
+            let Some(mended) = mend::mend(found, &compiled, &ready.prepared.items) else { break };
+            ready.prepared.insert_first(mended.code);
+            ready.notes.lock().unwrap_or_else(PoisonError::into_inner).extend(mended.aside);
+            (result, outdated) = self.run_with_items(&ready);
         }
+        let Ready { request, begun, prepared, notes, before, killed, since } = ready;
         if result.is_ok() {
-            self.note_aside(&own, &notes, cell.execution_count);
+            self.note_aside(&prepared.items, &notes, request.cell.execution_count);
         }
         self.log();
         for line in self.last_words.try_iter() {
@@ -342,35 +414,41 @@ impl Rust {
             }
         }
         let died = matches!(result, Err(Error::SubprocessTerminated(_)));
-        let mut ended = self.host.end(died);
+        let ended = begun.end(died);
+        let out_of_memory = death::processes_ended_for_memory() > killed;
+        let took = since.elapsed();
+        Ran { request, prepared, before, result, outdated, ended, out_of_memory, took }
+    }
+
+    /// The third phase: what the worker has kept is taken up again, and what is gone is noted.
+    fn settle<'a>(&mut self, mut ran: Ran<'a>) -> Settled<'a> {
+        let cell = &ran.request.parsed.text;
+        let panics = ran.ended.panics.iter_mut().map(|panic| &mut panic.traceback);
+        let failure = ran.ended.failure.iter_mut().map(|failure| &mut failure.traceback);
+        for traceback in panics.chain(failure) {
+            *traceback = self.with_places(std::mem::take(traceback), cell, &ran.prepared);
+        }
+        self.take_up_again(&ran.ended.kept, &ran.before, ran.request.output);
+        let lost = self.note_gone(&ran);
+        Settled(ran, lost)
+    }
+
+    /// The last phase: what the front end is told.
+    fn conclude(&mut self, settled: Settled<'_>) -> Executed {
+        let Settled(ran, lost) = settled;
+        let Ran { request, prepared, result, ended, out_of_memory, took, .. } = ran;
+        let Request { cell, parsed, output } = &request;
         let run = ended.ran.as_secs_f64();
-        let compile = (begun.elapsed().as_secs_f64() - run).max(0.0);
+        let compile = (took.as_secs_f64() - run).max(0.0);
         let mut metadata = Map::new();
         metadata.insert("benchbook".into(), json!({ "compile_s": compile, "run_s": run }));
-        for panic in &mut ended.panics {
-            let traceback = std::mem::take(&mut panic.traceback);
-            panic.traceback = self.with_places(traceback, &cell.code, &prepared);
-        }
-        if let Some(failure) = &mut ended.failure {
-            let traceback = std::mem::take(&mut failure.traceback);
-            failure.traceback = self.with_places(traceback, &cell.code, &prepared);
-        }
-        self.take_up_again(&ended.kept, &before, output);
-        let succeeded = result.is_ok() && ended.failure.is_none();
-        let lost = self.note_gone(before, cell, died, succeeded, &outdated);
-        let at = Place {
-            cell: &cell.code,
-            count: cell.execution_count,
-            gone: &self.gone,
-            names: &self.names,
-        };
         let failure = match result {
             Ok(mut outputs) => {
-                let asks = commands::asks_for(&cell.code, ":help");
+                let asks = commands::asks_for(parsed, ":help");
                 if asks {
                     output.display(&commands::introduction(), None);
                 }
-                if commands::asks_for(&cell.code, ":doc") {
+                if commands::asks_for(parsed, ":doc") {
                     documentation::improve(&mut outputs.content_by_mime_type, &self.names);
                 }
                 show(&outputs, output);
@@ -380,7 +458,6 @@ impl Rust {
                 ended.failure.map(|failure| and_lost(failure, &lost))
             }
             Err(Error::SubprocessTerminated(how)) => {
-                let out_of_memory = death::processes_ended_for_memory() > out_of_memory;
                 let cause = Cause::of(&how, &ended.said, out_of_memory);
                 Some(self.died_of(&cause, &ended, &lost, cell))
             }
@@ -396,8 +473,8 @@ impl Rust {
                 ))
             }
             Err(error) => {
-                let out_of_memory = death::processes_ended_for_memory() > out_of_memory;
                 let ended = compiler::ended(&error, cell.execution_count, out_of_memory);
+                let at = self.place(parsed, cell.execution_count);
                 Some(ended.unwrap_or_else(|| not_compiled(error, &prepared, at)))
             }
         };
@@ -408,29 +485,28 @@ impl Rust {
                 payload: Vec::new(),
             },
         };
-        (outcome, metadata)
+        Executed { outcome, metadata }
     }
 
     /// Runs a prepared cell. Variables whose types it defines anew are lost, which are returned.
-    fn run_with_items(
-        &mut self,
-        prepared: &Prepared,
-        variables: &[Variable],
-        output: &Output,
-    ) -> (Result<EvalOutputs, Error>, Vec<Outdated>) {
-        let items = self.items.with(Items::of(&prepared.code));
-        let outdated = self.outdated(&items, variables, prepared);
-        let all_rebound = outdated.iter().all(|variable| variable.rebound);
-        let code = match all_rebound || !prepare::has_items_only(&prepared.code) {
-            true => Cow::Borrowed(prepared.code.as_str()),
+    fn run_with_items(&mut self, ready: &Ready<'_>) -> (Result<EvalOutputs, Error>, Vec<Outdated>) {
+        let prepared = &ready.prepared;
+        let items = self.items.with(prepared.items.clone());
+        let variables = ready.before.iter().map(|(name, kind)| (name.as_str(), kind.as_str()));
+        let outdated = self.items.outdated(&items, variables).into_iter();
+        let outdated: Vec<Outdated> = outdated
+            .map(|name| Outdated { name: name.into(), rebound: prepared.bound.contains(name) })
+            .collect();
+        let (mut code, left_out) = prepared.for_evcxr();
+        if !prepared.runs && outdated.iter().any(|variable| !variable.rebound) {
             // evcxr looks at the variables when something runs.
-            false => Cow::Owned(format!("{}\n();", prepared.code)),
-        };
-        if let Err(error) = outdated::write(&self.crate_folder, &outdated) {
+            code.push_str("\n();");
+        }
+        if let Err(error) = variables::write(&self.crate_folder, &outdated) {
             return (Err(Error::from(error.to_string())), outdated);
         }
-        let result = self.run(&code, output);
-        if let Err(error) = outdated::write(&self.crate_folder, &[]) {
+        let result = self.run(&code, &left_out, ready.request.output);
+        if let Err(error) = variables::write(&self.crate_folder, &Vec::new()) {
             tracing::error!("{OUTDATED}: {error}");
         }
         if result.is_ok() {
@@ -451,54 +527,35 @@ impl Rust {
         }
     }
 
-    /// The variables that the new items leave without their types.
-    fn outdated(
-        &self,
-        items: &Items,
-        variables: &[Variable],
-        prepared: &Prepared,
-    ) -> Vec<Outdated> {
-        let each = variables.iter().map(|(name, kind)| (name.as_str(), kind.as_str()));
-        let names = self.items.outdated(items, each);
-        let bound = prepare::bindings(&prepared.code);
-        let outdated = names.into_iter().map(|name| Outdated {
-            name: name.to_owned(),
-            rebound: bound.iter().any(|bound| bound == name),
-        });
-        outdated.collect()
-    }
-
-    /// Has the cell's first words said as soon as it is compiled: what is to be known of the
-    /// installation, and of results that the cell ignores.
-    fn tell_before_run(
+    /// What is said as soon as the cell is compiled: what is to be known of the installation, and of results that the
+    /// cell ignores.
+    fn first_words(
         &mut self,
-        cell: &Cell,
+        request: &Request<'_>,
         prepared: &Prepared,
         notes: &Notes,
-        output: &Output,
-    ) {
-        let (prepared, output, code) = (prepared.clone(), output.clone(), cell.code.clone());
+    ) -> BeforeRun {
+        let Request { cell, output, .. } = request;
+        let (prepared, output, code) = (prepared.clone(), (*output).clone(), cell.code.clone());
         let notes = Arc::clone(notes);
         let (folder, count) = (self.crate_folder.clone(), cell.execution_count);
         let notice = self.notice.take();
-        self.host.before_run(Box::new(move |runs| {
+        Box::new(move |runs| {
+            let say = |text: &str| output.stream(benchbook_jupyter::Stream::Stderr, text);
             if let Some(notice) = notice {
-                output.stream(benchbook_jupyter::Stream::Stderr, &notice);
+                say(&notice);
             }
             let told = cargo::told(&folder);
             if !told.is_empty() {
-                output.stream(benchbook_jupyter::Stream::Stderr, &told);
-            }
-            for said in
-                notes.lock().unwrap_or_else(PoisonError::into_inner).values().filter(|_| runs)
-            {
-                let text = format!("{said} and is set aside until its cell is run again\n");
-                output.stream(benchbook_jupyter::Stream::Stderr, &text);
+                say(&told);
             }
             if runs {
+                for said in notes.lock().unwrap_or_else(PoisonError::into_inner).values() {
+                    say(&format!("{said} and is set aside until its cell is run again\n"));
+                }
                 errors::show_unused(&folder, &code, count, &prepared, &output);
             }
-        }));
+        })
     }
 
     /// Has evcxr know again the variables that a failed cell has left in the store.
@@ -509,10 +566,7 @@ impl Rust {
             if now.iter().any(|(known, _)| known == name) {
                 return None;
             }
-            let mutability = if *mutable { "mut " } else { "" };
-            Some(format!(
-                "let {mutability}{name}: {kind} = evcxr_variable_store.take_variable(\"{name}\");\n"
-            ))
+            Some(evcxr_contract::take_again(name, kind, *mutable))
         });
         let lines: Vec<String> = lines.collect();
         if lines.is_empty() || self.take_up(&lines.concat(), output) {
@@ -526,9 +580,9 @@ impl Rust {
 
     /// Returns whether it did.
     fn take_up(&mut self, code: &str, output: &Output) -> bool {
-        self.host.begin_restoring(output);
+        let begun = self.host.begin_restoring(output);
         let result = self.context.execute(code);
-        let ended = self.host.end(matches!(result, Err(Error::SubprocessTerminated(_))));
+        let ended = begun.end(matches!(result, Err(Error::SubprocessTerminated(_))));
         let failure = ended.failure.map(|failure| failure.evalue);
         let failure = result.err().map(|error| error.to_string()).or(failure);
         if let Some(failure) = &failure {
@@ -538,22 +592,18 @@ impl Rust {
     }
 
     /// Remembers how the variables went that are no longer there, and returns them.
-    fn note_gone(
-        &mut self,
-        before: Vec<Variable>,
-        cell: &Cell,
-        died: bool,
-        succeeded: bool,
-        outdated: &[Outdated],
-    ) -> Vec<Variable> {
+    fn note_gone(&mut self, ran: &Ran<'_>) -> Vec<Variable> {
+        let Ran { request: Request { cell, parsed, .. }, prepared, .. } = ran;
+        let died = matches!(ran.result, Err(Error::SubprocessTerminated(_)));
+        let succeeded = ran.result.is_ok() && ran.ended.failure.is_none();
         let now: HashMap<String, String> = self.variables().into_iter().collect();
         self.gone.retain(|name, _| !now.contains_key(name));
         // `:clear` takes all of them away on purpose.
-        if commands::split_at_clear(&cell.code).is_some() {
+        if commands::asks_for(parsed, ":clear") {
             return Vec::new();
         }
-        let gone: Vec<Variable> =
-            before.into_iter().filter(|(name, _)| !now.contains_key(name)).collect();
+        let gone = ran.before.iter().filter(|(name, _)| !now.contains_key(name));
+        let gone: Vec<Variable> = gone.cloned().collect();
         let count = cell.execution_count;
         for (name, kind) in &gone {
             let how = if died {
@@ -564,7 +614,7 @@ impl Rust {
                     _ => String::new(),
                 };
                 format!("`{name}` was lost when cell {count} ended its process{load}")
-            } else if outdated.iter().any(|variable| variable.name == *name) {
+            } else if ran.outdated.iter().any(|variable| variable.name == *name) {
                 format!("`{name}` was lost in cell {count}, which defined its type anew")
             } else if succeeded {
                 errors::moved(name, kind, count, &self.names)
@@ -574,14 +624,14 @@ impl Rust {
             self.gone.insert(name.clone(), how);
         }
         // What the cell itself has bound; the latest cell that took a name counts.
-        for name in prepare::bindings(&cell.code).into_iter().filter(|name| name != "None") {
-            if now.contains_key(&name) || gone.iter().any(|(known, _)| *known == name) {
+        for name in &prepared.bound {
+            if now.contains_key(name) || gone.iter().any(|(known, _)| known == name) {
                 continue;
             }
             if succeeded {
-                self.gone.insert(name.clone(), errors::moved(&name, "", count, &self.names));
-            } else if !died && self.gone.get(&name).is_none_or(|how| how.starts_with("cell ")) {
-                self.gone.insert(name.clone(), errors::not_kept_by(&name, count));
+                self.gone.insert(name.clone(), errors::moved(name, "", count, &self.names));
+            } else if !died && self.gone.get(name).is_none_or(|how| how.starts_with("cell ")) {
+                self.gone.insert(name.clone(), errors::not_kept_by(name, count));
             }
         }
         gone
@@ -589,37 +639,32 @@ impl Rust {
 
     /// Evaluates the expressions that came with a cell.
     fn expressions(&mut self, cell: &Cell, output: &Output) -> BTreeMap<String, Expression> {
-        let expressions = cell.user_expressions.iter();
-        expressions
-            .map(|(name, code)| (name.clone(), self.expression(code, cell, output)))
-            .collect()
+        let evaluated = cell.user_expressions.iter().map(|(name, code)| {
+            let value = self.expression(code, cell.execution_count, output);
+            (name.clone(), value.map_or_else(Expression::Error, Expression::Ok))
+        });
+        evaluated.collect()
     }
 
-    fn expression(&mut self, code: &str, cell: &Cell, output: &Output) -> Expression {
-        if let Err(limit) = nesting::check(code) {
-            return Expression::Error(Failure::new("CompileError", limit.to_string()));
-        }
-        self.host.begin_quietly(output);
-        self.host.keep_values();
-        if prepare::needs_types(code) {
+    fn expression(&mut self, code: &str, count: u64, output: &Output) -> Result<Bundle, Failure> {
+        let parsed = Parsed::of(code)?;
+        let begun = self.host.begin_expression(output);
+        if prepare::needs_types(&parsed) {
             self.load_types();
         }
-        let prepared = prepare::prepare(code, &self.form, &self.items);
+        let prepared = prepare::prepare(&parsed, &self.form, &self.items);
         let result = self.context.execute(&prepared.code);
-        let ended = self.host.end(matches!(result, Err(Error::SubprocessTerminated(_))));
-        let value = self.host.values().pop();
-        let at =
-            Place { cell: code, count: cell.execution_count, gone: &self.gone, names: &self.names };
-        match (result, ended.failure, value) {
+        let mut ended = begun.end(matches!(result, Err(Error::SubprocessTerminated(_))));
+        match (result, ended.failure, ended.values.pop()) {
             (Err(Error::CompilationErrors(found)), ..) => {
-                Expression::Error(errors::failure(&found, &prepared, at))
+                Err(errors::failure(&found, &prepared, self.place(&parsed, count)))
             }
-            (Err(error), ..) => Expression::Error(Failure::new("Error", error.to_string())),
-            (_, Some(failure), _) => Expression::Error(failure),
-            (_, _, Some(value)) => Expression::Ok(value),
+            (Err(error), ..) => Err(Failure::new("Error", error.to_string())),
+            (_, Some(failure), _) => Err(failure),
+            (_, _, Some(value)) => Ok(value),
             (..) => {
                 let text = format!("expected an expression with a value, received {code:?}");
-                Expression::Error(Failure::new("ValueError", text))
+                Err(Failure::new("ValueError", text))
             }
         }
     }
@@ -658,21 +703,7 @@ impl Rust {
 
 impl Evaluator for Rust {
     fn execute(&mut self, cell: &Cell, output: &Output) -> Executed {
-        let limit = nesting::check(&cell.code);
-        let limit = limit.map_err(|limit| Failure::new("CompileError", limit.to_string()));
-        if let Err(failure) = limit.and_then(|()| self.restore()) {
-            return Outcome::Error(failure).into();
-        }
-        self.names.begin(&cell.code);
-        self.host.begin(Some(output));
-        if output.interrupted() {
-            // It came before the state of the last cell was cleared.
-            self.host.interrupt();
-        }
-        let (outcome, metadata) = self.outcome(cell, output);
-        let defined = matches!(outcome, Outcome::Ok { .. }).then_some(cell.code.as_str());
-        self.names.end(self.variables(), defined);
-        Executed { outcome, metadata }
+        self.run_cell(cell, output).unwrap_or_else(|failure| Outcome::Error(failure).into())
     }
 
     fn shutdown(&mut self, _restart: bool) {
@@ -696,7 +727,7 @@ impl Evaluator for Rust {
     }
 
     fn complete(&mut self, code: &str, cursor: usize) -> Completions {
-        if nesting::check(code).is_err() {
+        if crate::nesting::check(code).is_err() {
             return Completions::none(cursor);
         }
         self.load_types();
@@ -718,30 +749,18 @@ impl Evaluator for Rust {
     }
 
     fn inspect(&mut self, code: &str, cursor: usize, _detail: Detail) -> Option<Bundle> {
-        nesting::check(code).ok()?;
+        crate::nesting::check(code).ok()?;
         self.load_types();
         let end = code[cursor..].find(|c: char| !(c.is_alphanumeric() || c == '_'));
         let end = end.map_or(code.len(), |end| cursor + end);
         match self.context.hover_at(&commands::without_refused(&code[..end]), end) {
-            Ok((plain, _)) if plain.is_empty() || plain == "No documentation found" => None,
+            Ok((plain, _)) if plain.is_empty() || plain == evcxr_contract::UNDOCUMENTED => None,
             Ok((_, html)) => Some(documentation::shown(&html, &self.names)),
             Err(error) => {
                 tracing::debug!("nothing to inspect: {error:#}");
                 None
             }
         }
-    }
-}
-
-/// Stands in for [`Rust`] when it cannot start: every cell says why.
-pub struct Unavailable {
-    /// Why.
-    pub reason: String,
-}
-
-impl Evaluator for Unavailable {
-    fn execute(&mut self, _cell: &Cell, _output: &Output) -> Executed {
-        Outcome::Error(Failure::new("KernelNotReady", &self.reason)).into()
     }
 }
 
@@ -764,7 +783,8 @@ fn show(outputs: &EvalOutputs, output: &Output) {
     if !outputs.is_empty() {
         let plain = outputs.get("text/plain").unwrap_or_default();
         // A worker gets its environment anew at `:clear`; evcxr's own `:restart` is not available.
-        let plain = plain.replace("(use :restart command", "(use the :clear command");
+        let (said, instead) = evcxr_contract::RESTART;
+        let plain = plain.replace(said, instead);
         let mut bundle = Bundle::text(plain);
         for (mime, content) in &outputs.content_by_mime_type {
             if mime != "text/plain" {

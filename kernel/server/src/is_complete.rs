@@ -1,54 +1,28 @@
 //! Whether a cell can be run as it is, for front ends that run it at the Enter key.
 
-use crate::evaluate::is_closed;
+use crate::evaluate::unclosed_bracket;
 use crate::nesting;
+use crate::parsed::Parsed;
 use benchbook_jupyter::Completeness;
-use ra_ap_syntax::{Edition, SourceFile, SyntaxKind};
 
 /// Looks at brackets, strings and comments that are still open, and at the parser's errors. Code that is
 /// nested too deeply to be compiled is invalid.
 pub fn is_complete(code: &str) -> Completeness {
-    if nesting::check(code).is_err() {
-        return Completeness::Invalid;
-    }
-    nesting::deep(|| parsed(code)).unwrap_or(Completeness::Unknown)
+    let look = || Parsed::of(code).map_or(Completeness::Invalid, |cell| look(&cell));
+    nesting::deep(look).unwrap_or(Completeness::Unknown)
 }
 
-fn parsed(code: &str) -> Completeness {
-    let rust: String = code
-        .split_inclusive('\n')
-        .skip_while(|line| line.trim().is_empty() || line.trim_start().starts_with([':', '!']))
-        .collect();
-    if rust.trim().is_empty() {
+fn look(cell: &Parsed) -> Completeness {
+    if cell.rust().trim().is_empty() {
         return Completeness::Complete;
     }
-    let mut depth = 0_usize;
-    let parsed = SourceFile::parse(&rust, Edition::Edition2024);
-    for token in
-        parsed.syntax_node().descendants_with_tokens().filter_map(|element| element.into_token())
-    {
-        match token.kind() {
-            SyntaxKind::L_CURLY | SyntaxKind::L_PAREN | SyntaxKind::L_BRACK => depth += 1,
-            SyntaxKind::R_CURLY | SyntaxKind::R_PAREN | SyntaxKind::R_BRACK => {
-                let Some(outer) = depth.checked_sub(1) else { return Completeness::Invalid };
-                depth = outer;
-            }
-            kind if !is_closed(kind, token.text()) => return more(depth),
-            _ => {}
-        }
+    if let Some(unclosed) = unclosed_bracket(cell) {
+        return unclosed.open.map_or(Completeness::Invalid, more);
     }
-    if depth > 0 {
-        return more(depth);
-    }
-    let wrapped = SourceFile::parse(&format!("fn f(){{{rust}\n}}"), Edition::Edition2024);
-    match wrapped.errors().first() {
+    match cell.error() {
         None => Completeness::Complete,
         // An error at the end of the text may be mended by going on: `let a =`, `fn f()`.
-        Some(error)
-            if usize::from(error.range().end()) >= "fn f(){".len() + rust.trim_end().len() =>
-        {
-            more(depth)
-        }
+        Some(error) if cell.at(error.range().end()) >= cell.text.trim_end().len() => more(0),
         Some(_) => Completeness::Invalid,
     }
 }

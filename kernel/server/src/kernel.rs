@@ -3,7 +3,7 @@
 //! The sockets are bound first, so Jupyter gets its answers while evcxr, the worker and libtorch
 //! are still being started on the execute thread.
 
-use crate::evaluate::{EvaluationThread, Rust, Unavailable};
+use crate::evaluate::{EvaluationThread, Rust};
 use crate::is_complete::is_complete;
 use crate::names::Names;
 use crate::nesting;
@@ -53,7 +53,9 @@ pub unsafe fn serve(connection_file: &Path, template: Option<&Path>) -> anyhow::
         }
         Err(error) => {
             let control = Signals { host: None, names: Arc::default() };
-            kernel.run(Arc::new(control), move || Ok(unavailable(&error)))
+            tracing::error!("{error:#}");
+            let failure = Failure::new("KernelNotReady", format!("{error:#}"));
+            kernel.run(Arc::new(control), move || Err(failure))
         }
     };
     let end: End = end?;
@@ -66,7 +68,7 @@ unsafe fn prepare(template: Option<&Path>) -> anyhow::Result<(Installation, Sess
     let here = Installation::open(&folder)?;
     // SAFETY: passed on to the caller.
     let session = unsafe { Session::begin(&here) }?;
-    let host = Host::new(session.folder(), session.interrupted(), here.template.worker());
+    let host = Host::new(session.folder(), session.crate_folder(), here.template.worker());
     Ok((here, session, host))
 }
 
@@ -88,11 +90,6 @@ pub fn installed() -> anyhow::Result<PathBuf> {
     });
     let newest = complete.max().map(|(_, folder)| folder);
     Ok(newest.ok_or(TemplateError::Missing(templates))?)
-}
-
-fn unavailable(error: &anyhow::Error) -> Box<dyn Evaluator> {
-    tracing::error!("{error:#}");
-    Box::new(Unavailable { reason: format!("{error:#}") })
 }
 
 /// What can be asked while a cell runs.

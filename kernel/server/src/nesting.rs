@@ -5,6 +5,7 @@
 //! overflow. So each text is looked at here before another parser sees it, on a stack that is large
 //! enough for any text of its length, and what passes is read on the stack of [`deep`].
 
+use benchbook_jupyter::Failure;
 use ra_ap_parser::{Edition, LexedStr, Step, TopEntryPoint};
 use std::io;
 use std::thread;
@@ -42,6 +43,12 @@ pub enum Limit {
     /// There is no memory to look at it.
     #[error("the system has no memory left to parse the cell; free some and run it again")]
     Memory,
+}
+
+impl From<Limit> for Failure {
+    fn from(limit: Limit) -> Self {
+        Self::new("CompileError", limit.to_string())
+    }
 }
 
 /// Whether a text is within the limits.

@@ -23,7 +23,7 @@ pub unsafe fn record(folder: &Path) -> anyhow::Result<()> {
     unsafe { std::env::set_var(RECORDING, "1") };
     // SAFETY: as above.
     let session = unsafe { Session::begin(&here) }?;
-    let host = Host::new(session.folder(), session.interrupted(), here.template.worker());
+    let host = Host::new(session.folder(), session.crate_folder(), here.template.worker());
     let session = Arc::new(session);
     let mut rust = Rust::start(&here, &session, host, Arc::default())?;
     while rust.idle() {}

@@ -7,7 +7,8 @@
 //! was killed. A process number would say less: kernels in other containers and on other hosts may
 //! share the folder for temporary files.
 
-use crate::cargo::{self, CHANGED, CRATE, INTERRUPTED, NOTEBOOK, TEMPLATE, TOOLS};
+use crate::cargo::{self, CHANGED, CRATE, NOTEBOOK, TEMPLATE, TOOLS};
+use crate::evcxr_contract;
 use crate::template::Installation;
 use crate::tools::Tools;
 use anyhow::{Context, bail};
@@ -72,7 +73,7 @@ impl Session {
             (TEMPLATE, here.template.folder.clone().into()),
             (CRATE, session.crate_folder().into()),
             (NOTEBOOK, std::env::current_dir().unwrap_or_default().into()),
-            ("EVCXR_TMPDIR", session.crate_folder().into()),
+            (evcxr_contract::FOLDERS[0], session.crate_folder().into()),
             ("RUST_SRC_PATH", here.template.standard_library().into()),
             // The compiler takes its stack from here, and so do threads of rust-analyzer's.
             ("RUST_MIN_STACK", crate::nesting::MIN_STACK.to_string().into()),
@@ -92,7 +93,7 @@ impl Session {
         // With the user's `EVCXR_CONFIG_DIR` still set, the configuration is copied.
         let made = session.restore();
         // SAFETY: as above.
-        unsafe { std::env::set_var("EVCXR_CONFIG_DIR", session.configuration()) };
+        unsafe { std::env::set_var(evcxr_contract::FOLDERS[1], session.configuration()) };
         if let Err(error) = made {
             // The first cell tries again, and says what is wrong if it still is.
             tracing::warn!("{error:#}");
@@ -200,11 +201,6 @@ impl Session {
             }
             _ => {}
         }
-    }
-
-    /// The file whose presence keeps the stand-in from compiling.
-    pub fn interrupted(&self) -> PathBuf {
-        self.crate_folder().join(INTERRUPTED)
     }
 
     fn tools(&self) -> PathBuf {

@@ -15,7 +15,7 @@ mod markers;
 mod processes;
 mod text;
 
-pub use host::{BeforeRun, Ended, GARBLED, Host, Panic};
+pub use host::{BeforeRun, Begun, Ended, GARBLED, Host, Panic};
 
 /// The command that starts a worker, with the libraries where it finds them and otherwise in the
 /// user's own environment.

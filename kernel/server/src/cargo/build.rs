@@ -2,29 +2,19 @@
 
 use super::statics::Statics;
 use super::{
-    CELL, INTERRUPTED, UNUSED, answers, dependencies, files, log, moved, outdated, prelude,
-    progress, reduced, runtime, statics, variables,
+    CELL, INTERRUPTED, UNUSED, answers, dependencies, files, log, moved, prelude, progress,
+    reduced, runtime, statics, variables,
 };
-use crate::nesting;
-use crate::template::{Installation, RUSTFLAGS, Template, hex};
+use crate::diagnostic::Diagnostic;
+use crate::template::{Installation, RUSTFLAGS, Template};
+use crate::{evcxr_contract, nesting};
 use anyhow::{Context, bail};
-use sha2::{Digest, Sha256};
 use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output, Stdio};
-
-/// SHA-256 of the runtime module that evcxr 0.22 pastes, which `benchbook::evcxr_runtime` stands
-/// in for.
-const KNOWN_RUNTIME: &str = "2111ce0ccd9e67b0c069e3ec792823578fcc921827987cdac8a777c6afb01363";
-
-/// What evcxr calls to catch panics of the user's statements, and the helper library's compiled form of it.
-pub(super) const CATCH: (&str, &str) = (
-    "match std::panic::catch_unwind(\n  std::panic::AssertUnwindSafe(||{\n",
-    "match evcxr_internal_runtime::catch_unwind(\n  evcxr_internal_runtime::AssertUnwindSafe(||{\n",
-);
 
 /// rustc's allocator (jemalloc) takes memory in huge pages, of which it touches fewer anew.
 const ALLOCATOR: (&str, &str) = ("MALLOC_CONF", "thp:always,metadata_thp:always");
@@ -61,9 +51,9 @@ pub(super) fn run(here: &Installation, emit: Emit) -> anyhow::Result<ExitCode> {
     fs::create_dir_all("target/cell")?;
     fs::create_dir_all(OUTPUT)?;
     let source = files::restored(reduced::restored(fs::read_to_string("src/lib.rs")?)?);
-    let source = with_shared_runtime(source)?;
-    let empty = emit == Emit::Library && runs_nothing(&source);
-    let source = outdated::without_outdated(source, &outdated::read());
+    let source = evcxr_contract::compiled(source)?;
+    let empty = emit == Emit::Library && evcxr_contract::runs_nothing(&source);
+    let source = variables::without_outdated(source);
     // What nothing runs defines no statics yet.
     let (source, defined) =
         if empty { (source, Statics::default()) } else { share_statics(source) };
@@ -253,23 +243,12 @@ fn finish(emit: Emit, success: bool) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::from(101));
     }
     if emit == Emit::Library
-        && let Some(file) = std::env::var_os("EVCXR_EXECUTION_SO_PATH")
+        && let Some(file) = std::env::var_os(evcxr_contract::EXECUTION_VARIABLE)
     {
         let library = std::env::current_dir()?.join(LIBRARY);
         fs::write(file, library.as_os_str().as_encoded_bytes())?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Whether a cell only defines something: there is nothing to run, so it is checked and no code is made of it,
-/// as no code would be for what nothing calls. The worker takes an empty library for a cell that does nothing.
-fn runs_nothing(source: &str) -> bool {
-    const NOTHING: &str = "(\nmut x: *mut std::os::raw::c_void) -> *mut std::os::raw::c_void {x}";
-    // What has an effect without being called.
-    const EFFECTS: [&str; 5] = ["no_mangle", "export_name", "link_section", "used", "global_asm"];
-    let Some(before) = source.trim_end().strip_suffix(NOTHING) else { return false };
-    let Some((items, _)) = before.rsplit_once("#[unsafe(no_mangle)]") else { return false };
-    !variables::words(items).any(|word| EFFECTS.contains(&word))
 }
 
 /// Whether the compiler says E0425: that there is no value of some name.
@@ -294,8 +273,7 @@ fn of_unused_results(messages: &[u8]) -> Vec<u8> {
 fn is_unused_result(line: &[u8]) -> bool {
     const CODE: &[u8] = b"unused_must_use";
     line.windows(CODE.len()).any(|bytes| bytes == CODE)
-        && serde_json::from_slice::<serde_json::Value>(line)
-            .is_ok_and(|message| message["code"]["code"] == "unused_must_use")
+        && Diagnostic::all(line).any(|message| message.code() == "unused_must_use")
 }
 
 pub(super) fn clean() -> anyhow::Result<ExitCode> {
@@ -315,80 +293,5 @@ fn opt_level(manifest: &toml::Table) -> String {
         Some(toml::Value::String(level)) => level.clone(),
         Some(level) => level.to_string(),
         None => "0".into(),
-    }
-}
-
-/// evcxr pastes the module that keeps variables into every cell. The helper library has a compiled
-/// one with the same functions, which halves the time of a cell, and whose messages to evcxr cannot
-/// be mistaken for prints. Every line after it stays where it was, since evcxr finds the origin of
-/// a message by its line. A module that is not the known one is an error: its markers would be taken
-/// for prints of the user.
-fn with_shared_runtime(source: String) -> anyhow::Result<String> {
-    const BEGIN: &str = "mod evcxr_internal_runtime {\n";
-    const END: &str = "}\n#[unsafe(no_mangle)]\n";
-    let Some((before, rest)) = source.split_once(BEGIN) else { return Ok(source) };
-    let Some((module, after)) = rest.split_once(END) else { return Ok(source) };
-    if hex(Sha256::digest(module)) != KNOWN_RUNTIME {
-        anyhow::bail!("evcxr's runtime module is not the one that Benchbook was made for");
-    }
-    let lines = "\n".repeat(module.matches('\n').count() + 1);
-    // The line of the closing brace stays as an empty one.
-    let end = END.trim_start_matches('}');
-    let before = with_shared_error(before);
-    let after = after.replacen(CATCH.0, CATCH.1, 1);
-    // The user may have a `println!` of his own.
-    let after = after.replacen("    println!(\"EVCXR", "    ::benchbook::println!(\"EVCXR", 1);
-    Ok(format!(
-        "{before}use ::benchbook::evcxr_runtime as evcxr_internal_runtime;{lines}{end}{after}"
-    ))
-}
-
-/// The same for the type that a `?` turns every error into: for an implementation of `From`, rustc reads
-/// those of all crates. With another `:efmt` it is another text, which is left where it is.
-fn with_shared_error(before: &str) -> String {
-    const PASTED: &str = r#"
-            struct EvcxrUserCodeError {}
-            impl<T: std::fmt::Display> From<T> for EvcxrUserCodeError {
-                fn from(error: T) -> Self {
-                    eprintln!("{}", error);
-                    println!("{}", evcxr_internal_runtime::USER_ERROR_OCCURRED);
-                    EvcxrUserCodeError {}
-                }
-            }
-        "#;
-    let lines = PASTED.matches('\n').count();
-    let shared =
-        format!("use ::benchbook::evcxr_runtime::EvcxrUserCodeError;{}", "\n".repeat(lines));
-    before.replacen(PASTED, &shared, 1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_unknown_module_is_refused() {
-        let source =
-            "mod evcxr_internal_runtime {\npub struct Other;\n}\n#[unsafe(no_mangle)]\nfn f() {}\n";
-        assert!(with_shared_runtime(source.into()).is_err());
-    }
-
-    #[test]
-    fn a_cell_of_items_runs_nothing_but_where_an_item_has_an_effect_by_itself() {
-        let cell = |items: &str, body: &str| {
-            format!(
-                "{items}\n#[unsafe(no_mangle)]\npub extern \"C\" fn run_user_code_4(\n\
-                 mut x: *mut std::os::raw::c_void) -> *mut std::os::raw::c_void {{{body}}}\n"
-            )
-        };
-        assert!(runs_nothing(&cell("use a::b;\nfn f() {}\nstruct S;", "x")));
-        assert!(!runs_nothing(&cell("fn f() {}", "f(); x")));
-        assert!(!runs_nothing(&cell("#[unsafe(no_mangle)] extern \"C\" fn f() {}", "x")));
-        assert!(!runs_nothing(&cell("#[used] static A: i32 = 1;", "x")));
-    }
-
-    #[test]
-    fn a_cell_without_the_module_is_left_alone() {
-        assert_eq!(with_shared_runtime("fn f() {}\n".into()).unwrap(), "fn f() {}\n");
     }
 }

@@ -6,13 +6,13 @@
 //!
 //! rust-analyzer, which infers the types of `let`s, reads no file that evcxr has not named at the start. So evcxr gets a
 //! module with the text of its file behind a mark ([`shown`]), and the stand-in puts the declaration back
-//! before rustc sees it ([`restored`]). An `include!` of items becomes those items ([`pasted`]), since evcxr keeps items
-//! from cell to cell and no other macro call.
+//! before rustc sees it ([`restored`]). An `include!` of items becomes those items ([`included_items`]), since evcxr keeps
+//! items from cell to cell and no other macro call.
 
 use super::NOTEBOOK;
-use super::variables::words;
+use crate::parsed::{Parsed, edited, words};
 use ra_ap_syntax::ast::{self, AstNode, AstToken, HasAttrs, HasModuleItem, HasName};
-use ra_ap_syntax::{Edition, SourceFile, SyntaxKind, SyntaxNode};
+use ra_ap_syntax::{Edition, SourceFile, SyntaxKind, SyntaxNode, TextRange};
 use serde_json::Value;
 use std::fs;
 use std::ops::Range;
@@ -113,36 +113,22 @@ pub(crate) fn in_cell(place: &str) -> Option<&str> {
     place.strip_prefix(super::CELL).or_else(|| place.strip_prefix(folder().join(NAME).to_str()?))
 }
 
-/// A cell with the items of a file in the place of an `include!` of it. `begin` is where Rust begins in the cell.
-pub(crate) fn pasted(cell: &str, begin: usize) -> Option<String> {
-    if !words(cell).any(|word| word == "include") {
-        return None;
-    }
-    edited(cell, begin, |list| {
-        let statements = list.syntax().children();
-        let calls = statements.filter_map(|statement| {
-            let mut calls = statement.descendants().filter_map(ast::MacroCall::cast);
-            let call = calls.next()?;
-            // Nothing but the call is in the statement.
-            let semicolon = |text: &str| text.trim().trim_end_matches(';').trim_end().len();
-            let whole = statement.text().to_string();
-            (semicolon(&whole)
-                == call.syntax().text().to_string().trim_end_matches(';').trim().len())
-            .then_some((statement, call))
-        });
-        let items = calls.filter_map(|(statement, call)| {
-            Some((range(&statement), items_of(&included(&call, &folder())?)?))
-        });
-        items.collect()
-    })
+/// The items of the file that an `include!` names, on one line.
+pub(crate) fn included_items(call: &ast::MacroCall) -> Option<String> {
+    items_of(&included(call, &folder())?)
 }
 
-/// A cell as evcxr and rust-analyzer get it, with the text of the files that it names.
-pub(crate) fn shown(code: &str, begin: usize) -> Option<String> {
-    if !has_module_file(code) && !words(code).any(|word| word == "include") {
-        return None;
+/// The places of a cell where evcxr and rust-analyzer get the text of the files that it names.
+pub(crate) fn shown(cell: &Parsed) -> Vec<(Range<usize>, String)> {
+    if !has_module_file(&cell.text) && !words(&cell.text).any(|word| word == "include") {
+        return Vec::new();
     }
-    edited(code, begin, |list| replacements(list.syntax(), &folder(), DEPTH))
+    shown_from(cell, &folder())
+}
+
+fn shown_from(cell: &Parsed, folder: &Path) -> Vec<(Range<usize>, String)> {
+    let edits = cell.nodes().flat_map(|node| replacements(&node, folder, DEPTH));
+    edits.map(|(range, text)| (cell.at(range.start())..cell.at(range.end()), text)).collect()
 }
 
 /// Puts back what [`shown`] has replaced.
@@ -173,36 +159,8 @@ pub(super) fn restored(source: String) -> String {
     text
 }
 
-/// The bytes of a parsed text that are replaced, with what replaces them.
-type Edits = Vec<(Range<usize>, String)>;
-
-/// A text from `begin` on with changes of its statements.
-fn edited(text: &str, begin: usize, edits: impl Fn(&ast::StmtList) -> Edits) -> Option<String> {
-    const OPEN: &str = "fn f(){";
-    let parsed = SourceFile::parse(&format!("{OPEN}{}\n}}", &text[begin..]), Edition::Edition2024);
-    if !parsed.errors().is_empty() {
-        return None;
-    }
-    let function = parsed.syntax_node().children().find_map(ast::Fn::cast)?;
-    let edits = edits(&function.body()?.stmt_list()?);
-    let moved = |at: usize| at - OPEN.len() + begin;
-    let edits = edits.into_iter().map(|(range, new)| (moved(range.start)..moved(range.end), new));
-    let edits: Edits = edits.collect();
-    (!edits.is_empty()).then(|| applied(text, &edits))
-}
-
-/// The edits do not overlap and are in the order of the text.
-fn applied(text: &str, edits: &[(Range<usize>, String)]) -> String {
-    let mut new = String::with_capacity(text.len());
-    let mut copied = 0;
-    for (range, replacement) in edits {
-        new.push_str(&text[copied..range.start]);
-        new.push_str(replacement);
-        copied = range.end;
-    }
-    new.push_str(&text[copied..]);
-    new
-}
+/// The parts of a parsed text that are replaced, with what replaces them.
+type Edits = Vec<(TextRange, String)>;
 
 /// The declarations of modules and the calls of `include!` within a node, with the text of their files.
 fn replacements(node: &SyntaxNode, folder: &Path, depth: usize) -> Edits {
@@ -211,10 +169,9 @@ fn replacements(node: &SyntaxNode, folder: &Path, depth: usize) -> Edits {
     let edits = in_node.filter_map(|node| {
         if let Some(module) = ast::Module::cast(node.clone()) {
             let semicolon = module.semicolon_token()?;
-            let at = semicolon.text_range();
             let text = line_of(&module_file(&module, folder)?, depth)?;
             let text = format!("{}{text}{}", MODULE.0, MODULE.1);
-            return Some((usize::from(at.start())..usize::from(at.end()), text));
+            return Some((semicolon.text_range(), text));
         }
         let call = ast::MacroCall::cast(node)?;
         let file = included(&call, folder)?;
@@ -230,14 +187,9 @@ fn replacements(node: &SyntaxNode, folder: &Path, depth: usize) -> Edits {
             return None;
         }
         let (open, middle, close) = EXPRESSION;
-        Some((range(call.syntax()), format!("{open}{original}{middle}{one}{close}")))
+        Some((call.syntax().text_range(), format!("{open}{original}{middle}{one}{close}")))
     });
     edits.collect()
-}
-
-fn range(node: &SyntaxNode) -> Range<usize> {
-    let range = node.text_range();
-    usize::from(range.start())..usize::from(range.end())
 }
 
 /// The file of a module without a body, in the folder of the file that declares it.
@@ -284,8 +236,8 @@ fn line_of(file: &Path, depth: usize) -> Option<String> {
         let inside = text.strip_prefix(MODULE.0).and_then(|text| text.strip_suffix(MODULE.1));
         inside.map(|text| format!("{{{text}}}"))
     };
-    let edits: Edits = edits.filter_map(|(range, text)| Some((range, plain(text)?))).collect();
-    let text = applied(&text, &edits);
+    let edits = edits.filter_map(|(range, new)| Some((Range::<usize>::from(range), plain(new)?)));
+    let text = edited(&text, edits);
     one_line(&SourceFile::parse(&text, Edition::Edition2024).syntax_node())
 }
 
@@ -363,8 +315,7 @@ mod tests {
         fs::write(folder.path().join("outer.rs"), outer).unwrap();
         fs::write(folder.path().join("outer/inner.rs"), "pub struct S;\n").unwrap();
         let cell = "f();\nmod outer; let x = 1;\n";
-        let shown =
-            edited(cell, 0, |list| replacements(list.syntax(), folder.path(), DEPTH)).unwrap();
+        let shown = edited(cell, shown_from(&Parsed::of(cell).unwrap(), folder.path()));
         assert_eq!(
             shown,
             "f();\nmod outer/*@file*/{ pub fn f() -> &'static str { \"a\\nb\" } mod inner{pub struct S; } /*@end*/} let x = 1;\n"
@@ -377,8 +328,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("table.in"), "[1, 2,\n 3]\n").unwrap();
         let cell = "let table = include!(\"table.in\"); f();";
-        let shown =
-            edited(cell, 0, |list| replacements(list.syntax(), folder.path(), DEPTH)).unwrap();
+        let shown = edited(cell, shown_from(&Parsed::of(cell).unwrap(), folder.path()));
         assert_eq!(
             shown,
             "let table = /*@file include!(\"table.in\")@*/( [1, 2, 3] )/*@end*/; f();"

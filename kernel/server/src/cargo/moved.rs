@@ -30,18 +30,22 @@
 //! variable is moved, and has said where. If the rewritten cell does not compile, evcxr's own text is
 //! compiled.
 
-use super::variables::{Handling, handled, words};
+use crate::cargo::{read_json, write_json};
+use crate::diagnostic::Diagnostic;
+use crate::evaluate::SHOW;
+use crate::evcxr_contract::{
+    AWAIT, BEGIN, END, FUTURE, FUTURE_ENDS, Handled, Handling, LAST, QUESTION_MARK, STORE, handled,
+};
+use crate::parsed::{edited, words};
 use ra_ap_syntax::ast::{self, AstNode, HasName};
 use ra_ap_syntax::{Edition, SourceFile, SyntaxNode};
-use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::ops::Range;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Output;
 
-/// Where the variables of the cell are moved, in the crate's folder: a name and a line, counted from
-/// the first of the cell's. It is kept between the builds of one cell.
+/// Where the variables of the cell are moved, in the crate's folder: lines by names, counted from the first of the
+/// cell's. It is kept between the builds of one cell.
 pub const MOVED: &str = "moved";
 
 /// The lines on which the compiler has found a variable to be moved, by its name.
@@ -57,7 +61,7 @@ pub(super) fn compile(
     mut compile: impl FnMut(&str) -> anyhow::Result<Output>,
 ) -> anyhow::Result<Output> {
     let Some(cell) = Cell::of(source) else { return compile(source) };
-    let mut moves = read();
+    let mut moves: Moves = read_json(MOVED.as_ref());
     for _ in 0..ROUNDS {
         let rewritten = cell.rewritten(&moves);
         let output = compile(rewritten.as_deref().unwrap_or(source))?;
@@ -75,7 +79,8 @@ pub(super) fn compile(
                 news |= moves.entry(name.clone()).or_default().insert(line);
             }
         }
-        write(&moves);
+        // If it cannot be written, a failing cell loses more.
+        let _ = write_json(MOVED.as_ref(), &moves);
         if expected {
             // evcxr has to learn that it does not get these back.
             return Ok(output);
@@ -87,22 +92,6 @@ pub(super) fn compile(
     compile(source)
 }
 
-fn read() -> Moves {
-    let text = fs::read_to_string(MOVED).unwrap_or_default();
-    let mut moves = Moves::new();
-    for (name, line) in text.lines().filter_map(|line| line.split_once(' ')) {
-        moves.entry(name.to_owned()).or_default().extend(line.parse::<usize>());
-    }
-    moves
-}
-
-fn write(moves: &Moves) {
-    let line = |name: &String, line: &usize| format!("{name} {line}\n");
-    let each = moves.iter().flat_map(|(name, lines)| lines.iter().map(move |at| line(name, at)));
-    // If it cannot be written, a failing cell loses more.
-    let _ = fs::write(MOVED, each.collect::<String>());
-}
-
 /// evcxr's code around a cell, taken apart.
 struct Cell<'a> {
     source: &'a str,
@@ -110,6 +99,8 @@ struct Cell<'a> {
     body: Range<usize>,
     /// The same, parsed.
     block: ast::StmtList,
+    /// The variables that are put into the store in there.
+    new: BTreeSet<&'a str>,
     /// The variables that are taken out of the store, which evcxr wants back only if they are in
     /// `expected`.
     taken: Vec<Taken<'a>>,
@@ -119,9 +110,7 @@ struct Cell<'a> {
 }
 
 struct Taken<'a> {
-    name: &'a str,
-    mutable: bool,
-    kind: &'a str,
+    variable: Handled<'a>,
     /// The bytes of the lines that check its type and take it.
     lines: Vec<Range<usize>>,
 }
@@ -134,36 +123,25 @@ fn taken(text: &str) -> Vec<Taken<'_>> {
     for line in text.split_inclusive('\n') {
         let range = begin..begin + line.trim_end_matches('\n').len();
         begin += line.len();
-        match handled(&text[range.clone()]) {
-            Some((name, Handling::Check)) => {
-                checked.insert(name, range);
+        let Some(variable) = handled(&text[range.clone()]) else { continue };
+        match variable.handling {
+            Handling::Check => {
+                checked.insert(variable.name, range);
             }
-            Some((name, Handling::Take)) => {
-                let mutable = line.starts_with("let mut ");
-                let kind = text[range.clone()].split_once("take_variable::<");
-                let kind = kind.and_then(|(_, rest)| Some(&rest[..rest.rfind(">(stringify!(")?]));
-                let lines = checked.remove(name).into_iter().chain([range]).collect();
-                found.extend(kind.map(|kind| Taken { name, mutable, kind, lines }));
+            Handling::Take => {
+                let lines = checked.remove(variable.name).into_iter().chain([range]).collect();
+                found.push(Taken { variable, lines });
             }
-            _ => {}
+            Handling::Put => {}
         }
     }
     found
 }
 
-/// Where evcxr begins to catch panics, and where it has done so.
-const BEGIN: &str = super::build::CATCH.1;
-const END: &str = "})) { \n  Ok(_) => {}\n  Err(_) => {\n    ::benchbook::println!(\"EVCXR_PANIC_NOTIFICATION\");\n}}\n";
-
-/// The closure that a `?` leaves, within.
-const QUESTION_MARK: (&str, &str) =
-    ("let _ = (|| -> std::result::Result<(), EvcxrUserCodeError> {\n", "Ok(())})();\n");
-/// The future of a cell with `.await`, within, after some lines; the second ends one without `?`.
-const FUTURE: &str = ".block_on(async {\n";
-const FUTURE_ENDS: [&str; 2] = ["Ok::<(), EvcxrUserCodeError>(())\n});\n", "});\n"];
-
-/// What ends the function of the cell.
-const LAST: &str = "evcxr_variable_store\n}\n";
+/// The variable that a line puts into the store.
+fn put(line: &str) -> Option<&str> {
+    handled(line).filter(|line| line.handling == Handling::Put).map(|line| line.name)
+}
 
 impl<'a> Cell<'a> {
     /// `None` if nothing is caught, or if evcxr's code is not the known one.
@@ -173,16 +151,13 @@ impl<'a> Cell<'a> {
         let body = within(source, begin..end)?;
         let (before, after) = (&source[..begin], &source[end + END.len()..]);
         let first = source[..end + END.len()].matches('\n').count() + 1;
-        let put = |line| match handled(line)? {
-            (name, Handling::Put) => Some(name),
-            _ => None,
-        };
         let puts = after.lines().enumerate();
         let puts = puts.filter_map(|(at, line)| Some((first + at, put(line)?)));
         let puts: BTreeMap<usize, &str> = puts.collect();
         Some(Self {
             source,
             block: parse(&source[body.clone()])?,
+            new: source[body.clone()].lines().filter_map(put).collect(),
             body,
             taken: taken(before),
             expected: puts.values().copied().collect(),
@@ -192,14 +167,12 @@ impl<'a> Cell<'a> {
 
     /// The variables that the cell keeps or that evcxr gets back only if it fails.
     fn gone(&self) -> impl Iterator<Item = &Taken<'a>> {
-        self.taken.iter().filter(|taken| !self.expected.contains(&taken.name))
+        self.taken.iter().filter(|taken| !self.expected.contains(&taken.variable.name))
     }
 
     /// Whether a `return` may leave the cell before the variables that it keeps are in the store.
     fn may_return(&self) -> bool {
-        let mut lines = self.source[self.body.clone()].lines();
-        names(self.block.syntax(), "return")
-            && lines.any(|line| matches!(handled(line), Some((_, Handling::Put))))
+        !self.new.is_empty() && names(self.block.syntax(), "return")
     }
 
     /// The source in which a failing cell keeps what it has not moved; `None` if nothing has to be done.
@@ -212,46 +185,33 @@ impl<'a> Cell<'a> {
         let mut edits = BTreeMap::<usize, (usize, String)>::new();
         let mut end = String::new();
         if may_return {
-            let reached = "evcxr_variable_store.reached_end(); ".to_owned();
-            edits.insert(self.body.end, (self.body.end, reached));
-            end.push_str("evcxr_variable_store.check_end(); ");
+            edits.insert(self.body.end, (self.body.end, format!("{STORE}.reached_end(); ")));
+            end.push_str(&format!("{STORE}.check_end(); "));
         }
-        for Taken { name, mutable, kind, lines } in self.gone() {
+        for Taken { variable: Handled { name, kind, mutable, .. }, lines } in self.gone() {
             if self.only_binds(name) {
-                end.push_str(&format!(
-                    "evcxr_variable_store.stay::<{kind}>(stringify!({name}), {mutable}); "
-                ));
+                end.push_str(&format!("{STORE}.stay::<{kind}>(stringify!({name}), {mutable}); "));
                 edits.extend(lines.iter().map(|line| (line.start, (line.end, String::new()))));
                 continue;
             }
-            end.push_str(&format!(
-                "evcxr_variable_store.put_back(stringify!({name}), {mutable}, {name}); "
-            ));
+            end.push_str(&format!("{STORE}.put_back(stringify!({name}), {mutable}, {name}); "));
             let before = moves.get(*name).and_then(|lines| self.before(name, lines));
             let Some(before) = before else { continue };
             let mutability = if *mutable { "mut " } else { "" };
             let (_, inserted) = edits.entry(before).or_insert((before, String::new()));
             inserted.push_str(&format!(
-                " let {mutability}{name} = unsafe {{ evcxr_variable_store.hand_over(stringify!({name}), &raw const {name}) }};"
+                " let {mutability}{name} = unsafe {{ {STORE}.hand_over(stringify!({name}), &raw const {name}) }};"
             ));
         }
         edits.insert(last, (last, end));
-        let mut text = String::with_capacity(self.source.len() + 256);
-        let mut copied = 0;
-        for (start, (end, replacement)) in edits {
-            text.push_str(&self.source[copied..start]);
-            text.push_str(&replacement);
-            copied = end;
-        }
-        text.push_str(&self.source[copied..]);
-        Some(text)
+        let edits = edits.into_iter().map(|(start, (end, new))| (start..end, new));
+        Some(edited(self.source, edits))
     }
 
     /// Whether the first statement that names the variable binds it, without having used it, and the
     /// new one goes into the store.
     fn only_binds(&self, name: &str) -> bool {
-        let mut lines = self.source[self.body.clone()].lines();
-        if !lines.any(|line| handled(line) == Some((name, Handling::Put))) {
+        if !self.new.contains(name) {
             return false;
         }
         let first = self.block.syntax().children().find(|node| names(node, name));
@@ -329,17 +289,15 @@ impl<'a> Cell<'a> {
         let last =
             self.source[..self.source.len().checked_sub(LAST.len())?].matches('\n').count() + 1;
         let mut moves = Moves::new();
-        for line in messages.split(|byte| *byte == b'\n') {
-            let Ok(message) = serde_json::from_slice::<Message>(line) else { continue };
+        for message in Diagnostic::all(messages) {
             if message.level != "error" || message.message.starts_with("aborting due to") {
                 continue;
             }
             // Of a value that is moved in part, another part may be lent.
-            let in_part = message.message.contains("partially moved");
-            if in_part || message.code.is_none_or(|code| code.code != "E0382") {
+            if message.message.contains("partially moved") || message.code() != "E0382" {
                 return None;
             }
-            let place = message.spans.iter().find(|span| span.is_primary)?.line_start;
+            let place = message.primary()?.line_start;
             let name = match self.puts.get(&place) {
                 Some(name) => *name,
                 None if place == last => message.message.split('`').nth(1)?,
@@ -354,31 +312,12 @@ impl<'a> Cell<'a> {
     }
 }
 
-#[derive(Deserialize)]
-struct Message {
-    message: String,
-    level: String,
-    code: Option<Code>,
-    spans: Vec<Span>,
-}
-
-#[derive(Deserialize)]
-struct Code {
-    code: String,
-}
-
-#[derive(Deserialize)]
-struct Span {
-    line_start: usize,
-    is_primary: bool,
-}
-
 /// The bytes of the innermost block that evcxr makes around the user's statements.
 fn within(source: &str, outer: Range<usize>) -> Option<Range<usize>> {
     let text = &source[outer.clone()];
     let (begin, ends): (usize, &[&str]) = if text.starts_with(QUESTION_MARK.0) {
         (QUESTION_MARK.0.len(), &[QUESTION_MARK.1])
-    } else if let Some(at) = text.find(FUTURE).filter(|_| text.starts_with("let mut mutex")) {
+    } else if let Some(at) = text.find(FUTURE).filter(|_| text.starts_with(AWAIT)) {
         (at + FUTURE.len(), &FUTURE_ENDS)
     } else {
         (0, &[""])
@@ -390,38 +329,15 @@ fn within(source: &str, outer: Range<usize>) -> Option<Range<usize>> {
 /// What stands before a block when it is parsed.
 const OPEN: &str = "fn f(){";
 
-/// The statements of a block without its braces; `None` if they do not parse. The last expression of
-/// a cell stands in a macro that shows it; it is understood as if it did not.
+/// The statements of a block without its braces; `None` if they do not parse. The macro that shows the last
+/// expression is left out, so that the expression is understood.
 fn parse(block: &str) -> Option<ast::StmtList> {
-    let list = statements(block)?;
-    let open = statements(&without_show(block, &list).unwrap_or_default());
-    open.filter(|open| open.syntax().text_range() == list.syntax().text_range()).or(Some(list))
-}
-
-fn statements(block: &str) -> Option<ast::StmtList> {
+    let block = block.replace(SHOW, &format!("{:1$}(", "", SHOW.len() - 1));
     let parsed = SourceFile::parse(&format!("{OPEN}{block}}}"), Edition::Edition2024);
     if !parsed.errors().is_empty() {
         return None;
     }
     parsed.tree().syntax().children().find_map(ast::Fn::cast)?.body()?.stmt_list()
-}
-
-/// The block with blanks in the place of the macro's name and parentheses.
-fn without_show(block: &str, list: &ast::StmtList) -> Option<String> {
-    let calls = list.syntax().descendants().filter_map(ast::MacroCall::cast);
-    let shows = |call: &ast::MacroCall| {
-        call.path().is_some_and(|path| path.syntax().text() == "benchbook::show")
-    };
-    let call = calls.filter(shows).last()?;
-    let tree = call.token_tree()?;
-    let place = |at: ra_ap_syntax::TextSize| usize::from(at) - OPEN.len();
-    let begin = place(call.syntax().text_range().start());
-    let open = place(tree.left_delimiter_token()?.text_range().end());
-    let close = place(tree.right_delimiter_token()?.text_range().start());
-    let mut text = block.to_owned();
-    text.replace_range(close..=close, " ");
-    text.replace_range(begin..open, &" ".repeat(open - begin));
-    Some(text)
 }
 
 /// Whether a variable may be named within: by itself, or by a string that formats it.
@@ -431,7 +347,7 @@ fn names(node: &SyntaxNode, name: &str) -> bool {
 
 /// Whether what is inside a node runs at most once, where it stands, and nothing of the node after it.
 fn is_branch(node: &SyntaxNode, inside: &SyntaxNode) -> bool {
-    use ra_ap_syntax::SyntaxKind::{EXPR_STMT, LET_STMT, MATCH_ARM, MATCH_ARM_LIST};
+    use ra_ap_syntax::SyntaxKind::{EXPR_STMT, LET_STMT, MATCH_ARM, MATCH_ARM_LIST, PAREN_EXPR};
     if let Some(block) = ast::BlockExpr::cast(node.clone()) {
         return block.modifier().is_none();
     }
@@ -441,7 +357,7 @@ fn is_branch(node: &SyntaxNode, inside: &SyntaxNode) -> bool {
     if ast::MatchExpr::can_cast(node.kind()) {
         return inside.kind() == MATCH_ARM_LIST;
     }
-    [EXPR_STMT, LET_STMT, MATCH_ARM, MATCH_ARM_LIST].contains(&node.kind())
+    [EXPR_STMT, LET_STMT, MATCH_ARM, MATCH_ARM_LIST, PAREN_EXPR].contains(&node.kind())
 }
 
 #[cfg(test)]
@@ -450,7 +366,7 @@ mod tests {
 
     /// evcxr's code around statements: `x` and `y` are in the store, and `puts` go back.
     fn around(statements: &str, puts: &[&str]) -> String {
-        let puts: String = puts.iter().copied().map(put).collect();
+        let puts: String = puts.iter().copied().map(put_line).collect();
         let (open, close) = QUESTION_MARK;
         format!(
             "vars_ok &= evcxr_variable_store.check_variable::<String>(stringify!(x));\n\
@@ -460,7 +376,7 @@ mod tests {
         )
     }
 
-    fn put(name: &str) -> String {
+    fn put_line(name: &str) -> String {
         format!("evcxr_variable_store.put_variable::<String>(stringify!({name}), {name});\n")
     }
 
@@ -487,7 +403,7 @@ mod tests {
         let spans = lines
             .iter()
             .enumerate()
-            .map(|(at, line)| serde_json::json!({ "line_start": line, "is_primary": at == 0 }));
+            .map(|(at, line)| serde_json::json!({ "file_name": "", "line_start": line, "line_end": line, "column_start": 1, "column_end": 1, "text": [], "is_primary": at == 0 }));
         let spans: Vec<_> = spans.collect();
         let text = "use of moved value: `x`";
         serde_json::json!({ "level": "error", "message": text, "code": { "code": code }, "spans": spans })
@@ -546,7 +462,7 @@ mod tests {
             "{ let x = 1; }\n",
             "m!(x); let x = 1;\n",
         ] {
-            let source = around(&format!("{statements}{}", put("x")), &["y"]);
+            let source = around(&format!("{statements}{}", put_line("x")), &["y"]);
             let rewritten = Cell::of(&source).unwrap().rewritten(&moves(&[])).unwrap();
             assert_eq!(
                 rewritten,
@@ -563,7 +479,7 @@ mod tests {
             "f();\nlet (a, mut x): (A, B) = f();\nx.push(1);\n",
             "let x = f(|y| y); g(&x);\n",
         ] {
-            let source = around(&format!("{statements}{}", put("x")), &["y"]);
+            let source = around(&format!("{statements}{}", put_line("x")), &["y"]);
             let rewritten = Cell::of(&source).unwrap().rewritten(&moves(&[])).unwrap();
             let take = source.lines().find(|line| line.starts_with("let x = evcxr")).unwrap();
             let check = "vars_ok &= evcxr_variable_store.check_variable::<String>(stringify!(x));";
@@ -582,7 +498,7 @@ mod tests {
 
     #[test]
     fn a_return_is_noticed_where_a_cell_has_variables_to_keep() {
-        let statements = format!("if f() {{ return Ok(()) }} let z = 1;\n{}", put("z"));
+        let statements = format!("if f() {{ return Ok(()) }} let z = 1;\n{}", put_line("z"));
         let source = around(&statements, &["x", "y"]);
         let close = QUESTION_MARK.1;
         let expected = source

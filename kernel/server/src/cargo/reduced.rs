@@ -3,9 +3,9 @@
 //! The server replaces parts of a cell by comments (`evaluate/reduce.rs`) and notes here what they stand
 //! for; the stand-in puts it back into evcxr's source before it compiles.
 
-use anyhow::{Context, bail};
+use super::{read_json, write_json};
+use anyhow::bail;
 use serde::{Deserialize, Serialize};
-use std::fs;
 use std::io;
 use std::path::Path;
 
@@ -46,11 +46,6 @@ impl Reduced {
         self.parts.len()
     }
 
-    /// Whether nothing was left out.
-    pub fn is_empty(&self) -> bool {
-        self.parts.is_empty()
-    }
-
     /// Adds a part, with what stands for it.
     pub fn push(&mut self, marked: String, original: String) {
         self.parts.push((marked, original));
@@ -86,14 +81,7 @@ impl Reduced {
     /// # Errors
     /// The file cannot be written.
     pub fn write(&self, folder: &Path) -> io::Result<()> {
-        let path = folder.join(FILE);
-        if self.is_empty() {
-            return match fs::remove_file(path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                _ => Ok(()),
-            };
-        }
-        fs::write(path, serde_json::to_vec(self)?)
+        write_json(&folder.join(FILE), self)
     }
 }
 
@@ -102,8 +90,7 @@ impl Reduced {
 /// # Errors
 /// As [`Reduced::restore`].
 pub(super) fn restored(source: String) -> anyhow::Result<String> {
-    let Ok(bytes) = fs::read(FILE) else { return Ok(source) };
-    let reduced: Reduced = serde_json::from_slice(&bytes).context(FILE)?;
+    let reduced: Reduced = read_json(FILE.as_ref());
     // A small cell of the kernel's own may come between.
     if reduced.parts.first().is_some_and(|(marked, _)| !source.contains(marked.as_str())) {
         return Ok(source);

@@ -3,29 +3,21 @@
 //! evcxr runs a cell with `.await` in a runtime that it keeps for the session. A cell that only spawns a task has none, and
 //! `tokio::spawn` panics there. So such a cell enters the same runtime, in which the task runs on while later cells do.
 
-use super::build::CATCH;
-use super::variables::words;
-
-/// What evcxr 0.22 writes where a cell is run in the runtime; there must be no second one.
-const RUNTIME: &str = "evcxr_tokio_runtime";
-
-/// Enters the runtime until the end of the cell.
-const ENTER: &str = "let evcxr_runtime = evcxr_variable_store.lazy_arc(\"evcxr_tokio_runtime\", || std::sync::Mutex::new(::tokio::runtime::Runtime::new().unwrap())); \
-let evcxr_runtime = match evcxr_runtime.lock() { Ok(runtime) => runtime.handle().clone(), Err(poisoned) => poisoned.into_inner().handle().clone() }; \
-let _evcxr_entered = evcxr_runtime.enter(); ";
+use crate::evcxr_contract::{BEGIN, ENTER_TOKIO, TOKIO};
+use crate::parsed::words;
 
 /// The source of a cell that may spawn a task, within tokio's runtime; `None` if it needs none or has one.
 pub(super) fn entered(source: &str) -> Option<String> {
     let spawns = ["spawn", "spawn_blocking", "spawn_local"];
     let mut all = words(source);
-    if !all.any(|word| word == "tokio") || source.contains(RUNTIME) {
+    if !all.any(|word| word == "tokio") || source.contains(TOKIO) {
         return None;
     }
     if !words(source).any(|word| spawns.contains(&word)) {
         return None;
     }
-    let at = source.find(CATCH.1)?;
-    Some(format!("{}{ENTER}{}", &source[..at], &source[at..]))
+    let at = source.find(BEGIN)?;
+    Some(format!("{}{ENTER_TOKIO}{}", &source[..at], &source[at..]))
 }
 
 #[cfg(test)]
@@ -34,7 +26,7 @@ mod tests {
 
     #[test]
     fn only_a_cell_that_spawns_and_has_no_runtime_enters_one() {
-        let cell = |code: &str| format!("use a;\n{}{code}\n", CATCH.1);
+        let cell = |code: &str| format!("use a;\n{}{code}\n", BEGIN);
         let source = entered(&cell("let task = tokio::spawn(async { 1 });")).unwrap();
         assert_eq!(source.matches('\n').count(), cell("").matches('\n').count());
         assert!(source.contains("enter(); match evcxr_internal_runtime::catch_unwind("));

@@ -16,13 +16,16 @@
 //! The server tells which statics are in the worker ([`LIVE`]); the stand-in leaves a note of those that it has
 //! defined ([`DEFINED`]), which count once their library is loaded (`worker/host.rs`).
 
+use super::{read_json, write_json};
 use crate::definitions::{Definitions, plain, visibility};
+use crate::evcxr_contract::FUNCTION;
+use crate::parsed::edited;
 use crate::template::hex;
 use ra_ap_syntax::ast::{self, AstNode, HasAttrs, HasName};
 use ra_ap_syntax::{Edition, SourceFile, SyntaxNode};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 /// The statics that the worker has, in the crate's folder.
@@ -48,11 +51,11 @@ const FROZEN: [&str; 12] = [
 ];
 
 /// Statics by their paths within the session.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Statics(BTreeMap<String, Version>);
 
 /// One of the definitions that a static has had.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Version {
     fingerprint: String,
     /// Counts the definitions, since an earlier one may come back and begins anew then.
@@ -68,14 +71,7 @@ impl Version {
 impl Statics {
     /// Reads a list; an absent file is an empty one.
     pub fn read(path: &Path) -> Self {
-        let text = fs::read_to_string(path).unwrap_or_default();
-        let entry = |line: &str| {
-            let mut parts = line.split('\t');
-            let (path, fingerprint, number) = (parts.next()?, parts.next()?, parts.next()?);
-            let version = Version { fingerprint: fingerprint.into(), number: number.parse().ok()? };
-            Some((path.to_owned(), version))
-        };
-        Self(text.lines().filter_map(entry).collect())
+        read_json(path)
     }
 
     /// Writes the list.
@@ -83,10 +79,7 @@ impl Statics {
     /// # Errors
     /// The file cannot be written.
     pub fn write(&self, path: &Path) -> std::io::Result<()> {
-        let line = |(path, version): (&String, &Version)| {
-            format!("{path}\t{}\t{}\n", version.fingerprint, version.number)
-        };
-        fs::write(path, self.0.iter().map(line).collect::<String>())
+        write_json(path, self)
     }
 
     /// Adds statics that were loaded. Returns the names of those that replace others, and so begin anew.
@@ -136,19 +129,8 @@ pub(super) fn shared(source: &str, live: &Statics) -> Option<(String, Statics)> 
         }
     }
     edits.sort_by_key(|(range, _)| range.start);
-    let mut text = String::with_capacity(source.len() + 256);
-    let mut copied = 0;
-    for (range, replacement) in edits {
-        // A static in the initialiser of one that is only declared goes with it.
-        if range.start < copied {
-            continue;
-        }
-        text.push_str(&source[copied..range.start]);
-        text.push_str(&replacement);
-        copied = range.end;
-    }
-    text.push_str(&source[copied..]);
-    Some((text, defined))
+    // A static in the initialiser of one that is only declared goes with it.
+    Some((edited(source, edits), defined))
 }
 
 /// Whether the word occurs other than in `'static`.
@@ -270,7 +252,7 @@ fn path(item: &SyntaxNode, name: &str) -> Option<String> {
         _ => None,
     });
     let mut parts: Vec<String> = around.collect();
-    if parts.last().is_some_and(|outermost| outermost.starts_with("run_user_code_")) {
+    if parts.last().is_some_and(|outermost| outermost.starts_with(FUNCTION)) {
         return None;
     }
     parts.reverse();

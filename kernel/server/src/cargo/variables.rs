@@ -1,11 +1,61 @@
-//! Leaves out of a cell the variables that it does not name.
+//! Which of the session's variables a cell takes out of the store.
 //!
-//! evcxr's code around a cell takes every variable of the session out of the store and puts it back,
-//! and what rustc does for that grows with the session. A variable whose name occurs nowhere else in
-//! the file stays in the store instead. Its three lines become empty, so that all others keep their
-//! numbers.
+//! evcxr's code around a cell takes every variable of the session and puts it back, and what rustc does for that grows
+//! with the session. A variable whose name occurs nowhere else in the file stays in the store instead.
+//!
+//! A variable whose type was defined anew must not be read, since the compiler takes the old type and the new one for
+//! the same. The server compares the definitions (`evaluate/items.rs`) and notes the variables here. The cell then
+//! finds another type in the store than it expects, which has the helper library name the variable and evcxr forget
+//! it. If the cell binds the variable anew, the old value is left alone until the new one replaces it.
+//!
+//! Lines that are left out become empty, so that all others keep their numbers.
 
+use super::{read_json, write_json};
+use crate::evcxr_contract::{Handled, Handling, handled, vain_check};
+use crate::parsed::words;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::HashSet;
+use std::path::Path;
+
+/// The note, in the crate's folder.
+pub const OUTDATED: &str = "outdated";
+
+/// A variable whose type was defined anew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outdated {
+    /// Its name.
+    pub name: String,
+    /// Whether the cell binds it anew.
+    pub rebound: bool,
+}
+
+/// Notes the variables for the stand-in.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write(folder: &Path, variables: &Vec<Outdated>) -> std::io::Result<()> {
+    write_json(&folder.join(OUTDATED), variables)
+}
+
+/// The source that reads none of the variables that the server has noted.
+pub(super) fn without_outdated(source: String) -> String {
+    without(source, &read_json::<Vec<Outdated>>(OUTDATED.as_ref()))
+}
+
+fn without(source: String, variables: &[Outdated]) -> String {
+    if variables.is_empty() {
+        return source;
+    }
+    with_lines(&source, |known| {
+        let found = variables.iter().find(|variable| variable.name == known.name)?;
+        match known.handling {
+            Handling::Check | Handling::Take if found.rebound => Some("\n".into()),
+            Handling::Check => Some(vain_check(known.name).into()),
+            _ => None,
+        }
+    })
+}
 
 /// The source without the variables that it does not name; `None` if it names all.
 pub(super) fn without_unnamed(source: &str) -> Option<String> {
@@ -13,62 +63,22 @@ pub(super) fn without_unnamed(source: &str) -> Option<String> {
     let mut kept = Vec::new();
     for line in source.lines() {
         match handled(line) {
-            Some((name, _)) => kept.push(name),
+            Some(line) => kept.push(line.name),
             None => named.extend(words(line)),
         }
     }
     if kept.iter().all(|name| named.contains(name)) {
         return None;
     }
-    let lines =
-        source.split_inclusive('\n').map(|line| match handled(line.trim_end_matches('\n')) {
-            Some((name, _)) if !named.contains(name) => "\n",
-            _ => line,
-        });
-    Some(lines.collect())
+    Some(with_lines(source, |known| (!named.contains(known.name)).then_some("\n".into())))
 }
 
-/// What evcxr's code does with a variable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Handling {
-    Check,
-    Take,
-    Put,
-}
-
-/// The variable, if the line does nothing but check, take or put one.
-pub(super) fn handled(line: &str) -> Option<(&str, Handling)> {
-    let (before, call) = line.split_once("evcxr_variable_store.")?;
-    let (rest, handling) = match before {
-        "" => (call.strip_prefix("put_variable::<")?, Handling::Put),
-        "vars_ok &= " => (call.strip_prefix("check_variable::<")?, Handling::Check),
-        _ if before.starts_with("let ") && before.ends_with(" = ") => {
-            (call.strip_prefix("take_variable::<")?, Handling::Take)
-        }
-        _ => return None,
-    };
-    let name = &rest[rest.rfind(">(stringify!(")? + ">(stringify!(".len()..];
-    let name = name.strip_suffix(");")?;
-    let name = if handling == Handling::Put {
-        let (name, value) = name.split_once("), ")?;
-        (name == value).then_some(name)?
-    } else {
-        name.strip_suffix(')')?
-    };
-    is_word(name).then_some((name, handling))
-}
-
-fn is_word(text: &str) -> bool {
-    !text.is_empty() && text.chars().all(is_part)
-}
-
-fn is_part(c: char) -> bool {
-    c.is_alphanumeric() || c == '_'
-}
-
-/// Everything that could be a name, also within strings: `format!("{a}")` names `a`.
-pub(super) fn words(line: &str) -> impl Iterator<Item = &str> {
-    line.split(|c| !is_part(c)).filter(|word| !word.is_empty())
+/// The source with other lines in the place of some that handle a variable.
+fn with_lines<'a>(source: &'a str, other: impl Fn(Handled<'a>) -> Option<Cow<'a, str>>) -> String {
+    let lines = source.split_inclusive('\n');
+    lines
+        .map(|line| handled(line.trim_end_matches('\n')).and_then(&other).unwrap_or(line.into()))
+        .collect()
 }
 
 #[cfg(test)]
@@ -111,14 +121,23 @@ let mut NAME = evcxr_variable_store.take_variable::<Vec<(u8, f32)>>(stringify!(N
     }
 
     #[test]
-    fn other_lines_are_no_handling_of_variables() {
-        for line in [
-            "let a = f(evcxr_variable_store.take_variable::<u8>(stringify!(a)));",
-            "evcxr_variable_store.put_variable::<u8>(stringify!(a), b);",
-            "evcxr_variable_store.lazy_arc(\"a\", || 1);",
-            "let evcxr_variable_store = unsafe {&mut *evcxr_variable_store};",
-        ] {
-            assert_eq!(handled(line), None, "{line}");
-        }
+    fn a_variable_is_checked_in_vain_or_left_alone() {
+        let check = |name| {
+            format!("vars_ok &= evcxr_variable_store.check_variable::<A>(stringify!({name}));\n")
+        };
+        let take = |name| {
+            format!("let {name} = evcxr_variable_store.take_variable::<A>(stringify!({name}));\n")
+        };
+        let source: String = ["x", "y", "z"].map(|name| check(name) + &take(name)).concat();
+        let variables = [
+            Outdated { name: "x".into(), rebound: false },
+            Outdated { name: "y".into(), rebound: true },
+        ];
+        let text = without(source.clone(), &variables);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], vain_check("x").trim_end());
+        assert_eq!(lines[2..4], ["", ""]);
+        assert!(source.contains(lines[4]) && source.contains(lines[5]));
+        assert_eq!(without(source.clone(), &[]), source);
     }
 }

@@ -4,7 +4,7 @@
 //! ours and are refused with what to do instead; `:fmt` and `:types` also concern how *we* show a
 //! value; and `:help` says what Benchbook adds and where it differs.
 
-use super::prepare::rust_begins;
+use crate::parsed::{Parsed, rust_begins};
 use benchbook_display::{Bundle, escape};
 use std::fmt::Write;
 
@@ -56,8 +56,8 @@ cells     the last expression is shown; `?` ends the cell with the error; `let` 
 ";
 
 /// How a cell in the manner of IPython is written here: magics (`%%time`) and questions (`Fit?`, `?Fit`).
-fn of_ipython(cell: &str) -> Option<String> {
-    let rust = cell[rust_begins(cell)..].trim();
+fn of_ipython(cell: &Parsed) -> Option<String> {
+    let rust = cell.rust().trim();
     if let Some(magic) = rust.strip_prefix('%') {
         let name = magic.trim_start_matches('%').split_whitespace().next().unwrap_or_default();
         let instead = match name {
@@ -98,7 +98,7 @@ fn of_ipython(cell: &str) -> Option<String> {
 }
 
 /// The first command of a cell that is not available here, with why.
-pub(super) fn refused(cell: &str) -> Option<String> {
+pub(super) fn refused(cell: &Parsed) -> Option<String> {
     if let Some(instead) = of_ipython(cell) {
         return Some(instead);
     }
@@ -172,7 +172,7 @@ impl Default for Form {
 
 impl Form {
     /// Obeys the commands of a cell that is not refused.
-    pub(super) fn obey(&mut self, cell: &str) {
+    pub(super) fn obey(&mut self, cell: &Parsed) {
         for line in commands(cell) {
             match split(line) {
                 (":fmt", format) => self.format = format.unwrap_or("{:?}").to_owned(),
@@ -184,7 +184,7 @@ impl Form {
 }
 
 /// Whether a cell has this command.
-pub(super) fn asks_for(cell: &str, command: &str) -> bool {
+pub(super) fn asks_for(cell: &Parsed, command: &str) -> bool {
     commands(cell).any(|line| split(line).0 == command)
 }
 
@@ -213,13 +213,13 @@ pub(super) fn help() -> Bundle {
 }
 
 /// Whether a cell has a command.
-pub(super) fn has_any(cell: &str) -> bool {
+pub(super) fn has_any(cell: &Parsed) -> bool {
     commands(cell).next().is_some()
 }
 
 /// The lines of a cell that are commands, without what stands before the colon.
-fn commands(cell: &str) -> impl Iterator<Item = &str> {
-    cell[..rust_begins(cell)].lines().filter_map(command)
+fn commands(cell: &Parsed) -> impl Iterator<Item = &str> {
+    cell.top().lines().filter_map(command)
 }
 
 /// A line from its colon on, if it is a command.
@@ -237,6 +237,10 @@ fn split(command: &str) -> (&str, Option<&str>) {
 mod tests {
     use super::*;
 
+    fn told(cell: &str) -> Option<String> {
+        refused(&Parsed::of(cell).unwrap())
+    }
+
     #[test]
     fn clear_divides_the_commands_from_the_rest() {
         let parts = split_at_clear(":vars\n:clear\nlet a = 1;").unwrap();
@@ -247,9 +251,9 @@ mod tests {
 
     #[test]
     fn commands_that_are_not_available_are_found_and_blanked() {
-        let why = refused(":vars\n:toolchain nightly\n1").unwrap();
+        let why = told(":vars\n:toolchain nightly\n1").unwrap();
         assert!(why.starts_with(":toolchain is not available in Benchbook: choose it"), "{why}");
-        assert_eq!(refused(":vars\n:opt 2\na"), None);
+        assert_eq!(told(":vars\n:opt 2\na"), None);
         assert_eq!(without_refused(":quit now\na.b"), "         \na.b");
     }
 
@@ -265,11 +269,11 @@ mod tests {
             ("%matplotlib inline", "`plot("),
             ("%load_ext tensorboard", "`:help`"),
         ] {
-            let told = refused(cell).unwrap_or_default();
+            let told = told(cell).unwrap_or_default();
             assert!(told.contains(command), "{cell}: {told}");
         }
         for cell in ["value?", "LIMIT?", "load()?", "Fit::load(path)?", "help(Fit)", "5 % 3"] {
-            assert_eq!(refused(cell), None, "{cell}");
+            assert_eq!(told(cell), None, "{cell}");
         }
     }
 
@@ -282,15 +286,15 @@ mod tests {
     #[test]
     fn formats_are_those_of_debug() {
         for format in ["{:?}", "{:#?}", "{:.3?}", "value {:8.2?} {{x}}"] {
-            assert_eq!(refused(&format!(":fmt {format}")), None, "{format}");
+            assert_eq!(told(&format!(":fmt {format}")), None, "{format}");
         }
         for format in ["{}", "{:?} {:?}", "text", "{:\"?}", "\" {:?}", "{a:?}"] {
-            assert!(refused(&format!(":fmt {format}")).is_some(), "{format}");
+            assert!(told(&format!(":fmt {format}")).is_some(), "{format}");
         }
         let mut form = Form::default();
-        form.obey(":fmt {:#?}\n:types\n1");
+        form.obey(&Parsed::of(":fmt {:#?}\n:types\n1").unwrap());
         assert_eq!(form, Form { format: "{:#?}".into(), types: true });
-        form.obey(":fmt\n:types");
+        form.obey(&Parsed::of(":fmt\n:types").unwrap());
         assert_eq!(form, Form::default());
     }
 }

@@ -4,11 +4,9 @@
 //! rustc, and that of a crate's compiler in cargo's. All of them name the signal as the standard
 //! library does: `signal: 9 (SIGKILL)`.
 
+use crate::evcxr_contract::NO_ERRORS;
 use benchbook_jupyter::Failure;
 use evcxr::Error;
-
-/// What evcxr says of a build that failed without a compile error.
-const NO_ERRORS: &str = "Compilation failed, but no parsable errors were found. STDERR:\n";
 
 /// The failure, if the compiler or one of its helpers was ended. `out_of_memory` is whether the system
 /// has ended a process for want of memory meanwhile.

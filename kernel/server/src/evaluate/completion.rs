@@ -6,10 +6,11 @@
 //! `::`; of a macro that takes expressions, `vec![…]` say, only the brackets are left, which make it an
 //! expression of its own.
 
-use super::prepare::{OPEN, place, rust_begins};
+use crate::evcxr_contract::is_internal;
+use crate::parsed::{Parsed, rust_begins};
 use benchbook_jupyter::{Completions, Match};
+use ra_ap_syntax::SyntaxToken;
 use ra_ap_syntax::ast::{self, AstNode};
-use ra_ap_syntax::{Edition, SourceFile, SyntaxToken, TextSize};
 use std::collections::HashSet;
 
 /// Stands where a name is to be completed.
@@ -43,13 +44,13 @@ impl Question {
         if cursor < begin {
             return unchanged(code);
         }
-        while let Some((at, length)) = macro_around(&code, begin, cursor) {
+        while let Some((at, length)) = macro_around(&code, cursor) {
             code.replace_range(at..at + length, &" ".repeat(length));
         }
         let is_part = |c: char| c.is_alphanumeric() || c == '_';
         let before = code[..cursor].trim_end_matches(is_part).len();
         let after = code.len() - code[cursor..].trim_start_matches(is_part).len();
-        if !token_at(&code, begin, cursor).is_some_and(|token| is_operand(&token)) {
+        if !named(&code, cursor).is_some_and(|(_, token)| is_operand(&token)) {
             return unchanged(code);
         }
         code.insert_str(after, BLOCK.1);
@@ -73,25 +74,25 @@ impl Question {
     }
 }
 
-/// The syntax token of the name at the cursor; of [`NAME`] if there is none.
-fn token_at(code: &str, begin: usize, cursor: usize) -> Option<SyntaxToken> {
-    let (before, after) = (&code[begin..cursor], &code[cursor..]);
+/// The code with [`NAME`] at the cursor, if there is no name, and the name's token.
+fn named(code: &str, cursor: usize) -> Option<(Parsed, SyntaxToken)> {
+    let (before, after) = (&code[..cursor], &code[cursor..]);
     let goes_on = after.starts_with(|c: char| c.is_alphanumeric() || c == '_');
     let name = if goes_on { "" } else { NAME };
-    let text = format!("{OPEN}{before}{name}{after}\n}}");
-    let tree = SourceFile::parse(&text, Edition::Edition2024).syntax_node();
-    let at = TextSize::try_from(OPEN.len() + cursor - begin).ok()?;
-    tree.token_at_offset(at).right_biased().filter(|token| token.kind().is_any_identifier())
+    let cell = Parsed::of(format!("{before}{name}{after}")).ok()?;
+    let token = cell.token_at(cursor).filter(|token| token.kind().is_any_identifier())?;
+    Some((cell, token))
 }
 
 /// Where the name of the innermost of [`MACROS`] around the cursor begins, and how long it is with its `!`.
-fn macro_around(code: &str, begin: usize, cursor: usize) -> Option<(usize, usize)> {
-    let call = token_at(code, begin, cursor)?.parent_ancestors().find_map(ast::MacroCall::cast)?;
+fn macro_around(code: &str, cursor: usize) -> Option<(usize, usize)> {
+    let (cell, token) = named(code, cursor)?;
+    let call = token.parent_ancestors().find_map(ast::MacroCall::cast)?;
     let path = call.path()?;
     let name = path.segment()?.name_ref()?;
     MACROS.split_whitespace().find(|known| name.text() == *known)?;
     let (start, end) = (path.syntax().text_range().start(), call.excl_token()?.text_range().end());
-    Some((begin + place(start), usize::from(end - start)))
+    Some((cell.at(start), usize::from(end - start)))
 }
 
 /// Whether a token is a name without a path that is an operand: neither a statement nor the name of a field.
@@ -112,7 +113,7 @@ fn is_operand(token: &SyntaxToken) -> bool {
 /// The part of what rust-analyzer would insert that stands for itself: no placeholders of a snippet, no arguments
 /// that have no value, no semicolon in the middle of an expression. `None` for names of evcxr's own.
 fn insertion(code: &str, kind: &str, within: bool) -> Option<String> {
-    if code.to_lowercase().contains("evcxr") {
+    if is_internal(code) {
         return None;
     }
     let code = code.trim_end_matches([';', ' ']);

@@ -46,7 +46,7 @@ pub(super) fn without<T>(folder: &Path, start: impl FnOnce() -> T) -> anyhow::Re
 }
 
 fn user_folder() -> Option<PathBuf> {
-    env::var_os("EVCXR_CONFIG_DIR")
+    env::var_os(crate::evcxr_contract::FOLDERS[1])
         .map(PathBuf::from)
         .or_else(|| Some(dirs::config_dir()?.join("evcxr")))
 }

@@ -1,5 +1,6 @@
 //! How a worker died, in words, and what is left.
 
+use crate::evcxr_contract::TERMINATED;
 use crate::worker::{Ended, GARBLED, Panic};
 use std::fmt::{self, Write};
 use std::fs;
@@ -32,7 +33,7 @@ impl Cause {
     /// process for want of memory meanwhile.
     pub(super) fn of(how: &str, said: &str, out_of_memory: bool) -> Self {
         let last = how.lines().last().unwrap_or(how);
-        let status = last.trim_start_matches("Subprocess terminated with status: ");
+        let status = last.trim_start_matches(TERMINATED);
         if said.contains("has overflowed its stack") {
             return Cause::StackOverflow;
         }

@@ -11,21 +11,23 @@ mod unfinished;
 mod unused;
 
 use super::prepare::Prepared;
+use crate::evcxr_contract::{is_internal, readable};
 use crate::names::Names;
+use crate::parsed::Parsed;
 use benchbook_jupyter::Failure;
 use evcxr::CompilationError;
 use excerpt::{Excerpt, Mark};
 use std::collections::HashMap;
 
-pub(crate) use brackets::is_closed;
+pub(crate) use brackets::unclosed as unclosed_bracket;
 pub(super) use gone::{lost, moved, not_kept_by};
 pub(super) use unused::show as show_unused;
 
 /// What is known of a cell that failed.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
-    /// The user's text.
-    pub(super) cell: &'a str,
+    /// The user's cell.
+    pub(super) cell: &'a Parsed,
     /// Its number.
     pub(super) count: u64,
     /// The variables that are gone, with how.
@@ -62,9 +64,9 @@ pub(super) fn failure(errors: &[CompilationError], prepared: &Prepared, at: Plac
 }
 
 /// The failure of a cell with an error that only the parser has found.
-pub(super) fn syntax(message: &str, (line, column): (usize, usize), at: Place<'_>) -> Failure {
-    let mark = Mark { line, column, width: 1, primary: true, label: String::new() };
-    let excerpt = Excerpt::new(at.cell, at.count).title("error", message).marks(vec![mark]);
+pub(super) fn syntax(message: &str, place: (usize, usize), at: Place<'_>) -> Failure {
+    let mark = Mark::at(place, 1);
+    let excerpt = Excerpt::new(&at.cell.text, at.count).title("error", message).marks(vec![mark]);
     Failure {
         ename: "CompileError".into(),
         evalue: message.into(),
@@ -89,8 +91,7 @@ pub(super) fn not_kept(message: &str, at: Place<'_>) -> Option<Failure> {
 
 /// The line of the user's text at a place of a traceback.
 pub(super) fn source_line(cell: &str, line: usize, column: usize) -> Vec<String> {
-    let mark = Mark { line, column, width: 1, primary: true, label: String::new() };
-    Excerpt::new(cell, 0).marks(vec![mark]).source()
+    Excerpt::new(cell, 0).marks(vec![Mark::at((line, column), 1)]).source()
 }
 
 fn title(error: &CompilationError) -> String {
@@ -102,17 +103,6 @@ fn title(error: &CompilationError) -> String {
     }
 }
 
-/// A message without names of the code that evcxr puts around a cell.
-fn readable(message: &str) -> String {
-    let known = [
-        ("`?` couldn't convert the error to `EvcxrUserCodeError`", "`?` cannot show this error"),
-        ("<end of input>", "the end of the cell"),
-        ("`evcxr_variable_store`", "the end of the cell"),
-        ("`EvcxrUserCodeError`", "the error of a cell"),
-    ];
-    known.iter().fold(message.to_owned(), |text, (internal, plain)| text.replace(internal, plain))
-}
-
 fn describe(
     error: &CompilationError,
     prepared: &Prepared,
@@ -121,7 +111,7 @@ fn describe(
 ) -> Vec<String> {
     let marks = error.spanned_messages().iter().filter_map(|message| {
         let span = message.span?;
-        let line = at.cell.lines().nth(span.start_line.checked_sub(1)?)?;
+        let line = at.cell.text.lines().nth(span.start_line.checked_sub(1)?)?;
         let column = prepared.column(span.start_line, span.start_column);
         let end = if span.end_line == span.start_line {
             prepared.column(span.end_line, span.end_column).max(column + 1)
@@ -135,17 +125,20 @@ fn describe(
             primary: message.is_primary,
             label: Some(readable(&message.label))
                 // evcxr repeats the message where there is no label.
-                .filter(|label| !label.starts_with("error: ") && !notes::is_internal(label))
+                .filter(|label| !label.starts_with("error: ") && !is_internal(label))
                 .unwrap_or_default(),
         })
     });
     let mut marks: Vec<Mark> = marks.collect();
     if marks.is_empty() {
         // evcxr takes imports apart and loses their places.
-        marks.extend(mention(at.cell, &error.message()));
+        marks.extend(mention(&at.cell.text, &error.message()));
     }
     let notes = notes::of(error);
-    Excerpt::new(at.cell, at.count).title("error", &title(error)).marks(marks).lines(&notes, advice)
+    Excerpt::new(&at.cell.text, at.count)
+        .title("error", &title(error))
+        .marks(marks)
+        .lines(&notes, advice)
 }
 
 /// Where a cell mentions first what a message has in backquotes.
@@ -153,6 +146,5 @@ fn mention(cell: &str, message: &str) -> Option<Mark> {
     let name = message.split('`').nth(1).filter(|name| !name.is_empty())?;
     let (line, text) = cell.lines().enumerate().find(|(_, text)| text.contains(name))?;
     let column = text[..text.find(name)?].chars().count() + 1;
-    let width = name.chars().count();
-    Some(Mark { line: line + 1, column, width, primary: true, label: String::new() })
+    Some(Mark::at((line + 1, column), name.chars().count()))
 }

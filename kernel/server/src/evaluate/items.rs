@@ -4,12 +4,14 @@
 //! implementation gets a named item of its own before it (`marker`), and the latest definition replaces the
 //! one before, and nothing else.
 
-use super::prepare::statements;
 use crate::definitions::{Definitions, plain};
+use crate::parsed::{Parsed, called_macro};
+use ra_ap_parser::LexedStr;
 use ra_ap_syntax::ast::{self, AstNode, HasAttrs, HasGenericParams, HasName};
-use ra_ap_syntax::{Edition, SourceFile, SyntaxNode};
+use ra_ap_syntax::{Edition, SourceFile, SyntaxNode, TextSize};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 
 /// What the names begin with of the items that stand before others. The compiler has nothing to say of them: evcxr
 /// takes warnings for errors where it looks for the reason of a type that cannot be kept.
@@ -41,10 +43,10 @@ struct Item {
 }
 
 impl Items {
-    /// The items of a cell, given the statements of its prepared text.
-    pub(super) fn of(code: &str) -> Self {
-        let parsed = super::prepare::parse(&code[super::prepare::rust_begins(code)..]);
-        statements(&parsed).map(|body| Self::among(body.syntax())).unwrap_or_default()
+    /// The items of a cell.
+    #[cfg(test)]
+    pub(super) fn of(cell: &str) -> Self {
+        Self::among(Parsed::of(cell).unwrap().statements().unwrap().syntax())
     }
 
     /// The items among statements.
@@ -69,26 +71,13 @@ impl Items {
             _ => Vec::new(),
         };
         if let ast::Item::Use(item) = item {
-            let tree = item.use_tree().map(|tree| plain(tree.syntax()).replace(' ', ""));
-            for path in tree.iter().flat_map(|tree| paths(tree)) {
+            for path in item.use_tree().into_iter().flat_map(|tree| paths(&tree)) {
                 self.0
                     .insert(format!("use {path}"), Item { import: Some(path), ..Item::default() });
             }
             return;
         }
         let Some(name) = name(item) else { return };
-        if let ast::Item::Module(module) = item
-            && name.starts_with(MACRO)
-        {
-            let inner = module
-                .item_list()
-                .into_iter()
-                .flat_map(|list| list.syntax().children().collect::<Vec<_>>());
-            inner
-                .filter_map(ast::MacroRules::cast)
-                .for_each(|item| self.add(&ast::Item::MacroRules(item)));
-            return;
-        }
         let constant = match item {
             ast::Item::Const(_) => true,
             ast::Item::Struct(item) => item.field_list().is_none(),
@@ -96,6 +85,11 @@ impl Items {
         };
         let definitions = Definitions::of(item.syntax());
         self.0.insert(name, Item { definitions, text, constant, variants, import: None });
+    }
+
+    /// Adds an item that the kernel has put before another or made of one.
+    fn mark(&mut self, name: &str) {
+        self.0.insert(name.to_owned(), Item::default());
     }
 
     /// Whether evcxr keeps an item by this name.
@@ -158,22 +152,13 @@ impl Items {
 }
 
 /// The paths of an import without blanks: `a::{b,c::*}` is `a::b` and `a::c::*`.
-fn paths(tree: &str) -> Vec<String> {
-    let Some((prefix, list)) = tree.split_once('{') else { return vec![tree.to_owned()] };
-    let list = list.strip_suffix('}').unwrap_or(list);
-    let (mut depth, mut begin, mut found) = (0_usize, 0, Vec::new());
-    for (at, sign) in list.char_indices().chain([(list.len(), ',')]) {
-        match sign {
-            '{' => depth += 1,
-            '}' => depth = depth.saturating_sub(1),
-            ',' if depth == 0 => {
-                found.push(&list[begin..at]);
-                begin = at + 1;
-            }
-            _ => {}
-        }
-    }
-    let inner = found.into_iter().filter(|part| !part.is_empty()).flat_map(paths);
+fn paths(tree: &ast::UseTree) -> Vec<String> {
+    let Some(list) = tree.use_tree_list() else {
+        return vec![plain(tree.syntax()).replace(' ', "")];
+    };
+    let prefix = tree.path().map(|path| plain(path.syntax()).replace(' ', "") + "::");
+    let prefix = prefix.unwrap_or_default();
+    let inner = list.use_trees().flat_map(|tree| paths(&tree));
     inner.map(|path| format!("{prefix}{path}")).collect()
 }
 
@@ -199,10 +184,11 @@ pub(super) fn name(item: &ast::Item) -> Option<String> {
 type Insertion = (usize, String);
 
 /// Has evcxr keep an item so that a later definition replaces it and nothing else. `place` gives a node's byte
-/// in the cell.
+/// in the cell; `own` gets the names of what is put before it.
 pub(super) fn keep_apart(
     item: &ast::Item,
-    place: impl Fn(ra_ap_syntax::TextSize) -> usize,
+    place: impl Fn(TextSize) -> usize,
+    own: &mut Items,
 ) -> Vec<Insertion> {
     let begin = place(item.syntax().text_range().start());
     let end = place(item.syntax().text_range().end());
@@ -227,12 +213,12 @@ pub(super) fn keep_apart(
                 let only =
                     members.first().filter(|_| item.trait_().is_none() && members.len() == 1);
                 let member = only.map(member_name).unwrap_or_default();
-                return vec![(begin, marker(&format!("{key} {member}")))];
+                return vec![(begin, marker(&format!("{key} {member}"), own))];
             }
             let list = item.assoc_item_list().and_then(|list| list.l_curly_token());
             let Some(open) = list else { return Vec::new() };
             let header = head(item.syntax(), open.text_range().start());
-            apart(&key, &header, &members, begin, place)
+            apart(&key, &header, &members, begin, place, own)
         }
         ast::Item::ExternBlock(item) => {
             let Some(list) = item.extern_item_list() else { return Vec::new() };
@@ -240,10 +226,10 @@ pub(super) fn keep_apart(
                 list.extern_items().map(|member| member.syntax().clone()).collect();
             let Some(open) = list.l_curly_token() else { return Vec::new() };
             let header = head(item.syntax(), open.text_range().start());
-            apart("extern", &header, &members, begin, place)
+            apart("extern", &header, &members, begin, place, own)
         }
         ast::Item::Use(_) | ast::Item::ExternCrate(_) | ast::Item::MacroCall(_) => Vec::new(),
-        _ if name(item).is_none() => vec![(begin, marker(&plain(item.syntax())))],
+        _ if name(item).is_none() => vec![(begin, marker(&plain(item.syntax()), own))],
         _ => Vec::new(),
     }
 }
@@ -254,26 +240,29 @@ fn apart(
     header: &str,
     members: &[SyntaxNode],
     begin: usize,
-    place: impl Fn(ra_ap_syntax::TextSize) -> usize,
+    place: impl Fn(TextSize) -> usize,
+    own: &mut Items,
 ) -> Vec<Insertion> {
     let mut insertions = Vec::new();
     for (at, member) in members.iter().enumerate() {
-        let marker = marker(&format!("{key} {}", member_name(member)));
+        let marker = marker(&format!("{key} {}", member_name(member)), own);
         insertions.push(match at {
             0 => (begin, marker),
             _ => (place(member.text_range().start()), format!("}} {marker}{header}{{ ")),
         });
     }
     if members.is_empty() {
-        insertions.push((begin, marker(key)));
+        insertions.push((begin, marker(key, own)));
     }
     insertions
 }
 
 /// A named item that stands before one without a name.
-fn marker(key: &str) -> String {
+fn marker(key: &str, own: &mut Items) -> String {
     let hash = crate::template::hex(Sha256::digest(key));
-    format!("type {PREFIX}{} = (); ", &hash[..16])
+    let name = format!("{PREFIX}{}", &hash[..16]);
+    own.mark(&name);
+    format!("type {name} = (); ")
 }
 
 /// What two implementations have in common of which the later one replaces the earlier: trait and type, whatever
@@ -328,7 +317,7 @@ fn has_attribute(item: &SyntaxNode) -> bool {
 }
 
 /// What stands before an opening brace, on one line and without comments.
-fn head(item: &SyntaxNode, brace: ra_ap_syntax::TextSize) -> String {
+fn head(item: &SyntaxNode, brace: TextSize) -> String {
     let tokens = item.descendants_with_tokens().filter_map(|element| element.into_token());
     let tokens = tokens.take_while(|token| token.text_range().start() < brace);
     let mut text = String::new();
@@ -339,7 +328,7 @@ fn head(item: &SyntaxNode, brace: ra_ap_syntax::TextSize) -> String {
 }
 
 /// What a macro of the session makes, on one line; `None` if that is not items only.
-pub(super) fn expanded(macros: &str, call: &str) -> Option<String> {
+pub(super) fn expanded(macros: &str, call: &str) -> Option<Parsed> {
     use ra_ap_ide::{Analysis, FilePosition};
     let offset = u32::try_from(macros.len() + 1).ok()?;
     let folder = ra_ap_paths::AbsPathBuf::assert("/".into());
@@ -347,21 +336,17 @@ pub(super) fn expanded(macros: &str, call: &str) -> Option<String> {
         Analysis::from_single_file(format!("{macros}\n{call}\n"), folder.into());
     let position = FilePosition { file_id, offset: offset.into() };
     let text = analysis.expand_macro(position).ok()??.expansion;
-    let parsed = SourceFile::parse(&text, Edition::Edition2024);
-    let tree = parsed.syntax_node();
-    let mut nodes = tree.children().peekable();
-    let is_item = |node: SyntaxNode| match ast::Item::cast(node) {
-        Some(ast::Item::MacroCall(call)) => is_thread_local(&call),
-        item => item.is_some(),
+    let lexed = LexedStr::new(Edition::Edition2024, &text);
+    let words = (0..lexed.len()).map(|at| match lexed.kind(at).is_trivia() {
+        true => " ",
+        false => lexed.text(at),
+    });
+    let made = Parsed::of(words.collect::<String>().trim()).ok()?;
+    let is_item = |node: SyntaxNode| {
+        ast::Item::can_cast(node.kind())
+            || called_macro(&node).is_some_and(|call| is_thread_local(&call))
     };
-    if !parsed.errors().is_empty() || nodes.peek().is_none() || !nodes.all(is_item) {
-        return None;
-    }
-    let mut line = String::new();
-    for token in tree.descendants_with_tokens().filter_map(|element| element.into_token()) {
-        line.push_str(if token.kind().is_trivia() { " " } else { token.text() });
-    }
-    Some(line.trim().to_owned())
+    (made.is_valid() && made.nodes().next().is_some() && made.nodes().all(is_item)).then_some(made)
 }
 
 /// Whether a call is one of `thread_local!`.
@@ -372,10 +357,11 @@ pub(super) fn is_thread_local(call: &ast::MacroCall) -> bool {
 
 /// Makes statics of the `thread_local!`s of a call, since a static can be shared by cells: each is a static of
 /// a key, which the first cell makes.
+/// `place` has the bytes of the call in the cell, and `own` gets the statics.
 pub(super) fn thread_local(
     call: &ast::MacroCall,
-    begin: usize,
-    end: usize,
+    place: Range<usize>,
+    own: &mut Items,
 ) -> Option<Vec<Insertion>> {
     let tree = call.token_tree()?;
     let open = tree.left_delimiter_token()?;
@@ -398,9 +384,9 @@ pub(super) fn thread_local(
             "{visibility}static {name}: ::std::sync::LazyLock<::std::thread::LocalKey<{kind}>> = ::std::sync::LazyLock::new(|| {{ "
         );
         match last {
-            None => insertions.push((begin, head)),
+            None => insertions.push((place.start, head)),
             Some(last) => {
-                let at = begin + from + usize::from(item.syntax().text_range().start());
+                let at = place.start + from + usize::from(item.syntax().text_range().start());
                 let (open, close) = (open.text(), close.text());
                 let end = if close == "}" { "" } else { ";" };
                 insertions.push((
@@ -409,10 +395,11 @@ pub(super) fn thread_local(
                 ));
             }
         }
+        own.mark(&name);
         last = Some(name);
     }
     let close = if close.text() == "}" { "" } else { ";" };
-    insertions.push((end, format!("{close} {} }});", last?)));
+    insertions.push((place.end, format!("{close} {} }});", last?)));
     Some(insertions)
 }
 
@@ -451,11 +438,13 @@ mod tests {
     #[test]
     fn a_macro_that_makes_items_is_expanded() {
         let macros = "macro_rules! point { ($name:ident) => { #[derive(Debug, Clone)] struct $name { x: f64 } impl $name { fn x(&self) -> f64 { self.x } } }; }";
-        let text = expanded(macros, "point!(Pixel);").unwrap();
+        let text = expanded(macros, "point!(Pixel);").unwrap().text;
         assert!(text.contains("#[derive(Debug, Clone)]") && text.contains("impl Pixel"), "{text}");
         assert!(!text.contains('\n'), "{text}");
-        assert_eq!(expanded("macro_rules! twice { ($a:expr) => { $a * 2 }; }", "twice!(4);"), None);
-        assert_eq!(expanded(macros, "point!(1);"), None);
+        assert!(
+            expanded("macro_rules! twice { ($a:expr) => { $a * 2 }; }", "twice!(4);").is_none()
+        );
+        assert!(expanded(macros, "point!(1);").is_none());
     }
 
     #[test]
@@ -465,7 +454,8 @@ mod tests {
         );
         assert_eq!(items.constants().into_iter().collect::<Vec<_>>(), ["A", "B", "F"]);
         assert_eq!(Items::of("enum D { E, F } use crate::D::*;").constants().len(), 2);
-        assert_eq!(paths("a::{b,c::{d,e},f::*}"), ["a::b", "a::c::d", "a::c::e", "a::f::*"]);
+        let names: Vec<_> = Items::of("use a::{b,c::{d,e},f::*};").0.into_keys().collect();
+        assert_eq!(names, ["use a::b", "use a::c::d", "use a::c::e", "use a::f::*"]);
     }
 
     #[test]

@@ -6,9 +6,12 @@
 
 use super::items::{self, Items};
 use crate::definitions::plain;
+use crate::diagnostic::Diagnostic;
+use crate::evcxr_contract::FUNCTION;
 use evcxr::CompilationError;
 use ra_ap_syntax::ast::{self, AstNode, HasName};
 use ra_ap_syntax::{Edition, SourceFile, SyntaxNode};
+use serde::Deserialize;
 use std::collections::BTreeMap;
 
 /// The import that every session begins with.
@@ -23,24 +26,12 @@ pub(super) struct Mended {
     pub(super) aside: BTreeMap<String, String>,
 }
 
-/// An error of the compiler, as far as it is looked at here.
-struct Fault {
-    code: String,
-    message: String,
-    rendered: String,
-}
-
 /// What to change after these errors; `None` if one of them is the cell's own. `compiled` is the file that was
 /// compiled, and `own` are the cell's items.
 pub(super) fn mend(found: &[CompilationError], compiled: &str, own: &Items) -> Option<Mended> {
     let errors = found.iter().filter(|error| error.level() == "error");
-    let faults: Vec<Fault> = errors
-        .map(|error| Fault {
-            code: error.code().unwrap_or_default().to_owned(),
-            message: error.message(),
-            rendered: without_colours(&error.rendered()),
-        })
-        .collect();
+    let faults = errors.map(|error| Diagnostic::deserialize(&error.json).ok());
+    let faults: Vec<Diagnostic> = faults.collect::<Option<_>>()?;
     let imports: Vec<String> = faults.iter().filter_map(import).collect();
     if !imports.is_empty() {
         let mut imports = imports;
@@ -53,30 +44,30 @@ pub(super) fn mend(found: &[CompilationError], compiled: &str, own: &Items) -> O
 
 /// The import that tells which of several meanings a name has: that of the latest import of all names, and never
 /// the prelude's.
-fn import(fault: &Fault) -> Option<String> {
-    if !["E0659", "ambiguous_glob_imports"].contains(&fault.code.as_str()) {
+fn import(fault: &Diagnostic) -> Option<String> {
+    if !["E0659", "ambiguous_glob_imports"].contains(&fault.code()) {
         return None;
     }
     let name = fault.message.split('`').nth(1)?;
-    let globs = fault.rendered.lines().filter_map(|line| {
-        let (number, rest) = line.split_once(" | use ")?;
-        let (path, _) = rest.split_once("::*;")?;
-        Some((number.trim().parse::<usize>().ok()?, path.trim()))
+    let spans = fault.spans.iter().chain(fault.children.iter().flat_map(|child| &child.spans));
+    let globs = spans.filter_map(|span| {
+        let import = span.text.first()?.text.trim().strip_prefix("use ")?;
+        Some((span.line_start, import.split_once("::*;")?.0))
     });
     let (_, path) = globs.filter(|(_, path)| *path != PRELUDE).max()?;
     Some(format!("use {path}::{name}; "))
 }
 
-fn aside(faults: &[Fault], compiled: &str, own: &Items) -> Option<Mended> {
+fn aside(faults: &[Diagnostic], compiled: &str, own: &Items) -> Option<Mended> {
     let parsed = SourceFile::parse(compiled, Edition::Edition2024);
     let items: Vec<SyntaxNode> = parsed.syntax_node().children().collect();
     let mut mended = Mended::default();
     for fault in faults {
-        let line = line(&fault.rendered)?;
+        let line = fault.primary()?.line_start;
         let at = items.iter().position(|item| covers(compiled, item, line))?;
         let item = ast::Item::cast(items[at].clone())?;
         let (name, said, code) = match &item {
-            ast::Item::Fn(item) if item.name()?.text().starts_with("run_user_code_") => {
+            ast::Item::Fn(item) if item.name()?.text().starts_with(FUNCTION) => {
                 return None;
             }
             ast::Item::Use(item) => {
@@ -117,12 +108,6 @@ fn nothing(name: &str) -> String {
     format!("#[cfg(any())] fn {name}() {{}} ")
 }
 
-/// The line of the compiled file on which an error is.
-fn line(rendered: &str) -> Option<usize> {
-    let (_, place) = rendered.split_once("--> ")?;
-    place.lines().next()?.split(':').nth(1)?.parse().ok()
-}
-
 fn covers(text: &str, item: &SyntaxNode, line: usize) -> bool {
     let number = |at: ra_ap_syntax::TextSize| text[..usize::from(at)].matches('\n').count() + 1;
     let range = item.text_range();
@@ -143,44 +128,44 @@ fn head(item: &SyntaxNode) -> String {
     }
 }
 
-fn without_colours(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, code)) = rest.split_once("\u{1b}[") {
-        plain.push_str(before);
-        rest = code.split_once('m').map_or("", |(_, rest)| rest);
-    }
-    plain.push_str(rest);
-    plain
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::{Value, json};
 
-    fn fault(code: &str, message: &str, rendered: &str) -> Fault {
-        Fault { code: code.into(), message: message.into(), rendered: rendered.into() }
+    /// An error on a line, with a note on each of some others.
+    fn fault(code: &str, message: &str, line: usize, notes: &[(usize, &str)]) -> Diagnostic {
+        let part = |line: usize, text: &str, children: Vec<Value>| {
+            json!({
+                "level": "error", "message": message, "code": { "code": code }, "children": children,
+                "spans": [{
+                    "file_name": "target/cell/lib.rs", "line_start": line, "line_end": line, "column_start": 1,
+                    "column_end": 2, "is_primary": true, "text": [{ "text": text }],
+                }],
+            })
+        };
+        let notes = notes.iter().map(|(line, text)| part(*line, text, Vec::new()));
+        Diagnostic::deserialize(part(line, "", notes.collect())).unwrap()
     }
 
     #[test]
     fn an_ambiguous_name_is_the_users() {
-        let rendered = "error[E0659]: `Model` is ambiguous\n3 | use benchbook::prelude::*;\n12 | use shapes::*;\n";
-        let found = import(&fault("E0659", "`Model` is ambiguous", rendered));
-        assert_eq!(found.as_deref(), Some("use shapes::Model; "));
-        let lint = import(&fault("ambiguous_glob_imports", "`Model` is ambiguous", rendered));
-        assert_eq!(lint, found);
-        let two = rendered.replace("benchbook::prelude", "other");
-        let found = import(&fault("E0659", "`Model` is ambiguous", &two));
-        assert_eq!(found.as_deref(), Some("use shapes::Model; "), "the later one");
-        assert_eq!(import(&fault("E0425", "no `Model`", rendered)), None);
+        let found = |code: &str, prelude: &str| {
+            let notes = [(3, prelude), (12, "use shapes::*;")];
+            import(&fault(code, "`Model` is ambiguous", 20, &notes))
+        };
+        let (prelude, users) =
+            ("use benchbook::prelude::*;", Some("use shapes::Model; ".to_owned()));
+        assert_eq!(found("E0659", prelude), users);
+        assert_eq!(found("ambiguous_glob_imports", prelude), users);
+        assert_eq!(found("E0659", "use other::*;"), users, "the later one");
+        assert_eq!(found("E0425", prelude), None);
     }
 
     #[test]
     fn items_of_earlier_cells_are_set_aside_and_own_ones_are_not() {
         let compiled = "struct Cat;\nfn feed() { a }\ntype BenchbookItem1 = ();\nimpl Cat {\n fn name(&self) {}\n}\nfn run_user_code_3() { feed() }\n";
-        let at = |line: usize| {
-            [fault("E1", "no field", &format!("error\n --> target/cell/lib.rs:{line}:2\n"))]
-        };
+        let at = |line: usize| [fault("E1", "no field", line, &[])];
         let mended = aside(&at(2), compiled, &Items::default()).unwrap();
         assert_eq!(mended.code, "#[cfg(any())] fn feed() {} ");
         assert_eq!(mended.aside["feed"], "`feed` does not fit what is new (no field)");
@@ -189,10 +174,5 @@ mod tests {
         assert!(mended.aside["BenchbookItem1"].starts_with("`impl Cat { fn name }`"));
         assert_eq!(aside(&at(7), compiled, &Items::default()), None);
         assert_eq!(aside(&at(2), compiled, &Items::of("fn feed() {}")), None);
-    }
-
-    #[test]
-    fn colours_are_left_out() {
-        assert_eq!(without_colours("\u{1b}[1m\u{1b}[31merror\u{1b}[0m: a"), "error: a");
     }
 }

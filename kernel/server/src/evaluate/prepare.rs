@@ -7,43 +7,73 @@
 //! - every loop begins with `::benchbook::interrupt::poll();`, so that an interrupt unwinds the
 //!   cell and keeps the variables;
 //! - items are told apart so that the latest definition replaces the one before (`items.rs`);
-//! - a call of a macro that makes items becomes a comment, with the items behind it;
+//! - a call of a macro that makes items, or an `include!` of items, becomes a comment, with the items behind it;
 //! - `fn main` is called;
 //! - constants in patterns get a path, since evcxr would take them for variables.
 //!
 //! Since there are only insertions within lines, a position of the prepared text is mapped back by
 //! subtracting what was inserted before it on its line. A cell that does not parse is left as it
 //! is, for the compiler to explain.
+//!
+//! What is compiled is the prepared text. evcxr and its rust-analyzer get it with other text in some places
+//! ([`Prepared::for_evcxr`]), which the stand-in for cargo puts back.
 
-use super::commands::{self, Form};
+use super::commands::Form;
 use super::items::{self, Items};
+use super::reduce;
+use crate::cargo::files;
+use crate::cargo::reduced::{Reduced, mark};
+use crate::parsed::{Parsed, called_macro};
 use ra_ap_syntax::ast::{self, AstNode, HasAttrs, HasLoopBody, HasName};
-use ra_ap_syntax::{Edition, Parse, SourceFile, SyntaxKind, SyntaxNode, T};
+use ra_ap_syntax::{Edition, SourceFile, SyntaxKind, SyntaxNode, T};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::ops::Range;
 
-/// What stands before the cell when it is parsed, so that statements are understood.
-pub(super) const OPEN: &str = "fn f(){";
 /// Without `::` before it: a line that begins with a colon is a command.
-pub(super) const SHOW: &str = "benchbook::show!(";
+pub(crate) const SHOW: &str = "benchbook::show!(";
 const SHOWN: &str = ");";
 pub(super) const POLL: &str = "::benchbook::interrupt::poll();";
 
-/// A cell as evcxr gets it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A cell as it is compiled.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Prepared {
     /// The text.
     pub(super) code: String,
+    /// The items of the cell, with those that its macros make.
+    pub(super) items: Items,
+    /// The variables that its `let`s bind.
+    pub(super) bound: BTreeSet<String>,
+    /// It has something else than items.
+    pub(super) runs: bool,
+    /// The user's text, and where Rust begins in it.
+    cell: String,
+    begin: usize,
+    /// In the order of the text.
     insertions: Vec<Insertion>,
+    /// In the order of the text; an outer part before those within it.
+    hidden: Vec<Hidden>,
 }
 
+/// Text before a byte of the user's text.
+type Insertion = (usize, Cow<'static, str>);
+
+/// Bytes of the user's text in whose place evcxr gets other text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Insertion {
-    /// Line and column in the user's text, in characters from 1.
-    line: usize,
-    column: usize,
-    /// Characters that were inserted there.
-    length: usize,
+pub(super) struct Hidden {
+    pub(super) range: Range<usize>,
+    pub(super) by: By,
+}
+
+/// What evcxr gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    /// The text of a file.
+    File(String),
+    /// A mark of this form.
+    Mark(reduce::Form),
+    /// A mark, also in the place of what is inserted around.
+    Whole(reduce::Form),
 }
 
 impl Prepared {
@@ -75,110 +105,106 @@ impl Prepared {
     }
 
     /// Inserts code before all other, behind commands.
-    pub(super) fn insert_first(&mut self, code: &str) {
-        let at = rust_begins(&self.code);
-        self.code.insert_str(at, code);
-        let (line, column) = line_and_column(&self.code, at);
-        self.insertions.insert(0, Insertion { line, column, length: code.chars().count() });
+    pub(super) fn insert_first(&mut self, code: String) {
+        self.insertions.insert(0, (self.begin, code.into()));
+        self.code = self.rendered(0..self.cell.len(), &self.insertions);
     }
 
     /// The column in the user's text, in characters from 1.
     pub(super) fn column(&self, line: usize, column: usize) -> usize {
+        let mut lines = self.cell.split_inclusive('\n');
+        let begin: usize = lines.by_ref().take(line.saturating_sub(1)).map(str::len).sum();
+        let end = begin + lines.next().map_or(0, |line| line.trim_end_matches('\n').len());
         let mut shift = 0;
-        for insertion in self.insertions.iter().filter(|insertion| insertion.line == line) {
-            let begins = insertion.column + shift;
-            if column < begins {
+        for (at, text) in self.insertions.iter().filter(|(at, _)| (begin..=end).contains(at)) {
+            let before = self.cell[begin..*at].chars().count() + 1;
+            let length = text.chars().count();
+            if column < before + shift {
                 break;
             }
-            if column < begins + insertion.length {
-                return insertion.column;
+            if column < before + shift + length {
+                return before;
             }
-            shift += insertion.length;
+            shift += length;
         }
         column - shift
     }
+
+    /// The text for evcxr, which sees what the types of the variables depend on, and what it does not see.
+    pub(super) fn for_evcxr(&self) -> (String, Reduced) {
+        let (mut text, mut reduced) = (String::with_capacity(self.code.len()), Reduced::default());
+        let (mut copied, mut written) = (0, 0);
+        for Hidden { range, by } in &self.hidden {
+            if range.start < copied {
+                continue;
+            }
+            let around = matches!(by, By::Whole(_));
+            let count = |within: &dyn Fn(usize) -> bool| {
+                self.insertions.iter().take_while(|(at, _)| within(*at)).count()
+            };
+            let first = count(&|at| at < range.start || (at == range.start && !around));
+            let last = count(&|at| at < range.end || (at == range.end && around)).max(first);
+            let original = self.rendered(range.clone(), &self.insertions[first..last]);
+            let new = match by {
+                By::File(text) => text.clone(),
+                By::Mark(form) | By::Whole(form) => {
+                    let Some(marked) = mark(reduced.len(), &original, form.around()) else {
+                        continue;
+                    };
+                    reduced.push(marked.clone(), original);
+                    marked
+                }
+            };
+            text.push_str(&self.rendered(copied..range.start, &self.insertions[written..first]));
+            text.push_str(&new);
+            (copied, written) = (range.end, last);
+        }
+        text.push_str(&self.rendered(copied..self.cell.len(), &self.insertions[written..]));
+        (text, reduced)
+    }
+
+    /// Some bytes of the user's text with what is inserted there.
+    fn rendered(&self, range: Range<usize>, insertions: &[Insertion]) -> String {
+        let mut text = String::with_capacity(range.len() + 64);
+        let mut copied = range.start;
+        for (at, inserted) in insertions {
+            text.push_str(&self.cell[copied..*at]);
+            text.push_str(inserted);
+            copied = *at;
+        }
+        text.push_str(&self.cell[copied..range.end]);
+        text
+    }
 }
 
-/// The line and column, in characters from 1, of a `let` whose pattern is missing. evcxr would
+/// The place, line and column in characters from 1, of a `let` whose pattern is missing. evcxr would
 /// leave such a statement out without a word.
-pub(super) fn missing_pattern(cell: &str) -> Option<(usize, usize)> {
-    let begin = rust_begins(cell);
-    let parsed = parse(&cell[begin..]);
-    let missing = statements(&parsed)?.statements().find_map(|statement| match statement {
-        ast::Stmt::LetStmt(statement) if statement.pat().is_none() => statement.let_token(),
-        _ => None,
-    })?;
-    let after = begin + place(missing.text_range().end());
-    let at = after + cell[after..].len() - cell[after..].trim_start().len();
-    Some(line_and_column(cell, at))
-}
-
-/// The line and column, in characters from 1, of a variable's name where a `let` of the cell binds
-/// it last.
-pub(super) fn binding(cell: &str, name: &str) -> Option<(usize, usize)> {
-    let last = bound(cell).filter(|(found, _)| found == name).last()?;
-    Some(line_and_column(cell, last.1))
-}
-
-/// The variables that the `let`s of the cell bind.
-pub(super) fn bindings(cell: &str) -> Vec<String> {
-    bound(cell).map(|(name, _)| name).collect()
-}
-
-/// The names that the `let`s of the cell bind, with the byte where each begins.
-fn bound(cell: &str) -> impl Iterator<Item = (String, usize)> {
-    let begin = rust_begins(cell);
-    let parsed = parse(&cell[begin..]);
-    let names = statements(&parsed).into_iter().flat_map(|body| body.statements());
-    let names = names.filter_map(|statement| match statement {
-        ast::Stmt::LetStmt(statement) => statement.pat(),
-        _ => None,
-    });
-    let names = names.flat_map(|pattern| pattern.syntax().descendants().collect::<Vec<_>>());
-    let names = names.filter_map(ast::IdentPat::cast).filter_map(|pattern| pattern.name());
-    names.map(move |name| {
-        let at = begin + place(name.syntax().text_range().start());
-        (name.text().to_string(), at)
-    })
-}
-
-/// Line and column, in characters from 1, of a byte of the text.
-pub(super) fn line_and_column(text: &str, at: usize) -> (usize, usize) {
-    let before = &text[..at];
-    let line_begins = before.rfind('\n').map_or(0, |newline| newline + 1);
-    (before.matches('\n').count() + 1, before[line_begins..].chars().count() + 1)
+pub(super) fn missing_pattern(cell: &Parsed) -> Option<(usize, usize)> {
+    let missing = cell.lets().find(|statement| statement.pat().is_none())?.let_token()?;
+    let after = cell.at(missing.text_range().end());
+    let rest = &cell.text[after..];
+    Some(cell.place(after + rest.len() - rest.trim_start().len()))
 }
 
 /// Whether types have to be known for a cell: it has a `let`, whose variables are kept by their types, or a
 /// command, or cannot be understood.
-pub(super) fn needs_types(cell: &str) -> bool {
-    let begin = rust_begins(cell);
-    let parsed = parse(&cell[begin..]);
-    let is_let = |statement| matches!(statement, ast::Stmt::LetStmt(_));
-    commands::has_any(cell)
-        || !parsed.errors().is_empty()
-        || statements(&parsed).is_none_or(|body| body.statements().any(is_let))
-}
-
-/// Whether a cell has nothing but items, so that evcxr would run nothing.
-pub(super) fn has_items_only(cell: &str) -> bool {
-    let parsed = parse(&cell[rust_begins(cell)..]);
-    statements(&parsed)
-        .is_some_and(|body| body.syntax().children().all(|node| ast::Item::can_cast(node.kind())))
+pub(super) fn needs_types(cell: &Parsed) -> bool {
+    super::commands::has_any(cell)
+        || !cell.is_valid()
+        || cell.statements().is_none()
+        || cell.lets().next().is_some()
 }
 
 /// A macro call that makes items which evcxr would not keep: its line and column, in characters from 1, and what to
 /// write instead. `session` has the macros of earlier cells, which can be expanded.
-pub(super) fn lost_items(cell: &str, session: &Items) -> Option<((usize, usize), String)> {
+pub(super) fn lost_items(cell: &Parsed, session: &Items) -> Option<((usize, usize), String)> {
     /// Macros that only look as if they made items.
     const VALUES: [&str; 5] = ["concat", "parse_quote", "quote", "quote_spanned", "stringify"];
     const ITEMS: [&str; 10] =
         ["const", "enum", "fn", "impl", "mod", "static", "struct", "trait", "type", "union"];
-    let begin = rust_begins(cell);
-    let parsed = parse(&cell[begin..]);
-    let body = statements(&parsed)?;
-    let own = Items::among(body.syntax());
-    let mut calls = body.syntax().children().filter_map(|node| called_macro(&node));
+    let mut calls = cell.nodes().filter_map(|node| called_macro(&node)).peekable();
+    calls.peek()?;
+    let own = Items::among(cell.statements()?.syntax());
     calls.find_map(|call| {
         let path = call.path()?.syntax().text().to_string();
         let name = path.rsplit("::").next()?.trim().to_owned();
@@ -208,142 +234,107 @@ pub(super) fn lost_items(cell: &str, session: &Items) -> Option<((usize, usize),
             )
         };
         let text = format!("`{path}!` makes items, which the next cell would not have; {instead}");
-        let at = begin + place(call.syntax().text_range().start());
-        Some((line_and_column(cell, at), text))
+        Some((cell.place(cell.range(call.syntax()).start), text))
     })
 }
 
 /// Rewrites a cell of a session with these items; its value is to be shown in this form.
-pub(super) fn prepare(cell: &str, form: &Form, session: &Items) -> Prepared {
-    let begin = rust_begins(cell);
-    let mut inserted = insertions(&cell[begin..], form, session);
-    inserted.sort_by_key(|(at, _)| *at);
-    let mut code = String::with_capacity(cell.len() + 64);
-    let mut insertions = Vec::new();
-    let mut copied = 0;
-    let (mut line, mut column) = (1, 1);
-    for (at, text) in inserted {
-        let at = begin + at;
-        code.push_str(&cell[copied..at]);
-        code.push_str(&text);
-        let (lines, columns) = line_and_column(&cell[copied..at], at - copied);
-        line += lines - 1;
-        column = if lines > 1 { columns } else { column + columns - 1 };
-        copied = at;
-        insertions.push(Insertion { line, column, length: text.chars().count() });
-    }
-    code.push_str(&cell[copied..]);
-    Prepared { code, insertions }
-}
-
-/// Where evcxr's commands, shell lines, comments and empty lines at the top of a cell end.
-pub(super) fn rust_begins(cell: &str) -> usize {
-    let mut at = 0;
-    for line in cell.split_inclusive('\n') {
-        let text = line.trim_start();
-        if !(text.is_empty() || text.starts_with([':', '!']) || text.starts_with("//")) {
-            break;
+pub(super) fn prepare(cell: &Parsed, form: &Form, session: &Items) -> Prepared {
+    let mut prepared = Prepared {
+        bound: cell.bound().map(|(name, _)| name).filter(|name| name != "None").collect(),
+        runs: true,
+        cell: cell.text.clone(),
+        begin: cell.begin,
+        ..Prepared::default()
+    };
+    if let Some(body) = cell.statements() {
+        prepared.items = Items::among(body.syntax());
+        if cell.is_valid() {
+            prepared.insertions = rewrite(cell, &body, form, session, &mut prepared);
+            prepared.insertions.sort_by_key(|(at, _)| *at);
         }
-        at += line.len();
     }
-    at
+    prepared.code = prepared.rendered(0..cell.text.len(), &prepared.insertions);
+    prepared
 }
 
-/// A position in the parsed text as one in the cell's.
-pub(super) fn place(offset: ra_ap_syntax::TextSize) -> usize {
-    usize::from(offset) - OPEN.len()
-}
-
-pub(super) fn parse(rust: &str) -> Parse<SourceFile> {
-    SourceFile::parse(&format!("{OPEN}{rust}\n}}"), Edition::Edition2024)
-}
-
-pub(super) fn statements(parsed: &Parse<SourceFile>) -> Option<ast::StmtList> {
-    parsed.syntax_node().children().find_map(ast::Fn::cast)?.body()?.stmt_list()
-}
-
-fn insertions(rust: &str, form: &Form, session: &Items) -> Vec<(usize, Cow<'static, str>)> {
-    let parsed = parse(rust);
-    if !parsed.errors().is_empty() {
-        return Vec::new();
-    }
-    let Some(body) = statements(&parsed) else { return Vec::new() };
-    let known = session.with(Items::among(body.syntax()));
+/// What is inserted. What else follows from the statements is noted in `prepared`.
+fn rewrite(
+    cell: &Parsed,
+    body: &ast::StmtList,
+    form: &Form,
+    session: &Items,
+    prepared: &mut Prepared,
+) -> Vec<Insertion> {
+    let begin = |node: &SyntaxNode| cell.range(node).start;
+    let end = |node: &SyntaxNode| cell.range(node).end;
+    let known = session.with(prepared.items.clone());
     let constants = known.constants();
-    let mut found: Vec<(usize, Cow<'static, str>)> = Vec::new();
+    let mut found: Vec<Insertion> = Vec::new();
+    let mut statics = Vec::new();
+    for node in body.syntax().descendants() {
+        if let Some(brace) = loop_body(&node) {
+            found.push((cell.at(brace), POLL.into()));
+        }
+        if let Some(call) = ast::MacroCall::cast(node.clone()).filter(items::is_thread_local)
+            && let Some(made) = items::thread_local(&call, cell.range(&node), &mut prepared.items)
+        {
+            found.extend(owned(made));
+            statics.push(call);
+        }
+    }
     let mut is_item = false;
+    prepared.runs = false;
     for node in body.syntax().children() {
         is_item = ast::Item::can_cast(node.kind());
         if let Some(item) = ast::Item::cast(node.clone()) {
-            found.extend(owned(items::keep_apart(&item, place)));
-            found.extend(call_of_main(&item, &body).map(|call| (end(&node), call)));
+            found.extend(owned(items::keep_apart(&item, |at| cell.at(at), &mut prepared.items)));
+            let call = call_of_main(&item, body);
+            prepared.runs |= call.is_some();
+            found.extend(call.map(|call| (end(&node), call)));
         } else if let Some(statement) = ast::LetStmt::cast(node.clone()) {
-            found.extend(
-                statement.pat().into_iter().flat_map(|pattern| paths(&pattern, &constants)),
-            );
-        } else if let Some(items) = expanded(&node, &known) {
+            let pattern = statement.pat();
+            found.extend(pattern.into_iter().flat_map(|pattern| paths(cell, &pattern, &constants)));
+        } else if let Some(items) = made_items(&node, &known) {
             is_item = true;
-            let items = prepare(&items, form, &known).code;
+            let made = prepare(&items, form, &known);
             found.push((begin(&node), "/*".into()));
-            found.push((end(&node), format!("*/ {items}").into()));
+            found.push((end(&node), format!("*/ {}", made.code).into()));
+            prepared.items = prepared.items.with(made.items);
+        } else {
+            is_item = called_macro(&node).is_some_and(|call| statics.contains(&call));
         }
+        prepared.runs |= !is_item;
     }
-    for node in body.syntax().descendants() {
-        if let Some(brace) = loop_body(&node) {
-            found.push((place(brace), POLL.into()));
-        }
-        if let Some(call) = ast::MacroCall::cast(node.clone()).filter(items::is_thread_local)
-            && let Some(statics) = items::thread_local(&call, begin(&node), end(&node))
-        {
-            found.extend(owned(statics));
-            is_item |=
-                body.syntax().last_child().and_then(|last| called_macro(&last)) == Some(call);
-        }
+    prepared.bound.retain(|name| !constants.contains(name));
+    let last = body.syntax().last_child();
+    let last = last.filter(|last| ast::Expr::can_cast(last.kind()) && !is_item);
+    if let Some(last) = &last {
+        found.push((begin(last), SHOW.into()));
+        found.push((end(last), shown(form)));
     }
-    if let Some(last) = body.syntax().last_child()
-        && ast::Expr::can_cast(last.kind())
-        && !is_item
-    {
-        found.push((begin(&last), SHOW.into()));
-        found.push((end(&last), shown(form)));
-    }
+    let files = files::shown(cell).into_iter();
+    prepared.hidden = files.map(|(range, text)| Hidden { range, by: By::File(text) }).collect();
+    prepared.hidden.extend(reduce::left_out(cell, &prepared.bound, last.as_ref()));
+    prepared.hidden.sort_by_key(|hidden| hidden.range.start);
     found
 }
 
-fn begin(node: &SyntaxNode) -> usize {
-    place(node.text_range().start())
-}
-
-fn end(node: &SyntaxNode) -> usize {
-    place(node.text_range().end())
-}
-
-fn owned(insertions: Vec<(usize, String)>) -> impl Iterator<Item = (usize, Cow<'static, str>)> {
+fn owned(insertions: Vec<(usize, String)>) -> impl Iterator<Item = Insertion> {
     insertions.into_iter().map(|(at, text)| (at, text.into()))
 }
 
-/// The call of a statement that is nothing else.
-fn called_macro(statement: &SyntaxNode) -> Option<ast::MacroCall> {
-    let mut node = statement.clone();
-    loop {
-        if let Some(call) = ast::MacroCall::cast(node.clone()) {
-            return Some(call);
-        }
-        if ![SyntaxKind::EXPR_STMT, SyntaxKind::MACRO_EXPR].contains(&node.kind()) {
-            return None;
-        }
-        node = node.first_child()?;
-    }
-}
-
-/// The items that a statement stands for, if it calls a macro of the session that makes items.
-fn expanded(statement: &SyntaxNode, session: &Items) -> Option<String> {
+/// The items that a statement stands for: of a macro of the session that makes items, or of a file.
+fn made_items(statement: &SyntaxNode, session: &Items) -> Option<Parsed> {
     let call = called_macro(statement)?;
-    let macros = session.macros_for(call.path()?.as_single_name_ref()?.text())?;
     let text = call.syntax().text().to_string();
     if text.contains("*/") {
         return None;
     }
+    if let Some(items) = files::included_items(&call) {
+        return Parsed::of(items).ok();
+    }
+    let macros = session.macros_for(call.path()?.as_single_name_ref()?.text())?;
     items::expanded(&macros, &format!("{text};"))
 }
 
@@ -376,7 +367,7 @@ fn call_of_main(item: &ast::Item, cell: &ast::StmtList) -> Option<Cow<'static, s
 }
 
 /// Paths before the constants of a pattern. evcxr takes each plain name for a variable.
-fn paths(pattern: &ast::Pat, constants: &BTreeSet<String>) -> Vec<(usize, Cow<'static, str>)> {
+fn paths(cell: &Parsed, pattern: &ast::Pat, constants: &BTreeSet<String>) -> Vec<Insertion> {
     let names = pattern.syntax().descendants().filter_map(ast::IdentPat::cast);
     let path = |name: ast::IdentPat| {
         let text = name.name()?.text().to_string();
@@ -390,7 +381,7 @@ fn paths(pattern: &ast::Pat, constants: &BTreeSet<String>) -> Vec<(usize, Cow<'s
             "None" => "::core::option::Option::",
             _ => return None,
         };
-        Some((begin(name.syntax()), path.into()))
+        Some((cell.range(name.syntax()).start, path.into()))
     };
     names.filter_map(path).collect()
 }
@@ -443,8 +434,16 @@ fn is_length(node: &SyntaxNode) -> bool {
 mod tests {
     use super::*;
 
+    fn parsed(cell: &str) -> Parsed {
+        Parsed::of(cell).unwrap()
+    }
+
+    fn prepared(cell: &str) -> Prepared {
+        prepare(&parsed(cell), &Form::default(), &Items::default())
+    }
+
     fn code(cell: &str) -> String {
-        prepare(cell, &Form::default(), &Items::default()).code
+        prepared(cell).code
     }
 
     #[test]
@@ -457,7 +456,7 @@ mod tests {
     #[test]
     fn a_value_is_shown_in_the_form_that_was_asked_for() {
         let form = Form { format: "{:#?}".into(), types: true };
-        let prepared = prepare("let a = 1;\na", &form, &Items::default());
+        let prepared = prepare(&parsed("let a = 1;\na"), &form, &Items::default());
         assert_eq!(prepared.code, "let a = 1;\nbenchbook::show!(a, \"{:#?}\", types);");
     }
 
@@ -590,7 +589,7 @@ mod tests {
 
     #[test]
     fn items_of_foreign_macros_are_refused_with_what_to_write() {
-        let lost = |cell: &str| lost_items(cell, &Items::default());
+        let lost = |cell: &str| lost_items(&parsed(cell), &Items::default());
         let (place, text) = lost("f();\nlazy_static! { static ref A: u8 = 1; }").unwrap();
         assert!(place == (2, 1) && text.contains("std::sync::LazyLock::new(|| value)"), "{text}");
         assert!(lost("a::lazy_static! { pub static ref A: u8 = 1; }").is_some());
@@ -662,7 +661,7 @@ mod tests {
             "f(",
             "!ls\n:vars",
         ] {
-            assert!(needs_types(cell), "{cell}");
+            assert!(needs_types(&parsed(cell)), "{cell}");
         }
         for cell in [
             "",
@@ -673,20 +672,19 @@ mod tests {
             "!ls\nf()",
             "if let Some(a) = b { a; }",
         ] {
-            assert!(!needs_types(cell), "{cell}");
+            assert!(!needs_types(&parsed(cell)), "{cell}");
         }
     }
 
     #[test]
     fn a_let_without_a_pattern_is_found() {
-        assert_eq!(missing_pattern("let a = 1;\nlet = 2;"), Some((2, 5)));
-        assert_eq!(missing_pattern(":vars\nlet a = 1;"), None);
+        assert_eq!(missing_pattern(&parsed("let a = 1;\nlet = 2;")), Some((2, 5)));
+        assert_eq!(missing_pattern(&parsed(":vars\nlet a = 1;")), None);
     }
 
     #[test]
     fn places_in_the_compiled_file_are_found_in_the_cell() {
-        let prepared =
-            prepare("let a = 1; b();\nloop { b(); }\nc()", &Form::default(), &Items::default());
+        let prepared = prepared("let a = 1; b();\nloop { b(); }\nc()");
         let compiled = "mod generated;\nlet a = 1; \nb();\nloop {::benchbook::interrupt::poll(); b(); }\nbenchbook::show!(c());\n";
         assert_eq!(prepared.place(compiled, 2, 5), Some((1, 5)));
         assert_eq!(prepared.place(compiled, 3, 1), Some((1, 12)));
@@ -698,11 +696,7 @@ mod tests {
 
     #[test]
     fn columns_are_mapped_back() {
-        let prepared = prepare(
-            "let a = 1;\nfor ü in 0..3 { a(ü) }; b + 1",
-            &Form::default(),
-            &Items::default(),
-        );
+        let prepared = prepared("let a = 1;\nfor ü in 0..3 { a(ü) }; b + 1");
         let line = prepared.code.lines().nth(1).unwrap();
         let column = |text: &str| line.find(text).map(|at| line[..at].chars().count() + 1).unwrap();
         let original: Vec<char> = "for ü in 0..3 { a(ü) }; b + 1".chars().collect();

@@ -16,12 +16,11 @@
 //!
 //! Items stay as they are: evcxr keeps their text.
 
-use super::prepare::{OPEN, place, rust_begins};
-use crate::cargo::reduced::{Reduced, mark};
-use ra_ap_syntax::ast::{self, AstNode, AstToken, HasName};
-use ra_ap_syntax::{Edition, SourceFile, SyntaxKind, SyntaxNode, SyntaxToken, T, WalkEvent};
-use std::collections::HashSet;
-use std::ops::Range;
+use super::prepare::{By, Hidden};
+use crate::parsed::{Parsed, words};
+use ra_ap_syntax::ast::{self, AstNode, AstToken};
+use ra_ap_syntax::{SyntaxKind, SyntaxNode, SyntaxToken, T, WalkEvent};
+use std::collections::{BTreeSet, HashSet};
 
 /// Macros that only print, and have the value `()`.
 const PRINTS: [&str; 4] = ["print", "println", "eprint", "eprintln"];
@@ -29,41 +28,9 @@ const PRINTS: [&str; 4] = ["print", "println", "eprint", "eprintln"];
 /// Macros that end where they are used.
 const ENDS: [&str; 4] = ["panic", "todo", "unimplemented", "unreachable"];
 
-/// The macro by which the kernel shows the last expression.
-const SHOW: &str = "benchbook::show";
-
-/// The cell for evcxr, and what was left out.
-pub(super) fn reduce(code: &str) -> (String, Reduced) {
-    let begin = rust_begins(code);
-    let mut found = Vec::new();
-    let names = left_out(&code[begin..], None, &mut found);
-    if names.is_empty() {
-        return (code.to_owned(), Reduced::default());
-    }
-    found.sort_by_key(|(range, _)| range.start);
-    let mut text = String::with_capacity(code.len());
-    let mut reduced = Reduced::default();
-    let mut copied = begin;
-    text.push_str(&code[..begin]);
-    for (range, form) in found {
-        let range = begin + range.start..begin + range.end;
-        if range.start < copied {
-            continue;
-        }
-        let original = &code[range.clone()];
-        let Some(marked) = mark(reduced.len(), original, form.around()) else { continue };
-        text.push_str(&code[copied..range.start]);
-        text.push_str(&marked);
-        reduced.push(marked, original.to_owned());
-        copied = range.end;
-    }
-    text.push_str(&code[copied..]);
-    (text, reduced)
-}
-
 /// What stands in the place of what is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+pub(super) enum Form {
     /// A statement.
     Statement,
     /// A value of the type `()`.
@@ -77,7 +44,8 @@ enum Form {
 }
 
 impl Form {
-    fn around(self) -> (&'static str, &'static str) {
+    /// What stands before and behind its mark.
+    pub(super) fn around(self) -> (&'static str, &'static str) {
         match self {
             Form::Statement => ("(", ");"),
             Form::Nothing => ("(", ")"),
@@ -88,78 +56,41 @@ impl Form {
     }
 }
 
-/// Finds what can be left out of some statements, as bytes of the text. Returns the names that its `let`s
-/// bind; `outer` are those of the statements around.
-fn left_out(
-    rust: &str,
-    outer: Option<&HashSet<String>>,
-    found: &mut Vec<(Range<usize>, Form)>,
-) -> HashSet<String> {
-    let parsed = SourceFile::parse(&format!("{OPEN}{rust}\n}}"), Edition::Edition2024);
-    if !parsed.errors().is_empty() {
-        return HashSet::new();
-    }
-    let function = parsed.syntax_node().children().find_map(ast::Fn::cast);
-    let Some(list) = function.and_then(|function| function.body()?.stmt_list()) else {
-        return HashSet::new();
-    };
-    let lets = list.statements().filter_map(|statement| match statement {
-        ast::Stmt::LetStmt(statement) => statement.pat(),
-        _ => None,
-    });
-    let patterns = lets.flat_map(|pattern| pattern.syntax().descendants().collect::<Vec<_>>());
-    let names = patterns.filter_map(ast::IdentPat::cast).filter_map(|pattern| pattern.name());
-    let mut names: HashSet<String> = names.map(|name| name.text().to_string()).collect();
-    names.extend(outer.into_iter().flatten().cloned());
+/// What can be left out of a cell, given the variables that its `let`s bind and the last expression, if that is
+/// shown.
+pub(super) fn left_out(
+    cell: &Parsed,
+    names: &BTreeSet<String>,
+    shown: Option<&SyntaxNode>,
+) -> Vec<Hidden> {
+    let mut found = Vec::new();
     if names.is_empty() {
-        return names;
+        return found;
     }
-    let bytes =
-        |node: &SyntaxNode| place(node.text_range().start())..place(node.text_range().end());
-    for node in list.syntax().children() {
+    for node in cell.nodes() {
         if ast::Item::can_cast(node.kind()) && !ast::MacroCall::can_cast(node.kind()) {
             continue;
         }
-        if let Some(call) = macro_of(&node)
-            && path(&call) == SHOW
-            && let Some(tree) = call.token_tree()
-        {
-            // What a macro gets is no syntax tree yet.
-            if !mentions(&node, &names) {
-                found.push((bytes(&node), Form::Statement));
-            } else if let (Some(open), Some(close)) =
-                (tree.left_delimiter_token(), tree.right_delimiter_token())
-            {
-                let inner = place(open.text_range().end())..place(close.text_range().start());
-                let mut parts = Vec::new();
-                left_out(&rust[inner.clone()], Some(&names), &mut parts);
-                let moved = |at| inner.start + at;
-                found.extend(
-                    parts
-                        .into_iter()
-                        .map(|(part, form)| (moved(part.start)..moved(part.end), form)),
-                );
-            }
-            continue;
-        }
+        let is_shown = shown == Some(&node);
         if let Some(statement) = ast::LetStmt::cast(node.clone()) {
             let typed = statement.ty().is_some_and(|kind| is_complete(kind.syntax()));
             if let Some(value) = statement.initializer().filter(|_| typed)
                 && statement.let_else().is_none()
             {
-                found.push((bytes(value.syntax()), Form::Typed));
+                found.push(Hidden { range: cell.range(value.syntax()), by: By::Mark(Form::Typed) });
             }
-        } else if outer.is_none() && !has_unknown_macro(&node) && !mentions(&node, &names) {
-            found.push((bytes(&node), Form::Statement));
+        } else if (is_shown || !has_unknown_macro(&node)) && !mentions(&node, names) {
+            let by = if is_shown { By::Whole } else { By::Mark }(Form::Statement);
+            found.push(Hidden { range: cell.range(&node), by });
             continue;
         }
-        within(&node, found);
+        within(cell, &node, &mut found);
     }
-    names
+    found
 }
 
 /// Finds what can be left out within a statement.
-fn within(statement: &SyntaxNode, found: &mut Vec<(Range<usize>, Form)>) {
+fn within(cell: &Parsed, statement: &SyntaxNode, found: &mut Vec<Hidden>) {
     let mut walk = statement.preorder();
     while let Some(event) = walk.next() {
         let WalkEvent::Enter(node) = event else { continue };
@@ -167,7 +98,7 @@ fn within(statement: &SyntaxNode, found: &mut Vec<(Range<usize>, Form)>) {
             walk.skip_subtree();
             continue;
         }
-        let bytes = place(node.text_range().start())..place(node.text_range().end());
+        let range = cell.range(&node);
         if let Some(call) = ast::MacroCall::cast(node.clone()) {
             let name = path(&call);
             let form = match name.as_str() {
@@ -176,16 +107,17 @@ fn within(statement: &SyntaxNode, found: &mut Vec<(Range<usize>, Form)>) {
                 _ => continue,
             };
             if only_shows(&call) {
-                found.push((bytes, form));
+                found.push(Hidden { range, by: By::Mark(form) });
             }
-        } else if let Some(first) = numbers(&node) {
-            found.push((bytes.start..first, Form::Part));
+        } else if let Some(last) = numbers(&node) {
+            let range = range.start..cell.at(last.text_range().start());
+            found.push(Hidden { range, by: By::Mark(Form::Part) });
         }
     }
 }
 
-/// Of arithmetic with nothing but untyped numbers of one kind, where the last of them begins.
-fn numbers(node: &SyntaxNode) -> Option<usize> {
+/// Of arithmetic with nothing but untyped numbers of one kind, the last of them.
+fn numbers(node: &SyntaxNode) -> Option<SyntaxToken> {
     let is_arithmetic = |node: &SyntaxNode| ast::BinExpr::can_cast(node.kind());
     if !is_arithmetic(node) || node.parent().is_some_and(|parent| is_arithmetic(&parent)) {
         return None;
@@ -209,7 +141,7 @@ fn numbers(node: &SyntaxNode) -> Option<usize> {
             _ => return None,
         }
         kinds.insert(token.kind());
-        last = Some(place(token.text_range().start()));
+        last = Some(token);
     }
     last.filter(|_| kinds.len() == 1)
 }
@@ -256,23 +188,6 @@ fn takes_sizes(format: &str) -> bool {
     format.contains('$') || format.contains(".*")
 }
 
-fn macro_of(node: &SyntaxNode) -> Option<ast::MacroCall> {
-    if let Some(call) = ast::MacroCall::cast(node.clone()) {
-        return Some(call);
-    }
-    let mut node = node.clone();
-    // A statement, and the expression in it.
-    for _ in 0..2 {
-        node = node.children().find(|child| {
-            [SyntaxKind::MACRO_EXPR, SyntaxKind::MACRO_CALL].contains(&child.kind())
-        })?;
-        if let Some(call) = ast::MacroCall::cast(node.clone()) {
-            return Some(call);
-        }
-    }
-    None
-}
-
 fn path(call: &ast::MacroCall) -> String {
     call.path().map(|path| path.syntax().text().to_string()).unwrap_or_default()
 }
@@ -281,14 +196,15 @@ fn has_unknown_macro(node: &SyntaxNode) -> bool {
     let mut calls = node.descendants().filter_map(ast::MacroCall::cast);
     calls.any(|call| {
         let name = path(&call);
-        name != SHOW && !PRINTS.contains(&name.as_str()) && !ENDS.contains(&name.as_str())
+        name != "benchbook::show"
+            && !PRINTS.contains(&name.as_str())
+            && !ENDS.contains(&name.as_str())
     })
 }
 
 /// Whether one of the names occurs, also within a string that formats it.
-fn mentions(node: &SyntaxNode, names: &HashSet<String>) -> bool {
-    let text = node.text().to_string();
-    text.split(|c: char| !(c.is_alphanumeric() || c == '_')).any(|word| names.contains(word))
+fn mentions(node: &SyntaxNode, names: &BTreeSet<String>) -> bool {
+    words(&node.text().to_string()).any(|word| names.contains(word))
 }
 
 /// Whether nothing of a type is left to be inferred.
@@ -302,11 +218,16 @@ fn is_complete(kind: &SyntaxNode) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::evaluate::commands::Form as Shown;
+    use crate::evaluate::items::Items;
+    use crate::evaluate::prepare::{POLL, prepare};
 
     /// The reduced cell with `@` in the place of what stands for other code.
     fn reduced(code: &str) -> String {
-        let (text, reduced) = reduce(code);
-        assert_eq!(reduced.restore(&text).unwrap(), code);
+        let cell = Parsed::of(code).unwrap();
+        let prepared = prepare(&cell, &Shown::default(), &Items::default());
+        let (text, reduced) = prepared.for_evcxr();
+        assert_eq!(reduced.restore(&text).unwrap(), prepared.code);
         assert_eq!(text.lines().count(), code.lines().count());
         let mut text = text;
         for at in 0..reduced.len() {
@@ -318,9 +239,7 @@ mod tests {
     #[test]
     fn what_names_no_variable_is_left_out() {
         assert_eq!(
-            reduced(
-                "let a = f();\nfor i in 0..3 { g(i); more(i); }\nbenchbook::show!(other.value());"
-            ),
+            reduced("let a = f();\nfor i in 0..3 { g(i); more(i); }\nother.value()"),
             "let a = f();\n@\n@"
         );
         assert_eq!(
@@ -340,13 +259,13 @@ mod tests {
             reduced(
                 "let a = 1;\nmatch a {\n 0 => println!(\"{a}\"),\n _ => panic!(\"{}\", a.b()),\n}"
             ),
-            "let a = 1;\nmatch a {\n 0 => @,\n _ => @,\n}"
+            "let a = 1;\nbenchbook::show!(match a {\n 0 => @,\n _ => @,\n});"
         );
         assert_eq!(
             reduced(
-                "let a = 1;\nbenchbook::show!(match a {\n 0 => println!(\"arm {}\", a),\n _ => {} });"
+                "let a = 1;\nfor i in a { match i {\n 0 => println!(\"arm {}\", a),\n _ => {} } }; b"
             ),
-            "let a = 1;\nbenchbook::show!(match a {\n 0 => @,\n _ => {} });"
+            format!("let a = 1;\nfor i in a {{{POLL} match i {{\n 0 => @,\n _ => {{}} }} }}; @")
         );
         for decides in [
             "println!(\"{}\", a + 1_u8);",

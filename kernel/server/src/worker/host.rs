@@ -4,9 +4,11 @@ use super::building;
 use super::markers::{Markers, Part};
 use super::processes;
 use super::text::Decoder;
+use crate::cargo::INTERRUPTED;
 use crate::cargo::moved::MOVED;
 use crate::cargo::progress::PROGRESS;
 use crate::cargo::statics::{DEFINED, LIVE, Statics};
+use crate::evcxr_contract::EXECUTION_PATH;
 use benchbook_display::Bundle;
 use benchbook_frames::{Answer, Frame, Message, Stream};
 use benchbook_guard as guard;
@@ -31,8 +33,8 @@ struct Shared {
     changed: Condvar,
     /// The socket to which workers connect.
     socket: PathBuf,
-    /// The file that keeps the stand-in for cargo from compiling.
-    interrupted: PathBuf,
+    /// The crate's folder, by whose files server and stand-in for cargo talk.
+    folder: PathBuf,
     /// The worker program.
     program: PathBuf,
 }
@@ -46,38 +48,17 @@ struct State {
     output: Option<Output>,
     /// What a worker wrote to standard error before the first cell, which shows it.
     early: String,
-    phase: Phase,
-    failure: Option<Failure>,
-    /// The newest panics of the cell's main thread, oldest first.
-    panics: Vec<Panic>,
-    /// The variables that the failed cell has left in the store, with whether they are `mut`.
-    kept: Vec<(String, bool)>,
-    /// The end of what was written to standard error during the cell.
-    said: String,
-    /// The files from which a model can be loaded, newest last.
-    checkpoints: Vec<PathBuf>,
+    /// The newest cell.
+    cell: CellState,
     /// Counts cells, so that who watches a build knows that it is still the same one.
     cells: u64,
-    /// What is shown of a build that takes long.
-    building: Option<String>,
-    /// To be called when the cell begins to run, or at its end if it never did.
-    before_run: Option<BeforeRun>,
-    /// The values of expressions are kept here and not shown, while one is evaluated for the front
-    /// end.
-    values: Option<Vec<Bundle>>,
+    /// The files from which a model can be loaded, newest last.
+    checkpoints: Vec<PathBuf>,
     /// Connected workers: 0 or 1, and for a moment 2 when one replaces another.
     connected: usize,
-    /// How many workers have ended, and how many had when the cell began.
+    /// How many workers have ended.
     ended: usize,
-    ended_before: usize,
     worker: Option<u32>,
-    interrupts: u32,
-    /// The user was told that another interrupt ends the process.
-    warned: bool,
-    /// What runs only takes up variables again, and is not interrupted.
-    restoring: bool,
-    started: Option<Instant>,
-    ran: Duration,
     stdout: Decoder,
     stderr: Decoder,
     markers: Markers,
@@ -86,15 +67,72 @@ struct State {
     statics_before: Statics,
 }
 
+/// What begins anew with each cell.
+#[derive(Default)]
+struct CellState {
+    phase: Phase,
+    failure: Option<Failure>,
+    /// The newest panics of the cell's main thread, oldest first.
+    panics: Vec<Panic>,
+    /// The variables that the failed cell has left in the store, with whether they are `mut`.
+    kept: Vec<(String, bool)>,
+    /// The end of what was written to standard error during the cell.
+    said: String,
+    /// What is shown of a build that takes long.
+    building: Option<String>,
+    /// To be called when the cell begins to run, or at its end if it never did.
+    before_run: Option<BeforeRun>,
+    /// The values of expressions are kept here and not shown, while one is evaluated for the front
+    /// end.
+    values: Option<Vec<Bundle>>,
+    /// How many workers had ended when the cell began.
+    ended_before: usize,
+    interrupts: u32,
+    /// The user was told that another interrupt ends the process.
+    warned: bool,
+    /// What runs only takes up variables again, and is not interrupted.
+    restoring: bool,
+    ran: Duration,
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Phase {
     /// No cell runs.
     #[default]
     Idle,
     /// evcxr works on the cell, or its compiler does.
-    Compiling,
+    Compiling {
+        /// The worker has run a part of it.
+        has_run: bool,
+    },
     /// The worker runs it.
-    Running,
+    Running { since: Instant },
+}
+
+impl Phase {
+    fn is_first_build(self) -> bool {
+        self == Self::Compiling { has_run: false }
+    }
+
+    fn is_running(self) -> bool {
+        matches!(self, Self::Running { .. })
+    }
+
+    /// How long the worker has run, if it is not done.
+    fn running(self) -> Duration {
+        match self {
+            Self::Running { since } => since.elapsed(),
+            _ => Duration::ZERO,
+        }
+    }
+}
+
+/// A cell that has begun. Its end takes it, so that none ends that has not begun, and none twice.
+#[must_use = "a cell that has begun has to be ended"]
+pub struct Begun {
+    host: Host,
+    /// Its number.
+    cell: u64,
 }
 
 /// A panic of a cell's main thread.
@@ -115,9 +153,6 @@ const MOMENT: Duration = Duration::from_secs(1);
 
 /// What the user is told of a cell that has not reacted for that long.
 const WARNING: &str = "the cell has not reacted to the interrupt yet; it may still do so, and another interrupt ends its process, with which all variables are lost\n";
-
-/// Where evcxr learns of the library of a compiled cell, in the crate's folder.
-const COMPILED: &str = ".evcxr-execution-so";
 
 /// What is heard of a worker whose frames cannot be understood.
 pub const GARBLED: &str = "the cell wrote to the connection of its process with the kernel";
@@ -148,15 +183,18 @@ pub struct Ended {
     pub kept: Vec<(String, bool)>,
     /// The end of what was written to standard error.
     pub said: String,
+    /// The values of expressions, if they were kept.
+    pub values: Vec<Bundle>,
 }
 
 impl Host {
-    /// The host of a session, whose workers will connect in `folder`.
-    pub fn new(folder: &Path, interrupted: PathBuf, program: PathBuf) -> Self {
+    /// The host of a session, whose workers will connect in `folder`, and whose crate is in another one.
+    pub fn new(folder: &Path, crate_folder: PathBuf, program: PathBuf) -> Self {
         let state = Mutex::new(State::default());
         let program = program.canonicalize().unwrap_or(program);
         let socket = folder.join("frames");
-        let shared = Shared { state, changed: Condvar::new(), socket, interrupted, program };
+        let shared =
+            Shared { state, changed: Condvar::new(), socket, folder: crate_folder, program };
         Self { shared: Arc::new(shared) }
     }
 
@@ -192,47 +230,39 @@ impl Host {
     }
 
     /// A cell begins; its outputs go to `output`. If its build takes long, that is shown.
-    pub fn begin(&self, output: Option<&Output>) {
-        let cell = self.begin_cell(output);
+    pub fn begin(&self, output: Option<&Output>) -> Begun {
+        let begun = self.begin_cell(output, CellState::default());
         if output.is_some() {
-            let host = self.clone();
+            let (host, cell) = (self.clone(), begun.cell);
             // Without the thread nothing is shown of the build.
             let _ =
                 thread::Builder::new().name("build".into()).spawn(move || host.watch_build(cell));
         }
+        begun
     }
 
-    /// As [`Host::begin`], and nothing is shown of the build.
-    pub fn begin_quietly(&self, output: &Output) {
-        self.begin_cell(Some(output));
+    /// An expression for the front end begins: nothing is shown of its build, and values of last expressions are kept
+    /// instead of shown.
+    pub fn begin_expression(&self, output: &Output) -> Begun {
+        let values = Some(Vec::new());
+        self.begin_cell(Some(output), CellState { values, ..CellState::default() })
     }
 
-    /// As [`Host::begin_quietly`], for what must not be interrupted and takes a moment.
-    pub fn begin_restoring(&self, output: &Output) {
-        self.begin_cell(Some(output));
-        self.state().restoring = true;
+    /// What must not be interrupted and takes a moment begins.
+    pub fn begin_restoring(&self, output: &Output) -> Begun {
+        self.begin_cell(Some(output), CellState { restoring: true, ..CellState::default() })
     }
 
-    /// Returns the number of the cell.
-    fn begin_cell(&self, output: Option<&Output>) -> u64 {
-        let _ = std::fs::remove_file(&self.shared.interrupted);
-        let _ = std::fs::remove_file(self.progress());
-        let _ = std::fs::remove_file(self.shared.interrupted.with_file_name(MOVED));
-        let _ = std::fs::remove_file(self.shared.interrupted.with_file_name(COMPILED));
+    fn begin_cell(&self, output: Option<&Output>, begun: CellState) -> Begun {
+        for file in [INTERRUPTED, PROGRESS, MOVED, EXECUTION_PATH] {
+            let _ = std::fs::remove_file(self.file(file));
+        }
         let mut state = self.state();
         state.output = output.cloned();
-        state.phase = Phase::Compiling;
-        state.failure = None;
-        state.panics.clear();
-        state.kept.clear();
-        state.said.clear();
-        state.ended_before = state.ended;
-        state.interrupts = 0;
-        state.warned = false;
-        state.started = None;
-        state.ran = Duration::ZERO;
+        let (phase, ended_before) = (Phase::Compiling { has_run: false }, state.ended);
+        state.cell = CellState { phase, ended_before, ..begun };
         state.cells += 1;
-        if !self.shared.interrupted.with_file_name(LIVE).exists() {
+        if !self.file(LIVE).exists() {
             // The folder may have been cleaned.
             let statics = std::mem::take(&mut state.statics);
             self.keep_statics(&mut state, statics);
@@ -243,19 +273,12 @@ impl Host {
         if let Some(output) = output.filter(|_| !early.is_empty()) {
             write(output, Stream::Stderr, &early);
         }
-        cell
-    }
-
-    /// Has something done as soon as the cell is compiled, before it shows anything.
-    pub fn before_run(&self, action: BeforeRun) {
-        self.state().before_run = Some(action);
+        Begun { host: self.clone(), cell }
     }
 
     /// Shows what is being compiled as long as a cell's first build takes.
     fn watch_build(&self, cell: u64) {
-        let builds = |state: &mut State| {
-            state.cells == cell && state.phase == Phase::Compiling && state.started.is_none()
-        };
+        let builds = |state: &mut State| state.cells == cell && state.cell.phase.is_first_build();
         let mut pause = building::PATIENCE;
         let mut state = self.state();
         loop {
@@ -264,63 +287,20 @@ impl Host {
             if !builds(&mut state) {
                 return;
             }
-            let now = building::now(&self.progress());
-            if state.building.as_ref() != Some(&now)
+            let now = building::now(&self.file(PROGRESS));
+            if state.cell.building.as_ref() != Some(&now)
                 && let Some(output) = &state.output
             {
                 output.transient(&building::html(&now));
-                state.building = Some(now);
+                state.cell.building = Some(now);
             }
             pause = building::LOOK;
         }
     }
 
-    /// Where the stand-in for cargo notes what it is at.
-    fn progress(&self) -> PathBuf {
-        self.shared.interrupted.with_file_name(PROGRESS)
-    }
-
-    /// The cell has ended as far as evcxr is concerned. A worker that lives has waited until all it
-    /// had sent was taken (`finish` in the helper's `worker.rs`); for what one that died had still
-    /// sent, this waits.
-    pub fn end(&self, worker_died: bool) -> Ended {
-        let patience = Duration::from_secs(10);
-        let unread = |state: &mut State| {
-            worker_died && state.connected > 0 && state.ended == state.ended_before
-        };
-        let (mut state, _) = self
-            .shared
-            .changed
-            .wait_timeout_while(self.state(), patience, unread)
-            .unwrap_or_else(PoisonError::into_inner);
-        if state.phase == Phase::Running {
-            // The worker died in it and could not say that it was done.
-            let ran = state.started.map(|started| started.elapsed()).unwrap_or_default();
-            state.ran += ran;
-        }
-        state.phase = Phase::Idle;
-        state.restoring = false;
-        self.shared.changed.notify_all();
-        state.built(false);
-        let rest = [(Stream::Stdout, state.stdout.rest()), (Stream::Stderr, state.stderr.rest())];
-        let parts = state.markers.rest();
-        let output = state.output.clone();
-        let ended = Ended {
-            failure: state.failure.take(),
-            interrupted: state.interrupts > 0,
-            ran: state.ran,
-            panics: std::mem::take(&mut state.panics),
-            kept: std::mem::take(&mut state.kept),
-            said: std::mem::take(&mut state.said),
-        };
-        drop(state);
-        if let Some(output) = output {
-            show(&output, parts);
-            for (stream, text) in rest.into_iter().filter(|(_, text)| !text.is_empty()) {
-                write(&output, stream, text);
-            }
-        }
-        ended
+    /// A file in the crate's folder.
+    fn file(&self, name: &str) -> PathBuf {
+        self.shared.folder.join(name)
     }
 
     /// Text that reached the server by another way than a frame: the last words of a worker.
@@ -340,25 +320,16 @@ impl Host {
         self.state().checkpoints.iter().rev().find(|path| path.is_file()).cloned()
     }
 
-    /// From now on the values of last expressions are kept for [`Host::values`] instead of shown.
-    pub fn keep_values(&self) {
-        self.state().values = Some(Vec::new());
-    }
-
-    /// The values that were kept; from now on they are shown again.
-    pub fn values(&self) -> Vec<Bundle> {
-        self.state().values.take().unwrap_or_default()
-    }
-
     /// Asks the running cell to stop: the compiler at once, the worker and what it has started by a
     /// signal. If the cell does not react, the user is told, and the next interrupt ends the worker.
     pub fn interrupt(&self) {
         let mut state = self.state();
-        let again = state.interrupts > 0;
-        if state.restoring || (again && !state.warned && state.phase == Phase::Running) {
+        let again = state.cell.interrupts > 0;
+        let runs = state.cell.phase.is_running();
+        if state.cell.restoring || (again && !state.cell.warned && runs) {
             return;
         }
-        state.interrupts += 1;
+        state.cell.interrupts += 1;
         if !again {
             let (host, cell) = (self.clone(), state.cells);
             // Without the thread another interrupt does nothing more.
@@ -366,10 +337,10 @@ impl Host {
                 .name("interrupt".into())
                 .spawn(move || host.watch_interrupt(cell));
         }
-        match state.phase {
+        match state.cell.phase {
             Phase::Idle => {}
-            Phase::Compiling => {
-                let _ = std::fs::write(&self.shared.interrupted, "");
+            Phase::Compiling { .. } => {
+                let _ = std::fs::write(self.file(INTERRUPTED), "");
                 // The worker keeps the variables; it may be starting and not have connected yet.
                 // rust-analyzer would take the lost answer of `cargo metadata` for a crate without
                 // dependencies, and keep it.
@@ -380,14 +351,14 @@ impl Host {
                 if let Some(worker) = state.worker {
                     // One that was stopped could not say that the cell has started.
                     processes::signal(worker, libc::SIGCONT);
-                    if state.warned && self.is_handed_over(&state) {
+                    if state.cell.warned && self.is_handed_over(&state) {
                         processes::signal(worker, libc::SIGKILL);
                     }
                 }
             }
-            Phase::Running => {
+            Phase::Running { .. } => {
                 if let Some(worker) = state.worker {
-                    if state.warned {
+                    if state.cell.warned {
                         processes::signal(worker, libc::SIGKILL);
                     } else {
                         processes::interrupt(worker);
@@ -400,18 +371,17 @@ impl Host {
     /// Whether the worker has the cell that was begun last.
     pub fn runs(&self) -> bool {
         let state = self.state();
-        state.phase == Phase::Running
-            || (state.phase == Phase::Compiling && self.is_handed_over(&state))
+        state.cell.phase.is_running() || self.is_handed_over(&state)
     }
 
     /// Whether the worker has the cell, though it has not said so.
     fn is_handed_over(&self, state: &State) -> bool {
-        state.started.is_none() && self.shared.interrupted.with_file_name(COMPILED).exists()
+        state.cell.phase.is_first_build() && self.file(EXECUTION_PATH).exists()
     }
 
     /// Tells the user of a cell that has not reacted to its first interrupt after a moment.
     fn watch_interrupt(&self, cell: u64) {
-        let runs = |state: &mut State| state.cells == cell && state.phase != Phase::Idle;
+        let runs = |state: &mut State| state.cells == cell && state.cell.phase != Phase::Idle;
         let mut state = self.state();
         loop {
             let waited = self.shared.changed.wait_timeout_while(state, MOMENT, runs);
@@ -420,11 +390,11 @@ impl Host {
                 return;
             }
             // The compiler ends by itself; what is cleared away behind it takes a moment more.
-            if state.phase == Phase::Running || self.is_handed_over(&state) {
+            if state.cell.phase.is_running() || self.is_handed_over(&state) {
                 break;
             }
         }
-        state.warned = true;
+        state.cell.warned = true;
         let output = state.output.clone();
         drop(state);
         if let Some(output) = output {
@@ -452,7 +422,7 @@ impl Host {
 
     /// Ends the compiler and the worker.
     pub fn kill(&self) {
-        let _ = std::fs::write(&self.shared.interrupted, "");
+        let _ = std::fs::write(self.file(INTERRUPTED), "");
         processes::kill_all_but(|_| false);
     }
 
@@ -511,7 +481,7 @@ impl Host {
     /// The worker loads a cell: its statics are there for later ones. The user is told of those that replace
     /// others.
     fn load_statics(&self, state: &mut State) {
-        let path = self.shared.interrupted.with_file_name(DEFINED);
+        let path = self.file(DEFINED);
         if !path.exists() {
             return;
         }
@@ -535,7 +505,7 @@ impl Host {
         if state.statics == statics {
             return;
         }
-        let path = self.shared.interrupted.with_file_name(LIVE);
+        let path = self.file(LIVE);
         if let Err(error) = statics.write(&path) {
             // The next cell's statics begin anew then, as if there were none.
             tracing::error!("{}: {error}", path.display());
@@ -568,12 +538,11 @@ impl Host {
                 }
             }
             Frame::Message(Message::Started { .. }) => {
-                state.phase = Phase::Running;
                 state.built(true);
                 self.load_statics(&mut state);
-                state.started = Some(Instant::now());
+                state.cell.phase = Phase::Running { since: Instant::now() };
                 self.shared.changed.notify_all();
-                if state.interrupts > 0
+                if state.cell.interrupts > 0
                     && let Some(worker) = state.worker
                 {
                     // It was asked for between the compiler's end and this moment.
@@ -581,9 +550,9 @@ impl Host {
                 }
             }
             Frame::Message(Message::Done { .. }) => {
-                state.phase = Phase::Compiling;
-                let ran = state.started.map(|started| started.elapsed()).unwrap_or_default();
-                state.ran += ran;
+                let ran = state.cell.phase.running();
+                state.cell.ran += ran;
+                state.cell.phase = Phase::Compiling { has_run: true };
                 drop(state);
                 // Only now does the worker tell evcxr: otherwise a cell could be over before its
                 // outputs and its error have been read. A worker that is gone does not wait.
@@ -595,29 +564,86 @@ impl Host {
                     let before = state.statics_before.clone();
                     self.keep_statics(&mut state, before);
                 }
-                state.failure = Some(Failure { ename, evalue, traceback });
+                state.cell.failure = Some(Failure { ename, evalue, traceback });
             }
             Frame::Message(Message::Panicked { message, traceback }) => {
-                if state.panics.len() == PANICS {
-                    state.panics.remove(0);
+                if state.cell.panics.len() == PANICS {
+                    state.cell.panics.remove(0);
                 }
-                state.panics.push(Panic { message, traceback });
+                state.cell.panics.push(Panic { message, traceback });
             }
-            Frame::Message(Message::Kept { name, mutable }) => state.kept.push((name, mutable)),
+            Frame::Message(Message::Kept { name, mutable }) => {
+                state.cell.kept.push((name, mutable));
+            }
             Frame::Message(Message::Checkpoint { path }) => {
                 let path = PathBuf::from(path);
                 state.checkpoints.retain(|known| *known != path);
                 state.checkpoints.push(path);
             }
-            Frame::Message(Message::Result { bundle }) if state.values.is_some() => {
-                state.values.get_or_insert_default().push(bundle);
+            Frame::Message(Message::Result { bundle }) if state.cell.values.is_some() => {
+                state.cell.values.get_or_insert_default().push(bundle);
             }
             Frame::Message(message) => {
                 drop(state);
-                if let Some(output) = output {
-                    pass_on(message, &output, socket);
+                let Some(output) = output else { return };
+                match message {
+                    Message::Display { bundle, display_id } => {
+                        output.display(&bundle, display_id.as_deref());
+                    }
+                    Message::Update { bundle, display_id } => {
+                        output.update_display(&bundle, &display_id);
+                    }
+                    Message::Result { bundle } => output.result(&bundle),
+                    Message::Clear { wait } => output.clear(wait),
+                    Message::Input { prompt, password } => ask(prompt, password, &output, socket),
+                    other => tracing::error!("a message that is not passed on: {other:?}"),
                 }
             }
+        }
+    }
+}
+
+impl Begun {
+    /// Has something done as soon as the cell is compiled, before it shows anything.
+    pub fn before_run(&self, action: BeforeRun) {
+        self.host.state().cell.before_run = Some(action);
+    }
+
+    /// The cell has ended as far as evcxr is concerned. A worker that lives has waited until all it
+    /// had sent was taken (`finish` in the helper's `worker.rs`); for what one that died had still
+    /// sent, this waits.
+    pub fn end(self, worker_died: bool) -> Ended {
+        let patience = Duration::from_secs(10);
+        let unread = |state: &mut State| {
+            worker_died && state.connected > 0 && state.ended == state.cell.ended_before
+        };
+        let shared = &self.host.shared;
+        let (mut state, _) = shared
+            .changed
+            .wait_timeout_while(self.host.state(), patience, unread)
+            .unwrap_or_else(PoisonError::into_inner);
+        state.built(false);
+        let cell = std::mem::take(&mut state.cell);
+        shared.changed.notify_all();
+        let rest = [(Stream::Stdout, state.stdout.rest()), (Stream::Stderr, state.stderr.rest())];
+        let parts = state.markers.rest();
+        let output = state.output.clone();
+        drop(state);
+        if let Some(output) = output {
+            show(&output, parts);
+            for (stream, text) in rest.into_iter().filter(|(_, text)| !text.is_empty()) {
+                write(&output, stream, text);
+            }
+        }
+        Ended {
+            failure: cell.failure,
+            interrupted: cell.interrupts > 0,
+            // A worker that died in it could not say that it was done.
+            ran: cell.ran + cell.phase.running(),
+            panics: cell.panics,
+            kept: cell.kept,
+            said: cell.said,
+            values: cell.values.unwrap_or_default(),
         }
     }
 }
@@ -625,42 +651,24 @@ impl Host {
 impl State {
     /// The cell's build has ended: what was shown of it is removed.
     fn built(&mut self, runs: bool) {
-        if self.building.take().is_some()
+        if self.cell.building.take().is_some()
             && let Some(output) = &self.output
         {
             output.end_transient();
         }
-        if let Some(action) = self.before_run.take() {
+        if let Some(action) = self.cell.before_run.take() {
             action(runs);
         }
     }
 
     /// Keeps the end of what is written to standard error.
     fn hear(&mut self, text: &str) {
-        self.said.push_str(text);
-        if self.said.len() > SAID {
-            let from = self.said.ceil_char_boundary(self.said.len() - SAID);
-            self.said.drain(..from);
+        let said = &mut self.cell.said;
+        said.push_str(text);
+        if said.len() > SAID {
+            let from = said.ceil_char_boundary(said.len() - SAID);
+            said.drain(..from);
         }
-    }
-}
-
-/// Sends a message that only concerns the front end.
-fn pass_on(message: Message, output: &Output, socket: &mut UnixStream) {
-    match message {
-        Message::Display { bundle, display_id } => output.display(&bundle, display_id.as_deref()),
-        Message::Update { bundle, display_id } => output.update_display(&bundle, &display_id),
-        Message::Result { bundle } => output.result(&bundle),
-        Message::Clear { wait } => output.clear(wait),
-        Message::Input { prompt, password } => ask(prompt, password, output, socket),
-        Message::Started { .. }
-        | Message::Showing
-        | Message::Done { .. }
-        | Message::Ready { .. }
-        | Message::Error { .. }
-        | Message::Panicked { .. }
-        | Message::Kept { .. }
-        | Message::Checkpoint { .. } => {}
     }
 }
 

@@ -5,10 +5,11 @@
 //! is called for the cell's last expression prints the forms of one result, which evcxr's own kernel
 //! gathers too.
 
+use crate::evcxr_contract::CONTENT;
 use benchbook_display::Bundle;
 
-const BEGIN: &str = "EVCXR_BEGIN_CONTENT ";
-const END: &str = "EVCXR_END_CONTENT";
+const BEGIN: &str = CONTENT.0;
+const END: &str = CONTENT.1;
 
 /// What printed text turned out to be.
 #[derive(Clone, Debug, PartialEq)]

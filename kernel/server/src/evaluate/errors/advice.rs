@@ -34,7 +34,7 @@ const CANNOT_BORROW: &str = "a variable is kept for the next cells and cannot bo
 pub(super) fn of(error: &CompilationError, at: Place<'_>) -> Option<String> {
     let primary = error.primary_spanned_message();
     let span = primary.and_then(|message| message.span);
-    let line = span.and_then(|span| at.cell.lines().nth(span.start_line.checked_sub(1)?));
+    let line = span.and_then(|span| at.cell.text.lines().nth(span.start_line.checked_sub(1)?));
     let line = line.unwrap_or_default();
     // The text of the prepared line begins as the user's does, up to what was inserted; a name that
     // is looked for is found behind it as well.

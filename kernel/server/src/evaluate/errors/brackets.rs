@@ -1,77 +1,53 @@
 //! Brackets and strings that are never closed. evcxr puts its own code behind the cell, so the
 //! compiler would find the end of such a cell somewhere in there.
 
-use crate::evaluate::prepare::{line_and_column, rust_begins};
-use ra_ap_syntax::{Edition, SourceFile, SyntaxKind, SyntaxToken};
+use crate::parsed::Parsed;
+use ra_ap_syntax::{SyntaxKind, SyntaxToken};
 
 /// What is wrong, and where: line and column in characters from 1.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Unclosed {
+pub(crate) struct Unclosed {
     pub(super) message: String,
     pub(super) place: (usize, usize),
+    /// How many brackets are open, if more text could close what is not closed.
+    pub(crate) open: Option<usize>,
 }
 
 /// The first thing in a cell that is never closed, or closes nothing.
-pub(super) fn unclosed(cell: &str) -> Option<Unclosed> {
-    let begin = rust_begins(cell);
-    let parsed = SourceFile::parse(&cell[begin..], Edition::Edition2024);
-    let mut open: Vec<SyntaxToken> = Vec::new();
-    let found = |token: &SyntaxToken, message: String| {
-        let at = begin + usize::from(token.text_range().start());
-        Some(Unclosed { message, place: line_and_column(cell, at) })
+pub(crate) fn unclosed(cell: &Parsed) -> Option<Unclosed> {
+    let mut brackets: Vec<SyntaxToken> = Vec::new();
+    let found = |token: &SyntaxToken, open: Option<usize>, message: String| {
+        let place = cell.place(cell.at(token.text_range().start()));
+        Some(Unclosed { message, place, open })
     };
-    let tokens = parsed.syntax_node();
-    let tokens = tokens.descendants_with_tokens().filter_map(|element| element.into_token());
-    for token in tokens {
+    for token in cell.tokens() {
+        let text = token.text();
         match token.kind() {
-            SyntaxKind::L_CURLY | SyntaxKind::L_PAREN | SyntaxKind::L_BRACK => open.push(token),
-            SyntaxKind::R_CURLY | SyntaxKind::R_PAREN | SyntaxKind::R_BRACK => match open.pop() {
-                Some(opening) if fits(opening.text(), token.text()) => {}
-                Some(opening) => {
-                    let (opening, closing) = (&opening, token.text());
-                    let text = opening.text();
-                    return found(
-                        opening,
-                        format!("this `{text}` is not closed before the `{closing}` that follows"),
-                    );
+            SyntaxKind::L_CURLY | SyntaxKind::L_PAREN | SyntaxKind::L_BRACK => brackets.push(token),
+            SyntaxKind::R_CURLY | SyntaxKind::R_PAREN | SyntaxKind::R_BRACK => {
+                let Some(opening) = brackets.pop() else {
+                    return found(&token, None, format!("this `{text}` closes nothing"));
+                };
+                if !fits(opening.text(), text) {
+                    let said = "is not closed before the";
+                    let message = format!("this `{opening}` {said} `{text}` that follows");
+                    return found(&opening, None, message);
                 }
-                None => return found(&token, format!("this `{}` closes nothing", token.text())),
-            },
-            kind if !is_closed(kind, token.text()) => {
+            }
+            kind if cell.is_open(&token) => {
                 let what = if kind == SyntaxKind::COMMENT { "comment" } else { "string" };
-                return found(&token, format!("this {what} is never closed"));
+                let message = format!("this {what} is never closed");
+                return found(&token, Some(brackets.len()), message);
             }
             _ => {}
         }
     }
-    let first = open.first()?;
-    found(first, format!("this `{}` is never closed", first.text()))
+    let first = brackets.first()?;
+    found(first, Some(brackets.len()), format!("this `{first}` is never closed"))
 }
 
 fn fits(opening: &str, closing: &str) -> bool {
     matches!((opening, closing), ("(", ")") | ("[", "]") | ("{", "}"))
-}
-
-/// Whether a token that must be closed is.
-pub(crate) fn is_closed(kind: SyntaxKind, text: &str) -> bool {
-    match kind {
-        SyntaxKind::STRING | SyntaxKind::BYTE_STRING | SyntaxKind::C_STRING => {
-            let body = text.trim_start_matches(['b', 'c']);
-            match body.strip_prefix('r') {
-                Some(raw) => {
-                    let hashes = raw.len() - raw.trim_start_matches('#').len();
-                    let end = format!("\"{}", "#".repeat(hashes));
-                    raw.len() > 2 * hashes + 1 && raw.ends_with(&end)
-                }
-                None => {
-                    let escapes = body.chars().rev().skip(1).take_while(|c| *c == '\\').count();
-                    body.len() > 1 && body.ends_with('"') && escapes % 2 == 0
-                }
-            }
-        }
-        SyntaxKind::COMMENT => !text.starts_with("/*") || text.ends_with("*/") && text.len() > 3,
-        _ => true,
-    }
 }
 
 #[cfg(test)]
@@ -79,7 +55,7 @@ mod tests {
     use super::*;
 
     fn check(cell: &str) -> Option<(String, (usize, usize))> {
-        unclosed(cell).map(|found| (found.message, found.place))
+        unclosed(&Parsed::of(cell).unwrap()).map(|found| (found.message, found.place))
     }
 
     #[test]

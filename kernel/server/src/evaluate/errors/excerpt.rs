@@ -39,6 +39,13 @@ pub(super) struct Mark {
     pub(super) label: String,
 }
 
+impl Mark {
+    /// What a message without labels is about.
+    pub(super) fn at((line, column): (usize, usize), width: usize) -> Self {
+        Self { line, column, width, primary: true, label: String::new() }
+    }
+}
+
 /// A message about a cell.
 pub(super) struct Excerpt<'a> {
     cell: &'a str,

@@ -1,32 +1,9 @@
 //! What the compiler adds to an error: notes, and what it would change.
 
+use crate::diagnostic::{Diagnostic, Span};
+use crate::evcxr_contract::{FILE, is_internal};
 use evcxr::CompilationError;
 use serde::Deserialize;
-
-/// A part of a message of the compiler's. It has more fields.
-#[derive(Deserialize)]
-struct Child {
-    level: String,
-    message: String,
-    spans: Vec<Span>,
-}
-
-#[derive(Deserialize)]
-struct Span {
-    file_name: String,
-    line_start: usize,
-    line_end: usize,
-    column_start: usize,
-    column_end: usize,
-    is_primary: bool,
-    suggested_replacement: Option<String>,
-    text: Vec<Line>,
-}
-
-#[derive(Deserialize)]
-struct Line {
-    text: String,
-}
 
 /// Notes on the compiler's own reasoning, on other crates, or too long to be read.
 const NOISE: [&str; 14] = [
@@ -52,8 +29,8 @@ const ALTERNATIVES: usize = 6;
 
 /// The notes and suggestions of an error, each with its kind.
 pub(super) fn of(error: &CompilationError) -> Vec<(&'static str, String)> {
-    let children = error.json["children"].as_array().into_iter().flatten();
-    let children = children.filter_map(|child| Child::deserialize(child).ok());
+    let Ok(error) = Diagnostic::deserialize(&error.json) else { return Vec::new() };
+    let children = error.children.iter();
     children
         .filter_map(|child| {
             let kind = match child.level.as_str() {
@@ -61,25 +38,20 @@ pub(super) fn of(error: &CompilationError) -> Vec<(&'static str, String)> {
                 "note" => "note",
                 _ => return None,
             };
-            let text = describe(&child)?;
+            let text = describe(child)?;
             (!is_internal(&text)).then_some((kind, text))
         })
         .collect()
 }
 
-/// Whether a text has names of the code that evcxr puts around a cell.
-pub(super) fn is_internal(text: &str) -> bool {
-    ["evcxr", "Evcxr", "run_user_code_"].iter().any(|name| text.contains(name))
-}
-
-fn describe(child: &Child) -> Option<String> {
+fn describe(child: &Diagnostic) -> Option<String> {
     let message = child.message.as_str();
     if NOISE.iter().any(|noise| message.starts_with(noise)) {
         return None;
     }
     if child.level == "note" && message.ends_with("defined here") {
         // Which function it is, the source says.
-        let span = child.spans.iter().find(|span| span.is_primary)?;
+        let span = child.primary()?;
         let line = span.text.first()?.text.trim().trim_end_matches('{').trim_end();
         let whole = line.matches('(').count() == line.matches(')').count();
         return (whole && line.contains("fn ")).then(|| format!("{message}: `{line}`"));
@@ -105,9 +77,7 @@ fn suggestion(spans: &[Span]) -> Option<String> {
         return Some(shown.join(", ") + &more);
     }
     let whole = |span: &Span| {
-        span.line_start == span.line_end
-            && span.text.len() == 1
-            && span.file_name.ends_with("lib.rs")
+        span.line_start == span.line_end && span.text.len() == 1 && span.file_name.ends_with(FILE)
     };
     if !spans.iter().all(whole) {
         return Some(format!("`{}`", new.join("` … `")));
@@ -144,6 +114,12 @@ fn users(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::diagnostic::Line;
+
+    fn child(message: &str, spans: Vec<Span>) -> Diagnostic {
+        let (level, message, children) = ("note".into(), message.into(), Vec::new());
+        Diagnostic { level, message, code: None, spans, children }
+    }
 
     fn span(line: &str, from: usize, to: usize, new: &str) -> Span {
         Span {
@@ -178,20 +154,13 @@ mod tests {
 
     #[test]
     fn notes_on_the_compilers_reasoning_are_left_out() {
-        let note = |message: &str| {
-            let child = Child { level: "note".into(), message: message.into(), spans: Vec::new() };
-            describe(&child)
-        };
+        let note = |message: &str| describe(&child(message, Vec::new()));
         assert_eq!(note("required by a bound in `f`"), None);
         let types = "expected type `i32`\n   found enum `Option<i32>`";
         assert_eq!(note(types).as_deref(), Some(types));
         let mut line = span("    pub fn fit(&mut self, n: &str) -> u8 {", 1, 2, "");
         line.suggested_replacement = None;
-        let child = Child {
-            level: "note".into(),
-            message: "method defined here".into(),
-            spans: vec![line],
-        };
+        let child = child("method defined here", vec![line]);
         assert_eq!(
             describe(&child).as_deref(),
             Some("method defined here: `pub fn fit(&mut self, n: &str) -> u8`")

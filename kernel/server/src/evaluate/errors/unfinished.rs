@@ -1,21 +1,20 @@
 //! Cells that end in the middle of something. evcxr puts its own code behind the cell, so the compiler
 //! would find what is missing there, or take that code for a part of the cell.
 
-use crate::evaluate::prepare::{OPEN, line_and_column, rust_begins};
+use crate::parsed::Parsed;
+use ra_ap_syntax::SyntaxKind;
 use ra_ap_syntax::ast::{self, AstNode};
-use ra_ap_syntax::{Edition, SourceFile, SyntaxKind};
 
 /// What is missing at the end of a cell, and where it ends: line and column in characters from 1, behind
 /// the last character.
-pub(super) fn unfinished(cell: &str) -> Option<(String, (usize, usize))> {
-    let begin = rust_begins(cell);
-    let parsed = SourceFile::parse(&format!("{OPEN}{}\n}}", &cell[begin..]), Edition::Edition2024);
-    let error = parsed.errors().into_iter().next()?;
-    let closing = parsed.syntax_node().last_token()?;
-    let last = std::iter::successors(closing.prev_token(), |token| token.prev_token())
-        .find(|token| !matches!(token.kind(), SyntaxKind::WHITESPACE | SyntaxKind::COMMENT))?;
+pub(super) fn unfinished(cell: &Parsed) -> Option<(String, (usize, usize))> {
+    let error = cell.error()?;
+    let tokens = cell.tokens();
+    let last = tokens
+        .filter(|token| !matches!(token.kind(), SyntaxKind::WHITESPACE | SyntaxKind::COMMENT))
+        .last()?;
     let end = last.text_range().end();
-    if usize::from(end) <= OPEN.len() || error.range().start() < end {
+    if error.range().start() < end {
         return None;
     }
     let expected = error.to_string();
@@ -29,8 +28,7 @@ pub(super) fn unfinished(cell: &str) -> Option<(String, (usize, usize))> {
         .iter()
         .find_map(|(name, sign)| Some(format!("{}{sign}", expected.strip_suffix(name)?)));
     let message = format!("{}, but the cell ends", sign.unwrap_or(expected));
-    let at = begin + usize::from(end) - OPEN.len();
-    Some((message, line_and_column(cell, at)))
+    Some((message, cell.place(cell.at(end))))
 }
 
 #[cfg(test)]
@@ -52,7 +50,8 @@ mod tests {
             ("1 +\n2 *", "expected expression", (2, 4)),
             ("#[derive(Debug)]", "expected expression, item or let statement", (1, 17)),
         ] {
-            let found = unfinished(cell).unwrap_or_else(|| panic!("{cell} is finished"));
+            let found = unfinished(&Parsed::of(cell).unwrap())
+                .unwrap_or_else(|| panic!("{cell} is finished"));
             assert!(found.0.starts_with(message), "{cell}: {}", found.0);
             assert!(found.0.ends_with(", but the cell ends"), "{}", found.0);
             assert_eq!(found.1, place, "{cell}");
@@ -64,7 +63,7 @@ mod tests {
         for cell in
             ["", "1 + 1", "a..", "use std::io", "let = 1;\nf()", ":vars", "// only", "1 1 1"]
         {
-            assert_eq!(unfinished(cell), None, "{cell}");
+            assert_eq!(unfinished(&Parsed::of(cell).unwrap()), None, "{cell}");
         }
     }
 }

@@ -3,27 +3,11 @@
 
 use super::excerpt::{Excerpt, Mark};
 use crate::cargo::{CELL, UNUSED};
+use crate::diagnostic::Diagnostic;
 use crate::evaluate::prepare::Prepared;
 use benchbook_jupyter::{Output, Stream};
-use serde::Deserialize;
 use std::fs;
 use std::path::Path;
-
-/// As much of a message of the compiler's as is needed.
-#[derive(Deserialize)]
-struct Message {
-    message: String,
-    spans: Vec<Span>,
-}
-
-#[derive(Deserialize)]
-struct Span {
-    is_primary: bool,
-    line_start: usize,
-    line_end: usize,
-    column_start: usize,
-    column_end: usize,
-}
 
 /// Shows what the compiler has said of unused results in the cell that was just compiled.
 pub(in crate::evaluate) fn show(
@@ -33,12 +17,12 @@ pub(in crate::evaluate) fn show(
     prepared: &Prepared,
     output: &Output,
 ) {
-    let Ok(messages) = fs::read_to_string(folder.join(UNUSED)) else { return };
+    let Ok(messages) = fs::read(folder.join(UNUSED)) else { return };
     if messages.is_empty() {
         return;
     }
     let Ok(compiled) = fs::read_to_string(folder.join(CELL)) else { return };
-    for message in messages.lines().filter_map(|line| serde_json::from_str(line).ok()) {
+    for message in Diagnostic::all(&messages) {
         if let Some(lines) = describe(&message, &compiled, cell, count, prepared) {
             output.stream(Stream::Stderr, &(lines.join("\n") + "\n"));
         }
@@ -47,13 +31,13 @@ pub(in crate::evaluate) fn show(
 
 /// `None` if it is about code of an earlier cell, which has been told then.
 fn describe(
-    message: &Message,
+    message: &Diagnostic,
     compiled: &str,
     cell: &str,
     count: u64,
     prepared: &Prepared,
 ) -> Option<Vec<String>> {
-    let span = message.spans.iter().find(|span| span.is_primary)?;
+    let span = message.primary()?;
     let (line, column) = prepared.place(compiled, span.line_start, span.column_start)?;
     let width = if span.line_end == span.line_start {
         prepared
@@ -70,7 +54,7 @@ fn describe(
         // A value with a semicolon behind it: the user does not want to see it.
         return None;
     };
-    let mark = Mark { line, column, width, primary: true, label: String::new() };
+    let mark = Mark::at((line, column), width);
     let excerpt = Excerpt::new(cell, count).title("warning", &message.message).marks(vec![mark]);
     Some(excerpt.lines(&[], Some(advice)))
 }
