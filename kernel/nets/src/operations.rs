@@ -258,7 +258,10 @@ fn windows(
     if padded[0] < kernel[0] || padded[1] < kernel[1] {
         let padded = if padding.is_none() { "" } else { " with its padding" };
         return Err(Mismatch::new(
-            format!("a map of at least {} × {}{padded} for its window", kernel[0], kernel[1]),
+            format!(
+                "a map of at least {} × {}{padded} for its window (enlarge the net's input)",
+                kernel[0], kernel[1]
+            ),
             Shape::Map(map),
         ));
     }

@@ -20,7 +20,7 @@ impl Rule for Upsample {
         if rows == 0 || columns == 0 {
             return Err(Mismatch::new("a scale of at least 1 × 1", format!("{rows} × {columns}")));
         }
-        Ok(Shape::Map([channels, height * rows, width * columns]))
+        Ok(Shape::Map([channels, height.saturating_mul(rows), width.saturating_mul(columns)]))
     }
 
     fn keras(&self) -> &'static str {
