@@ -137,7 +137,7 @@ browser_step() {
 }
 
 # The packages that are built without libtorch and without rust-analyzer.
-library_packages=(-p benchbook-backend -p benchbook-chart -p benchbook-conformance -p benchbook-data -p benchbook-display -p benchbook-drawings -p benchbook-frames -p benchbook-guard -p benchbook-jupyter -p benchbook-nets -p benchbook-nvml -p benchbook-study -p benchbook-tensorflow -p benchbook-weights)
+library_packages=(--workspace --exclude benchbook --exclude benchbook-kernel --exclude benchbook-libtorch --exclude benchbook-worker)
 server_packages=(-p benchbook-kernel -p benchbook-drawings)
 helper_packages=(-p benchbook -p benchbook-libtorch -p benchbook-worker)
 
@@ -216,7 +216,8 @@ check_helper_clippy() {
     cargo clippy --locked --profile helper --target "$triple" --all-targets "${helper_packages[@]}" -- -D warnings
 }
 
-check_kernel() { run_pytest kernel kernel/tests; }
+# Two files at a time: the tests mostly wait for a compiler that uses one core.
+check_kernel() { run_pytest kernel kernel/tests -n 2 --dist loadfile; }
 
 check_notebooks() {
     unset BENCHBOOK_DATA BENCHBOOK_WEIGHTS

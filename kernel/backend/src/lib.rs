@@ -7,6 +7,7 @@
 //!
 //! A backend is one type that implements [`Backend`] and one that implements [`Network`].
 
+mod about;
 mod compute;
 pub mod cuda;
 mod device;
@@ -16,11 +17,13 @@ mod normal;
 mod optimizer;
 mod parameters;
 
+pub use about::About;
 pub use compute::{Compute, Precision};
 pub use device::Device;
 pub use error::BackendError;
 pub use network::{
-    Backend, BackendInfo, Input, Network, Plan, Step, StepResult, class_numbers, dropout_mask,
+    Backend, BackendInfo, Input, Network, Plan, Step, StepResult, class_numbers, code_elsewhere,
+    dropout_mask, without_code,
 };
 pub use optimizer::{Convention, Optimizer};
 pub use parameters::{Array, Parameters, ParametersError};

@@ -1,5 +1,6 @@
 //! What a library has to do.
 
+use crate::about::About;
 use crate::compute::Compute;
 use crate::device::Device;
 use crate::error::BackendError;
@@ -77,28 +78,40 @@ pub struct StepResult {
     pub logits: Vec<f32>,
 }
 
+/// Refuses a net whose forward pass is code of a cell ([`Net::code`]).
+///
+/// # Errors
+/// [`code_elsewhere`].
+pub fn without_code(net: &Net, library: &'static str) -> Result<(), BackendError> {
+    net.code().map_or(Ok(()), |layer| Err(code_elsewhere(&layer.name, library)))
+}
+
+/// What a library, or a process, says that is not given the code of a layer.
+pub fn code_elsewhere(layer: &str, library: &'static str) -> BackendError {
+    let reason = "it is code of a cell, which only the model that was built with it can run (describe the net as \
+                  `Sequential`, or as an architecture, to run it elsewhere)";
+    BackendError::Operation { library, layer: layer.into(), reason: reason.into() }
+}
+
 /// A library that can build models.
 pub trait Backend: Sync {
-    /// The name in jobs and studies, for example `libtorch`.
-    fn id(&self) -> &'static str;
+    /// The library's names, colour, command to install and environment variables.
+    fn about(&self) -> &'static About;
 
-    /// The name in texts and charts, for example `LibTorch`.
-    fn name(&self) -> &'static str;
-
-    /// Whether the library is where it is looked for. It is not opened.
+    /// Where the library is, or its version. It is not opened.
     ///
     /// # Errors
-    /// [`BackendError::Unavailable`], with the places and how to get it.
-    fn check_installed(&self) -> Result<(), BackendError>;
+    /// [`BackendError::Unavailable`], with the places that were searched and how to get it.
+    fn installed(&self) -> Result<String, BackendError>;
+
+    /// Puts the library's CUDA part into the process, for a library that needs it there before its first use.
+    fn load_cuda(&self) {}
 
     /// Whether the library can build this plan, as far as that is known before it is opened.
     ///
     /// # Errors
     /// [`BackendError::Operation`] or [`BackendError::Option`], with the reason.
     fn supports(&self, plan: &Plan) -> Result<(), BackendError>;
-
-    /// The version of the loaded library.
-    fn version(&self) -> String;
 
     /// Copies values to the device and waits until they are there, so that the phase `load` can end
     /// where the first step could begin.

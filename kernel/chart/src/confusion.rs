@@ -5,9 +5,12 @@ use crate::drawing::{Align, Canvas, Drawing, Type};
 use crate::error::{Error, Result, same_length};
 use crate::font;
 use crate::numbers::commas;
-use crate::palette::Library;
+use crate::palette::Colour;
 use crate::plot::{self, Room};
 use crate::table::{Cell, Table};
+
+/// The fill of a cell that holds its whole row.
+const SHADE: Colour = Colour(0x00, 0x66, 0xb8);
 
 /// The data of a [`ConfusionMatrix`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -161,7 +164,7 @@ impl ConfusionMatrix {
             let total: u64 = row.iter().sum();
             for (k, count) in row.iter().enumerate() {
                 let share = *count as f32 / total.max(1) as f32;
-                let fill = Library::LibTorch.colour().tint(0.06 + 0.94 * share);
+                let fill = SHADE.tint(0.06 + 0.94 * share);
                 let (x, y) = (grid.left + k as f32 * width, grid.top + i as f32 * height);
                 canvas.block(x + 1.0, y + 1.0, width - 2.0, height - 2.0, fill);
                 let text = commas(&count.to_string());

@@ -51,7 +51,7 @@ pub use font::install_font;
 pub use histogram::{Histogram, HistogramData};
 pub use line::{LineChart, LineData, Series};
 pub use numbers::{Number, Numbers};
-pub use palette::{Colour, Library, series_colour};
+pub use palette::{Colour, series_colour, set_colours};
 pub use pictures::{Mark, Picture, PictureGrid};
 pub use progress::Progress;
 pub use scatter::Scatter;

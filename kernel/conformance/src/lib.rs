@@ -56,6 +56,6 @@ pub fn run(backend: &dyn Backend) -> Vec<Unsupported> {
     }
     failures.extend(rules::check(backend));
     let (count, list) = (failures.len(), failures.join("\n"));
-    assert!(failures.is_empty(), "{}: {count} failures\n{list}", backend.name());
+    assert!(failures.is_empty(), "{}: {count} failures\n{list}", backend.about().name);
     unsupported
 }

@@ -15,7 +15,7 @@
 //!   [`len`](Split::len), [`classes`](Split::classes), [`class_names`](Split::class_names),
 //!   [`counts`](Split::counts), [`is_labelled`](Split::is_labelled),
 //!   [`same_samples`](Split::same_samples), [`subset`](Split::subset), [`divide`](Split::divide).
-//! - [`digest`]`(&[splits])`: SHA-256 of names and sizes of files, or of values; for resuming and records.
+//! - [`digest`]`(&[splits])`: SHA-256 of names and contents of files, or of values; for resuming and records.
 //! - [`Samples`]: a source of one's own, sample by sample, made a split by [`Split::from_samples`].
 //! - [`Loader::new`]`(&split, config)`: batches of any split, made ahead on threads. `epoch(pass)` and
 //!   `epoch_from(pass, done)` start the seeded pass; `LoaderConfig::repeat` goes on for ever;

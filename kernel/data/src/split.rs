@@ -289,20 +289,24 @@ impl Split {
     }
 }
 
-/// SHA-256 in hexadecimal digits of the names of splits and the classes of their samples, with name
-/// and size of each image file, or the values of each other sample. By it a resumed training knows
-/// its data again. Every file is asked for its size; other samples are read.
+/// SHA-256 in hexadecimal digits of the names of splits, the classes of their samples, and the name and content of each
+/// image file or the values of each other sample. A resumed training recognises its data by it, and a comparison that two
+/// runs had the same images. Every sample is read, files on rayon's global threads.
 pub fn digest(splits: &[Split]) -> String {
     let mut hash = Sha256::new();
     for split in splits {
+        let contents = split.files().par_iter().map(|file| match std::fs::read(&file.path) {
+            Ok(bytes) => format!("{:x}", Sha256::digest(bytes)),
+            Err(error) => error.to_string(),
+        });
+        let contents: Vec<String> = contents.collect();
         for index in 0..split.len() {
             hash.update(format!("{}\0{:?}\0", split.name(), split.label(index)));
             match split.contents() {
                 Contents::Files(files) => {
                     let path = &files[index].path;
-                    let size = std::fs::metadata(path).map_or(0, |file| file.len());
                     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-                    hash.update(format!("{name}\0{size}"));
+                    hash.update(format!("{name}\0{}", contents[index]));
                 }
                 Contents::Rows(samples, rows) => {
                     let mut values = vec![0.0; samples.shape().iter().product()];

@@ -1,16 +1,25 @@
-//! The backends of this library: one line each in [`ALL`].
+//! The libraries that train and are compared: one line each in [`ALL`].
 
 pub use benchbook_backend::*;
 pub use benchbook_libtorch::has_gpu;
 
+use benchbook_chart::{Cell, Colour, Table};
+use benchbook_study::references::{self, Reference};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use std::fmt;
 use std::ops::Deref;
 use std::str::FromStr;
 
-/// A backend that trains in this process. In JSON its id.
-#[derive(Clone, Copy)]
-pub struct BackendId(&'static dyn Backend);
+/// Every library. Help, `benchbook doctor`, studies, charts and messages take their libraries from here.
+pub static ALL: &[Runner] = &[
+    Runner::Rust(LibTorch),
+    Runner::Rust(TensorFlow),
+    Runner::Python(&references::PYTORCH),
+    Runner::Python(&references::KERAS),
+    // A library for tests: the binaries that are installed do not contain it.
+    #[cfg(test)]
+    Runner::Rust(BackendId(&benchbook_toy::Toy)),
+];
 
 /// PyTorch's C++ library, through the crate `tch`.
 #[allow(non_upper_case_globals)]
@@ -20,8 +29,73 @@ pub const LibTorch: BackendId = BackendId(&benchbook_libtorch::LibTorch);
 #[allow(non_upper_case_globals)]
 pub const TensorFlow: BackendId = BackendId(&benchbook_tensorflow::TensorFlow);
 
-/// All of them.
-pub const ALL: &[BackendId] = &[LibTorch, TensorFlow];
+/// What runs a library.
+#[derive(Clone, Copy)]
+pub enum Runner {
+    /// A backend, which trains in this process.
+    Rust(BackendId),
+    /// A Python program, which runs in studies.
+    Python(&'static Reference),
+}
+
+impl Runner {
+    /// The library with this id, installed or not.
+    ///
+    /// # Errors
+    /// The ids that there are, in words.
+    pub fn find(id: &str) -> Result<Self, String> {
+        let ids = || ALL.iter().map(|runner| runner.about().id).collect::<Vec<_>>().join(", ");
+        let found = ALL.iter().find(|runner| runner.about().id == id).copied();
+        found.ok_or_else(|| format!("unknown backend `{id}`; backends are {}", ids()))
+    }
+
+    /// The library's names, colour, command to install and environment variables.
+    pub fn about(&self) -> &'static About {
+        match self {
+            Self::Rust(backend) => backend.about(),
+            Self::Python(reference) => &reference.about,
+        }
+    }
+
+    fn colour(&self) -> Colour {
+        let [red, green, blue] = self.about().colour;
+        Colour(red, green, blue)
+    }
+
+    /// Where the library is, or its version.
+    ///
+    /// # Errors
+    /// The places that were searched and how to get it, in words.
+    pub fn installed(&self) -> Result<String, String> {
+        match self {
+            Self::Rust(backend) => backend.installed().map_err(|missing| missing.to_string()),
+            Self::Python(_) => references::python().map(|python| python.display().to_string()),
+        }
+    }
+}
+
+/// All libraries: what is installed, and how to get the rest.
+///
+/// # Errors
+/// [`benchbook_chart::Error`].
+pub fn libraries() -> Result<Table, benchbook_chart::Error> {
+    let table = Table::new(["id", "library", "called from", "installed", "installed by"]);
+    ALL.iter().try_fold(table, |table, runner| {
+        let About { id, name, language, install, .. } = runner.about();
+        let found = runner.installed();
+        let installed = found.map_or_else(|missing| Cell::from("no").note(missing), Cell::from);
+        table.row([(*id).into(), (*name).into(), (*language).into(), installed, (*install).into()])
+    })
+}
+
+/// Gives each library its colour in every chart of this process.
+pub(crate) fn set_colours() {
+    benchbook_chart::set_colours(ALL.iter().map(|runner| (runner.about().name, runner.colour())));
+}
+
+/// A backend that trains in this process. In JSON its id.
+#[derive(Clone, Copy)]
+pub struct BackendId(&'static dyn Backend);
 
 impl Default for BackendId {
     fn default() -> Self {
@@ -39,13 +113,13 @@ impl Deref for BackendId {
 
 impl PartialEq for BackendId {
     fn eq(&self, other: &Self) -> bool {
-        self.id() == other.id()
+        self.about().id == other.about().id
     }
 }
 
 impl fmt::Debug for BackendId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        f.write_str(self.about().name)
     }
 }
 
@@ -53,12 +127,14 @@ impl BackendId {
     /// The backend with this id, installed or not.
     ///
     /// # Errors
-    /// The ids that there are, in words.
+    /// The ids that there are, in words; or that the id is that of a Python program, which runs only in studies.
     pub fn find(id: &str) -> Result<Self, String> {
-        ALL.iter().find(|backend| backend.id() == id).copied().ok_or_else(|| {
-            let ids: Vec<&str> = ALL.iter().map(|backend| backend.id()).collect();
-            format!("unknown backend `{id}`; this build has {}", ids.join(", "))
-        })
+        match Runner::find(id)? {
+            Runner::Rust(backend) => Ok(backend),
+            Runner::Python(_) => {
+                Err(format!("`{id}` is a Python program, which only a study runs"))
+            }
+        }
     }
 }
 
@@ -69,14 +145,14 @@ impl FromStr for BackendId {
     /// another one.
     fn from_str(id: &str) -> Result<Self, String> {
         let found = Self::find(id)?;
-        found.check_installed().map_err(|missing| missing.to_string())?;
+        found.installed().map_err(|missing| missing.to_string())?;
         Ok(found)
     }
 }
 
 impl Serialize for BackendId {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(self.id())
+        to.serialize_str(self.about().id)
     }
 }
 
@@ -88,14 +164,65 @@ impl<'de> Deserialize<'de> for BackendId {
 
 #[cfg(test)]
 mod tests {
+    use super::sight::{contrast, nearest};
     use super::*;
+    use crate::model::{Build, Model};
+    use crate::train::{Fit, Silent};
+    use benchbook_data::Arrays;
+    use benchbook_nets::{ResNet18, Sequential};
 
     #[test]
-    fn backends_are_found_by_their_ids_and_unknown_ones_are_named() {
-        for backend in ALL {
-            assert_eq!(BackendId::find(backend.id()), Ok(*backend));
+    fn libraries_are_found_by_their_ids_and_unknown_ones_are_named() {
+        for runner in ALL {
+            let About { id, name, language, install, .. } = runner.about();
+            assert_eq!(Runner::find(id).unwrap().about(), runner.about());
+            assert!([id, name, language, install].iter().all(|word| !word.is_empty()), "{id}");
+            match runner {
+                Runner::Rust(backend) => assert_eq!(BackendId::find(id), Ok(*backend)),
+                Runner::Python(_) => assert!(BackendId::find(id).unwrap_err().contains("study")),
+            }
         }
         let wrong = "mxnet".parse::<BackendId>().unwrap_err();
         assert!(wrong.contains("`mxnet`") && wrong.contains("libtorch, tensorflow"), "{wrong}");
     }
+
+    #[test]
+    fn every_library_has_a_row_with_how_to_get_it() {
+        let text = libraries().unwrap().to_text();
+        for runner in ALL {
+            let About { id, name, install, .. } = runner.about();
+            assert!([id, name, install].iter().all(|word| text.contains(*word)), "{id}: {text}");
+        }
+    }
+
+    #[test]
+    fn the_toy_trains_a_model_and_refuses_what_it_does_not_have() {
+        // Two values of which the larger is the class.
+        let values = (0..32).flat_map(|at| if at % 2 == 0 { [0.5, -0.5] } else { [-0.5, 0.5] });
+        let labels = (0..32).map(|at| at % 2).collect();
+        let data = Arrays::new(values.collect(), [2], labels, ["left", "right"]).unwrap();
+        let toy = BackendId::find("toy").unwrap();
+        let build = Build { backend: toy, device: Some(tch::Device::Cpu), ..Build::default() };
+        let net = Sequential::vector(2).dense(8).relu().dense(2);
+        let mut model = Model::build(net, &data, build.clone()).unwrap();
+        assert_eq!(model.backend().name, "Toy");
+        let fit = Fit { epochs: 20, batch_size: 8, learning_rate: Some(0.1), ..Fit::default() };
+        let history = model.fit_with(&data, fit, &mut Silent).unwrap();
+        assert_eq!(history.epochs.last().unwrap().val_accuracy, Some(1.0));
+
+        let refused = Model::new(ResNet18::new(2), build).map(drop).unwrap_err().to_string();
+        assert!(refused.contains("Toy cannot compute layer `bn1`"), "{refused}");
+        assert!(refused.contains("does not have BatchNormalization"), "{refused}");
+    }
+
+    #[test]
+    fn colours_of_libraries_differ_with_any_colour_vision_and_stand_out_from_the_card() {
+        let colours: Vec<Colour> = ALL.iter().map(Runner::colour).collect();
+        assert!(nearest(&colours) > 25.0, "{}", nearest(&colours));
+        assert!(colours.iter().all(|colour| contrast(*colour) > 2.1), "{colours:?}");
+    }
 }
+
+#[cfg(test)]
+#[path = "../../chart/tests/support/sight.rs"]
+mod sight;

@@ -18,6 +18,14 @@ pub enum Error {
     /// The net cannot be built.
     #[error(transparent)]
     Net(#[from] NetError),
+    /// The net is code that cannot be trained.
+    #[error("the net `{net}` must have {expected}")]
+    Code {
+        /// The net's name.
+        net: String,
+        /// What it must have, and what was found.
+        expected: String,
+    },
     /// Weights cannot be read, written or used.
     #[error(transparent)]
     Weights(#[from] WeightsError),

@@ -34,7 +34,7 @@ pub mod worker;
 /// What every cell imports.
 pub mod prelude {
     pub use crate::backend::{
-        BackendId, Compute, Convention, LibTorch, Optimizer, Precision, TensorFlow,
+        BackendId, Compute, Convention, LibTorch, Optimizer, Precision, TensorFlow, libraries,
     };
     pub use crate::chart::{
         BarChart, Chart, ConfusionMatrix, Curves, Histogram, LineChart, PictureGrid, Scatter,
@@ -48,7 +48,7 @@ pub mod prelude {
     pub use crate::input::{input, password};
     pub use crate::interrupt;
     pub use crate::job::{self, Job};
-    pub use crate::model::{Build, Evaluation, Model, Predictions, Publisher, Weights};
+    pub use crate::model::{Build, Evaluation, Model, Predictions, Publisher, TchNet, Weights};
     // A new architecture is in every cell by its line in that module.
     pub use crate::nets::architectures::*;
     pub use crate::nets::{Architecture, Net, Sequential};

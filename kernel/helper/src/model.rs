@@ -2,11 +2,13 @@
 
 mod build;
 mod checkpoint;
+mod code;
 mod predictions;
 mod weights;
 
 pub use benchbook_study::{Evaluation, wilson_interval};
 pub use build::Build;
+pub use code::{Buildable, Prepared, TchNet};
 pub use predictions::{Prediction, Predictions};
 pub use weights::{Publisher, Weights};
 

@@ -12,7 +12,7 @@ pub(crate) use memory::{now as peak_memory, reset as reset_peak_memory};
 pub(crate) use words::{compute_settings, pixels, training};
 
 use crate::error::Error;
-use crate::model::Build;
+use crate::model::{Build, Weights};
 use benchbook_data::Dataset;
 use benchbook_nets::Shape;
 use std::path::Path;
@@ -47,12 +47,18 @@ pub(crate) fn facts(data: &dyn Dataset) -> Data {
 pub(crate) fn net_facts(net: &benchbook_nets::Net, build: &Build) -> Net {
     use sha2::{Digest, Sha256};
     let graph = serde_json::to_vec(net.graph()).unwrap_or_default();
+    let weights = match (net.code(), &build.weights) {
+        (Some(_), Weights::Random) => {
+            format!("random (by the net's own code, seed {})", build.seed)
+        }
+        _ => build.weights.describe(build.seed),
+    };
     Net {
         name: net.name().into(),
         classes: Some(net.classes()),
         graph_sha256: Some(hexadecimal(&Sha256::digest(graph))),
         base: Some(if build.frozen { "frozen" } else { "trainable" }.into()),
-        weights: Some(build.weights.describe(build.seed)),
+        weights: Some(weights),
         input_size: match net.input() {
             Shape::Map([_, height, width]) => Some([height, width]),
             Shape::Vector(_) => None,

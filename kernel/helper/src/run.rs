@@ -7,7 +7,7 @@
 
 use crate::backend::{Input, Step};
 use crate::error::Error;
-use crate::model::{Build, Evaluation, Model, Predictions};
+use crate::model::{Build, Buildable, Evaluation, Model, Predictions};
 use crate::record::{
     BuildParts, Data, Environment, Epoch, ImagesSeen, Library, LoadParts, Metrics, PeakMemory,
     Phases, Rates, Record, SCHEMA, TrainParts, compute_settings, facts, net_facts, peak_memory,
@@ -15,7 +15,6 @@ use crate::record::{
 };
 use crate::train::{Callback, EpochMetrics, Event, Fit, History, Live, Training};
 use benchbook_data::{Batch, Dataset, FolderOptions, ImageFolder, Loader, LoaderConfig, Split};
-use benchbook_nets::{Architecture, Net};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -75,7 +74,7 @@ impl Run {
     pub fn load(
         &mut self,
         folder: impl AsRef<Path>,
-        net: impl Architecture,
+        net: &impl Buildable,
         build: &Build,
         fit: &Fit,
     ) -> Result<(ImageFolder, Batch), Error> {
@@ -90,12 +89,12 @@ impl Run {
         &mut self,
         folder: impl AsRef<Path>,
         options: FolderOptions,
-        net: impl Architecture,
+        net: &impl Buildable,
         build: &Build,
         fit: &Fit,
     ) -> Result<(ImageFolder, Batch), Error> {
         let (backend, device) = (build.backend, build.requested_device());
-        let input = Net::new(net.graph())?.input();
+        let input = net.input()?;
         // Waking up a GPU takes a second or more that has nothing to do with the pictures.
         backend.upload(&[0.0], device)?;
         let began = Instant::now();
@@ -137,7 +136,7 @@ impl Run {
     /// As [`Model::build`], and [`Error::File`] if the weights' file vanishes meanwhile.
     pub fn build(
         &mut self,
-        net: impl Architecture,
+        net: impl Buildable,
         data: &dyn Dataset,
         build: Build,
     ) -> Result<Model, Error> {

@@ -15,6 +15,7 @@ pub use benchbook_study::{
 pub(crate) use check::{ANSWER, answer};
 pub use check::{Check, Checked, Computed};
 pub use live::LiveStudy;
+pub(crate) use live::busy;
 
 use crate::error::Error;
 use crate::files::read_json;
@@ -42,16 +43,21 @@ pub struct StudyPlan {
     /// The study's name in its records. Default: `study`.
     #[serde(default = "default_name")]
     pub name: String,
-    /// `libtorch`, `tensorflow`, `python-pytorch`, `python-keras`. Default: all four; one that is not there has
-    /// a row that says how to get it.
+    /// Ids of libraries ([`libraries`](crate::backend::libraries) lists them). Default: all; one that is not there has a
+    /// row that says how to get it.
     #[serde(default = "default_backends")]
     pub backends: Vec<String>,
-    /// Rounds that count. Default: 3, the least.
+    /// Rounds that count, at least 3. Default: 5; fewer are marked.
     #[serde(default = "default_repeats")]
     pub repeats: usize,
     /// Rounds of warming up. Default: 1.
     #[serde(default = "default_warm_up")]
     pub warm_up: usize,
+    /// How often a run is repeated that other processes or a virtual machine's host disturbed
+    /// ([`Resources::disturbance`](benchbook_study::resources::Resources::disturbance)). What is disturbed even then stays, and its ratios are
+    /// struck through. Default: 2.
+    #[serde(default = "default_retries")]
+    pub retries: usize,
     /// The file of records. Default: `results/<name>.jsonl`.
     #[serde(default)]
     pub records: Option<PathBuf>,
@@ -76,15 +82,19 @@ fn default_name() -> String {
 }
 
 fn default_backends() -> Vec<String> {
-    launch::names().into_iter().map(Into::into).collect()
+    crate::backend::ALL.iter().map(|runner| runner.about().id.into()).collect()
 }
 
 fn default_repeats() -> usize {
-    3
+    benchbook_study::ADVISED_ROUNDS
 }
 
 fn default_warm_up() -> usize {
     1
+}
+
+fn default_retries() -> usize {
+    2
 }
 
 fn default_check() -> Option<Check> {
@@ -99,6 +109,7 @@ impl StudyPlan {
             backends: default_backends(),
             repeats: default_repeats(),
             warm_up: default_warm_up(),
+            retries: default_retries(),
             records: None,
             baseline: None,
             check: default_check(),
@@ -202,6 +213,7 @@ impl StudyPlan {
             repeats: self.repeats,
             warm_up: self.warm_up,
             records: self.records_file(),
+            retries: self.retries,
             limit: self.limit_seconds.map(Duration::from_secs),
             computes: checked.map(Checked::found).unwrap_or_default(),
             versions: checked.map(|checked| checked.versions.clone()).unwrap_or_default(),

@@ -23,9 +23,8 @@ mod study;
 pub(crate) use failure::{caught, cell_failed, error_reached_top_at, returned_early, short};
 pub use failure::{error_reached_top, hold_back, panic_reached_top};
 pub use job::benchbook_job_main;
-pub(crate) use run::load_cuda;
 pub use run::{benchbook_worker_main, variable_changed_type};
-pub use study::benchbook_study_main;
+pub use study::{benchbook_libraries_main, benchbook_study_main};
 
 use crate::interrupt;
 use answers::Answers;

@@ -128,6 +128,16 @@ impl Model {
                 Ok(sum)
             }
             Operation::Concat(_) => Tensor::f_cat(inputs, 1),
+            Operation::Custom(_) => match &self.code {
+                Some(code) => {
+                    let seed = match mode {
+                        Mode::Training { seed } => Some(seed),
+                        Mode::WithoutDropout | Mode::Inference => None,
+                    };
+                    code.forward(x, seed)
+                }
+                None => Err(TchError::Torch("the net's code is not in this process".into())),
+            },
             Operation::Flatten(flatten) => match flatten.order {
                 FlattenOrder::HeightWidthChannel => x.f_permute([0, 2, 3, 1])?.f_flatten(1, -1),
                 FlattenOrder::ChannelHeightWidth => x.f_flatten(1, -1),

@@ -1,5 +1,6 @@
 //! LibTorch through `tch`. The only crate of training that names its tensors.
 
+mod code;
 mod forward;
 mod layout;
 mod net;
@@ -8,9 +9,14 @@ mod running;
 mod scaler;
 mod settings;
 
+pub use code::Code;
+
 use benchbook_backend::{
-    Backend, BackendError, Device as Requested, Network, Parameters, Plan, cuda,
+    About, Backend, BackendError, Device as Requested, Network, Parameters, Plan, cuda,
+    without_code,
 };
+use std::io::Write;
+use std::path::Path;
 use tch::{Cuda, Device, TchError, Tensor};
 
 /// The version that `tch` is made for; its build script refuses any other, and the server checks
@@ -28,25 +34,46 @@ pub fn has_gpu() -> bool {
 }
 
 impl Backend for LibTorch {
-    fn id(&self) -> &'static str {
-        "libtorch"
+    fn about(&self) -> &'static About {
+        &About {
+            id: "libtorch",
+            name: NAME,
+            language: "Rust",
+            colour: [0x00, 0x66, 0xb8],
+            install: "benchbook setup",
+            variables: &[],
+        }
     }
 
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn check_installed(&self) -> Result<(), BackendError> {
+    fn installed(&self) -> Result<String, BackendError> {
         // This crate is linked to it.
-        Ok(())
+        Ok(VERSION.into())
     }
 
-    fn supports(&self, _plan: &Plan) -> Result<(), BackendError> {
-        Ok(())
+    /// LibTorch finds CUDA only if its CUDA library is in the process, which no symbol of a program that also runs
+    /// without CUDA can ask for. Without the file this is a machine for the CPU.
+    fn load_cuda(&self) {
+        let folder = std::env::var_os("BENCHBOOK_LIBTORCH_LIB").unwrap_or_default();
+        let path = Path::new(&folder).join("libtorch_cuda.so");
+        if folder.is_empty() || !path.exists() {
+            return;
+        }
+        // SAFETY: libtorch's own library, whose initialisers only register operators.
+        match unsafe { libloading::Library::new(&path) } {
+            Ok(library) => {
+                std::mem::forget(library);
+                // Nothing can have it yet: this is the beginning of the process.
+                let _ = cuda::claim(NAME);
+            }
+            Err(error) => {
+                let message = format!("CUDA is not available: {}: {error}", path.display());
+                let _ = writeln!(std::io::stderr(), "{message}");
+            }
+        }
     }
 
-    fn version(&self) -> String {
-        VERSION.into()
+    fn supports(&self, plan: &Plan) -> Result<(), BackendError> {
+        without_code(&plan.net, NAME)
     }
 
     fn upload(&self, values: &[f32], device: Requested) -> Result<(), BackendError> {
@@ -58,11 +85,9 @@ impl Backend for LibTorch {
     }
 
     fn build(&self, plan: &Plan, weights: &Parameters) -> Result<Box<dyn Network>, BackendError> {
+        self.supports(plan)?;
         let device = found(plan.device)?;
-        if let Some(threads) = plan.threads {
-            tch::set_num_threads(threads.try_into().unwrap_or(i32::MAX));
-        }
-        settings::apply(&plan.compute, device)?;
+        settings::prepare(plan, device)?;
         Ok(Box::new(net::Model::new(plan, device, weights)?))
     }
 }

@@ -1,5 +1,6 @@
 //! A model on a device.
 
+use crate::code::Code;
 use crate::forward::batched;
 use crate::optimizer::State;
 use crate::running::Running;
@@ -21,6 +22,8 @@ pub(crate) struct Model {
     pub(crate) uses: Vec<usize>,
     /// The place of each dropout layer among them, by its index among all layers.
     pub(crate) dropouts: BTreeMap<usize, usize>,
+    /// The forward pass, where the net is the user's code.
+    pub(crate) code: Option<Code>,
     tensors: BTreeMap<String, Tensor>,
     /// Of batch normalisation, where training changes them.
     running: Option<Running>,
@@ -46,6 +49,24 @@ impl Model {
         device: Device,
         weights: &Parameters,
     ) -> Result<Self, BackendError> {
+        Self::assemble(plan, device, weights, None)
+    }
+
+    pub(crate) fn with_code(
+        plan: &Plan,
+        device: Device,
+        weights: &Parameters,
+        code: Code,
+    ) -> Result<Self, BackendError> {
+        Self::assemble(plan, device, weights, Some(code))
+    }
+
+    fn assemble(
+        plan: &Plan,
+        device: Device,
+        weights: &Parameters,
+        code: Option<Code>,
+    ) -> Result<Self, BackendError> {
         let layers = plan.net.layers();
         let (mut last_use, mut uses) = (vec![0; layers.len()], vec![0; layers.len()]);
         for (index, layer) in layers.iter().enumerate() {
@@ -61,6 +82,7 @@ impl Model {
             dropouts: ordinals.map(|(ordinal, index)| (index, ordinal)).collect(),
             last_use,
             uses,
+            code,
             tensors: BTreeMap::new(),
             running: None,
             device,
@@ -289,6 +311,8 @@ impl Network for Model {
             let pairs = names
                 .iter()
                 .zip(&gradients)
+                // Code may have variables that its forward pass does not use.
+                .filter(|(_, gradient)| gradient.defined())
                 .map(|(name, gradient)| (name.as_str(), tensors[name].shallow_clone(), gradient));
             state.update(optimizer, step.rate, pairs).map_err(failed("changing the weights"))?;
         }
@@ -333,7 +357,8 @@ impl Network for Model {
         let loss = self.loss(&logits, labels, None).map_err(failed("the loss"))?;
         let gradients = self.backward(&loss).map_err(failed("the backward pass"))?;
         let mut arrays = BTreeMap::new();
-        for (name, gradient) in self.learned().zip(&gradients) {
+        let used = self.learned().zip(&gradients).filter(|(_, gradient)| gradient.defined());
+        for (name, gradient) in used {
             arrays
                 .insert(name.to_owned(), read(gradient).map_err(failed("reading the gradients"))?);
         }
@@ -364,6 +389,23 @@ impl Network for Model {
     }
 
     fn set_parameters(&mut self, weights: &Parameters) -> Result<(), BackendError> {
+        if let Some(code) = &self.code {
+            let mut tensors = code.variables();
+            let _guard = tch::no_grad_guard();
+            for parameter in self.plan.net.parameters() {
+                let array = weights.get(&parameter.name, &parameter.shape, "the given weights")?;
+                // The net's parameters are the code's variables, and the code keeps them.
+                let Some(variable) = tensors.get_mut(&parameter.name) else { continue };
+                let copied = write(array, self.device).and_then(|value| variable.f_copy_(&value));
+                copied.map_err(failed("copying the weights"))?;
+            }
+            let fixed = self.plan.net.parameters().iter().filter(|parameter| !parameter.learned);
+            let fixed: Vec<&Tensor> = fixed.map(|parameter| &tensors[&parameter.name]).collect();
+            let running = Running::of(&fixed);
+            self.running = running.map_err(failed("copying the running statistics"))?;
+            self.tensors = tensors;
+            return Ok(());
+        }
         let mut tensors = BTreeMap::new();
         for parameter in self.net().parameters() {
             let array = weights.get(&parameter.name, &parameter.shape, "the given weights")?;

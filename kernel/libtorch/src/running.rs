@@ -4,15 +4,12 @@
 use std::collections::BTreeMap;
 use tch::{TchError, Tensor};
 
-/// All of them in one tensor (34 kB for VGG16), so that keeping them for the case that the loss is not
-/// finite is one copy on the device.
-pub(crate) struct Running {
-    all: Tensor,
-    before: Tensor,
-}
+/// The tensors that hold them, each with what it held before the step.
+pub(crate) struct Running(Vec<[Tensor; 2]>);
 
 impl Running {
-    /// Makes the named vectors views of one tensor; `None` if there are none.
+    /// Makes the named vectors views of one tensor (34 kB for VGG16), so that keeping them for the case that the loss is
+    /// not finite is one copy on the device; `None` if there are none.
     pub(crate) fn gather(
         tensors: &mut BTreeMap<String, Tensor>,
         names: &[&str],
@@ -28,15 +25,21 @@ impl Running {
             tensors.insert((*name).into(), all.f_narrow(0, start, length)?);
             start += length;
         }
-        let before = all.f_empty_like()?;
-        Ok(Some(Self { all, before }))
+        Self::of(&[&all])
+    }
+
+    /// Keeps each of these tensors by itself; `None` if there are none.
+    pub(crate) fn of(tensors: &[&Tensor]) -> Result<Option<Self>, TchError> {
+        let pair = |tensor: &&Tensor| Ok([tensor.shallow_clone(), tensor.f_empty_like()?]);
+        let pairs = tensors.iter().map(pair).collect::<Result<Vec<_>, TchError>>()?;
+        Ok((!pairs.is_empty()).then_some(Self(pairs)))
     }
 
     pub(crate) fn keep(&mut self) -> Result<(), TchError> {
-        self.before.f_copy_(&self.all)
+        self.0.iter_mut().try_for_each(|[now, before]| before.f_copy_(now))
     }
 
     pub(crate) fn restore(&mut self) -> Result<(), TchError> {
-        self.all.f_copy_(&self.before)
+        self.0.iter_mut().try_for_each(|[now, before]| now.f_copy_(before))
     }
 }

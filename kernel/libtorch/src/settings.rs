@@ -1,11 +1,19 @@
 //! What LibTorch keeps for the whole process.
 
 use crate::NAME;
-use benchbook_backend::{BackendError, Compute};
+use benchbook_backend::{BackendError, Compute, Plan};
 use tch::{Cuda, Device};
 
+/// Makes a plan's threads and settings the process's.
+pub(crate) fn prepare(plan: &Plan, device: Device) -> Result<(), BackendError> {
+    if let Some(threads) = plan.threads {
+        tch::set_num_threads(threads.try_into().unwrap_or(i32::MAX));
+    }
+    apply(&plan.compute, device)
+}
+
 /// Makes a net's settings the process's, or says which one the device does not have.
-pub(crate) fn apply(compute: &Compute, device: Device) -> Result<(), BackendError> {
+fn apply(compute: &Compute, device: Device) -> Result<(), BackendError> {
     let refused = |option, expected, found: bool| BackendError::Option {
         library: match device {
             Device::Cpu => format!("{NAME} on the CPU"),

@@ -146,9 +146,9 @@ impl Net {
                 return Err(wrong(Mismatch { expected: expected.into(), got: output.to_string() }));
             }
             let first = parameters.len();
-            for (suffix, tensor) in rule.parameters(&input_shapes) {
+            for (name, tensor) in rule.named_parameters(&node.name, &input_shapes) {
                 parameters.push(Parameter {
-                    name: format!("{}.{suffix}", node.name),
+                    name,
                     shape: tensor.shape,
                     init: tensor.init,
                     learned: tensor.learned,
@@ -251,6 +251,11 @@ impl Net {
     /// The parameters of one layer, in the operation's order.
     pub fn parameters_of(&self, layer: &Layer) -> &[Parameter] {
         &self.parameters[layer.parameters.clone()]
+    }
+
+    /// The layer whose forward pass is code, if there is one.
+    pub fn code(&self) -> Option<&Layer> {
+        self.layers.iter().find(|layer| matches!(layer.operation, Operation::Custom(_)))
     }
 
     /// Number of all values, and of those that training changes.

@@ -3,6 +3,7 @@
 
 mod activation;
 mod convolution;
+mod custom;
 mod dense;
 mod dropout;
 mod flatten;
@@ -13,6 +14,7 @@ mod upsample;
 
 pub use activation::{Activation, Function};
 pub use convolution::Conv2d;
+pub use custom::{Custom, Variable};
 pub use dense::Dense;
 pub use dropout::Dropout;
 pub use flatten::{Flatten, FlattenOrder};
@@ -36,6 +38,12 @@ pub trait Rule {
     /// The parameters with the suffixes of their names. Called only after [`Rule::output`] has accepted the inputs.
     fn parameters(&self, _inputs: &[Shape]) -> Vec<(&'static str, Tensor)> {
         Vec::new()
+    }
+
+    /// The parameters with their names in a node of this name.
+    fn named_parameters(&self, node: &str, inputs: &[Shape]) -> Vec<(String, Tensor)> {
+        let named = |(suffix, tensor)| (format!("{node}.{suffix}"), tensor);
+        self.parameters(inputs).into_iter().map(named).collect()
     }
 
     /// The layer's class in Keras' table.
@@ -127,6 +135,8 @@ operations! {
     Concat,
     /// Two-dimensional convolution (a cross-correlation, as in both libraries).
     Conv2d,
+    /// A forward pass that is code.
+    Custom,
     /// Fully connected layer.
     Dense,
     /// Zeroes values in training.

@@ -34,6 +34,18 @@ impl Shape {
     }
 }
 
+impl From<[usize; 3]> for Shape {
+    fn from(axes: [usize; 3]) -> Self {
+        Shape::Map(axes)
+    }
+}
+
+impl From<[usize; 1]> for Shape {
+    fn from(axes: [usize; 1]) -> Self {
+        Shape::Vector(axes)
+    }
+}
+
 impl fmt::Display for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", self.axes())

@@ -1,6 +1,6 @@
 //! `benchbook bench`: runs a job in a worker, without a notebook; or packs what that takes.
 
-use crate::libtorch::{self, Libtorch};
+use crate::libtorch;
 use crate::template::Installation;
 use crate::{kernel, worker};
 use anyhow::{Context, ensure};
@@ -56,8 +56,7 @@ pub(crate) fn work(
     words: &[OsString],
 ) -> anyhow::Result<ExitCode> {
     let here = opened(template)?;
-    let libtorch = Libtorch::find(here.template.manifest.chosen_libtorch.as_deref())?;
-    let mut command = worker::command(&here, &libtorch)?;
+    let mut command = worker::command(&here)?;
     let status = run_to_its_end(command.arg(role).args(words));
     let status = status.with_context(|| here.template.worker().display().to_string())?;
     let code = status.code().or(status.signal().map(|signal| 128 + signal));

@@ -1,10 +1,10 @@
 //! `benchbook doctor`: what is here, what is missing, and how to get it.
 
 use crate::gpu_support::Support;
-use crate::kernelspec;
 use crate::machine::{Machine, Part};
-use crate::template::Template;
-use benchbook_tensorflow::Location;
+use crate::template::{Installation, Template};
+use crate::{kernelspec, worker};
+use anyhow::ensure;
 use std::fmt;
 use std::path::Path;
 
@@ -16,7 +16,7 @@ pub struct Report {
 
 #[derive(Debug)]
 struct Line {
-    what: &'static str,
+    what: String,
     state: State,
     found: String,
     fix: Option<String>,
@@ -37,14 +37,13 @@ impl Report {
         self.lines.iter().all(|line| line.state != State::Bad)
     }
 
-    fn add(
-        &mut self,
-        what: &'static str,
-        state: State,
-        found: impl Into<String>,
-        fix: Option<&str>,
-    ) {
-        self.lines.push(Line { what, state, found: found.into(), fix: fix.map(str::to_owned) });
+    fn add(&mut self, what: &str, state: State, found: impl Into<String>, fix: Option<&str>) {
+        self.lines.push(Line {
+            what: what.into(),
+            state,
+            found: found.into(),
+            fix: fix.map(str::to_owned),
+        });
     }
 }
 
@@ -80,7 +79,6 @@ pub fn examine(prefix: Option<&Path>) -> anyhow::Result<Report> {
     part(&mut report, "linker", &machine.linker, "");
     libtorch(&mut report, &machine);
     gpus(&mut report, &machine);
-    tensorflow(&mut report);
     match &spec {
         Some((folder, _)) => {
             report.add("kernelspec", State::Good, folder.display().to_string(), None);
@@ -105,6 +103,10 @@ pub fn examine(prefix: Option<&Path>) -> anyhow::Result<Report> {
         Some(Err(error)) => report.add("template", State::Bad, error.to_string(), None),
         None => {}
     }
+    // Each part that a worker needs has its own line.
+    if let Some(template) = template.filter(|_| report.works()) {
+        libraries(&mut report, template);
+    }
     report.add("cache", State::Good, machine.cache.display().to_string(), None);
     temporary_folder(&mut report);
     Ok(report)
@@ -119,7 +121,7 @@ fn temporary_folder(report: &mut Report) {
     }
 }
 
-fn part(report: &mut Report, what: &'static str, part: &Part, version: &str) {
+fn part(report: &mut Report, what: &str, part: &Part, version: &str) {
     match (&part.found, &part.problem) {
         (Some(found), _) => {
             let text = format!("{version} at {}", found.display());
@@ -157,12 +159,22 @@ fn gpus(report: &mut Report, machine: &Machine) {
     }
 }
 
-fn tensorflow(report: &mut Report) {
-    match Location::find() {
-        Ok(found) => report.add("TensorFlow", State::Good, found.path.display().to_string(), None),
-        Err(_) => {
-            let text = "not found; only the TensorFlow backend needs it";
-            report.add("TensorFlow", State::Absent, text, Some(benchbook_tensorflow::FIX));
+/// The libraries that studies compare, as the worker lists them.
+fn libraries(report: &mut Report, template: &Template) {
+    let listed = || {
+        let here = Installation::open(&template.folder)?;
+        let output = worker::command(&here)?.arg("libraries").output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{} ended: {}", template.worker().display(), said.trim());
+        Ok(serde_json::from_slice::<Vec<(String, Result<String, String>)>>(&output.stdout)?)
+    };
+    match listed() {
+        Ok(libraries) => {
+            for (name, found) in libraries {
+                let state = if found.is_ok() { State::Good } else { State::Absent };
+                report.add(&name, state, found.unwrap_or_else(|missing| missing), None);
+            }
         }
+        Err(error) => report.add("worker", State::Bad, format!("{error:#}"), None),
     }
 }

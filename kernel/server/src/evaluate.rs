@@ -19,7 +19,6 @@ mod thread;
 
 use crate::cargo::outdated::{self, OUTDATED, Outdated};
 use crate::cargo::{self, CELL, INTERRUPTED, LOG, TYPES, files};
-use crate::libtorch::Libtorch;
 use crate::names::Names;
 use crate::nesting;
 use crate::session::{OPT_LEVEL, Session};
@@ -121,12 +120,9 @@ impl Rust {
         host: Host,
         names: Arc<Names>,
     ) -> anyhow::Result<Self> {
-        let template = &here.template;
-        let libtorch = Libtorch::find(template.manifest.chosen_libtorch.as_deref())?;
-        tracing::info!("libtorch {} at {}", libtorch.version, libtorch.folder.display());
+        let mut command = worker::session_command(here, host.socket())?;
         session.restore()?;
         host.listen().with_context(|| host.socket().display().to_string())?;
-        let mut command = worker::session_command(here, &libtorch, host.socket())?;
         command.current_dir(std::env::current_dir()?);
         host.begin(None);
         let started = configuration::without(session.folder(), || {
@@ -153,7 +149,7 @@ impl Rust {
             last_words: outputs.stderr,
             session: Arc::clone(session),
             crate_folder: session.crate_folder(),
-            notice: notice(template),
+            notice: notice(&here.template),
             types: false,
             warmed: 0,
             prelude_due: false,

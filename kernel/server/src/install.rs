@@ -3,7 +3,7 @@
 use crate::cargo::configuration::keep_out;
 use crate::cargo::metadata;
 use crate::libtorch::Libtorch;
-use crate::template::{Installation, Manifest, RUSTFLAGS, SOURCES, Template, copy_folder};
+use crate::template::{self, Installation, Manifest, RUSTFLAGS, Template, copy_folder};
 use crate::toolchain::Toolchain;
 use crate::tools::Tools;
 use crate::{cache, kernelspec, names};
@@ -139,8 +139,7 @@ fn copy_source(template: &Template) -> anyhow::Result<()> {
     // The workspace of the copy has only the packages that were copied.
     let path = template.folder.join("source/Cargo.toml");
     let mut workspace: toml::Table = fs::read_to_string(&path)?.parse()?;
-    let members = SOURCES.iter().filter(|source| source.starts_with("kernel/"));
-    let members = members.map(|source| toml::Value::String((*source).into())).collect();
+    let members = template::packages(checkout)?.into_iter().map(toml::Value::String).collect();
     let section = workspace.get_mut("workspace").and_then(toml::Value::as_table_mut);
     let section = section.context("the root Cargo.toml has no [workspace]")?;
     section.insert("members".into(), toml::Value::Array(members));

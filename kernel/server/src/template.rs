@@ -44,26 +44,6 @@ pub const STANDARD_LIBRARY: &str = "library";
 /// Raised when the layout of a template changes.
 const FORMAT: u32 = 5;
 
-/// The packages that end up in the worker's process, and the files that fix their dependencies.
-pub(crate) const SOURCES: &[&str] = &[
-    "Cargo.toml",
-    "Cargo.lock",
-    "kernel/backend",
-    "kernel/chart",
-    "kernel/data",
-    "kernel/display",
-    "kernel/frames",
-    "kernel/guard",
-    "kernel/helper",
-    "kernel/libtorch",
-    "kernel/nets",
-    "kernel/nvml",
-    "kernel/study",
-    "kernel/tensorflow",
-    "kernel/weights",
-    "kernel/worker",
-];
-
 /// Why a template cannot be used. Every message ends with what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum TemplateError {
@@ -145,9 +125,6 @@ impl Template {
     pub fn changed_sources(&self) -> Vec<String> {
         let Some(checkout) = &self.manifest.checkout else { return Vec::new() };
         let Ok(now) = sources(checkout) else { return Vec::new() };
-        if now.is_empty() {
-            return Vec::new();
-        }
         let then = &self.manifest.sources;
         let changed = now.iter().filter(|(path, hash)| then.get(*path) != Some(hash));
         let gone = then.keys().filter(|path| !now.contains_key(*path));
@@ -186,9 +163,8 @@ impl Manifest {
     /// The checkout is none of Benchbook, or cannot be read.
     pub fn of(checkout: &Path, rustc: &str) -> anyhow::Result<Self> {
         let checkout = checkout.canonicalize().with_context(|| checkout.display().to_string())?;
-        let sources = sources(&checkout)?;
         anyhow::ensure!(
-            sources.contains_key("kernel/helper/src/lib.rs"),
+            checkout.join("kernel/helper/src/lib.rs").is_file(),
             "{} is no checkout of Benchbook: there is no kernel/helper/src/lib.rs",
             checkout.display()
         );
@@ -198,8 +174,8 @@ impl Manifest {
             libtorch: libtorch::VERSION.to_owned(),
             chosen_libtorch: None,
             revision: revision(&checkout),
+            sources: sources(&checkout)?,
             checkout: Some(checkout),
-            sources,
         })
     }
 
@@ -273,12 +249,33 @@ fn revision(checkout: &Path) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// The hash of every source file, by path in the checkout. Tests, examples and hidden files do not
-/// count: they are not in the library.
+/// The folders of the packages that end up in the worker's process: the helper library, the worker and what they depend on.
+pub(crate) fn packages(checkout: &Path) -> anyhow::Result<Vec<String>> {
+    let mut folders = vec!["kernel/helper".to_owned(), "kernel/worker".to_owned()];
+    let mut seen = 0;
+    while let Some(folder) = folders.get(seen) {
+        let path = checkout.join(folder).join("Cargo.toml");
+        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        let manifest: toml::Table = text.parse().with_context(|| path.display().to_string())?;
+        let dependencies = manifest.get("dependencies").and_then(toml::Value::as_table);
+        let names = dependencies.into_iter().flat_map(toml::Table::keys);
+        for name in names.filter_map(|name| name.strip_prefix("benchbook-")) {
+            let folder = format!("kernel/{name}");
+            if !folders.contains(&folder) {
+                folders.push(folder);
+            }
+        }
+        seen += 1;
+    }
+    Ok(folders)
+}
+
+/// The hash of every source file, by path in the checkout, and of the files that fix the dependencies. Tests, examples and
+/// hidden files do not count: they are not in the library.
 fn sources(checkout: &Path) -> anyhow::Result<BTreeMap<String, String>> {
     let mut found = BTreeMap::new();
-    for name in SOURCES {
-        collect(checkout, Path::new(name), &mut found)?;
+    for name in ["Cargo.toml".into(), "Cargo.lock".into()].into_iter().chain(packages(checkout)?) {
+        collect(checkout, Path::new(&name), &mut found)?;
     }
     Ok(found)
 }
@@ -325,4 +322,27 @@ pub(crate) fn copy_folder(from: &Path, to: &Path) -> anyhow::Result<()> {
 /// A hash as hexadecimal digits.
 pub fn hex(hash: impl AsRef<[u8]>) -> String {
     hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_template_has_the_packages_of_the_workers_process_and_no_others() {
+        let found = packages(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))).unwrap();
+        for (name, expected) in [
+            ("helper", true),
+            ("worker", true),
+            ("libtorch", true),
+            // By way of other packages.
+            ("nets", true),
+            ("nvml", true),
+            // Of the server, and of tests only.
+            ("server", false),
+            ("conformance", false),
+        ] {
+            assert_eq!(found.contains(&format!("kernel/{name}")), expected, "{name}: {found:?}");
+        }
+    }
 }

@@ -21,9 +21,11 @@ pub use host::{BeforeRun, Ended, GARBLED, Host, Panic};
 /// user's own environment.
 ///
 /// # Errors
-/// The search path holds a folder whose name has a colon.
-pub fn command(here: &Installation, libtorch: &Libtorch) -> anyhow::Result<Command> {
+/// There is no libtorch, or the search path holds a folder whose name has a colon.
+pub fn command(here: &Installation) -> anyhow::Result<Command> {
     let Installation { template, tools } = here;
+    let libtorch = Libtorch::find(template.manifest.chosen_libtorch.as_deref())?;
+    tracing::info!("libtorch {} at {}", libtorch.version, libtorch.folder.display());
     let own = [libtorch.libraries(), tools.toolchain.libraries(), template.folder.join("lib")];
     let user = env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
     let user = env::split_paths(&user).filter(|folder| !folder.as_os_str().is_empty());
@@ -48,12 +50,8 @@ pub fn command(here: &Installation, libtorch: &Libtorch) -> anyhow::Result<Comma
 ///
 /// # Errors
 /// As [`command`].
-pub fn session_command(
-    here: &Installation,
-    libtorch: &Libtorch,
-    socket: &Path,
-) -> anyhow::Result<Command> {
-    let mut command = command(here, libtorch)?;
+pub fn session_command(here: &Installation, socket: &Path) -> anyhow::Result<Command> {
+    let mut command = command(here)?;
     command.env(SOCKET_VARIABLE, socket);
     Ok(command)
 }

@@ -1,7 +1,7 @@
 //! Two backends side by side: a ratio of like with like, or what makes them unlike.
 
 use crate::ceiling::Ceiling;
-use crate::record::Record;
+use crate::record::{Environment, Record};
 use crate::statistics::Ratio;
 use std::fmt;
 
@@ -72,6 +72,9 @@ impl fmt::Display for Difference {
     }
 }
 
+/// The conditions that a figure per image allows for.
+const IMAGES: [&str; 3] = ["pictures trained on", "pictures validated on", "pictures tested on"];
+
 /// Everything in which two runs differ that changes how long they take. Empty means that their times
 /// may be compared. What one or both do not state counts as a difference.
 pub fn differences(first: &Record, second: &Record) -> Vec<Difference> {
@@ -111,16 +114,28 @@ pub fn differences(first: &Record, second: &Record) -> Vec<Difference> {
         let stated = !r.library.settings.is_empty();
         Some(if stated { r.library.settings.join(", ") } else { "the library's own".into() })
     });
+    let of_malloc = |name: &str| {
+        name.starts_with("MALLOC_") || name == "GLIBC_TUNABLES" || name == "LD_PRELOAD"
+    };
+    let variables = |r: &Record, malloc: bool| {
+        let set = r.environment.variables.iter();
+        let set = set.filter(|(name, _)| of_malloc(name) == malloc);
+        set.map(|(name, value)| format!("{name}={value}")).collect::<Vec<String>>()
+    };
     words("allocator", &|r| {
-        let variables = r.environment.variables.iter();
-        let of_malloc = |name: &str| {
-            name.starts_with("MALLOC_") || name == "GLIBC_TUNABLES" || name == "LD_PRELOAD"
-        };
-        let set: Vec<String> = variables
-            .filter(|(name, _)| of_malloc(name))
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
+        let set = variables(r, true);
         Some(if set.is_empty() { "the system's own".into() } else { set.join(", ") })
+    });
+    let others = [first, second].map(|r| variables(r, false));
+    words("environment", &|r| {
+        let here = variables(r, false);
+        let only = here.iter().filter(|set| !others.iter().all(|side| side.contains(set)));
+        let only: Vec<&str> = only.map(String::as_str).collect();
+        Some(if only.is_empty() { "the rest unset".into() } else { only.join(", ") })
+    });
+    words("cores", &|r| {
+        let cores = r.environment.affinity.as_ref()?;
+        Some(cores.iter().map(usize::to_string).collect::<Vec<_>>().join(" "))
     });
     words("device", &|r| {
         let parts: Vec<String> =
@@ -135,9 +150,9 @@ pub fn differences(first: &Record, second: &Record) -> Vec<Difference> {
             found.push(Difference { what, first: text(a), second: text(b), factor });
         }
     };
-    counts("pictures trained on", &|r| r.images_seen.training);
-    counts("pictures validated on", &|r| r.images_seen.validation);
-    counts("pictures tested on", &|r| r.images_seen.test);
+    counts(IMAGES[0], &|r| r.images_seen.training);
+    counts(IMAGES[1], &|r| r.images_seen.validation);
+    counts(IMAGES[2], &|r| r.images_seen.test);
     counts("batch", &|r| r.training.as_ref()?.batch_size);
     counts("learning parameters", &|r| r.net.trainable_parameters);
     counts("parameters", &|r| r.net.parameters);
@@ -214,13 +229,15 @@ impl PerImage {
     }
 }
 
-/// Where two runs stood side by side in time: in the same round of one study of one job on one machine.
+/// Whether two runs stood side by side in time: in the same round of one call of one study of one job, on the same
+/// cores of one machine, with the same environment variables and revision.
 fn side_by_side(first: &Record, second: &Record) -> bool {
-    let of = |record: &Record| {
+    fn of(record: &Record) -> Option<impl PartialEq> {
         let place = record.place.as_ref()?;
-        let host = record.environment.host.clone();
-        Some((place.study.clone(), place.job.clone(), place.round, host))
-    };
+        let Environment { host, affinity, variables, .. } = &record.environment;
+        let place = (&place.study, &place.job, &place.call, place.round);
+        Some((place, host, affinity, variables, &record.revision))
+    }
     of(first).is_some() && of(first) == of(second)
 }
 
@@ -265,7 +282,7 @@ pub struct Comparison {
     pub ratio: Ratio,
     /// Why the ratio does not count; empty where it does.
     pub differences: Vec<Difference>,
-    /// Why a side is not believed: impossible clocks, rates above what was ever published.
+    /// Why a side's times do not count: impossible clocks, rates above what was ever published, disturbed runs.
     pub faults: Vec<String>,
     /// The same per picture.
     pub per_image: Option<PerImage>,
@@ -279,13 +296,23 @@ impl Comparison {
         self.differences.is_empty() && self.faults.is_empty()
     }
 
-    /// The ratio in words: with its interval, or "no difference shown" where that holds 1.
+    /// The ratio in words, with its interval and what that shows: that the times are equivalent, or that the difference
+    /// is not significant.
     pub fn words(&self) -> String {
         let words = self.ratio.with_interval();
-        match self.ratio.shows_difference() {
-            Some(false) => words + ", no difference shown",
+        match (self.ratio.is_equivalent(), self.ratio.shows_difference()) {
+            (Some(true), _) => words + ", equivalent within 5 %",
+            (_, Some(false)) => words + ", not significant",
             _ => words,
         }
+    }
+
+    /// Why the figure per image does not count; `None` where it does, that is where the number of images is the only
+    /// difference.
+    pub fn why_not_per_image(&self) -> Option<String> {
+        let of_images = |difference: &Difference| IMAGES.contains(&difference.what);
+        let counts = self.faults.is_empty() && self.differences.iter().all(of_images);
+        if counts { None } else { self.why_not() }
     }
 
     /// Why the ratio does not count, as one sentence; `None` where it does.
@@ -298,7 +325,7 @@ impl Comparison {
             let all: Vec<String> = self.differences.iter().map(ToString::to_string).collect();
             parts.push(format!("not comparable: {}", all.join("; ")));
         }
-        parts.extend(self.faults.iter().map(|fault| format!("not believed: {fault}")));
+        parts.extend(self.faults.iter().cloned());
         if !self.assumptions.is_empty() {
             parts.push(format!("assumed: {}", self.assumptions.join("; ")));
         }
@@ -332,13 +359,20 @@ pub fn compare<'a>(
             }
         }
     }
-    let mut faults = Vec::new();
+    let (mut faults, mut disturbed) = (Vec::new(), Vec::new());
     let mut assumptions = Vec::new();
     for record in first.iter().chain(&second) {
         let found = record.clock_faults().into_iter().chain(Ceiling::fault(record));
-        let found = found.map(|fault| format!("{}: {fault}", record.backend()));
+        let found = found.map(|fault| format!("not believed: {}: {fault}", record.backend()));
         add_new(&mut faults, found);
+        if let Some(why) = disturbance(record, quantity) {
+            let round = record.place.as_ref().map_or(0, |place| place.round);
+            disturbed.push(format!("{} in round {round} ({why})", record.backend()));
+        }
         add_new(&mut assumptions, record.assumptions.iter().cloned());
+    }
+    if !disturbed.is_empty() {
+        faults.push(format!("disturbed: {}", disturbed.join(", ")));
     }
     Some(Comparison {
         quantity,
@@ -356,6 +390,11 @@ fn add_new(known: &mut Vec<String>, found: impl Iterator<Item = String>) {
             known.push(text);
         }
     }
+}
+
+/// What disturbed the compared phase of a run.
+fn disturbance(record: &Record, quantity: Quantity) -> Option<String> {
+    record.resources.get(quantity.name())?.disturbance()
 }
 
 /// The seed of the resamples: any will do, as long as it stays.
@@ -387,7 +426,10 @@ pub(crate) mod tests {
                 round,
                 job: String::new(),
                 warm_up: false,
+                call: "1-2".into(),
+                attempt: 0,
             }),
+            environment: Environment { affinity: Some(vec![0, 1]), ..Environment::default() },
             library: Library {
                 device: word("cpu"),
                 threads: Some(2),
@@ -437,9 +479,9 @@ pub(crate) mod tests {
     fn like_runs_have_a_ratio_with_its_interval_by_pairs() {
         let comparison = compared(&three("a", [10.0, 20.0, 30.0]), &three("b", [11.0, 24.0, 39.0]));
         assert!(comparison.is_comparable(), "{:?}", comparison.why_not());
-        assert_eq!(comparison.words(), "1.20 (0.97 to 1.47), no difference shown");
+        assert_eq!(comparison.words(), "1.20 (0.97 to 1.47), not significant");
         let same = compared(&three("a", [10.0, 10.0, 10.0]), &three("b", [9.0, 10.0, 11.0]));
-        assert_eq!(same.words(), "1.00 (0.78 to 1.28), no difference shown");
+        assert_eq!(same.words(), "1.00 (0.78 to 1.28), not significant");
     }
 
     /// Two virtual machines of one kind, whose files are read together.
@@ -472,12 +514,53 @@ pub(crate) mod tests {
         assert_eq!(comparison.per_image.unwrap().to_string(), "1.30 (0.13 to 48.59)");
     }
 
+    #[test]
+    fn runs_of_another_call_or_revision_or_on_other_cores_are_no_pairs() {
+        let changes: [&dyn Fn(&mut Record); 3] = [
+            &|r| r.place.as_mut().unwrap().call = "3-4".into(),
+            &|r| r.revision = "another".into(),
+            &|r| r.environment.affinity = Some(vec![0]),
+        ];
+        for change in changes {
+            let mut second = three("b", [12.0, 24.0, 36.0]);
+            second.iter_mut().for_each(change);
+            let found = compared(&three("a", [10.0, 20.0, 30.0]), &second);
+            // As pairs, all of which have the same ratio, it would be certain.
+            assert_eq!(found.ratio.value, 1.2);
+            assert_ne!(found.ratio.interval, Some((1.2, 1.2)));
+        }
+    }
+
+    #[test]
+    fn a_disturbed_run_strikes_the_ratio_and_is_named() {
+        use crate::resources::Resources;
+        let mut second = three("b", [11.0, 12.0, 13.0]);
+        let used = |others| Resources {
+            seconds: 11.0,
+            others_cpu_seconds: Some(others),
+            ..Resources::default()
+        };
+        second[1].resources.insert("train".into(), used(1.0));
+        second[1].resources.insert("test".into(), used(9.0));
+        let first = three("a", [10.0, 10.0, 10.0]);
+        assert!(compared(&first, &second).is_comparable(), "another phase is another matter");
+        second[1].resources.insert("train".into(), used(5.0));
+        assert_eq!(
+            compared(&first, &second).why_not().unwrap(),
+            "disturbed: b in round 1 (other processes took 5.0 s of processor time in 11.0 s)"
+        );
+    }
+
     /// Each condition of a fair comparison, changed alone, must strike the ratio and be named.
     #[test]
     fn each_condition_strikes_the_ratio_and_is_named_with_both_values() {
         let word = |text: &str| Some(text.to_owned());
         type Change<'a> = (&'a str, &'a dyn Fn(&mut Record));
-        let changes: [Change<'_>; 14] = [
+        let changes: [Change<'_>; 16] = [
+            ("cores 0 1 against 0", &|r| r.environment.affinity = Some(vec![0])),
+            ("environment the rest unset against ONEDNN_MAX_CPU_ISA=AVX2", &|r| {
+                r.environment.variables = vec![("ONEDNN_MAX_CPU_ISA".into(), "AVX2".into())];
+            }),
             ("pictures trained on 800 against 400 (0.50 ×)", &|r| {
                 r.images_seen.training = Some(400);
             }),
@@ -518,6 +601,27 @@ pub(crate) mod tests {
         second[2].library.threads = Some(1);
         let why = compared(&three("a", [10.0, 10.0, 10.0]), &second).why_not().unwrap();
         assert_eq!(why, "not comparable: threads 2 against 1 (0.50 ×)");
+    }
+
+    #[test]
+    fn times_are_equivalent_if_the_whole_interval_is_near_1() {
+        let first = three("a", [10.0, 10.0, 10.0]);
+        let near = compared(&first, &three("b", [10.1, 10.1, 10.11]));
+        assert_eq!(near.words(), "1.01 (1.01 to 1.01), equivalent within 5 %");
+        let far = compared(&first, &three("b", [10.6, 10.61, 10.6]));
+        assert_eq!(far.words(), "1.06 (1.06 to 1.06)");
+    }
+
+    #[test]
+    fn a_figure_per_image_counts_where_only_the_numbers_of_images_differ() {
+        let mut second = three("b", [11.0, 12.0, 13.0]);
+        second.iter_mut().for_each(|record| record.images_seen.training = Some(400));
+        let first = three("a", [10.0, 10.0, 10.0]);
+        let comparison = compared(&first, &second);
+        assert!(!comparison.is_comparable() && comparison.why_not_per_image().is_none());
+        second.iter_mut().for_each(|record| record.library.threads = Some(1));
+        let why = compared(&first, &second).why_not_per_image().unwrap();
+        assert!(why.contains("threads 2 against 1"), "{why}");
     }
 
     #[test]

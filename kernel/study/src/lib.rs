@@ -31,5 +31,5 @@ pub use proportion::{Evaluation, wilson_interval};
 pub use record::Record;
 pub use records::{Records, RecordsLock, Unreadable, append};
 pub use report::report_2019;
-pub use study::Study;
+pub use study::{ADVISED_ROUNDS, Study};
 pub use verdict::{Limit, Rates};

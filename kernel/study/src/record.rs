@@ -94,6 +94,16 @@ pub struct Place {
     pub job: String,
     /// Whether the round only warmed the machine up; it is kept and counts for nothing.
     pub warm_up: bool,
+    /// The call of `benchbook study` or `StudyPlan::run` that made the run; empty where it was not noted.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub call: String,
+    /// How often the round was run before for this backend and was disturbed. Of these runs, the last one counts.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub attempt: usize,
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 /// Two digits a byte, as checksums are written.
@@ -305,7 +315,7 @@ pub struct Data {
     pub validation: usize,
     /// Pictures for the test.
     pub test: usize,
-    /// SHA-256 over the splits, classes, names and sizes in bytes of the files: equal for copies of one folder.
+    /// SHA-256 over the splits, classes, names and contents of the files: equal for copies of one folder.
     pub files_sha256: Option<String>,
     /// Files that were no usable pictures and were left out.
     pub skipped: usize,
@@ -540,6 +550,13 @@ impl Record {
     /// The name that tables and charts give it: the study's name for the backend, or the library's.
     pub fn backend(&self) -> &str {
         self.place.as_ref().map_or(&self.library.name, |place| &place.backend)
+    }
+
+    /// The phases that something else disturbed, with what and how much ([`Resources::disturbance`]).
+    pub fn disturbances(&self) -> Vec<String> {
+        let phases = self.resources.iter();
+        let found = phases.filter_map(|(name, used)| Some((name, used.disturbance()?)));
+        found.map(|(name, why)| format!("{name}: {why}")).collect()
     }
 
     /// Figures that no clock can have measured: a negative or infinite time, parts longer than the

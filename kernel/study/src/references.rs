@@ -7,66 +7,74 @@
 
 use crate::error::Error;
 use crate::record::Record;
-use benchbook_backend::Convention;
-use benchbook_chart::Colour;
+use benchbook_backend::{About, Compute, Convention};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
 /// A Python library that studies compare with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reference {
-    /// The name in jobs and studies, for example `python-pytorch`.
-    pub id: &'static str,
-    /// The name in texts and charts, for example `PyTorch`.
-    pub name: &'static str,
-    /// The colour in every chart.
-    pub colour: Colour,
-    /// The language that calls the library.
-    pub language: &'static str,
-    /// The command that installs the library.
-    pub install: &'static str,
+    /// The library's names, colour and command to install.
+    pub about: About,
     /// The formula of its optimisers.
     pub convention: Convention,
-    /// The file of the program, which trains or, for a job with [`Job::check`], computes losses and gradients.
-    pub program: &'static str,
-    /// The file that builds the net from the graph.
-    pub interpreter: &'static str,
+    /// Which settings the library supports, on a GPU or not; otherwise the reason.
+    pub supports: fn(&Compute, bool) -> Result<(), &'static str>,
+    /// The program, which trains or, for a job with [`Job::check`], computes losses and gradients.
+    pub program: File,
+    /// Builds the net from the graph.
+    pub interpreter: File,
 }
 
-/// All references. A new one is its two files and its entry here.
-pub const ALL: [Reference; 2] = [
-    Reference {
+/// A file's name and text.
+type File = (&'static str, &'static str);
+
+/// Both programs import it.
+const COMMON: File = ("common.py", include_str!("../references/common.py"));
+
+/// PyTorch's tutorials.
+pub static PYTORCH: Reference = Reference {
+    about: About {
         id: "python-pytorch",
         name: "PyTorch",
-        colour: Colour(0x7e, 0x1f, 0x56),
         language: "Python",
+        colour: [0x7e, 0x1f, 0x56],
         install: INSTALL,
-        convention: Convention::PyTorch,
-        program: "reference_pytorch.py",
-        interpreter: "net_pytorch.py",
+        variables: &[],
     },
-    Reference {
+    convention: Convention::PyTorch,
+    supports: |_, _| Ok(()),
+    program: ("reference_pytorch.py", include_str!("../references/reference_pytorch.py")),
+    interpreter: ("net_pytorch.py", include_str!("../references/net_pytorch.py")),
+};
+
+/// Keras' tutorials, on TensorFlow.
+pub static KERAS: Reference = Reference {
+    about: About {
         id: "python-keras",
         name: "Keras",
-        colour: Colour(0x12, 0xb8, 0x86),
         language: "Python",
+        colour: [0x12, 0xb8, 0x86],
         install: INSTALL,
-        convention: Convention::Keras,
-        program: "reference_keras.py",
-        interpreter: "net_keras.py",
+        variables: &[],
     },
-];
+    convention: Convention::Keras,
+    supports: |compute, on_gpu| {
+        let Compute { tf32_matmul, tf32_convolutions, cudnn_benchmark, .. } = *compute;
+        let free = if on_gpu {
+            // There is one switch for both kinds of TF32, and cuDNN always tries its algorithms.
+            let tf32_matmul = tf32_convolutions;
+            Compute { tf32_matmul, tf32_convolutions, cudnn_benchmark: true, ..Compute::default() }
+        } else {
+            Compute { tf32_matmul, tf32_convolutions, cudnn_benchmark, ..Compute::default() }
+        };
+        let reason = "a build.compute other than TensorFlow's own (on a GPU cudnn_benchmark, and one switch for TF32)";
+        if *compute == free { Ok(()) } else { Err(reason) }
+    },
+    program: ("reference_keras.py", include_str!("../references/reference_keras.py")),
+    interpreter: ("net_keras.py", include_str!("../references/net_keras.py")),
+};
 
 const INSTALL: &str = "environment/references";
-
-/// Each file by its name; the programs import from each other.
-const FILES: [(&str, &str); 5] = [
-    ("common.py", include_str!("../references/common.py")),
-    ("net_pytorch.py", include_str!("../references/net_pytorch.py")),
-    ("reference_pytorch.py", include_str!("../references/reference_pytorch.py")),
-    ("net_keras.py", include_str!("../references/net_keras.py")),
-    ("reference_keras.py", include_str!("../references/reference_keras.py")),
-];
 
 /// What a reference is told to do, as JSON in a file whose name is its only argument.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -147,71 +155,56 @@ impl Job {
 }
 
 impl Reference {
-    /// The reference with this [`id`](Self::id).
-    pub fn find(id: &str) -> Option<&'static Self> {
-        ALL.iter().find(|reference| reference.id == id)
+    /// Writes the programs into a folder.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn write(&self, folder: &Path) -> Result<(), Error> {
+        for (name, text) in [COMMON, self.program, self.interpreter] {
+            let path = folder.join(name);
+            std::fs::create_dir_all(folder)
+                .and_then(|()| std::fs::write(&path, text))
+                .map_err(|source| Error::File { action: "write", path, source })?;
+        }
+        Ok(())
     }
 }
 
-/// Writes all programs into a folder.
-///
-/// # Errors
-/// [`Error::File`].
-pub fn write(folder: &Path) -> Result<(), Error> {
-    for (name, text) in FILES {
-        let path = folder.join(name);
-        std::fs::create_dir_all(folder)
-            .and_then(|()| std::fs::write(&path, text))
-            .map_err(|source| Error::File { action: "write", path, source })?;
-    }
-    Ok(())
-}
-
-/// The Python that has the originals: `BENCHBOOK_REFERENCES` (an environment's folder), or
-/// `.venv-references` in one of `folders` or above the working folder.
+/// The Python that has the originals: `BENCHBOOK_REFERENCES` (an environment's folder), or `.venv-references` in the
+/// checkout that this was installed from (`BENCHBOOK_CHECKOUT`), in the working folder or above it.
 ///
 /// # Errors
 /// Where it was looked for, and what to do, in words.
-pub fn python(folders: &[PathBuf]) -> Result<PathBuf, String> {
-    let in_environment = |folder: &Path| folder.join("bin/python");
-    if let Some(folder) = std::env::var_os("BENCHBOOK_REFERENCES") {
-        let python = in_environment(Path::new(&folder));
-        return if python.exists() {
-            Ok(python)
-        } else {
-            Err(format!("BENCHBOOK_REFERENCES: there is no {}", python.display()))
-        };
-    }
-    let here = std::env::current_dir().unwrap_or_default();
-    let above = here.ancestors().map(Path::to_path_buf);
-    let mut looked = Vec::new();
-    for folder in folders.iter().cloned().chain(above) {
-        let python = in_environment(&folder.join(".venv-references"));
-        if python.exists() {
-            return Ok(python);
+pub fn python() -> Result<PathBuf, String> {
+    let variable = |name| std::env::var_os(name).map(PathBuf::from);
+    let folders: Vec<PathBuf> = match variable("BENCHBOOK_REFERENCES") {
+        Some(chosen) => vec![chosen],
+        None => {
+            let here = std::env::current_dir().unwrap_or_default();
+            let checkout = variable("BENCHBOOK_CHECKOUT").into_iter();
+            let folders = checkout.chain(here.ancestors().map(Path::to_path_buf));
+            folders.map(|folder| folder.join(".venv-references")).collect()
         }
-        looked.push(folder);
-    }
-    let first = looked.first().cloned().unwrap_or_default();
-    Err(format!(
-        "the Python originals are not installed: there is no .venv-references in {} or above; run \
-         `environment/references`, or set BENCHBOOK_REFERENCES to an environment with torch and keras",
-        first.display()
-    ))
+    };
+    let mut pythons = folders.iter().map(|folder| folder.join("bin/python"));
+    pythons.find(|python| python.exists()).ok_or_else(|| {
+        format!(
+            "the Python originals are not installed: there is no bin/python in {}{}; run `{INSTALL}` and leave \
+             BENCHBOOK_REFERENCES unset, or set it to an environment with torch and keras",
+            folders[0].display(),
+            if folders.len() > 1 { ", the working folder's .venv-references or above" } else { "" }
+        )
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn text(name: &str) -> &'static str {
-        FILES.iter().find(|(file, _)| *file == name).unwrap().1
-    }
-
     #[test]
     fn a_program_lists_its_differences_from_the_tutorials_first() {
-        for reference in ALL {
-            let head = text(reference.program).split("\"\"\"").nth(1).unwrap();
+        for reference in [&PYTORCH, &KERAS] {
+            let head = reference.program.1.split("\"\"\"").nth(1).unwrap();
             assert!(head.contains("https://") && head.contains("Differences"), "{head}");
         }
     }
@@ -219,21 +212,26 @@ mod tests {
     #[test]
     fn the_programs_are_written_side_by_side() {
         let folder = tempfile::tempdir().unwrap();
-        write(&folder.path().join("deep")).unwrap();
-        for reference in ALL {
-            for name in [reference.program, reference.interpreter, "common.py"] {
+        for reference in [&PYTORCH, &KERAS] {
+            reference.write(&folder.path().join("deep")).unwrap();
+            for (name, text) in [reference.program, reference.interpreter, COMMON] {
                 let written = std::fs::read_to_string(folder.path().join("deep").join(name));
-                assert_eq!(written.unwrap(), text(name));
+                assert_eq!(written.unwrap(), text);
             }
         }
     }
 
     #[test]
-    fn ids_and_colours_are_unique_and_found() {
-        for (index, reference) in ALL.iter().enumerate() {
-            assert_eq!(Reference::find(reference.id), Some(reference));
-            assert!(ALL[..index].iter().all(|other| other.colour != reference.colour));
+    fn keras_supports_only_what_tensorflow_leaves_open() {
+        for (compute, on_cpu, on_gpu) in [
+            (Compute::common(false), true, true),
+            (Compute::common(true), true, true),
+            (Compute::default(), true, false),
+            (Compute { channels_last: true, ..Compute::common(false) }, false, false),
+        ] {
+            let supports = |on_gpu| (KERAS.supports)(&compute, on_gpu).is_ok();
+            assert_eq!([supports(false), supports(true)], [on_cpu, on_gpu], "{compute:?}");
+            assert!((PYTORCH.supports)(&compute, true).is_ok());
         }
-        assert_eq!(Reference::find("python-jax"), None);
     }
 }

@@ -3,9 +3,11 @@
 //! Whoever starts a run watches it, so that programs in any language are measured by the same eyes.
 //! Memory and processor time are of the process's group, that is with its loader processes.
 
+pub(crate) mod machine;
 mod processes;
 
 use benchbook_nvml::{Device, Nvml};
+use machine::Machine;
 use processes::{Usage, reset_peak};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -17,8 +19,15 @@ use std::time::{Duration, Instant};
 pub struct Resources {
     /// How long it was watched, by a monotonic clock.
     pub seconds: f64,
-    /// Processor time of all threads and processes, in seconds.
+    /// Processor time of all threads and processes of the run, in seconds.
     pub cpu_seconds: Option<f64>,
+    /// Processor time of everything else on the cores that the run may use, in seconds.
+    pub others_cpu_seconds: Option<f64>,
+    /// Time that the host of a virtual machine took away from these cores, in seconds.
+    pub stolen_seconds: Option<f64>,
+    /// Time in which something on the machine waited for a core, in seconds (pressure stall information). A run with
+    /// more threads than cores waits for itself, so this has no limit.
+    pub stalled_seconds: Option<f64>,
     /// The most resident memory, in bytes. Memory that processes share counts once, unless `shared_in_each`.
     pub host_peak_bytes: Option<u64>,
     /// The mean of the resident memory over the samples, in bytes.
@@ -37,6 +46,37 @@ pub struct Resources {
     pub samples: usize,
 }
 
+/// A disturbance is more than this part of a phase's seconds, in seconds of one core.
+pub(crate) const OTHERS_LIMIT: f64 = 0.1;
+/// Likewise of time that a virtual machine's host took away.
+const STOLEN_LIMIT: f64 = 0.05;
+/// Less than this is no disturbance: counters have ticks of a hundredth, and a system is never idle.
+const LEAST: f64 = 0.2;
+
+impl Resources {
+    /// Why the phase was disturbed: other processes or the host of a virtual machine took too much of its cores.
+    /// The limits are 10 % and 5 % of one core, and 0.2 s.
+    pub fn disturbance(&self) -> Option<String> {
+        let too_much = |taken: Option<f64>, limit: f64| {
+            taken.filter(|taken| *taken > LEAST.max(limit * self.seconds))
+        };
+        let others = too_much(self.others_cpu_seconds, OTHERS_LIMIT)
+            .map(|taken| format!("other processes took {taken:.1} s of processor time"));
+        let stolen = too_much(self.stolen_seconds, STOLEN_LIMIT)
+            .map(|taken| format!("the host took {taken:.1} s of processor time"));
+        let found: Vec<String> = others.into_iter().chain(stolen).collect();
+        (!found.is_empty()).then(|| format!("{} in {:.1} s", found.join(", "), self.seconds))
+    }
+}
+
+/// How many cores other processes kept busy in the last second: 0 on an idle machine. `None` where the system does
+/// not tell. It takes a second.
+pub fn busy_cores() -> Option<f64> {
+    let (began, before) = (Instant::now(), Machine::now()?);
+    std::thread::sleep(Duration::from_secs(1));
+    Some((Machine::now()?.busy - before.busy) / began.elapsed().as_secs_f64())
+}
+
 /// Watches one process group through its phases.
 pub struct Watch {
     group: u32,
@@ -50,6 +90,7 @@ struct Phase {
     name: String,
     began: Instant,
     cpu_before: Option<f64>,
+    machine_before: Option<Machine>,
     gpu_joules_before: Option<f64>,
     cpu_joules_before: Option<f64>,
     host: Series,
@@ -129,6 +170,7 @@ impl Watch {
             name: name.to_owned(),
             began: Instant::now(),
             cpu_before: Usage::of_group(self.group).map(|usage| usage.cpu_seconds),
+            machine_before: Machine::now(),
             gpu_joules_before: self.gpu.and_then(Device::joules),
             cpu_joules_before: rapl_joules(),
             host: Series::default(),
@@ -168,11 +210,19 @@ impl Watch {
         let used = |before: Option<f64>, now: Option<f64>| {
             before.zip(now).map(|(before, now)| now - before).filter(|joules| *joules >= 0.0)
         };
-        let cpu_now = usage.map(|usage| usage.cpu_seconds);
+        let cpu_seconds = used(phase.cpu_before, usage.map(|usage| usage.cpu_seconds));
+        let machine = phase.machine_before.zip(Machine::now());
+        let of_machine =
+            |of: fn(&Machine) -> f64| machine.map(|(before, now)| of(&now) - of(&before));
+        let busy = of_machine(|machine| machine.busy);
         let peak = exact.into_iter().chain(phase.host.peak()).reduce(f64::max);
         let new = Resources {
             seconds: phase.began.elapsed().as_secs_f64(),
-            cpu_seconds: used(phase.cpu_before, cpu_now),
+            cpu_seconds,
+            // Counters are read one after the other.
+            others_cpu_seconds: busy.zip(cpu_seconds).map(|(all, own)| (all - own).max(0.0)),
+            stolen_seconds: of_machine(|machine| machine.stolen),
+            stalled_seconds: machine.and_then(|(before, now)| Some(now.stalled? - before.stalled?)),
             host_peak_bytes: peak.map(|bytes| bytes as u64),
             host_mean_bytes: phase.host.mean().map(|bytes| bytes as u64),
             shared_in_each: phase.shared_in_each,
@@ -199,6 +249,9 @@ fn merged(old: Resources, new: Resources) -> Resources {
     Resources {
         seconds: old.seconds + new.seconds,
         cpu_seconds: sum(old.cpu_seconds, new.cpu_seconds),
+        others_cpu_seconds: sum(old.others_cpu_seconds, new.others_cpu_seconds),
+        stolen_seconds: sum(old.stolen_seconds, new.stolen_seconds),
+        stalled_seconds: sum(old.stalled_seconds, new.stalled_seconds),
         host_peak_bytes: old.host_peak_bytes.max(new.host_peak_bytes),
         host_mean_bytes: old
             .host_mean_bytes
@@ -262,6 +315,44 @@ mod tests {
         // 200,000 rounds of a shell's loop take a tenth of a second or more on any machine.
         assert!(count.cpu_seconds.unwrap() >= 0.05, "{count:?}");
         assert!(count.samples >= 1 && count.host_mean_bytes.is_some(), "{count:?}");
+    }
+
+    /// A loop of another process beside one that waits.
+    #[test]
+    fn a_busy_loop_of_another_process_disturbs_a_phase() {
+        let quiet = Command::new("sleep").arg("1000").process_group(0).spawn();
+        let (mut quiet, mut busy) = (
+            quiet.unwrap(),
+            Command::new("bash").args(["-c", "while :; do :; done"]).spawn().unwrap(),
+        );
+        let mut watch = Watch::new(quiet.id(), None);
+        watch.begin("train");
+        let before = Usage::of_process(busy.id()).unwrap();
+        // Until the loop has had its share, however long that takes here.
+        while Usage::of_process(busy.id()).unwrap() < before + 1.0 {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let train = watch.finish()["train"];
+        for child in [&mut quiet, &mut busy] {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        assert!(train.others_cpu_seconds.unwrap() > 0.9, "{train:?}");
+        let longer = Resources { seconds: 5.0, ..train };
+        assert!(longer.disturbance().unwrap().contains("other processes took"), "{train:?}");
+    }
+
+    #[test]
+    fn a_disturbance_is_beyond_stated_limits() {
+        let of = |others, stolen| {
+            let (others_cpu_seconds, stolen_seconds) = (Some(others), Some(stolen));
+            Resources { seconds: 20.0, others_cpu_seconds, stolen_seconds, ..Resources::default() }
+        };
+        assert_eq!(of(1.9, 0.9).disturbance(), None);
+        let both = "other processes took 2.1 s of processor time, the host took 1.1 s of processor time in 20.0 s";
+        assert_eq!(of(2.1, 1.1).disturbance().unwrap(), both);
+        let short = Resources { seconds: 0.1, ..of(0.15, 0.0) };
+        assert_eq!(short.disturbance(), None);
     }
 
     #[test]

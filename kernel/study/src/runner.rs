@@ -9,6 +9,7 @@ mod child;
 use crate::error::Error;
 use crate::record::{Computes, Place, Record, SCHEMA, Status};
 use crate::records::{Records, RecordsLock, append};
+use crate::resources::{OTHERS_LIMIT, busy_cores};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::Command;
@@ -33,6 +34,8 @@ pub struct Plan {
     pub warm_up: usize,
     /// The file that the records are appended to; what is in it already is not run again.
     pub records: PathBuf,
+    /// How often a disturbed run is repeated. What is disturbed even then stays, and its ratios are struck.
+    pub retries: usize,
     /// How long one run may take; `None` for as long as it takes.
     pub limit: Option<Duration>,
     /// What was found of the backends' losses and gradients. It holds for the runs of earlier calls too, and a
@@ -121,8 +124,20 @@ pub enum Event {
         /// For example `train`.
         phase: String,
     },
+    /// Other processes keep the machine busy before the first run.
+    Busy {
+        /// How many cores they use.
+        cores: f64,
+    },
     /// A run has ended, and its record is in the file.
     End(Box<Record>),
+    /// The run that has ended was disturbed and is repeated.
+    Repeat {
+        /// The backend.
+        backend: String,
+        /// What disturbed it.
+        why: String,
+    },
     /// A run of an earlier call is in the file already.
     Kept {
         /// The backend.
@@ -209,8 +224,10 @@ pub fn run_locked(
     }
     let rounds = plan.warm_up + plan.repeats;
     let runs = rounds * plan.backends.len();
+    let call = format!("{}-{}", begun(Record::default()).started, std::process::id());
     let mut number = 0;
     let mut absent = BTreeSet::new();
+    let mut asked_whether_busy = false;
     for round in 0..rounds {
         let mut backends = plan.backends.clone();
         if round % 2 == 1 {
@@ -225,45 +242,58 @@ pub fn run_locked(
                 observer(&Event::Kept { backend, run: number });
                 continue;
             }
+            if !std::mem::replace(&mut asked_whether_busy, true)
+                && let Some(cores) = busy_cores().filter(|cores| *cores > OTHERS_LIMIT)
+            {
+                observer(&Event::Busy { cores });
+            }
             let warm_up = round < plan.warm_up;
             observer(&Event::Begin { backend: backend.clone(), run: number, runs, warm_up });
-            let place = Place {
-                study: plan.study.clone(),
-                backend: backend.clone(),
-                round,
-                job: plan.job.clone(),
-                warm_up,
-            };
-            let asked = launcher.asked(&backend, &plan.study);
-            let record = match launcher.launch(&backend, &plan.study) {
-                Ok(launch) => one(launch, asked, place, plan, observer, stop),
-                Err(Refusal::Failed(message)) => {
-                    let status = Status::Failed { message };
-                    Record { place: Some(place), status, ..begun(asked) }
-                }
-                Err(Refusal::Absent(message)) => {
-                    absent.insert(backend.clone());
-                    let status = Status::Absent { message };
-                    // An earlier call has its row already.
-                    let told = |record: &&Record| {
-                        let same = record.place.as_ref().is_some_and(|known| {
-                            known.study == place.study && known.backend == backend
-                        });
-                        same && record.status == status
-                    };
-                    if earlier.records.iter().any(|record| told(&record)) {
-                        observer(&Event::Kept { backend, run: number });
-                        continue;
+            for attempt in 0..=plan.retries {
+                let place = Place {
+                    study: plan.study.clone(),
+                    backend: backend.clone(),
+                    round,
+                    job: plan.job.clone(),
+                    warm_up,
+                    call: call.clone(),
+                    attempt,
+                };
+                let asked = launcher.asked(&backend, &plan.study);
+                let record = match launcher.launch(&backend, &plan.study) {
+                    Ok(launch) => one(launch, asked, place, plan, observer, stop),
+                    Err(Refusal::Failed(message)) => {
+                        let status = Status::Failed { message };
+                        Record { place: Some(place), status, ..begun(asked) }
                     }
-                    Record { place: Some(place), status, ..begun(asked) }
+                    Err(Refusal::Absent(message)) => {
+                        absent.insert(backend.clone());
+                        let status = Status::Absent { message };
+                        // An earlier call has its row already.
+                        let told = |record: &&Record| {
+                            let same = record.place.as_ref().is_some_and(|known| {
+                                known.study == place.study && known.backend == backend
+                            });
+                            same && record.status == status
+                        };
+                        if earlier.records.iter().any(|record| told(&record)) {
+                            observer(&Event::Kept { backend, run: number });
+                            break;
+                        }
+                        Record { place: Some(place), status, ..begun(asked) }
+                    }
+                };
+                let record = Record { computes: plan.computes.get(&backend).cloned(), ..record };
+                append(&plan.records, &record)?;
+                let (status, why) = (record.status.clone(), record.disturbances().join("; "));
+                observer(&Event::End(Box::new(record)));
+                if status == Status::Interrupted {
+                    return Err(Error::Interrupted);
                 }
-            };
-            let record = Record { computes: plan.computes.get(&backend).cloned(), ..record };
-            append(&plan.records, &record)?;
-            let interrupted = record.status == Status::Interrupted;
-            observer(&Event::End(Box::new(record)));
-            if interrupted {
-                return Err(Error::Interrupted);
+                if warm_up || status != Status::Ok || why.is_empty() || attempt == plan.retries {
+                    break;
+                }
+                observer(&Event::Repeat { backend: backend.clone(), why });
             }
         }
     }
@@ -334,7 +364,7 @@ fn one(
 ) -> Record {
     let Launch { command, record: path } = launch;
     let asked = begun(asked);
-    let started = asked.started;
+    let (started, environment) = (asked.started, asked.environment.clone());
     let gpu = asked.library.device.as_deref().and_then(|device| asked.environment.gpu(device));
     let ended = child::watch(command, &place.backend, gpu, plan.limit, observer, stop);
     let written = std::fs::read(&path)
@@ -351,6 +381,8 @@ fn one(
     };
     record.schema = SCHEMA;
     record.started = started;
+    // What the process was given, whatever its library has set since.
+    record.environment = environment;
     record.wall_seconds = Some(ended.seconds);
     record.resources = ended.resources;
     record.place = Some(place);
@@ -407,6 +439,7 @@ mod tests {
             repeats: 3,
             warm_up: 1,
             records: folder.join("records.jsonl"),
+            retries: 0,
             limit: None,
             computes: BTreeMap::new(),
             versions: BTreeMap::new(),
@@ -648,6 +681,44 @@ mod tests {
         assert_eq!(again(&plan).1, vec![None; 4], "a check that failed takes nothing back");
         plan.computes.insert("a".into(), unlike);
         assert_eq!(again(&plan).1, wrong());
+    }
+
+    /// A busy loop outside of the run's own processes, for as long as the file `noisy` is there.
+    #[test]
+    fn a_disturbed_run_is_repeated_and_the_undisturbed_one_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let noisy = folder.path().join("noisy");
+        let script = format!(
+            r#"
+            echo "@phase train"
+            if [ -e '{0}' ]; then
+                rm '{0}'
+                setsid bash -c 'end=$((SECONDS + 4)); while [ $SECONDS -lt $end ]; do :; done' >/dev/null 2>&1 &
+                sleep 3
+            fi
+            echo "@phase end"; {1}"#,
+            noisy.display(),
+            good(0.001)
+        );
+        let scripts = BTreeMap::from([("a", script)]);
+        let mut shell = Shell { folder: folder.path(), scripts };
+        let plan = Plan { retries: 1, warm_up: 0, ..plan(folder.path(), &["a"]) };
+        std::fs::write(&noisy, "").unwrap();
+        let mut repeated = Vec::new();
+        let mut observer = |event: &Event| {
+            if let Event::Repeat { why, .. } = event {
+                repeated.push(why.clone());
+            }
+        };
+        let records = run(&plan, &mut shell, &mut observer, &|| false).unwrap();
+        assert!(repeated[0].contains("train: other processes took"), "{repeated:?}");
+        let attempt = |record: &Record| record.place.as_ref().map(|place| place.attempt);
+        assert_eq!(attempt(&records.records[1]), Some(1));
+        let lines = records.records.len();
+        let study = crate::Study::of(records);
+        assert!(study.records().len() < lines);
+        assert!(study.records().iter().all(|record| record.place.as_ref().unwrap().round < 3));
+        assert_ne!(attempt(&study.records()[0]), Some(0));
     }
 
     #[test]

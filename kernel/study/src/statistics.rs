@@ -6,6 +6,8 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 /// The share of resamples inside of an interval.
 pub const CONFIDENCE: f64 = 0.95;
+/// Two times are equivalent if the interval of their ratio lies within 5 % of 1.
+pub const EQUIVALENCE: f64 = 0.05;
 /// Resamples of a bootstrap.
 pub const RESAMPLES: usize = 10_000;
 /// Values from which on an interval is a bootstrap's. Of fewer, no resample reaches beyond their range, which
@@ -63,6 +65,11 @@ impl Ratio {
     /// Whether the interval leaves 1 out; `None` without an interval.
     pub fn shows_difference(&self) -> Option<bool> {
         self.interval.map(|(low, high)| low > 1.0 || high < 1.0)
+    }
+
+    /// Whether the whole interval lies within [`EQUIVALENCE`] of 1; `None` without an interval.
+    pub fn is_equivalent(&self) -> Option<bool> {
+        self.interval.map(|(low, high)| low > 1.0 - EQUIVALENCE && high < 1.0 + EQUIVALENCE)
     }
 
     /// In words, with the interval where there is one: `1.20 (0.97 to 1.47)`.
@@ -201,6 +208,27 @@ mod tests {
         let pairs: Vec<(f64, f64)> = (0..101).map(|i| (1.0, 1.0 + f64::from(i) / 100.0)).collect();
         let (low, high) = Ratio::of_pairs(&pairs, 7).unwrap().interval.unwrap();
         assert!((low - 1.4025).abs() < 0.02 && (high - 1.5975).abs() < 0.02, "{low} {high}");
+    }
+
+    /// Pairs whose logarithms are normally distributed with a deviation of 5 %, around a ratio of 1.2.
+    #[test]
+    fn the_intervals_hold_the_true_ratio_as_often_as_they_say() {
+        let mut random = ChaCha8Rng::seed_from_u64(5);
+        let mut uniform = || (f64::from(random.next_u32()) + 0.5) / 2_f64.powi(32);
+        // Box and Muller (1958).
+        let mut normal =
+            || (-2.0 * uniform().ln()).sqrt() * (std::f64::consts::TAU * uniform()).cos();
+        for (pairs, least) in [(3, 0.92), (5, 0.92), (8, 0.90), (20, 0.90)] {
+            let studies = 400;
+            let held = (0..studies).filter(|seed| {
+                let pairs: Vec<(f64, f64)> =
+                    (0..pairs).map(|_| (1.0, 1.2 * (0.05 * normal()).exp())).collect();
+                let (low, high) = Ratio::of_pairs(&pairs, *seed).unwrap().interval.unwrap();
+                low <= 1.2 && 1.2 <= high
+            });
+            let share = held.count() as f64 / studies as f64;
+            assert!(share >= least && share <= 0.99, "{pairs} pairs: {share}");
+        }
     }
 
     #[test]

@@ -6,11 +6,14 @@ use crate::ceiling::Ceiling;
 use crate::compare::{Quantity, compare, counts};
 use crate::error::Error;
 use crate::proportion::wilson_interval;
-use crate::record::{Computes, Environment, Provenance, Record, Status};
+use crate::record::{Computes, Environment, Place, Provenance, Record, Status};
 use crate::records::{Records, Unreadable};
 use crate::statistics::Summary;
 use benchbook_chart::{Align, BarChart, Cell, Chart, Table};
 use benchbook_display::{Bundle, Rich};
+
+/// Rounds of a study by default; fewer are marked.
+pub const ADVISED_ROUNDS: usize = 5;
 
 /// Records, grouped by backend and machine, and compared with the first group.
 #[derive(Clone, Debug, Default)]
@@ -236,8 +239,13 @@ impl Study {
         } else {
             format!("{} of {all}", valid.len())
         });
-        if !bad.is_empty() {
-            runs = runs.note(bad.join("; "));
+        let few = valid.len() > 1 && valid.len() < ADVISED_ROUNDS;
+        let few = few.then(|| format!("fewer than {ADVISED_ROUNDS} rounds"));
+        let disturbed = valid.iter().flat_map(|record| record.disturbances());
+        let disturbed = disturbed.map(|why| format!("disturbed: {why}"));
+        let notes: Vec<String> = bad.into_iter().chain(few).chain(disturbed).collect();
+        if !notes.is_empty() {
+            runs = runs.note(notes.join("; "));
         }
         let dash = || Cell::from("–");
         let seconds = |quantity: Quantity| {
@@ -302,9 +310,11 @@ impl Study {
                 None => Cell::from(found.words()),
             },
         };
-        let per_image = found
-            .per_image
-            .map_or_else(dash, |per_image| Cell::from(per_image.to_string()).note(per_image.basis));
+        let doubt = found.why_not_per_image();
+        let per_image = found.per_image.map_or_else(dash, |per_image| match doubt {
+            Some(why) => Cell::struck(per_image.to_string(), format!("{}; {why}", per_image.basis)),
+            None => Cell::from(per_image.to_string()).note(per_image.basis),
+        });
         [ratio, per_image]
     }
 
@@ -453,7 +463,20 @@ fn judged(records: &[Record]) -> Vec<Record> {
         Record { computes: found.or(record.computes.as_ref()).cloned(), ..record.clone() }
     };
     let runs = records.iter().filter(|record| record.status != Status::Checked);
-    runs.map(with_verdict).collect()
+    runs.filter(|record| !repeated(record, records)).map(with_verdict).collect()
+}
+
+/// Whether a run was disturbed and another one took its place.
+fn repeated(record: &Record, all: &[Record]) -> bool {
+    let Some(place) = &record.place else { return false };
+    let after = Place { attempt: place.attempt + 1, ..place.clone() };
+    record.status == Status::Ok
+        && !record.disturbances().is_empty()
+        && all.iter().any(|other| {
+            other.place.as_ref() == Some(&after)
+                && other.status == Status::Ok
+                && other.environment.host == record.environment.host
+        })
 }
 
 fn is_absent(record: &Record) -> bool {
@@ -512,7 +535,7 @@ impl Rich for Study {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Phases, Place};
+    use crate::record::Phases;
     use crate::report::report_2019;
 
     #[test]
@@ -539,6 +562,8 @@ mod tests {
             round,
             job: String::new(),
             warm_up: round == 0,
+            call: "1-2".into(),
+            attempt: 0,
         };
         let phases = Phases { train: Some(seconds), ..Phases::default() };
         Record { place: Some(place), phases, ..Record::default() }

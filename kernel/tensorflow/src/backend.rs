@@ -1,12 +1,14 @@
 //! TensorFlow as a backend: what it supports, and on which device.
 
 use crate::graph::Graph;
-use crate::library::{Library, LoadError, Location};
+use crate::library;
+use crate::library::{Library, LoadError};
 use crate::net::TensorFlowNet;
 use crate::session::{Config, Session};
 use crate::tensor::Tensor;
 use benchbook_backend::{
-    Backend, BackendError, Compute, Device, Network, Parameters, Plan, Precision, cuda,
+    About, Backend, BackendError, Compute, Device, Network, Parameters, Plan, Precision, cuda,
+    without_code,
 };
 use benchbook_nets::Layer;
 
@@ -17,19 +19,29 @@ pub(crate) const NAME: &str = "TensorFlow";
 pub struct TensorFlow;
 
 impl Backend for TensorFlow {
-    fn id(&self) -> &'static str {
-        "tensorflow"
+    fn about(&self) -> &'static About {
+        &About {
+            id: "tensorflow",
+            name: NAME,
+            language: "Rust",
+            colour: [0xe6, 0x9f, 0x00],
+            install: "environment/tensorflow",
+            // Its own choice of oneDNN depends on the processor. PyTorch, too, repeats nothing bit by bit by itself,
+            // which on a GPU may be slower.
+            variables: &[
+                ("TF_CPP_MIN_LOG_LEVEL", "2"),
+                ("TF_DETERMINISTIC_OPS", "0"),
+                ("TF_ENABLE_ONEDNN_OPTS", "1"),
+            ],
+        }
     }
 
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn check_installed(&self) -> Result<(), BackendError> {
-        Location::find().map(drop).map_err(unavailable)
+    fn installed(&self) -> Result<String, BackendError> {
+        library::find().map(|path| path.display().to_string()).map_err(unavailable)
     }
 
     fn supports(&self, plan: &Plan) -> Result<(), BackendError> {
+        without_code(&plan.net, NAME)?;
         let too_large = |layer: &&Layer| i32::try_from(layer.output.len()).is_err();
         if let Some(Layer { name, output, .. }) = plan.net.layers().iter().find(too_large) {
             let reason = format!("its output {output} has more than {} values", i32::MAX);
@@ -40,10 +52,6 @@ impl Backend for TensorFlow {
             Device::Cuda(_) => check_compute(&plan.compute, true),
             Device::Cpu | Device::Auto => check_compute(&plan.compute, false),
         }
-    }
-
-    fn version(&self) -> String {
-        Library::loaded().map_or("not loaded", Library::version).into()
     }
 
     fn upload(&self, values: &[f32], device: Device) -> Result<(), BackendError> {

@@ -22,4 +22,4 @@ mod status;
 mod tensor;
 
 pub use backend::TensorFlow;
-pub use library::{FIX, Library, LoadError, Location, MINIMUM};
+pub use library::{Library, LoadError, MINIMUM};

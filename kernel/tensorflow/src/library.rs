@@ -22,7 +22,7 @@ const VARIABLE: &str = "BENCHBOOK_TENSORFLOW";
 const SITE_PACKAGES: &str = "BENCHBOOK_SITE_PACKAGES";
 
 /// How to get the library.
-pub const FIX: &str = "run `environment/tensorflow` in a checkout, which fetches it (270 MB), or \
+const FIX: &str = "run `environment/tensorflow` in a checkout, which fetches it (270 MB), or \
                    `pip install tensorflow-cpu` for the Python of `%%rust` cells, or set BENCHBOOK_TENSORFLOW \
                    to the folder of a TensorFlow 2.16 or newer, for example a Python environment's \
                    site-packages/tensorflow";
@@ -93,50 +93,41 @@ impl fmt::Display for Places<'_> {
     }
 }
 
-/// Where the library is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Location {
-    /// The file that is opened.
-    pub path: PathBuf,
+/// Looks for the library without opening it: in the folder that `BENCHBOOK_TENSORFLOW` names, and
+/// only there if it is set; else in Benchbook's cache, where `environment/tensorflow` puts it, among
+/// the packages of the Python that started the kernel (`BENCHBOOK_SITE_PACKAGES`), in the active
+/// Python environment (`VIRTUAL_ENV`, `CONDA_PREFIX`), and in the folders of `LD_LIBRARY_PATH`. The cache comes
+/// first, so that an unfit release elsewhere is no obstacle.
+///
+/// # Errors
+/// [`LoadError::NotFound`] with all places.
+pub(crate) fn find() -> Result<PathBuf, LoadError> {
+    find_with(&|name| std::env::var_os(name).map(PathBuf::from).filter(|path| path != ""))
 }
 
-impl Location {
-    /// Looks for the library without opening it: in the folder that `BENCHBOOK_TENSORFLOW` names, and
-    /// only there if it is set; else in Benchbook's cache, where `environment/tensorflow` puts it, among
-    /// the packages of the Python that started the kernel (`BENCHBOOK_SITE_PACKAGES`), in the active
-    /// Python environment (`VIRTUAL_ENV`, `CONDA_PREFIX`), and in the folders of `LD_LIBRARY_PATH`. The cache comes
-    /// first, so that an unfit release elsewhere is no obstacle.
-    ///
-    /// # Errors
-    /// [`LoadError::NotFound`] with all places.
-    pub fn find() -> Result<Self, LoadError> {
-        Self::find_with(&|name| std::env::var_os(name).map(PathBuf::from).filter(|path| path != ""))
-    }
-
-    fn find_with(variable: &dyn Fn(&str) -> Option<PathBuf>) -> Result<Self, LoadError> {
-        let mut folders = Vec::new();
-        if let Some(chosen) = variable(VARIABLE) {
-            if chosen.is_file() {
-                return Ok(Self { path: chosen });
-            }
-            folders.push(chosen.clone());
-            folders.extend(packages(&chosen));
-        } else {
-            folders.extend(cache(variable));
-            let sites = variable(SITE_PACKAGES).unwrap_or_default();
-            let sites = std::env::split_paths(&sites).filter(|site| site != "");
-            folders.extend(sites.map(|site| site.join("tensorflow")));
-            for name in ["VIRTUAL_ENV", "CONDA_PREFIX"] {
-                folders.extend(variable(name).into_iter().flat_map(|prefix| packages(&prefix)));
-            }
-            let paths = variable("LD_LIBRARY_PATH").unwrap_or_default();
-            folders.extend(std::env::split_paths(&paths).filter(|path| path != ""));
+fn find_with(variable: &dyn Fn(&str) -> Option<PathBuf>) -> Result<PathBuf, LoadError> {
+    let mut folders = Vec::new();
+    if let Some(chosen) = variable(VARIABLE) {
+        if chosen.is_file() {
+            return Ok(chosen);
         }
-        let found = folders.iter().find_map(|folder| {
-            FILES.iter().map(|file| folder.join(file)).find(|path| path.is_file())
-        });
-        found.map(|path| Self { path }).ok_or(LoadError::NotFound { searched: folders })
+        folders.push(chosen.clone());
+        folders.extend(packages(&chosen));
+    } else {
+        folders.extend(cache(variable));
+        let sites = variable(SITE_PACKAGES).unwrap_or_default();
+        let sites = std::env::split_paths(&sites).filter(|site| site != "");
+        folders.extend(sites.map(|site| site.join("tensorflow")));
+        for name in ["VIRTUAL_ENV", "CONDA_PREFIX"] {
+            folders.extend(variable(name).into_iter().flat_map(|prefix| packages(&prefix)));
+        }
+        let paths = variable("LD_LIBRARY_PATH").unwrap_or_default();
+        folders.extend(std::env::split_paths(&paths).filter(|path| path != ""));
     }
+    let found = folders
+        .iter()
+        .find_map(|folder| FILES.iter().map(|file| folder.join(file)).find(|path| path.is_file()));
+    found.ok_or(LoadError::NotFound { searched: folders })
 }
 
 /// The package folders in a Python environment; the place where one would be if there is none.
@@ -192,7 +183,7 @@ impl Library {
     /// # Errors
     /// [`LoadError`]. A later call tries again.
     pub fn load() -> Result<&'static Self, LoadError> {
-        Self::load_found(Location::find)
+        Self::load_found(find)
     }
 
     /// Opens the library of a folder (as `BENCHBOOK_TENSORFLOW` may name it), or returns the one that
@@ -202,7 +193,7 @@ impl Library {
     /// [`LoadError`]. A later call tries again.
     pub fn load_from(folder: &Path) -> Result<&'static Self, LoadError> {
         let chosen = |name: &str| (name == VARIABLE).then(|| folder.to_path_buf());
-        Self::load_found(|| Location::find_with(&chosen))
+        Self::load_found(|| find_with(&chosen))
     }
 
     /// The library if it is open.
@@ -211,19 +202,18 @@ impl Library {
     }
 
     fn load_found(
-        find: impl FnOnce() -> Result<Location, LoadError>,
+        find: impl FnOnce() -> Result<PathBuf, LoadError>,
     ) -> Result<&'static Self, LoadError> {
         static LOADING: Mutex<()> = Mutex::new(());
         let _one_at_a_time = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(library) = LOADED.get() {
             return Ok(library);
         }
-        let library = Self::open(&find()?)?;
+        let library = Self::open(find()?)?;
         Ok(LOADED.get_or_init(|| library))
     }
 
-    fn open(location: &Location) -> Result<Self, LoadError> {
-        let path = location.path.clone();
+    fn open(path: PathBuf) -> Result<Self, LoadError> {
         for (name, value) in PINNED {
             if std::env::var_os(name).is_none() {
                 // SAFETY: Rust's own readers of the environment wait for each other. C code of another
@@ -343,18 +333,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (chosen, active) = (folder.path().join("chosen"), folder.path().join("active"));
         let in_active = place(active.join("lib/python3.12/site-packages/tensorflow"));
-        let find = |pairs: &[(&str, &Path)]| Location::find_with(&environment(pairs));
+        let find = |pairs: &[(&str, &Path)]| find_with(&environment(pairs));
         let found = find(&[("VIRTUAL_ENV", &active)]).unwrap();
-        assert_eq!(found.path, in_active);
+        assert_eq!(found, in_active);
         let both = [(VARIABLE, chosen.as_path()), ("VIRTUAL_ENV", active.as_path())];
         let text = find(&both).unwrap_err().to_string();
         assert!(text.contains(chosen.to_str().unwrap()), "{text}");
         assert!(!text.contains(active.to_str().unwrap()), "{text}");
         // A package folder, an environment and the file itself are all understood.
         let file = place(chosen.clone());
-        assert_eq!(find(&both).unwrap().path, file);
-        assert_eq!(find(&[(VARIABLE, &file)]).unwrap().path, file);
-        assert_eq!(find(&[(VARIABLE, &active)]).unwrap().path, in_active);
+        assert_eq!(find(&both).unwrap(), file);
+        assert_eq!(find(&[(VARIABLE, &file)]).unwrap(), file);
+        assert_eq!(find(&[(VARIABLE, &active)]).unwrap(), in_active);
     }
 
     #[test]
@@ -364,9 +354,9 @@ mod tests {
         let active = folder.path().join("active");
         let in_active = place(active.join("lib/python3.11/site-packages/tensorflow"));
         let pairs = [("HOME", home.as_path()), ("VIRTUAL_ENV", active.as_path())];
-        assert_eq!(Location::find_with(&environment(&pairs)).unwrap().path, in_active);
+        assert_eq!(find_with(&environment(&pairs)).unwrap(), in_active);
         let cached = place(home.join(".cache/benchbook/tensorflow"));
-        assert_eq!(Location::find_with(&environment(&pairs)).unwrap().path, cached);
+        assert_eq!(find_with(&environment(&pairs)).unwrap(), cached);
     }
 
     #[test]
@@ -377,14 +367,14 @@ mod tests {
         let sites = std::env::join_paths([&folder.path().join("site-packages"), &dist]).unwrap();
         let pairs = [(SITE_PACKAGES, Path::new(&sites)), ("VIRTUAL_ENV", active.as_path())];
         let in_dist = place(dist.join("tensorflow"));
-        assert_eq!(Location::find_with(&environment(&pairs)).unwrap().path, in_dist);
+        assert_eq!(find_with(&environment(&pairs)).unwrap(), in_dist);
     }
 
     #[test]
     fn a_missing_library_is_an_error_that_says_where_it_was_looked_for_and_how_to_get_it() {
         let nowhere = Path::new("/nowhere/home");
         let pairs = [("HOME", nowhere), ("VIRTUAL_ENV", Path::new("/nowhere/environment"))];
-        let text = Location::find_with(&environment(&pairs)).unwrap_err().to_string();
+        let text = find_with(&environment(&pairs)).unwrap_err().to_string();
         for words in [
             "libtensorflow_cc.so.2",
             "/nowhere/environment/lib/python3/site-packages/tensorflow",
@@ -394,7 +384,7 @@ mod tests {
         ] {
             assert!(text.contains(words), "{words} is not in: {text}");
         }
-        let text = Location::find_with(&|_| None).unwrap_err().to_string();
+        let text = find_with(&|_| None).unwrap_err().to_string();
         assert!(text.contains("there is neither"), "{text}");
     }
 
@@ -402,7 +392,7 @@ mod tests {
     fn a_file_that_is_no_library_is_named_with_the_systems_words() {
         let folder = tempfile::tempdir().unwrap();
         let path = place(folder.path().into());
-        let text = Library::open(&Location { path: path.clone() }).unwrap_err().to_string();
+        let text = Library::open(path.clone()).unwrap_err().to_string();
         assert!(text.contains(path.to_str().unwrap()) && text.contains("too short"), "{text}");
     }
 
@@ -410,7 +400,7 @@ mod tests {
     fn a_library_without_the_c_api_is_named_with_the_function() {
         // The C library's mathematics are a library that is on every machine and not TensorFlow.
         let path = PathBuf::from("libm.so.6");
-        let text = Library::open(&Location { path }).unwrap_err().to_string();
+        let text = Library::open(path).unwrap_err().to_string();
         assert!(text.contains("TF_Version") && text.contains("libm.so.6"), "{text}");
     }
 

@@ -10,29 +10,27 @@ mod allocator;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let is_for_cells = std::env::args().nth(1).is_none();
-    // SAFETY: no other thread runs yet.
-    if is_for_cells && let Err(error) = unsafe { benchbook_guard::split_worker() } {
+    let role = std::env::args().nth(1);
+    if role.is_none()
+        // SAFETY: no other thread runs yet.
+        && let Err(error) = unsafe { benchbook_guard::split_worker() }
+    {
         eprintln!("benchbook-worker: no guard could be started: {error}");
         return ExitCode::FAILURE;
     }
     allocator::set();
-    let (role, symbol) = match std::env::args().nth(1).as_deref() {
-        Some("job") => ("job", c"benchbook_job_main"),
-        Some("study") => ("study", c"benchbook_study_main"),
-        _ => ("cells", c"benchbook_worker_main"),
-    };
-    match run(symbol) {
+    let role = role.as_deref().unwrap_or("worker");
+    match run(&format!("benchbook_{role}_main")) {
         Ok(0) => ExitCode::SUCCESS,
         Ok(status) => ExitCode::from(u8::try_from(status).unwrap_or(1)),
         Err(error) => {
-            eprintln!("benchbook-worker ({role}): {error}");
+            eprintln!("benchbook-worker: {error}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn run(symbol: &std::ffi::CStr) -> Result<i32, String> {
+fn run(symbol: &str) -> Result<i32, String> {
     let path = std::env::var_os("BENCHBOOK_HELPER").ok_or(
         "BENCHBOOK_HELPER is not set; `benchbook kernel` and `benchbook bench` start workers",
     )?;
@@ -48,8 +46,8 @@ fn run(symbol: &std::ffi::CStr) -> Result<i32, String> {
     // SAFETY: the helper library declares these functions with this signature.
     let status = unsafe {
         let main = library
-            .get::<unsafe extern "C" fn() -> i32>(symbol.to_bytes())
-            .map_err(|error| format!("{} has no {symbol:?}: {error}", path.display()))?;
+            .get::<unsafe extern "C" fn() -> i32>(symbol)
+            .map_err(|error| format!("{} has no `{symbol}`: {error}", path.display()))?;
         main()
     };
     // Threads of libtorch may still run its code.

@@ -1,13 +1,14 @@
 //! From a net's description to a model on a device.
 
 use super::checkpoint::Samples;
-use super::{Model, Weights, check_data};
-use crate::backend::{BackendId, Compute, Device, Parameters, Plan};
+use super::code::Prepared;
+use super::{Buildable, Model, Weights, check_data};
+use crate::backend::{BackendId, Compute, Device, Plan};
 use crate::error::Error;
 use crate::record::BuildParts;
 use crate::train::History;
 use benchbook_data::{Crop, Dataset, Filter, LoaderConfig, Preprocessing};
-use benchbook_nets::{Architecture, Net, Shape};
+use benchbook_nets::{Net, Shape};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -200,11 +201,11 @@ impl Model {
     /// of classes than the data), [`Error::SampleShape`], [`Error::Setting`] (a random crop), [`Error::Weights`]
     /// (missing, corrupt or of another shape, naming file and tensor), [`Error::Backend`] (no such device, an
     /// operation that the backend lacks).
-    pub fn build(net: impl Architecture, data: &dyn Dataset, build: Build) -> Result<Self, Error> {
-        let net = Net::new(net.graph())?;
-        build.check(&net)?;
-        check_data(&net, &build, &data.train())?;
-        let mut model = Self::assemble(net, build)?;
+    pub fn build(net: impl Buildable, data: &dyn Dataset, build: Build) -> Result<Self, Error> {
+        let prepared = net.prepare(&build)?;
+        build.check(&prepared.net)?;
+        check_data(&prepared.net, &build, &data.train())?;
+        let mut model = Self::assemble(prepared, build)?;
         model.classes = data.class_names();
         Ok(model)
     }
@@ -213,21 +214,23 @@ impl Model {
     ///
     /// # Errors
     /// As [`Model::build`].
-    pub fn new(net: impl Architecture, build: Build) -> Result<Self, Error> {
-        let net = Net::new(net.graph())?;
-        build.check(&net)?;
-        Self::assemble(net, build)
+    pub fn new(net: impl Buildable, build: Build) -> Result<Self, Error> {
+        let prepared = net.prepare(&build)?;
+        build.check(&prepared.net)?;
+        Self::assemble(prepared, build)
     }
 
-    fn assemble(net: Net, build: Build) -> Result<Self, Error> {
-        let plan = build.plan(net);
-        build.backend.supports(&plan)?;
+    fn assemble(prepared: Prepared, build: Build) -> Result<Self, Error> {
+        let plan = build.plan(prepared.net.clone());
+        if prepared.code.is_none() {
+            build.backend.supports(&plan)?;
+        }
         let mut times = BuildParts::default();
         let began = Instant::now();
         build.weights.fetch(&plan.net)?;
         times.download = Some(began.elapsed().as_secs_f64());
         let began = Instant::now();
-        let mut parameters = Parameters::initial(plan.net.parameters(), build.seed);
+        let mut parameters = prepared.initial(build.seed)?;
         times.initialise = Some(began.elapsed().as_secs_f64());
         let began = Instant::now();
         if build.weights.read(&plan.net, &mut parameters)? {
@@ -235,7 +238,10 @@ impl Model {
         }
         let preprocessing = build.resolved_preprocessing()?;
         let began = Instant::now();
-        let network = build.backend.build(&plan, &parameters)?;
+        let network = match prepared.code {
+            Some(code) => code.build(&plan, &parameters)?,
+            None => build.backend.build(&plan, &parameters)?,
+        };
         network.synchronize();
         times.to_device = Some(began.elapsed().as_secs_f64());
         Ok(Model {

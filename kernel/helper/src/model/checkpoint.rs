@@ -5,7 +5,7 @@ use crate::backend::{Array, BackendError, Compute, Parameters};
 use crate::error::Error;
 use crate::train::{Call, Contents, Fit, History, Snapshot};
 use benchbook_data::{Preprocessing, Split};
-use benchbook_nets::Graph;
+use benchbook_nets::{Graph, Net, Operation};
 use benchbook_weights::{WeightsError, safetensors};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
@@ -211,41 +211,99 @@ impl Model {
     }
 
     fn read(path: &Path, change: impl FnOnce(Build) -> Build) -> Result<Self, Error> {
+        let saved = Saved::read(path)?;
+        if saved.header.net.nodes.iter().any(|node| matches!(node.operation, Operation::Custom(_)))
+        {
+            return Err(Error::Code {
+                net: saved.header.net.name,
+                expected: format!(
+                    "its code: build the model with `Model::build` and call its `restore({path:?})`"
+                ),
+            });
+        }
+        let build = Build {
+            weights: Weights::Random,
+            preprocessing: Some(saved.header.preprocessing.clone()),
+            ..saved.header.build.clone()
+        };
+        let mut model = Self::new(&saved.header.net, change(build))?;
+        model.take(saved, path)?;
+        Ok(model)
+    }
+
+    /// Reads what [`Model::save`] or a checkpoint wrote into a model of the same net: weights, history, class names and
+    /// the optimiser's state, so that [`Model::resume`] goes on. For a net that is code
+    /// ([`TchNet`](super::TchNet)), which no file can hold; [`Model::load`] also builds the net.
+    ///
+    /// # Errors
+    /// [`Error::Weights`], [`Error::NoModel`]; [`Error::Backend`] for the weights of another net, naming the first one
+    /// that is missing or of another shape. The model is left as it was.
+    pub fn restore(&mut self, path: impl AsRef<Path>) -> Result<(), Error> {
+        let path = path.as_ref();
+        let saved = Saved::read(path)?;
+        for parameter in self.net.parameters() {
+            let what = format!("the file {}", path.display());
+            let found = saved.parameters.get(&parameter.name, &parameter.shape, &what);
+            found.map_err(BackendError::from)?;
+        }
+        if let Some(surplus) = saved.surplus(&self.net) {
+            return Err(Error::NoModel {
+                path: path.into(),
+                found: format!("a weight `{surplus}`, which `{}` does not have", self.net.name()),
+            });
+        }
+        self.take(saved, path)
+    }
+
+    fn take(&mut self, saved: Saved, path: &Path) -> Result<(), Error> {
+        let Saved { header, parameters, state } = saved;
+        self.build.weights = Weights::File(path.into());
+        self.network.set_parameters(&parameters)?;
+        self.call = None;
+        if let Some(fit) = &header.fit {
+            self.network.compile(fit.optimizer);
+            if !state.arrays.is_empty() {
+                self.network.set_optimizer_state(&state)?;
+                // Without that state the call cannot go on where it stands.
+                self.call = header.call;
+            }
+        }
+        self.trained_with = header.fit;
+        self.history = header.history;
+        self.samples = Samples { splits: None, digest: OnceLock::from(header.samples) };
+        self.best = header.best;
+        self.classes = header.classes;
+        Ok(())
+    }
+}
+
+/// A model's file.
+struct Saved {
+    header: Header,
+    parameters: Parameters,
+    /// Of the optimiser; empty if the file has none.
+    state: Parameters,
+}
+
+impl Saved {
+    fn read(path: &Path) -> Result<Self, Error> {
         let (mut parameters, metadata) = safetensors::read(path)?;
         let none = |found: String| Error::NoModel { path: path.into(), found };
         let header = header(&metadata).map_err(none)?;
         let header =
             header.ok_or_else(|| none("weights without a description of the net".into()))?;
-        let state: Parameters = Parameters {
-            arrays: parameters
-                .arrays
-                .extract_if(.., |name, _| name.starts_with(STATE_PREFIX))
-                .map(|(name, array): (String, Array)| {
-                    (name[STATE_PREFIX.len()..].to_owned(), array)
-                })
-                .collect(),
-        };
-        let build = Build {
-            weights: Weights::Random,
-            preprocessing: Some(header.preprocessing),
-            ..header.build
-        };
-        let mut model = Self::new(header.net, change(build))?;
-        model.build.weights = Weights::File(path.into());
-        model.network.set_parameters(&parameters)?;
-        if let Some(fit) = header.fit {
-            model.network.compile(fit.optimizer);
-            if !state.arrays.is_empty() {
-                model.network.set_optimizer_state(&state)?;
-                // Without that state the call cannot go on where it stands.
-                model.call = header.call;
-            }
-            model.trained_with = Some(fit);
-        }
-        model.history = header.history;
-        model.samples = Samples { splits: None, digest: OnceLock::from(header.samples) };
-        model.best = header.best;
-        model.classes = header.classes;
-        Ok(model)
+        let state = parameters
+            .arrays
+            .extract_if(.., |name, _| name.starts_with(STATE_PREFIX))
+            .map(|(name, array): (String, Array)| (name[STATE_PREFIX.len()..].to_owned(), array));
+        let state = Parameters { arrays: state.collect() };
+        Ok(Self { header, parameters, state })
+    }
+
+    /// The first weight that a net does not have.
+    fn surplus(&self, net: &Net) -> Option<&str> {
+        let has =
+            |name: &&String| net.parameters().iter().any(|parameter| parameter.name == **name);
+        self.parameters.arrays.keys().find(|name| !has(name)).map(String::as_str)
     }
 }

@@ -1,7 +1,7 @@
 //! Whether backends compute the same from the same start.
 
-use super::launch::{Runner, Workers};
-use crate::backend::{Array, Input, LibTorch, Parameters, Step, dropout_mask};
+use super::launch::Workers;
+use crate::backend::{ALL, Array, Input, Parameters, Runner, Step, dropout_mask};
 use crate::error::Error;
 use crate::job::Job;
 use benchbook_chart::{Cell, Chart, LineChart, Table};
@@ -312,7 +312,8 @@ fn reference(traces: &[(String, Result<Trace, String>)]) -> Option<(String, Trac
         .filter_map(|(name, trace)| Some((name, trace.as_ref().ok()?)))
         .filter(|(_, trace)| finite(trace))
         .collect();
-    let originals = references::ALL.iter().map(|reference| reference.id);
+    let originals = ALL.iter().filter(|runner| matches!(runner, Runner::Python(_)));
+    let originals = originals.map(|runner| runner.about().id);
     let mut original =
         originals.filter_map(|name| computed.iter().find(|(known, _)| *known == name));
     let (name, trace) = original.next().or(computed.first())?;
@@ -321,7 +322,7 @@ fn reference(traces: &[(String, Result<Trace, String>)]) -> Option<(String, Trac
 
 /// A reference that is no original is right only as far as somebody computes the same.
 fn doubt_reference(reference: &str, backends: &mut [(String, Computed)]) {
-    let is_original = references::Reference::find(reference).is_some();
+    let is_original = matches!(Runner::find(reference), Ok(Runner::Python(_)));
     let others: Vec<&Agreement> = backends
         .iter()
         .filter(|(name, _)| name != reference)
@@ -396,8 +397,8 @@ fn trace(
     let folder = workers.folder().join(backend);
     std::fs::create_dir_all(&folder).map_err(|error| words(&error))?;
     let (losses, gradients) = (folder.join("losses.json"), folder.join("gradients.safetensors"));
-    let command = match Runner::named(backend)? {
-        Runner::Own(own) => {
+    let command = match Runner::find(backend)? {
+        Runner::Rust(own) => {
             let mut command = workers.worker("study", own).map_err(|error| words(&error))?;
             let mut job = workers.job.clone();
             job.build.backend = own;
@@ -446,9 +447,7 @@ pub(crate) fn answer(file: &Path) -> Result<(), Error> {
         crate::files::read_json(file, "a question")?;
     let build = &job.build;
     // One CUDA library a process: it is the job's.
-    if build.backend == LibTorch {
-        crate::worker::load_cuda();
-    }
+    build.backend.load_cuda();
     let batches = batches(check, &job)?;
     let (weights, _) = safetensors::read(&start)?;
     let plan = build.plan(Net::new(job.net.graph())?);

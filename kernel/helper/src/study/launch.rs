@@ -1,6 +1,6 @@
 //! Starts a backend's run: this library's own in a worker, the originals in Python.
 
-use crate::backend::{BackendId, Compute, Convention, Device, LibTorch};
+use crate::backend::{ALL, BackendId, Compute, Device, Runner, without_code};
 use crate::error::Error;
 use crate::job::{Job, STUDIED};
 use crate::model::{Build, EVALUATION_BATCH, Model, Weights};
@@ -29,40 +29,6 @@ pub(super) struct Workers {
     start: Option<PathBuf>,
     /// What the job asks for, as far as it is the same for every backend.
     asked: Record,
-}
-
-/// What runs a job.
-pub(super) enum Runner {
-    /// A backend of this library.
-    Own(BackendId),
-    /// A Python program.
-    Python(&'static Reference),
-}
-
-impl Runner {
-    /// By the id that studies use.
-    pub(super) fn named(id: &str) -> Result<Self, String> {
-        if let Some(reference) = Reference::find(id) {
-            return Ok(Self::Python(reference));
-        }
-        BackendId::find(id)
-            .map(Self::Own)
-            .map_err(|_| format!("unknown backend `{id}`; backends are {}", names().join(", ")))
-    }
-
-    /// The job's optimiser is taken in this convention.
-    fn convention(&self) -> Option<Convention> {
-        match self {
-            Self::Own(_) => None,
-            Self::Python(reference) => Some(reference.convention),
-        }
-    }
-}
-
-/// The ids of all backends.
-pub(super) fn names() -> Vec<&'static str> {
-    let own = crate::backend::ALL.iter().map(|backend| backend.id());
-    own.chain(references::ALL.iter().map(|reference| reference.id)).collect()
 }
 
 impl Workers {
@@ -107,7 +73,7 @@ impl Workers {
         let path = self.folder.path().join("start.safetensors");
         // What is set for a GPU may not suit the processor, and weights do not depend on it.
         let build = Build {
-            backend: LibTorch,
+            backend: BackendId::default(),
             device: Some(tch::Device::Cpu),
             compute: Compute::default(),
             ..self.job.build.clone()
@@ -151,7 +117,7 @@ impl Workers {
 
     /// A command of this library's own worker, for a library that is installed.
     pub(super) fn worker(&self, role: &str, backend: BackendId) -> Result<Command, Refusal> {
-        backend.check_installed().map_err(Refusal::absent)?;
+        backend.installed().map_err(Refusal::absent)?;
         backend.supports(&self.job.build.plan(self.net.clone())).map_err(Refusal::absent)?;
         let program = std::env::current_exe().map_err(Refusal::failed)?;
         let mut command = Command::new(program);
@@ -169,8 +135,8 @@ impl Workers {
         check: Option<references::Check>,
     ) -> Result<Command, Refusal> {
         self.suits_python(reference, check.is_some()).map_err(Refusal::absent)?;
-        let python = references::python(&checkouts()).map_err(Refusal::absent)?;
-        references::write(self.folder.path()).map_err(Refusal::failed)?;
+        let python = references::python().map_err(Refusal::absent)?;
+        reference.write(self.folder.path()).map_err(Refusal::failed)?;
         let start = self.start().map_err(Refusal::failed)?;
         let fit = &self.job.fit;
         let optimizer = fit.optimizer.in_convention(reference.convention);
@@ -206,39 +172,23 @@ impl Workers {
             device: device(self.job.build.requested_device()),
             check,
         };
-        let program = reference.program;
+        let (program, _) = reference.program;
         let path = self.folder.path().join(format!("{program}.json"));
         job.write(&path).map_err(Refusal::failed)?;
         let mut command = Command::new(python);
         command.arg(self.folder.path().join(program)).arg(&path);
         command.env_remove("PYTHONPATH").env_remove("LD_LIBRARY_PATH");
         command.envs(variables(self.threads())).env("PYTHONDONTWRITEBYTECODE", "1");
-        command.env("TF_CPP_MIN_LOG_LEVEL", "2");
         Ok(command)
     }
 
     /// Why the Python originals cannot do this job, if they cannot: a setting that they lack would make the
     /// comparison one of different work. For a check they are given the pictures, as changed as they may be.
     fn suits_python(&self, reference: &Reference, is_check: bool) -> Result<(), String> {
+        without_code(&self.net, reference.about.name).map_err(|error| error.to_string())?;
         let (build, fit) = (&self.job.build, &self.job.fit);
-        // TensorFlow leaves no choice of the others, and on a GPU it has one switch for both kinds of TF32.
-        let Compute { tf32_matmul, tf32_convolutions, cudnn_benchmark, .. } = build.compute;
-        let free = match device(build.requested_device()).as_str() {
-            "cpu" => {
-                Compute { tf32_matmul, tf32_convolutions, cudnn_benchmark, ..Compute::default() }
-            }
-            _ => Compute {
-                tf32_matmul: tf32_convolutions,
-                tf32_convolutions,
-                cudnn_benchmark: true,
-                ..Compute::default()
-            },
-        };
-        let unfit = reference.convention == Convention::Keras && build.compute != free;
-        let of_build = [(
-            "a build.compute other than TensorFlow's own (on a GPU cudnn_benchmark, and one switch for TF32)",
-            unfit,
-        )];
+        let on_gpu = device(build.requested_device()) != "cpu";
+        let of_build = (reference.supports)(&build.compute, on_gpu).err();
         let of_run = [
             (
                 "own steps of preprocessing",
@@ -256,10 +206,9 @@ impl Workers {
             ("fit.validation_steps", fit.validation_steps.is_some()),
             ("fit.validation_batch_size", fit.validation_batch_size.is_some()),
         ];
-        let of_run = of_run.iter().filter(|_| !is_check);
-        if let Some((name, _)) = of_build.iter().chain(of_run).find(|(_, asked)| *asked) {
-            let original = reference.id;
-            return Err(format!("{original} does not have {name}, which the job sets"));
+        let mut of_run = of_run.iter().filter(|(_, is_set)| *is_set && !is_check);
+        if let Some(name) = of_build.or_else(|| of_run.next().map(|(name, _)| *name)) {
+            return Err(format!("{} does not have {name}, which the job sets", reference.about.id));
         }
         if is_check {
             return Ok(());
@@ -281,13 +230,10 @@ impl Launcher for Workers {
     fn asked(&mut self, backend: &str, study: &str) -> Record {
         let mut asked = self.asked.clone();
         asked.name = format!("{study}: {backend}");
-        asked.library.name = match Runner::named(backend) {
-            Ok(Runner::Own(backend)) => backend.name().into(),
-            _ => backend.into(),
-        };
-        let convention = Runner::named(backend).ok().and_then(|runner| runner.convention());
-        if let (Some(convention), Some(training)) = (convention, &mut asked.training) {
-            let optimizer = self.job.fit.optimizer.in_convention(convention);
+        let runner = Runner::find(backend);
+        asked.library.name = runner.as_ref().map_or(backend, |runner| runner.about().name).into();
+        if let (Ok(Runner::Python(reference)), Some(training)) = (runner, &mut asked.training) {
+            let optimizer = self.job.fit.optimizer.in_convention(reference.convention);
             training.optimizer = Some(optimizer.to_string());
         }
         asked
@@ -296,9 +242,9 @@ impl Launcher for Workers {
     fn launch(&mut self, backend: &str, study: &str) -> Result<Launch, Refusal> {
         let record = self.folder.path().join("record.json");
         let asked = self.asked(backend, study);
-        let command = match Runner::named(backend).map_err(Refusal::absent)? {
+        let command = match Runner::find(backend).map_err(Refusal::absent)? {
             Runner::Python(reference) => self.python(reference, asked, &record, None)?,
-            Runner::Own(own) => {
+            Runner::Rust(own) => {
                 let mut job = self.job.clone();
                 job.name = asked.name;
                 job.build.backend = own;
@@ -316,22 +262,16 @@ impl Launcher for Workers {
 
 /// What every process of a study gets, so that no library chooses for itself. They also share the settings of
 /// the C library's allocator with the worker that starts them (`worker/src/allocator.rs`); records state them.
-fn variables(threads: usize) -> [(&'static str, String); 5] {
-    [
+fn variables(threads: usize) -> Vec<(&'static str, String)> {
+    let threads = threads.to_string();
+    let common = [
         // So that all count GPUs as the driver does, which watches them.
         ("CUDA_DEVICE_ORDER", "PCI_BUS_ID".into()),
-        ("OMP_NUM_THREADS", threads.to_string()),
-        ("MKL_NUM_THREADS", threads.to_string()),
-        // TensorFlow's own choice depends on the processor.
-        ("TF_ENABLE_ONEDNN_OPTS", "1".into()),
-        // As PyTorch and the originals by themselves: on a GPU what is repeatable may be slower.
-        ("TF_DETERMINISTIC_OPS", "0".into()),
-    ]
-}
-
-/// Where an environment for Python may lie: the checkout that this was installed from.
-fn checkouts() -> Vec<PathBuf> {
-    std::env::var_os("BENCHBOOK_CHECKOUT").map(PathBuf::from).into_iter().collect()
+        ("OMP_NUM_THREADS", threads.clone()),
+        ("MKL_NUM_THREADS", threads),
+    ];
+    let of_libraries = ALL.iter().flat_map(|runner| runner.about().variables);
+    common.into_iter().chain(of_libraries.map(|(name, value)| (*name, (*value).into()))).collect()
 }
 
 fn device(requested: Device) -> String {

@@ -58,6 +58,14 @@ pub(crate) fn ended(record: &crate::record::Record) -> String {
     format!("{}{round}: {figures}", record.backend())
 }
 
+/// The warning before the first run.
+pub(crate) fn busy(cores: f64) -> String {
+    format!(
+        "Other processes keep {cores:.1} cores busy. End them, or the runs that they disturb are repeated and \
+         then marked."
+    )
+}
+
 impl LiveStudy {
     /// Takes an event in, and draws unless it did a moment ago.
     pub fn event(&mut self, event: &Event) {
@@ -88,6 +96,10 @@ impl LiveStudy {
                 picture.ended.push_back(ended(record));
                 picture.heading.clear();
                 picture.lines.clear();
+            }
+            Event::Busy { cores } => picture.ended.push_back(busy(*cores)),
+            Event::Repeat { backend, why } => {
+                picture.ended.push_back(format!("{backend} was disturbed and runs again: {why}"));
             }
             Event::Kept { backend, run } => {
                 picture.heading = format!("{backend}, run {run}: kept from an earlier call");

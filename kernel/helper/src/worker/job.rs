@@ -1,7 +1,5 @@
 //! `benchbook bench` ends up here: a job in a terminal, without a server and without cells.
 
-use super::run::load_cuda;
-use crate::backend::LibTorch;
 use crate::chart::Progress;
 use crate::display::Rich;
 use crate::error::Error;
@@ -34,9 +32,7 @@ pub extern "C" fn benchbook_job_main() -> i32 {
         }
     };
     // One CUDA library a process: a job has the process for itself, so its library gets CUDA.
-    if job.build.backend == LibTorch {
-        load_cuda();
-    }
+    job.build.backend.load_cuda();
     match job::run(&job, &mut Terminal::default()) {
         Ok(record) => {
             // Where a study has asked, it shows all runs together.

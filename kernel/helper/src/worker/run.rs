@@ -1,6 +1,7 @@
 //! Runs cells on the main thread, one after the other, as evcxr asks for them.
 
 use super::{crash, failure, is_forked, send, server, stdout};
+use crate::backend::{LibTorch, set_colours};
 use crate::evcxr_runtime::VariableStore;
 use crate::interrupt;
 use benchbook_frames::Message;
@@ -57,7 +58,9 @@ pub extern "C" fn benchbook_worker_main() -> i32 {
     failure::install_hook();
     crash::install(log.as_raw_fd());
     interrupt::install();
-    load_cuda();
+    // A cell's tensors are LibTorch's.
+    LibTorch.load_cuda();
+    set_colours();
     crate::chart::install_font();
     send(Message::Ready { token: control.token().to_owned() });
     let (commands, replies) = control.into_parts();
@@ -174,25 +177,4 @@ fn in_memory(path: &Path) -> Option<(File, PathBuf)> {
     let _ = std::fs::remove_file(&link);
     symlink(format!("/proc/self/fd/{}", copy.as_raw_fd()), &link).ok()?;
     Some((copy, link))
-}
-
-/// libtorch finds CUDA only if its CUDA library is in the process, which no symbol of a program
-/// that also runs without CUDA can ask for. Without the file this is a machine for the CPU.
-pub(crate) fn load_cuda() {
-    let Some(folder) = std::env::var_os("BENCHBOOK_LIBTORCH_LIB") else { return };
-    let path = Path::new(&folder).join("libtorch_cuda.so");
-    if !path.exists() {
-        return;
-    }
-    // SAFETY: libtorch's own library, whose initialisers only register operators.
-    match unsafe { libloading::Library::new(&path) } {
-        Ok(library) => {
-            std::mem::forget(library);
-            // Nothing can have it yet: this is the beginning of the process.
-            let _ = crate::backend::cuda::claim(crate::backend::LibTorch.name());
-        }
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "CUDA is not available: {}: {error}", path.display());
-        }
-    }
 }

@@ -1,12 +1,13 @@
 //! `benchbook study` ends up here: a study in a terminal, without a server and without cells.
 
-use super::run::load_cuda;
-use crate::backend::{Compute, Device, Optimizer, Precision};
+use crate::backend::{
+    ALL, BackendId, Compute, Device, Optimizer, Precision, libraries, set_colours,
+};
 use crate::error::Error;
 use crate::interrupt;
 use crate::job::Job;
 use crate::model::Weights;
-use crate::study::{self, Event, Quantity, Study, StudyPlan};
+use crate::study::{self, Event, Quantity, Study, StudyPlan, busy};
 use benchbook_chart::Chart;
 use benchbook_display::Rich;
 use benchbook_study::counts;
@@ -21,16 +22,13 @@ benchbook study --report
 Runs one job with several backends, each run in a process of its own and all taking turns, and prints what
 they compute from the same start, then the table of times. The same command goes on where an interrupted one was.
 
-Backends; one that is not there has a row that says how to get it:
-  libtorch         LibTorch from Rust
-  tensorflow       TensorFlow from Rust; `environment/tensorflow` fetches its library
-  python-pytorch   PyTorch's tutorials in Python
-  python-keras     Keras' tutorials in Python; `environment/references` installs both
+Backends; one that is not installed has a row that says so:
+{BACKENDS}
 
 STUDY.json says what to run (see the documentation of `benchbook::study::StudyPlan`); options replace what it says:
   --data FOLDER       pictures in train/<class>, validation/<class> and test
-  --backends A,B      default: all four
-  --repeats N         rounds that count, at least 3; default: 3
+  --backends A,B      default: all
+  --repeats N         rounds that count, at least 3; default: 5, and fewer are marked
   --size PIXELS       height and width of the pictures; default: 224
   --batch-size N      default: 32
   --epochs N          default: 1
@@ -51,16 +49,22 @@ Without STUDY.json the optimiser is SGD with momentum 0.9, which has the same fo
   --show    prints the table of files of records, of this machine and others, and runs nothing
   --report  prints the 2019 report's own figures, compared by the same rules";
 
+fn help() -> String {
+    let table = libraries().map_or_else(|error| error.to_string(), |table| table.to_text());
+    HELP.replace("{BACKENDS}", table.trim_end())
+}
+
 /// The whole life of a worker that runs a study; returns the exit status of the process. The study's
 /// arguments are those of the process after the word `study`.
 #[unsafe(no_mangle)]
 pub extern "C" fn benchbook_study_main() -> i32 {
     let arguments: Vec<String> = std::env::args().skip(2).collect();
     if arguments.is_empty() || arguments.iter().any(|word| word == "--help" || word == "-h") {
-        println!("{HELP}");
+        println!("{}", help());
         return 0;
     }
     interrupt::install_for_a_program();
+    set_colours();
     let task = match read(&arguments) {
         Ok(task) => task,
         Err(message) => {
@@ -74,7 +78,7 @@ pub extern "C" fn benchbook_study_main() -> i32 {
             chart.map_or(Ok(()), |file| draw(&study, &file))
         }
         Task::Run(plan, chart) => {
-            load_cuda();
+            BackendId::default().load_cuda();
             match run(&plan) {
                 Ok(study) if !has_figures(&study, &plan.name) => {
                     eprintln!("benchbook study: no backend has a figure; the rows above say why");
@@ -97,6 +101,14 @@ pub extern "C" fn benchbook_study_main() -> i32 {
             1
         }
     }
+}
+
+/// Prints the name of each library with where it is, or why not, as JSON for `benchbook doctor`.
+#[unsafe(no_mangle)]
+pub extern "C" fn benchbook_libraries_main() -> i32 {
+    let found = ALL.iter().map(|runner| (runner.about().name, runner.installed()));
+    println!("{}", serde_json::json!(found.collect::<Vec<_>>()));
+    0
 }
 
 /// Whether a run of this name counts.
@@ -161,6 +173,8 @@ fn terminal() -> impl FnMut(&Event) {
             Event::Kept { backend, run } => {
                 writeln!(output, "[{run}] {backend}: kept from an earlier call")
             }
+            Event::Busy { cores } => writeln!(output, "{}", busy(*cores)),
+            Event::Repeat { why, .. } => writeln!(output, "  disturbed, so it runs again: {why}"),
             Event::Line { .. } | Event::Phase { .. } => Ok(()),
         };
         let _ = output.flush();
@@ -199,7 +213,7 @@ fn read(arguments: &[String]) -> Result<Task, String> {
                 values.insert(word, value);
             }
             word if word.starts_with('-') => {
-                return Err(format!("unknown option {word}\n\n{HELP}"));
+                return Err(format!("unknown option {word}\n\n{}", help()));
             }
             word => files.push(PathBuf::from(word)),
         }
@@ -225,7 +239,7 @@ fn read(arguments: &[String]) -> Result<Task, String> {
             job.build.compute = Compute::common(false);
             StudyPlan::new("study", job)
         }
-        ([], None) => return Err(format!("there is nothing to run\n\n{HELP}")),
+        ([], None) => return Err(format!("there is nothing to run\n\n{}", help())),
         (several, _) => return Err(format!("one study at a time; received {}", several.len())),
     };
     for (option, value) in values {
@@ -342,10 +356,11 @@ mod tests {
     #[test]
     fn the_help_names_every_backend_and_option() {
         let Ok(Task::Run(plan, _)) = read(&words("--data pictures")) else { panic!("a plan") };
-        assert_eq!(plan.backends, ["libtorch", "tensorflow", "python-pytorch", "python-keras"]);
+        assert_eq!(plan.backends.len(), ALL.len());
+        let help = help();
         let backends = plan.backends.iter().map(String::as_str);
         for word in VALUES.into_iter().filter(|word| *word != study::ANSWER).chain(backends) {
-            assert!(HELP.contains(word), "{word}");
+            assert!(help.contains(word), "{word}");
         }
     }
 

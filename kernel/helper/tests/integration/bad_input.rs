@@ -106,7 +106,7 @@ fn weights_whose_preprocessing_is_not_understood_are_refused_unless_it_is_given(
 #[test]
 fn a_missing_folder_and_a_damaged_picture_are_named_and_the_model_stays() {
     let mut run = Run::new("test");
-    let error = run.load("no/such/folder", small_net(), &build(), &Fit::default()).unwrap_err();
+    let error = run.load("no/such/folder", &small_net(), &build(), &Fit::default()).unwrap_err();
     assert!(error.to_string().contains("no/such/folder"), "{error}");
 
     let pictures = Pictures::new(6, 2);
@@ -131,7 +131,7 @@ fn what_is_left_out_is_left_out_in_every_phase_told_once_and_kept_in_the_record(
     let first = Fit { batch_size: 12, on_bad_image: skip, ..Fit::default() };
     let options = FolderOptions::default();
     let (data, batch) =
-        run.load_with(pictures.path(), options, small_net(), &build(), &first).unwrap();
+        run.load_with(pictures.path(), options, &small_net(), &build(), &first).unwrap();
     assert_eq!(batch.len(), 10);
     let mut model = run.build(small_net(), &data, build()).unwrap();
     let mut events = Events::default();

@@ -86,7 +86,7 @@ fn the_phase_chart_has_the_records_numbers() {
     let pictures = Pictures::new(2, 1);
     let mut run = Run::new("phases");
     let fit = Fit { batch_size: 4, ..Fit::default() };
-    let (data, batch) = run.load(pictures.path(), small_net(), &build(), &fit).unwrap();
+    let (data, batch) = run.load(pictures.path(), &small_net(), &build(), &fit).unwrap();
     assert_eq!(batch.shape(), [4, 3, 32, 32]);
     let mut model = run.build(small_net(), &data, build()).unwrap();
     run.test(&mut model, &data.test()).unwrap();

@@ -45,6 +45,7 @@ const DIFFERENT: &[(&str, &str)] = &[
 const INTRODUCTION: &str = "\
 Benchbook: Rust cells with tensors, image classifiers, charts and records of what a run took.
 data      `ImageFolder`: images in one folder a class; `Split`, `Augmentation`, `Loader`
+libraries `libraries()?` lists what trains and is compared, what is installed, and how to get the rest
 nets      `Vgg` describes a net, `Model` is the built one; `Weights` to start from; `Tensor` is LibTorch's
 training  `model.fit(&data, Fit { epochs: 3, ..Fit::default() })?`, with `Callback` and `Schedule`
 charts    `plot(&[1.0, 2.0])?`, `Curves` of a history, `BarChart`, `ConfusionMatrix`, `PictureGrid`

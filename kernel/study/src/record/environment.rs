@@ -1,6 +1,7 @@
 //! The machine that a run was measured on.
 
 use super::hexadecimal;
+use crate::resources::machine::cores;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -17,6 +18,9 @@ pub struct Environment {
     pub cpu: Option<String>,
     /// Logical cores that this process may use.
     pub cores: usize,
+    /// Their numbers; `None` where they were not noted.
+    #[serde(default)]
+    pub affinity: Option<Vec<usize>>,
     /// Memory in bytes.
     pub memory_bytes: Option<u64>,
     /// NVIDIA GPUs by name, in the driver's order.
@@ -31,38 +35,45 @@ pub struct Environment {
     pub variables: Vec<(String, String)>,
 }
 
-/// Environment variables that libraries of deep learning obey, or the allocator under them.
+/// What the names of environment variables begin with that libraries of deep learning, the allocator or the loader of
+/// programs obey.
 const VARIABLES: [&str; 16] = [
-    "CUDA_DEVICE_ORDER",
-    "CUDA_VISIBLE_DEVICES",
+    "ATEN_",
+    "CUDA_",
+    "DNNL_",
     "GLIBC_TUNABLES",
-    "KMP_AFFINITY",
-    "LD_PRELOAD",
-    "MALLOC_MMAP_MAX_",
-    "MALLOC_MMAP_THRESHOLD_",
-    "MALLOC_TOP_PAD_",
-    "MALLOC_TRIM_THRESHOLD_",
-    "MKL_NUM_THREADS",
-    "NVIDIA_TF32_OVERRIDE",
-    "OMP_NUM_THREADS",
-    "OMP_PROC_BIND",
-    "RAYON_NUM_THREADS",
-    "TF_DETERMINISTIC_OPS",
-    "TF_ENABLE_ONEDNN_OPTS",
+    "GOMP_",
+    "KERAS_",
+    "KMP_",
+    "LD_",
+    "MALLOC_",
+    "MKL_",
+    "NVIDIA_",
+    "OMP_",
+    "ONEDNN_",
+    "RAYON_",
+    "TF_",
+    "XLA_",
 ];
+/// What of these says only where files are, or how much is printed.
+const IRRELEVANT: [&str; 3] = ["CUDA_HOME", "LD_LIBRARY_PATH", "TF_CPP_MIN_LOG_LEVEL"];
 
 impl Environment {
     /// The present machine.
     pub fn here() -> Self {
         let (gpus, gpu_driver) = nvidia();
-        let variables = VARIABLES
-            .iter()
-            .filter_map(|name| std::env::var(name).ok().map(|value| ((*name).to_owned(), value)))
-            .collect();
+        let relevant = |name: &str| {
+            VARIABLES.iter().any(|prefix| name.starts_with(prefix)) && !IRRELEVANT.contains(&name)
+        };
+        let text = |word: std::ffi::OsString| word.to_string_lossy().into_owned();
+        let variables = std::env::vars_os().map(|(name, value)| (text(name), text(value)));
+        let mut variables: Vec<_> = variables.filter(|(name, _)| relevant(name)).collect();
+        variables.sort();
         Self {
             host: host(),
             cpu: field("/proc/cpuinfo", "model name", ':'),
             cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            affinity: Some(cores()),
             memory_bytes: field("/proc/meminfo", "MemTotal", ':')
                 .and_then(|text| text.trim_end_matches("kB").trim().parse::<u64>().ok())
                 .map(|kibibytes| kibibytes * 1024),

@@ -32,6 +32,13 @@ impl Usage {
         sum
     }
 
+    /// The processor time of one process, in seconds.
+    #[cfg(test)]
+    pub(super) fn of_process(process: u32) -> Option<f64> {
+        parse(&fs::read_to_string(format!("/proc/{process}/stat")).ok()?)
+            .map(|(_, seconds, _)| seconds)
+    }
+
     /// The sum of the resident memory, in bytes. What processes share counts in each.
     pub(super) fn resident_bytes(&self) -> u64 {
         self.resident.iter().map(|(_, bytes)| bytes).sum()
@@ -66,10 +73,15 @@ fn parse(stat: &str) -> Option<(u32, f64, u64)> {
     let fields: Vec<&str> = stat.get(stat.rfind(')')? + 1..)?.split_whitespace().collect();
     let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
     // Fields 14 to 17 of the manual: user and system time, own and of waited-for children.
-    let ticks = number(11)? + number(12)? + number(13)? + number(14)?;
-    let cpu_seconds = ticks as f64 / system(libc::_SC_CLK_TCK);
+    let counted = number(11)? + number(12)? + number(13)? + number(14)?;
+    let cpu_seconds = counted as f64 / ticks();
     let resident = number(21)? * system(libc::_SC_PAGESIZE) as u64;
     Some((fields.get(2)?.parse().ok()?, cpu_seconds, resident))
+}
+
+/// Ticks of the system's counters in a second.
+pub(super) fn ticks() -> f64 {
+    system(libc::_SC_CLK_TCK)
 }
 
 fn system(name: libc::c_int) -> f64 {
@@ -99,7 +111,7 @@ mod tests {
         let line = "4012 (py (x) 3) S 4000 4010 4000 34816 4012 4194304 100 0 0 0 300 100 20 5 20 0 1 0 5 9 2048 18446744073709551615";
         let (group, cpu_seconds, resident) = parse(line).unwrap();
         assert_eq!(group, 4010);
-        assert_eq!(cpu_seconds, 425.0 / system(libc::_SC_CLK_TCK));
+        assert_eq!(cpu_seconds, 425.0 / ticks());
         assert_eq!(resident, 2048 * system(libc::_SC_PAGESIZE) as u64);
     }
 }

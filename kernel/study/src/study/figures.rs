@@ -123,18 +123,22 @@ fn learned(record: &Record) -> Vec<(f64, f64)> {
 fn words(base: &str, name: &str, found: &Comparison) -> String {
     if let Some(why) = found.why_not() {
         let per_image = found.per_image.as_ref().map_or_else(String::new, |per_image| {
-            format!(" Per picture {name} takes {per_image} times as long.")
+            let doubt = found.why_not_per_image().map_or("", |_| ", which does not count either");
+            format!(" Per image {name} takes {per_image} times as long{doubt}.")
         });
         return format!("No ratio of {name} to {base} counts ({why}).{per_image}");
     }
     let value = found.ratio.value;
     match (found.ratio.interval, found.ratio.shows_difference()) {
+        (Some((low, high)), _) if found.ratio.is_equivalent() == Some(true) => format!(
+            "{name} and {base} take equally long to train, within 5 %: {value:.2} (95% interval {low:.2} to {high:.2})."
+        ),
         (Some((low, high)), Some(true)) => format!(
             "{name} takes {value:.2} times as long as {base} to train (95% interval {low:.2} to {high:.2})."
         ),
         (Some((low, high)), _) => format!(
-            "Between {name} and {base} no difference is shown: the ratio of their times of training is {value:.2}, and \
-             its 95% interval, {low:.2} to {high:.2}, holds 1."
+            "The difference between {name} and {base} is not significant: the ratio of their training times is {value:.2}, \
+             and its 95% interval, {low:.2} to {high:.2}, contains 1."
         ),
         (None, _) => format!(
             "{name} took {value:.2} times as long as {base} to train, in a single pair of runs: nothing says how sure that is."
@@ -192,14 +196,17 @@ mod tests {
                 "tensorflow takes 1.50 times as long as libtorch to train (95% interval 1.50 to 1.50). The losses and \
                  gradients of tensorflow were not found to be the others'.",
                 // 9/10, 11/11 and 13/12.
-                "Between python-keras and libtorch no difference is shown: the ratio of their times of training is \
-                 1.00, and its 95% interval, 0.79 to 1.25, holds 1.",
+                "The difference between python-keras and libtorch is not significant: the ratio of their training times \
+                 is 1.00, and its 95% interval, 0.79 to 1.25, contains 1.",
                 "caffe has no figures (failed: not installed (3 runs)).",
             ]
         );
         let reported = Study::of_records(report_2019()).verdict();
         assert!(reported[0].starts_with("No ratio of PyTorch"), "{reported:?}");
-        assert!(reported[0].ends_with("1.04 to 1.21 times as long."), "{reported:?}");
+        assert!(
+            reported[0].ends_with("1.04 to 1.21 times as long, which does not count either."),
+            "{reported:?}"
+        );
     }
 
     #[test]

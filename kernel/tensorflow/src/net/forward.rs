@@ -2,9 +2,10 @@
 
 use super::variables::Variable;
 use crate::api::{FLOAT, Output};
+use crate::backend::NAME;
 use crate::graph::Graph;
 use crate::layout::channels_last;
-use benchbook_backend::BackendError;
+use benchbook_backend::{BackendError, code_elsewhere};
 use benchbook_nets::{
     AdaptiveAvgPool2d, AvgPool2d, BatchNorm, Conv2d, FlattenOrder, Function, Layer, LayerNorm,
     MaxPool2d, Net, Operation, Padding, Shape, Source,
@@ -119,6 +120,7 @@ impl Pass<'_> {
                 graph.reshape(x, &[-1, shape.len() as i32])
             }
             Operation::GlobalAvgPool2d(_) => graph.reduce(c"Mean", x, &[1, 2], false),
+            Operation::Custom(_) => Err(code_elsewhere(&layer.name, NAME)),
             Operation::LayerNorm(norm) => layer_norm(graph, norm, variables, x),
             Operation::MaxPool2d(MaxPool2d { kernel, stride, padding }) => {
                 let (x, own) = match own_padding(shape, *kernel, *stride, *padding) {

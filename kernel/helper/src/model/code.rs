@@ -1,0 +1,296 @@
+//! Nets that are code: layers and forward pass in the crate `tch`, written in a cell.
+
+use super::Build;
+use crate::backend::{LibTorch, Parameters};
+use crate::error::Error;
+use benchbook_libtorch::Code;
+use benchbook_nets::{Architecture, Graph, Net, Node, Shape};
+use std::fmt;
+use tch::nn::{ModuleT, Path};
+
+/// What [`Model::build`](super::Model::build) takes: an [`Architecture`], or code ([`TchNet`]).
+pub trait Buildable {
+    /// The net, with its code on the device of these settings if it has any.
+    ///
+    /// # Errors
+    /// [`Error::Net`], and for code [`Error::Setting`] and [`Error::Backend`].
+    fn prepare(self, build: &Build) -> Result<Prepared, Error>;
+
+    /// The shape of one input.
+    ///
+    /// # Errors
+    /// [`Error::Net`].
+    fn input(&self) -> Result<Shape, Error>;
+}
+
+/// A checked net, with its code if it has any.
+pub struct Prepared {
+    pub(super) net: Net,
+    pub(super) code: Option<Code>,
+}
+
+impl<A: Architecture> Buildable for A {
+    fn prepare(self, _build: &Build) -> Result<Prepared, Error> {
+        Ok(Prepared { net: Net::new(self.graph())?, code: None })
+    }
+
+    fn input(&self) -> Result<Shape, Error> {
+        Ok(Net::new(self.graph())?.input())
+    }
+}
+
+impl Prepared {
+    /// The starting values: the code's own, or drawn from the seed.
+    pub(super) fn initial(&self, seed: u64) -> Result<Parameters, Error> {
+        Ok(match &self.code {
+            Some(code) => code.parameters()?,
+            None => Parameters::initial(self.net.parameters(), seed),
+        })
+    }
+}
+
+/// A net of your own in the crate `tch`: a function that makes its layers from a path of variables, and returns anything
+/// with a forward pass (`nn::Module` or `nn::ModuleT`; of a closure, `nn::func` or `nn::func_t`). It trains on LibTorch
+/// with everything that a described net has, but cannot be frozen in part by [`Build::frozen`], printed layer by layer, or
+/// run by another library.
+///
+/// The function runs when the model is built, after LibTorch's generator was set to [`Build::seed`]. Each training step
+/// sets it, too, so that dropout is repeatable. Variables that do not require gradients are not trained.
+///
+/// ```no_run
+/// # use benchbook::prelude::*;
+/// use tch::nn::{self, Module};
+/// # fn main() -> Result<(), benchbook::Error> {
+/// let data = ImageFolder::open("images")?;
+/// let net = TchNet::new("mine", [3, 64, 64], |vs| {
+///     nn::seq()
+///         .add(nn::conv2d(vs / "conv", 3, 16, 3, Default::default()))
+///         .add_fn(|x| x.relu().adaptive_avg_pool2d([1, 1]).flat_view())
+///         .add(nn::linear(vs / "fc", 16, 2, Default::default()))
+/// });
+/// let mut model = Model::build(net, &data, Build::default())?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct TchNet<F> {
+    name: String,
+    input: Shape,
+    make: F,
+}
+
+impl<F, M> TchNet<F>
+where
+    F: FnOnce(&Path<'_>) -> M,
+    M: ModuleT + 'static,
+{
+    /// A net with this name, for inputs of this shape without the batch: `[3, 64, 64]` (channels, height, width) or
+    /// `[10]`. Its forward pass gives logits `[batch, classes]`, or `[batch, 1]` for two classes.
+    pub fn new(name: impl Into<String>, input: impl Into<Shape>, make: F) -> Self {
+        Self { name: name.into(), input: input.into(), make }
+    }
+}
+
+impl<F> fmt::Debug for TchNet<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TchNet({:?}, {})", self.name, self.input)
+    }
+}
+
+impl<F, M> Buildable for TchNet<F>
+where
+    F: FnOnce(&Path<'_>) -> M,
+    M: ModuleT + 'static,
+{
+    fn prepare(self, build: &Build) -> Result<Prepared, Error> {
+        let Self { name, input, make } = self;
+        prepare(name, input, build, Box::new(|path| Box::new(make(path))))
+    }
+
+    fn input(&self) -> Result<Shape, Error> {
+        Ok(self.input)
+    }
+}
+
+type Make<'a> = Box<dyn FnOnce(&Path<'_>) -> Box<dyn ModuleT> + 'a>;
+
+/// What does not depend on the user's types, so that no cell compiles it.
+fn prepare(name: String, input: Shape, build: &Build, make: Make<'_>) -> Result<Prepared, Error> {
+    if build.backend != LibTorch {
+        return Err(Error::Setting {
+            name: "Build::backend",
+            expected: "LibTorch for a net that is code of the crate `tch`",
+            found: build.backend.about().name.into(),
+        });
+    }
+    let code = Code::new(build.requested_device(), build.seed, make)?;
+    let operation =
+        code.operation(input).map_err(|expected| Error::Code { net: name.clone(), expected })?;
+    let graph = Graph {
+        name,
+        class: "TchNet".into(),
+        modules: Default::default(),
+        input,
+        nodes: vec![Node::new("forward", operation)],
+        base: 0,
+    };
+    Ok(Prepared { net: Net::new(graph)?, code: Some(code) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Model, Weights};
+    use crate::train::{Fit, Silent};
+    use benchbook_data::Arrays;
+    use tch::nn;
+
+    /// LibTorch's generator belongs to the process, in which tests run side by side.
+    static GENERATOR: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
+    /// Two values of which the larger is the class, in `count` examples.
+    fn data(count: i64) -> Arrays {
+        let values = (0..count).flat_map(|at| if at % 2 == 0 { [0.5, -0.5] } else { [-0.5, 0.5] });
+        let labels = (0..count).map(|at| at % 2).collect();
+        Arrays::new(values.collect(), [2], labels, ["left", "right"]).unwrap()
+    }
+
+    fn layers(vs: &Path<'_>) -> impl ModuleT + use<> {
+        nn::seq_t()
+            .add(nn::linear(vs / "hidden", 2, 8, nn::LinearConfig::default()))
+            .add(nn::batch_norm1d(vs / "norm", 8, nn::BatchNormConfig::default()))
+            .add_fn_t(|x, train| x.relu().dropout(0.2, train))
+            .add(nn::linear(vs / "out", 8, 2, nn::LinearConfig::default()))
+    }
+
+    fn build() -> Build {
+        Build { device: Some(tch::Device::Cpu), seed: 3, ..Build::default() }
+    }
+
+    fn fit(epochs: usize) -> Fit {
+        Fit { epochs, batch_size: 8, learning_rate: Some(0.05), ..Fit::default() }
+    }
+
+    fn model(data: &Arrays) -> Model {
+        Model::build(TchNet::new("mine", [2], layers), data, build()).unwrap()
+    }
+
+    #[test]
+    fn code_trains_and_resumes_from_a_file_as_if_it_had_not_been_interrupted() {
+        let _alone = GENERATOR.lock();
+        let data = data(40);
+        let mut through = model(&data);
+        assert_eq!(
+            through.parameter_counts(),
+            (2 * 8 + 8 + 4 * 8 + 8 * 2 + 2, 2 * 8 + 8 + 2 * 8 + 8 * 2 + 2)
+        );
+        assert!(through.summary().0.contains("Custom"), "{}", through.summary());
+        let history = through.fit_with(&data, fit(12), &mut Silent).unwrap();
+        assert_eq!(history.epochs.last().unwrap().val_accuracy, Some(1.0));
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let mut first = model(&data);
+        let mut save = |_: &crate::train::EpochMetrics| std::ops::ControlFlow::Break(());
+        first.fit_with(&data, fit(12), &mut save).unwrap();
+        first.save(&path).unwrap();
+        let mut second =
+            Model::build(TchNet::new("mine", [2], layers), &data, Build { seed: 9, ..build() })
+                .unwrap();
+        second.restore(&path).unwrap();
+        assert_eq!(second.parameters().unwrap(), first.parameters().unwrap());
+        second.resume_with(&data, &mut Silent).unwrap();
+        assert_eq!(second.parameters().unwrap(), through.parameters().unwrap());
+        assert_eq!(second.history().epochs.len(), 12);
+        assert_eq!(
+            second.predict(&benchbook_data::Dataset::validation(&data)).unwrap().classes,
+            ["left", "right"]
+        );
+
+        let loaded = Model::load(&path).map(drop).unwrap_err().to_string();
+        assert!(loaded.contains("`mine`") && loaded.contains("restore("), "{loaded}");
+        let other = |vs: &Path<'_>| nn::linear(vs / "out", 2, 2, nn::LinearConfig::default());
+        let mut other = Model::build(TchNet::new("other", [2], other), &data, build()).unwrap();
+        let before = other.parameters().unwrap();
+        let wrong = other.restore(&path).unwrap_err().to_string();
+        assert!(wrong.contains("`out.weight`") && wrong.contains("[2, 8]"), "{wrong}");
+        assert_eq!(other.parameters().unwrap(), before);
+    }
+
+    #[test]
+    fn weights_of_a_file_replace_the_codes_own() {
+        let _alone = GENERATOR.lock();
+        let data = data(16);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("weights.safetensors");
+        let first = model(&data);
+        first.save(&path).unwrap();
+        let build = Build { weights: Weights::File(path), seed: 4, ..build() };
+        let second = Model::build(TchNet::new("mine", [2], layers), &data, build).unwrap();
+        assert_eq!(first.parameters().unwrap(), second.parameters().unwrap());
+    }
+
+    #[test]
+    fn a_step_without_a_finite_loss_changes_nothing_and_unused_variables_stay() {
+        let _alone = GENERATOR.lock();
+        use crate::backend::{Input, Optimizer, Step};
+        let data = data(16);
+        let net = |vs: &Path<'_>| {
+            let _unused = nn::linear(vs / "unused", 3, 3, nn::LinearConfig::default());
+            layers(vs)
+        };
+        let mut model = Model::build(TchNet::new("mine", [2], net), &data, build()).unwrap();
+        let before = model.parameters().unwrap();
+        let network = model.network();
+        network.compile(Optimizer::default());
+        let labels = [0, 1];
+        let step = Step::new(0.1, 0);
+        assert!(
+            network.train_step(Input::Values(&[f32::NAN; 4]), &labels, step).unwrap().loss.is_nan()
+        );
+        assert_eq!(model.parameters().unwrap(), before);
+        model.network().train_step(Input::Values(&[0.5; 4]), &labels, step).unwrap();
+        let after = model.parameters().unwrap();
+        let is_same = |name: &str| before.arrays[name] == after.arrays[name];
+        assert!(
+            is_same("unused.weight") && !is_same("out.weight") && !is_same("norm.running_mean")
+        );
+    }
+
+    #[test]
+    fn what_code_cannot_do_is_said_before_anything_is_trained() {
+        let _alone = GENERATOR.lock();
+        let data = data(8);
+        let refused = |units: i64, build: Build| {
+            let net =
+                move |vs: &Path<'_>| nn::linear(vs / "fc", 2, units, nn::LinearConfig::default());
+            Model::build(TchNet::new("mine", [2], net), &data, build)
+                .map(drop)
+                .unwrap_err()
+                .to_string()
+        };
+        let classes = refused(3, build());
+        assert!(classes.contains("3") && classes.contains("left"), "{classes}");
+        let tensorflow = refused(2, Build { backend: crate::backend::TensorFlow, ..build() });
+        assert!(
+            tensorflow.contains("LibTorch") && tensorflow.contains("TensorFlow"),
+            "{tensorflow}"
+        );
+        let frozen = refused(2, Build { frozen: true, ..build() });
+        assert!(frozen.contains("Build::frozen"), "{frozen}");
+        let flat = |vs: &Path<'_>| {
+            nn::func({
+                let weight = vs.zeros("weight", &[2]);
+                move |x| x.matmul(&weight)
+            })
+        };
+        let shape =
+            Model::build(TchNet::new("mine", [2], flat), &data, build()).map(drop).unwrap_err();
+        assert!(shape.to_string().contains("[2, classes]; the forward pass gives [2]"), "{shape}");
+        let net = TchNet::new("mine", [2], layers).prepare(&build()).unwrap().net;
+        for backend in [crate::backend::LibTorch, crate::backend::TensorFlow] {
+            let plan = build().plan(net.clone());
+            let elsewhere = backend.supports(&plan).unwrap_err().to_string();
+            assert!(elsewhere.contains("`forward`: it is code of a cell"), "{elsewhere}");
+        }
+    }
+}
