@@ -3,8 +3,9 @@
     cargo run --release -p benchbook-conformance --example cases > cases.json
     .venv-references/bin/python environment/originals/conformance.py cases.json kernel/backend/tests/data/conformance
 
-writes one safetensors file for each graph. Weights and inputs follow from a formula, which `kernel/conformance` has too;
-the dropout masks are Benchbook's. Everything is computed in 32-bit floats on the CPU by the interpreter of
+writes one safetensors file for each graph; with names after the folder only theirs, since safetensors writes the
+metadata in a new order each time. Weights and inputs follow from a formula, which `kernel/conformance` has too; the
+dropout masks are Benchbook's. Everything is computed in 32-bit floats on the CPU by the interpreter of
 `kernel/study/references`. The file's metadata holds the graph, the settings and the versions; its tensors are
 
 - `input` and `labels`; `logits` and `loss` in inference mode; `features`, the output of the base in inference mode;
@@ -146,10 +147,15 @@ def main() -> None:
     torch.set_num_threads(2)
     suite, folder = json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2])
     folder.mkdir(parents=True, exist_ok=True)
+    names = {case["name"] for case in suite["cases"]}
+    if unknown := set(sys.argv[3:]) - names:
+        sys.exit(f"no cases called {', '.join(sorted(unknown))}; they are listed in kernel/conformance/examples/cases.rs")
     for old in folder.glob("*.safetensors"):
-        old.unlink()
+        if old.stem not in names:
+            old.unlink()
     for case in suite["cases"]:
-        run(case, suite["batch"], folder, suite["seed"])
+        if case["name"] in (sys.argv[3:] or names):
+            run(case, suite["batch"], folder, suite["seed"])
 
 
 if __name__ == "__main__":

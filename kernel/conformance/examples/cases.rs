@@ -6,7 +6,7 @@ use benchbook_conformance::{BATCH, SEED, STEPS};
 use benchbook_nets::{
     Activation, AdaptiveAvgPool2d, Add, Architecture, AvgPool2d, BatchNorm, Concat, Conv2d, Dense,
     Dropout, Flatten, FlattenOrder, Function, Graph, MaxPool2d, Net, Node, Operation, Padding,
-    Sequential, SmallCnn,
+    Sequential, SmallCnn, Upsample,
 };
 use serde_json::json;
 
@@ -177,6 +177,7 @@ fn cases() -> Vec<(String, Graph, bool)> {
         ("dropout_twice", two_dropouts.graph(), false),
         ("dense_no_bias", on_vector(Dense { bias: false, units: 4 }), false),
         ("one_logit", Sequential::vector(6).dense(5).relu().dense(1).graph(), false),
+        ("upsample", on_map(Upsample { scale: [2, 3] }), false),
         ("vgg", vgg(3), false),
         ("vgg_one_logit", vgg(1), false),
         ("vgg_frozen", vgg(3), true),

@@ -142,6 +142,10 @@ impl Model {
                 FlattenOrder::HeightWidthChannel => x.f_permute([0, 2, 3, 1])?.f_flatten(1, -1),
                 FlattenOrder::ChannelHeightWidth => x.f_flatten(1, -1),
             },
+            Operation::Upsample(_) => {
+                let size = &batched(1, layer.output)[2..];
+                x.f_upsample_nearest2d(size, None::<f64>, None::<f64>)
+            }
             Operation::Dropout(dropout) => match mode {
                 Mode::Training { seed } if dropout.rate > 0.0 => {
                     let ordinal = self.dropouts[&index];

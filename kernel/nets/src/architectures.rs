@@ -1,9 +1,12 @@
-//! Nets by name. A new architecture is one file here and its line in the list below.
+//! Nets by name. A new architecture is one file here and three lines below: the module, its type, and its name in the
+//! list. What is public here is in the crate's root and in every cell.
 
+mod alexnet;
 mod resnet;
 mod small_cnn;
 mod vgg;
 
+pub use alexnet::AlexNet;
 pub use resnet::ResNet18;
 pub use small_cnn::SmallCnn;
 pub use vgg::{Head, Vgg, Vgg11, Vgg13, Vgg16, Vgg19};
@@ -81,6 +84,7 @@ macro_rules! architectures {
 }
 
 architectures! {
+    AlexNet(AlexNet) = "alexnet",
     Vgg11(Vgg11) = "vgg11",
     Vgg13(Vgg13) = "vgg13",
     Vgg16(Vgg16) = "vgg16",

@@ -80,7 +80,9 @@ pub enum NetError {
         got: Shape,
     },
     /// An input without values.
-    #[error("net `{net}`: every axis of the input must be at least 1, got {got}")]
+    #[error(
+        "net `{net}`: every axis of the input must be at least 1, and the values fit into memory, got {got}"
+    )]
     EmptyInput {
         /// The graph's name.
         net: String,

@@ -34,7 +34,7 @@ fn class() -> String {
 
 /// One operation of a graph.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "NodeJson")]
 pub struct Node {
     /// Unique; the prefix of its parameters' names, for example `features.0`. Not `input`.
     pub name: String,
@@ -42,14 +42,37 @@ pub struct Node {
     pub operation: Operation,
     /// The nodes whose outputs it takes; `input` is the graph's input. Default: the node before, or the graph's input
     /// for the first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub inputs: Vec<String>,
     /// Its name in Keras' published weight files, for example `block1_conv1`, where it differs from `name`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub keras: Option<String>,
     /// Its path in PyTorch's printed form where it differs from `name`; empty if it is not printed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub torch: Option<String>,
+}
+
+/// A node whose operation is not read yet, so that an error in the operation names the node.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NodeJson {
+    name: String,
+    operation: serde_json::Value,
+    #[serde(default)]
+    inputs: Vec<String>,
+    keras: Option<String>,
+    torch: Option<String>,
+}
+
+impl TryFrom<NodeJson> for Node {
+    type Error = String;
+
+    fn try_from(json: NodeJson) -> Result<Self, String> {
+        let NodeJson { name, operation, inputs, keras, torch } = json;
+        let operation = Operation::deserialize(operation)
+            .map_err(|error| format!("operation of layer `{name}`: {error}"))?;
+        Ok(Self { name, operation, inputs, keras, torch })
+    }
 }
 
 impl Node {

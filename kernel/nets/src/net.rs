@@ -112,7 +112,7 @@ impl Net {
     /// [`NetError`], naming the layer with what it needs and what it got.
     pub fn new(graph: Graph) -> Result<Self, NetError> {
         let net = || graph.name.clone();
-        if graph.input.len() == 0 {
+        if !is_countable(graph.input.axes()) || graph.input.len() == 0 {
             return Err(NetError::EmptyInput { net: net(), got: graph.input });
         }
         let (mut layers, mut parameters) = (Vec::<Layer>::new(), Vec::new());
@@ -133,10 +133,18 @@ impl Net {
                 net: net(),
                 layer: node.name.clone(),
                 expected,
-                got,
+                // The sides of a residual by name.
+                got: match &node.inputs[..] {
+                    [] | [_] => got,
+                    several => format!("{got} from `{}`", several.join("` and `")),
+                },
             };
             let rule = node.operation.rule();
             let output = rule.output(&input_shapes).map_err(wrong)?;
+            if !is_countable(output.axes()) {
+                let expected = "an output whose values can be counted";
+                return Err(wrong(Mismatch { expected: expected.into(), got: output.to_string() }));
+            }
             let first = parameters.len();
             for (name, tensor) in rule.named_parameters(&node.name, &input_shapes) {
                 parameters.push(Parameter {
@@ -267,6 +275,12 @@ impl Net {
     }
 }
 
+/// Whether the product of the lengths is within what memory can be addressed.
+fn is_countable(axes: &[usize]) -> bool {
+    let product = axes.iter().try_fold(1_usize, |product, length| product.checked_mul(*length));
+    product.is_some_and(|values| isize::try_from(values).is_ok())
+}
+
 /// Where the inputs of a node come from.
 fn sources(
     graph: &Graph,
@@ -316,7 +330,9 @@ fn check_base(graph: &Graph, layers: &[Layer]) -> Result<(), NetError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operations::{Activation, Add, Conv2d, Dense, Dropout, Flatten, MaxPool2d};
+    use crate::operations::{
+        Activation, Add, Conv2d, Dense, Dropout, Flatten, MaxPool2d, Upsample,
+    };
     use crate::sequential::Sequential;
     use crate::{Architecture, Named};
 
@@ -333,7 +349,7 @@ mod tests {
         refused(image().conv(4, 3).graph(), &["must end with logits", "[4, 8, 8]", "`conv2d_1`"]);
         refused(
             image().max_pool(16).graph(),
-            &["`max_pooling2d_1`", "at least 16 × 16", "[3, 8, 8]"],
+            &["`max_pooling2d_1`", "at least 16 × 16", "enlarge the net's input", "[3, 8, 8]"],
         );
         refused(image().flatten().dense(0).graph(), &["`dense_1`", "at least 1 unit"]);
         refused(image().dropout(1.0).graph(), &["`dropout_1`", "below 1"]);
@@ -341,6 +357,9 @@ mod tests {
         refused(image().layer(groups).graph(), &["`conv2d_1`", "divide", "2 groups for 3 input"]);
         refused(Sequential::image(3, 0, 8).flatten().dense(2).graph(), &["input", "[3, 0, 8]"]);
         refused(image().graph(), &["no layers"]);
+        refused(Sequential::image(1 << 30, 1 << 30, 1 << 30).graph(), &["input", "[1073741824, "]);
+        let huge = image().layer(Upsample { scale: [usize::MAX, 1] });
+        refused(huge.graph(), &["`up_sampling2d_1`", "can be counted", "[3, 18446744073709551615"]);
     }
 
     #[test]
@@ -351,7 +370,8 @@ mod tests {
             Node::new("sum", Add {}).after(["one", "two"]),
         ];
         let graph = Graph { nodes, ..Sequential::image(3, 8, 8).graph() };
-        refused(graph, &["`sum`", "one shape", "[4, 8, 8] and [8, 8, 8]"]);
+        let got = "got [4, 8, 8] and [8, 8, 8] from `one` and `two`";
+        refused(graph, &["`sum`", "one shape", "a convolution on one path", got]);
     }
 
     #[test]
@@ -427,8 +447,11 @@ mod tests {
                     "nodes": [{{"name": "a", "operation": {operation}}}]}}"#
             )
         };
-        wrong(&node(r#"{"type": "convolution9"}"#), &["`convolution9`", "`conv2d`", "`dense`"]);
-        wrong(&node(r#"{"type": "dense", "unit": 2}"#), &["`unit`", "`units`"]);
+        wrong(
+            &node(r#"{"type": "convolution9"}"#),
+            &["layer `a`", "`convolution9`", "`conv2d`", "`dense`"],
+        );
+        wrong(&node(r#"{"type": "dense", "unit": 2}"#), &["layer `a`", "`unit`", "`units`"]);
         wrong(r#"{"architecture": "vgg17"}"#, &["`vgg17`", "`vgg16`", "`resnet18`"]);
         wrong(r#"{"architecture": "vgg16", "sise": 64}"#, &["`sise`", "`size`"]);
     }

@@ -1,5 +1,5 @@
-//! What a layer computes. One file an operation; an operation owns its shapes, parameters, starting values and printed
-//! names. Backends have one arm for each.
+//! What a layer computes. A new operation is a file here and three lines below: the module, its type, and its entry in
+//! the list. An operation owns its shapes, parameters, starting values and printed names; backends have one arm for each.
 
 mod activation;
 mod convolution;
@@ -10,6 +10,7 @@ mod flatten;
 mod join;
 mod normalization;
 mod pooling;
+mod upsample;
 
 pub use activation::{Activation, Function};
 pub use convolution::Conv2d;
@@ -20,6 +21,7 @@ pub use flatten::{Flatten, FlattenOrder};
 pub use join::{Add, Concat};
 pub use normalization::{BatchNorm, LayerNorm};
 pub use pooling::{AdaptiveAvgPool2d, AvgPool2d, GlobalAvgPool2d, MaxPool2d};
+pub use upsample::Upsample;
 
 use crate::net::Init;
 use crate::shape::Shape;
@@ -147,6 +149,8 @@ operations! {
     LayerNorm,
     /// Largest value of each window.
     MaxPool2d,
+    /// Repeats rows and columns.
+    Upsample,
 }
 
 /// Rows and columns added around a map. In JSON `[top, bottom, left, right]`.
@@ -264,7 +268,10 @@ fn windows(
     if padded[0] < kernel[0] || padded[1] < kernel[1] {
         let padded = if padding.is_none() { "" } else { " with its padding" };
         return Err(Mismatch::new(
-            format!("a map of at least {} × {}{padded} for its window", kernel[0], kernel[1]),
+            format!(
+                "a map of at least {} × {}{padded} for its window (enlarge the net's input)",
+                kernel[0], kernel[1]
+            ),
             Shape::Map(map),
         ));
     }

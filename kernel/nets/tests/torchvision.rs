@@ -1,7 +1,7 @@
 //! The architectures against torchvision 0.26: the printed form, and the names and shapes of all parameters. The files
 //! are made by `environment/originals/printed.py`.
 
-use benchbook_nets::{Architecture, Net, Parameter, ResNet18, Vgg};
+use benchbook_nets::{AlexNet, Architecture, Net, Parameter, ResNet18, Vgg};
 
 /// The printed form, and a line for each parameter.
 fn expected(text: &str) -> (&str, Vec<&str>) {
@@ -13,12 +13,17 @@ fn lines<'a>(parameters: impl Iterator<Item = &'a Parameter>) -> Vec<String> {
     parameters.map(|parameter| format!("{} {:?}", parameter.name, parameter.shape)).collect()
 }
 
-#[test]
-fn resnet18_prints_and_names_its_parameters_as_torchvision() {
-    let net = Net::new(ResNet18::new(10).graph()).unwrap();
-    let (printed, parameters) = expected(include_str!("data/resnet18.txt"));
+fn whole(architecture: impl Architecture, text: &str) {
+    let net = Net::new(architecture.graph()).unwrap();
+    let (printed, parameters) = expected(text);
     assert_eq!(net.to_string(), printed);
     assert_eq!(lines(net.parameters().iter()), parameters);
+}
+
+#[test]
+fn nets_print_and_name_their_parameters_as_torchvision() {
+    whole(AlexNet::new(10), include_str!("data/alexnet.txt"));
+    whole(ResNet18::new(10), include_str!("data/resnet18.txt"));
 }
 
 fn vgg<const LAYERS: usize>(batch_norm: bool, text: &str) {

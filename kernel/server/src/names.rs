@@ -304,7 +304,8 @@ mod tests {
         );
         index.add_library(
             "benchbook",
-            "pub mod prelude { pub use crate::model::Model; pub use crate::nets::Vgg16 as Net; pub use tch::{self, Tensor}; }
+            "pub mod prelude { pub use crate::model::Model; pub use crate::nets::Vgg16 as Net; pub use tch::{self, Tensor};
+                                pub use crate::nets::architectures::*; }
              pub mod model;
              /// A net and what it has learnt.
              pub struct Model { pub classes: Vec<String>, secret: u8 }
@@ -313,6 +314,11 @@ mod tests {
              pub struct History { pub epochs: Vec<u8> }
              pub enum Kind { Float, Int }",
         );
+        index.add_exports(
+            "architectures",
+            "pub use resnet::ResNet18;\npub use vgg::{Vgg11, Vgg19};",
+        );
+        index.resolve_globs();
         names.libraries.set(index).ok().unwrap();
         names.end(
             vec![("model".into(), "Model".into()), ("images".into(), "Vec<Tensor>".into())],
@@ -334,6 +340,7 @@ mod tests {
         assert_eq!(complete("let a = mod"), ["model"]);
         assert_eq!(complete("Mo"), ["Model"]);
         assert_eq!(complete("Ne"), ["Net"]);
+        assert_eq!(complete("Vg"), ["Vgg11", "Vgg19"]);
         assert_eq!(complete("mak"), ["make()"]);
         assert_eq!(complete("runn"), ["running"]);
         assert_eq!(complete("let here = 1; her"), ["here"]);

@@ -106,6 +106,8 @@ def make(layer, operation, shape, x, dropout):
         return ACTIVATIONS[operation["function"]](), x
     if kind == "dropout":
         return dropout(operation["rate"]), x
+    if kind == "upsample":
+        return layers.UpSampling2D(operation["scale"]), x
     simple = {"add": layers.Add, "concat": layers.Concatenate, "global_avg_pool2d": layers.GlobalAveragePooling2D}
     if kind not in simple:
         sys.exit(f"Keras' interpreter has no operation `{kind}`")

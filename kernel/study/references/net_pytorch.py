@@ -149,6 +149,8 @@ def make(operation, shape, inplace, dropout):
         module = FlattenChannelsLast() if operation["order"] == "height_width_channel" else nn.Flatten()
     elif kind == "dropout":
         module = dropout(operation["rate"])
+    elif kind == "upsample":
+        module = nn.Upsample(scale_factor=tuple(operation["scale"]))
     elif kind == "add":
         module = Add(inplace)
     elif kind == "concat":

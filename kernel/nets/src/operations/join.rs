@@ -13,7 +13,10 @@ impl Rule for Add {
     fn output(&self, inputs: &[Shape]) -> Result<Shape, Mismatch> {
         let first = several(inputs)?;
         if inputs.iter().any(|shape| *shape != first) {
-            return Err(Mismatch::new("inputs of one shape", list(inputs)));
+            return Err(Mismatch::new(
+                "inputs of one shape (a convolution on one path can change its shape)",
+                list(inputs),
+            ));
         }
         Ok(first)
     }

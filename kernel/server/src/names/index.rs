@@ -55,6 +55,9 @@ pub struct Index {
     /// The members that are private wherever a library has one of the name; those of functions end in `(`.
     #[serde(default)]
     pub(super) hidden: BTreeSet<String>,
+    /// Modules of which the prelude has everything.
+    #[serde(skip)]
+    globs: Vec<String>,
 }
 
 /// A struct, an enum, a trait, or a type by another name.
@@ -115,9 +118,11 @@ pub fn record(here: &Installation) -> anyhow::Result<()> {
         for file in sources(&manifest.with_file_name("src"))? {
             let text = fs::read_to_string(&file)?;
             index.add_library(name, &text);
+            index.add_exports(&file.file_stem().unwrap_or_default().to_string_lossy(), &text);
             seen.add(&text);
         }
     }
+    index.resolve_globs();
     let library = here.tools.toolchain.source();
     for file in STANDARD.split_whitespace() {
         // Files of the standard library move from release to release.
@@ -191,6 +196,23 @@ impl Index {
         let parsed = SourceFile::parse(text, Edition::Edition2024);
         let module = package.strip_prefix("benchbook-").unwrap_or(package).replace('-', "_");
         self.items(parsed.tree().items(), package, &module);
+    }
+
+    /// Adds what the file of a module exports from other modules.
+    pub(super) fn add_exports(&mut self, module: &str, text: &str) {
+        let parsed = SourceFile::parse(text, Edition::Edition2024);
+        let exports = parsed.tree().items().filter_map(|item| match item {
+            ast::Item::Use(item) if is_public(&item) => Some(imports(item.syntax())),
+            _ => None,
+        });
+        self.modules.entry(module.to_owned()).or_default().extend(exports.flatten());
+    }
+
+    /// Adds to the prelude what it imports with a glob. Called when all libraries are there.
+    pub(super) fn resolve_globs(&mut self) {
+        for module in std::mem::take(&mut self.globs) {
+            self.prelude.extend(self.modules.get(&module).cloned().unwrap_or_default());
+        }
     }
 
     /// Adds what a cell defines.
@@ -277,6 +299,7 @@ impl Index {
                     };
                     if package == "benchbook" && name == "prelude" {
                         self.prelude.extend(imports(item.syntax()));
+                        self.globs.extend(globs(item.syntax()));
                     } else if name != "tests" {
                         if let Some(list) = item.item_list() {
                             let inner = if package.is_empty() { &name } else { module };
@@ -423,6 +446,13 @@ fn imports(node: &SyntaxNode) -> Vec<String> {
         if name == "self" { last(&outer()?) } else { Some(name) }
     });
     names.collect()
+}
+
+/// The modules of which the `use` items of a node bring in everything.
+fn globs(node: &SyntaxNode) -> impl Iterator<Item = String> {
+    let trees = node.descendants().filter_map(ast::UseTree::cast);
+    let stars = trees.filter(|tree| tree.star_token().is_some());
+    stars.filter_map(|tree| Some(tree.path()?.segment()?.syntax().text().to_string()))
 }
 
 /// The first paragraph of an item's description.

@@ -129,6 +129,12 @@ impl Pass<'_> {
                 };
                 pool(graph, c"MaxPool", x, *kernel, *stride, own)
             }
+            Operation::Upsample(_) => {
+                let size = layer.output.axes()[1..].iter().map(|length| *length as i32);
+                let size = graph.integers(&size.collect::<Vec<_>>())?;
+                let resized = graph.add(c"ResizeNearestNeighbor").inputs(&[x, size]).floats();
+                resized.flag(c"half_pixel_centers", true).output()
+            }
         }
     }
 
