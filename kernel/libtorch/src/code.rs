@@ -96,14 +96,28 @@ impl Code {
         Ok(Box::new(Model::with_code(plan, device, weights, self)?))
     }
 
-    pub(crate) fn forward(&self, x: &Tensor, train: Option<u64>) -> Result<Tensor, TchError> {
+    /// Logits `[batch, units]`; in a training step with its seed.
+    pub(crate) fn forward(
+        &self,
+        x: &Tensor,
+        units: usize,
+        train: Option<u64>,
+    ) -> Result<Tensor, TchError> {
         if let Some(seed) = train {
             set_seed(seed);
         }
         // The code may change its input in place, which belongs to the loader.
         let mut own = x.f_empty_like()?;
         own.f_copy_(x)?;
-        Ok(self.module.forward_t(&own, train.is_some()))
+        let logits = self.module.forward_t(&own, train.is_some());
+        let (found, expected) = (logits.size(), [x.size()[0], units as i64]);
+        if found != expected {
+            let wrong = format!(
+                "the net's code must return [batch, classes], here {expected:?}, got {found:?}"
+            );
+            return Err(TchError::Torch(wrong));
+        }
+        Ok(logits)
     }
 
     /// The variables themselves, without a copy.

@@ -128,13 +128,13 @@ impl Model {
                 Ok(sum)
             }
             Operation::Concat(_) => Tensor::f_cat(inputs, 1),
-            Operation::Custom(_) => match &self.code {
+            Operation::Custom(custom) => match &self.code {
                 Some(code) => {
                     let seed = match mode {
                         Mode::Training { seed } => Some(seed),
                         Mode::WithoutDropout | Mode::Inference => None,
                     };
-                    code.forward(x, seed)
+                    code.forward(x, custom.units, seed)
                 }
                 None => Err(TchError::Torch("the net's code is not in this process".into())),
             },
