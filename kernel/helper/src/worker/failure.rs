@@ -233,7 +233,7 @@ pub(crate) fn caught(payload: &(dyn std::any::Any + Send)) {
     let message = message(payload);
     let mut state = state();
     // Another panic, which was caught before, or none: the hook was not called.
-    let known = state.panics.last().is_some_and(|(_, panic)| panic.message == message);
+    let known = state.panics.last().is_some_and(|(_, panic)| panic.message.starts_with(&message));
     if !known {
         let panic = Panic { message, traceback: Vec::new() };
         state.panics.push((std::thread::current().id(), panic));

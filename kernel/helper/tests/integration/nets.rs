@@ -163,6 +163,34 @@ fn early_stopping_restores_the_weights_of_the_best_epoch_if_asked() {
 }
 
 #[test]
+fn the_best_weights_are_restored_too_if_the_training_ends_by_itself() {
+    let pictures = Pictures::new(6, 3);
+    let data = pictures.open();
+    let mut model = small_model();
+    let stopping = EarlyStopping {
+        monitor: Monitor::ValidationLoss,
+        restore_best_weights: true,
+        ..EarlyStopping::new(50)
+    };
+    let fit = Fit {
+        epochs: 6,
+        batch_size: 6,
+        learning_rate: Some(0.02),
+        callbacks: vec![Builtin::EarlyStopping(stopping)],
+        ..Fit::default()
+    };
+    let history = model.fit_with(&data, fit, &mut Silent).unwrap();
+    let losses: Vec<f64> = history.epochs.iter().filter_map(|epoch| epoch.val_loss).collect();
+    let best = losses.iter().copied().fold(f64::INFINITY, f64::min);
+    assert!(
+        losses.len() == 6 && losses[5] > best,
+        "the last epoch must not be the best: {losses:?}"
+    );
+    let now = model.evaluate(&data.validation()).unwrap().loss;
+    assert!((now - best).abs() < 1e-4 * best.max(1.0), "{now} {best}");
+}
+
+#[test]
 fn a_base_that_is_frozen_later_keeps_history_and_weights() {
     let pictures = Pictures::new(4, 2);
     let data = pictures.open();
