@@ -19,6 +19,7 @@ mod thread;
 
 use crate::cargo::reduced::Reduced;
 use crate::cargo::variables::{self, OUTDATED, Outdated};
+use crate::cache;
 use crate::cargo::{self, CELL, INTERRUPTED, LOG, TYPES, files};
 use crate::evcxr_contract;
 use crate::names::Names;
@@ -463,11 +464,18 @@ impl Rust {
             }
             Err(_) if ended.interrupted => Some(interrupted()),
             Err(error) if no_space(&error) => {
-                let folder = self.session.folder().parent().unwrap_or(&self.crate_folder);
+                let temporary = self.session.folder().parent().unwrap_or(&self.crate_folder);
+                // The crates of `:dep` are compiled in the cache.
+                let cache = cache::folder().ok();
+                let cache = cache.filter(|cache| error.to_string().contains(&*cache.to_string_lossy()));
+                let (what, folder, variable) = match &cache {
+                    Some(cache) => ("the cache folder", cache.as_path(), "BENCHBOOK_CACHE"),
+                    None => ("the folder for temporary files", temporary, "TMPDIR"),
+                };
                 Some(Failure::new(
                     "NoSpace",
                     format!(
-                        "the folder for temporary files, {}, is full; free space there and run the cell again, or set TMPDIR to another folder and restart the kernel; the cell has not run and all variables are kept",
+                        "{what}, {}, is full; free space there and run the cell again, or set {variable} to another folder and restart the kernel; the cell has not run and all variables are kept",
                         folder.display()
                     ),
                 ))
@@ -827,7 +835,8 @@ fn not_compiled(error: Error, prepared: &Prepared, at: Place<'_>) -> Failure {
         error => {
             let text = error.to_string();
             let known = errors::not_kept(&text, at);
-            known.unwrap_or_else(|| Failure::new("Error", text))
+            let said = compiler::said(&text).unwrap_or(&text);
+            known.unwrap_or_else(|| Failure::new("Error", said))
         }
     }
 }
