@@ -740,8 +740,7 @@ impl Evaluator for Rust {
         match found {
             Ok(Ok(mut found)) => {
                 found.matches.retain(|found| !items::is_own(&found.text));
-                self.names.retain_public(code, &mut found);
-                found
+                self.names.checked(code, cursor, found)
             }
             // An empty cell, or code at which rust-analyzer panics.
             _ => self.names.complete(code, cursor),
