@@ -167,6 +167,17 @@ def test_text_and_comments_are_not_completed(drawing: Kernel, code: str) -> None
     assert complete(drawing, code)[0] == []
 
 
+def test_text_and_comments_are_not_inspected(kernel: Kernel) -> None:
+    kernel.good("let inspected = 1;")
+    for code in ['"inspected', "// inspected", "1; // inspected"]:
+        assert not kernel.ask(kernel.client.inspect(code))["found"], code
+
+
+def test_names_within_a_format_are_completed(drawing: Kernel) -> None:
+    code = 'println!("{drawi}")'
+    assert "drawing_one" in complete(drawing, code, code.index("}"))[0]
+
+
 def test_private_fields_of_the_standard_library_are_not_offered(kernel: Kernel) -> None:
     kernel.good("let numbers = vec![1, 2, 3];")
     found = complete(kernel, "numbers.iter().")[0]

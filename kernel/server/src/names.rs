@@ -274,6 +274,11 @@ fn is_part_of_name(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
+/// Whether a name at the cursor would be one of code, not of text, a comment or a command.
+pub(crate) fn is_code(code: &str, cursor: usize) -> bool {
+    Place::of(code, cursor).is_some()
+}
+
 /// The name at a cursor, with `r#`, in bytes.
 pub(crate) fn word(code: &str, cursor: usize) -> Range<usize> {
     let start = code[..cursor].trim_end_matches(is_part_of_name).len();

@@ -32,7 +32,10 @@ pub(super) struct Question {
 impl Question {
     /// The question for what could stand at `cursor`, a byte offset in `code`.
     pub(super) fn new(code: &str, cursor: usize) -> Self {
-        let mut code = place::without_macros(code, cursor);
+        let is_code =
+            place::named(code, cursor).is_some_and(|(_, token)| token.kind().is_any_identifier());
+        // In what a macro formats, rust-analyzer completes names.
+        let mut code = if is_code { place::without_macros(code, cursor) } else { code.to_owned() };
         let word = names::word(&code, cursor);
         if !place::named(&code, cursor).is_some_and(|(_, token)| is_operand(&token)) {
             return Self { code, cursor, wrapped: false };
@@ -144,6 +147,7 @@ mod tests {
             "match a { So| }",
             ":do|",
             "// da|",
+            "println!(\"{da|}\")",
         ] {
             assert_eq!(asked(code), code);
         }
