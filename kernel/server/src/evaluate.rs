@@ -748,8 +748,7 @@ impl Evaluator for Rust {
         match found {
             Ok(Ok(mut found)) => {
                 found.matches.retain(|found| !items::is_own(&found.text));
-                self.names.retain_public(code, &mut found);
-                found
+                self.names.checked(code, cursor, found)
             }
             // An empty cell, or code at which rust-analyzer panics.
             _ => self.names.complete(code, cursor),
@@ -758,6 +757,7 @@ impl Evaluator for Rust {
 
     fn inspect(&mut self, code: &str, cursor: usize, _detail: Detail) -> Option<Bundle> {
         crate::nesting::check(code).ok()?;
+        crate::names::is_code(code, cursor).then_some(())?;
         self.load_types();
         let end = code[cursor..].find(|c: char| !(c.is_alphanumeric() || c == '_'));
         let end = end.map_or(code.len(), |end| cursor + end);

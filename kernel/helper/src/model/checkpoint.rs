@@ -232,7 +232,7 @@ impl Model {
     }
 
     /// Reads what [`Model::save`] or a checkpoint wrote into a model of the same net: weights, history, class names and
-    /// the optimiser's state, so that [`Model::resume`] goes on. For a net that is code
+    /// the optimiser's state, so that [`Model::resume`] goes on, and what happens to pixels. For a net that is code
     /// ([`TchNet`](super::TchNet)), which no file can hold; [`Model::load`] also builds the net.
     ///
     /// # Errors
@@ -252,6 +252,16 @@ impl Model {
                 found: format!("a weight `{surplus}`, which `{}` does not have", self.net.name()),
             });
         }
+        // As in `Model::load`: the weights were trained on such pixels.
+        self.preprocessing = saved.header.preprocessing.clone();
+        self.build = Build {
+            preprocessing: Some(self.preprocessing.clone()),
+            crop: saved.header.build.crop,
+            filter: saved.header.build.filter,
+            ..self.build.clone()
+        };
+        self.best_weights = None;
+        self.stores.clear();
         self.take(saved, path)
     }
 
