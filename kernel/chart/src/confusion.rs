@@ -98,7 +98,11 @@ impl Chart for ConfusionMatrix {
                 format!("of true {truth}: {}", taken.join(", "))
             })
             .collect();
-        format!("Confusion matrix: {title}, accuracy {:.3}; {}.", self.accuracy(), rows.join("; "))
+        let accuracy = match self.accuracy() {
+            accuracy if accuracy.is_nan() => "no predictions".into(),
+            accuracy => format!("accuracy {accuracy:.3}"),
+        };
+        format!("Confusion matrix: {title}, {accuracy}; {}.", rows.join("; "))
     }
 
     fn table(&self) -> Table {

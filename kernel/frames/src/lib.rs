@@ -80,6 +80,17 @@ pub enum Message {
         /// Where it happened, one line each.
         traceback: Vec<String>,
     },
+    /// Another thread panicked, which is no failure of the cell.
+    ThreadPanicked {
+        /// The thread's name, if it has one.
+        thread: Option<String>,
+        /// What it says.
+        message: String,
+        /// Where it happened, one line each.
+        traceback: Vec<String>,
+        /// Whether the newest cell's code led there, and not that of an earlier one.
+        newest: bool,
+    },
     /// The cell has failed before it moved this variable, or bound its name anew: the store has it
     /// still, though evcxr takes it for gone.
     Kept {

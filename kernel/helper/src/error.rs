@@ -65,6 +65,22 @@ pub enum Error {
         /// Complete epochs in the history.
         kept: usize,
     },
+    /// A batch of one sample, of which batch normalisation cannot take the variance.
+    #[error(
+        "epoch {epoch}, step {step}: the batch has one sample, and `{layer}` normalises each value over the batch, \
+         which takes at least two (found `batch_size` {batch_size}); choose a `batch_size` that leaves no batch of one, \
+         or use `layer_norm`"
+    )]
+    SingleSample {
+        /// From 1.
+        epoch: usize,
+        /// From 1.
+        step: usize,
+        /// The layer's name.
+        layer: String,
+        /// The setting.
+        batch_size: usize,
+    },
     /// Training has left weights with which nothing can be computed.
     #[error(
         "training diverged: {found} (learning rate {rate}; try a smaller one){}; the model keeps these weights \

@@ -20,7 +20,7 @@ use crate::train::{
     evaluate_pass, skipped,
 };
 use benchbook_data::{Dataset, Loader, LoaderConfig, OnBadImage, Preprocessing, Split};
-use benchbook_nets::Net;
+use benchbook_nets::{Net, Operation};
 use checkpoint::Samples;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -184,6 +184,7 @@ impl Model {
             validation,
             fit: &fit,
             call,
+            normalises_vectors: normalises_vectors(&self.net, self.build.frozen),
             steps_before,
             save: &save,
             skipped: &mut self.skipped,
@@ -495,6 +496,17 @@ fn check_data(net: &Net, build: &Build, split: &Split) -> Result<(), Error> {
         return Err(Error::Unlabelled { split: split.name().into() });
     }
     check_shape(net, build, split)
+}
+
+/// The first trainable layer of batch normalisation whose input has one value of each channel.
+fn normalises_vectors(net: &Net, frozen: bool) -> Option<String> {
+    let base = if frozen { net.base() } else { 0 };
+    let mut trained = net.layers().iter().skip(base);
+    let layer = trained.find(|layer| {
+        matches!(layer.operation, Operation::BatchNorm(_))
+            && layer.input_shapes.iter().all(|shape| shape.len() == shape.channels())
+    })?;
+    Some(layer.name.clone())
 }
 
 fn check_class_count(net: &Net, classes: &[String]) -> Result<(), Error> {

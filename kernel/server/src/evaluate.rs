@@ -43,7 +43,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -270,35 +270,6 @@ impl Rust {
         variables
     }
 
-    /// The places in a traceback, in the user's cell and not in the file that was compiled.
-    fn with_places(&self, traceback: Vec<String>, cell: &str, prepared: &Prepared) -> Vec<String> {
-        let Ok(compiled) = fs::read_to_string(self.crate_folder.join(CELL)) else {
-            return traceback;
-        };
-        let mut lines = Vec::new();
-        for entry in traceback {
-            let Some(place) = entry.strip_prefix("at ").and_then(files::in_cell) else {
-                lines.push(entry);
-                continue;
-            };
-            let mut numbers =
-                place.trim_start_matches(':').split(':').map(|number| number.parse().unwrap_or(0));
-            let (line, column) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-            match prepared.place(&compiled, line, column) {
-                Some((line, column)) => {
-                    lines.push(format!("at line {line}, column {column}"));
-                    lines.extend(errors::source_line(cell, line, column));
-                }
-                None => {
-                    let text =
-                        compiled.lines().nth(line.saturating_sub(1)).unwrap_or_default().trim();
-                    lines.push(format!("in code of an earlier cell: {text}"));
-                }
-            }
-        }
-        lines
-    }
-
     /// Has evcxr run code, of which the stand-in puts something back.
     fn evaluate(&mut self, code: &str, left_out: &Reduced) -> Result<EvalOutputs, Error> {
         left_out.write(&self.crate_folder).map_err(|error| Error::from(error.to_string()))?;
@@ -427,7 +398,8 @@ impl Rust {
         let panics = ran.ended.panics.iter_mut().map(|panic| &mut panic.traceback);
         let failure = ran.ended.failure.iter_mut().map(|failure| &mut failure.traceback);
         for traceback in panics.chain(failure) {
-            *traceback = self.with_places(std::mem::take(traceback), cell, &ran.prepared);
+            *traceback =
+                with_places(&self.crate_folder, std::mem::take(traceback), cell, &ran.prepared);
         }
         self.take_up_again(&ran.ended.kept, &ran.before, ran.request.output);
         let lost = self.note_gone(&ran);
@@ -563,6 +535,10 @@ impl Rust {
                 }
                 errors::show_unused(&folder, &code, count, &prepared, &output);
             }
+            Box::new(move |traceback| {
+                let place = format!("in cell {count}");
+                [vec![place], with_places(&folder, traceback, &code, &prepared)].concat()
+            })
         })
     }
 
@@ -863,6 +839,39 @@ fn names(variables: &[Variable]) -> String {
 /// Whether a type is the helper library's model.
 fn is_model(kind: &str) -> bool {
     kind.rsplit("::").next() == Some("Model")
+}
+
+/// The places in a traceback, in the user's cell and not in the file that was compiled.
+fn with_places(
+    folder: &Path,
+    traceback: Vec<String>,
+    cell: &str,
+    prepared: &Prepared,
+) -> Vec<String> {
+    let Ok(compiled) = fs::read_to_string(folder.join(CELL)) else {
+        return traceback;
+    };
+    let mut lines = Vec::new();
+    for entry in traceback {
+        let Some(place) = entry.strip_prefix("at ").and_then(files::in_cell) else {
+            lines.push(entry);
+            continue;
+        };
+        let mut numbers =
+            place.trim_start_matches(':').split(':').map(|number| number.parse().unwrap_or(0));
+        let (line, column) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+        match prepared.place(&compiled, line, column) {
+            Some((line, column)) => {
+                lines.push(format!("at line {line}, column {column}"));
+                lines.extend(errors::source_line(cell, line, column));
+            }
+            None => {
+                let text = compiled.lines().nth(line.saturating_sub(1)).unwrap_or_default().trim();
+                lines.push(format!("in code of an earlier cell: {text}"));
+            }
+        }
+    }
+    lines
 }
 
 /// The traceback begins with what failed, as everywhere in Jupyter.

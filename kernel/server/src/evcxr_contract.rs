@@ -146,6 +146,11 @@ pub(crate) fn handled(line: &str) -> Option<Handled<'_>> {
     is_word.then_some(Handled { name, kind, mutable, handling })
 }
 
+/// Whether a line of code that surrounds a cell checks, takes or puts a variable.
+pub(crate) fn is_of_store(line: &str) -> bool {
+    line.contains(&format!("{STORE}.")) && line.contains("_variable")
+}
+
 /// A line that checks a variable in vain, as no variable has this type.
 pub(crate) fn vain_check(name: &str) -> String {
     format!(

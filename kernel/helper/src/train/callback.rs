@@ -255,8 +255,8 @@ pub struct EarlyStopping {
     /// is 0, as it is in JSON that leaves it out.
     #[serde(default)]
     pub min_delta: f64,
-    /// Whether the model gets the weights of its best epoch when the training ends early. They are kept in memory until
-    /// then; a training that goes on from a file knows only those of its own epochs. Default: false.
+    /// Whether the model gets the weights of its best epoch when the training ends, early or not, as in Keras 3. They
+    /// are kept in memory until then; a training that goes on from a file knows only those of its own epochs. Default: false.
     #[serde(default)]
     pub restore_best_weights: bool,
 }

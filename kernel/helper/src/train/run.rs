@@ -90,6 +90,8 @@ pub struct Training<'a> {
     pub(crate) validation: Loader,
     pub(crate) fit: &'a Fit,
     pub(crate) call: Call,
+    /// A trainable layer that normalises one value of each channel over the batch.
+    pub(crate) normalises_vectors: Option<String>,
     /// Steps of the history when this began.
     pub(crate) steps_before: u64,
     pub(crate) save: Save<'a>,
@@ -388,6 +390,12 @@ impl Training<'_> {
             interrupt::check()?;
             let rate = self.rate(before + step - 1, steps, plateau);
             let Some(fed) = feed.next()? else { break };
+            if fed.labels.len() == 1
+                && let Some(layer) = &self.normalises_vectors
+            {
+                let (layer, batch_size) = (layer.clone(), self.fit.batch_size);
+                return Err(Error::SingleSample { epoch, step, layer, batch_size });
+            }
             let seed = step_seed(self.fit.seed, self.history.steps);
             let settings = Step { rate, seed, class_weights: self.fit.class_weights.as_deref() };
             let result = self.network.train_step(fed.input(), &fed.labels, settings)?;
@@ -420,7 +428,7 @@ impl Training<'_> {
         plateau: f64,
         callback: &mut dyn Callback,
     ) -> Result<bool, Error> {
-        let mut stop = false;
+        let (mut stop, mut stops) = (false, false);
         if let Some(metrics) = self.history.last().cloned() {
             stop = callback.epoch_end(&metrics, self)?.is_break();
         }
@@ -454,17 +462,7 @@ impl Training<'_> {
                     if stopping.restore_best_weights && stopping.is_best(self.own_epochs()) {
                         *self.best_weights = Some((epoch, self.network.parameters()?));
                     }
-                    if stopping.stops(self.own_epochs()) {
-                        stop = true;
-                        let mut restored = None;
-                        if stopping.restore_best_weights
-                            && let Some((best, weights)) = self.best_weights.take()
-                        {
-                            self.network.set_parameters(&weights)?;
-                            restored = Some(best);
-                        }
-                        callback.event(&Event::EarlyStop { epoch, restored });
-                    }
+                    stops |= stopping.stops(self.own_epochs());
                 }
                 Builtin::CsvLog(log) => {
                     let text = CsvLog::text(&self.history.epochs);
@@ -475,6 +473,21 @@ impl Training<'_> {
                 // After all others, which it must know of.
                 Builtin::ReduceOnPlateau(_) | Builtin::Checkpoint(_) => {}
             }
+        }
+        stop |= stops;
+        let mut restored = None;
+        if (stop || epoch == last)
+            && let Some((best, weights)) = self.best_weights.take()
+        {
+            self.network.set_parameters(&weights)?;
+            restored = Some(best);
+        }
+        if stops {
+            callback.event(&Event::EarlyStop { epoch, restored });
+        } else if let Some(best) = restored.filter(|best| *best != epoch) {
+            callback.event(&Event::Note(format!(
+                "the weights of the best epoch, {best}, are restored"
+            )));
         }
         let now = self.plateau_factor();
         if now < plateau {

@@ -5,7 +5,7 @@
 
 use super::{is_forked, run, send, server};
 use crate::interrupt;
-use benchbook_frames::{Frame, Message, Stream};
+use benchbook_frames::{Frame, Message};
 use std::backtrace::Backtrace;
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
@@ -89,7 +89,10 @@ pub(super) fn install_hook() {
 }
 
 fn remember(info: &PanicHookInfo<'_>) {
-    let message = message(info.payload());
+    let mut message = message(info.payload());
+    if let Some(instead) = instead_of_printing(&message, info.location()) {
+        message = format!("{message}; {instead}");
+    }
     let thread = std::thread::current();
     let traceback = places(info.location());
     // Whatever panicked may hold the lock of standard output, so nothing is flushed here.
@@ -100,9 +103,9 @@ fn remember(info: &PanicHookInfo<'_>) {
     }
     if thread.name() != Some("main") {
         // No wrapper of evcxr's sees the panic of another thread.
-        let name = thread.name().unwrap_or("without a name");
-        let text = format!("thread {name} panicked: {message}\n{}\n", traceback.join("\n"));
-        return tell(Frame::Print(Stream::Stderr, text.into_bytes()));
+        let (thread, newest) = (thread.name().map(str::to_owned), run::is_in_newest_cell());
+        let panic = Message::ThreadPanicked { thread, message, traceback, newest };
+        return tell(Frame::Message(panic));
     }
     tell(Frame::Message(Message::Panicked {
         message: message.clone(),
@@ -120,6 +123,20 @@ fn message(payload: &(dyn std::any::Any + Send)) -> String {
         .map(|text| (*text).to_owned())
         .or_else(|| payload.downcast_ref::<String>().cloned());
     text.map_or_else(|| "a panic with a value that is no text".into(), |text| readable(&text))
+}
+
+/// What to do about a tensor that tch's `Display` cannot print.
+fn instead_of_printing(message: &str, location: Option<&Location<'_>>) -> Option<&'static str> {
+    const DISPLAY: &str = "src/tensor/display.rs";
+    let is_display = || location.is_some_and(|location| location.file().ends_with(DISPLAY));
+    if message.contains("not implemented for sparse tensors") || message.contains("Sparse C") {
+        return Some(
+            "tch's `{}` prints no sparse tensors: make it the cell's last expression, call `display(&tensor)`, or print `tensor.to_dense(None, false)`",
+        );
+    }
+    (message.contains("PoisonError") && is_display()).then_some(
+        "since tch's `{}` failed for a sparse tensor, it prints none until the kernel is restarted; a cell's last expression and `display(&tensor)` show it",
+    )
 }
 
 /// How the compiled file of a cell ends (`server/src/cargo.rs`: `CELL`).

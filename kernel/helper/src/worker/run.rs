@@ -12,9 +12,13 @@ use std::io::{self, Write};
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 static REPLIES: OnceLock<Mutex<Replies>> = OnceLock::new();
+
+/// Where the library of the newest cell is in memory.
+static NEWEST: AtomicUsize = AtomicUsize::new(0);
 
 /// Tells evcxr something about the running cell.
 pub(super) fn reply(line: &str) {
@@ -113,6 +117,7 @@ fn run(line: &str, variables: *mut c_void) -> Result<*mut c_void, String> {
     // SAFETY: evcxr declares the function of every cell with this signature.
     let variables = unsafe {
         let cell = library.get::<Cell>(name.as_bytes()).map_err(|error| error.to_string())?;
+        NEWEST.store(library_of(*cell as *const c_void), Ordering::Relaxed);
         cell(variables)
     };
     end_if_forked(0);
@@ -122,6 +127,26 @@ fn run(line: &str, variables: *mut c_void) -> Result<*mut c_void, String> {
     unsafe { libc::fflush(std::ptr::null_mut()) };
     finish();
     Ok(variables)
+}
+
+/// Where the library that holds this code is in memory; 0 if none does.
+fn library_of(code: *const c_void) -> usize {
+    // SAFETY: `Dl_info` is plain data, which the call fills; it follows no pointer.
+    unsafe {
+        let mut info: libc::Dl_info = std::mem::zeroed();
+        libc::dladdr(code, &raw mut info);
+        info.dli_fbase as usize
+    }
+}
+
+/// Whether this thread's stack has code of the newest cell.
+pub(super) fn is_in_newest_cell() -> bool {
+    let newest = NEWEST.load(Ordering::Relaxed);
+    let mut stack = [std::ptr::null_mut(); 256];
+    // SAFETY: the array has as many places as the call is told of.
+    let depth = unsafe { libc::backtrace(stack.as_mut_ptr(), stack.len() as i32) };
+    let stack = stack.iter().take(usize::try_from(depth).unwrap_or(0));
+    newest != 0 && stack.into_iter().any(|code| library_of(*code) == newest)
 }
 
 /// The cell has ended: the server is told, and then evcxr.

@@ -53,7 +53,7 @@ pub(super) fn run(here: &Installation, emit: Emit) -> anyhow::Result<ExitCode> {
     let source = files::restored(reduced::restored(fs::read_to_string("src/lib.rs")?)?);
     let source = evcxr_contract::compiled(source)?;
     let empty = emit == Emit::Library && evcxr_contract::runs_nothing(&source);
-    let source = variables::without_outdated(source);
+    let source = variables::with_paths(variables::without_outdated(source));
     // What nothing runs defines no statics yet.
     let (source, defined) =
         if empty { (source, Statics::default()) } else { share_statics(source) };

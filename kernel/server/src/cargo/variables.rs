@@ -11,7 +11,7 @@
 //! Lines that are left out become empty, so that all others keep their numbers.
 
 use super::{read_json, write_json};
-use crate::evcxr_contract::{Handled, Handling, handled, vain_check};
+use crate::evcxr_contract::{Handled, Handling, handled, is_of_store, vain_check};
 use crate::parsed::words;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -55,6 +55,50 @@ fn without(source: String, variables: &[Outdated]) -> String {
             _ => None,
         }
     })
+}
+
+/// Traits of the standard library that rust-analyzer writes in the type of a `dyn` by their name alone.
+const TRAITS: [(&str, &str); 6] = [
+    ("Any", "std::any"),
+    ("Error", "std::error"),
+    ("Debug", "std::fmt"),
+    ("Display", "std::fmt"),
+    ("Read", "std::io"),
+    ("BufRead", "std::io"),
+];
+
+/// The source in which the types of variables name these traits by their paths, unless the source has a trait of
+/// that name itself.
+pub(super) fn with_paths(source: String) -> String {
+    if !source.contains("dyn ") {
+        return source;
+    }
+    let traits: Vec<_> = TRAITS
+        .iter()
+        .filter(|(name, _)| !source.contains(&format!("trait {name}")))
+        .map(|(name, module)| (format!("dyn {name}"), format!("dyn {module}::{name}")))
+        .collect();
+    let path = |line: &str| {
+        let mut line = line.to_owned();
+        for (name, path) in &traits {
+            let parts: Vec<&str> = line.split(name.as_str()).collect();
+            let mut text = parts[0].to_owned();
+            for part in &parts[1..] {
+                let goes_on = part.starts_with(|c: char| c.is_alphanumeric() || "_:".contains(c));
+                text += if goes_on { name } else { path };
+                text += part;
+            }
+            line = text;
+        }
+        line
+    };
+    let lines = source.split_inclusive('\n');
+    lines
+        .map(|line| match is_of_store(line) && line.contains("dyn ") {
+            true => Cow::from(path(line)),
+            false => line.into(),
+        })
+        .collect()
 }
 
 /// The source without the variables that it does not name; `None` if it names all.
@@ -107,6 +151,28 @@ let mut NAME = evcxr_variable_store.take_variable::<Vec<(u8, f32)>>(stringify!(N
             assert!(same || line.is_empty(), "{line}");
         }
         assert!(less.contains("stringify!(b)") && !less.contains("stringify!(c)"), "{less}");
+    }
+
+    #[test]
+    fn traits_of_the_standard_library_get_their_paths() {
+        let put = |kind: &str| {
+            format!("evcxr_variable_store.put_variable::<{kind}>(stringify!(a), a);\n")
+        };
+        for (kind, path) in [
+            (
+                "Option<Box<dyn Error + Send + Sync>>",
+                "Option<Box<dyn std::error::Error + Send + Sync>>",
+            ),
+            ("Result<i32, Box<dyn Any + Send>>", "Result<i32, Box<dyn std::any::Any + Send>>"),
+            ("Box<dyn Errors>", "Box<dyn Errors>"),
+            ("Box<dyn std::error::Error>", "Box<dyn std::error::Error>"),
+        ] {
+            assert_eq!(with_paths(put(kind)), put(path));
+        }
+        let own = format!("trait Error {{}}\n{}", put("Box<dyn Error>"));
+        assert_eq!(with_paths(own.clone()), own);
+        let users = "let a: Box<dyn Error> = f();\n".to_owned();
+        assert_eq!(with_paths(users.clone()), users);
     }
 
     #[test]

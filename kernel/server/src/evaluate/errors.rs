@@ -53,7 +53,8 @@ pub(super) fn failure(errors: &[CompilationError], prepared: &Prepared, at: Plac
     let first = errors.first().map(|error| title(error));
     let more = errors.len().saturating_sub(1);
     let evalue = match (first, more) {
-        (None, _) => "the cell does not compile".into(),
+        // The type of a variable, which evcxr has from rust-analyzer.
+        (None, _) => "a variable of the cell has a type with a trait that is not imported: write the type down with the trait's path, as in `let name: Box<dyn path::Trait> = …;`".into(),
         (Some(first), 0) => first,
         (Some(first), more) => format!("{first} (and {more} more)"),
     };

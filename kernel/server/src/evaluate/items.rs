@@ -5,10 +5,10 @@
 //! one before, and nothing else.
 
 use crate::definitions::{Definitions, plain};
-use crate::parsed::{Parsed, called_macro};
+use crate::parsed::{Parsed, called_macro, words};
 use ra_ap_parser::LexedStr;
-use ra_ap_syntax::ast::{self, AstNode, HasAttrs, HasGenericParams, HasName};
-use ra_ap_syntax::{Edition, SourceFile, SyntaxNode, TextSize};
+use ra_ap_syntax::ast::{self, AstNode, HasAttrs, HasGenericParams, HasModuleItem, HasName};
+use ra_ap_syntax::{Edition, SourceFile, SyntaxNode, SyntaxToken, TextSize};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
@@ -232,6 +232,44 @@ pub(super) fn keep_apart(
         _ if name(item).is_none() => vec![(begin, marker(&plain(item.syntax()), own))],
         _ => Vec::new(),
     }
+}
+
+/// Has a module name the session's macros that it calls: the order in which evcxr writes items does not put a macro
+/// before the modules of later cells, as a file would.
+pub(super) fn macros_in_scope(module: &ast::Module, known: &Items) -> Option<(TextSize, String)> {
+    let list = module.item_list()?;
+    let open = list.l_curly_token()?;
+    let tokens: Vec<_> = list
+        .syntax()
+        .descendants_with_tokens()
+        .filter_map(|element| element.into_token())
+        .filter(|token| !token.kind().is_trivia())
+        .collect();
+    let inner = |token: &SyntaxToken| {
+        token.parent_ancestors().find_map(ast::Module::cast).is_some_and(|other| other != *module)
+    };
+    let mut called: BTreeSet<&str> = tokens
+        .windows(3)
+        .filter(|around| around[2].text() == "!" && around[0].text() != "::" && !inner(&around[1]))
+        .map(|around| around[1].text())
+        .filter(|name| known.macros_for(name).is_some())
+        .collect();
+    // Those that the module makes or imports itself.
+    for item in list.items() {
+        match &item {
+            ast::Item::MacroRules(item) => {
+                called.retain(|name| item.name().is_none_or(|own| own.text() != *name));
+            }
+            ast::Item::Use(item) => {
+                let text = item.syntax().text().to_string();
+                called.retain(|name| !words(&text).any(|word| word == *name));
+            }
+            _ => {}
+        }
+    }
+    let imports = called.iter().map(|name| format!(" #[allow(unused_imports)] use crate::{name};"));
+    let imports: String = imports.collect();
+    (!imports.is_empty()).then(|| (open.text_range().end(), imports))
 }
 
 /// Gives each member a block of its own.

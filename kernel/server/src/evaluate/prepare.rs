@@ -276,6 +276,11 @@ fn rewrite(
         if let Some(brace) = loop_body(&node) {
             found.push((cell.at(brace), POLL.into()));
         }
+        if let Some(module) = ast::Module::cast(node.clone())
+            && let Some((at, imports)) = items::macros_in_scope(&module, &known)
+        {
+            found.push((cell.at(at), imports.into()));
+        }
         if let Some(call) = ast::MacroCall::cast(node.clone()).filter(items::is_thread_local)
             && let Some(made) = items::thread_local(&call, cell.range(&node), &mut prepared.items)
         {

@@ -4,10 +4,10 @@ use super::building;
 use super::markers::{Markers, Part};
 use super::processes;
 use super::text::Decoder;
-use crate::cargo::INTERRUPTED;
 use crate::cargo::moved::MOVED;
 use crate::cargo::progress::PROGRESS;
 use crate::cargo::statics::{DEFINED, LIVE, Statics};
+use crate::cargo::{INTERRUPTED, files};
 use crate::evcxr_contract::EXECUTION_PATH;
 use benchbook_display::Bundle;
 use benchbook_frames::{Answer, Frame, Message, Stream};
@@ -39,8 +39,12 @@ struct Shared {
     program: PathBuf,
 }
 
-/// What is to be done before a compiled cell shows anything: it is told whether the cell runs.
-pub type BeforeRun = Box<dyn FnOnce(bool) + Send>;
+/// What is to be done before a compiled cell shows anything: it is told whether the cell runs, and tells how to find the
+/// places of a traceback in the cell.
+pub type BeforeRun = Box<dyn FnOnce(bool) -> Places + Send>;
+
+/// The places of a traceback, in the user's cell and not in the file that was compiled.
+pub type Places = Box<dyn Fn(Vec<String>) -> Vec<String> + Send>;
 
 #[derive(Default)]
 struct State {
@@ -82,6 +86,8 @@ struct CellState {
     building: Option<String>,
     /// To be called when the cell begins to run, or at its end if it never did.
     before_run: Option<BeforeRun>,
+    /// Finds the places of what the running cell's threads panic with.
+    places: Option<Places>,
     /// The values of expressions are kept here and not shown, while one is evaluated for the front
     /// end.
     values: Option<Vec<Bundle>>,
@@ -572,6 +578,24 @@ impl Host {
                 }
                 state.cell.panics.push(Panic { message, traceback });
             }
+            Frame::Message(Message::ThreadPanicked { thread, message, traceback, newest }) => {
+                let places = state.cell.places.as_ref().filter(|_| newest);
+                let traceback = match places {
+                    Some(places) => places(traceback),
+                    None => traceback
+                        .into_iter()
+                        .map(|line| if in_cell(&line) { IN_EARLIER.into() } else { line })
+                        .collect(),
+                };
+                let thread = thread.as_deref().unwrap_or("without a name");
+                let text =
+                    format!("thread {thread} panicked: {message}\n{}\n", traceback.join("\n"));
+                state.hear(&text);
+                drop(state);
+                if let Some(output) = output {
+                    write(&output, Stream::Stderr, &text);
+                }
+            }
             Frame::Message(Message::Kept { name, mutable }) => {
                 state.cell.kept.push((name, mutable));
             }
@@ -657,7 +681,7 @@ impl State {
             output.end_transient();
         }
         if let Some(action) = self.cell.before_run.take() {
-            action(runs);
+            self.cell.places = Some(action(runs));
         }
     }
 
@@ -670,6 +694,14 @@ impl State {
             said.drain(..from);
         }
     }
+}
+
+/// What is said of a place whose text is no longer there.
+const IN_EARLIER: &str = "in code of an earlier cell";
+
+/// Whether a line of a traceback names the compiled file of a cell.
+fn in_cell(line: &str) -> bool {
+    line.strip_prefix("at ").and_then(files::in_cell).is_some()
 }
 
 /// Asks the user in a thread of its own: a thread of the cell may have asked, and all others go on.

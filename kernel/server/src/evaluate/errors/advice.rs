@@ -77,7 +77,7 @@ fn advice(problem: &Problem<'_>) -> Option<String> {
         "E0505" | "E0502" | "E0499" => told(
             "what is borrowed cannot be moved or changed meanwhile: do that before or after the other use",
         ),
-        "E0282" | "E0283" | "E0284" => Some(write_the_type("name")),
+        "E0282" | "E0283" | "E0284" | "E0790" => Some(write_the_type("name")),
         "E0596" if message.contains("behind a `&` reference") => {
             told("it is lent with `&`, which allows no changes: lend it with `&mut`")
         }
@@ -322,6 +322,7 @@ mod tests {
             ("E0382", "borrow of moved value: `model`", "", "", "&model"),
             ("E0597", "`y` does not live long enough", "", "", "wrap the code in braces"),
             ("E0282", "type annotations needed", "", "", "write the type down"),
+            ("E0790", "cannot call associated function on trait", "", "", "write the type down"),
             ("E0596", "cannot borrow `v` as mutable", "", "", "let mut v = v;"),
             ("E0308", "mismatched types", "expected `f64`, found integer", "", "`1.0`"),
             ("E0308", "mismatched types", "expected `usize`, found `i32`", "", "as usize"),
