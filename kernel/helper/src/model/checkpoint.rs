@@ -73,17 +73,14 @@ fn header(metadata: &HashMap<String, String>) -> Result<Option<Header>, String> 
 /// for torchvision's, whose own say nothing.
 ///
 /// # Errors
-/// [`WeightsError::Format`] if it says something that is not understood.
+/// [`WeightsError::Content`] if it says something that is not understood.
 pub(super) fn preprocessing(
     metadata: &HashMap<String, String>,
     path: &Path,
 ) -> Result<Preprocessing, WeightsError> {
-    let unclear = |problem: String| WeightsError::Format {
-        expected: "metadata that say how pixels are preprocessed (otherwise set \
-                   `Build::preprocessing`)",
-        problem,
-        path: path.into(),
-    };
+    const EXPECTED: &str =
+        "metadata that say how pixels are preprocessed (otherwise set `Build::preprocessing`)";
+    let unclear = |problem: String| WeightsError::format(EXPECTED, &problem, path);
     if let Some(header) = header(metadata).map_err(unclear)? {
         return Ok(header.preprocessing);
     }
