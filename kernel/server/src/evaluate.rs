@@ -17,9 +17,9 @@ mod prepare;
 mod reduce;
 mod thread;
 
+use crate::cache;
 use crate::cargo::reduced::Reduced;
 use crate::cargo::variables::{self, OUTDATED, Outdated};
-use crate::cache;
 use crate::cargo::{self, CELL, INTERRUPTED, LOG, TYPES, files};
 use crate::evcxr_contract;
 use crate::names::Names;
@@ -467,7 +467,8 @@ impl Rust {
                 let temporary = self.session.folder().parent().unwrap_or(&self.crate_folder);
                 // The crates of `:dep` are compiled in the cache.
                 let cache = cache::folder().ok();
-                let cache = cache.filter(|cache| error.to_string().contains(&*cache.to_string_lossy()));
+                let cache =
+                    cache.filter(|cache| error.to_string().contains(&*cache.to_string_lossy()));
                 let (what, folder, variable) = match &cache {
                     Some(cache) => ("the cache folder", cache.as_path(), "BENCHBOOK_CACHE"),
                     None => ("the folder for temporary files", temporary, "TMPDIR"),
