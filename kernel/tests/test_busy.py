@@ -65,6 +65,9 @@ def complete(kernel: Kernel, code: str) -> list[str]:
         ("model.fit(&ima", "images"),
         ("let x: i32 = cou", "counter"),
         ("vec![Kind::Flo", "Float"),
+        ("std::collections::HashM", "HashMap"),
+        ("tch::nn::Lin", "Linear"),
+        ('println!("{ima', "images"),
         ("vec![counter.bu", "bump"),
         ('for v in vec![1] { let m = Model::load("a")?; m.sa', "save"),
     ],
@@ -75,7 +78,20 @@ def test_names_are_completed(busy: Kernel, code: str, match: str) -> None:
     assert len(found) == len(set(found))
 
 
-@pytest.mark.parametrize("code", ["images.no_such_method", "unknown_thing.a", "let x = zzzz", "1."])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "images.no_such_method",
+        "unknown_thing.a",
+        "let x = zzzz",
+        "1.",
+        "// ima",
+        "1; // images.re",
+        'let s = "ima',
+        ":vars ima",
+        "let n: u8 = 1; n.",
+    ],
+)
 def test_nothing_is_made_up(busy: Kernel, code: str) -> None:
     assert complete(busy, code) == []
 
@@ -89,6 +105,7 @@ def test_nothing_is_made_up(busy: Kernel, code: str) -> None:
         ("images.relu", "fn relu(&self) -> Tensor"),
         ("String::new", "Creates a new empty"),
         ("Model", "struct Model"),
+        ("Fit { epochs", "epochs: usize"),
     ],
 )
 def test_names_are_explained(busy: Kernel, code: str, text: str) -> None:

@@ -93,6 +93,15 @@ def without_rust(folder: Path, rustc: str | None = None) -> dict[str, str]:
     return {**nowhere, "PATH": str(tools), "BENCHBOOK_CACHE": str(folder / "cache")}
 
 
+def small_crate(folder: Path) -> str:
+    """Makes a crate; the cell that asks for it."""
+    crate = folder / "small"
+    (crate / "src").mkdir(parents=True)
+    (crate / "src/lib.rs").touch()
+    (crate / "Cargo.toml").write_text('[package]\nname = "small"\nversion = "0.1.0"\nedition = "2024"\n')
+    return f':dep small = {{ path = "{crate}" }}'
+
+
 def libtorch(folder: Path, version: str | None) -> dict[str, str]:
     """An environment that names a libtorch: without a version an empty folder."""
     (folder / "lib").mkdir(parents=True)
@@ -364,6 +373,50 @@ def test_doctor_says_how_each_gpu_can_be_used(
     assert report.returncode == 0, report.stdout
     assert gpu.split(",")[0] in report.stdout
     assert words in report.stdout
+
+
+def test_a_cache_that_cannot_be_written_is_named_where_it_is_needed(
+    kernels: Any, program, template, prefix, tmp_path: Path
+) -> None:
+    # A file in its place: not even root can write there.
+    (tmp_path / "cache").touch()
+    environment = {"BENCHBOOK_CACHE": str(tmp_path / "cache")}
+    kernel = kernels(environment)
+    cell = kernel.run(small_crate(tmp_path))
+    assert cell.status == "error" and cell.evalue.startswith("crates of `:dep` are compiled in "), cell.problem
+    assert environment["BENCHBOOK_CACHE"] in cell.evalue and "set BENCHBOOK_CACHE" in cell.evalue, cell.problem
+    assert kernel.value("1 + 1") == "2"
+    report = doctor(program, prefix(template), environment)
+    assert report.returncode == 0, report.stdout
+    assert any(line.split()[:2] == ["absent", "cache"] for line in report.stdout.splitlines()), report.stdout
+    assert "set BENCHBOOK_CACHE" in report.stdout
+
+
+def test_a_full_cache_is_named_and_not_the_folder_for_temporary_files(
+    kernels: Any, kernelspec, tmp_path: Path
+) -> None:
+    cache, specs = tmp_path / "cache", tmp_path / "specs"
+    cache.mkdir()
+    (specs / "benchbook").mkdir(parents=True)
+    script = 'mount -t tmpfs -o size=64k tmpfs "$0" && head -c 48K /dev/zero >"$0/filler" && exec "$@"'
+    words = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, str(cache), *kernelspec["argv"]]
+    (specs / "benchbook/kernel.json").write_text(json.dumps({**kernelspec, "argv": words}))
+    kernel = kernels({"BENCHBOOK_CACHE": str(cache)}, specs)
+    cell = kernel.run(small_crate(tmp_path))
+    assert cell.ename == "NoSpace", cell.problem
+    assert str(cache) in cell.evalue and "BENCHBOOK_CACHE" in cell.evalue and "TMPDIR" not in cell.evalue, cell.problem
+
+
+def test_clean_empties_a_cache_that_is_a_link(program, tmp_path: Path) -> None:
+    disk, link = tmp_path / "disk", tmp_path / "cache"
+    disk.mkdir()
+    (disk / "file").write_text("of the cache")
+    link.symlink_to(disk)
+    environment = {**os.environ, "BENCHBOOK_CACHE": str(link)}
+    cleaned = subprocess.run([program, "clean", "--yes"], env=environment, capture_output=True, text=True, check=False)
+    assert cleaned.returncode == 0, cleaned.stderr
+    assert str(disk) in cleaned.stdout
+    assert not disk.exists() and not link.is_symlink()
 
 
 def test_doctor_names_changed_sources_and_is_content(program, prefix, spoil, checkout) -> None:

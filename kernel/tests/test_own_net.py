@@ -104,3 +104,42 @@ def test_a_study_says_why_other_libraries_cannot_run_it(kernel: Kernel, images: 
     assert said.status == "ok", said.problem
     rows = said.result["text/plain"]
     assert "code of a cell" in rows and "not available" in rows, rows
+
+
+def test_a_panic_in_the_code_quotes_its_line_from_an_earlier_cell_and_the_model_goes_on(kernel: Kernel, images: Path) -> None:
+    kernel.good(
+        f"""
+        use tch::nn;
+        static FAIL: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+        let data = ImageFolder::open("{images}")?;
+        let net = TchNet::new("fails", [3, 32, 32], |vs| {{
+            let fc = nn::linear(vs / "fc", 3 * 32 * 32, 2, Default::default());
+            nn::func(move |x| {{
+                assert!(!FAIL.load(std::sync::atomic::Ordering::Relaxed), "as told");
+                x.flat_view().apply(&fc)
+            }})
+        }});
+        let mut model = Model::build(&net, &data, Build::default())?;
+        let fit = Fit {{ batch_size: 8, ..Fit::default() }};
+        FAIL.store(true, std::sync::atomic::Ordering::Relaxed);
+        """
+    )
+    failed = kernel.run("let other = 1;\nlet lines = 2;\nmodel.fit(&data, fit.clone())?;")
+    assert failed.status == "error" and "as told" in failed.evalue, failed.problem
+    assert "failed in the line `assert!(!FAIL.load(std::sync::atomic::Ordering::Relaxed)" in failed.evalue, failed.problem
+    kernel.good("FAIL.store(false, std::sync::atomic::Ordering::Relaxed);")
+    assert kernel.value("model.fit(&data, fit.clone())?.epochs.len()") == "1"
+
+    kernel.good(
+        """
+        let wrong = TchNet::new("wrong", [3, 32, 32], |vs| {
+            let fc = nn::linear(vs / "fc", 100, 2, Default::default());
+            nn::func(move |x| {
+                x.flat_view().apply(&fc)
+            })
+        });
+        """
+    )
+    failed = kernel.run("Model::build(&wrong, &data, Build::default())?")
+    assert "failed in the line `x.flat_view().apply(&fc)`" in failed.evalue, failed.problem
+    assert "2x3072 and 100x2" in failed.evalue, failed.problem

@@ -162,6 +162,38 @@ def test_what_is_inserted_compiles(drawing: Kernel, before: str, match: str, aft
     drawing.good(before + match + after)
 
 
+@pytest.mark.parametrize("code", ["// draw", "1; // draw", 'let a = "draw', "/* draw"])
+def test_text_and_comments_are_not_completed(drawing: Kernel, code: str) -> None:
+    assert complete(drawing, code)[0] == []
+
+
+def test_text_and_comments_are_not_inspected(kernel: Kernel) -> None:
+    kernel.good("let inspected = 1;")
+    for code in ['"inspected', "// inspected", "1; // inspected"]:
+        assert not kernel.ask(kernel.client.inspect(code))["found"], code
+
+
+def test_names_within_a_format_are_completed(drawing: Kernel) -> None:
+    code = 'println!("{drawi}")'
+    assert "drawing_one" in complete(drawing, code, code.index("}"))[0]
+
+
+def test_private_fields_of_the_standard_library_are_not_offered(kernel: Kernel) -> None:
+    kernel.good("let numbers = vec![1, 2, 3];")
+    found = complete(kernel, "numbers.iter().")[0]
+    assert "map" in found
+    assert not {"ptr", "end_or_len", "_marker"} & set(found)
+
+
+def test_raw_names_and_names_before_a_call_are_completed(kernel: Kernel) -> None:
+    kernel.good("let r#type = vec![3];")
+    for code in ["let q = r#typ", "r#ty"]:
+        found, replaced = complete(kernel, code)
+        assert (found, replaced) == (["r#type"], code.split()[-1])
+    code = "r#type.le()"
+    assert "len" in complete(kernel, code, code.index("()"))[0]
+
+
 def test_nothing_to_complete_is_no_error(kernel: Kernel) -> None:
     assert complete(kernel, "let a = zzzzqqqq")[0] == []
 

@@ -11,6 +11,8 @@ import importlib.util
 import json
 import os
 import pwd
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -243,8 +245,12 @@ def test_without_rustc_and_with_another_one(
 ) -> None:
     search = tools("cc", "ld", "as", "sh")
     more = {**new_home(bare, tmp_path), "LIBTORCH": str(libtorch), "PATH": search}
-    command = f"{bare.prefix}/bin/benchbook setup"
-    refused(bare.cells("1 + 1", path="", more=more), "compiled by rustc 1.", "not found", command)
+    sentence = refused(bare.cells("1 + 1", path="", more=more), "compiled by rustc 1.", "not found")
+    # The command can be copied into a shell, although its path has a space and an apostrophe.
+    (command,) = re.findall("run `(.+?)`", sentence)
+    assert shlex.split(command) == [f"{bare.prefix}/bin/benchbook", "setup"]
+    ran = bare.run("/bin/sh", "-c", f"{command} --dry-run", path="", more=more)
+    assert "To be fetched into" in ran.stdout and "Rust 1." in ran.stdout, ran.stdout + ran.stderr
     rustc = Path(search, "rustc")
     rustc.write_text('#!/bin/sh\n[ "$1" = -vV ] && echo "rustc 1.80.0 (x)" || echo /nowhere\n')
     rustc.chmod(0o755)
@@ -273,7 +279,8 @@ def test_with_pytorch_of_another_release_until_there_is_the_right_one(
     (torch / "version.py").write_text("__version__ = '2.10.0+cu128'\n")
     more = {**new_home(bare, tmp_path), "VIRTUAL_ENV": str(tmp_path)}
     sentence = refused(bare.cells("1 + 1", path=rust, more=more), str(torch), "2.10.0+cu128", "2.11.0")
-    assert "benchbook setup" in sentence and "545 MB" in sentence
+    assert "545 MB" in sentence
+    assert shlex.split(re.findall("run `(.+?)`", sentence)[0]) == [f"{bare.prefix}/bin/benchbook", "setup"]
     (answer,) = bare.cells("1 + 1", path=rust, more={**more, "LIBTORCH": str(libtorch)})
     assert answer["text"] == "2", answer
 

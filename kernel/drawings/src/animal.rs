@@ -11,8 +11,6 @@ mod coat;
 mod dog;
 mod others;
 
-use std::fmt;
-
 use tiny_skia::{Path, Transform};
 
 use crate::colour::{Colour, Palette};
@@ -94,12 +92,6 @@ impl Animal {
 enum Pet {
     Cat,
     Dog,
-}
-
-impl fmt::Display for Animal {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.name())
-    }
 }
 
 /// What all parts of one animal have in common.

@@ -43,13 +43,19 @@ impl Style {
 }
 
 /// One stroke of the brush.
-enum Mark {
-    /// A part of the silhouette: filled, shaded and outlined.
-    Part { path: Path, colour: Colour, spots: Vec<(Path, Colour)> },
+struct Mark {
+    path: Path,
+    colour: Colour,
+    kind: Kind,
+}
+
+enum Kind {
+    /// A part of the silhouette: filled, shaded and outlined, with spots on it.
+    Part(Vec<(Path, Colour)>),
     /// A surface without an outline.
-    Fill { path: Path, colour: Colour },
+    Fill,
     /// A line; the width is in the figure's units.
-    Line { path: Path, colour: Colour, width: f32 },
+    Line(f32),
 }
 
 /// The marks of one animal, in its own coordinates, in the order in which they are made.
@@ -71,50 +77,42 @@ impl Figure {
         colour: Colour,
         spots: Vec<(Path, Colour)>,
     ) {
-        self.marks.extend(path.map(|path| Mark::Part { path, colour, spots }));
+        self.mark(path, colour, Kind::Part(spots));
     }
 
     /// Adds a surface without an outline.
     pub(crate) fn fill(&mut self, path: Option<Path>, colour: Colour) {
-        self.marks.extend(path.map(|path| Mark::Fill { path, colour }));
+        self.mark(path, colour, Kind::Fill);
     }
 
     /// Adds a line.
     pub(crate) fn line(&mut self, path: Option<Path>, colour: Colour, width: f32) {
-        self.marks.extend(path.map(|path| Mark::Line { path, colour, width }));
+        self.mark(path, colour, Kind::Line(width));
+    }
+
+    fn mark(&mut self, path: Option<Path>, colour: Colour, kind: Kind) {
+        self.marks.extend(path.map(|path| Mark { path, colour, kind }));
     }
 
     /// Adds all marks of another figure, moved by `transform`.
     pub(crate) fn add(&mut self, other: Figure, transform: Transform) {
         let scale = transform.get_scale().0;
-        let moved = other.marks.into_iter().filter_map(|mark| {
-            Some(match mark {
-                Mark::Part { path, colour, spots } => Mark::Part {
-                    path: path.transform(transform)?,
-                    colour,
-                    spots: spots
-                        .into_iter()
-                        .filter_map(|(spot, colour)| Some((spot.transform(transform)?, colour)))
-                        .collect(),
-                },
-                Mark::Fill { path, colour } => {
-                    Mark::Fill { path: path.transform(transform)?, colour }
-                }
-                Mark::Line { path, colour, width } => {
-                    Mark::Line { path: path.transform(transform)?, colour, width: width * scale }
-                }
-            })
+        let moved = other.marks.into_iter().filter_map(|Mark { path, colour, kind }| {
+            let moved = |(spot, colour): (Path, Colour)| Some((spot.transform(transform)?, colour));
+            let kind = match kind {
+                Kind::Part(spots) => Kind::Part(spots.into_iter().filter_map(moved).collect()),
+                Kind::Fill => Kind::Fill,
+                Kind::Line(width) => Kind::Line(width * scale),
+            };
+            Some(Mark { path: path.transform(transform)?, colour, kind })
         });
         self.marks.extend(moved);
     }
 
     /// The box around the silhouette; `None` for a figure without parts.
     pub(crate) fn bounds(&self) -> Option<Rect> {
-        let parts = self.marks.iter().filter_map(|mark| match mark {
-            Mark::Part { path, .. } => Some(path.bounds()),
-            Mark::Fill { .. } | Mark::Line { .. } => None,
-        });
-        parts.reduce(|all, part| {
+        let parts = self.marks.iter().filter(|mark| matches!(mark.kind, Kind::Part(_)));
+        parts.map(|mark| mark.path.bounds()).reduce(|all, part| {
             Rect::from_ltrb(
                 all.left().min(part.left()),
                 all.top().min(part.top()),
@@ -130,25 +128,24 @@ impl Figure {
         let side = canvas.width().min(canvas.height()) as f32;
         let scale = place.get_scale().0.max(1e-6);
         let surface = place.post_translate(style.slip.0 * side, style.slip.1 * side);
-        for mark in &self.marks {
-            match mark {
-                Mark::Part { path, colour, spots } => {
+        for Mark { path, colour, kind } in &self.marks {
+            match kind {
+                Kind::Part(spots) => {
                     let paint = surface_paint(path, *colour, style);
                     canvas.fill_path(path, &paint, FillRule::Winding, surface, None);
                     draw_spots(canvas, path, spots, surface);
-                    if let Some(width) = style.outline {
-                        let stroke = round_stroke(width * side / scale);
-                        canvas.stroke_path(path, &ink.paint(), &stroke, place, None);
-                        if let Some(degrees) = style.second_line {
-                            let again = place.pre_rotate(degrees);
-                            canvas.stroke_path(path, &ink.paint(), &stroke, again, None);
-                        }
+                    let Some(width) = style.outline else { continue };
+                    let stroke = round_stroke(width * side / scale);
+                    canvas.stroke_path(path, &ink.paint(), &stroke, place, None);
+                    if let Some(degrees) = style.second_line {
+                        let again = place.pre_rotate(degrees);
+                        canvas.stroke_path(path, &ink.paint(), &stroke, again, None);
                     }
                 }
-                Mark::Fill { path, colour } => {
+                Kind::Fill => {
                     canvas.fill_path(path, &colour.paint(), FillRule::Winding, surface, None);
                 }
-                Mark::Line { path, colour, width } => {
+                Kind::Line(width) => {
                     canvas.stroke_path(path, &colour.paint(), &round_stroke(*width), place, None);
                 }
             }

@@ -5,13 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use image::ImageError;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
 use crate::animal::Animal;
-use crate::output::{self, DESCRIPTION_FILE, FileError, failed};
+use crate::output::{self, DESCRIPTION_FILE, DatasetError, failed, wrong};
 use crate::picture::{Frame, JPEG_QUALITY, Picture, Split};
 
 /// Raised whenever the same seed gives other pictures than before.
@@ -122,63 +120,6 @@ fn names(animals: &[Animal]) -> Vec<String> {
     animals.iter().map(|animal| animal.name().to_owned()).collect()
 }
 
-/// Why no data set was written.
-#[derive(Debug, Error)]
-pub enum GenerateError {
-    /// The folder is in use and was not to be replaced.
-    #[error(
-        "{} is not empty (it holds {found} entries); choose another folder, or replace an earlier \
-         output with --force",
-        folder.display()
-    )]
-    NotEmpty {
-        /// The folder that was asked for.
-        folder: PathBuf,
-        /// Number of files and folders in it.
-        found: usize,
-    },
-    /// The folder was to be replaced but holds something else than an earlier output.
-    #[error(
-        "{} holds no {DESCRIPTION_FILE} of {GENERATOR}, so it is not replaced; delete it yourself or \
-         choose another folder",
-        folder.display()
-    )]
-    NotGenerated {
-        /// The folder that was asked for.
-        folder: PathBuf,
-    },
-    /// The pictures would be too small or too large.
-    #[error(
-        "expected a side of {} to {} pixels, found {found}",
-        SIDES.start(),
-        SIDES.end()
-    )]
-    Side {
-        /// The side that was asked for, in pixels.
-        found: u32,
-    },
-    /// There are no drawings of so many classes.
-    #[error("number of classes must be {} to {} (got {found})", CLASSES.start(), CLASSES.end())]
-    Classes {
-        /// The number that was asked for.
-        found: usize,
-    },
-    /// A picture could not be written as JPEG.
-    #[error("picture {index} of {} could not be written as JPEG", split.name())]
-    Encode {
-        /// The part of the data set.
-        split: Split,
-        /// The picture's number in it.
-        index: u32,
-        /// What the encoder found.
-        #[source]
-        source: ImageError,
-    },
-    /// A file or folder could not be read or written.
-    #[error(transparent)]
-    File(#[from] FileError),
-}
-
 /// Where a picture lies in its data set: `train/cat/cat.00000.jpg` or `test/00000.jpg`. Files of one
 /// folder are numbered from zero.
 pub fn file_name(picture: &Picture) -> PathBuf {
@@ -206,23 +147,19 @@ fn pictures(plan: &Plan) -> Vec<Picture> {
         .collect()
 }
 
-fn encode(picture: &Picture, frame: Frame) -> Result<Vec<u8>, GenerateError> {
-    picture.jpeg(frame).map_err(|source| GenerateError::Encode {
-        split: picture.split,
-        index: picture.index,
-        source,
-    })
+fn encode(picture: &Picture, frame: Frame) -> Result<Vec<u8>, DatasetError> {
+    picture.jpeg(frame).map_err(failed("write as JPEG", &file_name(picture)))
 }
 
 /// Estimates the size of the pictures in bytes from the first few of them.
 ///
 /// # Errors
 /// When the pictures would be too small or too large, or there are no drawings of so many classes.
-pub fn estimate_bytes(plan: &Plan) -> Result<u64, GenerateError> {
+pub fn estimate_bytes(plan: &Plan) -> Result<u64, DatasetError> {
     check(plan)?;
     let all = pictures(plan);
     let sample = &all[..all.len().min(32)];
-    let sizes: Result<Vec<usize>, GenerateError> =
+    let sizes: Result<Vec<usize>, DatasetError> =
         sample.par_iter().map(|picture| Ok(encode(picture, plan.frame)?.len())).collect();
     let total: usize = sizes?.iter().sum();
     Ok(total as u64 * all.len() as u64 / sample.len().max(1) as u64)
@@ -239,7 +176,7 @@ pub fn generate(
     folder: &Path,
     existing: Existing,
     progress: impl Fn(u32) + Sync,
-) -> Result<Written, GenerateError> {
+) -> Result<Written, DatasetError> {
     check(plan)?;
     check_folder(folder, existing)?;
     let parent = match folder.parent() {
@@ -267,7 +204,7 @@ fn write_all(
     plan: &Plan,
     draft: &Path,
     progress: impl Fn(u32) + Sync,
-) -> Result<Written, GenerateError> {
+) -> Result<Written, DatasetError> {
     output::create_layout(draft, &Animal::of_classes(plan.classes))?;
     let (ready, bytes) = (AtomicU32::new(0), AtomicU64::new(0));
     let write = |picture: &Picture| {
@@ -279,31 +216,44 @@ fn write_all(
         progress(ready.fetch_add(1, Ordering::Relaxed) + 1);
         Ok((name, output::digest(&jpeg)))
     };
-    let digests: Result<BTreeMap<PathBuf, String>, GenerateError> =
+    let digests: Result<BTreeMap<PathBuf, String>, DatasetError> =
         pictures(plan).par_iter().map(write).collect();
     output::write_checksums(draft, &digests?)?;
     output::write_json(&draft.join(DESCRIPTION_FILE), &Description::new(plan))?;
     Ok(Written { pictures: ready.into_inner(), bytes: bytes.into_inner() })
 }
 
-fn check(plan: &Plan) -> Result<(), GenerateError> {
+fn check(plan: &Plan) -> Result<(), DatasetError> {
     if !CLASSES.contains(&plan.classes) {
-        return Err(GenerateError::Classes { found: plan.classes });
+        let (low, high) = (CLASSES.start(), CLASSES.end());
+        let found = plan.classes;
+        return Err(wrong(format!("number of classes must be {low} to {high} (got {found})")));
     }
     let (Frame::Square(found) | Frame::Photo(found)) = plan.frame;
-    if SIDES.contains(&found) { Ok(()) } else { Err(GenerateError::Side { found }) }
+    if !SIDES.contains(&found) {
+        let (low, high) = (SIDES.start(), SIDES.end());
+        return Err(wrong(format!("longer side must be {low} to {high} pixels (got {found})")));
+    }
+    Ok(())
 }
 
 /// Succeeds where the folder is missing, empty, or an earlier output that may be replaced.
-fn check_folder(folder: &Path, existing: Existing) -> Result<(), GenerateError> {
+fn check_folder(folder: &Path, existing: Existing) -> Result<(), DatasetError> {
     let found = output::entries(folder)?;
     if found == 0 {
         return Ok(());
     }
+    let folder_name = folder.display();
     match existing {
-        Existing::Keep => Err(GenerateError::NotEmpty { folder: folder.to_owned(), found }),
+        Existing::Keep => Err(wrong(format!(
+            "{folder_name} is not empty (it holds {found} entries); choose another folder, or replace an earlier \
+             output with --force"
+        ))),
         Existing::Replace if was_generated(folder) => Ok(()),
-        Existing::Replace => Err(GenerateError::NotGenerated { folder: folder.to_owned() }),
+        Existing::Replace => Err(wrong(format!(
+            "{folder_name} holds no {DESCRIPTION_FILE} of {GENERATOR}, so it is not replaced; delete it yourself or \
+             choose another folder"
+        ))),
     }
 }
 

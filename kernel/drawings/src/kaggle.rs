@@ -14,12 +14,10 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use thiserror::Error;
 use zip::ZipArchive;
-use zip::result::ZipError;
 
 use crate::animal::Animal;
-use crate::output::{self, CHECKSUM_FILE, DESCRIPTION_FILE, FileError, failed};
+use crate::output::{self, CHECKSUM_FILE, DESCRIPTION_FILE, DatasetError, failed, wrong};
 use crate::picture::Split;
 
 /// The report's log: 5,348 of Kaggle's 25,000 labelled photos were for validation.
@@ -79,7 +77,7 @@ struct Origin {
 }
 
 /// What an import did; also the contents of `dataset.json`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Imported {
     /// Where the photos come from.
     pub source: String,
@@ -105,127 +103,6 @@ impl Imported {
     fn origin(&self) -> Origin {
         Origin { archive_sha256: self.archive_sha256.clone(), division: self.division }
     }
-}
-
-/// Why no photos were imported.
-#[derive(Debug, Error)]
-pub enum ImportError {
-    /// The archive is none, or is damaged.
-    #[error("{} could not be read as a zip archive", path.display())]
-    Zip {
-        /// The archive.
-        path: PathBuf,
-        /// What the reader found.
-        #[source]
-        source: ZipError,
-    },
-    /// A picture of the archive is damaged: its bytes are not those of the archive's own checksum.
-    #[error("{} in {} could not be unpacked; download the archive again", target.display(), path.display())]
-    Entry {
-        /// The archive.
-        path: PathBuf,
-        /// The file that the picture would become.
-        target: PathBuf,
-        /// What the reader found.
-        #[source]
-        source: ZipError,
-    },
-    /// The archive unpacks to far more than photos could.
-    #[error(
-        "{} unpacks to more than {limit} bytes ({RATIO} times its size and {ALLOWANCE}), which no archive of photos \
-         does; {entry} is beyond it",
-        path.display()
-    )]
-    TooLarge {
-        /// The archive.
-        path: PathBuf,
-        /// What was being unpacked.
-        entry: String,
-        /// The limit in bytes.
-        limit: u64,
-    },
-    /// The archive holds other things than expected.
-    #[error(
-        "{} was expected to hold labelled pictures (train/cat.0.jpg and train/dog.0.jpg, or a train.zip \
-         with them), found {cats} of cats and {dogs} of dogs",
-        path.display()
-    )]
-    NoPictures {
-        /// The archive.
-        path: PathBuf,
-        /// Pictures of cats in it.
-        cats: usize,
-        /// Pictures of dogs in it.
-        dogs: usize,
-    },
-    /// The share for validation is none.
-    #[error("expected a validation share from 0 to 1, found {found}")]
-    Share {
-        /// The share that was asked for.
-        found: f64,
-    },
-    /// Two entries of the archive would become one file.
-    #[error("{} holds two pictures for {}", path.display(), target.display())]
-    Twice {
-        /// The archive.
-        path: PathBuf,
-        /// The file that both would become.
-        target: PathBuf,
-    },
-    /// A picture could not be decoded.
-    #[error(
-        "{count} pictures could not be decoded, the first of them {} ({reason}); the others are in {}; \
-         --skip-unreadable leaves them out",
-        first.display(),
-        folder.display()
-    )]
-    Unreadable {
-        /// How many.
-        count: usize,
-        /// The first of them.
-        first: PathBuf,
-        /// What the decoder found there.
-        reason: String,
-        /// Where the good pictures are kept for the next attempt.
-        folder: PathBuf,
-    },
-    /// The folder to write holds something.
-    #[error("{} is not empty (it holds {found} entries); choose another folder", folder.display())]
-    NotEmpty {
-        /// The folder that was asked for.
-        folder: PathBuf,
-        /// Number of files and folders in it.
-        found: usize,
-    },
-    /// A complete import is no longer what it was.
-    #[error(
-        "{} was expected to hold {expected} pictures with the bytes in {CHECKSUM_FILE}, found {found}; the first \
-         that is missing or has other bytes is {}; delete the folder and import anew",
-        folder.display(), first.display()
-    )]
-    Damaged {
-        /// The folder.
-        folder: PathBuf,
-        /// Pictures that were imported.
-        expected: usize,
-        /// Pictures with their bytes.
-        found: usize,
-        /// The first of the others.
-        first: PathBuf,
-    },
-    /// An earlier import, complete or interrupted, was one of another archive or division.
-    #[error(
-        "{} is an import of another archive, or with another seed or validation share; repeat those, or \
-         delete it to start anew",
-        folder.display()
-    )]
-    OtherImport {
-        /// The folder of the interrupted import.
-        folder: PathBuf,
-    },
-    /// A file or folder could not be read or written.
-    #[error(transparent)]
-    File(#[from] FileError),
 }
 
 /// One picture of the archive and where it goes.
@@ -261,10 +138,10 @@ pub fn import(
     division: Division,
     unreadable: Unreadable,
     mut progress: impl FnMut(usize, usize),
-) -> Result<Imported, ImportError> {
+) -> Result<Imported, DatasetError> {
     let found = division.validation_share;
     if !(0.0..=1.0).contains(&found) {
-        return Err(ImportError::Share { found });
+        return Err(wrong(format!("share for validation must be 0 to 1 (got {found})")));
     }
     let origin = Origin { archive_sha256: file_digest(archive)?, division };
     let there = output::entries(folder)?;
@@ -272,8 +149,11 @@ pub fn import(
         // A second call on a complete import looks at it again and changes nothing.
         return match verify(folder)? {
             Some(complete) if complete.origin() == origin => Ok(complete),
-            Some(_) => Err(ImportError::OtherImport { folder: folder.to_owned() }),
-            None => Err(ImportError::NotEmpty { folder: folder.to_owned(), found: there }),
+            Some(_) => Err(other_import(folder)),
+            None => Err(wrong(format!(
+                "{} is not empty (it holds {there} entries); choose another folder",
+                folder.display()
+            ))),
         };
     }
     let part = part_folder(folder);
@@ -286,12 +166,7 @@ pub fn import(
         source: "Kaggle, competition Dogs vs. Cats".to_owned(),
         archive_sha256: origin.archive_sha256,
         division,
-        train: 0,
-        validation: 0,
-        test: 0,
-        resumed: 0,
-        unreadable: BTreeMap::new(),
-        duplicates_across_parts: Vec::new(),
+        ..Imported::default()
     };
     let mut digests = BTreeMap::new();
     let mut done = 0;
@@ -307,7 +182,7 @@ pub fn import(
             loaded.push((&entry.target, bytes));
         }
         let chunk = &entries[done..done + loaded.len()];
-        let outcomes: Result<Vec<_>, ImportError> =
+        let outcomes: Result<Vec<_>, DatasetError> =
             loaded.par_iter().map(|(target, bytes)| store(&part.join(target), bytes)).collect();
         for (entry, outcome) in chunk.iter().zip(outcomes?) {
             match outcome {
@@ -326,12 +201,13 @@ pub fn import(
     if let Some((first, reason)) = imported.unreadable.first_key_value()
         && unreadable == Unreadable::Refuse
     {
-        return Err(ImportError::Unreadable {
-            count: imported.unreadable.len(),
-            first: first.clone(),
-            reason: reason.clone(),
-            folder: part,
-        });
+        return Err(wrong(format!(
+            "{} pictures could not be decoded, the first of them {} ({reason}); the others are in {}; \
+             --skip-unreadable leaves them out",
+            imported.unreadable.len(),
+            first.display(),
+            part.display()
+        )));
     }
     let count = |split: Split| digests.keys().filter(|path| path.starts_with(split.name())).count();
     imported.train = count(Split::Train);
@@ -342,13 +218,22 @@ pub fn import(
     Ok(imported)
 }
 
+/// An earlier import, complete or interrupted, is one of another archive or division.
+fn other_import(folder: &Path) -> DatasetError {
+    wrong(format!(
+        "{} is an import of another archive, or with another seed or validation share; repeat those, or \
+         delete it to start anew",
+        folder.display()
+    ))
+}
+
 /// SHA-256 of a file that need not fit into memory.
-fn file_digest(path: &Path) -> Result<String, ImportError> {
+fn file_digest(path: &Path) -> Result<String, DatasetError> {
     let metadata = fs::metadata(path).map_err(failed("open", path))?;
     if !metadata.is_file() {
         // Opening a pipe would wait for a writer, and a device may have no end.
         let source = io::Error::new(io::ErrorKind::InvalidInput, "it is no file");
-        return Err(failed("open", path)(source).into());
+        return Err(failed("open", path)(source));
     }
     let mut file = File::open(path).map_err(failed("open", path))?;
     let mut hash = Sha256::new();
@@ -364,8 +249,8 @@ fn part_folder(folder: &Path) -> PathBuf {
 }
 
 /// The archive and those inside it.
-fn open_all(path: &Path, budget: &mut Budget) -> Result<Vec<ZipArchive<File>>, ImportError> {
-    let zip = |source| ImportError::Zip { path: path.to_owned(), source };
+fn open_all(path: &Path, budget: &mut Budget) -> Result<Vec<ZipArchive<File>>, DatasetError> {
+    let zip = |error| failed("read as a zip archive", path)(error);
     let file = File::open(path).map_err(failed("open", path))?;
     let mut outer = ZipArchive::new(file).map_err(zip)?;
     let mut inner = Vec::new();
@@ -391,13 +276,12 @@ fn read_entry(
     archive: &mut ZipArchive<File>,
     entry: &Entry,
     budget: &mut Budget,
-) -> Result<Vec<u8>, ImportError> {
-    let wrong =
-        |source| ImportError::Entry { path: path.to_owned(), target: entry.target.clone(), source };
-    let mut packed = archive.by_index(entry.index).map_err(wrong)?;
+) -> Result<Vec<u8>, DatasetError> {
+    let action = format!("unpack {} (download the archive again) from", entry.target.display());
+    let mut packed = archive.by_index(entry.index).map_err(failed(&action, path))?;
     let name = packed.name().to_owned();
     let mut bytes = Vec::new();
-    budget.unpack(&mut packed, &mut bytes, path, &name, |source| wrong(source.into()))?;
+    budget.unpack(&mut packed, &mut bytes, path, &name, failed(&action, path))?;
     Ok(bytes)
 }
 
@@ -408,30 +292,31 @@ struct Budget {
 }
 
 impl Budget {
-    fn of(archive: &Path) -> Result<Self, ImportError> {
+    fn of(archive: &Path) -> Result<Self, DatasetError> {
         let size = fs::metadata(archive).map_err(failed("open", archive))?.len();
         let limit = size.saturating_mul(RATIO).saturating_add(ALLOWANCE);
         Ok(Self { limit, left: limit })
     }
 
     /// Copies what is left to be read, whatever size the archive states for it.
-    fn unpack<E: Into<ImportError>>(
+    fn unpack(
         &mut self,
         from: &mut impl Read,
         to: &mut impl io::Write,
         path: &Path,
         entry: &str,
-        failed: impl FnOnce(io::Error) -> E,
-    ) -> Result<(), ImportError> {
+        failed: impl FnOnce(io::Error) -> DatasetError,
+    ) -> Result<(), DatasetError> {
         // A byte beyond the limit tells that there is more.
-        let copied = io::copy(&mut from.take(self.left.saturating_add(1)), to);
-        match self.left.checked_sub(copied.map_err(|error| failed(error).into())?) {
-            Some(left) => self.left = left,
-            None => {
-                let (path, entry) = (path.to_owned(), entry.to_owned());
-                return Err(ImportError::TooLarge { path, entry, limit: self.limit });
-            }
-        }
+        let copied = io::copy(&mut from.take(self.left.saturating_add(1)), to).map_err(failed)?;
+        self.left = self.left.checked_sub(copied).ok_or_else(|| {
+            wrong(format!(
+                "{} unpacks to more than {} bytes ({RATIO} times its size and {ALLOWANCE}), which no archive of \
+                 photos does; {entry} is beyond it",
+                path.display(),
+                self.limit
+            ))
+        })?;
         Ok(())
     }
 }
@@ -456,14 +341,12 @@ fn plan(
     path: &Path,
     archives: &mut [ZipArchive<File>],
     division: Division,
-) -> Result<Vec<Entry>, ImportError> {
+) -> Result<Vec<Entry>, DatasetError> {
     let mut labelled: [Vec<(u32, usize, usize)>; 2] = Default::default();
     let mut entries = Vec::new();
     for (archive, zip) in archives.iter_mut().enumerate() {
         for index in 0..zip.len() {
-            let entry = zip
-                .by_index_raw(index)
-                .map_err(|source| ImportError::Zip { path: path.to_owned(), source })?;
+            let entry = zip.by_index_raw(index).map_err(failed("read as a zip archive", path))?;
             match identify(entry.name()) {
                 Some((Some(animal), number)) => {
                     labelled[animal as usize].push((number, archive, index));
@@ -478,7 +361,11 @@ fn plan(
     }
     if labelled.iter().any(Vec::is_empty) {
         let [cats, dogs] = labelled.map(|class| class.len());
-        return Err(ImportError::NoPictures { path: path.to_owned(), cats, dogs });
+        return Err(wrong(format!(
+            "{} must hold labelled pictures (train/cat.0.jpg and train/dog.0.jpg, or a train.zip with them); got {cats} \
+             of cats and {dogs} of dogs",
+            path.display()
+        )));
     }
     let mut generator = ChaCha8Rng::seed_from_u64(division.seed);
     for (animal, mut class) in Animal::CATS_AND_DOGS.into_iter().zip(labelled) {
@@ -496,36 +383,38 @@ fn plan(
     }
     entries.sort_by(|a, b| a.target.cmp(&b.target));
     match entries.windows(2).find(|pair| pair[0].target == pair[1].target) {
-        Some(pair) => {
-            Err(ImportError::Twice { path: path.to_owned(), target: pair[0].target.clone() })
-        }
+        Some(pair) => Err(wrong(format!(
+            "{} holds two pictures for {}",
+            path.display(),
+            pair[0].target.display()
+        ))),
         None => Ok(entries),
     }
 }
 
 /// Makes the folders, or finds those of an interrupted import.
-fn begin(part: &Path, origin: &Origin) -> Result<(), ImportError> {
+fn begin(part: &Path, origin: &Origin) -> Result<(), DatasetError> {
     let note = part.join(NOTE_FILE);
     match fs::read(&note) {
         Ok(text) if serde_json::from_slice::<Origin>(&text).ok().as_ref() == Some(origin) => {}
         // The note is there before any picture is, so without one nothing has been imported.
         Err(error) if error.kind() == io::ErrorKind::NotFound && pictures_in(part)? == 0 => {}
-        _ => return Err(ImportError::OtherImport { folder: part.to_owned() }),
+        _ => return Err(other_import(part)),
     }
     output::create_layout(part, &Animal::CATS_AND_DOGS)?;
     let draft = part.join(NOTE_FILE).with_extension("draft");
     output::write_json(&draft, origin)?;
-    Ok(fs::rename(&draft, &note).map_err(failed("write", &note))?)
+    fs::rename(&draft, &note).map_err(failed("write", &note))
 }
 
 /// Pictures in the folders of an import under way.
-fn pictures_in(part: &Path) -> Result<usize, FileError> {
+fn pictures_in(part: &Path) -> Result<usize, DatasetError> {
     let folders = output::layout(&Animal::CATS_AND_DOGS);
     folders.iter().map(|folder| output::entries(&part.join(folder))).sum()
 }
 
 /// Decodes a picture and writes its bytes. What is already there was decoded when it was written.
-fn store(path: &Path, bytes: &[u8]) -> Result<Outcome, ImportError> {
+fn store(path: &Path, bytes: &[u8]) -> Result<Outcome, DatasetError> {
     let digest = output::digest(bytes);
     if fs::read(path).is_ok_and(|there| there == bytes) {
         return Ok(Outcome::Written { resumed: true, digest });
@@ -571,7 +460,7 @@ fn finish(
     folder: &Path,
     imported: &Imported,
     digests: &BTreeMap<PathBuf, String>,
-) -> Result<(), ImportError> {
+) -> Result<(), DatasetError> {
     output::write_checksums(part, digests)?;
     output::write_json(&part.join(DESCRIPTION_FILE), imported)?;
     fs::rename(part, folder).map_err(failed("write", folder))?;
@@ -579,11 +468,11 @@ fn finish(
 }
 
 /// Removes what marks an import under way, where it still is.
-fn remove_note(folder: &Path) -> Result<(), ImportError> {
+fn remove_note(folder: &Path) -> Result<(), DatasetError> {
     let note = folder.join(NOTE_FILE);
     match fs::remove_file(&note) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(failed("delete", &note)(error).into())
+            Err(failed("delete", &note)(error))
         }
         _ => Ok(()),
     }
@@ -593,9 +482,8 @@ fn remove_note(folder: &Path) -> Result<(), ImportError> {
 /// folder holds none of this program's.
 ///
 /// # Errors
-/// [`ImportError::Damaged`], naming the first picture that is missing or has other bytes;
-/// [`ImportError::File`].
-pub fn verify(folder: &Path) -> Result<Option<Imported>, ImportError> {
+/// A picture is missing or has other bytes; the error names the first. Or the checksums cannot be read.
+pub fn verify(folder: &Path) -> Result<Option<Imported>, DatasetError> {
     let Some(imported) = fs::read(folder.join(DESCRIPTION_FILE))
         .ok()
         .and_then(|text| serde_json::from_slice::<Imported>(&text).ok())
@@ -614,12 +502,13 @@ pub fn verify(folder: &Path) -> Result<Option<Imported>, ImportError> {
             remove_note(folder)?;
             Ok(Some(imported))
         }
-        first => Err(ImportError::Damaged {
-            folder: folder.to_owned(),
-            expected,
-            found: digests.len() - bad.len(),
-            first: first.map_or_else(|| output::CHECKSUM_FILE.into(), |path| (*path).clone()),
-        }),
+        first => Err(wrong(format!(
+            "{} must hold {expected} pictures with the bytes in {CHECKSUM_FILE}; got {}; the first that is missing or \
+             has other bytes is {}; delete the folder and import anew",
+            folder.display(),
+            digests.len() - bad.len(),
+            first.map_or(Path::new(CHECKSUM_FILE), |path| path).display()
+        ))),
     }
 }
 

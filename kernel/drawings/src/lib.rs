@@ -23,8 +23,8 @@ mod shape;
 pub use animal::Animal;
 pub use command::{Arguments, run};
 pub use folder::{
-    CLASSES, Description, Existing, GENERATOR_VERSION, GenerateError, Plan, SIDES, Written,
-    estimate_bytes, file_name, generate,
+    CLASSES, Description, Existing, GENERATOR_VERSION, Plan, SIDES, Written, estimate_bytes,
+    file_name, generate,
 };
-pub use output::{CHECKSUM_FILE, DESCRIPTION_FILE, FileError};
+pub use output::{CHECKSUM_FILE, DESCRIPTION_FILE, DatasetError};
 pub use picture::{Frame, JPEG_QUALITY, Picture, Split};

@@ -1,6 +1,7 @@
 //! The folder that a data set is written into: checked before, described after.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,31 +19,34 @@ pub const DESCRIPTION_FILE: &str = "dataset.json";
 /// Name of the file that lists the SHA-256 of every picture, as `sha256sum` writes and checks it.
 pub const CHECKSUM_FILE: &str = "checksums.sha256";
 
-/// A file or folder that could not be read or written.
+/// Why no data set was written: what is wrong, where, and what to do.
 #[derive(Debug, Error)]
-#[error("could not {action} {}", path.display())]
-pub struct FileError {
-    /// What was being done.
-    pub action: &'static str,
-    /// The file or folder.
-    pub path: PathBuf,
-    /// What the operating system found.
-    #[source]
-    pub source: io::Error,
+#[error("{problem}")]
+pub struct DatasetError {
+    problem: String,
+    source: Option<Box<dyn Error + Send + Sync>>,
 }
 
-/// What a failed action on a path becomes.
-pub(crate) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileError {
-    let path = path.to_owned();
-    move |source| FileError { action, path, source }
+/// An error that names the problem.
+pub(crate) fn wrong(problem: String) -> DatasetError {
+    DatasetError { problem, source: None }
+}
+
+/// Turns the error of an action on a path into one that names both.
+pub(crate) fn failed<E: Error + Send + Sync + 'static>(
+    action: &str,
+    path: &Path,
+) -> impl FnOnce(E) -> DatasetError {
+    let problem = format!("could not {action} {}", path.display());
+    move |source| DatasetError { problem, source: Some(source.into()) }
 }
 
 /// Entries of a folder that is to be written; 0 where there is none yet.
-pub(crate) fn entries(folder: &Path) -> Result<usize, FileError> {
+pub(crate) fn entries(folder: &Path) -> Result<usize, DatasetError> {
     match fs::read_dir(folder) {
         Ok(entries) => Ok(entries.count()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
-        Err(source) => Err(failed("read", folder)(source)),
+        Err(error) => Err(failed("read", folder)(error)),
     }
 }
 
@@ -59,7 +63,7 @@ pub(crate) fn layout(animals: &[Animal]) -> Vec<PathBuf> {
 }
 
 /// Makes the folders of [`layout`].
-pub(crate) fn create_layout(folder: &Path, animals: &[Animal]) -> Result<(), FileError> {
+pub(crate) fn create_layout(folder: &Path, animals: &[Animal]) -> Result<(), DatasetError> {
     layout(animals)
         .into_iter()
         .map(|part| folder.join(part))
@@ -75,7 +79,7 @@ pub(crate) fn digest(bytes: &[u8]) -> String {
 pub(crate) fn write_checksums(
     folder: &Path,
     digests: &BTreeMap<PathBuf, String>,
-) -> Result<(), FileError> {
+) -> Result<(), DatasetError> {
     let path = folder.join(CHECKSUM_FILE);
     let lines: String =
         digests.iter().map(|(path, digest)| format!("{digest}  {}\n", path.display())).collect();
@@ -85,7 +89,7 @@ pub(crate) fn write_checksums(
 /// Reads what [`write_checksums`] wrote; `None` where it is not of that form.
 pub(crate) fn read_checksums(
     folder: &Path,
-) -> Result<Option<BTreeMap<PathBuf, String>>, FileError> {
+) -> Result<Option<BTreeMap<PathBuf, String>>, DatasetError> {
     let path = folder.join(CHECKSUM_FILE);
     let text = fs::read_to_string(&path).map_err(failed("read", &path))?;
     let line = |line: &str| line.split_once("  ").map(|(sum, path)| (path.into(), sum.into()));
@@ -93,7 +97,7 @@ pub(crate) fn read_checksums(
 }
 
 /// Writes a value as readable JSON.
-pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), FileError> {
+pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), DatasetError> {
     let text = serde_json::to_string_pretty(value).map_err(io::Error::from);
     text.and_then(|text| fs::write(path, text + "\n")).map_err(failed("write", path))
 }

@@ -382,7 +382,7 @@ impl Model {
     /// Keras' table of the net, and under it the starting weights and what happens to pixels.
     pub fn summary(&self) -> Summary {
         let table = self.net.summary(self.build.frozen);
-        let weights = self.build.weights.describe(self.build.seed);
+        let weights = crate::record::weights(&self.net, &self.build);
         Summary(format!("{table}Weights: {weights}\nPixels: {}\n", self.pixels()))
     }
 

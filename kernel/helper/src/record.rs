@@ -47,23 +47,27 @@ pub(crate) fn facts(data: &dyn Dataset) -> Data {
 pub(crate) fn net_facts(net: &benchbook_nets::Net, build: &Build) -> Net {
     use sha2::{Digest, Sha256};
     let graph = serde_json::to_vec(net.graph()).unwrap_or_default();
-    let weights = match (net.code(), &build.weights) {
-        (Some(_), Weights::Random) => {
-            format!("random (by the net's own code, seed {})", build.seed)
-        }
-        _ => build.weights.describe(build.seed),
-    };
     Net {
         name: net.name().into(),
         classes: Some(net.classes()),
         graph_sha256: Some(hexadecimal(&Sha256::digest(graph))),
         base: Some(if build.frozen { "frozen" } else { "trainable" }.into()),
-        weights: Some(weights),
+        weights: Some(weights(net, build)),
         input_size: match net.input() {
             Shape::Map([_, height, width]) => Some([height, width]),
             Shape::Vector(_) => None,
         },
         ..Net::default()
+    }
+}
+
+/// Where a net's starting weights come from, in words.
+pub(crate) fn weights(net: &benchbook_nets::Net, build: &Build) -> String {
+    match (net.code(), &build.weights) {
+        (Some(_), Weights::Random) => {
+            format!("random (by the net's own code, seed {})", build.seed)
+        }
+        _ => build.weights.describe(build.seed),
     }
 }
 

@@ -20,7 +20,9 @@ mod stdout;
 mod streams;
 mod study;
 
-pub(crate) use failure::{caught, cell_failed, error_reached_top_at, returned_early, short};
+pub(crate) use failure::{
+    caught, cell_failed, compiled_cell, error_reached_top_at, returned_early, short, take_panic,
+};
 pub use failure::{error_reached_top, hold_back, panic_reached_top};
 pub use job::benchbook_job_main;
 pub use run::{benchbook_worker_main, variable_changed_type};

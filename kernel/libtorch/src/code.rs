@@ -5,13 +5,15 @@ use crate::{NAME, failed, found, settings};
 use benchbook_backend::{BackendError, Device as Requested, Network, Parameters, Plan, Precision};
 use benchbook_nets::{Custom, Shape, Variable};
 use std::collections::BTreeMap;
-use tch::nn::{ModuleT, Path, VarStore};
+use tch::nn::{Path, VarStore};
 use tch::{Kind, TchError, Tensor};
 
+/// Logits of a batch; the flag says whether a training step takes them. An error says in words what failed in the code.
+pub type Forward = Box<dyn Fn(&Tensor, bool) -> Result<Tensor, String> + Send>;
+
 /// A forward pass with its variables, on a device.
-#[derive(Debug)]
 pub struct Code {
-    module: Box<dyn ModuleT>,
+    forward: Forward,
     variables: VarStore,
 }
 
@@ -20,44 +22,62 @@ impl Code {
     /// starting values, is set to the seed before.
     ///
     /// # Errors
-    /// [`BackendError::Device`].
+    /// [`BackendError::Device`], [`BackendError::Library`] for what fails in `make`.
     pub fn new(
         device: Requested,
         seed: u64,
-        make: impl FnOnce(&Path<'_>) -> Box<dyn ModuleT>,
+        make: impl FnOnce(&Path<'_>) -> Result<Forward, String>,
     ) -> Result<Self, BackendError> {
         let variables = VarStore::new(found(device)?);
         set_seed(seed);
-        let module = make(&variables.root());
-        Ok(Self { module, variables })
+        let made = make(&variables.root()).map_err(TchError::Torch);
+        let forward = made.map_err(failed("making the net's layers"))?;
+        Ok(Self { forward, variables })
     }
 
-    /// The operation of a graph that stands for this code. Two examples of zeros go through it to find the length of its
-    /// output, which must be `[2, units]`.
+    /// The operation of a graph that stands for this code. Two examples go through it, in inference and in training, to
+    /// find the length of its output, which must be `[2, units]`, and its fingerprint. For a fingerprint that is the same
+    /// everywhere, the code must be on the CPU, fresh from a fixed seed, and not used afterwards: the pass in training
+    /// changes running statistics.
     ///
     /// # Errors
-    /// In words: an output of another shape, or variables that are not 32-bit floats.
+    /// In words: an output of another shape, variables that are not 32-bit floats, or a failing forward pass.
     pub fn operation(&self, input: Shape) -> Result<Custom, String> {
         let mut parameters = Vec::new();
         for (name, tensor) in self.sorted() {
             let (shape, kind) = (tensor.size(), tensor.kind());
-            if kind != Kind::Float {
-                return Err(format!("variables of 32-bit floats; `{name}` is {kind:?}"));
+            if kind != Kind::Float || !tensor.is_contiguous() {
+                let strides = tensor.stride();
+                return Err(format!(
+                    "variables of contiguous 32-bit floats; `{name}` is {kind:?} with strides {strides:?}"
+                ));
             }
             let shape = shape.iter().map(|length| *length as usize).collect();
             parameters.push(Variable { name, shape, learned: tensor.requires_grad() });
         }
         let axes = crate::forward::batched(2, input);
         let _guard = tch::no_grad_guard();
-        let output = self
-            .module
-            .forward_t(&Tensor::zeros(&axes, (Kind::Float, self.variables.device())), false);
-        match output.size()[..] {
-            [2, units] if units > 0 => Ok(Custom { units: units as usize, parameters }),
-            ref other => Err(format!(
-                "an output [batch, classes] for an input {axes:?}, here [2, classes]; the forward pass gives {other:?}"
-            )),
+        let on = (Kind::Float, self.variables.device());
+        let example = Tensor::arange(axes.iter().product::<i64>(), on).sin().view(&axes[..]);
+        let (mut units, mut digits) = (0, String::new());
+        for train in [false, true] {
+            set_seed(0);
+            let output = (self.forward)(&example.copy(), train)
+                .map_err(|wrong| format!("a forward pass that works; {wrong}"))?;
+            units = match output.size()[..] {
+                [2, units] if units > 0 => units as usize,
+                ref other => {
+                    return Err(format!(
+                        "an output [batch, classes] for an input {axes:?}, here [2, classes]; the forward pass gives {other:?}"
+                    ));
+                }
+            };
+            // Two digits are the same on every machine.
+            let values = Vec::<f64>::try_from(output.to_kind(Kind::Double).flatten(0, -1));
+            let values = values.map_err(|error| format!("an output of numbers; {error}"))?;
+            digits.extend(values.iter().map(|value| format!("{value:.1e} ")));
         }
+        Ok(Custom { units, parameters, fingerprint: digits })
     }
 
     /// The values of the variables.
@@ -96,12 +116,13 @@ impl Code {
         Ok(Box::new(Model::with_code(plan, device, weights, self)?))
     }
 
-    /// Logits `[batch, units]`; in a training step with its seed.
+    /// Logits `[batch, units]`; in a training step with its seed. `tracked`: whether gradients will be taken.
     pub(crate) fn forward(
         &self,
         x: &Tensor,
         units: usize,
         train: Option<u64>,
+        tracked: bool,
     ) -> Result<Tensor, TchError> {
         if let Some(seed) = train {
             set_seed(seed);
@@ -109,7 +130,10 @@ impl Code {
         // The code may change its input in place, which belongs to the loader.
         let mut own = x.f_empty_like()?;
         own.f_copy_(x)?;
-        let logits = self.module.forward_t(&own, train.is_some());
+        // Puts the tracking of gradients back, which a panic within `tch::no_grad` leaves off.
+        let _guard = tch::no_grad_guard();
+        let run = || (self.forward)(&own, train.is_some());
+        let logits = if tracked { tch::with_grad(run) } else { run() }.map_err(TchError::Torch)?;
         let (found, expected) = (logits.size(), [x.size()[0], units as i64]);
         if found != expected {
             let wrong = format!(
@@ -123,6 +147,16 @@ impl Code {
     /// The variables themselves, without a copy.
     pub(crate) fn variables(&self) -> BTreeMap<String, Tensor> {
         self.sorted().into_iter().collect()
+    }
+
+    /// Names of the variables that the code itself changes in training, such as running statistics. A frozen variable
+    /// is none of them: it is among the store's trainable ones.
+    pub(crate) fn buffers(&self) -> Vec<String> {
+        let trainable: Vec<_> =
+            self.variables.trainable_variables().iter().map(Tensor::data_ptr).collect();
+        let mut variables = self.sorted();
+        variables.retain(|(_, tensor)| !trainable.contains(&tensor.data_ptr()));
+        variables.into_iter().map(|(name, _)| name).collect()
     }
 
     fn sorted(&self) -> Vec<(String, Tensor)> {

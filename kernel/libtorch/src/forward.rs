@@ -134,7 +134,7 @@ impl Model {
                         Mode::Training { seed } => Some(seed),
                         Mode::WithoutDropout | Mode::Inference => None,
                     };
-                    code.forward(x, custom.units, seed)
+                    code.forward(x, custom.units, seed, !matches!(mode, Mode::Inference))
                 }
                 None => Err(TchError::Torch("the net's code is not in this process".into())),
             },

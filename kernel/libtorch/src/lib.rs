@@ -9,7 +9,7 @@ mod running;
 mod scaler;
 mod settings;
 
-pub use code::Code;
+pub use code::{Code, Forward};
 
 use benchbook_backend::{
     About, Backend, BackendError, Device as Requested, Network, Parameters, Plan, cuda,

@@ -206,9 +206,32 @@ impl Model {
         trained.map(|parameter| parameter.name.as_str())
     }
 
+    /// What a training step computes before anything changes, with the gradients of [`Model::learned`].
+    fn forward_and_backward(
+        &self,
+        input: Input<'_>,
+        labels: &[i64],
+        step: Step<'_>,
+    ) -> Result<(StepResult, Vec<Tensor>), BackendError> {
+        let logits = self.outputs(input, labels.len(), Mode::Training { seed: step.seed })?;
+        let loss = self.loss(&logits, labels, step.class_weights).map_err(failed("the loss"))?;
+        let scaled = match &self.scaler {
+            None => Ok(loss.shallow_clone()),
+            Some(scaler) => scaler.scale(&loss),
+        };
+        let gradients =
+            scaled.and_then(|loss| self.backward(&loss)).map_err(failed("the backward pass"))?;
+        Ok((result(&loss, &logits)?, gradients))
+    }
+
     /// Gradients of `loss` with respect to [`Model::learned`], in that order.
     fn backward(&self, loss: &Tensor) -> Result<Vec<Tensor>, TchError> {
         let learned: Vec<&Tensor> = self.learned().map(|name| &self.tensors[name]).collect();
+        if !loss.requires_grad() {
+            let text = "the loss depends on no variable that learns: the net's code freezes each of them, or detaches \
+                        its outputs from them";
+            return Err(TchError::Torch(text.into()));
+        }
         Tensor::f_run_backward(&[loss], &learned, false, false)
     }
 }
@@ -273,19 +296,14 @@ impl Network for Model {
         if let Some(running) = &mut self.running {
             running.keep().map_err(failed("keeping the running statistics"))?;
         }
-        let logits = self.outputs(input, labels.len(), Mode::Training { seed: step.seed })?;
-        let loss = self.loss(&logits, labels, step.class_weights).map_err(failed("the loss"))?;
-        let scaled = match &self.scaler {
-            None => Ok(loss.shallow_clone()),
-            Some(scaler) => scaler.scale(&loss),
-        };
-        let gradients =
-            scaled.and_then(|loss| self.backward(&loss)).map_err(failed("the backward pass"))?;
-        let result = result(&loss, &logits)?;
+        let computed = self.forward_and_backward(input, labels, step);
+        if computed.as_ref().map_or(true, |(result, _)| !result.loss.is_finite())
+            && let Some(running) = &mut self.running
+        {
+            running.restore().map_err(failed("restoring the running statistics"))?;
+        }
+        let (result, gradients) = computed?;
         if !result.loss.is_finite() {
-            if let Some(running) = &mut self.running {
-                running.restore().map_err(failed("restoring the running statistics"))?;
-            }
             return Ok(result);
         }
         if let Some(scaler) = &mut self.scaler
@@ -388,9 +406,9 @@ impl Network for Model {
                 let copied = write(array, self.device).and_then(|value| variable.f_copy_(&value));
                 copied.map_err(failed("copying the weights"))?;
             }
-            let fixed = self.plan.net.parameters().iter().filter(|parameter| !parameter.learned);
-            let fixed: Vec<&Tensor> = fixed.map(|parameter| &tensors[&parameter.name]).collect();
-            let running = Running::of(&fixed);
+            let buffers = code.buffers();
+            let buffers: Vec<&Tensor> = buffers.iter().map(|name| &tensors[name]).collect();
+            let running = Running::of(&buffers);
             self.running = running.map_err(failed("copying the running statistics"))?;
             self.tensors = tensors;
             return Ok(());

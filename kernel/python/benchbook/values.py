@@ -27,6 +27,8 @@ ADVICE = {
     "Tensor": "convert it: {name}.detach().cpu().numpy()",
     "Series": "convert it: {name}.to_numpy(), or {name}.to_frame()",
     "Index": "convert it: {name}.to_numpy()",
+    "datetime64": "convert it: str({name})",
+    "timedelta64": "convert it: {name} / numpy.timedelta64(1, 's') is a float",
     "dict": "make a DataFrame of it, or pass its values one by one",
     "NoneType": "leave it out",
 }
@@ -77,7 +79,8 @@ def encode(name: str, value) -> tuple[str, list]:
 def _type(value) -> str:
     """The Rust type of a number, a text or a list."""
     kind = type(value)
-    if kind.__module__ == "numpy" and hasattr(value, "item") and kind.__name__ != "ndarray":
+    # A date or duration of NumPy would become the number of its nanoseconds.
+    if kind.__module__ == "numpy" and hasattr(value, "item") and value.dtype.kind in "biufU":
         value = value.item()
     for python, rust in ((bool, "bool"), (int, "i64"), (float, "f64"), (str, "String")):
         if isinstance(value, python):
@@ -136,13 +139,13 @@ def _data_frame(pandas, table) -> list:
     for position, name in enumerate(table.columns):
         if not isinstance(name, str) or list(table.columns).count(name) > 1:
             raise CannotCross(f"the names of columns must be different strings; got {name!r}")
-        kind, values = _column(name, table.iloc[:, position])
+        kind, values = _column(pandas, name, table.iloc[:, position])
         chunks += [_encoded(name, "String") + _encoded(kind, "String") + struct.pack("=Q", len(table)), values]
     return chunks
 
 
-def _column(name: str, column) -> tuple[str, bytes]:
-    kind = getattr(column.dtype, "kind", "")
+def _column(pandas, name: str, column) -> tuple[str, bytes]:
+    kind = "category" if isinstance(column.dtype, pandas.CategoricalDtype) else column.dtype.kind
     if column.isna().any() and kind != "f":
         raise CannotCross(f"the column {name!r} of dtype {column.dtype} has missing values; fill or drop them")
     if kind == "b":

@@ -2,7 +2,9 @@
 
 use crate::kernelspec;
 use crate::toolchain::on_path;
-use std::path::PathBuf;
+use std::borrow::Cow;
+use std::io;
+use std::path::{Path, PathBuf};
 
 /// `$BENCHBOOK_CACHE`, else `benchbook` in the user's cache folder (`~/.cache` on Linux).
 ///
@@ -17,10 +19,23 @@ pub fn folder() -> anyhow::Result<PathBuf> {
         .ok_or_else(|| anyhow::anyhow!("no cache folder: set HOME or BENCHBOOK_CACHE"))
 }
 
-/// The command that fetches what is missing: `benchbook setup`, with the program's path unless it is on PATH.
+/// Checks that files can be written in a folder, or in the nearest one above it that exists.
+///
+/// # Errors
+/// They cannot.
+pub fn check(folder: &Path) -> io::Result<()> {
+    let existing = folder.ancestors().find(|folder| folder.exists()).unwrap_or(folder);
+    tempfile::tempfile_in(existing).map(drop)
+}
+
+/// The shell command that fetches what is missing: `benchbook setup`, with the program's path unless it is on PATH.
 pub fn setup_command() -> String {
     let beside =
         || Some(kernelspec::wheel_prefix()?.join("bin/benchbook")).filter(|path| path.exists());
     let program = if on_path("benchbook").is_some() { None } else { beside() };
-    program.map_or("benchbook setup".into(), |path| format!("{} setup", path.display()))
+    program.map_or("benchbook setup".into(), |path| {
+        let path = path.to_string_lossy().into_owned();
+        let quoted = shlex::try_quote(&path).unwrap_or(Cow::Borrowed(&path));
+        format!("{quoted} setup")
+    })
 }

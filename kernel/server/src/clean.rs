@@ -12,11 +12,13 @@ use std::process::ExitCode;
 /// # Errors
 /// A file cannot be removed.
 pub fn clean(confirmed: bool) -> anyhow::Result<ExitCode> {
-    let folder = cache::folder()?;
-    if !folder.exists() {
-        println!("nothing to remove: there is no {}", folder.display());
+    let named = cache::folder()?;
+    if !named.exists() {
+        println!("nothing to remove: there is no {}", named.display());
         return Ok(ExitCode::SUCCESS);
     }
+    // Of a link, `remove_dir_all` would remove nothing else.
+    let folder = named.canonicalize().with_context(|| named.display().to_string())?;
     let mut entries: Vec<_> = fs::read_dir(&folder)
         .with_context(|| folder.display().to_string())?
         .flatten()
@@ -37,6 +39,9 @@ pub fn clean(confirmed: bool) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     }
     fs::remove_dir_all(&folder).with_context(|| format!("{} is not removed", folder.display()))?;
+    if named.is_symlink() {
+        fs::remove_file(&named).with_context(|| format!("{} is not removed", named.display()))?;
+    }
     println!("removed {}", folder.display());
     Ok(ExitCode::SUCCESS)
 }

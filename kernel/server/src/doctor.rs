@@ -3,7 +3,7 @@
 use crate::gpu_support::Support;
 use crate::machine::{Machine, Part};
 use crate::template::{Installation, Template};
-use crate::{kernelspec, worker};
+use crate::{cache, kernelspec, worker};
 use anyhow::ensure;
 use std::fmt;
 use std::path::Path;
@@ -107,9 +107,22 @@ pub fn examine(prefix: Option<&Path>) -> anyhow::Result<Report> {
     if let Some(template) = template.filter(|_| report.works()) {
         libraries(&mut report, template);
     }
-    report.add("cache", State::Good, machine.cache.display().to_string(), None);
+    cache_folder(&mut report, &machine.cache);
     temporary_folder(&mut report);
     Ok(report)
+}
+
+/// Without it, cells run, but neither crates nor what `benchbook setup` fetches have a place.
+fn cache_folder(report: &mut Report, folder: &Path) {
+    const FIX: &str =
+        "set BENCHBOOK_CACHE to a folder that can; `:dep` and `benchbook setup` need it";
+    match cache::check(folder) {
+        Ok(()) => report.add("cache", State::Good, folder.display().to_string(), None),
+        Err(error) => {
+            let text = format!("{} cannot be written ({error})", folder.display());
+            report.add("cache", State::Absent, text, Some(FIX));
+        }
+    }
 }
 
 /// Where sessions have their folders.

@@ -17,6 +17,7 @@ mod prepare;
 mod reduce;
 mod thread;
 
+use crate::cache;
 use crate::cargo::reduced::Reduced;
 use crate::cargo::variables::{self, OUTDATED, Outdated};
 use crate::cargo::{self, CELL, INTERRUPTED, LOG, TYPES, files};
@@ -435,11 +436,19 @@ impl Rust {
             }
             Err(_) if ended.interrupted => Some(interrupted()),
             Err(error) if no_space(&error) => {
-                let folder = self.session.folder().parent().unwrap_or(&self.crate_folder);
+                let temporary = self.session.folder().parent().unwrap_or(&self.crate_folder);
+                // The crates of `:dep` are compiled in the cache.
+                let cache = cache::folder().ok();
+                let cache =
+                    cache.filter(|cache| error.to_string().contains(&*cache.to_string_lossy()));
+                let (what, folder, variable) = match &cache {
+                    Some(cache) => ("the cache folder", cache.as_path(), "BENCHBOOK_CACHE"),
+                    None => ("the folder for temporary files", temporary, "TMPDIR"),
+                };
                 Some(Failure::new(
                     "NoSpace",
                     format!(
-                        "the folder for temporary files, {}, is full; free space there and run the cell again, or set TMPDIR to another folder and restart the kernel; the cell has not run and all variables are kept",
+                        "{what}, {}, is full; free space there and run the cell again, or set {variable} to another folder and restart the kernel; the cell has not run and all variables are kept",
                         folder.display()
                     ),
                 ))
@@ -716,8 +725,7 @@ impl Evaluator for Rust {
         match found {
             Ok(Ok(mut found)) => {
                 found.matches.retain(|found| !items::is_own(&found.text));
-                self.names.retain_public(code, &mut found);
-                found
+                self.names.checked(code, cursor, found)
             }
             // An empty cell, or code at which rust-analyzer panics.
             _ => self.names.complete(code, cursor),
@@ -726,6 +734,7 @@ impl Evaluator for Rust {
 
     fn inspect(&mut self, code: &str, cursor: usize, _detail: Detail) -> Option<Bundle> {
         crate::nesting::check(code).ok()?;
+        crate::names::is_code(code, cursor).then_some(())?;
         self.load_types();
         let end = code[cursor..].find(|c: char| !(c.is_alphanumeric() || c == '_'));
         let end = end.map_or(code.len(), |end| cursor + end);
@@ -803,7 +812,8 @@ fn not_compiled(error: Error, prepared: &Prepared, at: Place<'_>) -> Failure {
         error => {
             let text = error.to_string();
             let known = errors::not_kept(&text, at);
-            known.unwrap_or_else(|| Failure::new("Error", text))
+            let said = compiler::said(&text).unwrap_or(&text);
+            known.unwrap_or_else(|| Failure::new("Error", said))
         }
     }
 }

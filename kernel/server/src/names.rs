@@ -8,14 +8,18 @@
 //! functions say they return (`names/types.rs`); where that does not reach, nothing is offered.
 
 mod index;
+pub(crate) mod place;
 mod types;
 
 use benchbook_display::{Bundle, escape};
 use benchbook_jupyter::{Completions, Match};
 use index::{Index, Member, Type};
+use place::Place;
+use ra_ap_syntax::SyntaxNode;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write;
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use types::Types;
@@ -79,56 +83,71 @@ impl Names {
 
     /// What could stand at `cursor`, a byte offset in `code`.
     pub fn complete(&self, code: &str, cursor: usize) -> Completions {
-        let before = &code[..cursor];
-        let line = &before[before.rfind('\n').map_or(0, |newline| newline + 1)..];
-        if line.starts_with(':') && !line.contains(' ') {
+        if let Some(line) = command(code, cursor) {
             let found = COMMANDS.split_whitespace().filter(|name| name.starts_with(line));
             let matches = found.map(|name| matched(name, "magic")).collect();
             return Completions { matches, start: cursor - line.len(), end: cursor };
         }
-        let start = word_start(before);
-        let (before, word) = before.split_at(start);
+        let Some((place, root)) = Place::of(code, cursor) else {
+            return Completions::none(cursor);
+        };
+        let range = word(code, cursor);
+        let typed = &code[range.start..cursor];
         let session = self.session();
-        let types = self.types(&session, code);
-        let mut matches = if let Some(receiver) = types.receiver(before) {
-            types.members(&receiver, |member| member.method || member.kind == "field")
-        } else if let Some(owner) = before.strip_suffix("::") {
-            types.within(last_word(owner))
-        } else if let Some(fields) = literal(before).and_then(|name| types.of_name(name)) {
-            fields.fields.iter().map(|name| matched(name, "instance")).collect()
-        } else {
-            self.everywhere(&session, &types)
+        let types = self.types(&session, Some(&root));
+        let mut matches = match place {
+            Place::Member(value) => types.members(&types.of_value(value), |member| {
+                (member.method || member.kind == "field").then_some(member.complete)
+            }),
+            Place::Path(owner) => types.within(&owner),
+            Place::Field(name) => {
+                let fields = types.of_name(&name).into_iter().flat_map(|known| &known.fields);
+                fields.map(|name| matched(name, "instance")).collect()
+            }
+            Place::Name => self.everywhere(&session, &types),
         };
         let mut seen = HashSet::new();
         matches.retain(|found| {
-            found.text.starts_with(word) && found.text != word && seen.insert(found.text.clone())
+            let name = found.text.as_str();
+            let fits =
+                [name, name.trim_start_matches("r#")].iter().any(|name| name.starts_with(typed));
+            fits && name != typed && seen.insert(found.text.clone())
         });
-        Completions { matches, start, end: cursor }
+        without_second_call(code, Completions { matches, start: range.start, end: range.end })
     }
 
-    /// Takes out of completions, which rust-analyzer has found, what is private to a library: for it, all
-    /// crates are the user's own.
-    pub fn retain_public(&self, code: &str, completions: &mut Completions) {
-        let before = &code[..completions.start];
-        let session = self.session();
-        let types = self.types(&session, code);
-        let Some(owner) = types
-            .receiver(before)
-            .or_else(|| Some(last_word(before.strip_suffix("::")?).to_owned()))
-        else {
-            return;
+    /// Completions that rust-analyzer has found, without those in text and without what is private to a library:
+    /// for it, all crates are the user's own. It finds no raw names.
+    pub fn checked(&self, code: &str, cursor: usize, mut found: Completions) -> Completions {
+        if command(code, cursor).is_some() {
+            return found;
+        }
+        let Some((place, root)) = Place::of(code, cursor) else {
+            return Completions::none(cursor);
         };
-        completions.matches.retain(|found| {
-            let is_function = found.kind == "function";
-            !types.is_hidden(&owner, &found.text, is_function)
-        });
+        if code[word(code, cursor)].starts_with("r#") {
+            return self.complete(code, cursor);
+        }
+        let session = self.session();
+        let types = self.types(&session, Some(&root));
+        let owner = match place {
+            Place::Member(value) => Some(types.of_value(value)),
+            Place::Path(owner) => Some(owner),
+            Place::Field(_) | Place::Name => None,
+        };
+        if let Some(owner) = owner {
+            found
+                .matches
+                .retain(|found| !types.is_hidden(&owner, &found.text, found.kind == "function"));
+        }
+        without_second_call(code, found)
     }
 
     /// The public fields of a struct, as they are declared, each with its description; none of a type that is no
     /// struct or not known.
     pub fn fields(&self, name: &str) -> Vec<(String, String)> {
         let session = self.session();
-        let types = self.types(&session, "");
+        let types = self.types(&session, None);
         types.of_name(name).map(fields).unwrap_or_default()
     }
 
@@ -145,7 +164,7 @@ impl Names {
         const PRIMITIVE: &str =
             "bool char str f32 f64 i8 i16 i32 i64 i128 isize u8 u16 u32 u64 u128 usize";
         let session = self.session();
-        let types = self.types(&session, "");
+        let types = self.types(&session, None);
         let words =
             kind.split(|c| !(is_part_of_name(c) || c == ':')).filter(|word| !word.is_empty());
         words.map(last_word).all(|word| {
@@ -156,24 +175,27 @@ impl Names {
 
     /// What is known of the name at `cursor`, a byte offset in `code`.
     pub fn inspect(&self, code: &str, cursor: usize) -> Option<Bundle> {
-        let start = word_start(&code[..cursor]);
-        let end = code[cursor..].find(|c| !is_part_of_name(c)).map_or(code.len(), |at| cursor + at);
-        let (before, word) = (&code[..start], &code[start..end]);
+        let word = &code[word(code, cursor)];
         if word.is_empty() {
             return None;
         }
+        let (place, root) = Place::of(code, cursor)?;
         let session = self.session();
-        let types = self.types(&session, code);
-        let owner = before.strip_suffix("::").map(last_word);
-        let (signature, docs) = if let Some(receiver) = types.receiver(before) {
-            describe(types.member(&receiver, word)?)
-        } else if let Some(member) = owner.and_then(|owner| types.member(owner, word)) {
-            describe(member)
-        } else if let Some(kind) = types.variable(word) {
-            let docs = types.of_name(types::base(&kind)).map(|found| found.docs.clone());
-            (format!("let {word}: {kind}"), docs.unwrap_or_default())
-        } else {
-            types.item(word)?
+        let types = self.types(&session, Some(&root));
+        let (signature, docs) = match place {
+            Place::Member(value) => describe(types.member(&types.of_value(value), word)?),
+            Place::Field(owner) => describe(types.member(&owner, word)?),
+            Place::Path(owner) => match types.member(&owner, word) {
+                Some(member) => describe(member),
+                None => types.item(word)?,
+            },
+            Place::Name => match types.variable(word) {
+                Some(kind) => {
+                    let docs = types.of_name(types::base(&kind)).map(|found| found.docs.clone());
+                    (format!("let {word}: {kind}"), docs.unwrap_or_default())
+                }
+                None => types.item(word)?,
+            },
         };
         let mut plain = format!("{signature}\n\n{docs}").trim_end().to_owned();
         let mut html = format!("<pre>{}</pre><p>{}</p>", escape(&signature), escape(&docs));
@@ -185,8 +207,8 @@ impl Names {
         Some(Bundle::text(plain).html(html))
     }
 
-    fn types<'a>(&'a self, session: &'a SessionNames, code: &str) -> Types<'a> {
-        Types::new(&session.variables, [&session.notebook, self.libraries()], code)
+    fn types<'a>(&'a self, session: &'a SessionNames, root: Option<&SyntaxNode>) -> Types<'a> {
+        Types::new(&session.variables, [&session.notebook, self.libraries()], root)
     }
 
     /// What can be named without a path.
@@ -195,7 +217,7 @@ impl Names {
         let mut found: Vec<Match> =
             types.variables().map(|name| matched(name, "instance")).collect();
         found.extend(session.notebook.names());
-        found.extend(libraries.prelude.iter().map(|name| libraries.matched(name)));
+        found.extend(libraries.within("prelude").map(|name| libraries.matched(name)));
         found.extend(types::local_names(&session.running).map(|name| matched(name, "instance")));
         found.extend(MACROS.split_whitespace().map(|name| matched(name, "function")));
         found.extend(KEYWORDS.split_whitespace().map(|name| matched(name, "keyword")));
@@ -244,19 +266,6 @@ fn fields(of: &Type) -> Vec<(String, String)> {
     members.map(describe).collect()
 }
 
-/// The struct of whose literal a field's name may stand at the end of a text: of `f(&Fit { epochs: 3, ` that
-/// is `Fit`.
-fn literal(before: &str) -> Option<&str> {
-    if !before.trim_end().ends_with(['{', ',']) {
-        return None;
-    }
-    let (path, rest) = before.split_at(types::open_bracket(before)?);
-    let name = last_word(path.trim_end());
-    let definition = ["struct", "enum", "trait", "impl", "for", "mod", "union"];
-    let first = path.split_whitespace().rev().nth(1).unwrap_or_default();
-    (rest.starts_with('{') && !name.is_empty() && !definition.contains(&first)).then_some(name)
-}
-
 fn describe(member: &Member) -> (String, String) {
     (member.signature.clone(), member.docs.clone())
 }
@@ -265,13 +274,38 @@ fn is_part_of_name(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-fn word_start(before: &str) -> usize {
-    before
-        .char_indices()
-        .rev()
-        .take_while(|(_, c)| is_part_of_name(*c))
-        .last()
-        .map_or(before.len(), |(at, _)| at)
+/// Whether a name at the cursor would be one of code, not of text, a comment or a command.
+pub(crate) fn is_code(code: &str, cursor: usize) -> bool {
+    Place::of(code, cursor).is_some()
+}
+
+/// The name at a cursor, with `r#`, in bytes.
+pub(crate) fn word(code: &str, cursor: usize) -> Range<usize> {
+    let start = code[..cursor].trim_end_matches(is_part_of_name).len();
+    let raw = code[..start].strip_suffix("r#").filter(|before| !before.ends_with(is_part_of_name));
+    let after = code[cursor..].trim_start_matches(is_part_of_name);
+    raw.map_or(start, str::len)..code.len() - after.len()
+}
+
+/// What stands before the name at a cursor.
+fn before(code: &str, cursor: usize) -> &str {
+    &code[..word(code, cursor).start]
+}
+
+/// The beginning of a command's name before a cursor.
+fn command(code: &str, cursor: usize) -> Option<&str> {
+    let line = code[..cursor].rsplit('\n').next()?;
+    (line.starts_with(':') && !line.contains(' ')).then_some(line)
+}
+
+/// A name that is to stand before brackets brings none.
+fn without_second_call(code: &str, mut found: Completions) -> Completions {
+    if code[found.end..].starts_with('(') {
+        for found in &mut found.matches {
+            found.text.truncate(found.text.trim_end_matches("()").len());
+        }
+    }
+    found
 }
 
 /// The name that a text ends with, before generic arguments: of `Vec::<f32>` that is `Vec`.
@@ -280,7 +314,7 @@ fn last_word(text: &str) -> &str {
         Some(_) => text.find("::<").map_or(text, |at| &text[..at]),
         None => text,
     };
-    &text[word_start(text)..]
+    &text[text.trim_end_matches(is_part_of_name).len()..]
 }
 
 #[cfg(test)]
@@ -292,6 +326,7 @@ mod tests {
         let mut index = Index::default();
         index.add_library(
             "tch",
+            "tch",
             "pub struct Tensor; impl Tensor {
                 /// Random numbers.
                 ///
@@ -300,9 +335,12 @@ mod tests {
                 pub fn relu(&self) -> Tensor { todo!() }
                 fn hidden(&self) {}
                 pub fn len(&self) -> usize { 0 }
-             }",
+             }
+             trait Private { fn private_of_numbers(&self); }
+             impl Private for u8 { fn private_of_numbers(&self) {} }",
         );
         index.add_library(
+            "benchbook",
             "benchbook",
             "pub mod prelude { pub use crate::model::Model; pub use crate::nets::Vgg16 as Net; pub use tch::{self, Tensor};
                                 pub use crate::nets::architectures::*; }
@@ -314,7 +352,8 @@ mod tests {
              pub struct History { pub epochs: Vec<u8> }
              pub enum Kind { Float, Int }",
         );
-        index.add_exports(
+        index.add_library(
+            "nets",
             "architectures",
             "pub use resnet::ResNet18;\npub use vgg::{Vgg11, Vgg19};",
         );
@@ -389,13 +428,58 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_offered_in_text_comments_and_arguments_of_commands() {
+        for code in [
+            "let s = \"mod",
+            "f(\"model.hi",
+            "r\"mod",
+            "// mod",
+            "1; // model.hi",
+            "/* mod",
+            "let c = 'm",
+            ":vars mod",
+            ":dep mod",
+            "\"{mod",
+        ] {
+            assert_eq!(complete(code), Vec::<String>::new(), "{code}");
+            assert_eq!(names().inspect(code, code.len()), None, "{code}");
+        }
+        assert_eq!(complete("println!(\"{mod"), ["model"]);
+        let matches = vec![matched("model", "instance")];
+        let found = Completions { matches, start: 3, end: 6 };
+        assert_eq!(names().checked("// mod", 6, found).matches, [], "of rust-analyzer");
+    }
+
+    #[test]
+    fn what_is_inserted_replaces_the_whole_name() {
+        for (code, text, range) in [
+            ("model.hi|story", "history()", 6..13),
+            ("model.hi|story()", "history", 6..13),
+            ("let é = \"ü\"; mod|", "model", 15..18),
+            ("let a = r#ty|pe;", "r#type", 8..14),
+            ("let a = typ|", "r#type", 8..11),
+            ("Kind::|", "clone", 6..6),
+        ] {
+            let cursor = code.find('|').unwrap();
+            let names = names();
+            names.end(
+                vec![("r#type".into(), "u8".into()), ("model".into(), "Model".into())],
+                Some("#[derive(Clone)] enum Kind { Float }"),
+            );
+            let found = names.complete(&code.replacen('|', "", 1), cursor);
+            assert_eq!(found.start..found.end, range, "{code}");
+            assert!(found.matches.iter().any(|found| found.text == text), "{code}: {found:?}");
+        }
+    }
+
+    #[test]
     fn what_is_private_to_a_library_is_taken_out() {
         let retained = |code: &str, found: &[&str]| {
             let kind = |text: &str| if text.ends_with(')') { "function" } else { "instance" };
             let matches = found.iter().map(|text| matched(*text, kind(text))).collect();
-            let mut completions = Completions { matches, start: code.len(), end: code.len() };
-            names().retain_public(code, &mut completions);
-            completions.matches.into_iter().map(|found| found.text).collect::<Vec<_>>()
+            let found = Completions { matches, start: code.len(), end: code.len() };
+            let found = names().checked(code, code.len(), found).matches;
+            found.into_iter().map(|found| found.text).collect::<Vec<_>>()
         };
         assert_eq!(
             retained("model.", &["classes", "secret", "history()"]),
@@ -405,6 +489,8 @@ mod tests {
         assert_eq!(retained("Tensor::", &["rand", "hidden()"]), ["rand"]);
         assert_eq!(retained("make().", &["size", "grow"]), ["size", "grow"], "a cell's own type");
         assert_eq!(retained("unknown.", &["anything"]), ["anything"]);
+        assert_eq!(retained("3.", &["private_of_numbers()"]), ["private_of_numbers()"]);
+        assert_eq!(complete("let n: u8 = 3; n.private"), Vec::<String>::new());
         let names = names();
         names.end(
             vec![("sealed".into(), "Sealed".into())],
@@ -412,8 +498,8 @@ mod tests {
         );
         let open = matched("open", "instance");
         let matches = vec![open, matched("closed", "instance"), matched("own", "function")];
-        let mut completions = Completions { matches, start: 7, end: 7 };
-        names.retain_public("sealed.", &mut completions);
+        let completions = Completions { matches, start: 7, end: 7 };
+        let completions = names.checked("sealed.", 7, completions);
         assert_eq!(completions.matches.len(), 1, "a cell's own module: {completions:?}");
     }
 
@@ -440,6 +526,7 @@ mod tests {
             inspect("Model").unwrap(),
             "struct Model\n\nA net and what it has learnt.\n\nFields\n\nclasses: Vec<String>\n    "
         );
+        assert_eq!(inspect("f(Model { classes").unwrap(), "classes: Vec<String>");
         assert_eq!(inspect("nothing_of_that_name"), None);
         assert_eq!(inspect("  "), None);
     }

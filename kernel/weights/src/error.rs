@@ -1,71 +1,65 @@
 //! What can be wrong with a weight file.
 
+use benchbook_nets::Net;
 use std::fmt;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 /// Weights that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WeightsError {
-    /// The file cannot be read.
-    #[error("cannot read the weights {}: {source}", path.display())]
-    Read {
+    /// The file cannot be read or written.
+    #[error("cannot {action} the weights {}: {source}", path.display())]
+    File {
+        /// `read` or `write`.
+        action: &'static str,
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
-    /// The file is damaged, or of another format.
-    #[error("expected {expected}, got {problem}: {}", path.display())]
-    Format {
-        /// What the file should be.
-        expected: &'static str,
-        /// What it is.
+    /// The file is damaged, of another format, or does not fit the net.
+    #[error("{problem}: {}", path.display())]
+    Content {
+        /// What is wrong and, where something helps, what to do.
         problem: String,
         /// The file.
         path: PathBuf,
     },
-    /// A tensor is not of floats that fit into 32 bits.
-    #[error(
-        "tensor `{name}` must hold floats of 32 or 16 bits, got {found}; convert it before saving: {}",
-        path.display()
-    )]
-    Kind {
-        /// The tensor.
-        name: String,
-        /// What its values are.
-        found: String,
-        /// The file.
-        path: PathBuf,
-    },
-    /// The tensors are another net's.
-    #[error("the weights do not fit the net `{net}`: {mismatch}: {}", path.display())]
-    Mismatch {
-        /// The net's name.
-        net: String,
-        /// The tensors that do not fit.
-        mismatch: Box<Mismatch>,
-        /// The file.
-        path: PathBuf,
-    },
-    /// The tensors can be given to the net in more than one way.
-    #[error("cannot tell which weights belong to which layer of the net `{net}`: {problem}: {}", path.display())]
-    Ambiguous {
-        /// The net's name.
-        net: String,
-        /// What is ambiguous, and what to do.
-        problem: String,
-        /// The file.
-        path: PathBuf,
-    },
-    /// The file cannot be written.
-    #[error("cannot write the weights {}: {source}", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+}
+
+impl WeightsError {
+    /// A file with other content than `expected`.
+    pub fn format(expected: &str, got: &str, path: &Path) -> Self {
+        Self::content(format!("expected {expected}, got {got}"), path)
+    }
+
+    pub(crate) fn content(problem: String, path: &Path) -> Self {
+        Self::Content { problem, path: path.into() }
+    }
+
+    /// A tensor whose values do not fit into floats of 32 bits.
+    pub(crate) fn kind(name: &str, found: &str, path: &Path) -> Self {
+        let problem = format!(
+            "tensor `{name}` must hold floats of 32 or 16 bits, got {found}; convert it before saving"
+        );
+        Self::content(problem, path)
+    }
+
+    /// Tensors that can be given to the net in more than one way.
+    pub(crate) fn ambiguous(net: &Net, problem: &str, path: &Path) -> Self {
+        let net = net.name();
+        let problem = format!(
+            "cannot tell which weights belong to which layer of the net `{net}`: {problem}"
+        );
+        Self::content(problem, path)
+    }
+
+    /// Turns an error of the file system into one that names the file.
+    pub(crate) fn file(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Self {
+        move |source| Self::File { action, path: path.into(), source }
+    }
 }
 
 /// A tensor's name and shape.
@@ -80,32 +74,5 @@ pub struct TensorShape {
 impl fmt::Display for TensorShape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "`{}` {:?}", self.name, self.shape)
-    }
-}
-
-/// The first tensors, in the order of the net and of the file, that do not fit.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Mismatch {
-    /// The net has it, the file lacks it.
-    pub missing: Option<TensorShape>,
-    /// The file has it, the net does not.
-    pub surplus: Option<TensorShape>,
-    /// Both have it, with the net's shape here, and the file's.
-    pub reshaped: Option<(TensorShape, Vec<usize>)>,
-}
-
-impl fmt::Display for Mismatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut parts = Vec::new();
-        if let Some((expected, got)) = &self.reshaped {
-            parts.push(format!("tensor {expected} has the shape {got:?} in the file"));
-        }
-        if let Some(missing) = &self.missing {
-            parts.push(format!("the file lacks {missing}"));
-        }
-        if let Some(surplus) = &self.surplus {
-            parts.push(format!("the net has no {surplus}"));
-        }
-        f.write_str(&parts.join("; "))
     }
 }

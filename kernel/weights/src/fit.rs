@@ -1,6 +1,6 @@
 //! Matches the tensors of a file with the parameters of a net, by names and shapes alone.
 
-use crate::error::{Mismatch, TensorShape, WeightsError};
+use crate::error::{TensorShape, WeightsError};
 use benchbook_nets::{Net, Parameter};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
@@ -80,7 +80,7 @@ pub(crate) fn natural(name: &str) -> Vec<(String, u64)> {
 /// The tensors under the names that they have without wrappers, where these are the net's.
 ///
 /// # Errors
-/// [`WeightsError::Ambiguous`] if the net's tensors are there twice.
+/// [`WeightsError::Content`] if the file has the net's tensors twice.
 pub(crate) fn unwrapped(
     tensors: Vec<Tensor>,
     net: &Net,
@@ -101,8 +101,7 @@ pub(crate) fn unwrapped(
     let present: HashSet<&str> = keys.iter().map(String::as_str).collect();
     let wanted = parameters.iter().filter(|p| p.in_base || net.base() == 0);
     let wanted: Vec<String> = wanted.map(|p| plain(&p.name)).collect();
-    let ambiguous =
-        |problem| WeightsError::Ambiguous { net: net.name().into(), problem, path: path.into() };
+    let ambiguous = |problem: String| WeightsError::ambiguous(net, &problem, path);
     let prefix = match wanted.first() {
         Some(first) => {
             let first = format!(".{first}");
@@ -147,7 +146,7 @@ pub(crate) fn unwrapped(
 /// another classifier.
 ///
 /// # Errors
-/// [`WeightsError::Mismatch`].
+/// [`WeightsError::Content`] with the first tensors that do not fit.
 pub(crate) fn fit(tensors: Vec<Tensor>, net: &Net, path: &Path) -> Result<Fit, WeightsError> {
     let parameters = net.parameters();
     let names: HashMap<&str, usize> =
@@ -165,20 +164,19 @@ pub(crate) fn fit(tensors: Vec<Tensor>, net: &Net, path: &Path) -> Result<Fit, W
     let (base, head): (Vec<_>, Vec<_>) = parameters.iter().partition(|p| p.in_base);
 
     let mismatch = |of: &[&Parameter], surplus: Option<&Tensor>| {
-        let missing = of.iter().find(|p| found(p).is_none());
         let reshaped = of.iter().find_map(|p| {
             let got = &tensors[found(p)?].shape;
-            (*got != p.shape).then(|| (shape_of(p), got.clone()))
+            let expected = shape_of(p);
+            (*got != p.shape)
+                .then(|| format!("tensor {expected} has the shape {got:?} in the file"))
         });
-        Err(WeightsError::Mismatch {
-            net: net.name().into(),
-            mismatch: Box::new(Mismatch {
-                missing: missing.map(|p| shape_of(p)),
-                surplus: surplus.map(Tensor::with_shape),
-                reshaped,
-            }),
-            path: path.into(),
-        })
+        let missing = of.iter().find(|p| found(p).is_none());
+        let missing = missing.map(|p| format!("the file lacks {}", shape_of(p)));
+        let surplus = surplus.map(|tensor| format!("the net has no {}", tensor.with_shape()));
+        let parts: Vec<String> = [reshaped, missing, surplus].into_iter().flatten().collect();
+        let (net, parts) = (net.name(), parts.join("; "));
+        let problem = format!("the weights do not fit the net `{net}`: {parts}");
+        Err(WeightsError::content(problem, path))
     };
     let pairs = |of: &[&Parameter]| {
         of.iter().filter_map(|p| Some((found(p)?, *names.get(p.name.as_str())?))).collect()

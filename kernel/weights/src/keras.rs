@@ -34,21 +34,18 @@ use stored::{Stored, Variable};
 
 pub(crate) use archive::WEIGHTS as ARCHIVED_WEIGHTS;
 
+/// What a file must be.
+const EXPECTED: &str = "Keras' weights (HDF5)";
 /// Bytes of one value, a double at most.
 const VALUE: u64 = 8;
 
 /// Reads what a net needs of Keras' weights; see [`crate::read`].
 ///
 /// # Errors
-/// [`WeightsError`]; [`WeightsError::Ambiguous`] if neither the names nor the order of layers tell which is which.
+/// [`WeightsError`], also if neither the names nor the order of layers tell which is which.
 pub fn read(path: &Path, net: &Net) -> Result<Weights, WeightsError> {
-    let wrong = |problem: String| WeightsError::Format {
-        expected: "Keras' weights (HDF5)",
-        problem,
-        path: path.into(),
-    };
-    let input =
-        open_file(path).map_err(|source| WeightsError::Read { path: path.into(), source })?;
+    let wrong = |problem: String| WeightsError::format(EXPECTED, &problem, path);
+    let input = open_file(path).map_err(WeightsError::file("read", path))?;
     let format = Format::of(path)?;
     let (file, config) = match format {
         Format::KerasArchive => archive::open(input).map_err(&wrong)?,
@@ -60,20 +57,12 @@ pub fn read(path: &Path, net: &Net) -> Result<Weights, WeightsError> {
     let layers = stored::layers(&file, config.as_deref()).map_err(&wrong)?;
     let fit = choose(&layers, net, path)?;
     let variables: Vec<&Variable> = layers.iter().flat_map(|layer| &layer.variables).collect();
-    let orders = order::of_values(net).map_err(|problem| WeightsError::Ambiguous {
-        net: net.name().into(),
-        problem,
-        path: path.into(),
-    })?;
+    let orders =
+        order::of_values(net).map_err(|problem| WeightsError::ambiguous(net, &problem, path))?;
     let mut parameters = Parameters::default();
     for (from, to) in fit.pairs {
         let (variable, parameter) = (variables[from], &net.parameters()[to]);
-        let mut array = values(variable, parameter).map_err(|fault| match fault {
-            Fault::Kind(found) => {
-                WeightsError::Kind { name: variable.path.clone(), found, path: path.into() }
-            }
-            Fault::Other(problem) => wrong(format!("`{}`: {problem}", variable.path)),
-        })?;
+        let mut array = values(variable, parameter, path)?;
         if let Some(order) = orders.get(&to) {
             array = order::reordered(&array, order);
         }
@@ -114,47 +103,34 @@ fn choose(layers: &[Stored], net: &Net, path: &Path) -> Result<Fit, WeightsError
             if whole(&ordered) || (named.is_err() && ordered.is_ok()) { ordered } else { named }
         }
         Ok(None) => named,
-        Err(problem) => named.map_err(|_| WeightsError::Ambiguous {
-            net: net.name().into(),
-            problem,
-            path: path.into(),
-        }),
-    }
-}
-
-/// Why a variable is not read.
-enum Fault {
-    Kind(String),
-    Other(String),
-}
-
-impl From<hdf5_pure::Error> for Fault {
-    fn from(error: hdf5_pure::Error) -> Self {
-        Fault::Other(error.to_string())
+        Err(problem) => named.map_err(|_| WeightsError::ambiguous(net, &problem, path)),
     }
 }
 
 /// A variable's values in the layout of a parameter of the same shape.
-fn values(variable: &Variable, parameter: &Parameter) -> Result<Array, Fault> {
-    let data = &variable.data;
-    let kind = data.dtype()?;
-    let bytes = data.element_size()?;
+fn values(variable: &Variable, parameter: &Parameter, path: &Path) -> Result<Array, WeightsError> {
+    let Variable { data, path: name, .. } = variable;
+    let wrong =
+        |problem: String| WeightsError::format(EXPECTED, &format!("`{name}`: {problem}"), path);
+    let failed = |error: hdf5_pure::Error| wrong(error.to_string());
+    let kind = data.dtype().map_err(failed)?;
+    let bytes = data.element_size().map_err(failed)?;
     if !matches!(kind, DType::F32 | DType::F64) {
-        return Err(Fault::Kind(kind.to_string()));
+        return Err(WeightsError::kind(name, &kind.to_string(), path));
     }
     // A chunk is unpacked as a whole, and a value may have any size.
     let count = parameter.len() as u64;
-    let chunk = data.chunk_shape()?.unwrap_or_default();
+    let chunk = data.chunk_shape().map_err(failed)?.unwrap_or_default();
     let unpacked = chunk.iter().try_fold(1, |values: u64, length| values.checked_mul(*length));
     if unpacked.is_none_or(|values| values > count) || bytes > VALUE {
-        return Err(Fault::Other(format!(
+        return Err(wrong(format!(
             "chunks of {chunk:?} values of {bytes} bytes, where the net's `{}` has {count} values",
             parameter.name
         )));
     }
-    let values = data.read_f32()?;
+    let values = data.read_f32().map_err(failed)?;
     if values.len() as u64 != count {
-        return Err(Fault::Other(format!("{} values instead of {count}", values.len())));
+        return Err(wrong(format!("{} values instead of {count}", values.len())));
     }
     Ok(variable.outputs_first(values))
 }
@@ -205,10 +181,8 @@ mod tests {
             let file = File::open_streaming(&path).unwrap();
             let layers = stored::layers(&file, None).unwrap();
             let kernel = &layers[0].variables[0];
-            let text = match values(kernel, &net(1).parameters()[0]) {
-                Err(Fault::Other(text)) => text,
-                _ => panic!("{name} was read"),
-            };
+            let wrong = values(kernel, &net(1).parameters()[0], &path).unwrap_err();
+            let text = wrong.to_string();
             assert!(text.contains(stated) || kernel.shape() == [1 << 40], "{text}");
             let text = read(&path, &net(1)).unwrap_err().to_string();
             assert!(text.contains("conv.1"), "{text}");

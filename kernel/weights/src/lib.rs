@@ -13,7 +13,7 @@ pub mod keras;
 pub mod safetensors;
 pub mod torch;
 
-pub use error::{Mismatch, TensorShape, WeightsError};
+pub use error::{TensorShape, WeightsError};
 pub use fit::LeftOut;
 
 use benchbook_backend::Parameters;
@@ -40,12 +40,12 @@ impl Format {
     /// Tells the format by the file's content.
     ///
     /// # Errors
-    /// [`WeightsError::Read`]; [`WeightsError::Format`] for any other content.
+    /// [`WeightsError::File`]; [`WeightsError::Content`] for any other content.
     pub fn of(path: &Path) -> Result<Self, WeightsError> {
-        let failed = |source| WeightsError::Read { path: path.into(), source };
-        let mut file = open_file(path).map_err(failed)?;
+        let failed = WeightsError::file("read", path);
+        let mut file = open_file(path).map_err(&failed)?;
         let mut start = Vec::new();
-        file.by_ref().take(9).read_to_end(&mut start).map_err(failed)?;
+        file.by_ref().take(9).read_to_end(&mut start).map_err(&failed)?;
         match start[..] {
             [_, _, _, _, _, _, _, _, b'{'] => return Ok(Format::Safetensors),
             [0x89, b'H', b'D', b'F', ..] => return Ok(Format::KerasHdf5),
@@ -60,11 +60,9 @@ impl Format {
             }
             _ => {}
         }
-        Err(WeightsError::Format {
-            expected: "weights of safetensors, PyTorch (`.pth`) or Keras (`.h5`, `.weights.h5`, `.keras`)",
-            problem: "a file of none of these formats".into(),
-            path: path.into(),
-        })
+        const EXPECTED: &str =
+            "weights of safetensors, PyTorch (`.pth`) or Keras (`.h5`, `.weights.h5`, `.keras`)";
+        Err(WeightsError::format(EXPECTED, "a file of none of these formats", path))
     }
 }
 
@@ -91,8 +89,8 @@ pub struct Weights {
 ///   `num_batches_tracked`.
 ///
 /// # Errors
-/// [`WeightsError`], naming the file; [`WeightsError::Mismatch`] names the first tensor that is missing, the first
-/// that is surplus and the first of another shape.
+/// [`WeightsError`], naming the file. For another net's file it names the first tensor that is missing, the first that
+/// is surplus and the first of another shape.
 pub fn read(path: &Path, net: &Net) -> Result<Weights, WeightsError> {
     let format = Format::of(path)?;
     match format {

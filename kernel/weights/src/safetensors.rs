@@ -63,10 +63,10 @@ pub(crate) fn read_for(path: &Path, net: &Net) -> Result<Weights, WeightsError> 
 /// Reads a file's metadata without its tensors.
 ///
 /// # Errors
-/// [`WeightsError::Read`], [`WeightsError::Format`].
+/// [`WeightsError`].
 pub fn read_metadata(path: &Path) -> Result<HashMap<String, String>, WeightsError> {
-    let failed = |source| WeightsError::Read { path: path.into(), source };
-    let mut file = open_file(path).map_err(failed)?;
+    let failed = WeightsError::file("read", path);
+    let mut file = open_file(path).map_err(&failed)?;
     let mut length = [0; 8];
     let mut header = Vec::new();
     // The file begins with the header's length in bytes.
@@ -82,13 +82,13 @@ pub fn read_metadata(path: &Path) -> Result<HashMap<String, String>, WeightsErro
 /// Writes a file; the previous file of that name stays whole until the new one is complete.
 ///
 /// # Errors
-/// [`WeightsError::Write`].
+/// [`WeightsError::File`].
 pub fn write(
     parameters: &Parameters,
     path: &Path,
     metadata: HashMap<String, String>,
 ) -> Result<(), WeightsError> {
-    let failed = |source| WeightsError::Write { path: path.into(), source };
+    let failed = WeightsError::file("write", path);
     let views = parameters
         .arrays
         .iter()
@@ -105,16 +105,19 @@ pub fn write(
 }
 
 fn bytes(path: &Path) -> Result<Vec<u8>, WeightsError> {
-    let failed = |source| WeightsError::Read { path: path.into(), source };
-    let mut file = open_file(path).map_err(failed)?;
-    let mut bytes = Vec::with_capacity(file.metadata().map_err(failed)?.len() as usize);
+    let failed = WeightsError::file("read", path);
+    let mut file = open_file(path).map_err(&failed)?;
+    let mut bytes = Vec::with_capacity(file.metadata().map_err(&failed)?.len() as usize);
     file.read_to_end(&mut bytes).map_err(failed)?;
     Ok(bytes)
 }
 
 fn damaged(path: &Path, reason: &str) -> WeightsError {
-    let problem = format!("a damaged or different one ({reason})");
-    WeightsError::Format { expected: "a safetensors file", problem, path: path.into() }
+    WeightsError::format(
+        "a safetensors file",
+        &format!("a damaged or different one ({reason})"),
+        path,
+    )
 }
 
 fn parse<'a>(
@@ -132,10 +135,7 @@ fn array(name: &str, view: &TensorView<'_>, path: &Path) -> Result<Array, Weight
         Dtype::F32 => FloatKind::F32,
         Dtype::F16 => FloatKind::F16,
         Dtype::BF16 => FloatKind::BF16,
-        other => {
-            let (name, found) = (name.into(), format!("{other:?}"));
-            return Err(WeightsError::Kind { name, found, path: path.into() });
-        }
+        other => return Err(WeightsError::kind(name, &format!("{other:?}"), path)),
     };
     Ok(Array { shape: view.shape().into(), values: widened(view.data(), kind) })
 }
@@ -338,11 +338,11 @@ mod tests {
         std::fs::write(&text, "These are not the weights you are looking for.").unwrap();
         for path in [cut, text] {
             let wrong = read(&path).unwrap_err();
-            assert!(matches!(wrong, WeightsError::Format { .. }), "{wrong}");
+            assert!(matches!(wrong, WeightsError::Content { .. }), "{wrong}");
             assert!(wrong.to_string().contains(path.to_str().unwrap()), "{wrong}");
         }
         let missing = read(&folder.path().join("none.safetensors")).unwrap_err();
-        assert!(matches!(missing, WeightsError::Read { .. }), "{missing}");
+        assert!(matches!(missing, WeightsError::File { action: "read", .. }), "{missing}");
     }
 
     /// A file of three small tensors.

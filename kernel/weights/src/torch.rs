@@ -70,8 +70,7 @@ impl<'a> StateDict<'a> {
     fn array(&mut self, index: usize) -> Result<Array, WeightsError> {
         let (name, view) = &self.tensors[index];
         let Some(kind) = FloatKind::of_storage(&view.storage.kind) else {
-            let (name, found) = (name.clone(), view.storage.kind.clone());
-            return Err(WeightsError::Kind { name, found, path: self.path.into() });
+            return Err(WeightsError::kind(name, &view.storage.kind, self.path));
         };
         let bytes = self.opened.storage(&view.storage.key, kind.bytes());
         let values = bytes.and_then(|bytes| gathered(view, &bytes, kind));
@@ -82,11 +81,11 @@ impl<'a> StateDict<'a> {
 
 fn failed(source: io::Error, path: &Path) -> WeightsError {
     let problem = match source.kind() {
-        io::ErrorKind::UnexpectedEof => "a file that ends too early".into(),
+        io::ErrorKind::UnexpectedEof => "a file that ends too early".to_owned(),
         io::ErrorKind::InvalidData => source.to_string(),
-        _ => return WeightsError::Read { path: path.into(), source },
+        _ => return WeightsError::file("read", path)(source),
     };
-    WeightsError::Format { expected: "a state dict of PyTorch", problem, path: path.into() }
+    WeightsError::format("a state dict of PyTorch", &problem, path)
 }
 
 /// A file whose pickles are read and whose storages can be.
@@ -158,7 +157,7 @@ impl<R: Read + Seek> Opened<R> {
             return Err(wrong("no list of storages after the object"));
         };
         let mut blocks = HashMap::new();
-        for key in &keys.lists[list] {
+        for key in &keys.containers[list] {
             let Value::Text(key) = key else { return Err(wrong("a storage without a name")) };
             let storage = pickle
                 .storages
@@ -189,9 +188,8 @@ impl<R: Read + Seek> Opened<R> {
             return Err(wrong("an object that is no dictionary (save `model.state_dict()`)"));
         };
         let views = |dict: usize| -> Vec<(String, View)> {
-            let pairs = pickle.dicts[dict].iter();
-            let named = pairs.filter_map(|(key, value)| match (key, value) {
-                (Value::Text(name), Value::Tensor(view)) => {
+            let named = pickle.pairs(dict).filter_map(|pair| match pair {
+                [Value::Text(name), Value::Tensor(view)] => {
                     Some(((**name).into(), (**view).clone()))
                 }
                 _ => None,
@@ -199,8 +197,8 @@ impl<R: Read + Seek> Opened<R> {
             named.collect()
         };
         let inner = |key: &str| {
-            pickle.dicts[root].iter().find_map(|(name, value)| match (name, value) {
-                (Value::Text(name), Value::Dict(dict)) if &**name == key => Some(views(*dict)),
+            pickle.pairs(root).find_map(|pair| match pair {
+                [Value::Text(name), Value::Dict(dict)] if &**name == key => Some(views(*dict)),
                 _ => None,
             })
         };

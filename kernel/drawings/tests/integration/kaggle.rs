@@ -4,8 +4,8 @@ use std::fs::{self, File};
 use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 
-use benchbook_drawings::kaggle::{Division, ImportError, Imported, Unreadable, import, verify};
-use benchbook_drawings::{CHECKSUM_FILE, DESCRIPTION_FILE, Frame, Picture, Split};
+use benchbook_drawings::kaggle::{Division, Imported, Unreadable, import, verify};
+use benchbook_drawings::{CHECKSUM_FILE, DESCRIPTION_FILE, DatasetError, Frame, Picture, Split};
 use tempfile::TempDir;
 use zip::ZipWriter;
 use zip::write::FileOptions;
@@ -49,7 +49,7 @@ fn archive(folder: &Path, (train, test): &(Files, Files)) -> PathBuf {
     path
 }
 
-fn run(zip: &Path, out: &Path) -> Result<Imported, ImportError> {
+fn run(zip: &Path, out: &Path) -> Result<Imported, DatasetError> {
     import(zip, out, Division::default(), Unreadable::Refuse, |_, _| {})
 }
 
@@ -111,7 +111,7 @@ fn a_picture_that_cannot_be_decoded_is_named_and_the_rest_is_kept() {
     let zip = archive(folder.path(), &pictures);
     let out = folder.path().join("photos");
     let refused = run(&zip, &out).unwrap_err();
-    assert!(matches!(&refused, ImportError::Unreadable { count: 1, .. }), "{refused}");
+    assert!(refused.to_string().starts_with("1 pictures could not be decoded"), "{refused}");
     assert!(refused.to_string().contains("cat.3.jpg"), "{refused}");
     assert!(!out.exists());
 
@@ -132,7 +132,7 @@ fn an_interrupted_import_is_not_continued_with_another_division() {
     run(&zip, &out).unwrap_err();
     let other = Division { seed: 2, ..Division::default() };
     let refused = import(&zip, &out, other, Unreadable::Skip, |_, _| {}).unwrap_err();
-    assert!(matches!(refused, ImportError::OtherImport { .. }), "{refused}");
+    assert!(refused.to_string().contains("is an import of another archive"), "{refused}");
 }
 
 #[test]
@@ -154,20 +154,20 @@ fn what_is_no_such_archive_is_refused() {
     let path = folder.path().join("notes.zip");
     fs::write(&path, "not an archive").unwrap();
     let out = folder.path().join("photos");
-    assert!(matches!(run(&path, &out).unwrap_err(), ImportError::Zip { .. }));
+    assert!(run(&path, &out).unwrap_err().to_string().contains("read as a zip archive"));
 
     let division = Division { validation_share: 1.5, ..Division::default() };
     let refused = import(&path, &out, division, Unreadable::Refuse, |_, _| {}).unwrap_err();
-    assert!(matches!(refused, ImportError::Share { .. }), "{refused}");
+    assert!(refused.to_string().contains("0 to 1 (got 1.5)"), "{refused}");
 
     fs::write(&path, zipped(&vec![("train/bird.0.jpg".to_owned(), vec![1])])).unwrap();
     let refused = run(&path, &out).unwrap_err();
-    assert!(matches!(refused, ImportError::NoPictures { cats: 0, dogs: 0, .. }), "{refused}");
+    assert!(refused.to_string().contains("got 0 of cats and 0 of dogs"), "{refused}");
 
     fs::create_dir(&out).unwrap();
     fs::write(out.join("mine.txt"), "mine").unwrap();
     let refused = run(&path, &out).unwrap_err();
-    assert!(matches!(refused, ImportError::NotEmpty { found: 1, .. }), "{refused}");
+    assert!(refused.to_string().contains("not empty (it holds 1 entries)"), "{refused}");
 }
 
 #[test]
@@ -180,15 +180,14 @@ fn a_second_import_verifies_the_first() {
     assert_eq!(verify(&out).unwrap().unwrap(), first);
     let other = Division { seed: 2, ..Division::default() };
     let refused = import(&zip, &out, other, Unreadable::Refuse, |_, _| {}).unwrap_err();
-    assert!(matches!(refused, ImportError::OtherImport { .. }), "{refused}");
+    assert!(refused.to_string().contains("is an import of another archive"), "{refused}");
 
     fs::write(out.join("test/2.jpg"), "other bytes").unwrap();
     fs::remove_file(out.join("test/4.jpg")).unwrap();
     let refused = run(&zip, &out).unwrap_err();
-    assert!(
-        matches!(&refused, ImportError::Damaged { expected: 45, found: 43, first, .. } if first.ends_with("2.jpg")),
-        "{refused}"
-    );
+    let text = refused.to_string();
+    assert!(text.contains("must hold 45 pictures") && text.contains("got 43;"), "{text}");
+    assert!(text.contains("other bytes is test/2.jpg"), "{text}");
     assert_eq!(verify(folder.path()).unwrap(), None);
 }
 
@@ -210,13 +209,13 @@ fn damage_to_the_archive_is_named() {
     let path = folder.path().join("damaged.zip");
     fs::write(&path, &bytes).unwrap();
     let refused = run(&path, &folder.path().join("photos")).unwrap_err();
-    assert!(matches!(&refused, ImportError::Entry { .. }), "{refused}");
+    assert!(refused.to_string().contains("download the archive again"), "{refused}");
     assert!(refused.to_string().contains("cat.4.jpg"), "{refused}");
 
     // As a download that was cut off.
     fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
     let refused = run(&path, &folder.path().join("elsewhere")).unwrap_err();
-    assert!(matches!(refused, ImportError::Zip { .. }), "{refused}");
+    assert!(refused.to_string().contains("read as a zip archive"), "{refused}");
 }
 
 /// 80 MB of zeros are 78 kB in an archive, which may then unpack to 68 MB.
@@ -233,7 +232,7 @@ fn an_archive_that_unpacks_to_far_more_than_photos_is_refused() {
         fs::write(&path, zipped(&files)).unwrap();
         let out = folder.path().join("photos");
         let refused = run(&path, &out).unwrap_err();
-        assert!(matches!(&refused, ImportError::TooLarge { .. }), "{refused}");
+        assert!(refused.to_string().contains("bomb.zip unpacks to more than"), "{refused}");
         let text = refused.to_string();
         assert!(text.contains(entry) && text.contains("10 times its size"), "{text}");
         assert!(!out.exists());
@@ -246,7 +245,10 @@ fn a_pipe_in_the_place_of_the_archive_is_refused_at_once() {
     let pipe = folder.path().join("dogs-vs-cats.zip");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let refused = run(&pipe, &folder.path().join("photos")).unwrap_err();
-    assert!(matches!(refused, ImportError::File(_)), "{refused}");
+    assert!(
+        std::error::Error::source(&refused).is_some_and(|why| why.to_string() == "it is no file"),
+        "{refused}"
+    );
 }
 
 /// Every byte of a small archive changed in turn: an error or an import, never a panic.

@@ -185,7 +185,15 @@ impl Build {
         if self.frozen && net.base() == 0 {
             return Err(Error::Setting {
                 name: "Build::frozen",
-                expected: "false for a net without a base (mark its end with `end_base`, or set the graph's `base`)",
+                expected: match net.code() {
+                    None => {
+                        "false for a net without a base (mark its end with `end_base`, or set the graph's `base`)"
+                    }
+                    Some(_) => {
+                        "false for a net that is code (freeze variables where it makes them: \
+                                `variable.set_requires_grad(false)`)"
+                    }
+                },
                 found: format!("true with `{}`", net.name()),
             });
         }

@@ -73,17 +73,14 @@ fn header(metadata: &HashMap<String, String>) -> Result<Option<Header>, String> 
 /// for torchvision's, whose own say nothing.
 ///
 /// # Errors
-/// [`WeightsError::Format`] if it says something that is not understood.
+/// [`WeightsError::Content`] if it says something that is not understood.
 pub(super) fn preprocessing(
     metadata: &HashMap<String, String>,
     path: &Path,
 ) -> Result<Preprocessing, WeightsError> {
-    let unclear = |problem: String| WeightsError::Format {
-        expected: "metadata that say how pixels are preprocessed (otherwise set \
-                   `Build::preprocessing`)",
-        problem,
-        path: path.into(),
-    };
+    const EXPECTED: &str =
+        "metadata that say how pixels are preprocessed (otherwise set `Build::preprocessing`)";
+    let unclear = |problem: String| WeightsError::format(EXPECTED, &problem, path);
     if let Some(header) = header(metadata).map_err(unclear)? {
         return Ok(header.preprocessing);
     }
@@ -232,7 +229,7 @@ impl Model {
     }
 
     /// Reads what [`Model::save`] or a checkpoint wrote into a model of the same net: weights, history, class names and
-    /// the optimiser's state, so that [`Model::resume`] goes on. For a net that is code
+    /// the optimiser's state, so that [`Model::resume`] goes on, and what happens to pixels. For a net that is code
     /// ([`TchNet`](super::TchNet)), which no file can hold; [`Model::load`] also builds the net.
     ///
     /// # Errors
@@ -252,6 +249,16 @@ impl Model {
                 found: format!("a weight `{surplus}`, which `{}` does not have", self.net.name()),
             });
         }
+        // As in `Model::load`: the weights were trained on such pixels.
+        self.preprocessing = saved.header.preprocessing.clone();
+        self.build = Build {
+            preprocessing: Some(self.preprocessing.clone()),
+            crop: saved.header.build.crop,
+            filter: saved.header.build.filter,
+            ..self.build.clone()
+        };
+        self.best_weights = None;
+        self.stores.clear();
         self.take(saved, path)
     }
 

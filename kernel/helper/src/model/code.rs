@@ -1,13 +1,18 @@
 //! Nets that are code: layers and forward pass in the crate `tch`, written in a cell.
 
 use super::Build;
-use crate::backend::{LibTorch, Parameters};
+use crate::backend::{Device, LibTorch, Parameters};
 use crate::error::Error;
-use benchbook_libtorch::Code;
+use crate::interrupt::Interrupted;
+use crate::worker;
+use benchbook_libtorch::{Code, Forward};
 use benchbook_nets::{Architecture, Graph, Net, Node, Shape};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
+use tch::Tensor;
 use tch::nn::{ModuleT, Path};
 
 /// What [`Model::build`](super::Model::build) takes: an [`Architecture`], or code ([`TchNet`]).
@@ -79,6 +84,8 @@ pub struct TchNet {
     name: String,
     input: Shape,
     make: Arc<dyn Fn(&Path<'_>) -> Box<dyn ModuleT> + Send + Sync>,
+    /// The cell that has made the net, in which errors find the user's line.
+    cell: Option<Arc<str>>,
 }
 
 impl TchNet {
@@ -90,7 +97,24 @@ impl TchNet {
         make: impl Fn(&Path<'_>) -> M + Send + Sync + 'static,
     ) -> Self {
         let make = move |path: &Path<'_>| Box::new(make(path)) as Box<dyn ModuleT>;
-        Self { name: name.into(), input: input.into(), make: Arc::new(make) }
+        Self::of(name.into(), input.into(), Arc::new(make))
+    }
+
+    fn of(
+        name: String,
+        input: Shape,
+        make: Arc<dyn Fn(&Path<'_>) -> Box<dyn ModuleT> + Send + Sync>,
+    ) -> Self {
+        Self { name, input, make, cell: worker::compiled_cell().map(Into::into) }
+    }
+
+    /// The layers that the function makes on a path, as a forward pass whose panics are errors.
+    fn layers(&self, path: &Path<'_>) -> Result<Forward, String> {
+        let module = caught("the function", self.cell.as_deref(), || (self.make)(path))?;
+        let cell = self.cell.clone();
+        Ok(Box::new(move |x: &Tensor, train| {
+            caught("the net's code", cell.as_deref(), || module.forward_t(x, train))
+        }))
     }
 }
 
@@ -120,10 +144,15 @@ impl Buildable for &TchNet {
                 found: build.backend.about().name.into(),
             });
         }
-        let code = Code::new(build.requested_device(), build.seed, |path| (self.make)(path))?;
-        let operation = code.operation(self.input);
-        let operation =
-            operation.map_err(|expected| Error::Code { net: name.clone(), expected })?;
+        // The device first, since nothing needs to be computed where it is missing.
+        let code = Code::new(build.requested_device(), build.seed, |path| self.layers(path))?;
+        // Other instances on the CPU from one seed, so that the fingerprint does not depend on these.
+        let probe = Code::new(Device::Cpu, 0, |path| self.layers(path))?;
+        let mut operation = probe
+            .operation(self.input)
+            .map_err(|expected| Error::Code { net: name.clone(), expected })?;
+        let digest = Sha256::digest(operation.fingerprint.as_bytes());
+        operation.fingerprint = crate::record::hexadecimal(&digest[..8]);
         let graph = Graph {
             name,
             class: "TchNet".into(),
@@ -138,6 +167,19 @@ impl Buildable for &TchNet {
     fn input(&self) -> Result<Shape, Error> {
         Ok(self.input)
     }
+}
+
+/// Runs the user's code; a panic is an error in words with the user's line.
+fn caught<T>(what: &str, cell: Option<&str>, code: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(code)).map_err(|payload| {
+        if payload.is::<Interrupted>() {
+            resume_unwind(payload);
+        }
+        let (message, line) = worker::take_panic(&*payload);
+        let text = line.and_then(|line| cell?.lines().nth(line - 1));
+        let place = text.map(|text| format!(" in the line `{}`", text.trim())).unwrap_or_default();
+        format!("{what} failed{place}: {message}")
+    })
 }
 
 #[cfg(test)]
@@ -258,6 +300,64 @@ mod tests {
         assert!(
             is_same("unused.weight") && !is_same("out.weight") && !is_same("norm.running_mean")
         );
+    }
+
+    #[test]
+    fn a_panic_in_training_is_an_error_and_changes_nothing() {
+        use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+        static FAILS: AtomicBool = AtomicBool::new(false);
+        let _alone = GENERATOR.lock();
+        let data = data(16);
+        let net = TchNet::new("mine", [2], |vs| {
+            let norm = nn::batch_norm1d(vs / "norm", 2, nn::BatchNormConfig::default());
+            let out = nn::linear(vs / "out", 2, 2, nn::LinearConfig::default());
+            nn::func_t(move |x, train| {
+                let x = x.apply_t(&norm, train);
+                tch::no_grad(|| assert!(!FAILS.load(Relaxed), "as told"));
+                x.apply(&out)
+            })
+        });
+        let mut model = Model::build(&net, &data, build()).unwrap();
+        let before = model.parameters().unwrap();
+        FAILS.store(true, Relaxed);
+        let text = model.fit_with(&data, fit(1), &mut Silent).map(drop).unwrap_err().to_string();
+        assert!(text.contains("the net's code failed: as told"), "{text}");
+        assert_eq!(model.parameters().unwrap(), before);
+        FAILS.store(false, Relaxed);
+        // Gradients are tracked again.
+        model.fit_with(&data, fit(1), &mut Silent).unwrap();
+        assert_ne!(model.parameters().unwrap().arrays["out.weight"], before.arrays["out.weight"]);
+    }
+
+    #[test]
+    fn the_fingerprint_depends_on_what_is_computed_and_not_on_the_seed() {
+        let _alone = GENERATOR.lock();
+        let graph = |function: fn(&Tensor) -> Tensor, rate, seed| {
+            let net = TchNet::new("mine", [2], move |vs| {
+                let out = nn::linear(vs / "out", 2, 2, nn::LinearConfig::default());
+                nn::func_t(move |x, train| function(&x.apply(&out)).dropout(rate, train))
+            });
+            Model::new(net, Build { seed, ..build() }).unwrap().net().graph().clone()
+        };
+        let one = graph(Tensor::sigmoid, 0.0, 1);
+        assert_eq!(one, graph(Tensor::sigmoid, 0.0, 2));
+        assert_ne!(one, graph(Tensor::tanh, 0.0, 1));
+        assert_ne!(one, graph(Tensor::sigmoid, 0.5, 1));
+    }
+
+    #[test]
+    fn a_net_of_which_nothing_learns_says_so() {
+        let _alone = GENERATOR.lock();
+        let data = data(8);
+        let net = TchNet::new("mine", [2], |vs| {
+            let out = nn::linear(vs / "out", 2, 2, nn::LinearConfig::default());
+            nn::func(move |x| x.apply(&out).detach())
+        });
+        let mut model = Model::build(net, &data, build()).unwrap();
+        let text = model.fit_with(&data, fit(1), &mut Silent).map(drop).unwrap_err().to_string();
+        assert!(text.contains("no variable that learns"), "{text}");
+        let text = model.set_frozen(true).unwrap_err().to_string();
+        assert!(text.contains("set_requires_grad(false)"), "{text}");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::backtrace::Backtrace;
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::panic::{Location, PanicHookInfo};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread::ThreadId;
@@ -226,6 +227,23 @@ fn readable(text: &str) -> String {
     }
     let line = said.lines().next().unwrap_or(said).trim_end();
     line.strip_prefix("Internal torch error: ").unwrap_or(line).to_owned()
+}
+
+/// What a panic of this thread says that was caught and is no failure of the cell, and the line of a compiled cell that
+/// led there.
+pub(crate) fn take_panic(payload: &(dyn std::any::Any + Send)) -> (String, Option<usize>) {
+    let (message, thread) = (message(payload), std::thread::current().id());
+    let mut state = state();
+    let is_it = |(id, panic): &(ThreadId, Panic)| *id == thread && panic.message == message;
+    let panic = state.panics.iter().rposition(is_it).map(|at| state.panics.remove(at).1);
+    let line = |place: &String| place.rsplit_once(CELL)?.1.split(':').nth(1)?.parse().ok();
+    (message, panic.and_then(|panic| panic.traceback.iter().find_map(line)))
+}
+
+/// The text of the running cell as it was compiled; `None` outside a kernel.
+pub(crate) fn compiled_cell() -> Option<String> {
+    let session = PathBuf::from(std::env::var_os(benchbook_frames::SOCKET_VARIABLE)?);
+    std::fs::read_to_string(session.parent()?.join("crate").join(CELL)).ok()
 }
 
 /// What a panic says that a cell's wrapper has caught.

@@ -14,6 +14,9 @@ pub struct Custom {
     pub units: usize,
     /// The parameters with their whole names.
     pub parameters: Vec<Variable>,
+    /// Digest of outputs for a fixed input and fixed starting values, in training and in inference, so that nets with the
+    /// same parameters that compute different values differ.
+    pub fingerprint: String,
 }
 
 /// A parameter of code.

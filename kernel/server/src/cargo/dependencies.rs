@@ -7,7 +7,9 @@
 
 use super::shared::{self, Crate};
 use super::{TEMPLATE, answers, configuration, log, progress, tell};
+use crate::cache;
 use crate::template::Installation;
+use anyhow::Context;
 use serde_json::Value;
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -143,6 +145,13 @@ fn build(here: &Installation, folder: &Path, record: &Path) -> anyhow::Result<Op
     let wrapper = link(folder, &std::env::current_exe()?)?;
     // Kept between sessions; cargo's own lock lets one session at a time build in it.
     let target = here.template.user_crates()?;
+    cache::check(&target).with_context(|| {
+        format!(
+            "crates of `:dep` are compiled in {}, which cannot be written; set BENCHBOOK_CACHE to a folder that can \
+             and restart the kernel",
+            target.display()
+        )
+    })?;
     // cargo's own end leaves the compilers that it has started.
     // SAFETY: no other thread runs yet.
     unsafe { benchbook_guard::split() }?;

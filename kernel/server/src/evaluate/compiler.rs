@@ -17,12 +17,11 @@ pub(super) fn ended(error: &Error, count: u64, out_of_memory: bool) -> Option<Fa
             ("linker", Some(signal(&text)?.to_owned()))
         }
         Error::Message(text) => {
-            let said = text.strip_prefix(NO_ERRORS)?;
-            let said = said.rsplit_once("STDOUT:").map_or(said, |(said, _)| said);
+            let said = said(text)?;
             match signal(said) {
                 Some(signal) => ("compiler", Some(signal.to_owned())),
                 // Killed, the stand-in for cargo cannot say so itself.
-                None if said.trim().is_empty() => ("compiler", None),
+                None if said.is_empty() => ("compiler", None),
                 None => return None,
             }
         }
@@ -45,6 +44,13 @@ pub(super) fn ended(error: &Error, count: u64, out_of_memory: bool) -> Option<Fa
     Some(Failure::new("CompilerDied", evalue))
 }
 
+/// What cargo or its stand-in said of a build that failed without a compile error.
+pub(super) fn said(text: &str) -> Option<&str> {
+    let said = text.strip_prefix(NO_ERRORS)?;
+    let said = said.rsplit_once("STDOUT:").map_or(said, |(said, _)| said);
+    Some(said.trim().trim_start_matches("error: "))
+}
+
 fn is_linker(message: &str) -> bool {
     message.starts_with("linking with ")
 }
@@ -61,8 +67,12 @@ fn signal(text: &str) -> Option<&str> {
 mod tests {
     use super::*;
 
-    fn said(stderr: &str, out_of_memory: bool) -> Option<String> {
-        let error = Error::Message(format!("{NO_ERRORS}{stderr}\nSTDOUT:\n"));
+    fn failed(stderr: &str) -> String {
+        format!("{NO_ERRORS}{stderr}\nSTDOUT:\n")
+    }
+
+    fn told(stderr: &str, out_of_memory: bool) -> Option<String> {
+        let error = Error::Message(failed(stderr));
         ended(&error, 3, out_of_memory).map(|failure| failure.evalue)
     }
 
@@ -80,14 +90,15 @@ mod tests {
 
     #[test]
     fn what_is_said_depends_on_how_it_ended() {
-        let killed = said("the compiler ended: signal: 9 (SIGKILL)", false).unwrap();
+        let killed = told("the compiler ended: signal: 9 (SIGKILL)", false).unwrap();
         assert!(killed.contains("(SIGKILL) while it worked on cell 3, most often"), "{killed}");
-        let memory = said("the compiler ended: signal: 9 (SIGKILL)", true).unwrap();
+        let memory = told("the compiler ended: signal: 9 (SIGKILL)", true).unwrap();
         assert!(memory.contains("since the system ran out of memory"), "{memory}");
-        let crashed = said("the compiler ended: signal: 11 (SIGSEGV)", false).unwrap();
+        let crashed = told("the compiler ended: signal: 11 (SIGSEGV)", false).unwrap();
         assert!(crashed.contains("crashed (SIGSEGV)"), "{crashed}");
-        let silent = said("", false).unwrap();
+        let silent = told("", false).unwrap();
         assert!(silent.contains("ended from outside while"), "{silent}");
-        assert_eq!(said("error: no space left on device", false), None, "its own words are better");
+        assert_eq!(told("error: no space left on device", false), None, "its own words are better");
+        assert_eq!(said(&failed("error: no matching package")), Some("no matching package"));
     }
 }

@@ -7,22 +7,15 @@
 //! expression of its own.
 
 use crate::evcxr_contract::is_internal;
-use crate::parsed::{Parsed, rust_begins};
+use crate::names::{self, place};
 use benchbook_jupyter::{Completions, Match};
 use ra_ap_syntax::SyntaxToken;
 use ra_ap_syntax::ast::{self, AstNode};
 use std::collections::HashSet;
 
-/// Stands where a name is to be completed.
-const NAME: &str = "name";
-
 /// What stands around a name within an expression. Without the first statement, what is expected of the
 /// block would be expected of a name that has not begun.
 const BLOCK: (&str, &str) = ("{();", ";}");
-
-/// The macros whose arguments are expressions.
-const MACROS: &str = "assert assert_eq assert_ne dbg debug_assert debug_assert_eq debug_assert_ne eprint eprintln \
-    format panic print println show todo unimplemented unreachable vec write writeln";
 
 /// The keywords with which an expression within another one can begin.
 const WITHIN: &str =
@@ -39,22 +32,16 @@ pub(super) struct Question {
 impl Question {
     /// The question for what could stand at `cursor`, a byte offset in `code`.
     pub(super) fn new(code: &str, cursor: usize) -> Self {
-        let (begin, mut code) = (rust_begins(code), code.to_owned());
-        let unchanged = |code| Self { code, cursor, wrapped: false };
-        if cursor < begin {
-            return unchanged(code);
+        let is_code =
+            place::named(code, cursor).is_some_and(|(_, token)| token.kind().is_any_identifier());
+        // In what a macro formats, rust-analyzer completes names.
+        let mut code = if is_code { place::without_macros(code, cursor) } else { code.to_owned() };
+        let word = names::word(&code, cursor);
+        if !place::named(&code, cursor).is_some_and(|(_, token)| is_operand(&token)) {
+            return Self { code, cursor, wrapped: false };
         }
-        while let Some((at, length)) = macro_around(&code, cursor) {
-            code.replace_range(at..at + length, &" ".repeat(length));
-        }
-        let is_part = |c: char| c.is_alphanumeric() || c == '_';
-        let before = code[..cursor].trim_end_matches(is_part).len();
-        let after = code.len() - code[cursor..].trim_start_matches(is_part).len();
-        if !named(&code, cursor).is_some_and(|(_, token)| is_operand(&token)) {
-            return unchanged(code);
-        }
-        code.insert_str(after, BLOCK.1);
-        code.insert_str(before, BLOCK.0);
+        code.insert_str(word.end, BLOCK.1);
+        code.insert_str(word.start, BLOCK.0);
         Self { code, cursor: cursor + BLOCK.0.len(), wrapped: true }
     }
 
@@ -72,27 +59,6 @@ impl Question {
             end: found.end_offset - shift,
         }
     }
-}
-
-/// The code with [`NAME`] at the cursor, if there is no name, and the name's token.
-fn named(code: &str, cursor: usize) -> Option<(Parsed, SyntaxToken)> {
-    let (before, after) = (&code[..cursor], &code[cursor..]);
-    let goes_on = after.starts_with(|c: char| c.is_alphanumeric() || c == '_');
-    let name = if goes_on { "" } else { NAME };
-    let cell = Parsed::of(format!("{before}{name}{after}")).ok()?;
-    let token = cell.token_at(cursor).filter(|token| token.kind().is_any_identifier())?;
-    Some((cell, token))
-}
-
-/// Where the name of the innermost of [`MACROS`] around the cursor begins, and how long it is with its `!`.
-fn macro_around(code: &str, cursor: usize) -> Option<(usize, usize)> {
-    let (cell, token) = named(code, cursor)?;
-    let call = token.parent_ancestors().find_map(ast::MacroCall::cast)?;
-    let path = call.path()?;
-    let name = path.segment()?.name_ref()?;
-    MACROS.split_whitespace().find(|known| name.text() == *known)?;
-    let (start, end) = (path.syntax().text_range().start(), call.excl_token()?.text_range().end());
-    Some((cell.at(start), usize::from(end - start)))
 }
 
 /// Whether a token is a name without a path that is an operand: neither a statement nor the name of a field.
@@ -181,6 +147,7 @@ mod tests {
             "match a { So| }",
             ":do|",
             "// da|",
+            "println!(\"{da|}\")",
         ] {
             assert_eq!(asked(code), code);
         }

@@ -44,20 +44,18 @@ const STANDARD: &str = "alloc/src/vec/mod.rs alloc/src/string.rs alloc/src/str.r
 /// Names by where they are found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Index {
-    /// What `use benchbook::prelude::*;` brings in.
-    pub(super) prelude: Vec<String>,
     /// Types and traits, by their last name.
     pub(super) types: BTreeMap<String, Type>,
     /// Free functions, by their last name.
     pub(super) functions: BTreeMap<String, Member>,
-    /// What modules and crates hold, by their last name.
+    /// What modules and crates hold, by their last name. The prelude is a module.
     pub(super) modules: BTreeMap<String, BTreeSet<String>>,
     /// The members that are private wherever a library has one of the name; those of functions end in `(`.
     #[serde(default)]
     pub(super) hidden: BTreeSet<String>,
-    /// Modules of which the prelude has everything.
+    /// Modules and those of which they have everything.
     #[serde(skip)]
-    globs: Vec<String>,
+    globs: Vec<(String, String)>,
 }
 
 /// A struct, an enum, a trait, or a type by another name.
@@ -91,14 +89,7 @@ pub(super) struct Member {
     pub(super) returns: String,
     /// It is called without arguments.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    complete: bool,
-}
-
-impl Member {
-    /// The text to insert: a call if it needs no arguments.
-    pub(super) fn insertion(&self, name: &str) -> String {
-        if self.complete { format!("{name}()") } else { name.to_owned() }
-    }
+    pub(super) complete: bool,
 }
 
 /// Makes the index of a template.
@@ -117,8 +108,7 @@ pub fn record(here: &Installation) -> anyhow::Result<()> {
         let manifest = Path::new(manifest.with_context(|| format!("no package {name}"))?);
         for file in sources(&manifest.with_file_name("src"))? {
             let text = fs::read_to_string(&file)?;
-            index.add_library(name, &text);
-            index.add_exports(&file.file_stem().unwrap_or_default().to_string_lossy(), &text);
+            index.add_library(name, &module_of(name, &file), &text);
             seen.add(&text);
         }
     }
@@ -127,12 +117,18 @@ pub fn record(here: &Installation) -> anyhow::Result<()> {
     for file in STANDARD.split_whitespace() {
         // Files of the standard library move from release to release.
         match fs::read_to_string(library.join(file)) {
-            Ok(text) => index.add_library("std", &text),
+            Ok(text) => {
+                let module = file.split(['/', '.']).nth(2).unwrap_or_default();
+                index.add_library("std", module, &text);
+                index.modules.entry("std".into()).or_default().insert(module.to_owned());
+            }
             Err(error) => eprintln!("not in the index of names: {file}: {error}"),
         }
     }
     for package in ["core", "alloc", "std"] {
-        for file in sources(&library.join(package).join("src"))? {
+        let files = sources(&library.join(package).join("src"))?;
+        // What is public in `std::sys` is so within the standard library.
+        for file in files.iter().filter(|file| !file.iter().any(|part| part == "sys")) {
             seen.add(&fs::read_to_string(file)?);
         }
     }
@@ -153,6 +149,16 @@ fn sources(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     }
     found.sort();
     Ok(found)
+}
+
+/// The last name of the module in a file.
+fn module_of(package: &str, file: &Path) -> String {
+    let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    match stem(file).as_str() {
+        "lib" => package.strip_prefix("benchbook-").unwrap_or(package).replace('-', "_"),
+        "mod" => file.parent().map(stem).unwrap_or_default(),
+        name => name.to_owned(),
+    }
 }
 
 /// The members of all types of some libraries.
@@ -191,28 +197,25 @@ impl Visibility {
 }
 
 impl Index {
-    /// Adds what a file of a library makes public.
-    pub(super) fn add_library(&mut self, package: &str, text: &str) {
+    /// Adds what the file of a library's module makes public.
+    pub(super) fn add_library(&mut self, package: &str, module: &str, text: &str) {
         let parsed = SourceFile::parse(text, Edition::Edition2024);
-        let module = package.strip_prefix("benchbook-").unwrap_or(package).replace('-', "_");
-        self.items(parsed.tree().items(), package, &module);
+        self.items(parsed.tree().items(), package, module);
     }
 
-    /// Adds what the file of a module exports from other modules.
-    pub(super) fn add_exports(&mut self, module: &str, text: &str) {
-        let parsed = SourceFile::parse(text, Edition::Edition2024);
-        let exports = parsed.tree().items().filter_map(|item| match item {
-            ast::Item::Use(item) if is_public(&item) => Some(imports(item.syntax())),
-            _ => None,
-        });
-        self.modules.entry(module.to_owned()).or_default().extend(exports.flatten());
-    }
-
-    /// Adds to the prelude what it imports with a glob. Called when all libraries are there.
+    /// Adds to modules what they export with a glob. Called when all libraries are there.
     pub(super) fn resolve_globs(&mut self) {
-        for module in std::mem::take(&mut self.globs) {
-            self.prelude.extend(self.modules.get(&module).cloned().unwrap_or_default());
+        let globs = std::mem::take(&mut self.globs);
+        // What a module exports may come to it by a glob, too.
+        for (module, from) in globs.iter().chain(&globs) {
+            let names = self.modules.get(from).cloned().unwrap_or_default();
+            self.modules.entry(module.clone()).or_default().extend(names);
         }
+    }
+
+    /// What a module holds.
+    pub(super) fn within(&self, module: &str) -> impl Iterator<Item = &String> {
+        self.modules.get(module).into_iter().flatten()
     }
 
     /// Adds what a cell defines.
@@ -235,7 +238,8 @@ impl Index {
     pub(super) fn matched(&self, name: &str) -> Match {
         match self.functions.get(name) {
             _ if self.types.contains_key(name) => matched(name, "class"),
-            Some(function) => matched(function.insertion(name), "function"),
+            Some(function) if function.complete => matched(format!("{name}()"), "function"),
+            Some(_) => matched(name, "function"),
             None => matched(name, "module"),
         }
     }
@@ -275,6 +279,10 @@ impl Index {
                     let Some(owner) = item.self_ty() else { continue };
                     let owner = types::base(&owner.syntax().text().to_string()).to_owned();
                     let of_trait = item.trait_().is_some();
+                    // The traits of numbers are mostly private to their library.
+                    if of_trait && !all && owner.starts_with(char::is_lowercase) {
+                        continue;
+                    }
                     let known = self.types.entry(owner).or_default();
                     // A type of another library that has the same name keeps its own functions.
                     if !(known.package.is_empty() || known.package == package || of_trait) {
@@ -297,13 +305,9 @@ impl Index {
                     let Some(name) = item.name().map(|name| name.text().to_string()) else {
                         continue;
                     };
-                    if package == "benchbook" && name == "prelude" {
-                        self.prelude.extend(imports(item.syntax()));
-                        self.globs.extend(globs(item.syntax()));
-                    } else if name != "tests" {
+                    if name != "tests" {
                         if let Some(list) = item.item_list() {
-                            let inner = if package.is_empty() { &name } else { module };
-                            self.items(list.items(), package, inner);
+                            self.items(list.items(), package, &name);
                         }
                         if is_public(&item) {
                             self.modules.entry(module.to_owned()).or_default().insert(name);
@@ -311,6 +315,8 @@ impl Index {
                     }
                 }
                 ast::Item::Use(item) if is_public(&item) && !module.is_empty() => {
+                    let globs = globs(item.syntax()).map(|from| (module.to_owned(), from));
+                    self.globs.extend(globs);
                     let names = imports(item.syntax());
                     self.modules.entry(module.to_owned()).or_default().extend(names);
                 }

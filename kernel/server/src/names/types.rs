@@ -2,8 +2,9 @@
 
 use super::index::{Index, Member, Type};
 use super::{Match, is_part_of_name, last_word, matched};
+use crate::parsed::Parsed;
+use ra_ap_syntax::SyntaxNode;
 use ra_ap_syntax::ast::{self, AstNode, HasName};
-use ra_ap_syntax::{Edition, SourceFile, SyntaxNode};
 use std::collections::BTreeMap;
 
 /// How far a chain of calls or bindings is followed.
@@ -30,27 +31,22 @@ impl<'a> Types<'a> {
     pub(super) fn new(
         variables: &'a BTreeMap<String, String>,
         indices: [&'a Index; 2],
-        code: &str,
+        root: Option<&SyntaxNode>,
     ) -> Self {
-        Self { variables, indices, bound: bindings(code) }
+        Self { variables, indices, bound: bindings(root.into_iter().cloned()) }
     }
 
-    /// The type of what stands before the point at the end of `before`; `None` if there is no point,
-    /// and an empty type if it is not known.
-    pub(super) fn receiver(&self, before: &str) -> Option<String> {
-        let before = before.trim_end().strip_suffix('.').filter(|rest| !rest.ends_with('.'))?;
-        let tree = parse(operand(before.trim_end()));
-        let body = tree.descendants().find_map(ast::StmtList::cast)?;
-        let expression = body.tail_expr();
-        Some(expression.and_then(|found| self.of(&found, DEPTH)).unwrap_or_default())
+    /// The type of a value; empty if it is not known.
+    pub(super) fn of_value(&self, value: Option<ast::Expr>) -> String {
+        value.and_then(|value| self.of(&value, DEPTH)).unwrap_or_default()
     }
 
-    /// The members of a type that are `wanted`.
-    pub(super) fn members(&self, kind: &str, wanted: impl Fn(&Member) -> bool) -> Vec<Match> {
+    /// The members of a type for which `call` says whether they are inserted as calls.
+    pub(super) fn members(&self, kind: &str, call: impl Fn(&Member) -> Option<bool>) -> Vec<Match> {
         let known = self.chain(kind).into_iter().flat_map(|found| &found.members);
-        let members = known.filter(|(_, member)| wanted(member)).map(|(name, member)| {
-            let kind = if member.kind == "field" { "instance" } else { &member.kind };
-            matched(member.insertion(name), kind)
+        let members = known.filter_map(|(name, member)| {
+            let text = if call(member)? { format!("{name}()") } else { name.clone() };
+            Some(matched(text, if member.kind == "field" { "instance" } else { &member.kind }))
         });
         members.collect()
     }
@@ -65,22 +61,23 @@ impl<'a> Types<'a> {
         let end = text.find(|c| !is_part_of_name(c)).unwrap_or(text.len());
         let name = if is_function { format!("{}(", &text[..end]) } else { text.to_owned() };
         let known = self.chain(kind);
-        if known.is_empty() {
-            return self.indices.iter().any(|index| index.hidden.contains(&name));
-        }
-        let public = |found: &&Type| {
-            let member = found.members.get(&text[..end]);
-            member.is_some_and(|member| (member.kind == "function") == is_function)
-        };
-        known.iter().any(|found| found.hidden.contains(&name)) && !known.iter().any(public)
+        let public = known.iter().filter_map(|found| found.members.get(&text[..end]));
+        let mut same = public.filter(|member| (member.kind == "function") == is_function);
+        let mut hiding = known.iter().map(|found| &found.hidden);
+        let mut everywhere = self.indices.iter().map(|index| &index.hidden);
+        same.next().is_none()
+            && (hiding.any(|names| names.contains(&name))
+                || everywhere.any(|names| names.contains(&name)))
     }
 
     /// What stands behind `owner::`.
     pub(super) fn within(&self, owner: &str) -> Vec<Match> {
-        let mut found = self.members(owner, |member| member.kind != "field");
+        // A method takes its value as an argument there.
+        let mut found = self.members(owner, |member| {
+            (member.kind != "field").then_some(member.complete && !member.method)
+        });
         for index in self.indices {
-            let names = index.modules.get(owner).into_iter().flatten();
-            found.extend(names.map(|name| index.matched(name)));
+            found.extend(index.within(owner).map(|name| index.matched(name)));
         }
         found
     }
@@ -199,57 +196,13 @@ impl<'a> Types<'a> {
 
 /// The names that the `let`s of a code bind.
 pub(super) fn local_names(code: &str) -> impl Iterator<Item = String> {
-    bindings(code).into_keys()
+    let nodes = Parsed::of(code).into_iter().flat_map(|cell| cell.nodes());
+    bindings(nodes).into_keys()
 }
 
-fn parse(code: &str) -> SyntaxNode {
-    SourceFile::parse(&format!("fn f(){{{code}\n}}"), Edition::Edition2024).syntax_node()
-}
-
-/// The operand that a text ends with: of `f(1, a.b(2)?[0]` that is `a.b(2)?[0]`. A text may be part of a
-/// macro's, so brackets are counted and nothing is parsed.
-fn operand(text: &str) -> &str {
-    let mut start = text.len();
-    loop {
-        let before = &text[..start];
-        let Some(last) = before.chars().next_back() else { break };
-        let length = match last {
-            ')' | ']' | '>' => match open_bracket(&before[..before.len() - 1]) {
-                Some(at) => before.len() - at,
-                None => break,
-            },
-            '"' => match before[..before.len() - 1].rfind('"') {
-                Some(at) => before.len() - at,
-                None => break,
-            },
-            '?' | '.' | ':' | '!' => 1,
-            c if is_part_of_name(c) => c.len_utf8(),
-            // A chain may go on from line to line.
-            c if c.is_whitespace() && text[start..].trim_start().starts_with('.') => c.len_utf8(),
-            _ => break,
-        };
-        start -= length;
-    }
-    text[start..].trim_start_matches(['!', ':', '.'])
-}
-
-/// Where the innermost bracket is that a text leaves open.
-pub(super) fn open_bracket(text: &str) -> Option<usize> {
-    let mut depth = 0_usize;
-    for (at, c) in text.char_indices().rev() {
-        match c {
-            ')' | ']' | '}' | '>' => depth += 1,
-            '(' | '[' | '{' | '<' if depth == 0 => return Some(at),
-            '(' | '[' | '{' | '<' => depth -= 1,
-            _ => {}
-        }
-    }
-    None
-}
-
-fn bindings(code: &str) -> BTreeMap<String, Binding> {
+fn bindings(nodes: impl Iterator<Item = SyntaxNode>) -> BTreeMap<String, Binding> {
     let mut found = BTreeMap::new();
-    for node in parse(code).descendants() {
+    for node in nodes.flat_map(|node| node.descendants()) {
         let (pattern, binding) = if let Some(statement) = ast::LetStmt::cast(node.clone()) {
             let binding = match (statement.ty(), statement.initializer()) {
                 (Some(kind), _) => Binding::Written(kind.text()),

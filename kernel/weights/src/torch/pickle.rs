@@ -12,18 +12,18 @@ use std::io::{self, Read};
 use std::rc::Rc;
 
 /// A Python object.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value {
     None,
     Int(i64),
     /// A number of more than 64 bits, such as the magic number of PyTorch's old format with its 80.
     Large(Rc<i128>),
     Text(Rc<str>),
-    /// An index into [`Pickle::tuples`].
+    /// An index into [`Pickle::containers`].
     Tuple(usize),
-    /// An index into [`Pickle::lists`].
+    /// As [`Value::Tuple`].
     List(usize),
-    /// An index into [`Pickle::dicts`].
+    /// As [`Value::Tuple`]; each key is followed by its value.
     Dict(usize),
     /// A function or class: `module.name`.
     Global(Rc<str>),
@@ -61,11 +61,17 @@ pub(super) struct View {
 #[derive(Debug)]
 pub(super) struct Pickle {
     pub root: Value,
-    pub tuples: Vec<Vec<Value>>,
-    pub lists: Vec<Vec<Value>>,
-    pub dicts: Vec<Vec<(Value, Value)>>,
+    /// The values of tuples, lists and dictionaries.
+    pub containers: Vec<Vec<Value>>,
     /// Every storage that was named.
     pub storages: HashMap<Rc<str>, Rc<Storage>>,
+}
+
+impl Pickle {
+    /// The keys and values of a [`Value::Dict`].
+    pub fn pairs(&self, dict: usize) -> impl Iterator<Item = &[Value; 2]> {
+        self.containers[dict].as_chunks().0.iter()
+    }
 }
 
 /// Bytes of one pickle. A tensor takes some 200 of them.
@@ -99,13 +105,7 @@ pub(super) fn read(input: &mut impl Read) -> io::Result<Pickle> {
         marks: Vec::new(),
         memo: HashMap::new(),
         left: LIMIT,
-        made: Pickle {
-            root: Value::None,
-            tuples: Vec::new(),
-            lists: Vec::new(),
-            dicts: Vec::new(),
-            storages: HashMap::new(),
-        },
+        made: Pickle { root: Value::None, containers: Vec::new(), storages: HashMap::new() },
     };
     while machine.step()? {}
     machine.made.root = machine.pop()?;
@@ -161,41 +161,37 @@ impl<R: Read> Machine<'_, R> {
             b'C' => self.blob::<1>()?,
             b'B' => self.blob::<4>()?,
             0x8e => self.blob::<8>()?,
-            b')' => self.tuple(Vec::new())?,
-            b't' => {
+            b')' => self.container(Value::Tuple, Vec::new())?,
+            b']' => self.container(Value::List, Vec::new())?,
+            b'}' => self.container(Value::Dict, Vec::new())?,
+            opcode @ (b't' | b'l' | b'd') => {
                 let values = self.marked()?;
-                self.tuple(values)?;
+                let kind = match opcode {
+                    b't' => Value::Tuple,
+                    b'l' => Value::List,
+                    _ => Value::Dict,
+                };
+                self.container(kind, values)?;
             }
             count @ 0x85..=0x87 => {
-                let at = self.at(usize::from(count) - 0x84)?;
-                let values = self.stack.split_off(at);
-                self.tuple(values)?;
-            }
-            b']' => self.list(Vec::new())?,
-            b'l' => {
-                let values = self.marked()?;
-                self.list(values)?;
+                let values = self.last(usize::from(count) - 0x84)?;
+                self.container(Value::Tuple, values)?;
             }
             b'a' => {
-                let value = self.pop()?;
-                self.append(vec![value])?;
+                let value = self.last(1)?;
+                self.extend(Value::List, value)?;
             }
             b'e' => {
                 let values = self.marked()?;
-                self.append(values)?;
-            }
-            b'}' => self.dict(Vec::new())?,
-            b'd' => {
-                let pairs = pairs(self.marked()?)?;
-                self.dict(pairs)?;
+                self.extend(Value::List, values)?;
             }
             b's' => {
-                let (value, key) = (self.pop()?, self.pop()?);
-                self.insert(vec![(key, value)])?;
+                let pair = self.last(2)?;
+                self.extend(Value::Dict, pair)?;
             }
             b'u' => {
-                let pairs = pairs(self.marked()?)?;
-                self.insert(pairs)?;
+                let pairs = self.marked()?;
+                self.extend(Value::Dict, pairs)?;
             }
             b'c' => {
                 let (module, name) = (self.line()?, self.line()?);
@@ -252,23 +248,23 @@ impl<R: Read> Machine<'_, R> {
             // Python 2 gives the pairs as a list of lists. A list gives its pairs once, so that one that is named again
             // takes no more memory; nothing that torch.save writes uses it twice.
             let mut made = Vec::new();
-            if let Some(Value::List(list)) = self.made.tuples[*arguments].first() {
-                for pair in std::mem::take(&mut self.made.lists[*list]) {
+            if let Some(Value::List(list)) = self.made.containers[*arguments].first() {
+                let list = *list;
+                for pair in std::mem::take(&mut self.made.containers[list]) {
                     let pair = match &pair {
-                        Value::List(pair) => &self.made.lists[*pair],
-                        Value::Tuple(pair) => &self.made.tuples[*pair],
-                        _ => return Err(wrong("an OrderedDict of something other than pairs")),
+                        Value::List(pair) | Value::Tuple(pair) => &self.made.containers[*pair][..],
+                        _ => &[],
                     };
-                    let [key, value] = &pair[..] else {
+                    if pair.len() != 2 {
                         return Err(wrong("an OrderedDict of something other than pairs"));
-                    };
-                    made.push((key.clone(), value.clone()));
+                    }
+                    made.extend_from_slice(pair);
                 }
             }
-            self.dict(made)?;
+            self.container(Value::Dict, made)?;
             return self.pop();
         }
-        let arguments = &self.made.tuples[*arguments];
+        let arguments = &self.made.containers[*arguments];
         if TRANSPARENT.contains(&name) {
             return Ok(arguments.first().cloned().unwrap_or(Value::None));
         }
@@ -290,7 +286,7 @@ impl<R: Read> Machine<'_, R> {
     fn storage(&mut self, id: &Value) -> io::Result<Value> {
         let Value::Tuple(parts) = id else { return Err(wrong("a persistent id that is no tuple")) };
         let [Value::Text(kind), Value::Global(class), Value::Text(key), _, length, rest @ ..] =
-            &self.made.tuples[*parts][..]
+            &self.made.containers[*parts][..]
         else {
             // The old format also keeps the source of modules that were saved as a whole.
             return Ok(Value::Opaque);
@@ -299,7 +295,7 @@ impl<R: Read> Machine<'_, R> {
             return Ok(Value::Opaque);
         }
         let offset = match rest.first() {
-            Some(Value::Tuple(view)) => match &self.made.tuples[*view][..] {
+            Some(Value::Tuple(view)) => match &self.made.containers[*view][..] {
                 [_, offset, _] => size(offset)?,
                 _ => 0,
             },
@@ -315,56 +311,38 @@ impl<R: Read> Machine<'_, R> {
 
     fn sizes(&self, value: &Value) -> io::Result<Vec<usize>> {
         match value {
-            Value::Tuple(values) if self.made.tuples[*values].len() <= AXES => {
-                self.made.tuples[*values].iter().map(size).collect()
+            Value::Tuple(values) if self.made.containers[*values].len() <= AXES => {
+                self.made.containers[*values].iter().map(size).collect()
             }
             Value::Tuple(_) => Err(wrong(format!("a tensor of more than {AXES} axes"))),
             _ => Err(wrong("a shape that is no tuple")),
         }
     }
 
-    fn tuple(&mut self, values: Vec<Value>) -> io::Result<()> {
-        self.made.tuples.push(values);
-        self.stack.push(Value::Tuple(self.made.tuples.len() - 1));
-        self.count_containers()
-    }
-
-    fn list(&mut self, values: Vec<Value>) -> io::Result<()> {
-        self.made.lists.push(values);
-        self.stack.push(Value::List(self.made.lists.len() - 1));
-        self.count_containers()
-    }
-
-    fn dict(&mut self, pairs: Vec<(Value, Value)>) -> io::Result<()> {
-        self.made.dicts.push(pairs);
-        self.stack.push(Value::Dict(self.made.dicts.len() - 1));
-        self.count_containers()
-    }
-
-    fn count_containers(&self) -> io::Result<()> {
-        let Pickle { tuples, lists, dicts, .. } = &self.made;
-        if tuples.len() + lists.len() + dicts.len() > CONTAINERS {
+    /// Pushes a new container.
+    fn container(&mut self, kind: fn(usize) -> Value, values: Vec<Value>) -> io::Result<()> {
+        let made = kind(self.made.containers.len());
+        if self.made.containers.len() == CONTAINERS {
             return Err(wrong(format!(
                 "a pickle of more than {CONTAINERS} tuples, lists and dictionaries"
             )));
         }
-        Ok(())
+        self.made.containers.push(Vec::new());
+        self.stack.push(made);
+        self.extend(kind, values)
     }
 
-    fn append(&mut self, values: Vec<Value>) -> io::Result<()> {
-        match self.stack.last() {
-            Some(Value::List(list)) => self.made.lists[*list].extend(values),
-            Some(_) => {}
-            None => return Err(wrong("an append to nothing")),
+    /// Adds values to the container on top of the stack; an object of another kind takes none.
+    fn extend(&mut self, kind: fn(usize) -> Value, values: Vec<Value>) -> io::Result<()> {
+        let top = self.stack.last().ok_or_else(|| wrong("an item of nothing"))?;
+        if matches!(kind(0), Value::Dict(_)) && !values.len().is_multiple_of(2) {
+            return Err(wrong("a key without a value"));
         }
-        Ok(())
-    }
-
-    fn insert(&mut self, pairs: Vec<(Value, Value)>) -> io::Result<()> {
-        match self.stack.last() {
-            Some(Value::Dict(dict)) => self.made.dicts[*dict].extend(pairs),
-            Some(_) => {}
-            None => return Err(wrong("an item of nothing")),
+        match top {
+            Value::Tuple(at) | Value::List(at) | Value::Dict(at) if *top == kind(*at) => {
+                self.made.containers[*at].extend(values);
+            }
+            _ => {}
         }
         Ok(())
     }
@@ -387,9 +365,10 @@ impl<R: Read> Machine<'_, R> {
         self.stack.pop().ok_or_else(|| wrong("an empty stack"))
     }
 
-    /// The stack's length without its last `count` values.
-    fn at(&self, count: usize) -> io::Result<usize> {
-        self.stack.len().checked_sub(count).ok_or_else(|| wrong("an empty stack"))
+    /// Takes the last `count` values.
+    fn last(&mut self, count: usize) -> io::Result<Vec<Value>> {
+        let at = self.stack.len().checked_sub(count).ok_or_else(|| wrong("an empty stack"))?;
+        Ok(self.stack.split_off(at))
     }
 
     /// The values since the newest mark.
@@ -480,13 +459,6 @@ impl<R: Read> Machine<'_, R> {
     }
 }
 
-fn pairs(values: Vec<Value>) -> io::Result<Vec<(Value, Value)>> {
-    if !values.len().is_multiple_of(2) {
-        return Err(wrong("a key without a value"));
-    }
-    Ok(values.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect())
-}
-
 fn size(value: &Value) -> io::Result<usize> {
     match value {
         Value::Int(value) => {
@@ -563,7 +535,8 @@ mod tests {
         }
         bytes.push(b'.');
         let made = read(&mut &bytes[..]).unwrap();
-        assert_eq!(made.dicts.iter().map(Vec::len).sum::<usize>(), 20_000);
+        // 20,000 pairs as tuples and as one dictionary's keys and values, and the one argument.
+        assert_eq!(made.containers.iter().map(Vec::len).sum::<usize>(), 80_001);
     }
 
     proptest::proptest! {
