@@ -611,3 +611,31 @@ def test_a_python_notebook_in_the_browser(tmp_path: Path) -> None:
         lab.wait_for_end(after)
         assert lab.result(after) == "8", "the variables are kept"
         lab.screenshot("interrupted")
+
+        def run(code: str) -> int:
+            cell = lab.append(code)
+            lab.wait_for_end(cell)
+            return cell
+
+        assert lab.result(run('%%rust --name second\nlet kept = "of another session"; kept')) == '"of another session"'
+        run("import numpy as np\nhalves = np.arange(6, dtype='float16').reshape(2, 3)")
+        assert lab.outputs(run("%%rust -i halves -o turned\nlet turned = halves.tr();"), "error") == []
+        assert lab.result(run("(turned.dtype.name, turned.tolist())")) == "('float16', [[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]])"
+        wrong = run('%%rust\nlet wrong: i32 = "text";')
+        assert [error["ename"] for error in lab.outputs(wrong, "error")] == ["CompileError"]
+        page.locator(".jp-OutputArea-output", has_text="mismatched types").wait_for()
+        asks = lab.append('%%rust\ninput("Name? ")?')
+        page.locator("input.jp-Stdin-input").fill("Ferris ü")
+        page.locator("input.jp-Stdin-input").press("Enter")
+        lab.wait_for_end(asks)
+        assert lab.result(asks) == '"Ferris ü"'
+        run("from benchbook.magic import SESSIONS\nserver = SESSIONS['second'].process.pid")
+        killed = run(
+            "%%rust --name second -i server\n"
+            'std::process::Command::new("kill").args(["-KILL", &server.to_string()]).status()?; loop {}'
+        )
+        assert [error["ename"] for error in lab.outputs(killed, "error")] == ["KernelDied"]
+        assert lab.result(run("%%rust --name second\n40 + 2")) == "42"
+        assert lab.result(run("%%rust\nkept + 2")) == "9", "the other session goes on"
+        lab.show(killed)
+        lab.screenshot("all-cells-have-run")
