@@ -9,7 +9,7 @@ use benchbook_data::{
 };
 use benchbook_display::Rich;
 
-use crate::pictures::{below, bytes, class_folders};
+use crate::pictures::{bytes, class_folders};
 
 /// `count` samples of shape `[1, 2, 3]` of three classes in turn; value `v` of sample `i` is `10 i + v`.
 fn small(count: usize) -> (Vec<f32>, Vec<i64>) {

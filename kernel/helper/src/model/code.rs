@@ -56,6 +56,9 @@ impl Prepared {
     }
 }
 
+/// Makes the layers on a path of variables.
+type Make = Arc<dyn Fn(&Path<'_>) -> Box<dyn ModuleT> + Send + Sync>;
+
 /// A net of your own in the crate `tch`: a function that makes its layers from a path of variables, and returns anything
 /// with a forward pass (`nn::Module` or `nn::ModuleT`; of a closure, `nn::func` or `nn::func_t`). It trains on LibTorch
 /// with everything that a described net has, but cannot be frozen in part by [`Build::frozen`], printed layer by layer, or
@@ -83,7 +86,7 @@ impl Prepared {
 pub struct TchNet {
     name: String,
     input: Shape,
-    make: Arc<dyn Fn(&Path<'_>) -> Box<dyn ModuleT> + Send + Sync>,
+    make: Make,
     /// The cell that has made the net, in which errors find the user's line.
     cell: Option<Arc<str>>,
 }
@@ -100,11 +103,7 @@ impl TchNet {
         Self::of(name.into(), input.into(), Arc::new(make))
     }
 
-    fn of(
-        name: String,
-        input: Shape,
-        make: Arc<dyn Fn(&Path<'_>) -> Box<dyn ModuleT> + Send + Sync>,
-    ) -> Self {
+    fn of(name: String, input: Shape, make: Make) -> Self {
         Self { name, input, make, cell: worker::compiled_cell().map(Into::into) }
     }
 
