@@ -170,15 +170,21 @@ def nobody(folder: Path) -> tuple[list[str], str]:
     return ["setpriv", "--reuid=nobody", "--clear-groups"], python
 
 
+def make_reachable(folder: Path) -> None:
+    """Lets every user into a folder and those above it."""
+    for parent in (folder, *folder.parents):
+        if parent.owner() == pwd.getpwuid(os.geteuid()).pw_name:
+            parent.chmod(parent.stat().st_mode | 0o055)
+
+
 def test_colabs_packages_and_transport_read_only_and_without_root(
     wheel: Path, libtorch: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("colab")
-    for parent in (folder, *folder.parents):
-        if parent.owner() == pwd.getpwuid(os.geteuid()).pw_name:
-            parent.chmod(parent.stat().st_mode | 0o055)
+    make_reachable(folder)
     _, python = nobody(folder)
     environment = Environment(folder / "c", COLAB, python)
+    make_reachable(environment.temporary)
     environment.pip("install", "--no-index", str(wheel))
     rust = readable_copy(toolchain(), folder / "rust")
     shutil.copytree(libtorch / "lib", environment.packages / "torch/lib")

@@ -124,6 +124,11 @@ impl fmt::Debug for BackendId {
 }
 
 impl BackendId {
+    /// The name in texts and charts, for example `LibTorch`.
+    pub fn name(self) -> &'static str {
+        self.about().name
+    }
+
     /// The backend with this id, installed or not.
     ///
     /// # Errors
