@@ -421,7 +421,8 @@ rows
 // ## Like with like
 // Now the question that the report asked, with everything equal: the same net and head, the same starting weights, the same batch,
 // optimiser, threads and pictures, for this kernel's libraries and for the Python originals that the report used. Each run has a
-// process of its own. The backends take turns, so that what drifts meets all alike; the first round only warms up, three count.
+// process of its own. The backends take turns, so that what drifts meets all alike. The first round only warms up, and five count; the
+// smallest scale has three and no warm-up, and does not repeat disturbed runs.
 //
 // The optimiser is SGD with momentum, whose formula is the same in all libraries (their Adams differ). At the small scales a base
 // with ImageNet's weights is frozen, and without weights the whole net learns from random numbers.
@@ -444,6 +445,9 @@ let plan = StudyPlan {
     backends: backends.split_whitespace().map(String::from).collect(),
     records: Some(format!("{results}/6-comparison/{study_name}.jsonl").into()),
     baseline: Some("libtorch".into()),
+    repeats: if fitted == Scale::Tiny { 3 } else { 5 },
+    retries: if fitted == Scale::Tiny { 0 } else { 2 },
+    warm_up: usize::from(fitted != Scale::Tiny),
     ..StudyPlan::new(
         study_name.clone(),
         Job {
