@@ -34,18 +34,19 @@ class Installed:
         argv = KernelSpecManager().get_kernel_spec("benchbook").argv
         template = Path(argv[argv.index("--template") + 1])
         manifest = json.loads((template / "template.json").read_text())
-        toolchain = manifest["toolchain"]
-        lines = toolchain["version"].splitlines()
-        host = next(line.removeprefix("host: ") for line in lines if line.startswith("host: "))
+        # What the server itself has found.
+        machine = json.loads(subprocess.run([argv[0], "machine"], check=True, capture_output=True).stdout)
+        rustc = machine["toolchain"]["found"]
+        sysroot = subprocess.run([rustc, "--print", "sysroot"], check=True, capture_output=True, text=True).stdout
         return cls(
             argv=argv,
             template=template,
-            rustc=toolchain["rustc"],
-            host=host,
-            sysroot=Path(toolchain["sysroot"]),
-            libtorch=Path(manifest["libtorch"]["folder"]) / "lib",
+            rustc=rustc,
+            host=machine["toolchain"]["host"],
+            sysroot=Path(sysroot.strip()),
+            libtorch=Path(machine["libtorch"]["found"]) / "lib",
             checkout=Path(manifest["checkout"]),
-            compiler=lines[0],
+            compiler=manifest["rustc"].splitlines()[0],
         )
 
     @property
