@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,6 +44,18 @@ def template(kernelspec: dict[str, Any]) -> Path:
     """The folder of what was compiled at installation."""
     words = kernelspec["argv"]
     return Path(words[words.index("--template") + 1])
+
+
+@pytest.fixture(scope="session")
+def draw(program: Path) -> Callable[[Path, int, int, int], Path]:
+    """Draws images to train on, to validate and to test on: `draw(folder, 12, 4, 4)` gives the folder."""
+
+    def make(folder: Path, train: int, validation: int, test: int) -> Path:
+        counts = ["--train", str(train), "--validation", str(validation), "--test", str(test)]
+        subprocess.run([program.with_name("benchbook-drawings"), "--out", folder, *counts], check=True, capture_output=True)
+        return folder
+
+    return make
 
 
 @pytest.fixture(scope="session", autouse=True)

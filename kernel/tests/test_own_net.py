@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,11 +26,8 @@ fn small(vs: &nn::Path<'_>) -> Small {
 
 
 @pytest.fixture(scope="module")
-def images(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("images") / "drawings"
-    draw = program.with_name("benchbook-drawings")
-    subprocess.run([draw, "--out", root, "--train", "16", "--validation", "8", "--test", "4"], check=True, capture_output=True)
-    return root
+def images(draw: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw(tmp_path_factory.mktemp("images") / "drawings", 16, 8, 4)
 
 
 def test_a_type_with_a_forward_pass_trains_with_curves_phases_and_a_record(kernel: Kernel, images: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 HOSTED = Path(__file__).parents[2] / "environment/hosted"
 COLAB = """#!/bin/sh
@@ -19,11 +20,9 @@ esac
 
 
 def test_the_packed_job_runs_where_there_is_no_rust_and_brings_its_record_back(
-    program: Path, template: Path, tmp_path: Path
+    program: Path, template: Path, draw: Any, tmp_path: Path
 ) -> None:
-    images = tmp_path / "images"
-    draw = program.with_name("benchbook-drawings")
-    subprocess.run([draw, "--out", images, "--train", "8", "--validation", "4", "--test", "4"], check=True, capture_output=True)
+    images = draw(tmp_path / "images", 8, 4, 4)
     net = {"architecture": "vgg16", "size": 32}
     job = {"data": "", "net": net, "build": {"threads": 1}, "fit": {"epochs": 1, "batch_size": 4}}
     (tmp_path / "job.json").write_text(json.dumps(job))

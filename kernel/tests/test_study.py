@@ -19,12 +19,9 @@ BUILD = {"device": "cpu", "threads": 1}
 
 
 @pytest.fixture(scope="module")
-def pictures(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pictures(draw: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve drawings to train on, four to validate and four to test on."""
-    root = tmp_path_factory.mktemp("pictures") / "drawings"
-    draw = program.with_name("benchbook-drawings")
-    subprocess.run([draw, "--out", root, "--train", "12", "--validation", "4", "--test", "4"], check=True, capture_output=True)
-    return root
+    return draw(tmp_path_factory.mktemp("pictures") / "drawings", 12, 4, 4)
 
 
 def job(pictures: Path, **fit: Any) -> dict[str, Any]:
