@@ -269,14 +269,7 @@ pub fn run_locked(
                     Err(Refusal::Absent(message)) => {
                         absent.insert(backend.clone());
                         let status = Status::Absent { message };
-                        // An earlier call has its row already.
-                        let told = |record: &&Record| {
-                            let same = record.place.as_ref().is_some_and(|known| {
-                                known.study == place.study && known.backend == backend
-                            });
-                            same && record.status == status
-                        };
-                        if earlier.records.iter().any(|record| told(&record)) {
+                        if has_row(&earlier, &place, &status) {
                             observer(&Event::Kept { backend, run: number });
                             break;
                         }
@@ -298,6 +291,13 @@ pub fn run_locked(
         }
     }
     Records::read(&plan.records)
+}
+
+/// Whether an earlier call has noted that a study's backend ended so.
+fn has_row(earlier: &Records, place: &Place, status: &Status) -> bool {
+    let same = |known: &Place| known.study == place.study && known.backend == place.backend;
+    let mut rows = earlier.records.iter().filter(|record| record.status == *status);
+    rows.any(|record| record.place.as_ref().is_some_and(same))
 }
 
 /// Whether an earlier run stands for one of this call. An interrupted one is made again, and one whose backend was

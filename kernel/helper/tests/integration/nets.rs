@@ -131,6 +131,17 @@ fn a_resnet_learns_and_its_residuals_have_gradients() {
     assert_eq!(loss(&mut loaded), loss(&mut model));
 }
 
+/// A training at a rate that soon makes it worse.
+fn worsening(epochs: usize, stopping: EarlyStopping) -> Fit {
+    Fit {
+        epochs,
+        batch_size: 6,
+        learning_rate: Some(0.02),
+        callbacks: vec![Builtin::EarlyStopping(stopping)],
+        ..Fit::default()
+    }
+}
+
 #[test]
 fn early_stopping_restores_the_weights_of_the_best_epoch_if_asked() {
     let pictures = Pictures::new(6, 3);
@@ -141,14 +152,7 @@ fn early_stopping_restores_the_weights_of_the_best_epoch_if_asked() {
         restore_best_weights: true,
         ..EarlyStopping::new(2)
     };
-    // A rate that soon makes it worse.
-    let fit = Fit {
-        epochs: 30,
-        batch_size: 6,
-        learning_rate: Some(0.02),
-        callbacks: vec![Builtin::EarlyStopping(stopping)],
-        ..Fit::default()
-    };
+    let fit = worsening(30, stopping);
     let mut events = Events::default();
     let history = model.fit_with(&data, fit, &mut events).unwrap();
     let restored = events.0.iter().find_map(|event| match event {
@@ -174,13 +178,7 @@ fn the_best_weights_are_restored_too_if_the_training_ends_by_itself() {
         min_delta: f64::MAX,
         ..EarlyStopping::new(50)
     };
-    let fit = Fit {
-        epochs: 6,
-        batch_size: 6,
-        learning_rate: Some(0.02),
-        callbacks: vec![Builtin::EarlyStopping(stopping)],
-        ..Fit::default()
-    };
+    let fit = worsening(6, stopping);
     let history = model.fit_with(&data, fit, &mut Silent).unwrap();
     let losses: Vec<f64> = history.epochs.iter().filter_map(|epoch| epoch.val_loss).collect();
     let best = losses[0];
