@@ -80,7 +80,7 @@ pub enum Message {
         /// Where it happened, one line each.
         traceback: Vec<String>,
     },
-    /// Another thread panicked, which is no failure of the cell.
+    /// Another thread panicked. The cell itself has not failed.
     ThreadPanicked {
         /// The thread's name, if it has one.
         thread: Option<String>,

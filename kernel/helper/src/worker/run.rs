@@ -143,7 +143,7 @@ fn library_of(code: *const c_void) -> usize {
 pub(super) fn is_in_newest_cell() -> bool {
     let newest = NEWEST.load(Ordering::Relaxed);
     let mut stack = [std::ptr::null_mut(); 256];
-    // SAFETY: the array has as many places as the call is told of.
+    // SAFETY: the second argument is the length of the array.
     let depth = unsafe { libc::backtrace(stack.as_mut_ptr(), stack.len() as i32) };
     let stack = stack.iter().take(usize::try_from(depth).unwrap_or(0));
     newest != 0 && stack.into_iter().any(|code| library_of(*code) == newest)
