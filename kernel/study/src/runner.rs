@@ -365,6 +365,7 @@ fn one(
     let Launch { command, record: path } = launch;
     let asked = begun(asked);
     let (started, environment) = (asked.started, asked.environment.clone());
+    let job = asked.job.clone();
     let gpu = asked.library.device.as_deref().and_then(|device| asked.environment.gpu(device));
     let ended = child::watch(command, &place.backend, gpu, plan.limit, observer, stop);
     let written = std::fs::read(&path)
@@ -383,6 +384,7 @@ fn one(
     record.started = started;
     // What the process was given, whatever its library has set since.
     record.environment = environment;
+    record.job = job;
     record.wall_seconds = Some(ended.seconds);
     record.resources = ended.resources;
     record.place = Some(place);

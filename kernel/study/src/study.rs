@@ -1,6 +1,8 @@
 //! All runs in one table and one chart.
 
+mod export;
 mod figures;
+mod page;
 
 use crate::ceiling::Ceiling;
 use crate::compare::{Quantity, compare, counts};
@@ -9,7 +11,7 @@ use crate::proportion::wilson_interval;
 use crate::record::{Computes, Environment, Place, Provenance, Record, Status};
 use crate::records::{Records, Unreadable};
 use crate::statistics::Summary;
-use benchbook_chart::{Align, BarChart, Cell, Chart, Table};
+use benchbook_chart::{Align, Cell, Chart, Table};
 use benchbook_display::{Bundle, Rich};
 
 /// Rounds of a study by default; fewer are marked.
@@ -85,9 +87,12 @@ impl Group<'_> {
         self.records.iter().copied().filter(|record| counts(record)).collect()
     }
 
+    fn values(&self, of: impl Fn(&Record) -> Option<f64>) -> Vec<f64> {
+        self.valid().into_iter().filter_map(of).collect()
+    }
+
     fn summary(&self, of: impl Fn(&Record) -> Option<f64>) -> Option<Summary> {
-        let values: Vec<f64> = self.valid().into_iter().filter_map(of).collect();
-        Summary::of(&values)
+        Summary::of(&self.values(of))
     }
 
     /// What the last check found.
@@ -96,13 +101,17 @@ impl Group<'_> {
     }
 
     /// Validation accuracy with Wilson's interval, from the median run's last evaluation or epoch.
-    fn accuracy(&self) -> Option<String> {
-        let summary = self.summary(accuracy)?;
+    fn accuracy(&self) -> Option<(f64, (f64, f64))> {
+        let median = self.summary(accuracy)?.median;
         let images = self.valid().into_iter().find_map(pictures)?;
-        let (low, high) =
-            wilson_interval((summary.median * images as f64).round() as usize, images);
-        Some(format!("{:.3} ({low:.3} to {high:.3})", summary.median))
+        Some((median, wilson_interval((median * images as f64).round() as usize, images)))
     }
+}
+
+/// The most resident memory, in bytes: of the run's phases where it was watched from outside, or as the run told it.
+pub(crate) fn peak_bytes(record: &Record) -> Option<u64> {
+    let watched = record.resources.values().filter_map(|used| used.host_peak_bytes).max();
+    watched.or(record.peak_memory.host_bytes)
 }
 
 fn accuracy(record: &Record) -> Option<f64> {
@@ -269,10 +278,7 @@ impl Study {
         if !notes.is_empty() {
             rate = rate.note(notes.join("; "));
         }
-        let memory = group.summary(|record| {
-            let watched = record.resources.values().filter_map(|used| used.host_peak_bytes).max();
-            watched.or(record.peak_memory.host_bytes).map(|bytes| bytes as f64)
-        });
+        let memory = group.summary(|record| peak_bytes(record).map(|bytes| bytes as f64));
         let mut row = vec![
             Cell::from(&group.name),
             Cell::from(group.records[0].provenance.to_string()),
@@ -281,7 +287,10 @@ impl Study {
         ];
         row.extend(Quantity::ALL.map(seconds));
         row.push(rate);
-        row.push(group.accuracy().map_or_else(dash, Cell::from));
+        let accuracy = group.accuracy().map(|(median, (low, high))| {
+            Cell::from(format!("{median:.3} ({low:.3} to {high:.3})"))
+        });
+        row.push(accuracy.unwrap_or_else(dash));
         let mut memory =
             memory.map_or_else(dash, |bytes| format!("{:.0} MB", bytes.median / 1e6).into());
         let mut resources = valid.iter().flat_map(|record| record.resources.values());
@@ -340,54 +349,6 @@ impl Study {
             self.baseline.as_ref()?;
             candidates().next()
         })
-    }
-
-    /// The medians of a phase with error bars from quartile to quartile, as the report draws its times. What was
-    /// not measured has no bar.
-    ///
-    /// # Errors
-    /// [`Error::Chart`].
-    pub fn chart(&self, quantity: Quantity) -> Result<BarChart, Error> {
-        let groups = self.groups();
-        let mut chart = BarChart::new(format!("Time of the phase {}", quantity.name()), [""])
-            .y("time [s]")
-            .subtitle("medians; the bars of error reach over the quartiles");
-        for group in &groups {
-            if let Some(Summary { median, lower, upper, .. }) =
-                group.summary(|record| quantity.seconds(record))
-            {
-                chart = chart.series_with_interval(&group.name, [median], [lower], [upper])?;
-            }
-        }
-        Ok(chart)
-    }
-
-    /// The ratios of `train` to the baseline with their intervals. Only ratios of like with like are drawn; the
-    /// table has the others, struck through.
-    ///
-    /// # Errors
-    /// [`Error::Chart`].
-    pub fn ratio_chart(&self) -> Result<BarChart, Error> {
-        let groups = self.groups();
-        let mut chart = BarChart::new("Time of train as a multiple of the baseline's", [""])
-            .y("ratio")
-            .subtitle("medians of pairs; the bars of error are the 95% intervals");
-        for group in &groups {
-            let Some(base) = self.base_of(group, &groups) else { continue };
-            if base.valid().is_empty() {
-                continue;
-            }
-            if std::ptr::eq(base, group) {
-                chart = chart.series(&group.name, [1.0])?;
-            } else if let Some(found) = compare(&base.valid(), &group.valid(), Quantity::Train)
-                && found.is_comparable()
-            {
-                let value = found.ratio.value;
-                let (low, high) = found.ratio.interval.unwrap_or((value, value));
-                chart = chart.series_with_interval(&group.name, [value], [low], [high])?;
-            }
-        }
-        Ok(chart)
     }
 }
 
@@ -498,7 +459,7 @@ fn machine(record: &Record) -> Option<String> {
 }
 
 /// A median with its quartiles, in three digits; a single value alone.
-fn spread(summary: &Summary) -> String {
+pub(crate) fn spread(summary: &Summary) -> String {
     let digits = match summary.median {
         seconds if seconds >= 100.0 => 0,
         seconds if seconds >= 10.0 => 1,
