@@ -305,10 +305,7 @@ impl Study {
         let against = format!("× {}: ", base.name);
         let ratio = match found.why_not() {
             Some(why) => Cell::struck(found.words(), format!("{against}{why}")),
-            None => match unchecked([base, group]) {
-                Some(doubt) => Cell::from(found.words()).note(doubt),
-                None => Cell::from(found.words()),
-            },
+            None => Cell::from(found.words()),
         };
         let doubt = found.why_not_per_image();
         let per_image = found.per_image.map_or_else(dash, |per_image| match doubt {
@@ -419,19 +416,6 @@ fn computed(group: &Group<'_>) -> Cell {
             if nearness.is_empty() { cell } else { cell.note(nearness.clone()) }
         }
     }
-}
-
-/// What must be said beside a ratio where nobody checked that both sides compute the same.
-fn unchecked(sides: [&Group<'_>; 2]) -> Option<String> {
-    let alike = |group: &&Group<'_>| matches!(group.computes(), Some(Computes::Alike { .. }));
-    let doubted: Vec<&str> = sides
-        .iter()
-        .filter(|group| !alike(group))
-        .map(|group| group.records[0].backend())
-        .collect();
-    let names = doubted.join(" and ");
-    (!names.is_empty())
-        .then(|| format!("The losses and gradients of {names} were not found to be the others'."))
 }
 
 /// The runs among the files' lines, each with what the last check found of its backend, in its version, for its job
