@@ -1,6 +1,7 @@
 //! All runs in one table and one chart.
 
 mod figures;
+mod parts;
 
 use crate::ceiling::Ceiling;
 use crate::compare::{Quantity, compare, counts};
@@ -500,13 +501,18 @@ fn spread(summary: &Summary) -> String {
 
 impl Rich for Study {
     fn bundle(&self) -> Bundle {
-        let drawn = self.table().and_then(|table| Ok((table, self.chart(Quantity::Train)?)));
-        let (table, chart) = match drawn {
+        let drawn = || Ok((self.table()?, self.parts()?, self.chart(Quantity::Train)?));
+        let (table, parts, chart) = match drawn() {
             Ok(drawn) => drawn,
-            Err(error) => return Bundle::text(error.to_string()),
+            Err(error) => return Bundle::text(Error::to_string(&error)),
         };
         let mut text = table.to_text();
         let mut html = format!("<div>{}{}</div>", table.to_html(), chart.svg());
+        // Published figures and runs of a notebook have no processes of their own.
+        if self.records().iter().any(|record| record.wall_seconds.is_some()) {
+            text += &format!("\n{}", parts.to_text());
+            html += &parts.to_html();
+        }
         for line in self.unreadable() {
             text += &format!("\nnot read: {line}");
             html +=
