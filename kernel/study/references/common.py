@@ -6,8 +6,10 @@ its own.
 """
 
 import contextlib
+import functools
 import json
 import math
+import platform
 import sys
 import time
 from pathlib import Path
@@ -24,12 +26,12 @@ def run(library):
     """Runs the job: the four phases, or the check.
 
     The phases are `load`, `build`, `train` and `test`, which returns the number of its images; `count` returns the
-    numbers of all and of the trained values. For a check, `build` makes dropout layers that multiply by the masks that
+    numbers of all and of the trained values, `steps` the number of training steps, and `parts` the library's build and
+    the versions of what it loads images with. For a check, `build` makes dropout layers that multiply by the masks that
     `step` takes, for batches of `check_batch`; `first_loss` computes the loss in inference mode, `gradients` those of
     training mode without dropout, by name.
     """
-    RECORD["library"] |= {"version": library.version, "language": "Python", "device": JOB["device"]}
-    RECORD["library"] |= {"name": library.name, "threads": JOB["threads"]}
+    RECORD["library"]["name"] = library.name
     if CHECK:
         return check(library)
     if len(NET["input"]) != 3 or NET["input"][0] != 3:
@@ -38,9 +40,25 @@ def run(library):
         with phase(name):
             getattr(library, name)()
     with phase("test"):
-        RECORD["images_seen"]["test"] = library.test()
-    RECORD["net"]["parameters"], RECORD["net"]["trainable_parameters"] = library.count()
+        tested = library.test()
+    parameters, trainable = library.count()
+    facts = {"/library/version": library.version, "/library/language": "Python", "/library/device": JOB["device"]}
+    facts |= {"/library/threads": JOB["threads"], "/library/parts/python": platform.python_version()}
+    facts |= {f"/library/parts/{name}": version for name, version in library.parts().items()}
+    facts |= {"/net/parameters": parameters, "/net/trainable_parameters": trainable}
+    state(facts | {"/steps": library.steps(), "/images_seen/test": tested})
     write(RECORD)
+
+
+def state(facts):
+    """Fills in the conditions that the job leaves to this process; exits if one is missing or unknown."""
+    missing = [place for place, optional in JOB["states"].items() if not optional and facts.get(place) is None]
+    unknown = [place for place in facts if place not in JOB["states"]]
+    if missing or unknown:
+        sys.exit(f"the record must state {list(JOB['states'])}; missing: {missing}, unknown: {unknown}")
+    for place, value in facts.items():
+        *way, name = place.split("/")[1:]
+        functools.reduce(dict.__getitem__, way, RECORD)[name] = value
 
 
 def check(library):

@@ -15,6 +15,8 @@ Differences from them:
 - the last epoch's weights are kept and not written; the clock is read at the ends of the phases.
 """
 
+import hashlib
+import json
 import sys
 
 import keras
@@ -162,6 +164,13 @@ class Keras:
     def count(self):
         kinds = (self.model.weights, self.model.trainable_weights)
         return [sum(int(np.prod(variable.shape)) for variable in variables) for variables in kinds]
+
+    def steps(self):
+        return int(self.model.optimizer.iterations)
+
+    def parts(self):
+        build = json.dumps(dict(tf.sysconfig.get_build_info()), sort_keys=True, default=str)
+        return {"build": f"{hashlib.sha256(build.encode()).hexdigest()[:12]}, {tf.version.GIT_VERSION}"}
 
     def set_weights(self, arrays):
         set_weights(self.named, arrays)

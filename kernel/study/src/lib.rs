@@ -10,9 +10,11 @@
 
 mod ceiling;
 mod compare;
+pub mod conditions;
 mod error;
 pub mod files;
 pub mod gradients;
+mod price;
 mod proportion;
 pub mod record;
 mod records;
@@ -25,8 +27,10 @@ mod study;
 mod verdict;
 
 pub use ceiling::{Ceiling, ceilings};
-pub use compare::{Comparison, Difference, PerImage, Quantity, compare, counts, differences};
+pub use compare::{Comparison, PerImage, Quantity, compare, counts};
+pub use conditions::{Difference, differences};
 pub use error::Error;
+pub use price::Price;
 pub use proportion::{Evaluation, wilson_interval};
 pub use record::Record;
 pub use records::{Records, RecordsLock, Unreadable, append};

@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::record::Record;
 use benchbook_backend::{About, Compute, Convention};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// A Python library that studies compare with.
@@ -121,6 +122,8 @@ pub struct Job {
     pub device: String,
     /// Set for a check of losses and gradients instead of a run.
     pub check: Option<Check>,
+    /// The places in the record of the conditions that the reference itself states, and whether it may lack them.
+    pub states: BTreeMap<&'static str, bool>,
 }
 
 /// The files of a check.

@@ -5,7 +5,8 @@ use crate::error::Error;
 use crate::job::{Job, STUDIED};
 use crate::model::{Build, EVALUATION_BATCH, Model, Weights};
 use crate::record::{
-    Environment, Record, SCHEMA, compute_settings, facts, net_facts, sha256, training,
+    Environment, Record, SCHEMA, compute_settings, facts, net_facts, setting, sha256, training,
+    weights,
 };
 use crate::train::Schedule;
 use benchbook_data::{Crop, Filter, ImageFolder, Preprocessing};
@@ -29,6 +30,8 @@ pub(super) struct Workers {
     start: Option<PathBuf>,
     /// What the job asks for, as far as it is the same for every backend.
     asked: Record,
+    /// The job's own seeds of the starting weights and of the training.
+    seeds: [u64; 2],
 }
 
 impl Workers {
@@ -54,7 +57,8 @@ impl Workers {
         let temporary =
             |source| Error::File { action: "make a folder in", path: std::env::temp_dir(), source };
         let folder = Scratch::new().map_err(temporary)?;
-        Ok(Self { job, net, class_names, folder, start: None, asked })
+        let seeds = [job.build.seed, job.fit.seed];
+        Ok(Self { job, net, class_names, folder, start: None, asked, seeds })
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -171,6 +175,7 @@ impl Workers {
             loader_threads: fit.loader_threads,
             device: device(self.job.build.requested_device()),
             check,
+            states: benchbook_study::conditions::by_process(),
         };
         let (program, _) = reference.program;
         let path = self.folder.path().join(format!("{program}.json"));
@@ -227,6 +232,15 @@ impl Workers {
 }
 
 impl Launcher for Workers {
+    /// Adds the round to the job's seeds, so that the rounds' accuracies are those of different trainings.
+    fn begin_round(&mut self, round: usize) {
+        let [weights_seed, seed] = self.seeds.map(|seed| seed.wrapping_add(round as u64));
+        (self.job.build.seed, self.job.fit.seed) = (weights_seed, seed);
+        self.start = None;
+        self.asked.training = Some(training(&self.job.fit));
+        self.asked.net.weights = Some(weights(&self.net, &self.job.build));
+    }
+
     fn asked(&mut self, backend: &str, study: &str) -> Record {
         let mut asked = self.asked.clone();
         asked.name = format!("{study}: {backend}");
@@ -234,7 +248,7 @@ impl Launcher for Workers {
         asked.library.name = runner.as_ref().map_or(backend, |runner| runner.about().name).into();
         if let (Ok(Runner::Python(reference)), Some(training)) = (runner, &mut asked.training) {
             let optimizer = self.job.fit.optimizer.in_convention(reference.convention);
-            training.optimizer = Some(optimizer.to_string());
+            training.optimizer = Some(setting(&optimizer));
         }
         asked
     }
