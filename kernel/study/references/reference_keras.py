@@ -23,7 +23,7 @@ import tensorflow as tf
 from safetensors.numpy import load_file
 
 from common import CLASSES, CLOCK, JOB, NET, RECORD, Progress, part, run, test_files
-from net_keras import build, from_keras, set_weights
+from net_keras import build, count, from_keras, set_weights
 
 
 class Given(keras.layers.Layer):
@@ -161,7 +161,7 @@ class Keras:
 
     def count(self):
         kinds = (self.model.weights, self.model.trainable_weights)
-        return [sum(int(np.prod(variable.shape)) for variable in variables) for variables in kinds]
+        return [sum(count(variable) for variable in variables) for variables in kinds]
 
     def set_weights(self, arrays):
         set_weights(self.named, arrays)
@@ -181,7 +181,7 @@ class Keras:
 
         names = {id(variable): name for name, variable in self.named.items()}
         pairs = zip(self.model.trainable_variables, compute())
-        return {names[id(variable)]: np.ascontiguousarray(from_keras(gradient.numpy())) for variable, gradient in pairs}
+        return {names[id(variable)]: np.ascontiguousarray(from_keras(variable, gradient.numpy())) for variable, gradient in pairs}
 
     def step(self, pixels, labels, masks):
         given_layers = [layer for layer in self.model.layers if isinstance(layer, Given)]
