@@ -193,7 +193,8 @@ impl Model {
             // cuDNN wants them one after the other in memory, and warns in each step if they are not.
             let _guard = tch::no_grad_guard();
             let kind = if matches!(layer.operation, Operation::LstmLayer(_)) { 2 } else { 3 };
-            Tensor::f_internal_cudnn_rnn_flatten_weight(
+            // The result is the memory that the weights now share.
+            let _shared = Tensor::f_internal_cudnn_rnn_flatten_weight(
                 &weights, 4, features, kind, units, 0, 1, true, false,
             )?;
         }
