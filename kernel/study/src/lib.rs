@@ -8,11 +8,11 @@
 //!
 //! No library of deep learning is linked or named here beyond strings.
 
+pub mod agreement;
 mod ceiling;
 mod compare;
 mod error;
 pub mod files;
-pub mod gradients;
 mod proportion;
 pub mod record;
 mod records;
