@@ -2,6 +2,7 @@
 
 use super::{Group, Study, accuracy, peak_bytes};
 use crate::compare::{Comparison, Quantity, compare, counts};
+use crate::conditions::words;
 use crate::error::Error;
 use crate::record::{Computes, Record, Status};
 use benchbook_chart::Table;
@@ -99,6 +100,7 @@ impl Study {
         let ratio = found.as_ref().map(|found| found.ratio);
         let per_image = found.as_ref().and_then(|found| found.per_image.as_ref());
         let accuracy = group.accuracy();
+        let accuracy = accuracy.as_ref();
         let rate = |r: &Record| r.throughput.training.or(r.throughput.train_phase);
         let median = |of: &dyn Fn(&Record) -> Option<f64>| group.summary(of).map(|s| s.median);
         let mut fields = vec![
@@ -108,7 +110,7 @@ impl Study {
             Field("runs_counting", "", "runs that count in the figures", valid.len().to_string()),
             Field("agreement", "", AGREEMENT, agreement(group.computes())),
         ];
-        for (quantity, [name, lower, upper]) in Quantity::ALL.into_iter().zip(PHASES) {
+        for (quantity, [name, lower, upper]) in Quantity::PHASES.into_iter().zip(PHASES) {
             let summary = group.summary(|record| quantity.seconds(record));
             fields.extend([
                 Field(name, "s", "median time of the phase", float(summary.map(|s| s.median))),
@@ -119,9 +121,9 @@ impl Study {
         let memory = median(&|r| peak_bytes(r).map(|bytes| bytes as f64));
         fields.extend([
             Field("images_per_s", "1/s", "median of the training images a second", float(median(&rate))),
-            Field("accuracy", "", "validation accuracy of the median run, 0 to 1", float(accuracy.map(|a| a.0))),
-            Field("accuracy_low", "", "lower end of its 95% interval (Wilson)", float(accuracy.map(|a| a.1.0))),
-            Field("accuracy_high", "", "upper end of it", float(accuracy.map(|a| a.1.1))),
+            Field("accuracy", "", "mean validation accuracy, 0 to 1", float(accuracy.map(|a| a.mean))),
+            Field("accuracy_low", "", "lower end of its 95% interval", float(accuracy.map(|a| a.interval.0))),
+            Field("accuracy_high", "", "upper end of it", float(accuracy.map(|a| a.interval.1))),
             Field("peak_memory_bytes", "bytes", "median of the most resident memory", float(memory)),
             Field("baseline", "", "what the ratios are to", base.map_or(String::new(), |base| base.name.clone())),
             Field("train_ratio", "", "time of train over the baseline's", float(ratio.map(|r| r.value))),
@@ -245,7 +247,7 @@ fn run(record: &Record) -> Vec<Field> {
         Field("batch_size", "", "images in a batch", show(training.and_then(|t| t.batch_size))),
         Field("epochs", "", "epochs", show(training.and_then(|t| t.epochs))),
         Field("learning_rate", "", "learning rate of the first step", float(training.and_then(|t| t.learning_rate))),
-        Field("optimizer", "", "the optimiser with its settings", show(training.and_then(|t| t.optimizer.as_ref()))),
+        Field("optimizer", "", "the optimiser with its settings", show(training.and_then(|t| t.optimizer.as_ref()).map(words))),
         Field("seed", "", "seed of order, augmentation and dropout", show(training.and_then(|t| t.seed))),
         Field("data", "", "name of the image folder", data.name.clone()),
         Field("files_sha256", "", "checksum of the images", show(data.files_sha256.as_ref())),

@@ -1,14 +1,15 @@
 //! A study as one HTML page without references to anything else: to be sent, kept and read years later.
 
-use super::{Group, Study, accuracy, peak_bytes, unchecked};
-use crate::compare::{Quantity, compare};
+use super::{Group, Study, accuracy, peak_bytes};
+use crate::compare::Quantity;
+use crate::conditions::{CONDITIONS, json, words};
 use crate::error::Error;
 use crate::files::write_atomically;
 use crate::record::Record;
-use crate::stated::stated;
 use benchbook_chart::{Cell, Chart, Table};
 use benchbook_display::escape;
-use std::collections::{BTreeMap, BTreeSet};
+use serde_json::Value;
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 
@@ -54,6 +55,7 @@ impl Study {
         let sections = [
             ("Result", lines(self.verdict()) + &self.table()?.to_html() + &lines(unreadable)),
             ("Ratios of the phases", self.ratio_table()?.to_html()),
+            ("Where the time goes", self.parts()?.to_html()),
             ("Charts", self.charts()?),
             ("Environment and conditions of all runs", shared.to_html()),
             ("Environment and conditions that differ", differing.to_html()),
@@ -70,33 +72,24 @@ impl Study {
     /// with like.
     fn ratio_table(&self) -> Result<Table, Error> {
         let groups = self.groups();
-        let heads = Quantity::ALL.map(|quantity| format!("{} ×", quantity.name()));
+        let heads = Quantity::PHASES.map(|quantity| format!("{} ×", quantity.name()));
         let heads = ["backend", "baseline"].map(String::from).into_iter().chain(heads);
         let mut table = Table::new(heads).numeric();
         for group in &groups {
             let Some(base) = self.base_of(group, &groups) else { continue };
             let ratio = |quantity| {
-                if std::ptr::eq(base, group) {
-                    return Cell::from("1");
-                }
-                let Some(found) = compare(&base.valid(), &group.valid(), quantity) else {
-                    return Cell::from("–");
-                };
-                match (found.why_not(), unchecked([base, group])) {
-                    (Some(why), _) => Cell::struck(found.words(), why),
-                    (None, Some(doubt)) => Cell::from(found.words()).note(doubt),
-                    (None, None) => Cell::from(found.words()),
-                }
+                let [ratio, _per_image] = self.ratios(group, &groups, quantity);
+                ratio
             };
             let names = [&group.name, &base.name].map(Cell::from);
-            table = table.row(names.into_iter().chain(Quantity::ALL.map(ratio)))?;
+            table = table.row(names.into_iter().chain(Quantity::PHASES.map(ratio)))?;
         }
         Ok(table)
     }
 
     fn charts(&self) -> Result<String, Error> {
         let mut bars = Vec::new();
-        for quantity in Quantity::ALL {
+        for quantity in Quantity::PHASES {
             bars.push(self.chart(quantity)?);
         }
         bars.extend([self.rate_chart()?, self.ratio_chart()?]);
@@ -112,29 +105,31 @@ impl Study {
         let groups = self.groups();
         let groups: Vec<&Group<'_>> = groups.iter().filter(|g| !g.valid().is_empty()).collect();
         // Several values within a group stand side by side.
-        let of_group = |group: &&Group<'_>| {
-            let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-            for (place, value) in group.valid().into_iter().flat_map(stated) {
-                all.entry(place).or_default().insert(value);
-            }
-            all
+        let of_group = |what: &dyn Fn(&Record) -> Value| {
+            let words = |group: &&Group<'_>| {
+                let values: BTreeSet<String> =
+                    group.valid().into_iter().map(|run| words(&what(run))).collect();
+                values.into_iter().collect::<Vec<_>>().join(" | ")
+            };
+            groups.iter().map(words).collect::<Vec<String>>()
         };
-        let all: Vec<_> = groups.iter().map(of_group).collect();
-        let places: BTreeSet<&String> = all.iter().flat_map(BTreeMap::keys).collect();
+        let processor = of_group(&|run| run.environment.cpu.clone().into());
+        let mut rows = vec![("processor".to_owned(), processor)];
+        rows.extend(CONDITIONS.iter().map(|condition| {
+            let name = format!("{} {}", condition.name, condition.unit).trim().to_owned();
+            (name, of_group(&|run| condition.of(&json(run))))
+        }));
         let mut shared = Table::new(["", "all runs"]);
         let names = groups.iter().map(|group| group.name.as_str());
         let mut differing = Table::new([""].into_iter().chain(names));
-        for place in places {
-            let words = |all: &BTreeMap<String, BTreeSet<String>>| {
-                let values = all.get(place).into_iter().flatten().map(String::as_str);
-                let values: Vec<&str> = values.collect();
-                if values.is_empty() { "not stated".to_owned() } else { values.join(" | ") }
-            };
-            let mut values: Vec<String> = all.iter().map(words).collect();
+        for (name, mut values) in rows {
+            if values.is_empty() {
+                continue;
+            }
             if values.iter().all(|value| *value == values[0]) {
-                shared = shared.row([place.clone(), values.swap_remove(0)])?;
+                shared = shared.row([name, values.swap_remove(0)])?;
             } else {
-                differing = differing.row([place.clone()].into_iter().chain(values))?;
+                differing = differing.row([name].into_iter().chain(values))?;
             }
         }
         Ok((shared, differing))
@@ -165,7 +160,7 @@ impl Study {
                 let began = if record.started > 0 { utc(record.started) } else { "–".into() };
                 let round = place.map_or_else(|| "–".into(), |place| place.round.to_string());
                 let mut cells = vec![group.name.clone(), round, began];
-                cells.extend(Quantity::ALL.map(|quantity| number(quantity.seconds(record), 3)));
+                cells.extend(Quantity::PHASES.map(|quantity| number(quantity.seconds(record), 3)));
                 cells.extend([
                     number(record.throughput.training, 1),
                     number(record.metrics.loss, 4),
@@ -264,7 +259,7 @@ mod tests {
             "<h1>s</h1>",
             "7 runs, 2026-11-28 00:51 to",
             "EPYC &amp; Co",
-            "environment/variables/OMP_NUM_THREADS",
+            "OMP_NUM_THREADS=2",
             "16 | 32",
             "failed: no &lt;disk&gt;",
             "&quot;data&quot;: &quot;photos&quot;",
