@@ -17,7 +17,7 @@ from driver import Kernel
 from test_study import python_of_references
 
 RECORDS = Path(__file__).parents[2] / "notebooks" / "records"
-# A study that is kept: four libraries, five rounds that count and one that warms up.
+# A study that is kept: four libraries, rounds that count and one that warms up.
 (STUDY,) = (RECORDS / "6-comparison").glob("laptop-scale-*.jsonl")
 VEGA_LITE = "application/vnd.vegalite.v5+json"
 
@@ -40,10 +40,11 @@ def records() -> list[dict[str, Any]]:
 
 
 def test_pandas_reads_a_row_a_run_with_numbers_as_numbers(results: Path, records: list[dict[str, Any]]) -> None:
-    runs = pandas.read_csv(results / "runs.csv", float_precision="round_trip")
+    runs = pandas.read_csv(results / "runs.csv")
     assert len(runs) == len(records)
-    assert list(runs["train_s"]) == [record["phases"]["train"] for record in records]
-    assert list(runs["val_loss"]) == [record["metrics"]["val_loss"] for record in records]
+    # The default reader of pandas 2 may miss the last bit.
+    assert list(runs["train_s"]) == pytest.approx([record["phases"]["train"] for record in records], rel=1e-12)
+    assert list(runs["val_loss"]) == pytest.approx([record["metrics"]["val_loss"] for record in records], rel=1e-12)
     columns = pandas.read_csv(results / "columns.csv", keep_default_na=False)
     documented = columns[columns["table"] == "runs"].set_index("column")
     assert list(documented.index) == list(runs.columns)
@@ -109,11 +110,14 @@ def vega_lite() -> jsonschema.Draft7Validator:
     return jsonschema.Draft7Validator(json.loads(path.read_text()))
 
 
-def test_the_charts_of_a_study_are_specifications_of_vega_lite(results: Path, vega_lite: jsonschema.Draft7Validator) -> None:
+def test_the_charts_of_a_study_are_specifications_of_vega_lite(
+    results: Path, records: list[dict[str, Any]], vega_lite: jsonschema.Draft7Validator
+) -> None:
     spec = json.loads((results / "train.json").read_text())
     vega_lite.validate(spec)
     bars, *_, runs = spec["layer"]
-    assert len(bars["data"]["values"]) == 4 and len(runs["data"]["values"]) == 20
+    counting = [record for record in records if not record["place"]["warm_up"]]
+    assert len(bars["data"]["values"]) == 4 and len(runs["data"]["values"]) == len(counting)
     assert "AMD EPYC" in spec["title"]["subtitle"] and "vgg16, 64 × 64 px" in spec["title"]["subtitle"]
 
 
@@ -171,11 +175,12 @@ def test_a_published_record_runs_again_beside_its_figures_with_every_difference(
     changed.write_bytes(changed.read_bytes() + b"\0")
     said = benchbook(program, template, tmp_path, "reproduce", "record.json", "--data", images, "--records", "again.jsonl")
     again = [json.loads(line) for line in (tmp_path / "again.jsonl").read_text().splitlines()]
-    assert [run["place"]["warm_up"] for run in again] == [True, False, False, False]
+    # A disturbed run is repeated.
+    assert [run["place"]["round"] for run in again if run["place"]["attempt"] == 0] == [0, 1, 2, 3]
     assert {run["library"]["name"] for run in again} == {record["library"]["name"]}
     assert {run["images_seen"]["training"] for run in again} == {record["images_seen"]["training"]}
     row = next(line for line in said.splitlines() if line.startswith("train [s]"))
-    assert re.search(r"~\d+\.\d\d", row), said
+    assert re.search(r"~\d+\.\d\d.*~ \[", row), said
     assert "not comparable: " in said and "ONEDNN_MAX_CPU_ISA=AVX2" in said
     # Conditions that differ, after the figures.
     listed = said.split("\ncondition")[1].splitlines()
