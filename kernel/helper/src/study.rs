@@ -6,18 +6,20 @@
 mod check;
 mod launch;
 mod live;
+mod trace;
 
-pub use benchbook_study::gradients::Tolerance;
 pub use benchbook_study::runner::Event;
 pub use benchbook_study::{
     Comparison, Price, Quantity, Records, RecordsLock, Study, append, compare, differences,
     report_2019,
 };
-pub(crate) use check::{ANSWER, answer};
-pub use check::{Check, Checked, Computed};
+pub(crate) use check::ANSWER;
+pub use check::{Check, Checked, Computed, Found};
 pub use live::LiveStudy;
 pub(crate) use live::busy;
+pub(crate) use trace::{Request, answer, trace};
 
+use crate::backend::Compute;
 use crate::error::Error;
 use crate::files::read_json;
 use crate::interrupt::Interrupted;
@@ -165,9 +167,8 @@ impl StudyPlan {
         Ok(RecordsLock::take(&self.records_file())?)
     }
 
-    /// Compares what the backends compute from the same start; `None` if the plan leaves it out. Whatever precision
-    /// the job asks for, this is done in 32-bit floats without TF32 unless the check says otherwise: by rounding alone, TF32 or 16-bit floats move
-    /// VGG16's gradients by up to a tenth of their length and bfloat16 by up to 0.3, and would hide a wrong formula.
+    /// Compares what the libraries compute from the same start; `None` if the plan leaves it out. Whatever the job asks
+    /// for, this is done in 64-bit floats on the processor, where rounding hides no wrong formula.
     ///
     /// # Errors
     /// As [`StudyPlan::run`].
@@ -177,9 +178,8 @@ impl StudyPlan {
     ) -> Result<Option<Checked>, Error> {
         let Some(check) = &self.check else { return Ok(None) };
         let mut job = self.job.clone();
-        if !check.own_precision {
-            job.build.compute = job.build.compute.exact();
-        }
+        job.build.compute = Compute::exact();
+        job.build.device = Some(tch::Device::Cpu);
         let mut workers = Workers::new(&job)?;
         check::run(*check, &self.backends, &mut workers, observer).map(Some)
     }
@@ -239,6 +239,9 @@ impl StudyPlan {
             versions: checked.map(|checked| checked.versions.clone()).unwrap_or_default(),
         };
         let mut workers = Workers::new(&self.job)?;
+        if let Some(checked) = checked {
+            workers.hold_to(checked.common());
+        }
         let stop = crate::interrupt::requested;
         let records = match runner::run_locked(&plan, lock, &mut workers, observer, &stop) {
             Err(benchbook_study::Error::Interrupted) => {

@@ -92,7 +92,7 @@ impl Model {
             }
             Operation::LayerNorm(norm) => {
                 let length = [layer.output.len() as i64];
-                let x = x.f_to_kind(Kind::Float)?;
+                let x = x.f_to_kind(self.kind())?;
                 let (scale, shift) = (Some(weight("weight")), Some(weight("bias")));
                 x.f_layer_norm(length, scale, shift, norm.epsilon, true)
             }

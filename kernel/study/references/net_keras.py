@@ -31,21 +31,21 @@ ACTIVATIONS = {
 }
 
 
-def build(graph, frozen=False, dropout=layers.Dropout):
-    """The functional model, and its variables by their names in the graph."""
+def build(graph, frozen=False):
+    """The functional model, and its layers and variables by their names in the graph."""
     values = {None: keras.Input(shape_of(graph["input"]))}
-    start, named = values[None], {}
+    start, named, made_of = values[None], {}, {}
     for index, layer in enumerate(graph["layers"]):
         operation, in_base = layer["operation"], frozen and index < graph["base"]
         taken = [values[source] for source in layer["inputs"]]
-        made, taken[0] = make(layer, operation, layer["input_shapes"][0], taken[0], dropout)
-        made.trainable = not in_base
+        made, taken[0] = make(layer, operation, layer["input_shapes"][0], taken[0])
+        made.trainable, made_of[layer["name"]] = not in_base, made
         how = {"training": False} if in_base and operation["type"] in ("batch_norm", "dropout") else {}
         values[index] = made(taken if len(taken) > 1 else taken[0], **how)
         for suffix, attribute in NAMES.get(operation["type"], {}).items():
             if getattr(made, attribute, None) is not None:
                 named[f"{layer['name']}.{suffix}"] = getattr(made, attribute)
-    return keras.Model(start, values[index], name="net"), named
+    return keras.Model(start, values[index], name="net"), made_of, named
 
 
 def shape_of(shape):
@@ -72,7 +72,7 @@ def padded(operation, shape, x):
     return "valid", layers.ZeroPadding2D(((top, bottom), (left, right)))(x)
 
 
-def make(layer, operation, shape, x, dropout):
+def make(layer, operation, shape, x):
     """The layer of an operation, and the input that it takes."""
     kind = operation["type"]
     if kind == "conv2d":
@@ -105,7 +105,7 @@ def make(layer, operation, shape, x, dropout):
     if kind == "activation":
         return ACTIVATIONS[operation["function"]](), x
     if kind == "dropout":
-        return dropout(operation["rate"]), x
+        return layers.Dropout(operation["rate"]), x
     if kind == "upsample":
         return layers.UpSampling2D(operation["scale"]), x
     simple = {"add": layers.Add, "concat": layers.Concatenate, "global_avg_pool2d": layers.GlobalAveragePooling2D}

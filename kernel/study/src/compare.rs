@@ -271,6 +271,8 @@ pub fn compare<'a>(
             let round = record.place.as_ref().map_or(0, |place| place.round);
             disturbed.push(format!("{} in round {round} ({why})", record.backend()));
         }
+        let unchecked = record.unchecked().map(|why| format!("{}: {why}", record.backend()));
+        add_new(&mut faults, unchecked.into_iter());
         add_new(&mut assumptions, record.assumptions.iter().cloned());
     }
     if !disturbed.is_empty() {
@@ -349,7 +351,9 @@ fn unlike(
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::record::{Data, Epoch, ImagesSeen, Library, Net, Phases, Place, Status, Training};
+    use crate::record::{
+        Computes, Data, Epoch, ImagesSeen, Library, Net, Phases, Place, Status, Training,
+    };
     use crate::report::report_2019;
 
     /// A record that states everything, in round `round` of a study.
@@ -414,12 +418,38 @@ pub(crate) mod tests {
             steps: Some(50),
             images_seen: ImagesSeen { training: Some(800), validation: Some(200), test: Some(100) },
             phases: Phases { train: Some(train), ..Phases::default() },
+            computes: alike(),
+            audit: alike(),
             ..Record::default()
         }
     }
 
     fn training(record: &mut Record) -> &mut Training {
         record.training.get_or_insert_default()
+    }
+
+    fn alike() -> Option<Computes> {
+        Some(Computes::Alike { reference: "a".into(), nearness: String::new() })
+    }
+
+    #[test]
+    fn a_run_that_nobody_checked_has_no_ratio() {
+        let checked = three("a", [1.0, 1.1, 1.2]);
+        for unchecked in [
+            |record| Record { computes: None, ..record },
+            |record| Record { audit: None, ..record },
+            |record| Record {
+                audit: Some(Computes::Unchecked { reason: "no memory".into() }),
+                ..record
+            },
+        ] as [fn(Record) -> Record; 3]
+        {
+            let other: Vec<Record> =
+                three("b", [1.0, 1.1, 1.2]).into_iter().map(unchecked).collect();
+            let found = compared(&checked, &other);
+            assert!(!found.is_comparable() && found.why_not_per_image().is_some());
+            assert!(found.why_not().unwrap().contains("was not checked"), "{found:?}");
+        }
     }
 
     fn three(backend: &str, times: [f64; 3]) -> Vec<Record> {

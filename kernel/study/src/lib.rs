@@ -8,12 +8,12 @@
 //!
 //! No library of deep learning is linked or named here beyond strings.
 
+pub mod agreement;
 mod ceiling;
 mod compare;
 pub mod conditions;
 mod error;
 pub mod files;
-pub mod gradients;
 mod price;
 mod proportion;
 pub mod record;

@@ -37,6 +37,12 @@ pub struct Record {
     pub status: Status,
     /// Whether its backend was found to compute the same as the others; `None` where nobody asked.
     pub computes: Option<Computes>,
+    /// Seconds of training steps on one batch that was in memory already, measured after the phases: the net alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub step_seconds: Vec<f64>,
+    /// What the process that was timed computed after its clock had stopped, held to what was settled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<Computes>,
     /// Whether it was measured or is somebody's report.
     pub provenance: Provenance,
     /// What is not known but assumed, in words.
@@ -547,11 +553,27 @@ impl Record {
 
     /// Why its figures do not count; `None` if they do.
     pub fn reason(&self) -> Option<String> {
-        let unlike = || match &self.computes {
-            Some(Computes::Unlike { message }) => Some(format!("wrong: {message}")),
+        let unlike = |found: &Option<Computes>, what: &str| match found {
+            Some(Computes::Unlike { message }) => Some(format!("wrong: {what}{message}")),
             _ => None,
         };
-        self.status.reason().or_else(unlike)
+        self.status
+            .reason()
+            .or_else(|| unlike(&self.computes, ""))
+            .or_else(|| unlike(&self.audit, "the program that was timed: "))
+    }
+
+    /// Why nobody knows whether it computes what others do; `None` if that was checked.
+    pub fn unchecked(&self) -> Option<String> {
+        let reason = |found: &Option<Computes>, what: &str| match found {
+            Some(Computes::Unchecked { reason }) => {
+                Some(format!("{what} was not checked: {reason}"))
+            }
+            Some(Computes::Alike { .. } | Computes::Unlike { .. }) => None,
+            None => Some(format!("{what} was not checked, as a study does")),
+        };
+        reason(&self.computes, "what it computes")
+            .or_else(|| reason(&self.audit, "the program that was timed"))
     }
 
     /// After each epoch with a validation: the seconds since the training began, and the accuracy.

@@ -95,6 +95,12 @@ pub trait Launcher {
     /// # Errors
     /// [`Refusal`].
     fn launch(&mut self, backend: &str, study: &str) -> Result<Launch, Refusal>;
+
+    /// What the run that has ended, and left this record, left beside it of what it computes; its other news go into the
+    /// record. Default: nothing.
+    fn audit(&mut self, _backend: &str, _record: &mut Record) -> Option<Computes> {
+        None
+    }
 }
 
 /// What happens in a study.
@@ -280,7 +286,11 @@ pub fn run_locked(
                         Record { place: Some(place), status, ..begun(asked) }
                     }
                 };
-                let record = Record { computes: plan.computes.get(&backend).cloned(), ..record };
+                let mut record = record;
+                if record.status == Status::Ok {
+                    record.audit = launcher.audit(&backend, &mut record);
+                }
+                record.computes = plan.computes.get(&backend).cloned();
                 append(&plan.records, &record)?;
                 let (status, why) = (record.status.clone(), record.disturbances().join("; "));
                 observer(&Event::End(Box::new(record)));
@@ -387,8 +397,10 @@ fn one(
     record.started = started;
     // What the process was given, whatever its library has set since.
     record.environment = environment;
-    record.wall_seconds = Some(ended.seconds);
     record.resources = ended.resources;
+    // What the check of the timed program takes is no part of the run.
+    let check = record.resources.remove("check").map_or(0.0, |used| used.seconds);
+    record.wall_seconds = Some(ended.seconds - check);
     record.place = Some(place);
     record.status = status;
     record

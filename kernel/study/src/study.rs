@@ -1,6 +1,7 @@
 //! All runs in one table and one chart.
 
 mod figures;
+mod parts;
 
 use crate::ceiling::Ceiling;
 use crate::compare::{Quantity, SEED, compare, counts};
@@ -398,14 +399,12 @@ impl Study {
             return [dash(), dash()];
         };
         let told: Vec<String> = found.told.iter().map(ToString::to_string).collect();
-        let told = (!told.is_empty()).then(|| format!("told: {}", told.join("; ")));
         let against = format!("× {}: ", base.name);
         let ratio = match found.why_not() {
             Some(why) => Cell::struck(found.words(), format!("{against}{why}")),
             None => {
-                let notes: Vec<String> = unchecked([base, group]).into_iter().chain(told).collect();
                 let cell = Cell::from(found.words());
-                if notes.is_empty() { cell } else { cell.note(notes.join(" ")) }
+                if told.is_empty() { cell } else { cell.note(format!("told: {}", told.join("; "))) }
             }
         };
         let doubt = found.why_not_per_image();
@@ -527,19 +526,6 @@ fn computed(group: &Group<'_>) -> Cell {
     }
 }
 
-/// What must be said beside a ratio where nobody checked that both sides compute the same.
-fn unchecked(sides: [&Group<'_>; 2]) -> Option<String> {
-    let alike = |group: &&Group<'_>| matches!(group.computes(), Some(Computes::Alike { .. }));
-    let doubted: Vec<&str> = sides
-        .iter()
-        .filter(|group| !alike(group))
-        .map(|group| group.records[0].backend())
-        .collect();
-    let names = doubted.join(" and ");
-    (!names.is_empty())
-        .then(|| format!("The losses and gradients of {names} were not found to be the others'."))
-}
-
 /// The runs among the files' lines, each with what the last check found of its backend, in its version, for its job
 /// on its machine. A check that itself failed takes nothing back.
 fn judged(records: &[Record]) -> Vec<Record> {
@@ -622,13 +608,18 @@ fn spread(summary: &Summary) -> String {
 
 impl Rich for Study {
     fn bundle(&self) -> Bundle {
-        let drawn = self.table().and_then(|table| Ok((table, self.chart(Quantity::Train)?)));
-        let (table, chart) = match drawn {
+        let drawn = || Ok((self.table()?, self.parts()?, self.chart(Quantity::Train)?));
+        let (table, parts, chart) = match drawn() {
             Ok(drawn) => drawn,
-            Err(error) => return Bundle::text(error.to_string()),
+            Err(error) => return Bundle::text(Error::to_string(&error)),
         };
         let mut text = table.to_text();
         let mut html = format!("<div>{}{}</div>", table.to_html(), chart.svg());
+        // Published figures and runs of a notebook have no processes of their own.
+        if self.records().iter().any(|record| record.wall_seconds.is_some()) {
+            text += &format!("\n{}", parts.to_text());
+            html += &parts.to_html();
+        }
         for line in self.unreadable() {
             text += &format!("\nnot read: {line}");
             html +=

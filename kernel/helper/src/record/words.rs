@@ -1,7 +1,7 @@
 //! The settings of a run as its record states them.
 
 use super::Training;
-use crate::backend::{Compute, Precision};
+use crate::backend::Compute;
 use crate::train::Fit;
 use benchbook_data::{Cache, Crop, Filter, Preprocessing};
 use benchbook_study::conditions::words;
@@ -40,7 +40,7 @@ pub(crate) fn pixels(preprocessing: &Preprocessing, crop: Crop, filter: Filter) 
 pub(crate) fn compute_settings(compute: &Compute, device: &str) -> Vec<String> {
     let standard = Compute::default();
     let Compute {
-        precision: Precision::Float32 | Precision::BFloat16 | Precision::Float16,
+        precision: _,
         tf32_matmul,
         tf32_convolutions,
         cudnn_benchmark,
