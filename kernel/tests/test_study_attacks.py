@@ -62,9 +62,9 @@ CHEATS = {
         "training had 8 images, the job has 24",
     ),
     "validation of a part": (
-        [("self.one_pass(validation, number)", "self.one_pass(itertools.islice(validation, 1), number)")],
+        [("self.training, self.validation = folders", "self.training, self.validation = folders; del self.validation.samples[2:]")],
         "",
-        "the validation of epoch 1 had 4 images, the job has 8",
+        "the validation of epoch 1 had 2 images, the job has 4",
     ),
     "a frozen layer": (
         [("        self.optimizer = make", "        self.model.layers[0].requires_grad_(False)\n        self.optimizer = make")],

@@ -538,3 +538,60 @@ fn write_batches(batches: &[Batch], net: &Net, path: &Path) -> Result<(), Error>
     safetensors::write(&Parameters { arrays }, path, HashMap::new())?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::Convention;
+
+    fn traced(id: &str, rule: Optimizer, loss: f64, asked: Option<usize>) -> Traced {
+        let gradients = BTreeMap::from([("dense.weight".to_owned(), vec![1.0, 2.0])]);
+        let trace = Trace {
+            logits: vec![1.0],
+            losses: vec![loss],
+            changes: gradients.clone(),
+            gradients,
+            omitted: Vec::new(),
+        };
+        Traced { runner: Runner::find(id).unwrap(), rule, asked, result: Ok(trace) }
+    }
+
+    fn judged(traces: &[Traced], count: usize) -> (Vec<Computed>, BTreeMap<usize, Arc<Trace>>) {
+        let mut computed: Vec<Computed> = vec![Err(String::new()); count];
+        let truths = judge(traces, &BTreeMap::new(), &mut computed);
+        (computed, truths)
+    }
+
+    #[test]
+    fn an_original_against_two_others_is_wrong() {
+        let sgd = Optimizer::sgd();
+        let traces = [
+            traced("python-pytorch", sgd, 0.8, Some(0)),
+            traced("libtorch", sgd, 0.7, Some(1)),
+            traced("tensorflow", sgd, 0.7, Some(2)),
+        ];
+        let (computed, truths) = judged(&traces, 3);
+        let faults = |place: usize| computed[place].as_ref().unwrap().agreement.faults.len();
+        assert_eq!([faults(0), faults(1), faults(2)], [1, 0, 0]);
+        assert!(computed.iter().flatten().all(|found| found.open.is_none()));
+        assert_eq!(truths[&0].losses, [0.7], "the original's runs are held to the majority");
+    }
+
+    #[test]
+    fn each_formula_is_settled_by_itself_and_who_cannot_settle_it_is_in_doubt() {
+        let [torch, keras] = [Convention::PyTorch, Convention::Keras].map(Optimizer::adam);
+        let all = |helping: f64| {
+            [
+                traced("libtorch", torch, 0.7, Some(0)),
+                traced("python-keras", keras, 0.9, Some(1)),
+                traced("libtorch", keras, helping, None),
+            ]
+        };
+        let (computed, truths) = judged(&all(0.9), 2);
+        assert!(computed.iter().flatten().all(|f| f.open.is_none() && f.agreement.faults.is_empty()));
+        assert_eq!((truths[&0].losses[0], truths[&1].losses[0]), (0.7, 0.9));
+        let (computed, _) = judged(&all(0.8), 2);
+        let open = computed.iter().flatten().filter(|found| found.open.is_some()).count();
+        assert_eq!(open, 2, "{computed:?}");
+    }
+}
