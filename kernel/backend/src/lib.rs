@@ -13,9 +13,9 @@ pub mod cuda;
 mod device;
 mod error;
 mod network;
-mod normal;
 mod optimizer;
 mod parameters;
+mod random;
 
 pub use about::About;
 pub use compute::{Compute, Precision};

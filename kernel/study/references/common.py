@@ -26,8 +26,8 @@ def run(library):
     """Runs the job: the four phases, and after them the trace that the job asks for; or the trace alone.
 
     The phases are `load`, `build`, `train` and `test`, which returns the number of its images; `count` returns the
-    numbers of all and of the trained values, `trained_steps` the number of training steps, and `parts` the library's
-    build and the versions of what it loads images with.
+    numbers of all and of the trained values, `steps` the number of training steps, and `parts` the library's build and
+    the versions of what it loads images with.
     """
     RECORD["library"]["name"] = library.name
     if TRACE and not TRACE["before"]:
@@ -45,7 +45,7 @@ def run(library):
     facts |= {"/library/threads": JOB["threads"], "/library/parts/python": platform.python_version()}
     facts |= {f"/library/parts/{name}": version for name, version in library.parts().items()}
     facts |= {"/net/parameters": parameters, "/net/trainable_parameters": trainable}
-    state(facts | {"/steps": library.trained_steps(), "/images_seen/test": tested})
+    state(facts | {"/steps": library.steps(), "/images_seen/test": tested})
     write(RECORD, JOB["output"])
     if TRACE:
         with phase("check"):

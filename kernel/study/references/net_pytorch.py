@@ -44,6 +44,34 @@ class FlattenChannelsLast(nn.Module):
         return x.permute(0, 2, 3, 1).flatten(1)
 
 
+class Rows(nn.Module):
+    """A sequence with a step for each row, whose features are the row's pixels with their channels."""
+
+    def forward(self, x):
+        return x.permute(0, 2, 3, 1).flatten(2).unsqueeze(1)
+
+
+class Recurrent:
+    """A recurrent layer on sequences [batch, 1, steps, features]. Its second bias is zero and frozen."""
+
+    def __init__(self, features, units, return_sequences):
+        super().__init__(features, units, batch_first=True)
+        self.return_sequences = return_sequences
+        nn.init.zeros_(self.bias_hh_l0).requires_grad_(False)
+
+    def forward(self, x):
+        states, _ = super().forward(x.squeeze(1))
+        return states.unsqueeze(1) if self.return_sequences else states[:, -1]
+
+
+class LSTM(Recurrent, nn.LSTM):
+    """Long short-term memory."""
+
+
+class GRU(Recurrent, nn.GRU):
+    """Gated recurrent units."""
+
+
 class Net(nn.Module):
     """The layers of a graph in order. With `frozen` the base has no gradients and stays in evaluation mode."""
 
@@ -137,6 +165,11 @@ def make(operation, shape, inplace):
         module = FlattenChannelsLast() if operation["order"] == "height_width_channel" else nn.Flatten()
     elif kind == "dropout":
         module = nn.Dropout(operation["rate"])
+    elif kind == "rows":
+        module = Rows()
+    elif kind in ("lstm", "gru"):
+        recurrent = LSTM if kind == "lstm" else GRU
+        module = recurrent(shape[2], operation["units"], operation["return_sequences"])
     elif kind == "upsample":
         module = nn.Upsample(scale_factor=tuple(operation["scale"]))
     elif kind == "add":

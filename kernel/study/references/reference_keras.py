@@ -24,8 +24,7 @@ import numpy as np
 import tensorflow as tf
 from safetensors.numpy import load_file
 
-from common import CLASSES, CLOCK, JOB, NET, RECORD, Progress, different, part, run, test_files
-from net_keras import build, from_keras, set_weights
+        return {names[id(variable)]: from_keras(variable, gradient.numpy()) for variable, gradient in pairs}
 
 
 # Whatever ~/.keras/keras.json says. What the layers and the loss compute in is the job's.
@@ -168,9 +167,9 @@ class Keras:
 
     def count(self):
         kinds = (self.model.weights, self.model.trainable_weights)
-        return [sum(int(np.prod(variable.shape)) for variable in variables) for variables in kinds]
+        return [sum(count(variable) for variable in variables) for variables in kinds]
 
-    def trained_steps(self):
+    def steps(self):
         return int(self.model.optimizer.iterations)
 
     def parts(self):
@@ -228,7 +227,7 @@ class Keras:
             variable.assign(last(mask))
 
     def weights(self):
-        return {name: from_keras(variable.numpy()) for name, variable in self.named.items()}
+        return {name: from_keras(variable, variable.numpy()) for name, variable in self.named.items()}
 
     def start_from(self, arrays):
         set_weights(self.named, arrays)
@@ -250,7 +249,7 @@ class Keras:
 
         names = {id(variable): name for name, variable in self.named.items()}
         pairs = zip(self.model.trainable_variables, compute())
-        return {names[id(variable)]: from_keras(gradient.numpy()) for variable, gradient in pairs}
+        return {names[id(variable)]: from_keras(variable, gradient.numpy()) for variable, gradient in pairs}
 
     def step(self, pixels, labels):
         self.model.reset_metrics()

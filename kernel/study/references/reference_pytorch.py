@@ -194,7 +194,7 @@ class PyTorch:
         values = self.model.named().values()
         return sum(v.numel() for v in values), sum(v.numel() for v in values if v.requires_grad)
 
-    def trained_steps(self):
+    def steps(self):
         return self.trained
 
     def parts(self):

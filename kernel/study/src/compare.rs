@@ -424,10 +424,6 @@ pub(crate) mod tests {
         }
     }
 
-    fn training(record: &mut Record) -> &mut Training {
-        record.training.get_or_insert_default()
-    }
-
     fn alike() -> Option<Computes> {
         Some(Computes::Alike { reference: "a".into(), nearness: String::new() })
     }
@@ -450,6 +446,10 @@ pub(crate) mod tests {
             assert!(!found.is_comparable() && found.why_not_per_image().is_some());
             assert!(found.why_not().unwrap().contains("was not checked"), "{found:?}");
         }
+    }
+
+    fn training(record: &mut Record) -> &mut Training {
+        record.training.get_or_insert_default()
     }
 
     fn three(backend: &str, times: [f64; 3]) -> Vec<Record> {

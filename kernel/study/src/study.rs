@@ -399,12 +399,16 @@ impl Study {
             return [dash(), dash()];
         };
         let told: Vec<String> = found.told.iter().map(ToString::to_string).collect();
+        let told = (!told.is_empty()).then(|| format!("told: {}", told.join("; ")));
         let against = format!("× {}: ", base.name);
         let ratio = match found.why_not() {
             Some(why) => Cell::struck(found.words(), format!("{against}{why}")),
             None => {
                 let cell = Cell::from(found.words());
-                if told.is_empty() { cell } else { cell.note(format!("told: {}", told.join("; "))) }
+                match told {
+                    Some(told) => cell.note(told),
+                    None => cell,
+                }
             }
         };
         let doubt = found.why_not_per_image();

@@ -138,6 +138,12 @@ impl Graph {
         self.add(c"Reshape").inputs(&[x, shape]).floats().kind(c"Tshape", INT32).output()
     }
 
+    /// The same values as examples of this shape.
+    pub(crate) fn examples(&mut self, x: Output, shape: Shape) -> Result<Output, BackendError> {
+        let axes: Vec<i32> = batch(shape).into_iter().map(|length| length as i32).collect();
+        self.reshape(x, &axes)
+    }
+
     /// Gradients of the sum of `y` with respect to `x`.
     pub(crate) fn gradients(
         &mut self,

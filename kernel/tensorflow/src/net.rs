@@ -1,6 +1,7 @@
 //! A net: one graph with one session on one device.
 
 mod forward;
+mod recurrent;
 mod variables;
 
 use crate::api::{DOUBLE, FLOAT, Output, TF_Operation};

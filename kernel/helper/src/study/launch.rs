@@ -11,7 +11,9 @@ use crate::record::{
     weights,
 };
 use crate::train::Schedule;
-use benchbook_data::{Crop, Filter, ImageFolder, Loader, LoaderConfig, OnBadImage, Preprocessing};
+use benchbook_data::{
+    Crop, Filter, ImageFolder, Loader, LoaderConfig, OnBadImage, Preprocessing, Split,
+};
 use benchbook_nets::{Architecture, Net};
 use benchbook_study::files::Scratch;
 use benchbook_study::record::Computes;
@@ -32,7 +34,8 @@ pub(super) struct Workers {
     folder: Scratch,
     /// The starting weights as a file, once they were needed.
     start: Option<PathBuf>,
-    data: ImageFolder,
+    /// What is trained on.
+    train: Split,
     /// Images of the whole training, of a validation and of the test.
     images: [Option<usize>; 3],
     /// What was settled, and to which each run is held.
@@ -65,8 +68,10 @@ impl Workers {
         let data = ImageFolder::open_with(&job.data, job.folder)?;
         let asked = asked(&job, &net, &data)?;
         let class_names = data.class_names().to_vec();
+        let train = data.train();
+        let order = order(&job, &train)?;
         let test = if data.test().is_empty() { data.validation() } else { data.test() };
-        let trained: usize = order(&job, &data)?.iter().flatten().map(Vec::len).sum();
+        let trained: usize = order.iter().flatten().map(Vec::len).sum();
         // Bad images that are left out, and early ends, are nobody's miscount.
         let whole = job.fit.on_bad_image == OnBadImage::Fail;
         let count = |images: usize| Some(images).filter(|_| whole);
@@ -84,9 +89,9 @@ impl Workers {
             job,
             net,
             class_names,
-            data,
             folder,
             start,
+            train,
             images,
             common,
             question,
@@ -190,7 +195,7 @@ impl Workers {
             order: if alone {
                 Vec::new()
             } else {
-                order(&self.job, &self.data).map_err(Refusal::failed)?
+                order(&self.job, &self.train).map_err(Refusal::failed)?
             },
             trace,
             states: benchbook_study::conditions::by_process(),
@@ -329,7 +334,7 @@ fn variables(threads: usize) -> Vec<(&'static str, String)> {
 }
 
 /// The images of every batch of every epoch, as this library's own training takes them.
-fn order(job: &Job, data: &ImageFolder) -> Result<Vec<Vec<Vec<PathBuf>>>, Error> {
+fn order(job: &Job, train: &Split) -> Result<Vec<Vec<Vec<PathBuf>>>, Error> {
     let fit = &job.fit;
     let input = Net::new(job.net.graph())?.input();
     let preprocessing = job.build.resolved_preprocessing()?;
@@ -337,8 +342,7 @@ fn order(job: &Job, data: &ImageFolder) -> Result<Vec<Vec<Vec<PathBuf>>>, Error>
         seed: fit.seed,
         ..job.build.loader_config(input, preprocessing, fit.batch_size)
     };
-    let train = data.train();
-    let loader = Loader::new(&train, config)?;
+    let loader = Loader::new(train, config)?;
     let paths: Vec<&Path> = train.paths().collect();
     let mut passes = (0..).flat_map(|pass| {
         let order = loader.order(pass);

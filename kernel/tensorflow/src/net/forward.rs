@@ -1,5 +1,6 @@
 //! The passes through the layers, as operations of the graph.
 
+use super::recurrent;
 use super::variables::Variable;
 use crate::api::{DOUBLE, FLOAT, Output};
 use crate::backend::NAME;
@@ -120,8 +121,16 @@ impl Pass<'_> {
                 graph.reshape(x, &[-1, shape.len() as i32])
             }
             Operation::GlobalAvgPool2d(_) => graph.reduce(c"Mean", x, &[1, 2], false),
+            Operation::GruLayer(gru) => {
+                let states = recurrent::gru(graph, variables, x, shape)?;
+                recurrent::output(graph, &states, gru.return_sequences, layer.output)
+            }
             Operation::Custom(_) => Err(code_elsewhere(&layer.name, NAME)),
             Operation::LayerNorm(norm) => layer_norm(graph, norm, variables, x),
+            Operation::LstmLayer(lstm) => {
+                let states = recurrent::lstm(graph, variables, x, shape)?;
+                recurrent::output(graph, &states, lstm.return_sequences, layer.output)
+            }
             Operation::MaxPool2d(MaxPool2d { kernel, stride, padding }) => {
                 let (x, own) = match own_padding(shape, *kernel, *stride, *padding) {
                     Some(own) => (x, own),
@@ -129,6 +138,7 @@ impl Pass<'_> {
                 };
                 pool(graph, c"MaxPool", x, *kernel, *stride, own)
             }
+            Operation::Rows(_) => graph.examples(x, layer.output),
             Operation::Upsample(_) => {
                 let size = layer.output.axes()[1..].iter().map(|length| *length as i32);
                 let size = graph.integers(&size.collect::<Vec<_>>())?;
