@@ -15,6 +15,8 @@ Differences from them:
 """
 
 import functools
+import hashlib
+import json
 import sys
 
 import keras
@@ -166,6 +168,13 @@ class Keras:
     def count(self):
         kinds = (self.model.weights, self.model.trainable_weights)
         return [sum(count(variable) for variable in variables) for variables in kinds]
+
+    def steps(self):
+        return int(self.model.optimizer.iterations)
+
+    def parts(self):
+        build = json.dumps(dict(tf.sysconfig.get_build_info()), sort_keys=True, default=str)
+        return {"build": f"{hashlib.sha256(build.encode()).hexdigest()[:12]}, {tf.version.GIT_VERSION}"}
 
     def deviations(self):
         settings, optimizer, model = JOB["optimizer"], self.model.optimizer, self.model
