@@ -134,15 +134,18 @@ class Kernel:
         environment: dict[str, str] | None = None,
         specs: Path | None = None,
         name: str = NAME,
+        log: Path | None = None,
         **options: Any,
     ) -> None:
-        """Starts the kernel with `environment`; `specs` is a folder of kernelspecs, `options` are the manager's."""
+        """Starts the kernel with `environment`; `specs` is a folder of kernelspecs, `options` are the manager's, and the
+        kernel's own log goes to the file `log`."""
         manager = KernelManager(kernel_name=name, **options)
         if specs is not None:
             manager.kernel_spec_manager = KernelSpecManager(
                 kernel_dirs=[str(specs)], ensure_native_kernel=False
             )
-        manager.start_kernel(env={**os.environ, **(environment or {})})
+        streams = {} if log is None else {"stderr": log.open("w")}
+        manager.start_kernel(env={**os.environ, **(environment or {})}, **streams)
         self.manager = manager
         self.cells: dict[str, Cell] = {}
         self.connect()

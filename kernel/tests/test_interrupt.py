@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from driver import Cell, Kernel, descendants, wait_until
 
 
@@ -105,6 +107,28 @@ def test_a_cell_after_an_interrupt_can_be_interrupted_again(kernel: Kernel) -> N
         cell = kernel.start('println!("running"); loop {}').wait_for_print("running")
         kernel.interrupt()
         interrupted(cell)
+
+
+@pytest.mark.parametrize(
+    ("before", "busy"),
+    [
+        ("std::thread::spawn(move || { while !stopped.load(Relaxed) { ticked.fetch_add(1, Relaxed); std::thread::sleep(Duration::from_millis(1)); } });", "loop {}"),
+        ("fn work(stopped: &AtomicBool, ticked: &AtomicU64) { for _ in 0u64.. { if stopped.load(Relaxed) { break; } ticked.fetch_add(1, Relaxed); std::thread::yield_now(); } }\nstd::thread::spawn(move || work(&stopped, &ticked));", "for _ in 0u64.. {}"),
+        ("for _ in 0..3 { let (stopped, ticked) = (Arc::clone(&stopped), Arc::clone(&ticked)); std::thread::spawn(move || loop { if stopped.load(Relaxed) { return; } ticked.fetch_add(1, Relaxed); }); }", "while std::hint::black_box(true) { std::thread::sleep(Duration::from_millis(20)); }"),
+    ],
+    ids=["while", "a function", "three threads"],
+)
+def test_loops_of_threads_go_on_when_a_cell_is_interrupted(kernel: Kernel, before: str, busy: str) -> None:
+    """A thread took the interrupt, and the cell went on (julia#18489)."""
+    kernel.good("use std::sync::{Arc, atomic::{AtomicBool, AtomicU64, Ordering::Relaxed}};\nuse std::time::Duration;")
+    kernel.good("let stop = Arc::new(AtomicBool::new(false)); let ticks = Arc::new(AtomicU64::new(0)); let precious = vec![1, 2, 3];")
+    kernel.good(f"{{ let (stopped, ticked) = (Arc::clone(&stop), Arc::clone(&ticks));\n{before}\n}}")
+    cell = kernel.start(f'println!("running"); {busy}').wait_for_print("running")
+    kernel.interrupt()
+    interrupted(cell)
+    seen = "let seen = ticks.load(Relaxed); while ticks.load(Relaxed) == seen { std::thread::sleep(Duration::from_millis(1)); }"
+    assert kernel.value(f"{seen}\nprecious.len()") == "3", "the threads are at work"
+    kernel.good("stop.store(true, Relaxed);")
 
 
 def test_an_interrupt_names_the_variables_that_the_cell_had_moved(kernel: Kernel) -> None:

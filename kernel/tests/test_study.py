@@ -56,6 +56,9 @@ def test_a_study_has_a_row_for_what_ran_and_for_what_could_not(
         assert set(record["resources"]) == {"load", "build", "train", "test"}
         assert record["resources"]["train"]["host_peak_bytes"] > 10_000_000
         assert record["wall_seconds"] > record["phases"]["train"]
+        number = record["place"]["round"]
+        assert record["training"]["seed"] == number and record["net"]["weights"] == f"random (He, seed {number})"
+    assert len({record["epochs"][0]["loss"] for record in mine}) == 3, "each round is another training"
     (absent,) = [record["status"] for record in records if record["place"]["backend"] == "caffe"]
     assert absent["state"] == "absent" and "unknown backend `caffe`" in absent["message"]
     assert "not available" in said and "unknown backend `caffe`" in said
@@ -155,7 +158,23 @@ def test_all_backends_compute_the_same_from_the_same_start(
         assert all(set(record["resources"]) == {"load", "build", "train", "test"} for record in own)
         variables = dict(own[0]["environment"]["variables"])
         assert (variables["TF_ENABLE_ONEDNN_OPTS"], variables["TF_DETERMINISTIC_OPS"]) == ("1", "0")
+        assert [record["training"]["seed"] for record in own] == [0, 1, 2]
+        assert {record["steps"] for record in own} == {6}
+        parts = {"python-pytorch": {"build", "python", "torchvision", "pillow"}, "python-keras": {"build", "python"}}
+        assert set(own[0]["library"]["parts"]) == parts.get(name, {"build"})
     assert "not comparable" not in said
+
+
+def test_a_reference_that_leaves_a_condition_out_has_no_record(tmp_path: Path) -> None:
+    states = {"/library/version": False, "/library/parts/pillow": True}
+    job = {"net": {}, "record": {"library": {"parts": {}}}, "check": None, "class_names": [], "states": states}
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    program = "import common; common.state({'/library/parts/pillow': '12.0', '/library/parts/numpy': '2.3'})"
+    command = [python_of_references(), "-c", program, tmp_path / "job.json"]
+    folder = REPOSITORY / "kernel" / "study" / "references"
+    ran = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"})
+    assert ran.returncode == 1
+    assert "missing: ['/library/version'], unknown: ['/library/parts/numpy']" in ran.stderr
 
 
 def test_keras_own_adam_is_no_fault_and_no_ratio(program: Path, template: Path, pictures: Path, tmp_path: Path) -> None:
@@ -172,7 +191,7 @@ def test_keras_own_adam_is_no_fault_and_no_ratio(program: Path, template: Path, 
     assert said.count("computes the same") == 3 and "wrong" not in said, said
     # Keras' formula is settled with our own backends, which have it, too.
     assert {record["audit"]["found"] for record in records} == {"alike"}, records
-    assert "optimiser Adam(betas 0.9 and 0.999, epsilon 1e-8, PyTorch) against Adam(" in said
+    assert "optimiser adam(beta1 0.9, beta2 0.999, convention pytorch, epsilon 1e-8) against adam(" in said
 
 
 def test_a_job_that_diverges_is_told_by_every_backend_and_judged_of_none(

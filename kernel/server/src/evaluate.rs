@@ -39,7 +39,7 @@ use evcxr::{CommandContext, Error, EvalContext, EvalOutputs};
 use items::Items;
 use prepare::Prepared;
 use serde_json::{Map, json};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -49,6 +49,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use configuration::copy as copy_configuration;
 pub(crate) use errors::unclosed_bracket;
+pub(crate) use items::{imported, paths};
 pub(crate) use prepare::SHOW;
 pub use thread::EvaluationThread;
 
@@ -366,11 +367,16 @@ impl Rust {
     /// The second phase: evcxr compiles and runs the cell, if need be without items that do not fit it.
     fn run_ready<'a>(&mut self, mut ready: Ready<'a>) -> Ran<'a> {
         let (mut result, mut outdated) = self.run_with_items(&ready);
+        let mut inserted = BTreeSet::new();
         for _ in 0..MENDING {
             let Err(Error::CompilationErrors(found)) = &result else { break };
             let compiled = fs::read_to_string(self.crate_folder.join(CELL)).unwrap_or_default();
             let Some(mended) = mend::mend(found, &compiled, &ready.prepared.items) else { break };
-            ready.prepared.insert_first(mended.code);
+            if mended.code.is_subset(&inserted) {
+                break;
+            }
+            inserted.extend(mended.code.iter().cloned());
+            ready.prepared.insert_first(mended.code.into_iter().collect());
             ready.notes.lock().unwrap_or_else(PoisonError::into_inner).extend(mended.aside);
             (result, outdated) = self.run_with_items(&ready);
         }

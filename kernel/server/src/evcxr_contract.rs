@@ -146,11 +146,6 @@ pub(crate) fn handled(line: &str) -> Option<Handled<'_>> {
     is_word.then_some(Handled { name, kind, mutable, handling })
 }
 
-/// Whether a line of code that surrounds a cell checks, takes or puts a variable.
-pub(crate) fn is_of_store(line: &str) -> bool {
-    line.contains(&format!("{STORE}.")) && line.contains("_variable")
-}
-
 /// A line that checks a variable in vain, as no variable has this type.
 pub(crate) fn vain_check(name: &str) -> String {
     format!(
@@ -311,6 +306,10 @@ mod tests {
             text.contains(&start) && ENTER_TOKIO.contains(&format!("{STORE}.lazy_arc(\"{TOKIO}\""))
         );
         assert!(generated("current_user_fn_name").starts_with(FUNCTION));
+        // The functions of the text that is checked.
+        let checked = generated("analysis_code");
+        let functions = checked.split("fn ").skip(1).filter_map(|rest| words(rest).next());
+        assert_eq!(functions.filter(|name| is_internal(name)).count(), 2, "{checked}");
         let nothing = NOTHING.trim_start_matches("(\n");
         assert!(generated("code_to_compile").contains(nothing));
     }

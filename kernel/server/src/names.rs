@@ -191,7 +191,8 @@ impl Names {
             },
             Place::Name => match types.variable(word) {
                 Some(kind) => {
-                    let docs = types.of_name(types::base(&kind)).map(|found| found.docs.clone());
+                    let docs =
+                        types.of_name(&types::parts(&kind).0).map(|found| found.docs.clone());
                     (format!("let {word}: {kind}"), docs.unwrap_or_default())
                 }
                 None => types.item(word)?,
@@ -213,11 +214,10 @@ impl Names {
 
     /// What can be named without a path.
     fn everywhere(&self, session: &SessionNames, types: &Types<'_>) -> Vec<Match> {
-        let libraries = self.libraries();
         let mut found: Vec<Match> =
             types.variables().map(|name| matched(name, "instance")).collect();
         found.extend(session.notebook.names());
-        found.extend(libraries.within("prelude").map(|name| libraries.matched(name)));
+        found.extend(self.libraries().within("prelude"));
         found.extend(types::local_names(&session.running).map(|name| matched(name, "instance")));
         found.extend(MACROS.split_whitespace().map(|name| matched(name, "function")));
         found.extend(KEYWORDS.split_whitespace().map(|name| matched(name, "keyword")));

@@ -6,8 +6,10 @@ a file of its own.
 """
 
 import contextlib
+import functools
 import json
 import math
+import platform
 import sys
 import time
 from pathlib import Path
@@ -24,10 +26,10 @@ def run(library):
     """Runs the job: the four phases, and after them the trace that the job asks for; or the trace alone.
 
     The phases are `load`, `build`, `train` and `test`, which returns the number of its images; `count` returns the
-    numbers of all and of the trained values.
+    numbers of all and of the trained values, `steps` the number of training steps, and `parts` the library's build and
+    the versions of what it loads images with.
     """
-    RECORD["library"] |= {"version": library.version, "language": "Python", "device": JOB["device"]}
-    RECORD["library"] |= {"name": library.name, "threads": JOB["threads"]}
+    RECORD["library"]["name"] = library.name
     if TRACE and not TRACE["before"]:
         library.build()
         return trace(library)
@@ -37,12 +39,28 @@ def run(library):
         with phase(name):
             getattr(library, name)()
     with phase("test"):
-        RECORD["images_seen"]["test"] = library.test()
-    RECORD["net"]["parameters"], RECORD["net"]["trainable_parameters"] = library.count()
+        tested = library.test()
+    parameters, trainable = library.count()
+    facts = {"/library/version": library.version, "/library/language": "Python", "/library/device": JOB["device"]}
+    facts |= {"/library/threads": JOB["threads"], "/library/parts/python": platform.python_version()}
+    facts |= {f"/library/parts/{name}": version for name, version in library.parts().items()}
+    facts |= {"/net/parameters": parameters, "/net/trainable_parameters": trainable}
+    state(facts | {"/steps": library.steps(), "/images_seen/test": tested})
     write(RECORD, JOB["output"])
     if TRACE:
         with phase("check"):
             trace(library)
+
+
+def state(facts):
+    """Fills in the conditions that the job leaves to this process; exits if one is missing or unknown."""
+    missing = [place for place, optional in JOB["states"].items() if not optional and facts.get(place) is None]
+    unknown = [place for place in facts if place not in JOB["states"]]
+    if missing or unknown:
+        sys.exit(f"the record must state {list(JOB['states'])}; missing: {missing}, unknown: {unknown}")
+    for place, value in facts.items():
+        *way, name = place.split("/")[1:]
+        functools.reduce(dict.__getitem__, way, RECORD)[name] = value
 
 
 def trace(library):

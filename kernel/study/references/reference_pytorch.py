@@ -16,9 +16,12 @@ Differences from them:
 - no schedule, no best weights; the clock is read at the ends of the phases, with the device synchronised.
 """
 
+import hashlib
 import itertools
 
+import PIL
 import torch
+import torchvision
 from PIL import Image
 from safetensors.torch import load_file
 from torch.utils.data import DataLoader
@@ -124,6 +127,7 @@ class PyTorch:
             self.model.to(DEVICE, torch.float32 if SHORT else DTYPE, memory_format=LAYOUT)
             clock()
         self.optimizer = make_optimizer([value for value in self.model.parameters() if value.requires_grad])
+        self.trained = 0
         self.scaler = torch.amp.GradScaler(DEVICE.type, enabled=DTYPE == torch.float16)
 
     def forward(self, images, labels=None):
@@ -141,6 +145,7 @@ class PyTorch:
         self.scaler.scale(loss).backward()
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        self.trained += 1
         return output, loss
 
     def one_pass(self, batches, epoch, steps=None, progress=None):
@@ -188,6 +193,14 @@ class PyTorch:
     def count(self):
         values = self.model.named().values()
         return sum(v.numel() for v in values), sum(v.numel() for v in values if v.requires_grad)
+
+    def steps(self):
+        return self.trained
+
+    def parts(self):
+        build = hashlib.sha256(torch.__config__.show().encode()).hexdigest()[:12]
+        build = f"{build}, commit {torch.version.git_version[:12]}"
+        return {"build": build, "torchvision": torchvision.__version__, "pillow": PIL.__version__}
 
     def deviations(self):
         settings, (group,) = JOB["optimizer"], self.optimizer.param_groups

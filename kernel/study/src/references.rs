@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::record::Record;
 use benchbook_backend::{About, Compute, Convention, Precision};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// A Python library that studies compare with.
@@ -128,6 +129,8 @@ pub struct Job {
     pub order: Vec<Vec<Vec<PathBuf>>>,
     /// The trace to leave.
     pub trace: Option<Question>,
+    /// The places in the record of the conditions that the reference itself states, and whether it may lack them.
+    pub states: BTreeMap<&'static str, bool>,
 }
 
 /// Asks a process what it computes of common batches from common weights. It answers with the [`Answer`] as JSON and the

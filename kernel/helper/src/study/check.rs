@@ -588,7 +588,9 @@ mod tests {
             ]
         };
         let (computed, truths) = judged(&all(0.9), 2);
-        assert!(computed.iter().flatten().all(|f| f.open.is_none() && f.agreement.faults.is_empty()));
+        assert!(
+            computed.iter().flatten().all(|f| f.open.is_none() && f.agreement.faults.is_empty())
+        );
         assert_eq!((truths[&0].losses[0], truths[&1].losses[0]), (0.7, 0.9));
         let (computed, _) = judged(&all(0.8), 2);
         let open = computed.iter().flatten().filter(|found| found.open.is_some()).count();

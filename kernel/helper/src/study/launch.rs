@@ -7,10 +7,13 @@ use crate::error::Error;
 use crate::job::{Job, STUDIED};
 use crate::model::{Build, EVALUATION_BATCH, Model, Weights};
 use crate::record::{
-    Environment, Record, SCHEMA, compute_settings, facts, net_facts, sha256, training,
+    Environment, Record, SCHEMA, compute_settings, facts, net_facts, setting, sha256, training,
+    weights,
 };
 use crate::train::Schedule;
-use benchbook_data::{Crop, Filter, ImageFolder, Loader, LoaderConfig, OnBadImage, Preprocessing};
+use benchbook_data::{
+    Crop, Filter, ImageFolder, Loader, LoaderConfig, OnBadImage, Preprocessing, Split,
+};
 use benchbook_nets::{Architecture, Net};
 use benchbook_study::files::Scratch;
 use benchbook_study::record::Computes;
@@ -31,8 +34,8 @@ pub(super) struct Workers {
     folder: Scratch,
     /// The starting weights as a file, once they were needed.
     start: Option<PathBuf>,
-    /// The images of every batch of every epoch.
-    order: Vec<Vec<Vec<PathBuf>>>,
+    /// What is trained on.
+    train: Split,
     /// Images of the whole training, of a validation and of the test.
     images: [Option<usize>; 3],
     /// What was settled, and to which each run is held.
@@ -41,6 +44,8 @@ pub(super) struct Workers {
     question: Option<Question>,
     /// What the job asks for, as far as it is the same for every backend.
     asked: Record,
+    /// The job's own seeds of the starting weights and of the training.
+    seeds: [u64; 2],
 }
 
 impl Workers {
@@ -63,7 +68,8 @@ impl Workers {
         let data = ImageFolder::open_with(&job.data, job.folder)?;
         let asked = asked(&job, &net, &data)?;
         let class_names = data.class_names().to_vec();
-        let order = order(&job, &data)?;
+        let train = data.train();
+        let order = order(&job, &train)?;
         let test = if data.test().is_empty() { data.validation() } else { data.test() };
         let trained: usize = order.iter().flatten().map(Vec::len).sum();
         // Bad images that are left out, and early ends, are nobody's miscount.
@@ -77,8 +83,21 @@ impl Workers {
         let temporary =
             |source| Error::File { action: "make a folder in", path: std::env::temp_dir(), source };
         let folder = Scratch::new().map_err(temporary)?;
+        let seeds = [job.build.seed, job.fit.seed];
         let (start, common, question) = (None, None, None);
-        Ok(Self { job, net, class_names, folder, start, order, images, common, question, asked })
+        Ok(Self {
+            job,
+            net,
+            class_names,
+            folder,
+            start,
+            train,
+            images,
+            common,
+            question,
+            asked,
+            seeds,
+        })
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -173,8 +192,13 @@ impl Workers {
             threads: self.threads(),
             loader_threads: fit.loader_threads,
             device: device(self.job.build.requested_device()),
-            order: if alone { Vec::new() } else { self.order.clone() },
+            order: if alone {
+                Vec::new()
+            } else {
+                order(&self.job, &self.train).map_err(Refusal::failed)?
+            },
             trace,
+            states: benchbook_study::conditions::by_process(),
         };
         let (program, _) = reference.program;
         let path = self.folder.path().join(format!("{program}.json"));
@@ -231,6 +255,15 @@ impl Workers {
 }
 
 impl Launcher for Workers {
+    /// Adds the round to the job's seeds, so that the rounds' accuracies are those of different trainings.
+    fn begin_round(&mut self, round: usize) {
+        let [weights_seed, seed] = self.seeds.map(|seed| seed.wrapping_add(round as u64));
+        (self.job.build.seed, self.job.fit.seed) = (weights_seed, seed);
+        self.start = None;
+        self.asked.training = Some(training(&self.job.fit));
+        self.asked.net.weights = Some(weights(&self.net, &self.job.build));
+    }
+
     fn asked(&mut self, backend: &str, study: &str) -> Record {
         let mut asked = self.asked.clone();
         asked.name = format!("{study}: {backend}");
@@ -238,7 +271,7 @@ impl Launcher for Workers {
         asked.library.name = runner.as_ref().map_or(backend, |runner| runner.about().name).into();
         if let (Ok(Runner::Python(reference)), Some(training)) = (runner, &mut asked.training) {
             let optimizer = self.job.fit.optimizer.in_convention(reference.convention);
-            training.optimizer = Some(optimizer.to_string());
+            training.optimizer = Some(setting(&optimizer));
         }
         asked
     }
@@ -301,7 +334,7 @@ fn variables(threads: usize) -> Vec<(&'static str, String)> {
 }
 
 /// The images of every batch of every epoch, as this library's own training takes them.
-fn order(job: &Job, data: &ImageFolder) -> Result<Vec<Vec<Vec<PathBuf>>>, Error> {
+fn order(job: &Job, train: &Split) -> Result<Vec<Vec<Vec<PathBuf>>>, Error> {
     let fit = &job.fit;
     let input = Net::new(job.net.graph())?.input();
     let preprocessing = job.build.resolved_preprocessing()?;
@@ -309,8 +342,7 @@ fn order(job: &Job, data: &ImageFolder) -> Result<Vec<Vec<Vec<PathBuf>>>, Error>
         seed: fit.seed,
         ..job.build.loader_config(input, preprocessing, fit.batch_size)
     };
-    let train = data.train();
-    let loader = Loader::new(&train, config)?;
+    let loader = Loader::new(train, config)?;
     let paths: Vec<&Path> = train.paths().collect();
     let mut passes = (0..).flat_map(|pass| {
         let order = loader.order(pass);

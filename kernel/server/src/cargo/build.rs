@@ -15,6 +15,7 @@ use std::io::Write;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// rustc's allocator (jemalloc) takes memory in huge pages, of which it touches fewer anew.
 const ALLOCATOR: (&str, &str) = ("MALLOC_CONF", "thp:always,metadata_thp:always");
@@ -44,10 +45,11 @@ pub(super) fn run(here: &Installation, emit: Emit) -> anyhow::Result<ExitCode> {
         Ok(dependencies) => dependencies,
         Err(status) => return Ok(status),
     };
-    progress::note(match emit {
+    let doing = match emit {
         Emit::Library => "Compiling the cell",
         Emit::Nothing => "Checking the cell",
-    });
+    };
+    progress::note(doing);
     fs::create_dir_all("target/cell")?;
     fs::create_dir_all(OUTPUT)?;
     let source = files::restored(reduced::restored(fs::read_to_string("src/lib.rs")?)?);
@@ -97,10 +99,12 @@ pub(super) fn run(here: &Installation, emit: Emit) -> anyhow::Result<ExitCode> {
         linker.extend(own_first("-Bsymbolic"));
     }
     arguments.extend(dependencies.arguments);
+    let calls = AtomicU32::new(0);
     let compile = |source: &str| -> anyhow::Result<Output> {
         fs::write(CELL, format!("{source}{uses}"))?;
         let rustc = &tools.toolchain.rustc;
         let run = |more: &[OsString]| {
+            calls.fetch_add(1, Ordering::Relaxed);
             let mut command = Command::new(rustc);
             if std::env::var_os(ALLOCATOR.0).is_none() {
                 command.env(ALLOCATOR.0, ALLOCATOR.1);
@@ -148,12 +152,30 @@ pub(super) fn run(here: &Installation, emit: Emit) -> anyhow::Result<ExitCode> {
         }
         Ok((compile(source)?, source.to_owned()))
     };
+    let attempt = |source: &str| -> anyhow::Result<(Output, String)> {
+        let first = attempt(source)?;
+        if first.0.status.success() {
+            return Ok(first);
+        }
+        let ways = variables::ways(&first.1, &first.0.stderr);
+        for traits in &ways {
+            let named = attempt(&variables::named(source, traits))?;
+            if named.0.status.success() {
+                variables::note(traits)?;
+            } else if ways.len() > 1 {
+                continue;
+            }
+            return Ok(named);
+        }
+        Ok(first)
+    };
     let entered = runtime::entered(&source).map(|entered| attempt(&entered)).transpose()?;
     // evcxr hears of errors in its own text.
     let (mut output, text) = match entered.filter(|(output, _)| output.status.success()) {
         Some(compiled) => compiled,
         None => attempt(&source)?,
     };
+    log(&format!("{doing}: calls of rustc: {}", calls.load(Ordering::Relaxed)));
     // What tracebacks are read against is evcxr's own text.
     fs::write(CELL, text)?;
     if let Some(place) = &place {

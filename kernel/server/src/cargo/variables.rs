@@ -11,11 +11,12 @@
 //! Lines that are left out become empty, so that all others keep their numbers.
 
 use super::{read_json, write_json};
-use crate::evcxr_contract::{Handled, Handling, handled, is_of_store, vain_check};
+use crate::diagnostic::Diagnostic;
+use crate::evcxr_contract::{BEGIN, END, Handled, Handling, handled, vain_check};
 use crate::parsed::words;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 /// The note, in the crate's folder.
@@ -57,48 +58,89 @@ fn without(source: String, variables: &[Outdated]) -> String {
     })
 }
 
-/// Traits of the standard library that rust-analyzer writes in the type of a `dyn` by their name alone.
-const TRAITS: [(&str, &str); 6] = [
-    ("Any", "std::any"),
-    ("Error", "std::error"),
-    ("Debug", "std::fmt"),
-    ("Display", "std::fmt"),
-    ("Read", "std::io"),
-    ("BufRead", "std::io"),
-];
+/// The note of the traits in the types of variables, in the crate's folder.
+const TRAITS: &str = "traits";
 
-/// The source in which the types of variables name these traits by their paths, unless the source has a trait of
-/// that name itself.
+/// The paths of traits, by variables and the traits' names. rust-analyzer writes the trait of a `dyn` by its name
+/// alone; the compiler knows which traits have this name.
+pub(super) type Traits = BTreeMap<String, BTreeMap<String, String>>;
+
+/// The source that names the traits of earlier cells' variables by their paths.
 pub(super) fn with_paths(source: String) -> String {
-    if !source.contains("dyn ") {
-        return source;
+    let traits: Traits = read_json(TRAITS.as_ref());
+    // The cell's own variables may have other types.
+    match (source.find(BEGIN), source.rfind(END)) {
+        _ if traits.is_empty() => source,
+        (Some(begin), Some(end)) if begin < end => {
+            let (before, after) =
+                (named(&source[..begin], &traits), named(&source[end..], &traits));
+            format!("{before}{}{after}", &source[begin..end])
+        }
+        _ => named(&source, &traits),
     }
-    let traits: Vec<_> = TRAITS
-        .iter()
-        .filter(|(name, _)| !source.contains(&format!("trait {name}")))
-        .map(|(name, module)| (format!("dyn {name}"), format!("dyn {module}::{name}")))
-        .collect();
-    let path = |line: &str| {
+}
+
+/// Notes the traits of new variables.
+///
+/// # Errors
+/// The file cannot be written.
+pub(super) fn note(traits: &Traits) -> std::io::Result<()> {
+    let mut known: Traits = read_json(TRAITS.as_ref());
+    known.extend(traits.clone());
+    write_json(TRAITS.as_ref(), &known)
+}
+
+/// The ways to name the traits that the compiler does not find in the types of variables.
+pub(super) fn ways(source: &str, messages: &[u8]) -> Vec<Traits> {
+    let mut unknown = BTreeMap::new();
+    for fault in Diagnostic::all(messages).filter(|fault| fault.code() == "E0405") {
+        let line = fault.primary().and_then(|span| source.lines().nth(span.line_start - 1));
+        let variable = line.and_then(handled).map(|known| known.name);
+        let Some((variable, name)) = variable.zip(fault.message.split('`').nth(1)) else {
+            continue;
+        };
+        let suggestions = fault.children.iter().flat_map(|child| &child.spans);
+        let imports = suggestions.filter_map(|span| span.suggested_replacement.as_deref());
+        let paths = imports.filter_map(|text| text.trim().strip_prefix("use ")?.strip_suffix(';'));
+        let paths = paths.filter(|path| path.rsplit("::").next() == Some(name));
+        let paths: Vec<String> = paths.map(str::to_owned).collect();
+        unknown.insert((variable.to_owned(), name.to_owned()), paths);
+    }
+    let most = unknown.values().map(Vec::len).max().unwrap_or(0);
+    let way = |number: usize| {
+        let mut traits = Traits::new();
+        for ((variable, name), paths) in &unknown {
+            let path = paths.get(number).or(paths.last()).cloned();
+            traits
+                .entry(variable.clone())
+                .or_default()
+                .extend(path.map(|path| (name.clone(), path)));
+        }
+        traits
+    };
+    (0..most).map(way).collect()
+}
+
+/// The source that names traits in the types of variables by their paths.
+pub(super) fn named(source: &str, traits: &Traits) -> String {
+    let lines = source.split_inclusive('\n').map(|line| {
+        let known = handled(line.trim_end_matches('\n')).and_then(|known| traits.get(known.name));
+        let Some(known) = known else { return Cow::from(line) };
         let mut line = line.to_owned();
-        for (name, path) in &traits {
-            let parts: Vec<&str> = line.split(name.as_str()).collect();
-            let mut text = parts[0].to_owned();
-            for part in &parts[1..] {
+        for (name, path) in known {
+            let name = format!("dyn {name}");
+            let mut parts = line.split(name.as_str());
+            let mut text = parts.next().unwrap_or_default().to_owned();
+            for part in parts {
                 let goes_on = part.starts_with(|c: char| c.is_alphanumeric() || "_:".contains(c));
-                text += if goes_on { name } else { path };
+                text += if goes_on { name.clone() } else { format!("dyn {path}") }.as_str();
                 text += part;
             }
             line = text;
         }
-        line
-    };
-    let lines = source.split_inclusive('\n');
-    lines
-        .map(|line| match is_of_store(line) && line.contains("dyn ") {
-            true => Cow::from(path(line)),
-            false => line.into(),
-        })
-        .collect()
+        line.into()
+    });
+    lines.collect()
 }
 
 /// The source without the variables that it does not name; `None` if it names all.
@@ -128,6 +170,7 @@ fn with_lines<'a>(source: &'a str, other: impl Fn(Handled<'a>) -> Option<Cow<'a,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     const TAKE: &str =
         "vars_ok &= evcxr_variable_store.check_variable::<Vec<(u8, f32)>>(stringify!(NAME));
@@ -154,25 +197,38 @@ let mut NAME = evcxr_variable_store.take_variable::<Vec<(u8, f32)>>(stringify!(N
     }
 
     #[test]
-    fn traits_of_the_standard_library_get_their_paths() {
-        let put = |kind: &str| {
-            format!("evcxr_variable_store.put_variable::<{kind}>(stringify!(a), a);\n")
+    fn traits_get_the_paths_that_the_compiler_knows() {
+        let put = |name: &str, kind: &str| {
+            format!("evcxr_variable_store.put_variable::<{kind}>(stringify!({name}), {name});\n")
         };
-        for (kind, path) in [
-            (
-                "Option<Box<dyn Error + Send + Sync>>",
-                "Option<Box<dyn std::error::Error + Send + Sync>>",
-            ),
-            ("Result<i32, Box<dyn Any + Send>>", "Result<i32, Box<dyn std::any::Any + Send>>"),
-            ("Box<dyn Errors>", "Box<dyn Errors>"),
-            ("Box<dyn std::error::Error>", "Box<dyn std::error::Error>"),
-        ] {
-            assert_eq!(with_paths(put(kind)), put(path));
+        let source = format!(
+            "fn f() -> Box<dyn Write>;\n{}{}",
+            put("out", "Box<dyn Write + Send>"),
+            put("writers", "Vec<dyn Writer>")
+        );
+        let fault = |line: usize| {
+            let span = |text: Option<&str>| {
+                json!({ "file_name": "", "line_start": line, "line_end": line, "column_start": 1, "column_end": 2,
+                        "is_primary": true, "suggested_replacement": text, "text": [] })
+            };
+            let imports =
+                ["use std::fmt::Write;\n", "use std::io::Write;\n"].map(|text| span(Some(text)));
+            let help =
+                json!({ "level": "help", "message": "consider importing one", "spans": imports });
+            json!({ "level": "error", "message": "cannot find trait `Write` in this scope", "children": [help],
+                    "code": { "code": "E0405" }, "spans": [span(None)] })
+            .to_string()
+        };
+        let found = ways(&source, fault(2).as_bytes());
+        let kinds = found.iter().map(|traits| named(&source, traits));
+        let expected = ["std::fmt::Write", "std::io::Write"]
+            .map(|path| source.replace("<dyn Write +", &format!("<dyn {path} +")));
+        assert_eq!(kinds.collect::<Vec<_>>(), expected);
+        for line in [1, 4] {
+            assert_eq!(ways(&source, fault(line).as_bytes()), [], "not the type of a variable");
         }
-        let own = format!("trait Error {{}}\n{}", put("Box<dyn Error>"));
-        assert_eq!(with_paths(own.clone()), own);
-        let users = "let a: Box<dyn Error> = f();\n".to_owned();
-        assert_eq!(with_paths(users.clone()), users);
+        let shown = format!("{}{BEGIN}{}{END}{0}", put("out", "A"), put("out", "B"));
+        assert_eq!(with_paths(shown.clone()), shown, "nothing is noted");
     }
 
     #[test]

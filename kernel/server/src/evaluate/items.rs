@@ -97,6 +97,11 @@ impl Items {
         self.0.contains_key(name)
     }
 
+    /// Whether one of the imports brings in a name.
+    pub(super) fn imports(&self, name: &str) -> bool {
+        self.0.values().filter_map(|item| item.import.as_deref()).any(|path| imported(path) == name)
+    }
+
     /// The names by which evcxr keeps them.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
@@ -151,15 +156,23 @@ impl Items {
     }
 }
 
-/// The paths of an import without blanks: `a::{b,c::*}` is `a::b` and `a::c::*`.
-fn paths(tree: &ast::UseTree) -> Vec<String> {
+/// The paths of an import: `a::{b as d,c::*}` is `a::b as d` and `a::c::*`.
+pub(crate) fn paths(tree: &ast::UseTree) -> Vec<String> {
     let Some(list) = tree.use_tree_list() else {
-        return vec![plain(tree.syntax()).replace(' ', "")];
+        let parts: Vec<String> =
+            plain(tree.syntax()).split(" as ").map(|part| part.replace(' ', "")).collect();
+        return vec![parts.join(" as ")];
     };
     let prefix = tree.path().map(|path| plain(path.syntax()).replace(' ', "") + "::");
     let prefix = prefix.unwrap_or_default();
     let inner = list.use_trees().flat_map(|tree| paths(&tree));
     inner.map(|path| format!("{prefix}{path}")).collect()
+}
+
+/// The name that a path of an import brings in.
+pub(crate) fn imported(path: &str) -> &str {
+    let path = path.strip_suffix("::self").unwrap_or(path);
+    path.rsplit([':', ' ']).next().unwrap_or_default()
 }
 
 /// The name under which evcxr keeps an item.
@@ -199,6 +212,7 @@ pub(super) fn keep_apart(
                 item.attrs().any(|attribute| attribute.syntax().text() == "#[macro_export]");
             let Some(name) = item.name().filter(|_| !is_exported) else { return Vec::new() };
             let module = format!("{MACRO}{name}");
+            own.mark(&module);
             let open =
                 format!("#[allow(non_snake_case, unused_macros)] #[macro_use] mod {module} {{ ");
             let close = format!(" pub(crate) use {name}; }} use {module}::{name};");

@@ -7,12 +7,12 @@
 use super::items::{self, Items};
 use crate::definitions::plain;
 use crate::diagnostic::Diagnostic;
-use crate::evcxr_contract::FUNCTION;
+use crate::evcxr_contract::is_internal;
 use evcxr::CompilationError;
 use ra_ap_syntax::ast::{self, AstNode, HasName};
 use ra_ap_syntax::{Edition, SourceFile, SyntaxNode};
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The import that every session begins with.
 const PRELUDE: &str = "benchbook::prelude";
@@ -21,7 +21,7 @@ const PRELUDE: &str = "benchbook::prelude";
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Mended {
     /// What is inserted before the cell's code.
-    pub(super) code: String,
+    pub(super) code: BTreeSet<String>,
     /// The items that are set aside, by the names by which code uses them, with what is said of each.
     pub(super) aside: BTreeMap<String, String>,
 }
@@ -32,12 +32,9 @@ pub(super) fn mend(found: &[CompilationError], compiled: &str, own: &Items) -> O
     let errors = found.iter().filter(|error| error.level() == "error");
     let faults = errors.map(|error| Diagnostic::deserialize(&error.json).ok());
     let faults: Vec<Diagnostic> = faults.collect::<Option<_>>()?;
-    let imports: Vec<String> = faults.iter().filter_map(import).collect();
+    let imports: BTreeSet<String> = faults.iter().filter_map(import).collect();
     if !imports.is_empty() {
-        let mut imports = imports;
-        imports.sort();
-        imports.dedup();
-        return Some(Mended { code: imports.concat(), ..Mended::default() });
+        return Some(Mended { code: imports, ..Mended::default() });
     }
     aside(&faults, compiled, own)
 }
@@ -67,18 +64,13 @@ fn aside(faults: &[Diagnostic], compiled: &str, own: &Items) -> Option<Mended> {
         let at = items.iter().position(|item| covers(compiled, item, line))?;
         let item = ast::Item::cast(items[at].clone())?;
         let (name, said, code) = match &item {
-            ast::Item::Fn(item) if item.name()?.text().starts_with(FUNCTION) => {
-                return None;
-            }
             ast::Item::Use(item) => {
                 let tree = item.use_tree()?;
-                let renamed = tree
-                    .rename()
-                    .and_then(|rename| rename.name())
-                    .map(|name| name.text().to_string());
-                let name =
-                    renamed.or_else(|| Some(tree.path()?.segment()?.syntax().text().to_string()));
-                let name = name.filter(|_| tree.star_token().is_none())?;
+                let name = match tree.rename() {
+                    Some(rename) => rename.name()?.text().to_string(),
+                    None => tree.path()?.segment()?.syntax().text().to_string(),
+                };
+                tree.star_token().is_none().then_some(())?;
                 (name.clone(), format!("`{}`", item.syntax().text()), nothing(&name))
             }
             item => match items::name(item) {
@@ -91,14 +83,13 @@ fn aside(faults: &[Diagnostic], compiled: &str, own: &Items) -> Option<Mended> {
                 }
             },
         };
-        if own.has(&name) {
+        // The cell itself is in a function of evcxr's.
+        if is_internal(&name) || own.has(&name) || own.imports(&name) {
             return None;
         }
         let said = format!("{said} does not fit what is new ({})", fault.message);
-        if !mended.aside.contains_key(&name) {
-            mended.code.push_str(&code);
-            mended.aside.insert(name, said);
-        }
+        mended.code.insert(code);
+        mended.aside.entry(name).or_insert(said);
     }
     (!mended.aside.is_empty()).then_some(mended)
 }
@@ -164,15 +155,20 @@ mod tests {
 
     #[test]
     fn items_of_earlier_cells_are_set_aside_and_own_ones_are_not() {
-        let compiled = "struct Cat;\nfn feed() { a }\ntype BenchbookItem1 = ();\nimpl Cat {\n fn name(&self) {}\n}\nfn run_user_code_3() { feed() }\n";
+        let compiled = "struct Cat;\nfn feed() { a }\ntype BenchbookItem1 = ();\nimpl Cat {\n fn name(&self) {}\n}\nfn run_user_code_3() { feed() }\n\
+                        use nets::Net as Own;\nasync fn evcxr_analysis_wrapper() { feed() }\n";
         let at = |line: usize| [fault("E1", "no field", line, &[])];
         let mended = aside(&at(2), compiled, &Items::default()).unwrap();
-        assert_eq!(mended.code, "#[cfg(any())] fn feed() {} ");
+        assert_eq!(mended.code, BTreeSet::from([nothing("feed")]));
         assert_eq!(mended.aside["feed"], "`feed` does not fit what is new (no field)");
         let mended = aside(&at(5), compiled, &Items::default()).unwrap();
-        assert_eq!(mended.code, "type BenchbookItem1 = (); ");
+        assert_eq!(mended.code, BTreeSet::from(["type BenchbookItem1 = (); ".to_owned()]));
         assert!(mended.aside["BenchbookItem1"].starts_with("`impl Cat { fn name }`"));
-        assert_eq!(aside(&at(7), compiled, &Items::default()), None);
+        for line in [7, 9] {
+            assert_eq!(aside(&at(line), compiled, &Items::default()), None, "the cell, {line}");
+        }
+        assert!(aside(&at(8), compiled, &Items::default()).unwrap().aside.contains_key("Own"));
+        assert_eq!(aside(&at(8), compiled, &Items::of("use nets::{Net as Own};")), None);
         assert_eq!(aside(&at(2), compiled, &Items::of("fn feed() {}")), None);
     }
 }

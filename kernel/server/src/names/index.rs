@@ -3,14 +3,16 @@
 //! Only the syntax is looked at: no macro is expanded and no import followed, and a type is known
 //! by its last name. That is less than rust-analyzer knows, and it is there at once.
 
-use super::{INDEX, Match, is_part_of_name, matched, types};
+use super::{INDEX, Match, matched, types};
 use crate::cargo::metadata;
+use crate::evaluate::{imported, paths};
+use crate::parsed::words;
 use crate::template::Installation;
 use anyhow::Context;
 use ra_ap_syntax::ast::{
-    self, AstNode, HasAttrs, HasGenericParams, HasModuleItem, HasName, HasVisibility,
+    self, AstNode, AstToken, HasAttrs, HasGenericParams, HasModuleItem, HasName,
 };
-use ra_ap_syntax::{Edition, NodeOrToken, SourceFile, SyntaxNode};
+use ra_ap_syntax::{Edition, SourceFile, SyntaxNode, TextSize};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -19,20 +21,10 @@ use std::path::{Path, PathBuf};
 /// How much of a description is kept, in bytes: its first paragraph, cut.
 const DOCS: usize = 400;
 
-/// The packages whose names a cell reaches, those that matter most first: of two types with one
-/// name the first is kept.
-const PACKAGES: &[&str] = &[
-    "benchbook",
-    "benchbook-chart",
-    "benchbook-data",
-    "benchbook-display",
-    "benchbook-study",
-    "tch",
-    "image",
-    // Behind tch, whose `Tensor` and `Device` cells see.
-    "benchbook-nets",
-    "benchbook-backend",
-];
+/// The packages whose names a cell reaches, those that matter most first: of two types with one name the first is
+/// kept. The last two are behind tch, whose `Tensor` and `Device` cells see.
+const PACKAGES: &str = "benchbook benchbook-chart benchbook-data benchbook-display benchbook-study tch image \
+    benchbook-nets benchbook-backend";
 
 /// The files of the standard library with what notebooks use most.
 const STANDARD: &str = "alloc/src/vec/mod.rs alloc/src/string.rs alloc/src/str.rs alloc/src/slice.rs \
@@ -41,8 +33,12 @@ const STANDARD: &str = "alloc/src/vec/mod.rs alloc/src/string.rs alloc/src/str.r
     std/src/collections/hash/map.rs std/src/collections/hash/set.rs std/src/fs.rs std/src/path.rs \
     std/src/process.rs std/src/time.rs";
 
+/// The functions that a type gets by `derive`.
+const DERIVED: [(&str, &str); 2] =
+    [("Clone", "fn clone(&self) -> Self {}"), ("Default", "fn default() -> Self {}")];
+
 /// Names by where they are found.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Index {
     /// Types and traits, by their last name.
     pub(super) types: BTreeMap<String, Type>,
@@ -51,7 +47,6 @@ pub struct Index {
     /// What modules and crates hold, by their last name. The prelude is a module.
     pub(super) modules: BTreeMap<String, BTreeSet<String>>,
     /// The members that are private wherever a library has one of the name; those of functions end in `(`.
-    #[serde(default)]
     pub(super) hidden: BTreeSet<String>,
     /// Modules and those of which they have everything.
     #[serde(skip)]
@@ -59,7 +54,7 @@ pub struct Index {
 }
 
 /// A struct, an enum, a trait, or a type by another name.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Type {
     /// The package that defines it; empty as long as only an `impl` was seen.
     package: String,
@@ -67,72 +62,67 @@ pub(super) struct Type {
     pub(super) docs: String,
     pub(super) members: BTreeMap<String, Member>,
     /// The public fields of a struct in the order of the source.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) fields: Vec<String>,
     /// As in [`Index::hidden`].
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(super) hidden: BTreeSet<String>,
 }
 
 /// A function, a method, a field or a variant.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Member {
     pub(super) signature: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(super) docs: String,
-    /// It is called with a value before the point.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(super) method: bool,
     pub(super) kind: String,
     /// The type that it has or returns; empty for none.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(super) returns: String,
+    /// It is called with a value before the dot.
+    pub(super) method: bool,
     /// It is called without arguments.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) complete: bool,
 }
 
 /// Makes the index of a template.
 ///
 /// # Errors
-/// Its metadata cannot be read.
+/// Its metadata or a source file cannot be read.
 pub fn record(here: &Installation) -> anyhow::Result<()> {
     let template = &here.template;
     let metadata = metadata::recorded(template)?;
     let packages = metadata["packages"].as_array().context("the metadata have no packages")?;
     let mut index = Index::default();
-    let mut seen = Visibility::default();
-    for name in PACKAGES {
+    for name in PACKAGES.split_whitespace() {
         let package = packages.iter().find(|package| package["name"] == *name);
         let manifest = package.and_then(|package| package["manifest_path"].as_str());
         let manifest = Path::new(manifest.with_context(|| format!("no package {name}"))?);
         for file in sources(&manifest.with_file_name("src"))? {
-            let text = fs::read_to_string(&file)?;
-            index.add_library(name, &module_of(name, &file), &text);
-            seen.add(&text);
+            index.add_library(name, &module_of(name, &file), &fs::read_to_string(file)?);
         }
     }
     index.resolve_globs();
+    // Of the rest of the standard library, only what is private matters.
+    let mut rest = Index::default();
     let library = here.tools.toolchain.source();
-    for file in STANDARD.split_whitespace() {
-        // Files of the standard library move from release to release.
-        match fs::read_to_string(library.join(file)) {
-            Ok(text) => {
-                let module = file.split(['/', '.']).nth(2).unwrap_or_default();
-                index.add_library("std", module, &text);
-                index.modules.entry("std".into()).or_default().insert(module.to_owned());
+    for folder in ["core/src", "alloc/src", "std/src"].map(|folder| library.join(folder)) {
+        for file in sources(&folder)? {
+            let text = fs::read_to_string(&file)?;
+            // What is public in `std::sys` is so within the standard library.
+            if !file.iter().any(|part| part == "sys") {
+                rest.add_library("std", "", &text);
             }
-            Err(error) => eprintln!("not in the index of names: {file}: {error}"),
+            if STANDARD.split_whitespace().any(|known| file.ends_with(known)) {
+                let place = file.strip_prefix(&folder)?.iter().next().map(Path::new);
+                let module = place.and_then(Path::file_stem).unwrap_or_default();
+                let module = module.to_string_lossy().into_owned();
+                index.add_library("std", &module, &text);
+                index.hold("std", &module);
+            }
         }
     }
-    for package in ["core", "alloc", "std"] {
-        let files = sources(&library.join(package).join("src"))?;
-        // What is public in `std::sys` is so within the standard library.
-        for file in files.iter().filter(|file| !file.iter().any(|part| part == "sys")) {
-            seen.add(&fs::read_to_string(file)?);
-        }
-    }
-    index.hidden = seen.private.difference(&seen.public).cloned().collect();
+    let known = || index.types.values().chain(rest.types.values());
+    let members = known().flat_map(|known| &known.members);
+    let public: BTreeSet<String> = members.map(|(name, member)| key(name, member)).collect();
+    let private = known().flat_map(|known| &known.hidden).filter(|name| !public.contains(*name));
+    index.hidden = private.cloned().collect();
     fs::write(template.folder.join(INDEX), serde_json::to_vec(&index)?)?;
     Ok(())
 }
@@ -161,41 +151,6 @@ fn module_of(package: &str, file: &Path) -> String {
     }
 }
 
-/// The members of all types of some libraries.
-#[derive(Default)]
-struct Visibility {
-    public: BTreeSet<String>,
-    private: BTreeSet<String>,
-}
-
-impl Visibility {
-    fn add(&mut self, text: &str) {
-        let tree = SourceFile::parse(text, Edition::Edition2024).syntax_node();
-        for node in tree.descendants() {
-            let (name, public) = if let Some(function) = ast::Fn::cast(node.clone()) {
-                let name = function.name().map(|name| format!("{}(", name.text()));
-                (name, is_public(&function) || is_of_trait(&node))
-            } else if let Some(field) = ast::RecordField::cast(node) {
-                (field.name().map(|name| name.text().to_string()), is_public(&field))
-            } else {
-                continue;
-            };
-            let names = if public { &mut self.public } else { &mut self.private };
-            names.extend(name);
-        }
-        // Those that macros make, of numbers for example.
-        for (before, after) in
-            text.match_indices(" fn ").map(|(at, word)| text.split_at(at + word.len()))
-        {
-            let line = before.rsplit('\n').next().unwrap_or_default();
-            let end = after.find(|c| !is_part_of_name(c)).unwrap_or(after.len());
-            if line.trim_start().starts_with("pub ") {
-                self.public.insert(format!("{}(", &after[..end]));
-            }
-        }
-    }
-}
-
 impl Index {
     /// Adds what the file of a library's module makes public.
     pub(super) fn add_library(&mut self, package: &str, module: &str, text: &str) {
@@ -213,29 +168,30 @@ impl Index {
         }
     }
 
-    /// What a module holds.
-    pub(super) fn within(&self, module: &str) -> impl Iterator<Item = &String> {
-        self.modules.get(module).into_iter().flatten()
+    fn hold(&mut self, module: &str, name: &str) {
+        self.modules.entry(module.to_owned()).or_default().insert(name.to_owned());
     }
 
     /// Adds what a cell defines.
     pub(super) fn add_cell(&mut self, text: &str) {
         let parsed = SourceFile::parse(&format!("fn cell() {{{text}\n}}"), Edition::Edition2024);
-        let function = parsed.syntax_node().children().find_map(ast::Fn::cast);
-        let body = function.and_then(|function| function.body()).and_then(|body| body.stmt_list());
-        let Some(body) = body else { return };
-        self.items(body.syntax().children().filter_map(ast::Item::cast), "", "");
+        let list = parsed.syntax_node().descendants().find_map(ast::StmtList::cast);
+        let nodes = list.into_iter().flat_map(|list| list.syntax().children());
+        self.items(nodes.filter_map(ast::Item::cast), "", "");
     }
 
     /// The names of all types and functions, for a cell's own.
     pub(super) fn names(&self) -> impl Iterator<Item = Match> {
         let types = self.types.iter().filter(|(_, found)| !found.signature.is_empty());
-        let names = types.map(|(name, _)| name).chain(self.functions.keys());
-        names.map(|name| self.matched(name))
+        types.map(|(name, _)| name).chain(self.functions.keys()).map(|name| self.matched(name))
     }
 
-    /// A name as a candidate.
-    pub(super) fn matched(&self, name: &str) -> Match {
+    /// What a module holds.
+    pub(super) fn within(&self, module: &str) -> impl Iterator<Item = Match> {
+        self.modules.get(module).into_iter().flatten().map(|name| self.matched(name))
+    }
+
+    fn matched(&self, name: &str) -> Match {
         match self.functions.get(name) {
             _ if self.types.contains_key(name) => matched(name, "class"),
             Some(function) if function.complete => matched(format!("{name}()"), "function"),
@@ -247,78 +203,76 @@ impl Index {
     /// Adds items of a package. No package is a cell, which can use all that is in no module.
     fn items(&mut self, items: impl Iterator<Item = ast::Item>, package: &str, module: &str) {
         let all = package.is_empty() && module.is_empty();
+        let is_public = |node: &SyntaxNode| all || is_public(node);
         for item in items {
+            let public = is_public(item.syntax());
             match item {
-                ast::Item::Struct(item) if all || is_public(&item) => {
+                ast::Item::Struct(item) if public => {
                     let list = item.syntax().children().find_map(ast::RecordFieldList::cast);
-                    let (fields, private): (Vec<_>, Vec<_>) = list
-                        .into_iter()
-                        .flat_map(|list| list.fields())
-                        .partition(|field| all || is_public(field));
-                    let fields: Vec<_> = fields.iter().filter_map(field).collect();
-                    let private = private.iter().filter_map(|field| field.name());
-                    let known = self.define(&item, "struct", package, module);
-                    known.fields = fields.iter().map(|(name, _)| name.clone()).collect();
-                    known.hidden.extend(private.map(|name| name.text().to_string()));
-                    known.add(fields);
+                    let fields = list.into_iter().flat_map(|list| list.fields());
+                    let fields = fields.filter_map(|item| {
+                        let end = item.syntax().text_range().end();
+                        Some((is_public(item.syntax()), member(&item, "field", end, item.ty())?))
+                    });
+                    self.define(&item, "struct", package, module).add(fields);
                 }
-                ast::Item::Enum(item) if all || is_public(&item) => {
-                    let variants = item.variant_list().into_iter().flat_map(|list| list.variants());
-                    let variants = variants.filter_map(|found| variant(&found, &item)).collect();
+                ast::Item::Enum(item) if public => {
+                    let list = item.variant_list().into_iter().flat_map(|list| list.variants());
+                    let owner = text(&item.name());
+                    let variants = list.filter_map(|item| {
+                        let end = item.syntax().text_range().end();
+                        let (name, mut member) = member(&item, "instance", end, None)?;
+                        member.returns.clone_from(&owner);
+                        Some((true, (name, member)))
+                    });
                     self.define(&item, "enum", package, module).add(variants);
                 }
-                ast::Item::Trait(item) if all || is_public(&item) => {
-                    let functions = functions(item.assoc_item_list());
-                    let functions = functions.filter_map(|item| function(&item)).collect();
+                ast::Item::Trait(item) if public => {
+                    let functions = functions(item.assoc_item_list(), |_| true);
                     self.define(&item, "trait", package, module).add(functions);
                 }
-                ast::Item::TypeAlias(item) if all || is_public(&item) => {
+                ast::Item::TypeAlias(item) if public => {
                     self.define(&item, "type", package, module);
                 }
                 ast::Item::Impl(item) => {
-                    let Some(owner) = item.self_ty() else { continue };
-                    let owner = types::base(&owner.syntax().text().to_string()).to_owned();
+                    let (owner, _) = types::parts(&text(&item.self_ty()));
                     let of_trait = item.trait_().is_some();
                     // The traits of numbers are mostly private to their library.
-                    if of_trait && !all && owner.starts_with(char::is_lowercase) {
+                    let is_number = owner.starts_with(char::is_lowercase);
+                    if owner.is_empty() || of_trait && !all && is_number {
                         continue;
                     }
                     let known = self.types.entry(owner).or_default();
                     // A type of another library that has the same name keeps its own functions.
-                    if !(known.package.is_empty() || known.package == package || of_trait) {
-                        continue;
+                    if known.package.is_empty() || known.package == package || of_trait {
+                        let is_public = |item: &SyntaxNode| of_trait || is_public(item);
+                        known.add(functions(item.assoc_item_list(), is_public));
                     }
-                    let (public, private): (Vec<_>, Vec<_>) = functions(item.assoc_item_list())
-                        .partition(|item| all || of_trait || is_public(item));
-                    let names = private.iter().filter_map(|function| function.name());
-                    known.hidden.extend(names.map(|name| format!("{}(", name.text())));
-                    known.add(public.iter().filter_map(function).collect());
                 }
-                ast::Item::Fn(item) if all || is_public(&item) => {
+                ast::Item::Fn(item) if public => {
                     let Some((name, member)) = function(&item) else { continue };
-                    self.modules.entry(module.to_owned()).or_default().insert(name.clone());
+                    self.hold(module, &name);
                     if all || !self.functions.contains_key(&name) {
                         self.functions.insert(name, member);
                     }
                 }
                 ast::Item::Module(item) => {
-                    let Some(name) = item.name().map(|name| name.text().to_string()) else {
-                        continue;
-                    };
-                    if name != "tests" {
-                        if let Some(list) = item.item_list() {
-                            self.items(list.items(), package, &name);
-                        }
-                        if is_public(&item) {
-                            self.modules.entry(module.to_owned()).or_default().insert(name);
-                        }
+                    let name = text(&item.name());
+                    if let Some(list) = item.item_list().filter(|_| name != "tests") {
+                        self.items(list.items(), package, &name);
+                    }
+                    if public && name != "tests" {
+                        self.hold(module, &name);
                     }
                 }
-                ast::Item::Use(item) if is_public(&item) && !module.is_empty() => {
-                    let globs = globs(item.syntax()).map(|from| (module.to_owned(), from));
-                    self.globs.extend(globs);
-                    let names = imports(item.syntax());
-                    self.modules.entry(module.to_owned()).or_default().extend(names);
+                ast::Item::Use(item) if public && !module.is_empty() => {
+                    for path in item.use_tree().into_iter().flat_map(|tree| paths(&tree)) {
+                        match path.strip_suffix("::*") {
+                            Some(from) => self.globs.push((module.into(), imported(from).into())),
+                            None if path.ends_with(" as _") => {}
+                            None => self.hold(module, imported(&path)),
+                        }
+                    }
                 }
                 _ => {}
             }
@@ -328,152 +282,118 @@ impl Index {
     /// The entry of a type; one that stays out of sight if another library has one of the name.
     fn define(
         &mut self,
-        item: &(impl HasName + HasAttrs),
+        item: &(impl HasName + HasAttrs + HasGenericParams),
         kind: &str,
         package: &str,
         module: &str,
     ) -> &mut Type {
-        let name = item.name().map(|name| name.text().to_string()).unwrap_or_default();
-        self.modules.entry(module.to_owned()).or_default().insert(name.clone());
+        let name = text(&item.name());
+        self.hold(module, &name);
         let taken = |known: &Type| !known.package.is_empty() && known.package != package;
         if self.types.get(&name).is_some_and(taken) {
             return self.types.entry(format!("{package}::{name}")).or_default();
         }
-        let known = self.types.entry(name.clone()).or_default();
+        let signature = format!("{kind} {name}{}", one_line(&text(&item.generic_param_list())));
+        let known = self.types.entry(name).or_default();
         if package.is_empty() {
             // A cell defines its type anew.
-            known.members.clear();
+            *known = Type::default();
         }
         package.clone_into(&mut known.package);
-        let generics = item.syntax().children().find_map(ast::GenericParamList::cast);
-        let generics = generics.map(|list| list.syntax().text().to_string()).unwrap_or_default();
-        known.signature = format!("{kind} {name}{}", one_line(&generics));
+        known.signature = signature;
         known.docs = docs(item.syntax());
-        let derived: String =
-            item.attrs().map(|attribute| attribute.syntax().text().to_string()).collect();
-        for (name, method) in [("Clone", "clone"), ("Default", "default")] {
-            if derived.split(|c| !is_part_of_name(c)).any(|word| word == name) {
-                let taken = if method == "clone" { "&self" } else { "" };
-                let member = Member {
-                    signature: format!("fn {method}({taken}) -> Self"),
-                    method: method == "clone",
-                    kind: "function".into(),
-                    returns: "Self".into(),
-                    complete: true,
-                    ..Member::default()
-                };
-                known.add(vec![(method.to_owned(), member)]);
-            }
+        let attributes: String = item.attrs().map(|attribute| text(&Some(attribute))).collect();
+        for (name, code) in DERIVED {
+            let derived = words(&attributes).any(|word| word == name);
+            let parsed = SourceFile::parse(code, Edition::Edition2024).tree();
+            let functions = parsed.syntax().children().filter_map(ast::Fn::cast);
+            known.add(
+                functions.filter(|_| derived).filter_map(|item| Some((true, function(&item)?))),
+            );
         }
         known
     }
 }
 
 impl Type {
-    fn add(&mut self, members: Vec<(String, Member)>) {
-        for (name, member) in members {
+    /// Adds members that are public or not.
+    fn add(&mut self, members: impl Iterator<Item = (bool, (String, Member))>) {
+        for (public, (name, member)) in members {
+            if !public {
+                self.hidden.insert(key(&name, &member));
+                continue;
+            }
+            if member.kind == "field" {
+                self.fields.push(name.clone());
+            }
             self.members.entry(name).or_insert(member);
         }
     }
 }
 
-fn is_public(item: &impl HasVisibility) -> bool {
-    item.visibility().is_some_and(|visibility| visibility.syntax().text() == "pub")
+/// A member's name in lists of those that are private.
+fn key(name: &str, member: &Member) -> String {
+    if member.kind == "function" { format!("{name}(") } else { name.to_owned() }
 }
 
-/// Whether a function belongs to a trait, which makes it public.
-fn is_of_trait(function: &SyntaxNode) -> bool {
-    let owner = function.parent().and_then(|list| list.parent());
-    owner.is_some_and(|owner| match ast::Impl::cast(owner.clone()) {
-        Some(implementation) => implementation.trait_().is_some(),
-        None => ast::Trait::can_cast(owner.kind()),
-    })
+fn is_public(node: &SyntaxNode) -> bool {
+    let visibility = node.children().find_map(ast::Visibility::cast);
+    visibility.is_some_and(|visibility| visibility.syntax().text() == "pub")
 }
 
-fn field(field: &ast::RecordField) -> Option<(String, Member)> {
-    let name = field.name()?.text().to_string();
-    let returns = one_line(&field.ty()?.syntax().text().to_string());
-    let signature = format!("{name}: {returns}");
-    let (docs, kind) = (docs(field.syntax()), "field".into());
-    Some((name, Member { signature, docs, kind, returns, ..Member::default() }))
-}
-
-fn variant(variant: &ast::Variant, of: &ast::Enum) -> Option<(String, Member)> {
-    let member = Member {
-        signature: one_line(&variant.syntax().text().to_string()),
-        docs: docs(variant.syntax()),
-        kind: "instance".into(),
-        returns: of.name()?.text().to_string(),
-        ..Member::default()
-    };
-    Some((variant.name()?.text().to_string(), member))
-}
-
-fn functions(list: Option<ast::AssocItemList>) -> impl Iterator<Item = ast::Fn> {
+/// The functions of a trait or an implementation.
+fn functions(
+    list: Option<ast::AssocItemList>,
+    is_public: impl Fn(&SyntaxNode) -> bool,
+) -> impl Iterator<Item = (bool, (String, Member))> {
     let items = list.into_iter().flat_map(|list| list.assoc_items());
-    items.filter_map(|item| match item {
-        ast::AssocItem::Fn(item) => Some(item),
+    items.filter_map(move |item| match item {
+        ast::AssocItem::Fn(item) => Some((is_public(item.syntax()), function(&item)?)),
         _ => None,
     })
 }
 
 fn function(item: &ast::Fn) -> Option<(String, Member)> {
-    let name = item.name()?.text().to_string();
-    let list = item.param_list();
-    let text = |node: &SyntaxNode| one_line(&node.text().to_string());
-    let returns = item.ret_type().and_then(|returned| returned.ty());
-    let returns = returns.map(|kind| text(kind.syntax())).unwrap_or_default();
-    let generics = item.generic_param_list().map(|list| text(list.syntax())).unwrap_or_default();
-    let taken = list.as_ref().map(|list| text(list.syntax())).unwrap_or_default();
-    let arrow = if returns.is_empty() { String::new() } else { format!(" -> {returns}") };
-    let member = Member {
-        signature: format!("fn {name}{generics}{taken}{arrow}"),
-        docs: docs(item.syntax()),
-        method: list.as_ref().is_some_and(|list| list.self_param().is_some()),
-        kind: "function".into(),
-        returns,
-        complete: list.is_none_or(|list| list.params().next().is_none()),
-    };
-    Some((name, member))
+    let list = item.param_list()?;
+    let returns = item.ret_type();
+    let end = returns.as_ref().map_or(list.syntax(), |returns| returns.syntax()).text_range().end();
+    let (name, member) = member(item, "function", end, returns.and_then(|returns| returns.ty()))?;
+    let signature = format!("fn {}", member.signature);
+    let (method, complete) = (list.self_param().is_some(), list.params().next().is_none());
+    Some((name, Member { signature, method, complete, ..member }))
 }
 
-/// The names that the `use` items of a node bring in.
-fn imports(node: &SyntaxNode) -> Vec<String> {
-    let trees = node.descendants().filter_map(ast::UseTree::cast);
-    let leaves = trees.filter(|tree| tree.use_tree_list().is_none() && tree.star_token().is_none());
-    let last = |tree: &ast::UseTree| Some(tree.path()?.segment()?.syntax().text().to_string());
-    let names = leaves.filter_map(|tree| {
-        if let Some(name) = tree.rename().and_then(|rename| rename.name()) {
-            return Some(name.text().to_string());
-        }
-        // `tch::{self, Tensor}` brings in `tch`.
-        let outer = || tree.syntax().ancestors().skip(1).find_map(ast::UseTree::cast);
-        let name = last(&tree)?;
-        if name == "self" { last(&outer()?) } else { Some(name) }
-    });
-    names.collect()
-}
-
-/// The modules of which the `use` items of a node bring in everything.
-fn globs(node: &SyntaxNode) -> impl Iterator<Item = String> {
-    let trees = node.descendants().filter_map(ast::UseTree::cast);
-    let stars = trees.filter(|tree| tree.star_token().is_some());
-    stars.filter_map(|tree| Some(tree.path()?.segment()?.syntax().text().to_string()))
+/// What is declared from its name to a place.
+fn member(
+    item: &impl HasName,
+    kind: &str,
+    end: TextSize,
+    returns: Option<ast::Type>,
+) -> Option<(String, Member)> {
+    let (node, name) = (item.syntax(), item.name()?);
+    let begin = node.text_range().start();
+    let declared = name.syntax().text_range().start() - begin..end - begin;
+    let signature = one_line(&node.text().slice(declared).to_string());
+    let (docs, kind, returns) = (docs(node), kind.to_owned(), one_line(&text(&returns)));
+    let member = Member { signature, docs, kind, returns, ..Member::default() };
+    Some((name.text().to_string(), member))
 }
 
 /// The first paragraph of an item's description.
 fn docs(node: &SyntaxNode) -> String {
-    let comments = node.children_with_tokens().filter_map(|child| match child {
-        NodeOrToken::Token(token) => {
-            token.text().strip_prefix("///").map(|text| text.trim().to_owned())
-        }
-        NodeOrToken::Node(_) => None,
-    });
-    let paragraph: Vec<String> =
-        comments.skip_while(String::is_empty).take_while(|line| !line.is_empty()).collect();
-    let mut text = paragraph.join(" ");
+    let tokens = node.children_with_tokens().filter_map(|child| child.into_token());
+    let comments = tokens.filter_map(ast::Comment::cast);
+    let lines = comments.filter_map(|comment| Some(comment.doc_comment()?.0.trim().to_owned()));
+    let lines: Vec<String> =
+        lines.skip_while(String::is_empty).take_while(|line| !line.is_empty()).collect();
+    let mut text = lines.join(" ");
     text.truncate(text.floor_char_boundary(DOCS));
     text
+}
+
+/// The text of a node; empty if there is none.
+fn text(node: &Option<impl AstNode>) -> String {
+    node.as_ref().map(|node| node.syntax().text().to_string()).unwrap_or_default()
 }
 
 fn one_line(text: &str) -> String {

@@ -6,7 +6,7 @@ use ra_ap_syntax::ast::{self, AstNode};
 use ra_ap_syntax::{SyntaxKind, SyntaxNode, SyntaxToken};
 
 /// Stands for the name at the cursor.
-const NAME: &str = "name";
+pub(super) const NAME: &str = "name";
 
 /// The macros whose arguments are expressions.
 const MACROS: &str = "assert assert_eq assert_ne dbg debug_assert debug_assert_eq debug_assert_ne eprint eprintln \

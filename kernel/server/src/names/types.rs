@@ -1,10 +1,10 @@
 //! The types of expressions, as far as signatures tell them.
 
 use super::index::{Index, Member, Type};
-use super::{Match, is_part_of_name, last_word, matched};
+use super::{Match, is_part_of_name, last_word, matched, place};
 use crate::parsed::Parsed;
-use ra_ap_syntax::SyntaxNode;
-use ra_ap_syntax::ast::{self, AstNode, HasName};
+use ra_ap_syntax::ast::{self, AstNode, HasGenericArgs, HasName};
+use ra_ap_syntax::{Edition, SourceFile, SyntaxKind, SyntaxNode};
 use std::collections::BTreeMap;
 
 /// How far a chain of calls or bindings is followed.
@@ -61,13 +61,11 @@ impl<'a> Types<'a> {
         let end = text.find(|c| !is_part_of_name(c)).unwrap_or(text.len());
         let name = if is_function { format!("{}(", &text[..end]) } else { text.to_owned() };
         let known = self.chain(kind);
-        let public = known.iter().filter_map(|found| found.members.get(&text[..end]));
-        let mut same = public.filter(|member| (member.kind == "function") == is_function);
-        let mut hiding = known.iter().map(|found| &found.hidden);
-        let mut everywhere = self.indices.iter().map(|index| &index.hidden);
-        same.next().is_none()
-            && (hiding.any(|names| names.contains(&name))
-                || everywhere.any(|names| names.contains(&name)))
+        let mut same = known.iter().filter_map(|found| found.members.get(&text[..end]));
+        let hiding = known.iter().map(|found| &found.hidden);
+        let mut hiding = hiding.chain(self.indices.iter().map(|index| &index.hidden));
+        !same.any(|member| (member.kind == "function") == is_function)
+            && hiding.any(|names| names.contains(&name))
     }
 
     /// What stands behind `owner::`.
@@ -76,28 +74,21 @@ impl<'a> Types<'a> {
         let mut found = self.members(owner, |member| {
             (member.kind != "field").then_some(member.complete && !member.method)
         });
-        for index in self.indices {
-            found.extend(index.within(owner).map(|name| index.matched(name)));
-        }
+        found.extend(self.indices.iter().flat_map(|index| index.within(owner)));
         found
     }
 
     /// Signature and description of a type or a free function.
     pub(super) fn item(&self, name: &str) -> Option<(String, String)> {
-        if let Some(known) = self.of_name(name) {
-            return Some((known.signature.clone(), known.docs.clone()));
+        match self.of_name(name) {
+            Some(known) => Some((known.signature.clone(), known.docs.clone())),
+            None => self.function(name).map(super::describe),
         }
-        self.function(name).map(super::describe)
     }
 
     /// A type by its name.
     pub(super) fn of_name(&self, name: &str) -> Option<&'a Type> {
         self.named(name).find(|known| !known.signature.is_empty())
-    }
-
-    /// The type of a variable, of this code or of an earlier cell.
-    pub(super) fn variable(&self, name: &str) -> Option<String> {
-        self.of_name_in_code(name, DEPTH)
     }
 
     /// The names of all variables.
@@ -115,25 +106,28 @@ impl<'a> Types<'a> {
 
     /// The types in which a member is looked for: of `&Vec<f32>`, `Vec` and what it lends itself as.
     fn chain(&self, kind: &str) -> Vec<&'a Type> {
-        let first = base(kind);
-        let mut found: Vec<&Type> = self.named(first).collect();
-        match first {
+        let (first, held) = parts(kind);
+        let mut found: Vec<&Type> = self.named(&first).collect();
+        match first.as_str() {
             "Vec" => found.extend(self.named("slice")),
             "String" => found.extend(self.named("str")),
             "PathBuf" => found.extend(self.named("Path")),
-            "Box" | "Arc" | "Rc" => {
-                found.extend(self.chain(&first_argument(kind).unwrap_or_default()));
-            }
+            "Box" | "Arc" | "Rc" => found.extend(self.chain(&held.unwrap_or_default())),
             _ => {}
         }
         found
     }
 
-    fn of_name_in_code(&self, name: &str, depth: usize) -> Option<String> {
+    /// The type of a variable, of this code or of an earlier cell.
+    pub(super) fn variable(&self, name: &str) -> Option<String> {
+        self.of_variable(name, DEPTH)
+    }
+
+    fn of_variable(&self, name: &str, depth: usize) -> Option<String> {
         match self.bound.get(name) {
             Some(Binding::Written(kind)) => Some(kind.clone()),
             Some(Binding::Value(value)) => self.of(value, depth),
-            Some(Binding::Each(value)) => element(&self.of(value, depth)?),
+            Some(Binding::Each(value)) => parts(&self.of(value, depth)?).1,
             Some(Binding::Unknown) => None,
             None => self.variables.get(name).cloned(),
         }
@@ -142,45 +136,37 @@ impl<'a> Types<'a> {
     /// The type of an expression.
     fn of(&self, expression: &ast::Expr, depth: usize) -> Option<String> {
         let depth = depth.checked_sub(1)?;
-        let text = |node: &dyn AstNodeText| node.text();
-        match expression {
-            ast::Expr::PathExpr(path) => {
-                let name = text(path);
-                self.of_name_in_code(&name, depth).or_else(|| {
-                    // A variant, or a constructor without arguments.
-                    let (owner, name) = name.rsplit_once("::")?;
-                    let owner = last_word(owner);
-                    self.member(owner, name).filter(|member| member.kind == "instance")?;
-                    Some(owner.to_owned())
-                })
+        let of = |inner: Option<ast::Expr>| self.of(&inner?, depth);
+        let member = |receiver: String, name: &str| match (self.member(&receiver, name), name) {
+            (Some(member), _) => returned(member, &receiver),
+            (None, "unwrap" | "expect") => parts(&receiver).1,
+            (None, "clone" | "to_owned" | "as_ref" | "as_mut" | "iter" | "into_iter") => {
+                Some(receiver)
             }
+            _ => None,
+        };
+        match expression {
+            ast::Expr::PathExpr(path) => self.of_variable(&text(path), depth).or_else(|| {
+                // A variant, or a constructor without arguments.
+                let path = text(path);
+                let (owner, name) = path.rsplit_once("::")?;
+                let owner = last_word(owner);
+                (self.member(owner, name)?.kind == "instance").then(|| owner.to_owned())
+            }),
             ast::Expr::CallExpr(call) => {
                 let path = text(&call.expr()?);
                 let (owner, name) = path.rsplit_once("::").unwrap_or(("", &path));
                 let owner = last_word(owner);
-                let member = self.member(owner, name);
-                returned(member.or_else(|| self.function(name))?, owner)
+                returned(self.member(owner, name).or_else(|| self.function(name))?, owner)
             }
             ast::Expr::MethodCallExpr(call) => {
-                let receiver = self.of(&call.receiver()?, depth)?;
-                let name = text(&call.name_ref()?);
-                match (self.member(&receiver, &name), name.as_str()) {
-                    (Some(member), _) => returned(member, &receiver),
-                    (None, "unwrap" | "expect") => first_argument(&receiver),
-                    (None, "clone" | "to_owned" | "as_ref" | "as_mut" | "iter" | "into_iter") => {
-                        Some(receiver)
-                    }
-                    _ => None,
-                }
+                member(of(call.receiver())?, &text(&call.name_ref()?))
             }
-            ast::Expr::FieldExpr(field) => {
-                let receiver = self.of(&field.expr()?, depth)?;
-                returned(self.member(&receiver, &text(&field.name_ref()?))?, &receiver)
-            }
-            ast::Expr::TryExpr(tried) => first_argument(&self.of(&tried.expr()?, depth)?),
-            ast::Expr::RefExpr(lent) => self.of(&lent.expr()?, depth),
-            ast::Expr::ParenExpr(inner) => self.of(&inner.expr()?, depth),
-            ast::Expr::IndexExpr(index) => element(&self.of(&index.base()?, depth)?),
+            ast::Expr::FieldExpr(field) => member(of(field.expr())?, &text(&field.name_ref()?)),
+            ast::Expr::TryExpr(tried) => parts(&of(tried.expr())?).1,
+            ast::Expr::RefExpr(lent) => of(lent.expr()),
+            ast::Expr::ParenExpr(inner) => of(inner.expr()),
+            ast::Expr::IndexExpr(index) => parts(&of(index.base())?).1,
             ast::Expr::RecordExpr(record) => Some(text(&record.path()?)),
             ast::Expr::CastExpr(cast) => Some(text(&cast.ty()?)),
             ast::Expr::Literal(literal) if text(literal).ends_with('"') => Some("str".into()),
@@ -194,71 +180,41 @@ impl<'a> Types<'a> {
     }
 }
 
-/// The names that the `let`s of a code bind.
+/// The names that a code binds.
 pub(super) fn local_names(code: &str) -> impl Iterator<Item = String> {
     let nodes = Parsed::of(code).into_iter().flat_map(|cell| cell.nodes());
     bindings(nodes).into_keys()
 }
 
 fn bindings(nodes: impl Iterator<Item = SyntaxNode>) -> BTreeMap<String, Binding> {
-    let mut found = BTreeMap::new();
-    for node in nodes.flat_map(|node| node.descendants()) {
-        let (pattern, binding) = if let Some(statement) = ast::LetStmt::cast(node.clone()) {
-            let binding = match (statement.ty(), statement.initializer()) {
-                (Some(kind), _) => Binding::Written(kind.text()),
-                (None, Some(value)) => Binding::Value(value),
-                (None, None) => Binding::Unknown,
-            };
-            (statement.pat(), binding)
-        } else if let Some(parameter) = ast::Param::cast(node.clone()) {
-            let kind = parameter.ty().map(|kind| kind.text());
-            (parameter.pat(), kind.map_or(Binding::Unknown, Binding::Written))
-        } else if let Some(each) = ast::ForExpr::cast(node) {
-            (each.pat(), each.iterable().map_or(Binding::Unknown, Binding::Each))
+    let patterns = nodes.flat_map(|node| node.descendants()).filter_map(ast::IdentPat::cast);
+    let bound = patterns.filter_map(|pattern| {
+        let parent = pattern.syntax().parent()?;
+        // Parts of a pattern have types of their own.
+        let (kind, value) = if let Some(statement) = ast::LetStmt::cast(parent.clone()) {
+            (statement.ty(), statement.initializer().map(Binding::Value))
+        } else if let Some(each) = ast::ForExpr::cast(parent.clone()) {
+            (None, each.iterable().map(Binding::Each))
         } else {
-            continue;
+            (ast::Param::cast(parent).and_then(|parameter| parameter.ty()), None)
         };
-        match pattern {
-            Some(ast::Pat::IdentPat(pattern)) => {
-                found.extend(pattern.name().map(|name| (name.text().to_string(), binding)));
-            }
-            // Parts of a pattern have types of their own.
-            pattern => {
-                let parts = pattern.into_iter().flat_map(|pattern| {
-                    pattern
-                        .syntax()
-                        .descendants()
-                        .filter_map(ast::IdentPat::cast)
-                        .collect::<Vec<_>>()
-                });
-                let names = parts.filter_map(|part| part.name());
-                found.extend(names.map(|name| (name.text().to_string(), Binding::Unknown)));
-            }
-        }
-    }
-    found
+        let written = kind.map(|kind| Binding::Written(text(&kind)));
+        Some((pattern.name()?.text().to_string(), written.or(value).unwrap_or(Binding::Unknown)))
+    });
+    bound.filter(|(name, _)| name != place::NAME).collect()
 }
 
-/// The text of a syntax node.
-trait AstNodeText {
-    fn text(&self) -> String;
-}
-
-impl<T: AstNode> AstNodeText for T {
-    fn text(&self) -> String {
-        self.syntax().text().to_string()
-    }
+fn text(node: &impl AstNode) -> String {
+    node.syntax().text().to_string()
 }
 
 /// What a member gives when it is called or read on a value of the type `owner`.
 fn returned(member: &Member, owner: &str) -> Option<String> {
-    if member.returns.is_empty() {
-        return None;
-    }
-    let kind = member.returns.replace("Self", base(owner));
-    // A type parameter of a container: what it holds.
-    let held = first_argument(owner);
+    let (base, held) = parts(owner);
+    let kind = member.returns.replace("Self", &base);
     match (kind.as_str(), held) {
+        ("", _) => None,
+        // A type parameter of a container: what it holds.
         ("T" | "&T" | "&mut T" | "Option<T>" | "Option<&T>", Some(held)) => {
             Some(kind.replace('T', &held))
         }
@@ -266,42 +222,29 @@ fn returned(member: &Member, owner: &str) -> Option<String> {
     }
 }
 
-/// The last name of a type: of `&mut std::collections::HashMap<String, u8>` that is `HashMap`.
-pub(super) fn base(kind: &str) -> &str {
-    let mut kind = kind.trim().trim_start_matches('&').trim_start();
-    if kind.starts_with('\'') {
-        kind = kind.find(' ').map_or("", |at| &kind[at..]).trim_start();
-    }
-    for word in ["mut ", "dyn ", "impl "] {
-        kind = kind.strip_prefix(word).unwrap_or(kind).trim_start();
-    }
-    if kind.starts_with('[') {
-        return "slice";
-    }
-    let end = kind.find(['<', ' ', '+']).unwrap_or(kind.len());
-    kind[..end].rsplit("::").next().unwrap_or_default()
-}
-
-/// The first generic argument: of `Result<Model, Error>` that is `Model`.
-fn first_argument(kind: &str) -> Option<String> {
-    let (_, rest) = kind.split_once('<')?;
-    let mut depth = 0_usize;
-    for (at, c) in rest.char_indices() {
-        match c {
-            '<' | '(' | '[' => depth += 1,
-            '>' | ',' if depth == 0 => return Some(rest[..at].trim().to_owned()),
-            '>' | ')' | ']' => depth = depth.saturating_sub(1),
+/// The last name of a type and the first type that it holds: of `&mut std::collections::HashMap<String, u8>`,
+/// `HashMap` and `String`.
+pub(super) fn parts(kind: &str) -> (String, Option<String>) {
+    let parsed = SourceFile::parse(&format!("type T = {kind};"), Edition::Edition2024);
+    for node in parsed.syntax_node().descendants() {
+        match node.kind() {
+            SyntaxKind::ARRAY_TYPE | SyntaxKind::SLICE_TYPE => {
+                let held = node.children().find_map(ast::Type::cast);
+                return ("slice".into(), held.map(|kind| text(&kind)));
+            }
+            SyntaxKind::TUPLE_TYPE | SyntaxKind::FN_PTR_TYPE => break,
             _ => {}
         }
+        let path = ast::PathType::cast(node).and_then(|kind| kind.path());
+        let Some(segment) = path.and_then(|path| path.segment()) else { continue };
+        let mut arguments =
+            segment.generic_arg_list().into_iter().flat_map(|list| list.generic_args());
+        let held = arguments.find_map(|argument| match argument {
+            ast::GenericArg::TypeArg(argument) => argument.ty(),
+            _ => None,
+        });
+        let name = segment.name_ref().map(|name| text(&name));
+        return (name.unwrap_or_default(), held.map(|kind| text(&kind)));
     }
-    None
-}
-
-/// What a container holds.
-fn element(kind: &str) -> Option<String> {
-    let kind = kind.trim_start_matches('&').trim_start_matches("mut ").trim();
-    match kind.strip_prefix('[') {
-        Some(rest) => Some(rest.split([';', ']']).next()?.trim().to_owned()),
-        None => first_argument(kind),
-    }
+    Default::default()
 }
