@@ -4,6 +4,14 @@
 
 writes weights as `torch.save` does (FORMAT `old` or `zip`), a batch as safetensors, and what Python computes from them.
 
+    agreement.py torchvision FOLDER NAME SIZE
+
+does the same with a net of torchvision's own, random weights and running statistics of some batches.
+
+    agreement.py recurrent FOLDER NAME SIZE
+
+writes weights as Keras saves them (`weights.weights.h5`) of its own LSTM or GRU on the rows of an image, and the logits.
+
     agreement.py keras FOLDER
 
 writes the convolutions of a VGG16 in the layout of Keras' published file (h5py, as Keras does), and expects them back.
@@ -22,6 +30,7 @@ import h5py
 import numpy
 import torch
 from safetensors.numpy import load_file, save_file
+from torch import nn
 
 from vgg_torch import BLOCKS, Net
 
@@ -54,6 +63,49 @@ def make(folder: Path, architecture: str, head: str, size: int, batch_norm: bool
     for name, parameter in net.named_parameters():
         expected[net.benchbook_name(name)] = parameter.grad
     torch.save(expected, folder / "expected.pth")
+
+
+def expect(folder: Path, net: nn.Module, pixels: torch.Tensor, labels: torch.Tensor) -> None:
+    """What a net of torchvision computes, under its own names."""
+    net.eval()
+    with torch.no_grad():
+        expected = {"logits": net(pixels).flatten()}
+    net.train()
+    loss = nn.functional.cross_entropy(net(pixels), labels)
+    loss.backward()
+    expected["loss"] = loss.detach().reshape(1)
+    torch.save(expected | {name: value.grad for name, value in net.named_parameters()}, folder / "expected.pth")
+
+
+def torchvision(folder: Path, name: str, size: int) -> None:
+    """Weights from torchvision's own initialisation, and the expected results of a batch of normal numbers."""
+    from torchvision import models
+
+    torch.manual_seed(7)
+    torch.set_num_threads(2)
+    settings = {"dropout": 0.0} if name in ("alexnet", "mobilenet_v2") else {}
+    net = getattr(models, name)(num_classes=10, **settings)
+    with torch.no_grad():
+        for _ in range(5):
+            net.train()(torch.randn(BATCH, 3, size, size))
+    torch.save(net.state_dict(), folder / "weights.pth")
+    pixels, labels = torch.randn(BATCH, 3, size, size), torch.arange(BATCH) % 2
+    save_file({"values": pixels.numpy(), "labels": labels.float().numpy()}, folder / "batch.safetensors")
+    expect(folder, net, pixels, labels)
+
+
+def recurrent(folder: Path, name: str, size: int) -> None:
+    """Keras' own layers with random weights; the second bias of a GRU is zero, as Keras starts it."""
+    from keras import Input, Sequential, layers, utils
+
+    utils.set_random_seed(7)
+    layer = {"lstm": layers.LSTM, "gru": layers.GRU}[name](16)
+    net = Sequential([Input((size, size, 3)), layers.Reshape((size, 3 * size)), layer, layers.Dense(10)])
+    net.save_weights(folder / "weights.weights.h5")
+    pixels = numpy.random.default_rng(7).standard_normal((BATCH, 3, size, size), "float32")
+    save_file({"values": pixels, "labels": numpy.arange(BATCH, dtype="float32") % 2}, folder / "batch.safetensors")
+    logits = torch.from_numpy(numpy.array(net(pixels.transpose(0, 2, 3, 1))).flatten())
+    torch.save({"logits": logits}, folder / "expected.pth")
 
 
 def keras(folder: Path) -> None:
@@ -100,6 +152,9 @@ def main() -> int:
     task, folder = sys.argv[1], Path(sys.argv[2])
     if task == "keras":
         keras(folder)
+        return 0
+    if task in ("torchvision", "recurrent"):
+        {"torchvision": torchvision, "recurrent": recurrent}[task](folder, sys.argv[3], int(sys.argv[4]))
         return 0
     if task == "make":
         architecture, head, size, batch_norm, kind = sys.argv[3:]

@@ -26,7 +26,8 @@ class VGG(nn.Module):
 def main() -> None:
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    nets = {name: getattr(models, name)(num_classes=10) for name in ("alexnet", "resnet18")}
+    whole = ("alexnet", "mobilenet_v2", "resnet18", "resnet34", "resnet50")
+    nets = {name: getattr(models, name)(num_classes=10) for name in whole}
     for name in ("vgg11", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19"):
         nets[name] = VGG(getattr(models, name)(init_weights=False).features)
     for name, net in nets.items():

@@ -26,13 +26,7 @@ let folder = std::path::PathBuf::from("%(folder)s");
 let (batch, _) = safetensors::read(&folder.join("batch.safetensors"))?;
 let labels: Vec<i64> = batch.arrays["labels"].values.iter().map(|label| *label as i64).collect();
 let input = Input::Values(&batch.arrays["values"].values);
-let net = %(architecture)s {
-    head: Head::%(head)s,
-    size: %(size)d,
-    batch_norm: %(batch_norm)s,
-    dropout: 0.0,
-    ..%(architecture)s::new(2)
-};
+let net = %(net)s;
 let build = Build {
     weights: Weights::from_file(folder.join("weights.pth"))?,
     threads: Some(2),
@@ -49,6 +43,22 @@ network.compile(Optimizer::sgd());
 add("loss", vec![network.train_step(input, &labels, Step::new(0.0, 0))?.loss as f32]);
 safetensors::write(&found, &folder.join("found.safetensors"), Default::default())?;
 println!("computed");
+"""
+
+
+VGG = "%(architecture)s { head: Head::%(head)s, size: %(size)d, batch_norm: %(batch_norm)s, dropout: 0.0, ..Default::default() }"
+
+LOGITS = """
+use benchbook::backend::{Array, Input, Parameters};
+use benchbook::weights::safetensors;
+let folder = std::path::PathBuf::from("%(folder)s");
+let (batch, _) = safetensors::read(&folder.join("batch.safetensors"))?;
+let weights = Weights::from_file(folder.join("weights.weights.h5"))?;
+let mut model = Model::new(%(net)s, Build { weights, ..Build::default() })?;
+let values = model.network().logits(Input::Values(&batch.arrays["values"].values), 4)?;
+let mut found = Parameters::default();
+found.arrays.insert("logits".into(), Array { shape: vec![values.len()], values });
+safetensors::write(&found, &folder.join("found.safetensors"), Default::default())?;
 """
 
 
@@ -73,14 +83,45 @@ def test_logits_loss_and_gradients(
     made = python("make", str(tmp_path), architecture, head, str(size), batch_norm, kind)
     assert made.returncode == 0, made.stderr
     names = {"keras": "Keras", "pytorch": "PyTorch", "vgg16": "Vgg16", "vgg19": "Vgg19"}
-    code = CELL % {
-        "folder": tmp_path,
-        "architecture": names[architecture],
-        "head": names[head],
-        "size": size,
-        "batch_norm": batch_norm,
-    }
-    kernel.good("{" + code + "}")
+    net = VGG % {"architecture": names[architecture], "head": names[head], "size": size, "batch_norm": batch_norm}
+    kernel.good("{" + CELL % {"folder": tmp_path, "net": net} + "}")
+    compared = python("compare", str(tmp_path))
+    assert compared.returncode == 0, compared.stdout + compared.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "architecture", "more"),
+    [
+        ("alexnet", "AlexNet", "dropout: 0.0, "),
+        ("resnet18", "ResNet18", ""),
+        ("resnet34", "ResNet34", ""),
+        ("resnet50", "ResNet50", ""),
+        ("mobilenet_v2", "MobileNetV2", "dropout: 0.0, "),
+    ],
+)
+def test_logits_loss_and_gradients_of_torchvisions_own_nets(
+    kernel: Kernel, tmp_path: Path, name: str, architecture: str, more: str
+) -> None:
+    if not PYTHON.exists():
+        pytest.skip(f"there is no {PYTHON}: environment/references installs torchvision")
+    made = python("torchvision", str(tmp_path), name, "64")
+    assert made.returncode == 0, made.stderr
+    net = f"{architecture} {{ size: 64, {more}..{architecture}::new(10) }}"
+    kernel.good("{" + CELL % {"folder": tmp_path, "net": net} + "}")
+    compared = python("compare", str(tmp_path))
+    assert compared.returncode == 0, compared.stdout + compared.stderr
+
+
+@pytest.mark.parametrize(("name", "architecture"), [("lstm", "Lstm"), ("gru", "Gru")])
+def test_logits_of_keras_own_recurrent_layers(
+    kernel: Kernel, tmp_path: Path, name: str, architecture: str
+) -> None:
+    if not PYTHON.exists():
+        pytest.skip(f"there is no {PYTHON}: environment/references installs Keras")
+    made = python("recurrent", str(tmp_path), name, "32")
+    assert made.returncode == 0, made.stderr
+    net = f"{architecture} {{ size: 32, units: 16, ..{architecture}::new(10) }}"
+    kernel.good("{" + LOGITS % {"folder": tmp_path, "net": net} + "}")
     compared = python("compare", str(tmp_path))
     assert compared.returncode == 0, compared.stdout + compared.stderr
 

@@ -3,13 +3,15 @@
 use serde::{Deserialize, Serialize};
 
 /// The type of the numbers in which convolutions and dense layers are computed. Weights, gradients
-/// and optimiser stay 32-bit floats in each case.
+/// and optimiser are 64-bit floats with `Float64` and 32-bit floats otherwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// 32-bit floats.
     #[default]
     Float32,
+    /// 64-bit floats: some twice as slow on a processor, and what a study's check computes in.
+    Float64,
     /// Autocast to bfloat16.
     BFloat16,
     /// Autocast to 16-bit floats, with the loss scaled so that small gradients do not vanish
@@ -21,6 +23,7 @@ impl std::fmt::Display for Precision {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Precision::Float32 => "float32",
+            Precision::Float64 => "float64",
             Precision::BFloat16 => "bfloat16 autocast",
             Precision::Float16 => "float16 autocast",
         })
@@ -83,8 +86,13 @@ impl Compute {
         }
     }
 
-    /// The same in 32-bit floats without TF32.
-    pub fn exact(self) -> Self {
-        Self { precision: Precision::Float32, tf32_matmul: false, tf32_convolutions: false, ..self }
+    /// 64-bit floats on the processor, and nothing else that a library might choose.
+    pub fn exact() -> Self {
+        Self {
+            precision: Precision::Float64,
+            tf32_matmul: false,
+            tf32_convolutions: false,
+            ..Self::default()
+        }
     }
 }

@@ -13,9 +13,9 @@ pub mod cuda;
 mod device;
 mod error;
 mod network;
-mod normal;
 mod optimizer;
 mod parameters;
+mod random;
 
 pub use about::About;
 pub use compute::{Compute, Precision};
@@ -25,5 +25,7 @@ pub use network::{
     Backend, BackendInfo, Input, Network, Plan, Step, StepResult, class_numbers, code_elsewhere,
     dropout_mask, without_code,
 };
+
 pub use optimizer::{Convention, Optimizer};
 pub use parameters::{Array, Parameters, ParametersError};
+pub use random::normal;

@@ -183,6 +183,21 @@ pub trait Network: Send {
     /// [`BackendError::Library`].
     fn parameters(&self) -> Result<Parameters, BackendError>;
 
+    /// By how much the weights differ from `base`, which has all of them. Default: computed from 32-bit floats.
+    ///
+    /// # Errors
+    /// [`BackendError::Library`], [`BackendError::Parameters`].
+    fn change_since(&self, base: &Parameters) -> Result<Parameters, BackendError> {
+        let mut now = self.parameters()?;
+        for (name, array) in &mut now.arrays {
+            let before = base.get(name, &array.shape, "the weights before")?;
+            for (value, before) in array.values.iter_mut().zip(&before.values) {
+                *value -= before;
+            }
+        }
+        Ok(now)
+    }
+
     /// The name of a parameter that holds NaN or an infinity; `None` if all are finite.
     ///
     /// # Errors

@@ -4,13 +4,14 @@
 //! | --- | --- |
 //! | weight of a convolution | `[output channels, input channels / groups, rows, columns]` |
 //! | weight of a dense layer | `[outputs, inputs]` |
+//! | weight of a recurrent layer | `[gates · units, features]`, of the hidden state `[gates · units, units]` |
 //! | bias, and the vectors of normalisations | `[channels]` or `[outputs]` |
 //!
 //! All values are 32-bit floats. A parameter is called like its layer with a suffix (`features.0.weight`). Inputs of a
 //! dense layer after a flattening follow that flattening's order. A convolution is a cross-correlation, as both
 //! libraries compute it: nothing is mirrored.
 
-use crate::normal;
+use crate::random;
 use benchbook_nets::{Init, Parameter};
 use std::collections::BTreeMap;
 
@@ -67,7 +68,10 @@ impl Parameters {
                 Init::Constant(value) => vec![value; parameter.len()],
                 Init::He { fan_in } => {
                     let deviation = (2.0 / fan_in as f64).sqrt();
-                    normal::normal(parameter.len(), deviation, seed, index as u64)
+                    random::normal(parameter.len(), deviation, seed, index as u64)
+                }
+                Init::Uniform { bound } => {
+                    random::uniform(parameter.len(), bound, seed, index as u64)
                 }
             };
             (parameter.name.clone(), Array { shape: parameter.shape.clone(), values })
@@ -122,7 +126,7 @@ impl Parameters {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use benchbook_nets::{Architecture, Net, Vgg16};
+    use benchbook_nets::{Architecture, Lstm, Net, Vgg16};
 
     #[test]
     fn initial_values_have_the_deviation_of_he_and_depend_on_the_seed_alone() {
@@ -140,5 +144,17 @@ mod tests {
         assert!((variance.sqrt() / 0.020_833 - 1.0).abs() < 0.002, "{}", variance.sqrt());
         assert!(mean.abs() < 1e-4, "{mean}");
         assert!(one.arrays["features.28.bias"].values.iter().all(|v| *v == 0.0));
+    }
+
+    #[test]
+    fn recurrent_layers_start_within_their_bound() {
+        let net = Net::new(Lstm { units: 64, ..Lstm::new(2) }.graph()).unwrap();
+        let initial = Parameters::initial(net.parameters(), 1);
+        let weight = &initial.arrays["lstm_1.weight_ih_l0"].values;
+        assert!(weight.iter().all(|v| v.abs() <= 0.125));
+        let squares: f64 = weight.iter().map(|v| f64::from(*v).powi(2)).sum();
+        // 1/8 / √3 = 0.072169; 49,152 samples estimate it to about 0.3%.
+        let deviation = (squares / weight.len() as f64).sqrt();
+        assert!((deviation / 0.072_169 - 1.0).abs() < 0.01, "{deviation}");
     }
 }

@@ -43,6 +43,8 @@ fn lines_keep_their_texts_apart() {
             let chart =
                 LineChart::new("Loss").x("epoch").y("loss").series("training", values).unwrap();
             in_place(&format!("line {i}"), &chart.clone().size(size.0, size.1).drawing());
+            let log = chart.clone().log_x().size(size.0, size.1);
+            in_place(&format!("line {i} with a logarithmic axis"), &log.drawing());
             let curves = Curves::new("Curves").panel(chart.clone()).panel(chart.clone());
             in_place(&format!("curves {i}"), &curves.size(2 * size.0, size.1).drawing());
             let x: Vec<f64> = values.iter().map(|v| v * 0.37).collect();

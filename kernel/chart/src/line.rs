@@ -61,6 +61,20 @@ pub struct LineData {
     pub series: Vec<Series>,
     /// The range that the y axis covers at least.
     pub y_range: Option<(f64, f64)>,
+    /// Whether the x axis is logarithmic.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub log_x: bool,
+}
+
+impl LineData {
+    /// Where a value lies on the x axis; zero and below have no place on a logarithmic one.
+    fn place(&self, x: f64) -> f64 {
+        match self.log_x {
+            true if x > 0.0 => x.log10(),
+            true => f64::NAN,
+            false => x,
+        }
+    }
 }
 
 /// Lines over one x axis: loss by epoch, accuracy by time.
@@ -137,6 +151,12 @@ impl LineChart {
         Ok(self)
     }
 
+    /// Makes the x axis logarithmic, for values that differ by orders of magnitude.
+    pub fn log_x(mut self) -> Self {
+        self.data.log_x = true;
+        self
+    }
+
     /// Makes the y axis cover at least this range; it grows where the values go beyond it.
     pub fn y_range(mut self, low: f64, high: f64) -> Self {
         self.data.y_range = Some((low.min(high), high.max(low)));
@@ -174,11 +194,17 @@ impl LineChart {
 
     /// Draws axes and lines, without title and legend.
     pub(crate) fn draw(&self, canvas: &Canvas<'_>, room: Room) {
-        let (x, y) = (x_axis(&self.data, room, self.joined), y_axis(&self.data));
+        let place = |x: &f64| self.data.place(*x);
+        let placed = self.data.series.iter().map(|series| {
+            let x = series.x.iter().map(place).collect();
+            Series { x, ..series.clone() }
+        });
+        let placed: Vec<Series> = placed.collect();
+        let (x, y) = (x_axis(&self.data, &placed, room, self.joined), y_axis(&self.data));
         // Caps of error bars are about eight pixels wide.
         let cap = (x.high - x.low) * f64::from(4.0 / room.width());
         let inner = plot::axes(canvas, room, &x, &y, |plane| {
-            for (i, series) in self.data.series.iter().enumerate() {
+            for (i, series) in placed.iter().enumerate() {
                 let colour = series_colour(&series.name, i);
                 draw_errors(plane, series, colour, cap)?;
                 if self.joined {
@@ -187,7 +213,7 @@ impl LineChart {
             }
             Ok(())
         });
-        for (i, series) in self.data.series.iter().enumerate().filter(|(_, s)| self.marked(s)) {
+        for (i, series) in placed.iter().enumerate().filter(|(_, s)| self.marked(s)) {
             let colour = series_colour(&series.name, i);
             let mut seen = HashSet::new();
             for (at, value) in series.drawable() {
@@ -199,7 +225,7 @@ impl LineChart {
                 }
             }
         }
-        if self.data.series.iter().all(|series| series.drawable().next().is_none()) {
+        if placed.iter().all(|series| series.drawable().next().is_none()) {
             let text =
                 if self.data.series.is_empty() { "no values yet" } else { "no finite values" };
             plot::nothing(canvas, inner, text);
@@ -208,8 +234,11 @@ impl LineChart {
 }
 
 /// Lines fill the width; loose points keep away from the edges.
-fn x_axis(data: &LineData, room: Room, tight: bool) -> Axis {
-    let values = || data.series.iter().flat_map(|s| s.drawable().map(|(x, _)| x));
+fn x_axis(data: &LineData, placed: &[Series], room: Room, tight: bool) -> Axis {
+    let values = || placed.iter().flat_map(|s| s.drawable().map(|(x, _)| x));
+    if data.log_x {
+        return Axis::log(&format!("{}, log scale", data.x), values(), 0.0);
+    }
     let whole = values().all(|x| x.fract() == 0.0 && x.abs() < 1e7);
     let ticks = (room.width() / 60.0).clamp(2.0, 12.0) as usize;
     let fit = Fit { ticks, from_zero: !tight, whole: whole && tight, tight, at_least: None };

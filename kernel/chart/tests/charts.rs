@@ -408,3 +408,24 @@ fn picture_grids_show_pictures_and_captions() {
     );
     assert!(PictureGrid::new("none").bundle().data.contains_key("image/jpeg"));
 }
+
+#[test]
+fn equal_ratios_are_equal_distances_on_a_logarithmic_x_axis() {
+    let chart = LineChart::new("Search").x("learning rate").y("loss").log_x();
+    // Zero has no place on the axis.
+    let chart = chart.points("mean", [1e-6, 1e-4, 1e-2, 0.0], [2.0, 1.0, 3.0, 9.0]).unwrap();
+    let svg = chart.svg();
+    let document = roxmltree::Document::parse(&svg).unwrap();
+    let line = |node: roxmltree::Node<'_, '_>| -> Vec<f64> {
+        let points = node.attribute("points").unwrap_or_default().split_whitespace();
+        points.map(|point| point.split(',').next().unwrap().parse().unwrap()).collect()
+    };
+    let lines: Vec<Vec<f64>> = document.descendants().map(line).collect();
+    let x = lines.iter().find(|x| x.len() == 3).unwrap_or_else(|| panic!("{lines:?}"));
+    assert!((x[2] - 2.0 * x[1] + x[0]).abs() <= 2.0 && x[1] - x[0] > 100.0, "{x:?}");
+    let texts = texts(&svg);
+    for text in ["learning rate, log scale", "1e−6", "0.01"] {
+        assert!(texts.iter().any(|shown| shown == text), "{text}: {texts:?}");
+    }
+    assert!(serde_json::to_string(chart.data()).unwrap().contains("\"log_x\":true"));
+}

@@ -5,8 +5,8 @@ use benchbook_backend::dropout_mask;
 use benchbook_conformance::{BATCH, SEED, STEPS};
 use benchbook_nets::{
     Activation, AdaptiveAvgPool2d, Add, Architecture, AvgPool2d, BatchNorm, Concat, Conv2d, Dense,
-    Dropout, Flatten, FlattenOrder, Function, Graph, MaxPool2d, Net, Node, Operation, Padding,
-    Sequential, SmallCnn, Upsample,
+    Dropout, Flatten, FlattenOrder, Function, GlobalAvgPool2d, Graph, Gru, GruLayer, Lstm,
+    LstmLayer, MaxPool2d, Mlp, Net, Node, Operation, Padding, Sequential, SmallCnn, Upsample,
 };
 use serde_json::json;
 
@@ -90,6 +90,71 @@ fn resnet() -> Graph {
         Node::new("fc", Dense::new(3)),
     ];
     nodes(Sequential::image(3, 10, 10), list, 21)
+}
+
+/// ResNet50's block with a stride and a projection.
+fn bottleneck() -> Graph {
+    let list = vec![
+        Node::new("conv1", conv(4, 3, 1)),
+        Node::new("bn1", BatchNorm::default()),
+        Node::new("relu", Activation::RELU),
+        Node::new("a.conv1", conv(3, 1, 1)),
+        Node::new("a.bn1", BatchNorm::default()),
+        Node::new("a.relu_1", Activation::RELU),
+        Node::new("a.conv2", conv(3, 3, 2)),
+        Node::new("a.bn2", BatchNorm::default()),
+        Node::new("a.relu_2", Activation::RELU),
+        Node::new("a.conv3", conv(8, 1, 1)),
+        Node::new("a.bn3", BatchNorm::default()),
+        Node::new("a.downsample.0", conv(8, 1, 2)).after(["relu"]),
+        Node::new("a.downsample.1", BatchNorm::default()),
+        Node::new("a.add", Add {}).after(["a.bn3", "a.downsample.1"]),
+        Node::new("a.relu", Activation::RELU),
+        Node::new("avgpool", GlobalAvgPool2d {}),
+        Node::new("fc", Dense::new(3)),
+    ];
+    nodes(Sequential::image(3, 8, 8), list, 16)
+}
+
+/// MobileNetV2's blocks: one with a stride, one with a shortcut. The shortcut is last, since a bias between two batch
+/// normalisations without one would have a gradient of nothing but rounding.
+fn inverted_residuals() -> Graph {
+    let depthwise = |channels, stride| Conv2d { groups: channels, ..conv(channels, 3, stride) };
+    let mut list = Vec::new();
+    for (name, convolution) in [
+        ("first", conv(4, 3, 1)),
+        ("a.expand", conv(12, 1, 1)),
+        ("a.depthwise", depthwise(12, 2)),
+        ("a.project", conv(6, 1, 1)),
+        ("b.expand", conv(12, 1, 1)),
+        ("b.depthwise", depthwise(12, 1)),
+        ("b.project", conv(6, 1, 1)),
+    ] {
+        list.push(Node::new(name, convolution));
+        list.push(Node::new(format!("{name}.bn"), BatchNorm::default()));
+        if !name.ends_with(".project") {
+            let relu6 = Activation { function: Function::Relu6 };
+            list.push(Node::new(format!("{name}.relu6"), relu6));
+        }
+    }
+    list.push(Node::new("b.add", Add {}).after(["b.project.bn", "a.project.bn"]));
+    let base = list.len();
+    list.push(Node::new("pool", GlobalAvgPool2d {}));
+    list.push(Node::new("dropout", Dropout { rate: 0.2 }));
+    list.push(Node::new("fc", Dense::new(3)));
+    nodes(Sequential::image(3, 8, 8), list, base)
+}
+
+fn recurrent_stack() -> Graph {
+    image()
+        .conv(4, 3)
+        .rows()
+        .layer(LstmLayer { units: 4, return_sequences: true })
+        .dropout(0.25)
+        .layer(GruLayer { units: 3, return_sequences: true })
+        .flatten()
+        .dense(3)
+        .graph()
 }
 
 fn vgg(outputs: usize) -> Graph {
@@ -185,6 +250,16 @@ fn cases() -> Vec<(String, Graph, bool)> {
         ("resnet_frozen", resnet(), true),
         ("small_cnn_3", SmallCnn { size: 16, ..SmallCnn::new(3) }.graph(), false),
         ("small_cnn_10", SmallCnn { size: 16, ..SmallCnn::new(10) }.graph(), false),
+        ("bottleneck", bottleneck(), false),
+        ("inverted_residuals", inverted_residuals(), false),
+        ("mlp", Mlp { size: 4, units: 6, ..Mlp::new(3) }.graph(), false),
+        ("lstm", Lstm { size: 6, units: 5, ..Lstm::new(3) }.graph(), false),
+        ("lstm_frozen", Lstm { size: 4, units: 5, ..Lstm::new(3) }.graph(), true),
+        ("lstm_one_step", Sequential::image(2, 1, 5).rows().lstm(4).dense(3).graph(), false),
+        ("gru", Gru { size: 6, units: 5, ..Gru::new(3) }.graph(), false),
+        ("gru_one_logit", Gru { size: 4, units: 5, ..Gru::new(1) }.graph(), false),
+        ("gru_one_step", Sequential::image(2, 1, 5).rows().gru(4).dense(3).graph(), false),
+        ("recurrent_stack", recurrent_stack(), false),
     ]
     .into_iter()
     .map(|(name, graph, frozen)| (name.to_owned(), graph, frozen))

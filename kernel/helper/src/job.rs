@@ -112,7 +112,7 @@ pub struct Finished {
 }
 
 /// Runs a job through all four phases: load, build, train, test. An evaluation on the validation
-/// pictures goes before the test.
+/// images goes after the test.
 ///
 /// # Errors
 /// As the calls of [`Run`], and [`Error::File`] for what it is asked to write.
@@ -133,11 +133,12 @@ pub fn run_whole(job: &Job, callback: &mut dyn Callback) -> Result<Finished, Err
     announce("train");
     run.train_with(&mut model, &data, job.fit.clone(), callback)?;
     announce("end");
-    run.evaluate(&mut model, &data.validation())?;
     let split = if data.test().is_empty() { data.validation() } else { data.test() };
     announce("test");
     let predictions = run.test(&mut model, &split)?;
     announce("end");
+    // After the test, which it would warm.
+    run.evaluate(&mut model, &data.validation())?;
     if job.rates {
         run.rates(&mut model, &data)?;
     }
@@ -160,7 +161,7 @@ pub(crate) fn is_studied() -> bool {
 pub(crate) const STUDIED: &str = "BENCHBOOK_STUDY";
 
 /// Tells the study which phase begins.
-fn announce(phase: &str) {
+pub(crate) fn announce(phase: &str) {
     if is_studied() {
         println!("{PHASE}{phase}");
     }

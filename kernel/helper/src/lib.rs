@@ -8,6 +8,7 @@ pub use benchbook_data as data;
 pub use benchbook_nets as nets;
 pub use benchbook_weights as weights;
 pub use error::Error;
+pub use train::metric as metrics;
 pub use {image, plotters, serde_json, tch};
 
 pub mod backend;
@@ -48,6 +49,7 @@ pub mod prelude {
     pub use crate::input::{input, password};
     pub use crate::interrupt;
     pub use crate::job::{self, Job};
+    pub use crate::metrics::{self, Metric};
     pub use crate::model::{Build, Evaluation, Model, Predictions, Publisher, TchNet, Weights};
     // A new architecture is in every cell by its line in that module.
     pub use crate::nets::architectures::*;

@@ -16,8 +16,8 @@ use crate::backend::{BackendInfo, Input, Network, Parameters};
 use crate::error::Error;
 use crate::record::BuildParts;
 use crate::train::{
-    Call, Callback, Event, FeatureStore, Fit, History, Live, Outcome, Snapshot, Training,
-    evaluate_pass, skipped,
+    Call, Callback, Event, FeatureStore, Fit, History, Live, Metric, Outcome, RateSearch, Snapshot,
+    Training, evaluate_pass, skipped,
 };
 use benchbook_data::{Dataset, Loader, LoaderConfig, OnBadImage, Preprocessing, Split};
 use benchbook_nets::{Net, Operation};
@@ -199,6 +199,35 @@ impl Model {
         result.map(|()| self.history.clone())
     }
 
+    /// Trains for up to 100 steps with learning rates from 1e-7 to 10 and shows the loss against the rate, with the rate
+    /// at which it falls fastest. Weights and the optimiser's state are then those of before. Batch size, optimiser,
+    /// seed and the like are those of the training that the rate is for.
+    ///
+    /// # Errors
+    /// As [`Model::fit`].
+    pub fn find_learning_rate(
+        &mut self,
+        data: &dyn Dataset,
+        fit: Fit,
+    ) -> Result<RateSearch, Error> {
+        let train = data.train();
+        fit.check(self.net.classes())?;
+        check_data(&self.net, &self.build, &train)?;
+        let config = LoaderConfig { repeat: true, ..self.training_config(&fit) };
+        let loader = Loader::new(&train, config)?;
+        let (weights, state) = (self.network.parameters()?, self.network.optimizer_state()?);
+        self.network.compile(fit.optimizer);
+        self.network.set_optimizer_state(&Parameters::default())?;
+        let found = crate::train::search(self.network.as_mut(), &loader, &fit);
+        self.network.set_parameters(&weights)?;
+        if let Some(before) = &self.trained_with {
+            self.network.compile(before.optimizer);
+        }
+        self.network.set_optimizer_state(&state)?;
+        self.say_skipped(&loader);
+        found
+    }
+
     /// Takes over the features that another model has computed with
     /// [`Fit::cache_features`](crate::train::Fit::cache_features), so that several heads can be
     /// trained on one frozen base. The times of this model's trainings then do not contain them.
@@ -263,12 +292,34 @@ impl Model {
     /// [`Error::WeightsNotFinite`] or [`Error::ResultNotFinite`] for a loss that is not finite,
     /// [`Error::Interrupted`], [`Error::Backend`].
     pub fn evaluate(&mut self, split: &Split) -> Result<Evaluation, Error> {
+        self.evaluate_with(split, &mut [])
+    }
+
+    /// Evaluates as [`Model::evaluate`] and gives each batch to these metrics.
+    ///
+    /// ```no_run
+    /// # use benchbook::prelude::*;
+    /// # fn evaluate(model: &mut Model, test: &Split) -> Result<(), benchbook::Error> {
+    /// let (mut f1, mut auc) = (metrics::F1::default(), metrics::Auc::default());
+    /// model.evaluate_with(test, &mut [&mut f1, &mut auc])?;
+    /// println!("F1 {:.3}, AUC {:.3}", f1.value(), auc.value());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Model::evaluate`].
+    pub fn evaluate_with(
+        &mut self,
+        split: &Split,
+        metrics: &mut [&mut dyn Metric],
+    ) -> Result<Evaluation, Error> {
         check_data(&self.net, &self.build, split)?;
         self.check_same_classes(split)?;
         let loader = self.in_order(split, self.on_bad_image())?;
         self.network.synchronize();
         let began = Instant::now();
-        let sums = evaluate_pass(self.network.as_mut(), &loader, None, None)?;
+        let sums = evaluate_pass(self.network.as_mut(), &loader, None, None, metrics)?;
         self.say_skipped(&loader);
         self.check_result(sums.loss(), || format!("loss on the split \"{}\"", split.name()))?;
         let (low, high) = wilson_interval(sums.correct(), sums.images);

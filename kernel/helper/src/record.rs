@@ -9,7 +9,7 @@ mod words;
 pub use benchbook_study::Record;
 pub use benchbook_study::record::*;
 pub(crate) use memory::{now as peak_memory, reset as reset_peak_memory};
-pub(crate) use words::{compute_settings, pixels, training};
+pub(crate) use words::{compute_settings, pixels, setting, training};
 
 use crate::error::Error;
 use crate::model::{Build, Weights};
@@ -39,8 +39,34 @@ pub(crate) fn facts(data: &dyn Dataset) -> Data {
         validation,
         test,
         files_sha256,
+        skipped_sha256: Some(names_sha256(&[])),
         ..Data::default()
     }
+}
+
+/// SHA-256 over names, one a line.
+pub(crate) fn names_sha256(names: &[String]) -> String {
+    use sha2::{Digest, Sha256};
+    hexadecimal(&Sha256::digest(names.join("\n")))
+}
+
+/// The build of a library in this process, by its id: the size of the largest file of that name that is loaded, and a
+/// checksum of the file's first MiB, which has the list of the library's functions. `None` if no such file is loaded.
+pub(crate) fn library_build(id: &str) -> Option<String> {
+    use std::io::Read;
+    let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
+    let files = maps.lines().filter_map(|line| Some(Path::new(line.get(line.find('/')?..)?)));
+    let named = |path: &&Path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.contains(id) && name.contains(".so")
+    };
+    let size = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
+    let largest = files.filter(named).max_by_key(|path| size(path))?;
+    let mut start = Vec::new();
+    std::fs::File::open(largest).ok()?.take(1 << 20).read_to_end(&mut start).ok()?;
+    use sha2::{Digest, Sha256};
+    let sum = hexadecimal(&Sha256::digest(&start)[..6]);
+    Some(format!("{sum}, {} bytes", size(largest)))
 }
 
 /// A net as a record states it before it is built.

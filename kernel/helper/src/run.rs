@@ -10,8 +10,8 @@ use crate::error::Error;
 use crate::model::{Build, Buildable, Evaluation, Model, Predictions};
 use crate::record::{
     BuildParts, Data, Environment, Epoch, ImagesSeen, Library, LoadParts, Metrics, PeakMemory,
-    Phases, Rates, Record, SCHEMA, TrainParts, compute_settings, facts, net_facts, peak_memory,
-    sha256, training,
+    Phases, Rates, Record, SCHEMA, TrainParts, compute_settings, facts, library_build,
+    names_sha256, net_facts, peak_memory, sha256, training,
 };
 use crate::train::{Callback, EpochMetrics, Event, Fit, History, Live, Training};
 use benchbook_data::{Batch, Dataset, FolderOptions, ImageFolder, Loader, LoaderConfig, Split};
@@ -252,6 +252,10 @@ impl Run {
                 threads: Some(info.threads),
                 precision: Some(info.precision),
                 settings,
+                parts: library_build(build.backend.about().id)
+                    .map(|found| ("build".to_owned(), found))
+                    .into_iter()
+                    .collect(),
             },
             net: benchbook_study::record::Net {
                 weights_sha256: self.weights_sha256.clone(),
@@ -338,12 +342,14 @@ fn with_skipped(mut data: Data, skipped: &BTreeMap<String, String>) -> Data {
     const NAMED: usize = 20;
     data.skipped = skipped.len();
     // The class and the name, not the way to them.
-    let words = |(path, reason): (&String, &String)| {
+    let name = |path: &String| {
         let name = Path::new(path).iter().rev().take(2).collect::<Vec<_>>();
-        let name: PathBuf = name.into_iter().rev().collect();
-        format!("{}: {reason}", name.display())
+        name.into_iter().rev().collect::<PathBuf>().display().to_string()
     };
-    data.skipped_files = skipped.iter().take(NAMED).map(words).collect();
+    let names: Vec<String> = skipped.keys().map(name).collect();
+    data.skipped_sha256 = Some(names_sha256(&names));
+    let words = names.iter().zip(skipped.values()).map(|(name, why)| format!("{name}: {why}"));
+    data.skipped_files = words.take(NAMED).collect();
     data
 }
 

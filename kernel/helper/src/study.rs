@@ -6,17 +6,20 @@
 mod check;
 mod launch;
 mod live;
+mod trace;
 
-pub use benchbook_study::gradients::Tolerance;
 pub use benchbook_study::runner::Event;
 pub use benchbook_study::{
-    Comparison, Quantity, Records, RecordsLock, Study, append, compare, differences, report_2019,
+    Comparison, Price, Quantity, Records, RecordsLock, Study, append, compare, differences,
+    report_2019,
 };
-pub(crate) use check::{ANSWER, answer};
-pub use check::{Check, Checked, Computed};
+pub(crate) use check::ANSWER;
+pub use check::{Check, Checked, Computed, Found};
 pub use live::LiveStudy;
 pub(crate) use live::busy;
+pub(crate) use trace::{Request, answer, trace};
 
+use crate::backend::Compute;
 use crate::error::Error;
 use crate::files::read_json;
 use crate::interrupt::Interrupted;
@@ -71,7 +74,14 @@ pub struct StudyPlan {
     /// Seconds that one run may take. Default: as long as it takes.
     #[serde(default)]
     pub limit_seconds: Option<u64>,
-    /// What every backend runs. `build.backend` is replaced, `build.threads` is set to all cores if it is not
+    /// The validation accuracy, 0 to 1, to which the study measures the time. Default: none.
+    #[serde(default)]
+    pub target_accuracy: Option<f64>,
+    /// What an hour of the machine costs, for example `0.60 EUR`. Default: no costs.
+    #[serde(default)]
+    pub price_per_hour: Option<Price>,
+    /// What every backend runs. Each round adds its number, from 0, to the job's two seeds, of the starting weights and of
+    /// the training, so that the rounds are different trainings; the runs of a round have the same. `build.backend` is replaced, `build.threads` is set to all cores if it is not
     /// given, and the optimiser is taken in each library's own formula. On a GPU TensorFlow can only do a
     /// `build.compute` of [`Compute::common`](crate::backend::Compute::common).
     pub job: Job,
@@ -114,6 +124,8 @@ impl StudyPlan {
             baseline: None,
             check: default_check(),
             limit_seconds: None,
+            target_accuracy: None,
+            price_per_hour: None,
             job,
         }
     }
@@ -155,9 +167,8 @@ impl StudyPlan {
         Ok(RecordsLock::take(&self.records_file())?)
     }
 
-    /// Compares what the backends compute from the same start; `None` if the plan leaves it out. Whatever precision
-    /// the job asks for, this is done in 32-bit floats without TF32 unless the check says otherwise: by rounding alone, TF32 or 16-bit floats move
-    /// VGG16's gradients by up to a tenth of their length and bfloat16 by up to 0.3, and would hide a wrong formula.
+    /// Compares what the libraries compute from the same start; `None` if the plan leaves it out. Whatever the job asks
+    /// for, this is done in 64-bit floats on the processor, where rounding hides no wrong formula.
     ///
     /// # Errors
     /// As [`StudyPlan::run`].
@@ -167,9 +178,8 @@ impl StudyPlan {
     ) -> Result<Option<Checked>, Error> {
         let Some(check) = &self.check else { return Ok(None) };
         let mut job = self.job.clone();
-        if !check.own_precision {
-            job.build.compute = job.build.compute.exact();
-        }
+        job.build.compute = Compute::exact();
+        job.build.device = Some(tch::Device::Cpu);
         let mut workers = Workers::new(&job)?;
         check::run(*check, &self.backends, &mut workers, observer).map(Some)
     }
@@ -206,6 +216,16 @@ impl StudyPlan {
             }
             .into());
         }
+        if let Some(target) = self.target_accuracy
+            && !(target > 0.0 && target <= 1.0 && self.job.fit.validate)
+        {
+            return Err(benchbook_study::Error::Setting {
+                name: "target_accuracy",
+                expected: "above 0 and at most 1, in a job with `fit.validate`".into(),
+                found: format!("{target} with `fit.validate` {}", self.job.fit.validate),
+            }
+            .into());
+        }
         let plan = runner::Plan {
             study: self.name.clone(),
             job: self.job.digest()?,
@@ -219,6 +239,9 @@ impl StudyPlan {
             versions: checked.map(|checked| checked.versions.clone()).unwrap_or_default(),
         };
         let mut workers = Workers::new(&self.job)?;
+        if let Some(checked) = checked {
+            workers.hold_to(checked.common());
+        }
         let stop = crate::interrupt::requested;
         let records = match runner::run_locked(&plan, lock, &mut workers, observer, &stop) {
             Err(benchbook_study::Error::Interrupted) => {
@@ -227,10 +250,20 @@ impl StudyPlan {
             }
             other => other?,
         };
-        let study = Study::of(records);
-        Ok(match &self.baseline {
-            Some(baseline) => study.baseline(baseline),
+        Ok(self.shown(Study::of(records)))
+    }
+
+    /// A study with the plan's baseline, target and price.
+    fn shown(&self, mut study: Study) -> Study {
+        if let Some(baseline) = &self.baseline {
+            study = study.baseline(baseline);
+        }
+        if let Some(target) = self.target_accuracy {
+            study = study.target_accuracy(target);
+        }
+        match &self.price_per_hour {
+            Some(price) => study.price_per_hour(price.clone()),
             None => study,
-        })
+        }
     }
 }

@@ -92,7 +92,7 @@ impl Model {
             }
             Operation::LayerNorm(norm) => {
                 let length = [layer.output.len() as i64];
-                let x = x.f_to_kind(Kind::Float)?;
+                let x = x.f_to_kind(self.kind())?;
                 let (scale, shift) = (Some(weight("weight")), Some(weight("bias")));
                 x.f_layer_norm(length, scale, shift, norm.epsilon, true)
             }
@@ -142,6 +142,21 @@ impl Model {
                 FlattenOrder::HeightWidthChannel => x.f_permute([0, 2, 3, 1])?.f_flatten(1, -1),
                 FlattenOrder::ChannelHeightWidth => x.f_flatten(1, -1),
             },
+            Operation::Rows(_) => x.f_permute([0, 2, 3, 1])?.f_flatten(2, 3)?.f_unsqueeze(1),
+            Operation::LstmLayer(lstm) => {
+                let (x, start, weights) = self.recurrent(layer, x, lstm.units)?;
+                let (start, weights) = ([&start, &start], weights.each_ref());
+                let train = !matches!(mode, Mode::Inference);
+                let (all, last, _) =
+                    x.f_lstm(&start, &weights, true, 1, 0.0, train, false, true)?;
+                if lstm.return_sequences { all.f_unsqueeze(1) } else { last.f_squeeze_dim(0) }
+            }
+            Operation::GruLayer(gru) => {
+                let (x, start, weights) = self.recurrent(layer, x, gru.units)?;
+                let train = !matches!(mode, Mode::Inference);
+                let (all, last) = x.f_gru(&start, &weights, true, 1, 0.0, train, false, true)?;
+                if gru.return_sequences { all.f_unsqueeze(1) } else { last.f_squeeze_dim(0) }
+            }
             Operation::Upsample(_) => {
                 let size = &batched(1, layer.output)[2..];
                 x.f_upsample_nearest2d(size, None::<f64>, None::<f64>)
@@ -158,6 +173,33 @@ impl Model {
                 }
             },
         }
+    }
+
+    /// What LibTorch's recurrent layers take: `[batch, steps, features]`, a state of zeros `[1, batch, units]`, and the
+    /// weights. The second bias is zero.
+    fn recurrent(
+        &self,
+        layer: &Layer,
+        x: &Tensor,
+        units: usize,
+    ) -> Result<(Tensor, Tensor, [Tensor; 4]), TchError> {
+        let x = self.cast(x)?.f_squeeze_dim(1)?;
+        let weight = |suffix| self.cast(self.tensor(layer, suffix));
+        let bias = weight("bias_ih_l0")?;
+        let zeros = bias.f_detach()?.f_zeros_like()?;
+        let weights = [weight("weight_ih_l0")?, weight("weight_hh_l0")?, bias, zeros];
+        let (features, units) = (x.size()[2], units as i64);
+        if x.device().is_cuda() && tch::Cuda::cudnn_is_available() {
+            // cuDNN wants them one after the other in memory, and warns in each step if they are not.
+            let _guard = tch::no_grad_guard();
+            let kind = if matches!(layer.operation, Operation::LstmLayer(_)) { 2 } else { 3 };
+            // The result is the memory that the weights now share.
+            let _shared = Tensor::f_internal_cudnn_rnn_flatten_weight(
+                &weights, 4, features, kind, units, 0, 1, true, false,
+            )?;
+        }
+        let start = Tensor::f_zeros([1, x.size()[0], units], (x.kind(), x.device()))?;
+        Ok((x, start, weights))
     }
 
     /// Whether a ReLU may overwrite its input: only it uses the value, and the layer that made it needs its own

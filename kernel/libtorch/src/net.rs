@@ -132,22 +132,30 @@ impl Model {
             if compute.pinned_memory {
                 batch = batch.f_pin_memory(self.device)?;
             }
-            batch.f_to_device_(self.device, Kind::Float, compute.asynchronous_copies, false)
+            batch.f_to_device_(self.device, self.kind(), compute.asynchronous_copies, false)
         };
         copied().map_err(failed("copying a batch"))
     }
 
-    /// What PyTorch's autocast does before a convolution or a dense layer; nothing for 32-bit floats.
+    /// The type of weights, losses and whatever autocast leaves alone.
+    pub(crate) fn kind(&self) -> Kind {
+        match self.plan.compute.precision {
+            Precision::Float64 => Kind::Double,
+            Precision::Float32 | Precision::BFloat16 | Precision::Float16 => Kind::Float,
+        }
+    }
+
+    /// What PyTorch's autocast does before a convolution or a dense layer; nothing without it.
     pub(crate) fn cast(&self, tensor: &Tensor) -> Result<Tensor, TchError> {
         let kind = match self.plan.compute.precision {
-            Precision::Float32 => return Ok(tensor.shallow_clone()),
+            Precision::Float32 | Precision::Float64 => return Ok(tensor.shallow_clone()),
             Precision::BFloat16 => Kind::BFloat16,
             Precision::Float16 => Kind::Half,
         };
         tensor.f_to_kind(kind)
     }
 
-    /// Logits, `[batch, outputs]`, as 32-bit floats. A frozen base always runs in inference mode.
+    /// Logits, `[batch, outputs]`. A frozen base always runs in inference mode.
     fn outputs(&self, input: Input<'_>, batch: usize, mode: Mode) -> Result<Tensor, BackendError> {
         let x = self.input(input, batch)?;
         let (base, end) = (self.net().base(), self.net().layers().len());
@@ -166,7 +174,7 @@ impl Model {
             Input::Values(_) => self.forward(0..end, &x, mode),
         };
         // As autocast does before a loss.
-        logits.and_then(|logits| logits.f_to_kind(Kind::Float)).map_err(failed("the forward pass"))
+        logits.and_then(|logits| logits.f_to_kind(self.kind())).map_err(failed("the forward pass"))
     }
 
     /// Mean loss of logits.
@@ -178,11 +186,13 @@ impl Model {
     ) -> Result<Tensor, TchError> {
         let labels = Tensor::f_from_slice(labels)?.f_to_device(self.device)?;
         let class_weights = class_weights
-            .map(|factors| Tensor::f_from_slice(factors)?.f_to_device(self.device))
+            .map(|factors| {
+                Tensor::f_from_slice(factors)?.f_to_device(self.device)?.f_to_kind(self.kind())
+            })
             .transpose()?;
         match self.net().loss() {
             Loss::BinaryCrossEntropy => {
-                let target = labels.f_to_kind(Kind::Float)?;
+                let target = labels.f_to_kind(self.kind())?;
                 // A factor for each example, of which the mean is taken over the examples: Keras' way.
                 let factors =
                     class_weights.map(|factors| factors.f_index_select(0, &labels)).transpose()?;
@@ -251,7 +261,8 @@ fn result(loss: &Tensor, logits: &Tensor) -> Result<StepResult, BackendError> {
 }
 
 pub(crate) fn read(tensor: &Tensor) -> Result<Array, TchError> {
-    let tensor = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_contiguous()?;
+    let tensor =
+        tensor.f_detach()?.f_to_kind(Kind::Float)?.f_to_device(Device::Cpu)?.f_contiguous()?;
     let mut values = vec![0.0_f32; tensor.numel()];
     tensor.f_copy_data(&mut values, tensor.numel())?;
     Ok(Array { shape: tensor.size().iter().map(|length| *length as usize).collect(), values })
@@ -352,10 +363,7 @@ impl Network for Model {
         let _guard = tch::no_grad_guard();
         let x = self.input(Input::Values(values), batch)?;
         let features = self.forward(0..base, &x, Mode::Inference);
-        features
-            .and_then(|f| read(&f.f_to_kind(Kind::Float)?))
-            .map(|array| array.values)
-            .map_err(failed("the base"))
+        features.and_then(|f| read(&f)).map(|array| array.values).map_err(failed("the base"))
     }
 
     fn gradients(&mut self, input: Input<'_>, labels: &[i64]) -> Result<Parameters, BackendError> {
@@ -380,11 +388,25 @@ impl Network for Model {
         Ok(Parameters { arrays })
     }
 
+    fn change_since(&self, base: &Parameters) -> Result<Parameters, BackendError> {
+        let _guard = tch::no_grad_guard();
+        let mut arrays = BTreeMap::new();
+        for (name, tensor) in &self.tensors {
+            let shape: Vec<usize> = tensor.size().iter().map(|length| *length as usize).collect();
+            let before = base.get(name, &shape, "the weights before")?;
+            let change = write(before, self.device)
+                .and_then(|before| tensor.f_sub(&before))
+                .and_then(|change| read(&change));
+            arrays.insert(name.clone(), change.map_err(failed("reading the weights"))?);
+        }
+        Ok(Parameters { arrays })
+    }
+
     fn not_finite(&self) -> Result<Option<String>, BackendError> {
         let _guard = tch::no_grad_guard();
         let is_finite = |tensor: &Tensor| -> Result<bool, tch::TchError> {
             // A sum with NaN or an infinity in it is none itself, and takes no memory.
-            let sum = f64::try_from(tensor.f_sum(Kind::Float)?)?;
+            let sum = f64::try_from(tensor.f_sum(tensor.kind())?)?;
             Ok(sum.is_finite() || bool::try_from(tensor.f_isfinite()?.f_all()?)?)
         };
         for (name, tensor) in &self.tensors {
@@ -418,7 +440,7 @@ impl Network for Model {
             let array = weights.get(&parameter.name, &parameter.shape, "the given weights")?;
             let learns = parameter.is_trained(self.plan.frozen);
             let copied = || {
-                let mut tensor = write(array, self.device)?;
+                let mut tensor = write(array, self.device)?.f_to_kind(self.kind())?;
                 if self.plan.compute.channels_last && array.shape.len() == 4 {
                     tensor = layout::channels_last(&tensor)?;
                 }
@@ -449,7 +471,7 @@ impl Network for Model {
     }
 
     fn set_optimizer_state(&mut self, state: &Parameters) -> Result<(), BackendError> {
-        let device = self.device;
+        let (device, kind) = (self.device, self.kind());
         match self.optimizer.as_mut() {
             None => Err(BackendError::NoOptimizer),
             Some((_, present)) => {
@@ -461,7 +483,7 @@ impl Network for Model {
                         }
                     }
                 }
-                *present = State::from_parameters(state, device)
+                *present = State::from_parameters(state, device, kind)
                     .map_err(failed("copying the optimiser's state"))?;
                 if let (Some(scaler), Some(array)) =
                     (&mut self.scaler, state.arrays.get(scaler::NAME))

@@ -34,24 +34,24 @@ struct Moments {
 #[derive(Clone, Copy)]
 enum Rule {
     Sgd {
-        rate: f32,
-        momentum: f32,
+        rate: f64,
+        momentum: f64,
         nesterov: bool,
-        decay: f32,
+        decay: f64,
         first: bool,
     },
     /// `w ← w − rate · m / (√v / root + epsilon)`
     Adam {
-        rate: f32,
-        beta1: f32,
-        beta2: f32,
-        root: f32,
-        epsilon: f32,
+        rate: f64,
+        beta1: f64,
+        beta2: f64,
+        root: f64,
+        epsilon: f64,
     },
     RmsProp {
-        rate: f32,
-        decay: f32,
-        epsilon: f32,
+        rate: f64,
+        decay: f64,
+        epsilon: f64,
         inside: bool,
     },
 }
@@ -59,13 +59,9 @@ enum Rule {
 impl Rule {
     fn new(optimizer: &Optimizer, rate: f64, step: u32) -> Self {
         match *optimizer {
-            Optimizer::Sgd { momentum, nesterov, weight_decay } => Rule::Sgd {
-                rate: rate as f32,
-                momentum: momentum as f32,
-                nesterov,
-                decay: weight_decay as f32,
-                first: step == 1,
-            },
+            Optimizer::Sgd { momentum, nesterov, weight_decay: decay } => {
+                Rule::Sgd { rate, momentum, nesterov, decay, first: step == 1 }
+            }
             Optimizer::Adam { beta1, beta2, epsilon, convention } => {
                 let (one, two) = (1.0 - beta1.powf(step.into()), 1.0 - beta2.powf(step.into()));
                 // Keras adds epsilon to √v before the correction, which is a larger epsilon after it.
@@ -73,20 +69,11 @@ impl Rule {
                     Convention::PyTorch => epsilon,
                     Convention::Keras => epsilon / two.sqrt(),
                 };
-                Rule::Adam {
-                    rate: (rate / one) as f32,
-                    beta1: beta1 as f32,
-                    beta2: beta2 as f32,
-                    root: two.sqrt() as f32,
-                    epsilon: epsilon as f32,
-                }
+                Rule::Adam { rate: rate / one, beta1, beta2, root: two.sqrt(), epsilon }
             }
-            Optimizer::RmsProp { decay, epsilon, convention } => Rule::RmsProp {
-                rate: rate as f32,
-                decay: decay as f32,
-                epsilon: epsilon as f32,
-                inside: convention == Convention::Keras,
-            },
+            Optimizer::RmsProp { decay, epsilon, convention } => {
+                Rule::RmsProp { rate, decay, epsilon, inside: convention == Convention::Keras }
+            }
         }
     }
 
@@ -126,7 +113,7 @@ impl State {
                 // One that was read from a file lies in memory as files do.
                 *moment = layout::same(moment, &weight)?;
             }
-            if weight.device() == Device::Cpu {
+            if weight.device() == Device::Cpu && weight.kind() == Kind::Float {
                 on_the_cpu(rule, &weight, gradient, moments)?;
             } else {
                 by_operations(rule, &mut weight, gradient, moments)?;
@@ -152,15 +139,17 @@ impl State {
     pub(crate) fn from_parameters(
         parameters: &Parameters,
         device: Device,
+        kind: Kind,
     ) -> Result<Self, TchError> {
+        let tensor = |array| write(array, device)?.f_to_kind(kind);
         let mut state = State::default();
         for (name, array) in &parameters.arrays {
             if name == STEP {
                 state.steps = array.values.first().map_or(0, |steps| *steps as u32);
             } else if let Some(name) = name.strip_suffix(SUFFIXES[0]) {
-                state.moments.entry(name.into()).or_default().mean = Some(write(array, device)?);
+                state.moments.entry(name.into()).or_default().mean = Some(tensor(array)?);
             } else if let Some(name) = name.strip_suffix(SUFFIXES[1]) {
-                state.moments.entry(name.into()).or_default().square = Some(write(array, device)?);
+                state.moments.entry(name.into()).or_default().square = Some(tensor(array)?);
             }
         }
         Ok(state)
@@ -194,12 +183,16 @@ fn on_the_cpu(
     let share = share(weight.len());
     let weights = weight.par_chunks_mut(share).zip(gradient.par_chunks(share));
     match rule {
-        Rule::Sgd { rate, momentum: 0.0, decay, .. } => weights.for_each(|(weight, gradient)| {
-            for (w, g) in weight.iter_mut().zip(gradient) {
-                *w -= rate * (g + decay * *w);
-            }
-        }),
         Rule::Sgd { rate, momentum, nesterov, decay, first } => {
+            let [rate, momentum, decay] = [rate, momentum, decay].map(|number| number as f32);
+            if momentum == 0.0 {
+                weights.for_each(|(weight, gradient)| {
+                    for (w, g) in weight.iter_mut().zip(gradient) {
+                        *w -= rate * (g + decay * *w);
+                    }
+                });
+                return Ok(());
+            }
             weights.zip(mean.par_chunks_mut(share)).for_each(|((weight, gradient), mean)| {
                 for ((w, g), m) in weight.iter_mut().zip(gradient).zip(mean) {
                     let g = g + decay * *w;
@@ -208,19 +201,27 @@ fn on_the_cpu(
                 }
             });
         }
-        Rule::Adam { rate, beta1, beta2, root, epsilon } => weights
-            .zip(mean.par_chunks_mut(share).zip(square.par_chunks_mut(share)))
-            .for_each(|((weight, gradient), (mean, square))| {
-                for (((w, g), m), v) in weight.iter_mut().zip(gradient).zip(mean).zip(square) {
-                    *m += (1.0 - beta1) * (g - *m);
-                    *v = beta2 * *v + (1.0 - beta2) * g * g;
-                    *w -= rate * *m / (v.sqrt() / root + epsilon);
-                }
-            }),
+        Rule::Adam { rate, beta1, beta2, root, epsilon } => {
+            // 1 − 0.999 in 32-bit floats would be off by a hundred-thousandth.
+            let (new1, new2) = ((1.0 - beta1) as f32, (1.0 - beta2) as f32);
+            let [rate, beta2, root, epsilon] =
+                [rate, beta2, root, epsilon].map(|number| number as f32);
+            weights.zip(mean.par_chunks_mut(share).zip(square.par_chunks_mut(share))).for_each(
+                |((weight, gradient), (mean, square))| {
+                    for (((w, g), m), v) in weight.iter_mut().zip(gradient).zip(mean).zip(square) {
+                        *m += new1 * (g - *m);
+                        *v = beta2 * *v + new2 * g * g;
+                        *w -= rate * *m / (v.sqrt() / root + epsilon);
+                    }
+                },
+            );
+        }
         Rule::RmsProp { rate, decay, epsilon, inside } => {
+            let new = (1.0 - decay) as f32;
+            let [rate, decay, epsilon] = [rate, decay, epsilon].map(|number| number as f32);
             weights.zip(square.par_chunks_mut(share)).for_each(|((weight, gradient), square)| {
                 for ((w, g), v) in weight.iter_mut().zip(gradient).zip(square) {
-                    *v = decay * *v + (1.0 - decay) * g * g;
+                    *v = decay * *v + new * g * g;
                     let root = if inside { (*v + epsilon).sqrt() } else { v.sqrt() + epsilon };
                     *w -= rate * g / root;
                 }
@@ -253,14 +254,14 @@ fn values_mut(tensor: &Tensor) -> Result<&mut [f32], TchError> {
     Ok(unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast(), tensor.numel()) })
 }
 
-/// The formulas of [`on_the_cpu`] in LibTorch's operations, for tensors on a GPU.
+/// The formulas of [`on_the_cpu`] in LibTorch's operations, for tensors on a GPU and of 64-bit floats.
 fn by_operations(
     rule: Rule,
     weight: &mut Tensor,
     gradient: &Tensor,
     moments: &mut Moments,
 ) -> Result<(), TchError> {
-    let scaled = |tensor: &Tensor, factor: f32| tensor.f_mul_scalar(f64::from(factor));
+    let scaled = |tensor: &Tensor, factor: f64| tensor.f_mul_scalar(factor);
     let change = match (rule, &mut moments.mean, &mut moments.square) {
         (Rule::Sgd { rate, momentum, nesterov, decay, first }, mean, _) => {
             let gradient = if decay == 0.0 {
@@ -271,7 +272,7 @@ fn by_operations(
             match mean {
                 None => scaled(&gradient, rate)?,
                 Some(mean) => {
-                    let kept = if first { 0.0 } else { f64::from(momentum) };
+                    let kept = if first { 0.0 } else { momentum };
                     let _ = mean.f_mul_scalar_(kept)?.f_add_(&gradient)?;
                     if nesterov {
                         scaled(&gradient.f_add(&scaled(mean, momentum)?)?, rate)?
@@ -282,24 +283,21 @@ fn by_operations(
             }
         }
         (Rule::Adam { rate, beta1, beta2, root, epsilon }, Some(mean), Some(square)) => {
-            let _ = mean.f_lerp_(gradient, 1.0 - f64::from(beta1))?;
+            let _ = mean.f_lerp_(gradient, 1.0 - beta1)?;
             let part = scaled(gradient, 1.0 - beta2)?;
-            let _ = square.f_mul_scalar_(f64::from(beta2))?.f_addcmul_(&part, gradient)?;
-            let below = square
-                .f_sqrt()?
-                .f_div_scalar_(f64::from(root))?
-                .f_add_scalar_(f64::from(epsilon))?;
-            mean.f_div(&below)?.f_mul_scalar_(f64::from(rate))?
+            let _ = square.f_mul_scalar_(beta2)?.f_addcmul_(&part, gradient)?;
+            let below = square.f_sqrt()?.f_div_scalar_(root)?.f_add_scalar_(epsilon)?;
+            mean.f_div(&below)?.f_mul_scalar_(rate)?
         }
         (Rule::RmsProp { rate, decay, epsilon, inside }, _, Some(square)) => {
             let part = scaled(gradient, 1.0 - decay)?;
-            let _ = square.f_mul_scalar_(f64::from(decay))?.f_addcmul_(&part, gradient)?;
+            let _ = square.f_mul_scalar_(decay)?.f_addcmul_(&part, gradient)?;
             let below = if inside {
-                square.f_add_scalar(f64::from(epsilon))?.f_sqrt_()?
+                square.f_add_scalar(epsilon)?.f_sqrt_()?
             } else {
-                square.f_sqrt()?.f_add_scalar_(f64::from(epsilon))?
+                square.f_sqrt()?.f_add_scalar_(epsilon)?
             };
-            gradient.f_div(&below)?.f_mul_scalar_(f64::from(rate))?
+            gradient.f_div(&below)?.f_mul_scalar_(rate)?
         }
         // `State::update` makes the moments that a rule needs before it calls this.
         (Rule::Adam { .. } | Rule::RmsProp { .. }, _, _) => return Ok(()),

@@ -2,12 +2,20 @@
 //! list. What is public here is in the crate's root and in every cell.
 
 mod alexnet;
+mod gru;
+mod lstm;
+mod mlp;
+mod mobilenet;
 mod resnet;
 mod small_cnn;
 mod vgg;
 
 pub use alexnet::AlexNet;
-pub use resnet::ResNet18;
+pub use gru::Gru;
+pub use lstm::Lstm;
+pub use mlp::Mlp;
+pub use mobilenet::MobileNetV2;
+pub use resnet::{ResNet, ResNet18, ResNet34, ResNet50};
 pub use small_cnn::SmallCnn;
 pub use vgg::{Head, Vgg, Vgg11, Vgg13, Vgg16, Vgg19};
 
@@ -90,6 +98,12 @@ architectures! {
     Vgg16(Vgg16) = "vgg16",
     Vgg19(Vgg19) = "vgg19",
     ResNet18(ResNet18) = "resnet18",
+    ResNet34(ResNet34) = "resnet34",
+    ResNet50(ResNet50) = "resnet50",
+    MobileNetV2(MobileNetV2) = "mobilenet_v2",
+    Mlp(Mlp) = "mlp",
+    Lstm(Lstm) = "lstm",
+    Gru(Gru) = "gru",
     SmallCnn(SmallCnn) = "small_cnn",
 }
 

@@ -27,6 +27,11 @@ pub enum Init {
         /// Number of inputs that one output sees.
         fan_in: usize,
     },
+    /// Uniform between −`bound` and `bound`.
+    Uniform {
+        /// The largest absolute value.
+        bound: f64,
+    },
     /// The same value everywhere.
     Constant(f32),
 }
@@ -36,7 +41,8 @@ pub enum Init {
 pub struct Parameter {
     /// For example `features.0.weight`.
     pub name: String,
-    /// In PyTorch's layout: convolutions `[outputs, inputs / groups, rows, columns]`, dense `[outputs, inputs]`.
+    /// In PyTorch's layout: convolutions `[outputs, inputs / groups, rows, columns]`, dense `[outputs, inputs]`,
+    /// recurrent `[gates · units, inputs]`.
     pub shape: Vec<usize>,
     /// What it starts from.
     pub init: Init,

@@ -7,9 +7,13 @@ mod custom;
 mod dense;
 mod dropout;
 mod flatten;
+mod gru;
 mod join;
+mod lstm;
 mod normalization;
 mod pooling;
+mod recurrent;
+mod rows;
 mod upsample;
 
 pub use activation::{Activation, Function};
@@ -18,9 +22,12 @@ pub use custom::{Custom, Variable};
 pub use dense::Dense;
 pub use dropout::Dropout;
 pub use flatten::{Flatten, FlattenOrder};
+pub use gru::GruLayer;
 pub use join::{Add, Concat};
+pub use lstm::LstmLayer;
 pub use normalization::{BatchNorm, LayerNorm};
 pub use pooling::{AdaptiveAvgPool2d, AvgPool2d, GlobalAvgPool2d, MaxPool2d};
+pub use rows::Rows;
 pub use upsample::Upsample;
 
 use crate::net::Init;
@@ -145,10 +152,18 @@ operations! {
     Flatten,
     /// Average of each channel.
     GlobalAvgPool2d,
+    /// Gated recurrent unit over a sequence: `gru` in JSON.
+    #[serde(rename = "gru")]
+    GruLayer,
     /// Layer normalisation of a vector.
     LayerNorm,
+    /// Long short-term memory over a sequence: `lstm` in JSON.
+    #[serde(rename = "lstm")]
+    LstmLayer,
     /// Largest value of each window.
     MaxPool2d,
+    /// Makes a sequence of a feature map.
+    Rows,
     /// Repeats rows and columns.
     Upsample,
 }

@@ -117,7 +117,7 @@ impl fmt::Display for Net {
             );
         }
         writeln!(f, "{}(", self.graph().class)?;
-        self.write(f, &children, 1)?;
+        self.write(f, &children.iter().collect::<Vec<_>>(), 1)?;
         write!(f, ")")
     }
 }
@@ -141,7 +141,7 @@ impl Net {
     fn write(
         &self,
         f: &mut fmt::Formatter<'_>,
-        children: &[(String, Module)],
+        children: &[&(String, Module)],
         depth: usize,
     ) -> fmt::Result {
         let indent = "  ".repeat(depth);
@@ -149,9 +149,15 @@ impl Net {
             match module {
                 Module::Leaf(text) => writeln!(f, "{indent}({name}): {text}")?,
                 Module::Group { path, children } => {
-                    let class = self.graph().modules.get(path).map_or("Sequential", String::as_str);
+                    let class = self.graph().modules.get(path);
+                    let mut children: Vec<_> = children.iter().collect();
+                    if class.is_some() {
+                        // A block lists its own layers before the modules within.
+                        children.sort_by_key(|(_, module)| matches!(module, Module::Group { .. }));
+                    }
+                    let class = class.map_or("Sequential", String::as_str);
                     writeln!(f, "{indent}({name}): {class}(")?;
-                    self.write(f, children, depth + 1)?;
+                    self.write(f, &children, depth + 1)?;
                     writeln!(f, "{indent})")?;
                 }
             }

@@ -4,7 +4,7 @@ use crate::architectures::Architecture;
 use crate::graph::{Graph, Node};
 use crate::operations::{
     Activation, AvgPool2d, BatchNorm, Conv2d, Dense, Dropout, Flatten, Function, GlobalAvgPool2d,
-    LayerNorm, MaxPool2d, Operation, Padding,
+    GruLayer, LayerNorm, LstmLayer, MaxPool2d, Operation, Padding, Rows,
 };
 use crate::shape::Shape;
 use serde::{Deserialize, Serialize};
@@ -111,6 +111,21 @@ impl Sequential {
         self.layer(Flatten { order: Default::default() })
     }
 
+    /// A sequence of the map, one step for each row.
+    pub fn rows(self) -> Self {
+        self.layer(Rows {})
+    }
+
+    /// The last hidden state of a long short-term memory over a sequence.
+    pub fn lstm(self, units: usize) -> Self {
+        self.layer(LstmLayer { units, return_sequences: false })
+    }
+
+    /// The last hidden state of a gated recurrent unit over a sequence.
+    pub fn gru(self, units: usize) -> Self {
+        self.layer(GruLayer { units, return_sequences: false })
+    }
+
     /// A fully connected layer with bias.
     pub fn dense(self, units: usize) -> Self {
         self.layer(Dense::new(units))
@@ -166,6 +181,9 @@ mod tests {
             .conv(4, 3)
             .max_pool(2)
             .global_avg_pool()
+            .rows()
+            .layer(LstmLayer { units: 4, return_sequences: true })
+            .gru(4)
             .dense(2);
         let names: Vec<String> = net.graph().nodes.into_iter().map(|node| node.name).collect();
         assert_eq!(
@@ -178,6 +196,9 @@ mod tests {
                 "conv2d_2",
                 "max_pooling2d_1",
                 "global_average_pooling2d_1",
+                "reshape_1",
+                "lstm_1",
+                "gru_1",
                 "dense_1"
             ]
         );

@@ -1,7 +1,9 @@
 //! The architectures against torchvision 0.26: the printed form, and the names and shapes of all parameters. The files
 //! are made by `environment/originals/printed.py`.
 
-use benchbook_nets::{AlexNet, Architecture, Net, Parameter, ResNet18, Vgg};
+use benchbook_nets::{
+    AlexNet, Architecture, MobileNetV2, Net, Parameter, ResNet18, ResNet34, ResNet50, Vgg,
+};
 
 /// The printed form, and a line for each parameter.
 fn expected(text: &str) -> (&str, Vec<&str>) {
@@ -23,7 +25,10 @@ fn whole(architecture: impl Architecture, text: &str) {
 #[test]
 fn nets_print_and_name_their_parameters_as_torchvision() {
     whole(AlexNet::new(10), include_str!("data/alexnet.txt"));
+    whole(MobileNetV2::new(10), include_str!("data/mobilenet_v2.txt"));
     whole(ResNet18::new(10), include_str!("data/resnet18.txt"));
+    whole(ResNet34::new(10), include_str!("data/resnet34.txt"));
+    whole(ResNet50::new(10), include_str!("data/resnet50.txt"));
 }
 
 fn vgg<const LAYERS: usize>(batch_norm: bool, text: &str) {

@@ -1,13 +1,15 @@
-"""What all references share: the job, the order of its phases or its check, and the record.
+"""What all references share: the job, the order of its phases, the trace of what they compute, and the record.
 
 JOB is `benchbook_study::references::Job`. Its record states what was requested, and the reference adds what it did and
-how long that took. A reference is a class with the methods that `run` calls; its interpreter of the graph is a file of
-its own.
+how long that took. A reference is a class with the methods that `run` and `trace` call; its interpreter of the graph is
+a file of its own.
 """
 
 import contextlib
+import functools
 import json
 import math
+import platform
 import sys
 import time
 from pathlib import Path
@@ -16,52 +18,127 @@ import numpy
 from safetensors.numpy import load_file, save_file
 
 JOB = json.loads(Path(sys.argv[1]).read_text())
-NET, RECORD, CHECK, CLASSES = JOB["net"], JOB["record"], JOB["check"], JOB["class_names"]
+NET, RECORD, TRACE, CLASSES = JOB["net"], JOB["record"], JOB["trace"], JOB["class_names"]
 CLOCK = time.perf_counter
 
 
 def run(library):
-    """Runs the job: the four phases, or the check.
+    """Runs the job: the four phases, and after them the trace that the job asks for; or the trace alone.
 
     The phases are `load`, `build`, `train` and `test`, which returns the number of its images; `count` returns the
-    numbers of all and of the trained values. For a check, `build` makes dropout layers that multiply by the masks that
-    `step` takes, for batches of `check_batch`; `first_loss` computes the loss in inference mode, `gradients` those of
-    training mode without dropout, by name.
+    numbers of all and of the trained values, `steps` the number of training steps, and `parts` the library's build and
+    the versions of what it loads images with.
     """
-    RECORD["library"] |= {"version": library.version, "language": "Python", "device": JOB["device"]}
-    RECORD["library"] |= {"name": library.name, "threads": JOB["threads"]}
-    if CHECK:
-        return check(library)
+    RECORD["library"]["name"] = library.name
+    if TRACE and not TRACE["before"]:
+        library.build()
+        return trace(library)
     if len(NET["input"]) != 3 or NET["input"][0] != 3:
         sys.exit(f"the input of `{NET['name']}` must be [3, height, width] for image files, got {NET['input']}")
     for name in ("load", "build", "train"):
         with phase(name):
             getattr(library, name)()
     with phase("test"):
-        RECORD["images_seen"]["test"] = library.test()
-    RECORD["net"]["parameters"], RECORD["net"]["trainable_parameters"] = library.count()
-    write(RECORD)
+        tested = library.test()
+    parameters, trainable = library.count()
+    facts = {"/library/version": library.version, "/library/language": "Python", "/library/device": JOB["device"]}
+    facts |= {"/library/threads": JOB["threads"], "/library/parts/python": platform.python_version()}
+    facts |= {f"/library/parts/{name}": version for name, version in library.parts().items()}
+    facts |= {"/net/parameters": parameters, "/net/trainable_parameters": trainable}
+    state(facts | {"/steps": library.steps(), "/images_seen/test": tested})
+    write(RECORD, JOB["output"])
+    if TRACE:
+        with phase("check"):
+            trace(library)
 
 
-def check(library):
-    """Writes the losses and gradients that the library computes of the common batches from the common start."""
-    batches = load_file(CHECK["batches"])
+def state(facts):
+    """Fills in the conditions that the job leaves to this process; exits if one is missing or unknown."""
+    missing = [place for place, optional in JOB["states"].items() if not optional and facts.get(place) is None]
+    unknown = [place for place in facts if place not in JOB["states"]]
+    if missing or unknown:
+        sys.exit(f"the record must state {list(JOB['states'])}; missing: {missing}, unknown: {unknown}")
+    for place, value in facts.items():
+        *way, name = place.split("/")[1:]
+        functools.reduce(dict.__getitem__, way, RECORD)[name] = value
+
+
+def trace(library):
+    """Writes what the model and the optimiser at hand compute of the common batches from the common weights.
+
+    `deviations` lists what differs from the job in the library's own objects; `dropped` feeds ones to each dropout layer;
+    `weights` returns all values by their names; `start_from` sets them and empties the optimiser's memory; `set_masks`
+    makes dropout layers multiply by these arrays; `logits` computes in inference mode, `gradients` in training mode, and
+    `step` is the step that trains.
+    """
+    start, batches = load_file(TRACE["start"]), load_file(TRACE["batches"])
     pixels, labels = batches["pixels"], batches["labels"].astype(numpy.int64)
     masks = [batches[f"factors.{number}"] for number in range(len(dropouts()))]
-    library.check_batch = labels.shape[1]
-    library.build()
-    losses = [library.first_loss(pixels[0], labels[0])]
-    save_file(library.gradients(pixels[0], labels[0]), CHECK["gradients"])
+    said = {"version": library.version, "omitted": library.omitted, "deviations": library.deviations(), "losses": []}
+    said["deviations"] += [words for dropped in map(dropout_deviations, dropouts(), library.dropped()) for words in dropped]
+    if TRACE["before"]:
+        before, after = load_file(TRACE["before"]), library.weights()
+        said["step_seconds"] = alone(library, pixels[0], labels[0])
+        said["unchanged"] = [name for name, value in after.items() if numpy.array_equal(value, before[name])]
+    library.start_from(start)
+    arrays = {"logits": library.logits(pixels[0])}
+    library.set_masks([numpy.ones_like(mask[0]) for mask in masks])
+    arrays |= {f"gradient.{name}": value for name, value in library.gradients(pixels[0], labels[0]).items()}
     # The running statistics of batch normalisation have moved.
-    library.set_weights(load_file(JOB["start"]))
-    for step in range(CHECK["steps"]):
-        losses.append(library.step(pixels[step], labels[step], [mask[step] for mask in masks]))
-    write({"version": library.version, "losses": losses})
+    library.start_from(start)
+    for step in range(TRACE["steps"]):
+        library.set_masks([mask[step] for mask in masks])
+        said["losses"].append(library.step(pixels[step], labels[step]))
+        if step + 1 == TRACE["changes_after"]:
+            arrays |= {f"change.{name}": value - start[name] for name, value in library.weights().items()}
+    arrays = {name: numpy.ascontiguousarray(sample(value), numpy.float32) for name, value in arrays.items()}
+    save_file(arrays, TRACE["arrays"])
+    write(said, TRACE["output"])
+
+
+def alone(library, pixels, labels):
+    """Seconds of training steps on one batch that is in memory already: two that do not count, then ten, or fewer if ten
+    seconds are over."""
+    size, began, seconds = JOB["batch_size"], CLOCK(), []
+    pixels, labels = numpy.resize(pixels, (size, *pixels.shape[1:])), numpy.resize(labels, size)
+    while len(seconds) < 12 and (len(seconds) < 3 or CLOCK() - began < 10):
+        start = CLOCK()
+        library.step(pixels, labels)
+        seconds.append(CLOCK() - start)
+    return seconds[2:]
+
+
+def sample(value):
+    """Some 65,536 of an array's values, as `benchbook_study::agreement::sample` takes them."""
+    values = value.reshape(-1)
+    stride = values.size // 65536 + 1
+    while math.gcd(stride, 6) != 1:
+        stride += 1
+    return values[::stride]
 
 
 def dropouts():
     """The dropout layers in order."""
     return [layer for layer in NET["layers"] if layer["operation"]["type"] == "dropout"]
+
+
+def dropout_deviations(layer, passes):
+    """What is wrong with a dropout layer that was fed the same ones in two passes of training."""
+    rate, (first, second) = layer["operation"]["rate"], passes
+    zeros, kept = float((first == 0).mean()), first[first != 0]
+    # Six standard deviations of the share of zeros.
+    if abs(zeros - rate) > 6 * math.sqrt(rate * (1 - rate) / first.size):
+        yield f"dropout layer {layer['name']} drops {zeros:.3f} of its values, the job {rate}"
+    if not numpy.allclose(kept, 1 / (1 - rate), rtol=1e-2):
+        yield f"dropout layer {layer['name']} multiplies what it keeps by {kept.mean():.3f}, the job by {1 / (1 - rate):.3f}"
+    if rate and numpy.array_equal(first, second):
+        yield f"dropout layer {layer['name']} drops the same values in each step"
+
+
+def different(what, found, expected):
+    """One deviation in words, or none."""
+    same = math.isclose(found, expected, rel_tol=1e-6) if isinstance(expected, float) else found == expected
+    return [] if same else [f"{what} is {found}, the job asks for {expected}"]
 
 
 @contextlib.contextmanager
@@ -70,7 +147,8 @@ def phase(name):
     print(f"@phase {name}", flush=True)
     began = CLOCK()
     yield
-    RECORD["phases"][name] = CLOCK() - began
+    if name in RECORD["phases"]:
+        RECORD["phases"][name] = CLOCK() - began
     print("@phase end", flush=True)
 
 
@@ -115,8 +193,8 @@ def test_files():
     return sorted(str(path) for path in root.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
 
 
-def write(value):
-    """Writes JSON to the file that the study named. JSON has no number that is not finite: `null` stands for it."""
+def write(value, path):
+    """Writes JSON to a file that the study named. JSON has no number that is not finite: `null` stands for it."""
 
     def finite(value):
         if isinstance(value, dict):
@@ -125,4 +203,4 @@ def write(value):
             return [finite(of) for of in value]
         return None if isinstance(value, float) and not math.isfinite(value) else value
 
-    Path(JOB["output"]).write_text(json.dumps(finite(value)))
+    Path(path).write_text(json.dumps(finite(value)))

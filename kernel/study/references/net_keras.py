@@ -1,4 +1,5 @@
 """Interprets a graph with Keras 3's own layers. Maps are [rows, columns, channels] and kernels have Keras' layout.
+The gates of a GRU stand in Keras' order, and a constraint keeps its second bias at zero.
 
 A padding that TensorFlow's `same` computes for the shape at hand becomes `same`, every other one a layer or operation
 before; that of a max pooling is minus infinity and never wins. Two layers differ from PyTorch's and are Keras' own:
@@ -10,9 +11,13 @@ before; that of a max pooling is minus infinity and never wins. Two layers diffe
 import sys
 
 import keras
+import numpy as np
 from keras import layers
 
+RECURRENT = {"weight_ih_l0": "kernel", "weight_hh_l0": "recurrent_kernel", "bias_ih_l0": "bias"}
 NAMES = {
+    "lstm": RECURRENT,
+    "gru": RECURRENT,
     "conv2d": {"weight": "kernel", "bias": "bias"},
     "dense": {"weight": "kernel", "bias": "bias"},
     "batch_norm": {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"},
@@ -31,21 +36,24 @@ ACTIVATIONS = {
 }
 
 
-def build(graph, frozen=False, dropout=layers.Dropout):
-    """The functional model, and its variables by their names in the graph."""
+def build(graph, frozen=False):
+    """The functional model, and its layers and variables by their names in the graph."""
     values = {None: keras.Input(shape_of(graph["input"]))}
-    start, named = values[None], {}
+    start, named, made_of = values[None], {}, {}
     for index, layer in enumerate(graph["layers"]):
         operation, in_base = layer["operation"], frozen and index < graph["base"]
         taken = [values[source] for source in layer["inputs"]]
-        made, taken[0] = make(layer, operation, layer["input_shapes"][0], taken[0], dropout)
-        made.trainable = not in_base
+        made, taken[0] = make(layer, operation, layer["input_shapes"][0], taken[0])
+        made.trainable, made_of[layer["name"]] = not in_base, made
         how = {"training": False} if in_base and operation["type"] in ("batch_norm", "dropout") else {}
         values[index] = made(taken if len(taken) > 1 else taken[0], **how)
+        if operation.get("return_sequences"):
+            values[index] = layers.Reshape(shape_of(layer["output"]))(values[index])
+        owner = getattr(made, "cell", made)
         for suffix, attribute in NAMES.get(operation["type"], {}).items():
-            if getattr(made, attribute, None) is not None:
-                named[f"{layer['name']}.{suffix}"] = getattr(made, attribute)
-    return keras.Model(start, values[index], name="net"), named
+            if getattr(owner, attribute, None) is not None:
+                named[f"{layer['name']}.{suffix}"] = getattr(owner, attribute)
+    return keras.Model(start, values[index], name="net"), made_of, named
 
 
 def shape_of(shape):
@@ -72,7 +80,7 @@ def padded(operation, shape, x):
     return "valid", layers.ZeroPadding2D(((top, bottom), (left, right)))(x)
 
 
-def make(layer, operation, shape, x, dropout):
+def make(layer, operation, shape, x):
     """The layer of an operation, and the input that it takes."""
     kind = operation["type"]
     if kind == "conv2d":
@@ -105,7 +113,14 @@ def make(layer, operation, shape, x, dropout):
     if kind == "activation":
         return ACTIVATIONS[operation["function"]](), x
     if kind == "dropout":
-        return dropout(operation["rate"]), x
+        return layers.Dropout(operation["rate"]), x
+    if kind == "rows":
+        return layers.Reshape((shape[1], shape[2] * shape[0], 1)), x
+    if kind in ("lstm", "gru"):
+        recurrent = layers.LSTM if kind == "lstm" else layers.GRU
+        how = {"bias_constraint": first_row} if kind == "gru" else {}
+        how["return_sequences"] = operation["return_sequences"]
+        return recurrent(operation["units"], **how), layers.Reshape(shape[1:])(x)
     if kind == "upsample":
         return layers.UpSampling2D(operation["scale"]), x
     simple = {"add": layers.Add, "concat": layers.Concatenate, "global_avg_pool2d": layers.GlobalAveragePooling2D}
@@ -114,17 +129,40 @@ def make(layer, operation, shape, x, dropout):
     return simple[kind](), x
 
 
-def to_keras(array):
+def first_row(bias):
+    """A GRU's bias without its second row, that of the product with the state."""
+    return bias * keras.ops.convert_to_tensor([[1.0], [0.0]], bias.dtype)
+
+
+def reordered(array):
+    """The rows of a GRU's gates r, z, n in Keras' order z, r, h, or the other way round."""
+    reset, update, new = np.split(array, 3)
+    return np.concatenate([update, reset, new])
+
+
+def to_keras(variable, array):
     """`[outputs, inputs, rows, columns]` as `[rows, columns, inputs, outputs]`; dense kernels are transposed too."""
+    if "gru_cell" in variable.path:
+        array = reordered(array)
+        if array.ndim == 1:
+            return np.stack([array, np.zeros_like(array)])
     return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
 
 
-def from_keras(array):
+def from_keras(variable, array):
     """The inverse."""
+    if "gru_cell" in variable.path:
+        return reordered(array[0] if variable.name == "bias" else array.T)
     return array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T
+
+
+def count(variable):
+    """The number of values, without the second bias of a GRU."""
+    shape = variable.shape[1:] if "gru_cell" in variable.path and variable.name == "bias" else variable.shape
+    return int(np.prod(shape))
 
 
 def set_weights(named, arrays):
     """Copies all values from arrays; a missing one is an error."""
     for name, variable in named.items():
-        variable.assign(to_keras(arrays[name]))
+        variable.assign(to_keras(variable, arrays[name]))

@@ -44,22 +44,38 @@ class FlattenChannelsLast(nn.Module):
         return x.permute(0, 2, 3, 1).flatten(1)
 
 
-class Given(nn.Module):
-    """Dropout with given masks."""
-
-    factors = None
-
-    def __init__(self, rate):
-        super().__init__()
+class Rows(nn.Module):
+    """A sequence with a step for each row, whose features are the row's pixels with their channels."""
 
     def forward(self, x):
-        return x * self.factors if self.training and self.factors is not None else x
+        return x.permute(0, 2, 3, 1).flatten(2).unsqueeze(1)
+
+
+class Recurrent:
+    """A recurrent layer on sequences [batch, 1, steps, features]. Its second bias is zero and frozen."""
+
+    def __init__(self, features, units, return_sequences):
+        super().__init__(features, units, batch_first=True)
+        self.return_sequences = return_sequences
+        nn.init.zeros_(self.bias_hh_l0).requires_grad_(False)
+
+    def forward(self, x):
+        states, _ = super().forward(x.squeeze(1))
+        return states.unsqueeze(1) if self.return_sequences else states[:, -1]
+
+
+class LSTM(Recurrent, nn.LSTM):
+    """Long short-term memory."""
+
+
+class GRU(Recurrent, nn.GRU):
+    """Gated recurrent units."""
 
 
 class Net(nn.Module):
     """The layers of a graph in order. With `frozen` the base has no gradients and stays in evaluation mode."""
 
-    def __init__(self, graph, frozen=False, dropout=nn.Dropout):
+    def __init__(self, graph, frozen=False):
         super().__init__()
         self.graph, self.frozen, self.plan, layers = graph, graph["base"] if frozen else 0, [], graph["layers"]
         used = [source for layer in layers for source in layer["inputs"]]
@@ -69,7 +85,7 @@ class Net(nn.Module):
             first = layer["inputs"][0]
             inplace = used.count(first) == 1 and first is not None
             inplace = inplace and layers[first]["operation"]["type"] in OVERWRITABLE
-            module, pad, value = make(layer["operation"], layer["input_shapes"][0], inplace, dropout)
+            module, pad, value = make(layer["operation"], layer["input_shapes"][0], inplace)
             modules.append(module)
             done = [source for source in set(layer["inputs"]) if last[source] == index]
             self.plan.append((layer["inputs"], done, pad, value))
@@ -113,7 +129,7 @@ class Net(nn.Module):
         return nn.functional.binary_cross_entropy_with_logits(output.squeeze(1), labels.float(), weight)
 
 
-def make(operation, shape, inplace, dropout):
+def make(operation, shape, inplace):
     """The module of an operation, and the padding that it cannot do itself, as `torch.nn.functional.pad` takes it."""
     kind, channels, pad = operation["type"], shape[0], operation.get("padding", [0] * 4)
     top, bottom, left, right = pad
@@ -148,7 +164,12 @@ def make(operation, shape, inplace, dropout):
     elif kind == "flatten":
         module = FlattenChannelsLast() if operation["order"] == "height_width_channel" else nn.Flatten()
     elif kind == "dropout":
-        module = dropout(operation["rate"])
+        module = nn.Dropout(operation["rate"])
+    elif kind == "rows":
+        module = Rows()
+    elif kind in ("lstm", "gru"):
+        recurrent = LSTM if kind == "lstm" else GRU
+        module = recurrent(shape[2], operation["units"], operation["return_sequences"])
     elif kind == "upsample":
         module = nn.Upsample(scale_factor=tuple(operation["scale"]))
     elif kind == "add":

@@ -9,12 +9,14 @@ Differences from them:
   the weights that all backends start from;
 - the last layer gives logits, of which the loss is computed: the numerically better form of the same loss;
 - resizing smooths (antialias), as Pillow and so PyTorch's tutorial does; tf.image.resize alone would not;
-- images are neither cached nor changed at random; the order is drawn anew in each pass over all files, and no more
-  batches are made than are trained on;
+- images are neither cached nor changed at random; their order is the job's, the same for every library;
 - batch size, epochs, optimiser, learning rate and threads are those of the study's job;
 - the last epoch's weights are kept and not written; the clock is read at the ends of the phases.
 """
 
+import functools
+import hashlib
+import json
 import sys
 
 import keras
@@ -22,22 +24,13 @@ import numpy as np
 import tensorflow as tf
 from safetensors.numpy import load_file
 
-from common import CLASSES, CLOCK, JOB, NET, RECORD, Progress, part, run, test_files
-from net_keras import build, from_keras, set_weights
+        return {names[id(variable)]: from_keras(variable, gradient.numpy()) for variable, gradient in pairs}
 
 
-class Given(keras.layers.Layer):
-    """Dropout with given masks, at first of ones."""
-
-    def __init__(self, batch):
-        super().__init__()
-        self.batch = batch
-
-    def build(self, shape):
-        self.factors = self.add_weight(shape=(self.batch, *shape[1:]), initializer="ones", trainable=False)
-
-    def call(self, x, training=False):
-        return x * self.factors if training else x
+# Whatever ~/.keras/keras.json says. What the layers and the loss compute in is the job's.
+keras.config.set_floatx(JOB["compute"]["precision"])
+keras.config.set_epsilon(1e-7)
+keras.config.set_image_data_format("channels_last")
 
 
 class Clock(keras.callbacks.Callback):
@@ -89,15 +82,26 @@ def listed(split):
     return sum(paths, []), labels
 
 
-def shuffled(paths, labels):
-    return tf.data.Dataset.from_tensor_slices((paths, labels)).shuffle(len(paths), JOB["seed"])
+def batches(paths, labels, size=JOB["batch_size"]):
+    files = tf.data.Dataset.from_tensor_slices((paths, labels))
+    return files.map(decoded, num_parallel_calls=JOB["loader_threads"] or tf.data.AUTOTUNE).batch(size)
 
 
-def batches(files, size=JOB["batch_size"], steps=None):
-    data = files.map(decoded, num_parallel_calls=JOB["loader_threads"] or tf.data.AUTOTUNE).batch(size)
-    if steps:
-        data = data.repeat().take(steps)
-    return data.prefetch(tf.data.AUTOTUNE)
+def passes():
+    """The passes of training in the job's order; batches are full but for the last one of a pass."""
+    now = []
+    for batch in (batch for epoch in JOB["order"] for batch in epoch):
+        now += batch
+        if len(batch) < JOB["batch_size"]:
+            yield now
+            now = []
+    yield now
+
+
+def training(labels):
+    """The batches of all epochs; `labels` holds the class of each path."""
+    data = [batches(paths, [labels[path] for path in paths]) for paths in passes() if paths]
+    return functools.reduce(lambda first, second: first.concatenate(second), data).prefetch(tf.data.AUTOTUNE)
 
 
 def make_optimizer():
@@ -114,6 +118,8 @@ def make_optimizer():
 
 class Keras:
     name, version = "Keras", f"{keras.__version__} on TensorFlow {tf.__version__}"
+    # It follows the biased variance of a batch, PyTorch's the unbiased one.
+    omitted = ["running_var"]
 
     def __init__(self):
         # By itself TensorFlow takes the first GPU where there is one, and the processor where there is none.
@@ -126,17 +132,17 @@ class Keras:
         tf.config.experimental.enable_tensor_float_32_execution(JOB["compute"]["tf32_convolutions"])
         tf.config.threading.set_intra_op_parallelism_threads(JOB["threads"])
         keras.utils.set_random_seed(JOB["seed"])
+        self.masks = []
 
     def load(self):
         with part("load_parts", "list"):
             self.training, self.validation = listed("train"), listed("validation")
         with part("load_parts", "first_batch"):
-            next(iter(batches(shuffled(*self.training).take(JOB["batch_size"]))))
+            next(iter(batches(*(files[: JOB["batch_size"]] for files in self.training))))
 
     def build(self):
         with part("build_parts", "initialise"):
-            dropout = (lambda rate: Given(self.check_batch)) if JOB["check"] else keras.layers.Dropout
-            self.model, self.named = build(NET, JOB["freeze"], dropout)
+            self.model, self.layers, self.named = build(NET, JOB["freeze"])
             if NET["loss"] == "binary_cross_entropy":
                 loss = keras.losses.BinaryCrossentropy(from_logits=True)
                 self.metric = keras.metrics.BinaryAccuracy(threshold=0.0, name="accuracy")
@@ -145,30 +151,92 @@ class Keras:
                 self.metric = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
             self.model.compile(make_optimizer(), loss, metrics=[self.metric])
         with part("build_parts", "read"):
-            self.set_weights(load_file(JOB["start"]))
+            set_weights(self.named, load_file(JOB["start"]))
 
     def train(self):
-        steps, epochs = JOB["steps_per_epoch"], JOB["epochs"]
-        data = batches(shuffled(*self.training), steps=steps and epochs * steps)
-        validation = batches(tf.data.Dataset.from_tensor_slices(self.validation)) if JOB["validate"] else None
+        epochs, steps = JOB["epochs"], len(JOB["order"][0])
+        data = training(dict(zip(*self.training)))
+        validation = batches(*self.validation).prefetch(tf.data.AUTOTUNE) if JOB["validate"] else None
         settings = {"epochs": epochs, "steps_per_epoch": steps, "validation_data": validation, "verbose": 0}
         self.model.fit(data, callbacks=[Clock(self.metric)], **settings)
 
     def test(self):
         files = test_files()
-        files = tf.data.Dataset.from_tensor_slices((files, [0] * len(files)))
-        return len(self.model.predict(batches(files, JOB["test_batch_size"]), verbose=0))
+        data = batches(files, [0] * len(files), JOB["test_batch_size"]).prefetch(tf.data.AUTOTUNE)
+        return len(self.model.predict(data, verbose=0))
 
     def count(self):
         kinds = (self.model.weights, self.model.trainable_weights)
-        return [sum(int(np.prod(variable.shape)) for variable in variables) for variables in kinds]
+        return [sum(count(variable) for variable in variables) for variables in kinds]
 
-    def set_weights(self, arrays):
+    def steps(self):
+        return int(self.model.optimizer.iterations)
+
+    def parts(self):
+        build = json.dumps(dict(tf.sysconfig.get_build_info()), sort_keys=True, default=str)
+        return {"build": f"{hashlib.sha256(build.encode()).hexdigest()[:12]}, {tf.version.GIT_VERSION}"}
+
+    def deviations(self):
+        settings, optimizer, model = JOB["optimizer"], self.model.optimizer, self.model
+        momentum, decay = settings.get("momentum"), settings.get("weight_decay")
+        names = {
+            "sgd": {"momentum": momentum, "nesterov": settings.get("nesterov"), "weight_decay": decay or None},
+            "adam": {"beta_1": settings.get("beta1"), "beta_2": settings.get("beta2"), "amsgrad": False},
+            "rmsprop": {"rho": settings.get("decay"), "momentum": 0.0, "centered": False},
+        }[settings["name"]]
+        names |= {"epsilon": settings["epsilon"]} if "epsilon" in settings else {}
+        names |= {"clipnorm": None, "global_clipnorm": None, "clipvalue": None, "use_ema": False}
+        set_to = optimizer.get_config()
+        found = [words for name, value in names.items() for words in different(f"the optimiser's {name}", set_to[name], value)]
+        found += different("the learning rate", float(np.float32(optimizer.learning_rate)), float(np.float32(JOB["learning_rate"])))
+        found += different("the optimiser", type(optimizer).__name__.lower(), settings["name"])
+        names = {id(variable): name for name, variable in self.named.items()}
+        trained = sorted(names[id(variable)] for variable in model.trainable_variables)
+        expected = {value["name"] for value in NET["parameters"] if value["learned"]}
+        if JOB["freeze"]:
+            expected -= {value["name"] for value in NET["parameters"] if value["in_base"]}
+        found += different("what learns", trained, sorted(expected))
+        kinds = sorted({layer.dtype_policy.name for layer in self.layers.values()})
+        found += different("the type of the numbers", kinds, [JOB["compute"]["precision"]])
+        for layer in NET["layers"]:
+            operation, made = layer["operation"], self.layers[layer["name"]]
+            if operation["type"] == "dropout":
+                found += different(f"the rate of {layer['name']}", made.rate, operation["rate"])
+            elif operation["type"] == "batch_norm":
+                found += different(f"the momentum of {layer['name']}", made.momentum, 1 - operation["momentum"])
+                found += different(f"the epsilon of {layer['name']}", made.epsilon, operation["epsilon"])
+        found += different("the backend of Keras", keras.backend.backend(), "tensorflow")
+        threads = tf.config.threading.get_intra_op_parallelism_threads()
+        return found + different("the number of threads", threads, JOB["threads"])
+
+    def dropouts(self):
+        return [layer for layer in self.layers.values() if isinstance(layer, keras.layers.Dropout)]
+
+    def dropped(self):
+        ones = tf.ones((100, 1000))
+        return [[layer(ones, training=True).numpy() for _ in range(2)] for layer in self.dropouts()]
+
+    def set_masks(self, masks):
+        if not self.masks:
+            self.masks = [tf.Variable(last(mask)) for mask in masks]
+            for layer, mask in zip(self.dropouts(), self.masks, strict=True):
+                layer.call = given_mask(mask)
+            # A function that is compiled already would go on with Keras' dropout.
+            self.model.make_train_function(force=True)
+        for variable, mask in zip(self.masks, masks, strict=True):
+            variable.assign(last(mask))
+
+    def weights(self):
+        return {name: from_keras(variable, variable.numpy()) for name, variable in self.named.items()}
+
+    def start_from(self, arrays):
         set_weights(self.named, arrays)
+        for variable in self.model.optimizer.variables:
+            if variable is not self.model.optimizer._learning_rate:
+                variable.assign(tf.zeros_like(variable.value))
 
-    def first_loss(self, pixels, labels):
-        self.model.reset_metrics()
-        return float(self.model.test_on_batch(*given(pixels, labels))[0])
+    def logits(self, pixels):
+        return self.model.predict_on_batch(tf.constant(last(pixels)))
 
     def gradients(self, pixels, labels):
         pixels, labels = given(pixels, labels)
@@ -181,14 +249,16 @@ class Keras:
 
         names = {id(variable): name for name, variable in self.named.items()}
         pairs = zip(self.model.trainable_variables, compute())
-        return {names[id(variable)]: np.ascontiguousarray(from_keras(gradient.numpy())) for variable, gradient in pairs}
+        return {names[id(variable)]: from_keras(variable, gradient.numpy()) for variable, gradient in pairs}
 
-    def step(self, pixels, labels, masks):
-        given_layers = [layer for layer in self.model.layers if isinstance(layer, Given)]
-        for layer, mask in zip(given_layers, masks, strict=True):
-            layer.factors.assign(last(mask))
+    def step(self, pixels, labels):
         self.model.reset_metrics()
         return float(self.model.train_on_batch(*given(pixels, labels))[0])
+
+
+def given_mask(mask):
+    """What a dropout layer does in training with given factors."""
+    return lambda inputs, training=False: inputs * tf.cast(mask, inputs.dtype) if training else inputs
 
 
 def last(values):

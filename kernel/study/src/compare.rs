@@ -1,12 +1,14 @@
 //! Two backends side by side: a ratio of like with like, or what makes them unlike.
 
 use crate::ceiling::Ceiling;
+use crate::conditions::{Difference, Rule, between, json};
 use crate::record::{Environment, Record};
 use crate::statistics::Ratio;
+use serde_json::Value;
 use std::fmt;
 
 /// What is compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Quantity {
     /// Seconds of the phase `load`.
     Load,
@@ -16,18 +18,26 @@ pub enum Quantity {
     Train,
     /// Seconds of the phase `test`.
     Test,
+    /// Seconds of training and validation until the end of the first epoch that reaches this validation accuracy, 0 to
+    /// 1. A ratio needs runs that all reach it.
+    ToAccuracy(f64),
 }
 
 impl Quantity {
-    /// All of them, in order.
-    pub const ALL: [Self; 4] = [Self::Load, Self::Build, Self::Train, Self::Test];
+    /// The phases, in order.
+    pub const PHASES: [Self; 4] = [Self::Load, Self::Build, Self::Train, Self::Test];
+
+    /// The phase that it is measured in.
+    pub fn phase(self) -> Self {
+        if let Self::ToAccuracy(_) = self { Self::Train } else { self }
+    }
 
     /// The phase's name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Load => "load",
             Self::Build => "build",
-            Self::Train => "train",
+            Self::Train | Self::ToAccuracy(_) => "train",
             Self::Test => "test",
         }
     }
@@ -39,126 +49,12 @@ impl Quantity {
             Self::Build => record.phases.build,
             Self::Train => record.phases.train,
             Self::Test => record.phases.test,
-        }
-    }
-}
-
-/// A condition in which two runs differ, or that somebody did not state.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Difference {
-    /// The condition.
-    pub what: &'static str,
-    /// The first run's.
-    pub first: Option<String>,
-    /// The second run's.
-    pub second: Option<String>,
-    /// The second over the first, for numbers.
-    pub factor: Option<f64>,
-}
-
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.first, &self.second) {
-            (None, None) => return write!(f, "{} not stated by either", self.what),
-            (first, second) => {
-                let word = |side: &Option<String>| side.clone().unwrap_or("not stated".into());
-                write!(f, "{} {} against {}", self.what, word(first), word(second))?;
+            Self::ToAccuracy(target) => {
+                let reached = |(_, accuracy): &(f64, f64)| *accuracy >= target;
+                record.learned().into_iter().find(reached).map(|(seconds, _)| seconds)
             }
         }
-        match self.factor {
-            Some(factor) if factor.is_finite() && factor > 0.0 => write!(f, " ({factor:.2} ×)"),
-            _ => Ok(()),
-        }
     }
-}
-
-/// The conditions that a figure per image allows for.
-const IMAGES: [&str; 3] = ["pictures trained on", "pictures validated on", "pictures tested on"];
-
-/// Everything in which two runs differ that changes how long they take. Empty means that their times
-/// may be compared. What one or both do not state counts as a difference.
-pub fn differences(first: &Record, second: &Record) -> Vec<Difference> {
-    let mut found = Vec::new();
-    let mut words = |what, of: &dyn Fn(&Record) -> Option<String>| {
-        let (first, second) = (of(first), of(second));
-        if first.is_none() || first != second {
-            found.push(Difference { what, first, second, factor: None });
-        }
-    };
-    words("net", &|r| Some(r.net.name.clone()).filter(|name| !name.is_empty()));
-    let graph = |r: &Record| r.net.graph_sha256.as_ref().map(|sum| sum.chars().take(12).collect());
-    words("layers", &|r| graph(r).or(r.net.head.as_ref().map(|head| format!("{head} head"))));
-    words("learning part", &|r| r.net.base.clone());
-    words("dropout", &|r| {
-        let of_graph = || graph(r).map(|_: String| "as in its layers".to_owned());
-        r.net.dropout.map(|rate| rate.to_string()).or_else(of_graph)
-    });
-    words("input", &|r| r.net.input_size.map(|[height, width]| format!("{height} × {width}")));
-    words("preprocessing", &|r| r.net.preprocessing.clone());
-    // The same file is the same weights, whatever it is called.
-    words("weights", &|r| r.net.weights_sha256.clone().or(r.net.weights.clone()));
-    // Likewise the pictures.
-    words("pictures", &|r| {
-        let name = Some(r.data.name.clone()).filter(|name| !name.is_empty());
-        r.data.files_sha256.as_ref().map(|sum| sum.chars().take(12).collect()).or(name)
-    });
-    words("augmentation", &|r| r.training.as_ref()?.augmentation.clone());
-    words("optimiser", &|r| r.training.as_ref()?.optimizer.clone());
-    words("class weights", &|r| r.training.as_ref()?.class_weights.clone());
-    words("cached features", &|r| {
-        Some(if r.training.as_ref()?.cache_features? { "yes" } else { "no" }.into())
-    });
-    words("cache of decoded pictures", &|r| r.training.as_ref()?.cache.clone());
-    words("precision", &|r| r.library.precision.clone());
-    words("settings", &|r| {
-        let stated = !r.library.settings.is_empty();
-        Some(if stated { r.library.settings.join(", ") } else { "the library's own".into() })
-    });
-    let of_malloc = |name: &str| {
-        name.starts_with("MALLOC_") || name == "GLIBC_TUNABLES" || name == "LD_PRELOAD"
-    };
-    let variables = |r: &Record, malloc: bool| {
-        let set = r.environment.variables.iter();
-        let set = set.filter(|(name, _)| of_malloc(name) == malloc);
-        set.map(|(name, value)| format!("{name}={value}")).collect::<Vec<String>>()
-    };
-    words("allocator", &|r| {
-        let set = variables(r, true);
-        Some(if set.is_empty() { "the system's own".into() } else { set.join(", ") })
-    });
-    let others = [first, second].map(|r| variables(r, false));
-    words("environment", &|r| {
-        let here = variables(r, false);
-        let only = here.iter().filter(|set| !others.iter().all(|side| side.contains(set)));
-        let only: Vec<&str> = only.map(String::as_str).collect();
-        Some(if only.is_empty() { "the rest unset".into() } else { only.join(", ") })
-    });
-    words("cores", &|r| {
-        let cores = r.environment.affinity.as_ref()?;
-        Some(cores.iter().map(usize::to_string).collect::<Vec<_>>().join(" "))
-    });
-    words("device", &|r| {
-        let parts: Vec<String> =
-            [&r.library.device, &r.library.device_name].into_iter().flatten().cloned().collect();
-        (!parts.is_empty()).then(|| parts.join(", "))
-    });
-    let mut counts = |what, of: &dyn Fn(&Record) -> Option<usize>| {
-        let (a, b) = (of(first), of(second));
-        if a.is_none() || a != b {
-            let factor = a.zip(b).map(|(a, b)| b as f64 / a as f64);
-            let text = |count: Option<usize>| count.map(|count| count.to_string());
-            found.push(Difference { what, first: text(a), second: text(b), factor });
-        }
-    };
-    counts(IMAGES[0], &|r| r.images_seen.training);
-    counts(IMAGES[1], &|r| r.images_seen.validation);
-    counts(IMAGES[2], &|r| r.images_seen.test);
-    counts("batch", &|r| r.training.as_ref()?.batch_size);
-    counts("learning parameters", &|r| r.net.trainable_parameters);
-    counts("parameters", &|r| r.net.parameters);
-    counts("threads", &|r| r.library.threads);
-    counts("threads of the loader", &|r| r.training.as_ref()?.loader_threads);
-    found
 }
 
 /// Times per picture, as a ratio of the second to the first.
@@ -201,7 +97,7 @@ impl PerImage {
             if all(first) && all(second) { ratio(first, second, of) } else { None }
         };
         match quantity {
-            Quantity::Load | Quantity::Build => None,
+            Quantity::Load | Quantity::Build | Quantity::ToAccuracy(_) => None,
             Quantity::Test => {
                 let value = ratio(&|r| Some(r.phases.test? / nonzero(r.images_seen.test?)?))?;
                 Some(Self { low: value, high: value, basis: Self::TEST })
@@ -282,6 +178,8 @@ pub struct Comparison {
     pub ratio: Ratio,
     /// Why the ratio does not count; empty where it does.
     pub differences: Vec<Difference>,
+    /// Differences that the ratio is told with.
+    pub told: Vec<Difference>,
     /// Why a side's times do not count: impossible clocks, rates above what was ever published, disturbed runs.
     pub faults: Vec<String>,
     /// The same per picture.
@@ -310,7 +208,7 @@ impl Comparison {
     /// Why the figure per image does not count; `None` where it does, that is where the number of images is the only
     /// difference.
     pub fn why_not_per_image(&self) -> Option<String> {
-        let of_images = |difference: &Difference| IMAGES.contains(&difference.what);
+        let of_images = |difference: &Difference| difference.condition.rule == Rule::PerImage;
         let counts = self.faults.is_empty() && self.differences.iter().all(of_images);
         if counts { None } else { self.why_not() }
     }
@@ -322,7 +220,13 @@ impl Comparison {
         }
         let mut parts: Vec<String> = Vec::new();
         if !self.differences.is_empty() {
-            let all: Vec<String> = self.differences.iter().map(ToString::to_string).collect();
+            let (unstated, different): (Vec<_>, Vec<_>) =
+                self.differences.iter().partition(|difference| difference.is_unstated());
+            let mut all: Vec<String> = different.iter().map(ToString::to_string).collect();
+            let names: Vec<&str> = unstated.iter().map(|absent| absent.condition.name).collect();
+            if !names.is_empty() {
+                all.push(format!("not stated by either: {}", names.join(", ")));
+            }
             parts.push(format!("not comparable: {}", all.join("; ")));
         }
         parts.extend(self.faults.iter().cloned());
@@ -341,24 +245,22 @@ pub fn compare<'a>(
     second: &[&'a Record],
     quantity: Quantity,
 ) -> Option<Comparison> {
-    // The conditions of a backend are the same in all of its runs but for the places; any two will do, and
-    // those that differ among themselves show up against the other side.
     let counting = |side: &[&'a Record]| -> Vec<&'a Record> {
-        side.iter().copied().filter(|record| counts_in(record, quantity)).collect()
+        side.iter().copied().filter(|record| counts(record)).collect()
     };
-    let (first, second) = (counting(first), counting(second));
-    let (one, other) = (*first.first()?, *second.first()?);
-    let ratio = ratio(&first, &second, &|record| quantity.seconds(record))?;
-    let mut all = differences(one, other);
-    for record in first.iter().chain(&second) {
-        let own = if first.iter().any(|r| std::ptr::eq(*r, *record)) { one } else { other };
-        for difference in differences(own, record) {
-            let known = all.iter().any(|known| known.what == difference.what);
-            if !known && difference.first != difference.second {
-                all.push(difference);
-            }
+    let (mut first, mut second) = (counting(first), counting(second));
+    if let Quantity::ToAccuracy(_) = quantity {
+        // Without the runs that never reach the target, the others would look too good.
+        let reaches = |side: &[&Record]| side.iter().all(|run| quantity.seconds(run).is_some());
+        if !reaches(&first) || !reaches(&second) {
+            return None;
         }
     }
+    for side in [&mut first, &mut second] {
+        side.retain(|record| quantity.seconds(record).is_some());
+    }
+    let ratio = ratio(&first, &second, &|record| quantity.seconds(record))?;
+    let (differences, told) = unlike(&first, &second, quantity);
     let (mut faults, mut disturbed) = (Vec::new(), Vec::new());
     let mut assumptions = Vec::new();
     for record in first.iter().chain(&second) {
@@ -369,6 +271,8 @@ pub fn compare<'a>(
             let round = record.place.as_ref().map_or(0, |place| place.round);
             disturbed.push(format!("{} in round {round} ({why})", record.backend()));
         }
+        let unchecked = record.unchecked().map(|why| format!("{}: {why}", record.backend()));
+        add_new(&mut faults, unchecked.into_iter());
         add_new(&mut assumptions, record.assumptions.iter().cloned());
     }
     if !disturbed.is_empty() {
@@ -377,7 +281,8 @@ pub fn compare<'a>(
     Some(Comparison {
         quantity,
         ratio,
-        differences: all,
+        differences,
+        told,
         faults,
         per_image: PerImage::of(&first, &second, quantity),
         assumptions,
@@ -398,7 +303,7 @@ fn disturbance(record: &Record, quantity: Quantity) -> Option<String> {
 }
 
 /// The seed of the resamples: any will do, as long as it stays.
-const SEED: u64 = 2019;
+pub(crate) const SEED: u64 = 2019;
 
 /// Whether a run counts in a comparison: it ended well, its backend computes what the others do as far as anybody
 /// checked, and its round was no warm-up.
@@ -406,14 +311,49 @@ pub fn counts(record: &Record) -> bool {
     record.reason().is_none() && !record.place.as_ref().is_some_and(|place| place.warm_up)
 }
 
-fn counts_in(record: &Record, quantity: Quantity) -> bool {
-    counts(record) && quantity.seconds(record).is_some()
+/// What strikes a ratio of two sides, and what is told with it, each condition once: differences between runs of one
+/// round, and between a side's first run and the side's others.
+fn unlike(
+    first: &[&Record],
+    second: &[&Record],
+    quantity: Quantity,
+) -> (Vec<Difference>, Vec<Difference>) {
+    let stated = |side: &[&Record]| -> Vec<(Option<usize>, Value)> {
+        side.iter().map(|run| (run.place.as_ref().map(|place| place.round), json(run))).collect()
+    };
+    let (first, second) = (stated(first), stated(second));
+    let of_round = |(round, run): &(Option<usize>, Value)| {
+        let (_, other) = second.iter().find(|(other, _)| round.is_some() && other == round)?;
+        Some(between(run, other))
+    };
+    let rounds: Vec<Vec<Difference>> = first.iter().filter_map(of_round).collect();
+    let mut found = rounds.concat();
+    if rounds.is_empty() {
+        found = between(&first[0].1, &second[0].1);
+    }
+    for side in [&first, &second] {
+        let own = side[1..].iter().flat_map(|(_, run)| between(&side[0].1, run));
+        found.extend(own.filter(|difference| {
+            difference.condition.rule != Rule::WithinRound && !difference.is_unstated()
+        }));
+    }
+    let (mut strikes, mut told): (Vec<Difference>, Vec<Difference>) = (Vec::new(), Vec::new());
+    for difference in found {
+        let Some(is_struck) = difference.strikes(quantity) else { continue };
+        let list = if is_struck { &mut strikes } else { &mut told };
+        if !list.iter().any(|known| known.condition == difference.condition) {
+            list.push(difference);
+        }
+    }
+    (strikes, told)
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::record::{Data, ImagesSeen, Library, Net, Phases, Place, Status, Training};
+    use crate::record::{
+        Computes, Data, Epoch, ImagesSeen, Library, Net, Phases, Place, Status, Training,
+    };
     use crate::report::report_2019;
 
     /// A record that states everything, in round `round` of a study.
@@ -429,8 +369,15 @@ pub(crate) mod tests {
                 call: "1-2".into(),
                 attempt: 0,
             }),
-            environment: Environment { affinity: Some(vec![0, 1]), ..Environment::default() },
+            environment: Environment {
+                affinity: Some(vec![0, 1]),
+                libc: word("glibc 2.36"),
+                ..Environment::default()
+            },
             library: Library {
+                name: backend.into(),
+                version: word("1"),
+                language: word("Rust"),
                 device: word("cpu"),
                 threads: Some(2),
                 precision: word("float32"),
@@ -450,19 +397,59 @@ pub(crate) mod tests {
             },
             training: Some(Training {
                 batch_size: Some(32),
-                optimizer: word("Adam"),
-                augmentation: word("none"),
+                epochs: Some(2),
+                optimizer: Some("Adam".into()),
+                learning_rate: Some(0.001),
+                schedule: Some("constant".into()),
+                augmentation: Some("none".into()),
                 cache_features: Some(false),
                 cache: word("none"),
                 loader_threads: Some(2),
-                class_weights: word("none"),
+                class_weights: Some("none".into()),
+                seed: Some(1 + round as u64),
                 ..Training::default()
             }),
-            data: Data { name: "photos".into(), files_sha256: word("ab12"), ..Data::default() },
+            data: Data {
+                name: "photos".into(),
+                files_sha256: word("ab12"),
+                skipped_sha256: word("e3b0"),
+                ..Data::default()
+            },
+            steps: Some(50),
             images_seen: ImagesSeen { training: Some(800), validation: Some(200), test: Some(100) },
             phases: Phases { train: Some(train), ..Phases::default() },
+            computes: alike(),
+            audit: alike(),
             ..Record::default()
         }
+    }
+
+    fn alike() -> Option<Computes> {
+        Some(Computes::Alike { reference: "a".into(), nearness: String::new() })
+    }
+
+    #[test]
+    fn a_run_that_nobody_checked_has_no_ratio() {
+        let checked = three("a", [1.0, 1.1, 1.2]);
+        for unchecked in [
+            |record| Record { computes: None, ..record },
+            |record| Record { audit: None, ..record },
+            |record| Record {
+                audit: Some(Computes::Unchecked { reason: "no memory".into() }),
+                ..record
+            },
+        ] as [fn(Record) -> Record; 3]
+        {
+            let other: Vec<Record> =
+                three("b", [1.0, 1.1, 1.2]).into_iter().map(unchecked).collect();
+            let found = compared(&checked, &other);
+            assert!(!found.is_comparable() && found.why_not_per_image().is_some());
+            assert!(found.why_not().unwrap().contains("was not checked"), "{found:?}");
+        }
+    }
+
+    fn training(record: &mut Record) -> &mut Training {
+        record.training.get_or_insert_default()
     }
 
     fn three(backend: &str, times: [f64; 3]) -> Vec<Record> {
@@ -556,20 +543,47 @@ pub(crate) mod tests {
     fn each_condition_strikes_the_ratio_and_is_named_with_both_values() {
         let word = |text: &str| Some(text.to_owned());
         type Change<'a> = (&'a str, &'a dyn Fn(&mut Record));
-        let changes: [Change<'_>; 16] = [
-            ("cores 0 1 against 0", &|r| r.environment.affinity = Some(vec![0])),
-            ("environment the rest unset against ONEDNN_MAX_CPU_ISA=AVX2", &|r| {
+        let changes: [Change<'_>; 27] = [
+            ("cores 0, 1 against 0", &|r| r.environment.affinity = Some(vec![0])),
+            ("environment none against ONEDNN_MAX_CPU_ISA=AVX2", &|r| {
                 r.environment.variables = vec![("ONEDNN_MAX_CPU_ISA".into(), "AVX2".into())];
             }),
-            ("pictures trained on 800 against 400 (0.50 ×)", &|r| {
+            ("C library glibc 2.36 against glibc 2.41", &|r| {
+                r.environment.libc = word("glibc 2.41");
+            }),
+            ("GPU driver not stated against 570.86", &|r| {
+                r.environment.gpu_driver = word("570.86");
+            }),
+            ("images trained on 800 against 400 (0.50 ×)", &|r| {
                 r.images_seen.training = Some(400);
             }),
-            ("pictures validated on 200 against 0", &|r| r.images_seen.validation = Some(0)),
-            ("batch 32 against 64 (2.00 ×)", &|r| {
-                r.training.as_mut().unwrap().batch_size = Some(64);
+            ("images validated on 200 against 0", &|r| r.images_seen.validation = Some(0)),
+            ("batch 32 against 64 (2.00 ×)", &|r| training(r).batch_size = Some(64)),
+            ("epochs 2 against 1 (0.50 ×)", &|r| training(r).epochs = Some(1)),
+            ("steps per epoch not stated against 10", &|r| training(r).steps_per_epoch = Some(10)),
+            ("steps 50 against 25 (0.50 ×)", &|r| r.steps = Some(25)),
+            ("seed 1 against 11", &|r| {
+                let seed = &mut training(r).seed;
+                *seed = seed.map(|seed| seed + 10);
             }),
-            ("layers Keras head against PyTorch head", &|r| r.net.head = word("PyTorch")),
-            ("learning parameters 10 against 5 (0.50 ×)", &|r| {
+            ("learning rate 0.001 against 0.01 (10.00 ×)", &|r| {
+                training(r).learning_rate = Some(0.01);
+            }),
+            ("schedule constant against cosine", &|r| {
+                training(r).schedule = Some("cosine".into());
+            }),
+            ("optimiser Adam against sgd(momentum 0.9)", &|r| {
+                training(r).optimizer = Some(serde_json::json!({"name": "sgd", "momentum": 0.9}));
+            }),
+            ("class order none against dog, cat", &|r| {
+                r.data.classes = vec!["dog".into(), "cat".into()];
+            }),
+            ("skipped files 0 against 1; names of skipped files e3b0 against 77aa", &|r| {
+                r.data.skipped = 1;
+                r.data.skipped_sha256 = word("77aa");
+            }),
+            ("layers Keras against PyTorch", &|r| r.net.head = word("PyTorch")),
+            ("trainable parameters 10 against 5 (0.50 ×)", &|r| {
                 r.net.trainable_parameters = Some(5);
             }),
             ("precision float32 against float16", &|r| r.library.precision = word("float16")),
@@ -577,14 +591,14 @@ pub(crate) mod tests {
             ("weights random against ImageNet", &|r| r.net.weights = word("ImageNet")),
             ("device cpu against cuda:0", &|r| r.library.device = word("cuda:0")),
             ("threads 2 against 4 (2.00 ×)", &|r| r.library.threads = Some(4)),
-            ("pictures ab12 against cd34", &|r| r.data.files_sha256 = word("cd34")),
-            ("cache of decoded pictures none against memory", &|r| {
-                r.training.as_mut().unwrap().cache = word("memory");
+            ("images ab12 against cd34", &|r| r.data.files_sha256 = word("cd34")),
+            ("cache of decoded images none against memory", &|r| {
+                training(r).cache = word("memory");
             }),
-            ("threads of the loader 2 against 1 (0.50 ×)", &|r| {
-                r.training.as_mut().unwrap().loader_threads = Some(1);
+            ("loader threads 2 against 1 (0.50 ×)", &|r| training(r).loader_threads = Some(1)),
+            ("input height and width 64, 64 against 224, 224 pixels", &|r| {
+                r.net.input_size = Some([224, 224]);
             }),
-            ("input 64 × 64 against 224 × 224", &|r| r.net.input_size = Some([224, 224])),
         ];
         for (expected, change) in changes {
             let mut second = three("b", [11.0, 12.0, 13.0]);
@@ -593,6 +607,75 @@ pub(crate) mod tests {
             assert!(!comparison.is_comparable());
             assert_eq!(comparison.why_not().unwrap(), format!("not comparable: {expected}"));
         }
+    }
+
+    /// Rounds have seeds of their own, and random starting weights with them; the two runs of a round have the same.
+    #[test]
+    fn seeds_are_compared_within_a_round() {
+        let weights = |mut records: Vec<Record>| {
+            for record in &mut records {
+                let seed = training(record).seed.unwrap_or_default();
+                record.net.weights = Some(format!("random (He, seed {seed})"));
+            }
+            records
+        };
+        let first = weights(three("a", [10.0, 10.0, 10.0]));
+        let mut second = weights(three("b", [11.0, 12.0, 13.0]));
+        assert_eq!(compared(&first, &second).why_not(), None);
+        second[1].net.weights = Some("random (He, seed 7)".into());
+        let why = compared(&first, &second).why_not().unwrap();
+        let expected = "random (He, seed 2) against random (He, seed 7)";
+        assert_eq!(why, format!("not comparable: weights {expected}"));
+    }
+
+    #[test]
+    fn a_difference_strikes_what_it_matters_to_and_a_kernel_is_only_told() {
+        let both = |backend| {
+            let mut records = three(backend, [10.0, 10.0, 10.0]);
+            records.iter_mut().for_each(|record| record.phases.load = Some(1.0));
+            records
+        };
+        let (first, mut second) = (both("a"), both("b"));
+        for record in &mut second {
+            training(record).optimizer = Some("SGD".into());
+            record.environment.kernel = "Linux 6.12".into();
+        }
+        let of = |quantity| {
+            let sides: (Vec<&Record>, Vec<&Record>) =
+                (first.iter().collect(), second.iter().collect());
+            compare(&sides.0, &sides.1, quantity).unwrap()
+        };
+        assert!(of(Quantity::Load).is_comparable());
+        assert_eq!(of(Quantity::Load).told[0].to_string(), "kernel not stated against Linux 6.12");
+        assert!(!of(Quantity::Train).is_comparable());
+    }
+
+    #[test]
+    fn times_to_an_accuracy_are_compared_only_if_every_run_reaches_it() {
+        let learn = |backend, seconds, accuracies: [f64; 3]| -> Vec<Record> {
+            let run = |(round, accuracy)| {
+                let epoch = |epoch, val_accuracy| Epoch {
+                    epoch,
+                    val_accuracy: Some(val_accuracy),
+                    training_seconds: seconds,
+                    validation_seconds: 1.0,
+                    ..Epoch::default()
+                };
+                let epochs = vec![epoch(1, 0.5), epoch(2, accuracy)];
+                Record { epochs, ..stated(backend, round, 99.0) }
+            };
+            accuracies.into_iter().enumerate().map(run).collect()
+        };
+        let of = |first: &[Record], second: &[Record]| {
+            let sides: (Vec<&Record>, Vec<&Record>) =
+                (first.iter().collect(), second.iter().collect());
+            compare(&sides.0, &sides.1, Quantity::ToAccuracy(0.85))
+        };
+        let first = learn("a", 9.0, [0.9, 0.85, 0.9]);
+        let found = of(&first, &learn("b", 19.0, [0.9, 0.9, 0.9])).unwrap();
+        // 2 × (19 + 1) s to 2 × (9 + 1) s.
+        assert_eq!((found.ratio.value, found.is_comparable()), (2.0, true));
+        assert_eq!(of(&first, &learn("b", 19.0, [0.9, 0.84, 0.9])), None);
     }
 
     #[test]
@@ -653,8 +736,8 @@ pub(crate) mod tests {
             let why = comparison.why_not().unwrap();
             for named in [
                 "batch 64 against 32",
-                "layers Keras head against PyTorch head",
-                "pictures trained on 19200 against 58956 (3.07 ×)",
+                "layers Keras against PyTorch",
+                "images trained on 19200 against 58956 (3.07 ×)",
                 "parameters 27691841 against 117487426 (4.24 ×)",
                 "preprocessing x / 255, RGB against not stated",
                 "assumed: ",

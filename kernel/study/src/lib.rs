@@ -8,11 +8,13 @@
 //!
 //! No library of deep learning is linked or named here beyond strings.
 
+pub mod agreement;
 mod ceiling;
 mod compare;
+pub mod conditions;
 mod error;
 pub mod files;
-pub mod gradients;
+mod price;
 mod proportion;
 pub mod record;
 mod records;
@@ -25,8 +27,10 @@ mod study;
 mod verdict;
 
 pub use ceiling::{Ceiling, ceilings};
-pub use compare::{Comparison, Difference, PerImage, Quantity, compare, counts, differences};
+pub use compare::{Comparison, PerImage, Quantity, compare, counts};
+pub use conditions::{Difference, differences};
 pub use error::Error;
+pub use price::Price;
 pub use proportion::{Evaluation, wilson_interval};
 pub use record::Record;
 pub use records::{Records, RecordsLock, Unreadable, append};

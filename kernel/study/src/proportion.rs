@@ -1,5 +1,6 @@
 //! Shares of pictures, and how sure one can be of them.
 
+use crate::statistics::NORMAL_QUANTILE;
 use benchbook_display::{Bundle, Rich};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -46,12 +47,15 @@ impl Rich for Evaluation {
 
 /// Wilson's score interval at 95% for `correct` of `images` (Wilson, 1927).
 pub fn wilson_interval(correct: usize, images: usize) -> (f64, f64) {
+    wilson_of_share(correct as f64 / images as f64, images)
+}
+
+/// The same for a share of `images`, 0 to 1.
+pub(crate) fn wilson_of_share(share: f64, images: usize) -> (f64, f64) {
     if images == 0 {
         return (0.0, 1.0);
     }
-    // The 97.5% quantile of the normal distribution.
-    let z = 1.959_963_984_540_054_f64;
-    let (share, count) = (correct as f64 / images as f64, images as f64);
+    let (z, count) = (NORMAL_QUANTILE, images as f64);
     let centre = share + z * z / (2.0 * count);
     let reach = z * (share * (1.0 - share) / count + z * z / (4.0 * count * count)).sqrt();
     let scale = 1.0 + z * z / count;

@@ -1,7 +1,8 @@
 //! What one run was, and what it took: everything that a later comparison must check.
 //!
 //! All conditions are optional, because records come from many hands: what nobody stated is `None`,
-//! and a comparison treats it as unknown, never as equal. Benchbook's own runs state all of them.
+//! and a comparison treats it as unknown, never as equal. Benchbook's own runs state all of them. The table of the
+//! conditions is [`CONDITIONS`](crate::conditions::CONDITIONS).
 
 mod environment;
 mod show;
@@ -12,6 +13,7 @@ pub use environment::Environment;
 
 use crate::resources::Resources;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// The version of the record's form. A reader refuses what is newer than itself.
@@ -35,6 +37,12 @@ pub struct Record {
     pub status: Status,
     /// Whether its backend was found to compute the same as the others; `None` where nobody asked.
     pub computes: Option<Computes>,
+    /// Seconds of training steps on one batch that was in memory already, measured after the phases: the net alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub step_seconds: Vec<f64>,
+    /// What the process that was timed computed after its clock had stopped, held to what was settled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<Computes>,
     /// Whether it was measured or is somebody's report.
     pub provenance: Provenance,
     /// What is not known but assumed, in words.
@@ -239,6 +247,9 @@ pub struct Library {
     pub precision: Option<String>,
     /// What was set otherwise than the library does by itself, in words: `channels last`.
     pub settings: Vec<String>,
+    /// The library's build and the versions of what it runs on and loads images with: `build`, `python`, `torchvision`,
+    /// `pillow`.
+    pub parts: BTreeMap<String, String>,
 }
 
 /// The net.
@@ -281,17 +292,17 @@ pub struct Training {
     pub epochs: Option<usize>,
     /// Batches in an epoch; `None` for one pass over the pictures.
     pub steps_per_epoch: Option<usize>,
-    /// The optimiser with its settings, in words.
-    pub optimizer: Option<String>,
+    /// The optimiser with its settings, as a job states them.
+    pub optimizer: Option<Value>,
     /// The learning rate of the first step.
     pub learning_rate: Option<f64>,
-    /// How the rate changes, in words.
-    pub schedule: Option<String>,
-    /// Random changes of the pictures, in words; `none` for none.
-    pub augmentation: Option<String>,
-    /// Factors on the loss of the classes, in words; `none` for none.
-    pub class_weights: Option<String>,
-    /// Seed of order, augmentation and dropout.
+    /// How the rate changes, as a job states it.
+    pub schedule: Option<Value>,
+    /// Random changes of the images, as a job states them; `none` for none.
+    pub augmentation: Option<Value>,
+    /// Factors on the loss of the classes; `none` for none.
+    pub class_weights: Option<Value>,
+    /// Seed of order, augmentation and dropout. In a study, each round has another one.
     pub seed: Option<u64>,
     /// Whether features of the frozen base were computed once for each picture.
     pub cache_features: Option<bool>,
@@ -321,6 +332,8 @@ pub struct Data {
     pub skipped: usize,
     /// The first of them, with the reason.
     pub skipped_files: Vec<String>,
+    /// SHA-256 over the classes and names of all of them.
+    pub skipped_sha256: Option<String>,
 }
 
 /// Pictures that went through the net, each as often as it did.
@@ -540,11 +553,38 @@ impl Record {
 
     /// Why its figures do not count; `None` if they do.
     pub fn reason(&self) -> Option<String> {
-        let unlike = || match &self.computes {
-            Some(Computes::Unlike { message }) => Some(format!("wrong: {message}")),
+        let unlike = |found: &Option<Computes>, what: &str| match found {
+            Some(Computes::Unlike { message }) => Some(format!("wrong: {what}{message}")),
             _ => None,
         };
-        self.status.reason().or_else(unlike)
+        self.status
+            .reason()
+            .or_else(|| unlike(&self.computes, ""))
+            .or_else(|| unlike(&self.audit, "the program that was timed: "))
+    }
+
+    /// Why nobody knows whether it computes what others do; `None` if that was checked.
+    pub fn unchecked(&self) -> Option<String> {
+        let reason = |found: &Option<Computes>, what: &str| match found {
+            Some(Computes::Unchecked { reason }) => {
+                Some(format!("{what} was not checked: {reason}"))
+            }
+            Some(Computes::Alike { .. } | Computes::Unlike { .. }) => None,
+            None => Some(format!("{what} was not checked, as a study does")),
+        };
+        reason(&self.computes, "what it computes")
+            .or_else(|| reason(&self.audit, "the program that was timed"))
+    }
+
+    /// After each epoch with a validation: the seconds since the training began, and the accuracy.
+    pub fn learned(&self) -> Vec<(f64, f64)> {
+        let mut seconds = self.train_parts.features;
+        let mut points = Vec::new();
+        for epoch in &self.epochs {
+            seconds += epoch.training_seconds + epoch.validation_seconds + epoch.callback_seconds;
+            points.extend(epoch.val_accuracy.map(|accuracy| (seconds, accuracy)));
+        }
+        points
     }
 
     /// The name that tables and charts give it: the study's name for the backend, or the library's.

@@ -3,12 +3,13 @@
 //!
 //! All of them read the same [`Job`], and the net in it is the graph that every backend builds. A reference is two
 //! files: an interpreter of the graph in its library's own layers, and a program that loads images, trains and tests
-//! as that library's users do. `common.py` runs the program's phases, or the check of its losses and gradients.
+//! as that library's users do. `common.py` runs the program's phases, and traces what it computes.
 
 use crate::error::Error;
 use crate::record::Record;
-use benchbook_backend::{About, Compute, Convention};
-use serde::Serialize;
+use benchbook_backend::{About, Compute, Convention, Precision};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// A Python library that studies compare with.
@@ -19,7 +20,7 @@ pub struct Reference {
     pub convention: Convention,
     /// Which settings the library supports, on a GPU or not; otherwise the reason.
     pub supports: fn(&Compute, bool) -> Result<(), &'static str>,
-    /// The program, which trains or, for a job with [`Job::check`], computes losses and gradients.
+    /// The program, which trains, and leaves the trace that a job asks for.
     pub program: File,
     /// Builds the net from the graph.
     pub interpreter: File,
@@ -55,11 +56,11 @@ pub static KERAS: Reference = Reference {
         language: "Python",
         colour: [0x12, 0xb8, 0x86],
         install: INSTALL,
-        variables: &[],
+        variables: &[("KERAS_BACKEND", "tensorflow")],
     },
     convention: Convention::Keras,
     supports: |compute, on_gpu| {
-        let Compute { tf32_matmul, tf32_convolutions, cudnn_benchmark, .. } = *compute;
+        let Compute { precision, tf32_matmul, tf32_convolutions, cudnn_benchmark, .. } = *compute;
         let free = if on_gpu {
             // There is one switch for both kinds of TF32, and cuDNN always tries its algorithms.
             let tf32_matmul = tf32_convolutions;
@@ -67,6 +68,11 @@ pub static KERAS: Reference = Reference {
         } else {
             Compute { tf32_matmul, tf32_convolutions, cudnn_benchmark, ..Compute::default() }
         };
+        let precision = match precision {
+            Precision::Float64 => precision,
+            Precision::Float32 | Precision::BFloat16 | Precision::Float16 => Precision::Float32,
+        };
+        let free = Compute { precision, ..free };
         let reason = "a build.compute other than TensorFlow's own (on a GPU cudnn_benchmark, and one switch for TF32)";
         if *compute == free { Ok(()) } else { Err(reason) }
     },
@@ -81,7 +87,7 @@ const INSTALL: &str = "environment/references";
 pub struct Job {
     /// What is known of the run beforehand: the requested conditions, and the machine.
     pub record: Record,
-    /// Where the record goes; the losses, if `check` is set.
+    /// Where the record goes.
     pub output: PathBuf,
     /// The net: `benchbook_nets::Net` as JSON, with every shape and parameter.
     pub net: serde_json::Value,
@@ -119,20 +125,55 @@ pub struct Job {
     pub loader_threads: usize,
     /// `cpu` or `cuda:0`.
     pub device: String,
-    /// Set for a check of losses and gradients instead of a run.
-    pub check: Option<Check>,
+    /// The images of every batch of every epoch, as paths: the order in which all libraries train.
+    pub order: Vec<Vec<Vec<PathBuf>>>,
+    /// The trace to leave.
+    pub trace: Option<Question>,
+    /// The places in the record of the conditions that the reference itself states, and whether it may lack them.
+    pub states: BTreeMap<&'static str, bool>,
 }
 
-/// The files of a check.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Check {
-    /// The batches that all backends are given, as 32-bit floats: `pixels` `[steps, batch, …input]`, `labels`
-    /// `[steps, batch]`, and for the n-th dropout layer, from 0, `factors.n` `[steps, batch, …output]`.
+/// Asks a process what it computes of common batches from common weights. It answers with the [`Answer`] as JSON and the
+/// arrays of a [`Trace`](crate::agreement::Trace).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Question {
+    /// The batches as 32-bit floats: `pixels` `[steps, batch, …input]`, `labels` `[steps, batch]`, and for the n-th
+    /// dropout layer, from 0, `factors.n` `[steps, batch, …output]`.
     pub batches: PathBuf,
-    /// How many steps to train, of the batches that are there.
+    /// The weights: safetensors with the names and shapes of the net's parameters.
+    pub start: PathBuf,
+    /// The weights from which the process trained before; `None` if it only computes the trace.
+    pub before: Option<PathBuf>,
+    /// How many steps to train.
     pub steps: usize,
-    /// Where the gradients go: of the first batch at the starting weights, without dropout.
-    pub gradients: PathBuf,
+    /// After how many of them changes are compared.
+    pub changes_after: usize,
+    /// Where the arrays go: `logits`, `gradient.NAME` and `change.NAME`, each a [sample](crate::agreement::sample).
+    pub arrays: PathBuf,
+    /// Where the answer goes.
+    pub output: PathBuf,
+}
+
+/// What a process says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Answer {
+    /// The library's version, as its records have it.
+    pub version: String,
+    /// [`Trace::omitted`](crate::agreement::Trace::omitted).
+    #[serde(default)]
+    pub omitted: Vec<String>,
+    /// What differs from the job in the library's own objects, in words.
+    #[serde(default)]
+    pub deviations: Vec<String>,
+    /// The losses of the steps; `null` for those that are not finite.
+    pub losses: Vec<Option<f64>>,
+    /// Seconds of training steps on one batch of the job's size that is in memory already.
+    #[serde(default)]
+    pub step_seconds: Vec<f64>,
+    /// Parameters that training has left exactly as they were.
+    #[serde(default)]
+    pub unchanged: Vec<String>,
 }
 
 impl Job {

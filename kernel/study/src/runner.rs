@@ -83,6 +83,9 @@ impl std::fmt::Display for Refusal {
 
 /// Knows how to start backends.
 pub trait Launcher {
+    /// Begins a round. The runs of a round have the same seed, and every round has another one.
+    fn begin_round(&mut self, round: usize);
+
     /// What is known of a run beforehand: its conditions and the machine. The row of a run without a record of
     /// its own has it.
     fn asked(&mut self, backend: &str, study: &str) -> Record;
@@ -92,6 +95,12 @@ pub trait Launcher {
     /// # Errors
     /// [`Refusal`].
     fn launch(&mut self, backend: &str, study: &str) -> Result<Launch, Refusal>;
+
+    /// What the run that has ended, and left this record, left beside it of what it computes; its other news go into the
+    /// record. Default: nothing.
+    fn audit(&mut self, _backend: &str, _record: &mut Record) -> Option<Computes> {
+        None
+    }
 }
 
 /// What happens in a study.
@@ -229,6 +238,7 @@ pub fn run_locked(
     let mut absent = BTreeSet::new();
     let mut asked_whether_busy = false;
     for round in 0..rounds {
+        launcher.begin_round(round);
         let mut backends = plan.backends.clone();
         if round % 2 == 1 {
             backends.reverse();
@@ -276,7 +286,11 @@ pub fn run_locked(
                         Record { place: Some(place), status, ..begun(asked) }
                     }
                 };
-                let record = Record { computes: plan.computes.get(&backend).cloned(), ..record };
+                let mut record = record;
+                if record.status == Status::Ok {
+                    record.audit = launcher.audit(&backend, &mut record);
+                }
+                record.computes = plan.computes.get(&backend).cloned();
                 append(&plan.records, &record)?;
                 let (status, why) = (record.status.clone(), record.disturbances().join("; "));
                 observer(&Event::End(Box::new(record)));
@@ -383,8 +397,10 @@ fn one(
     record.started = started;
     // What the process was given, whatever its library has set since.
     record.environment = environment;
-    record.wall_seconds = Some(ended.seconds);
     record.resources = ended.resources;
+    // What the check of the timed program takes is no part of the run.
+    let check = record.resources.remove("check").map_or(0.0, |used| used.seconds);
+    record.wall_seconds = Some(ended.seconds - check);
     record.place = Some(place);
     record.status = status;
     record
@@ -399,9 +415,14 @@ mod tests {
     struct Shell<'a> {
         folder: &'a std::path::Path,
         scripts: BTreeMap<&'static str, String>,
+        round: usize,
     }
 
     impl Launcher for Shell<'_> {
+        fn begin_round(&mut self, round: usize) {
+            self.round = round;
+        }
+
         fn asked(&mut self, _: &str, _: &str) -> Record {
             let mut asked = Record { name: "asked".into(), ..Record::default() };
             asked.library.device_name = Some("Tesla K80".into());
@@ -418,6 +439,7 @@ mod tests {
             let record = self.folder.join("record.json");
             let mut command = Command::new("bash");
             command.args(["-c", script]).env("RECORD", &record);
+            command.env("ROUND", self.round.to_string());
             Ok(Launch { command, record })
         }
     }
@@ -456,7 +478,7 @@ mod tests {
     fn backends_take_turns_and_their_lines_and_phases_are_told() {
         let folder = tempfile::tempdir().unwrap();
         let scripts = BTreeMap::from([("a", good(0.001)), ("b", good(0.002))]);
-        let mut shell = Shell { folder: folder.path(), scripts };
+        let mut shell = Shell { folder: folder.path(), scripts, round: 0 };
         let mut events = Vec::new();
         let records = run(
             &plan(folder.path(), &["a", "b"]),
@@ -482,11 +504,30 @@ mod tests {
         assert!(records.records[0].wall_seconds.unwrap() > 0.0);
     }
 
+    #[test]
+    fn every_run_of_a_round_is_told_the_round() {
+        let folder = tempfile::tempdir().unwrap();
+        let script = format!("echo round $ROUND; {}", good(0.001));
+        let scripts = BTreeMap::from([("a", script.clone()), ("b", script)]);
+        let mut shell = Shell { folder: folder.path(), scripts, round: 9 };
+        let mut said = Vec::new();
+        let mut observer = |event: &Event| {
+            if let Event::Line { text, passing: false, .. } = event {
+                said.extend(text.strip_prefix("round ").map(str::to_owned));
+            }
+        };
+        run(&plan(folder.path(), &["a", "b"]), &mut shell, &mut observer, &|| false).unwrap();
+        assert_eq!(said, ["0", "0", "1", "1", "2", "2", "3", "3"]);
+    }
+
     /// A new machine of the same kind with the old one's file, a new version, and a round that is no warm-up now.
     #[test]
     fn runs_of_another_machine_version_or_purpose_are_made_anew() {
         struct Anew<'a>(Shell<'a>, &'static str);
         impl Launcher for Anew<'_> {
+            fn begin_round(&mut self, round: usize) {
+                self.0.begin_round(round);
+            }
             fn asked(&mut self, backend: &str, study: &str) -> Record {
                 let mut asked = self.0.asked(backend, study);
                 asked.environment.host = Some(self.1.into());
@@ -503,7 +544,7 @@ mod tests {
                 .replace(r#""host":null"#, &format!(r#""host":"{host}""#))
                 .replace(r#""version":null"#, r#""version":"1""#);
             let scripts = BTreeMap::from([("a", script)]);
-            Anew(Shell { folder: folder.path(), scripts }, host)
+            Anew(Shell { folder: folder.path(), scripts, round: 0 }, host)
         };
         let plan = plan(folder.path(), &["a"]);
         let count = |plan: &Plan, host| {
@@ -526,7 +567,7 @@ mod tests {
         let script =
             format!("[ -e {0} ] || {{ setsid sleep 3600 & echo $! >{0}; }}; ", pid.display());
         let scripts = BTreeMap::from([("a", script + &good(0.001))]);
-        let mut shell = Shell { folder: folder.path(), scripts };
+        let mut shell = Shell { folder: folder.path(), scripts, round: 0 };
         let plan = Plan { warm_up: 0, ..plan(folder.path(), &["a"]) };
         let records = run(&plan, &mut shell, &mut |_| (), &|| false).unwrap();
         assert_eq!(rows(&records), [0, 1, 2].map(|round| ("a".to_owned(), round, true)));
@@ -542,7 +583,7 @@ mod tests {
         if let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) {
             let script = format!("echo $$ >{}; exec sleep 3600", folder.join("pid").display());
             let scripts = BTreeMap::from([("a", script)]);
-            let mut shell = Shell { folder: &folder, scripts };
+            let mut shell = Shell { folder: &folder, scripts, round: 0 };
             run(&plan(&folder, &["a"]), &mut shell, &mut |_| (), &|| false).unwrap();
         }
         let folder = tempfile::tempdir().unwrap();
@@ -581,7 +622,7 @@ mod tests {
             ("greedy", "echo 'RuntimeError: CUDA out of memory' >&2; exit 1".to_owned()),
             ("killed", "kill -9 $$".to_owned()),
         ]);
-        let mut shell = Shell { folder: folder.path(), scripts };
+        let mut shell = Shell { folder: folder.path(), scripts, round: 0 };
         let backends = ["bad", "silent", "greedy", "killed", "absent", "undone"];
         let records =
             run(&plan(folder.path(), &backends), &mut shell, &mut |_| (), &|| false).unwrap();
@@ -615,7 +656,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let plan = plan(folder.path(), &["a"]);
         let scripts = BTreeMap::from([("a", good(0.001))]);
-        let mut launcher = Shell { folder: folder.path(), scripts };
+        let mut launcher = Shell { folder: folder.path(), scripts, round: 0 };
         let mut silent = |_: &Event| {};
         run(&plan, &mut launcher, &mut silent, &|| false).unwrap();
         let before = std::fs::read(&plan.records).unwrap();
@@ -633,7 +674,7 @@ mod tests {
         // The second backend waits for ever once it has said so.
         let waits = "echo waiting; sleep 1000".to_owned();
         let scripts = BTreeMap::from([("a", good(0.001)), ("b", waits)]);
-        let mut shell = Shell { folder: folder.path(), scripts };
+        let mut shell = Shell { folder: folder.path(), scripts, round: 0 };
         let plan = plan(folder.path(), &["a", "b"]);
         let waiting = std::cell::Cell::new(false);
         let mut observer = |event: &Event| {
@@ -657,8 +698,11 @@ mod tests {
     #[test]
     fn what_a_check_found_stands_with_the_runs_and_a_later_one_holds_for_earlier_runs_too() {
         let folder = tempfile::tempdir().unwrap();
-        let mut shell =
-            Shell { folder: folder.path(), scripts: BTreeMap::from([("a", good(0.001))]) };
+        let mut shell = Shell {
+            folder: folder.path(),
+            scripts: BTreeMap::from([("a", good(0.001))]),
+            round: 0,
+        };
         let mut plan = plan(folder.path(), &["a"]);
         let mut again = |plan: &Plan| {
             let records = run(plan, &mut shell, &mut |_| (), &|| false).unwrap();
@@ -701,7 +745,7 @@ mod tests {
             good(0.001)
         );
         let scripts = BTreeMap::from([("a", script)]);
-        let mut shell = Shell { folder: folder.path(), scripts };
+        let mut shell = Shell { folder: folder.path(), scripts, round: 0 };
         let plan = Plan { retries: 1, warm_up: 0, ..plan(folder.path(), &["a"]) };
         std::fs::write(&noisy, "").unwrap();
         let mut repeated = Vec::new();
@@ -724,7 +768,7 @@ mod tests {
     #[test]
     fn fewer_than_three_repeats_are_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let mut shell = Shell { folder: folder.path(), scripts: BTreeMap::new() };
+        let mut shell = Shell { folder: folder.path(), scripts: BTreeMap::new(), round: 0 };
         let plan = Plan { repeats: 2, ..plan(folder.path(), &["a"]) };
         let error = run(&plan, &mut shell, &mut |_| (), &|| false).unwrap_err();
         assert_eq!(error.to_string(), "expected at least 3 for `repeats`, found 2");

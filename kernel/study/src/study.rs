@@ -1,16 +1,19 @@
 //! All runs in one table and one chart.
 
 mod figures;
+mod parts;
 
 use crate::ceiling::Ceiling;
-use crate::compare::{Quantity, compare, counts};
+use crate::compare::{Quantity, SEED, compare, counts};
 use crate::error::Error;
-use crate::proportion::wilson_interval;
+use crate::price::Price;
+use crate::proportion::wilson_of_share;
 use crate::record::{Computes, Environment, Place, Provenance, Record, Status};
 use crate::records::{Records, Unreadable};
-use crate::statistics::Summary;
+use crate::statistics::{Summary, accuracy_interval, median_interval};
 use benchbook_chart::{Align, BarChart, Cell, Chart, Table};
 use benchbook_display::{Bundle, Rich};
+use std::collections::BTreeSet;
 
 /// Rounds of a study by default; fewer are marked.
 pub const ADVISED_ROUNDS: usize = 5;
@@ -23,6 +26,8 @@ pub struct Study {
     /// The runs among them, each with what the last check found of its backend.
     runs: Vec<Record>,
     baseline: Option<String>,
+    target: Option<f64>,
+    price: Option<Price>,
 }
 
 /// The runs of one backend on one machine.
@@ -95,13 +100,58 @@ impl Group<'_> {
         self.records.iter().rev().find_map(|record| record.computes.as_ref())
     }
 
-    /// Validation accuracy with Wilson's interval, from the median run's last evaluation or epoch.
-    fn accuracy(&self) -> Option<String> {
-        let summary = self.summary(accuracy)?;
-        let images = self.valid().into_iter().find_map(pictures)?;
-        let (low, high) =
-            wilson_interval((summary.median * images as f64).round() as usize, images);
-        Some(format!("{:.3} ({low:.3} to {high:.3})", summary.median))
+    /// The mean accuracy of the runs' last evaluations or epochs, and its interval: over seeds and images where each run
+    /// has a seed of its own ([`accuracy_interval`]), else Wilson's over images.
+    fn accuracy(&self) -> Option<Cell> {
+        let valid = self.valid();
+        let accuracies: Vec<f64> = valid.iter().filter_map(|record| accuracy(record)).collect();
+        let images = valid.iter().find_map(|record| pictures(record))?;
+        if accuracies.is_empty() {
+            return None;
+        }
+        let seed = |record: &&Record| record.training.as_ref().and_then(|training| training.seed);
+        let seeds: BTreeSet<u64> = valid.iter().filter_map(seed).collect();
+        let over_seeds = accuracy_interval(&accuracies, images)
+            .filter(|_| seeds.len() == valid.len() && accuracies.len() == valid.len());
+        let mean = accuracies.iter().sum::<f64>() / accuracies.len() as f64;
+        let (mean, (low, high)) =
+            over_seeds.unwrap_or_else(|| (mean, wilson_of_share(mean, images)));
+        let cell = Cell::from(format!("{mean:.3} ({low:.3} to {high:.3})"));
+        let few = "the interval covers other images, and no trainings with other seeds";
+        Some(if over_seeds.is_some() { cell } else { cell.note(few) })
+    }
+
+    /// The seconds until each run reached an accuracy, or in how many of the runs it was reached.
+    fn times_to(&self, target: f64) -> Result<Vec<f64>, Cell> {
+        let valid = self.valid();
+        let to_target = Quantity::ToAccuracy(target);
+        let times: Vec<f64> = valid.iter().filter_map(|record| to_target.seconds(record)).collect();
+        // With runs that never reach it, a median of the others would be too good.
+        if times.len() == valid.len() && !times.is_empty() {
+            return Ok(times);
+        }
+        if valid.is_empty() {
+            return Err("–".into());
+        }
+        let cell = Cell::from(format!("reached in {} of {} rounds", times.len(), valid.len()));
+        let seconds: Vec<String> = times.iter().map(|time| format!("{time:.1} s")).collect();
+        Err(if times.is_empty() {
+            cell
+        } else {
+            cell.note(format!("after {}", seconds.join(", ")))
+        })
+    }
+}
+
+/// The median of values with its 95% interval.
+fn with_interval(values: &[f64]) -> Cell {
+    let Some(median) = median_interval(values, SEED) else { return "–".into() };
+    let digits = digits(median.value);
+    match median.interval {
+        Some((low, high)) => {
+            format!("{:.digits$} ({low:.digits$} to {high:.digits$})", median.value).into()
+        }
+        None => format!("{:.digits$}", median.value).into(),
     }
 }
 
@@ -121,7 +171,7 @@ impl Study {
     /// Of the records of any number of files.
     pub fn of(records: Records) -> Self {
         let runs = judged(&records.records);
-        Self { records, runs, baseline: None }
+        Self { records, runs, ..Self::default() }
     }
 
     /// Of records at hand.
@@ -143,13 +193,26 @@ impl Study {
     /// # Errors
     /// [`Error::File`].
     pub fn and(self, path: impl AsRef<std::path::Path>) -> Result<Self, Error> {
-        Ok(Self { baseline: self.baseline, ..Self::of(self.records.and(path)?) })
+        let records = self.records.and(path)?;
+        Ok(Self { runs: judged(&records.records), records, ..self })
     }
 
     /// The backend that the others are compared with; without it, each with the first that has figures on
     /// its machine.
     pub fn baseline(mut self, backend: impl Into<String>) -> Self {
         self.baseline = Some(backend.into());
+        self
+    }
+
+    /// Adds to the table the time until a validation accuracy, 0 to 1, is reached.
+    pub fn target_accuracy(mut self, target: f64) -> Self {
+        self.target = Some(target);
+        self
+    }
+
+    /// Adds to the table what a run costs, and what it costs to reach the target accuracy.
+    pub fn price_per_hour(mut self, price: Price) -> Self {
+        self.price = Some(price);
         self
     }
 
@@ -194,14 +257,15 @@ impl Study {
     }
 
     /// One row a backend: medians with quartiles of the phases, rate, accuracy, memory, and the time of `train`
-    /// as a multiple of the baseline's, struck through where the two are not alike. Backends without a good run
-    /// keep their row and say why.
+    /// as a multiple of the baseline's, struck through where the two are not alike; with
+    /// [`target_accuracy`](Self::target_accuracy) and [`price_per_hour`](Self::price_per_hour), medians of the time to
+    /// the target and of the costs with their 95% intervals. Backends without a good run keep their row and say why.
     ///
     /// # Errors
     /// [`Error::Chart`].
     pub fn table(&self) -> Result<Table, Error> {
         let groups = self.groups();
-        let mut table = Table::new([
+        let mut heads: Vec<String> = [
             "backend",
             "figures",
             "runs",
@@ -215,12 +279,30 @@ impl Study {
             "peak memory",
             "train ×",
             "× per image",
-        ])
-        .align(
-            [Align::Left, Align::Left, Align::Right, Align::Left]
-                .into_iter()
-                .chain([Align::Right; 9]),
+        ]
+        .map(String::from)
+        .to_vec();
+        let mut caption = String::from(
+            "Accuracy: mean of the rounds; the 95% interval covers other seeds and other images. \
+             Times: median [quartiles].",
         );
+        if let Some(target) = self.target {
+            heads.extend([format!("to accuracy {target} [s]"), "to accuracy ×".into()]);
+            caption += " To accuracy: training and validation until the end of the first epoch that reaches it, median \
+                        (95% interval).";
+        }
+        if let Some(price) = &self.price {
+            heads.push(format!("cost per run [{}]", price.currency));
+            heads.extend(self.target.map(|_| format!("cost to accuracy [{}]", price.currency)));
+            caption += &format!(
+                " Cost: {price} per hour, for the whole process and for the time to the accuracy."
+            );
+        }
+        let columns = heads.len();
+        let mut table =
+            Table::new(heads).caption(caption).align((0..columns).map(|column| {
+                if [0, 1, 3].contains(&column) { Align::Left } else { Align::Right }
+            }));
         for group in &groups {
             table = table.row(self.row(group, &groups))?;
         }
@@ -279,9 +361,9 @@ impl Study {
             runs,
             computed(group),
         ];
-        row.extend(Quantity::ALL.map(seconds));
+        row.extend(Quantity::PHASES.map(seconds));
         row.push(rate);
-        row.push(group.accuracy().map_or_else(dash, Cell::from));
+        row.push(group.accuracy().unwrap_or_else(dash));
         let mut memory =
             memory.map_or_else(dash, |bytes| format!("{:.0} MB", bytes.median / 1e6).into());
         let mut resources = valid.iter().flat_map(|record| record.resources.values());
@@ -289,26 +371,45 @@ impl Study {
             memory = memory.note("what processes share counts in each of them");
         }
         row.push(memory);
-        row.extend(self.ratios(group, groups));
+        row.extend(self.ratios(group, groups, Quantity::Train));
+        let times = self.target.map(|target| group.times_to(target));
+        if let (Some(target), Some(times)) = (self.target, &times) {
+            row.push(times.as_ref().map_or_else(Clone::clone, |times| with_interval(times)));
+            let [ratio, _] = self.ratios(group, groups, Quantity::ToAccuracy(target));
+            row.push(ratio);
+        }
+        if let Some(price) = &self.price {
+            let cost = |seconds: &[f64]| {
+                with_interval(&seconds.iter().map(|time| price.of(*time)).collect::<Vec<_>>())
+            };
+            row.push(cost(&valid.iter().filter_map(|run| run.wall_seconds).collect::<Vec<_>>()));
+            row.extend(times.map(|times| times.map_or_else(|_| dash(), |times| cost(&times))));
+        }
         row
     }
 
-    fn ratios(&self, group: &Group<'_>, groups: &[Group<'_>]) -> [Cell; 2] {
+    fn ratios(&self, group: &Group<'_>, groups: &[Group<'_>], quantity: Quantity) -> [Cell; 2] {
         let dash = || Cell::from("–");
         let Some(base) = self.base_of(group, groups) else { return [dash(), dash()] };
-        if std::ptr::eq(base, group) && !base.valid().is_empty() {
+        let valid = base.valid();
+        if std::ptr::eq(base, group) && valid.iter().any(|run| quantity.seconds(run).is_some()) {
             return [Cell::from("1"), Cell::from("1")];
         }
-        let Some(found) = compare(&base.valid(), &group.valid(), Quantity::Train) else {
+        let Some(found) = compare(&valid, &group.valid(), quantity) else {
             return [dash(), dash()];
         };
+        let told: Vec<String> = found.told.iter().map(ToString::to_string).collect();
+        let told = (!told.is_empty()).then(|| format!("told: {}", told.join("; ")));
         let against = format!("× {}: ", base.name);
         let ratio = match found.why_not() {
             Some(why) => Cell::struck(found.words(), format!("{against}{why}")),
-            None => match unchecked([base, group]) {
-                Some(doubt) => Cell::from(found.words()).note(doubt),
-                None => Cell::from(found.words()),
-            },
+            None => {
+                let cell = Cell::from(found.words());
+                match told {
+                    Some(told) => cell.note(told),
+                    None => cell,
+                }
+            }
         };
         let doubt = found.why_not_per_image();
         let per_image = found.per_image.map_or_else(dash, |per_image| match doubt {
@@ -343,16 +444,24 @@ impl Study {
     }
 
     /// The medians of a phase with error bars from quartile to quartile, as the report draws its times. What was
-    /// not measured has no bar.
+    /// not measured, or an accuracy that a run did not reach, has no bar.
     ///
     /// # Errors
     /// [`Error::Chart`].
     pub fn chart(&self, quantity: Quantity) -> Result<BarChart, Error> {
         let groups = self.groups();
-        let mut chart = BarChart::new(format!("Time of the phase {}", quantity.name()), [""])
+        let title = match quantity {
+            Quantity::ToAccuracy(target) => format!("Time to accuracy {target}"),
+            phase => format!("Time of the phase {}", phase.name()),
+        };
+        let mut chart = BarChart::new(title, [""])
             .y("time [s]")
             .subtitle("medians; the bars of error reach over the quartiles");
         for group in &groups {
+            let misses = |run: &&Record| quantity.seconds(run).is_none();
+            if quantity != quantity.phase() && group.valid().iter().any(misses) {
+                continue;
+            }
             if let Some(Summary { median, lower, upper, .. }) =
                 group.summary(|record| quantity.seconds(record))
             {
@@ -421,19 +530,6 @@ fn computed(group: &Group<'_>) -> Cell {
     }
 }
 
-/// What must be said beside a ratio where nobody checked that both sides compute the same.
-fn unchecked(sides: [&Group<'_>; 2]) -> Option<String> {
-    let alike = |group: &&Group<'_>| matches!(group.computes(), Some(Computes::Alike { .. }));
-    let doubted: Vec<&str> = sides
-        .iter()
-        .filter(|group| !alike(group))
-        .map(|group| group.records[0].backend())
-        .collect();
-    let names = doubted.join(" and ");
-    (!names.is_empty())
-        .then(|| format!("The losses and gradients of {names} were not found to be the others'."))
-}
-
 /// The runs among the files' lines, each with what the last check found of its backend, in its version, for its job
 /// on its machine. A check that itself failed takes nothing back.
 fn judged(records: &[Record]) -> Vec<Record> {
@@ -497,14 +593,14 @@ fn machine(record: &Record) -> Option<String> {
     }
 }
 
+/// The decimal places of a value in three digits.
+fn digits(value: f64) -> usize {
+    if value > 0.0 { (2.0 - value.log10().floor()).clamp(0.0, 9.0) as usize } else { 0 }
+}
+
 /// A median with its quartiles, in three digits; a single value alone.
 fn spread(summary: &Summary) -> String {
-    let digits = match summary.median {
-        seconds if seconds >= 100.0 => 0,
-        seconds if seconds >= 10.0 => 1,
-        seconds if seconds >= 1.0 => 2,
-        _ => 3,
-    };
+    let digits = digits(summary.median);
     if summary.count == 1 {
         return format!("{:.digits$}", summary.median);
     }
@@ -516,13 +612,18 @@ fn spread(summary: &Summary) -> String {
 
 impl Rich for Study {
     fn bundle(&self) -> Bundle {
-        let drawn = self.table().and_then(|table| Ok((table, self.chart(Quantity::Train)?)));
-        let (table, chart) = match drawn {
+        let drawn = || Ok((self.table()?, self.parts()?, self.chart(Quantity::Train)?));
+        let (table, parts, chart) = match drawn() {
             Ok(drawn) => drawn,
-            Err(error) => return Bundle::text(error.to_string()),
+            Err(error) => return Bundle::text(Error::to_string(&error)),
         };
         let mut text = table.to_text();
         let mut html = format!("<div>{}{}</div>", table.to_html(), chart.svg());
+        // Published figures and runs of a notebook have no processes of their own.
+        if self.records().iter().any(|record| record.wall_seconds.is_some()) {
+            text += &format!("\n{}", parts.to_text());
+            html += &parts.to_html();
+        }
         for line in self.unreadable() {
             text += &format!("\nnot read: {line}");
             html +=

@@ -35,6 +35,7 @@ pub(crate) const OK: c_int = 0;
 
 /// The values of `TF_DataType` that are used.
 pub(crate) const FLOAT: c_int = 1;
+pub(crate) const DOUBLE: c_int = 2;
 pub(crate) const INT32: c_int = 3;
 
 macro_rules! functions {
@@ -75,6 +76,8 @@ functions! {
     fn TF_AllocateTensor(c_int, *const i64, c_int, usize) -> *mut TF_Tensor;
     fn TF_DeleteTensor(*mut TF_Tensor);
     fn TF_TensorType(*const TF_Tensor) -> c_int;
+    fn TF_NumDims(*const TF_Tensor) -> c_int;
+    fn TF_Dim(*const TF_Tensor, c_int) -> i64;
     fn TF_TensorByteSize(*const TF_Tensor) -> usize;
     fn TF_TensorData(*const TF_Tensor) -> *mut c_void;
 

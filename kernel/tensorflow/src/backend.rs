@@ -115,8 +115,8 @@ fn refused(gpu: bool, option: &'static str, expected: &'static str, found: Strin
 /// Refuses what this library does not have. Its maps always lie with the channel changing fastest.
 fn check_compute(compute: &Compute, gpu: bool) -> Result<(), BackendError> {
     let Compute { precision, tf32_matmul, tf32_convolutions, cudnn_benchmark, .. } = *compute;
-    if precision != Precision::Float32 {
-        return Err(refused(gpu, "precision", "Float32", format!("{precision:?}")));
+    if !matches!(precision, Precision::Float32 | Precision::Float64) {
+        return Err(refused(gpu, "precision", "Float32 or Float64", format!("{precision:?}")));
     }
     for (option, wanted) in [
         ("pinned_memory", compute.pinned_memory),

@@ -15,14 +15,20 @@ use std::ffi::{CStr, CString, c_int};
 pub(crate) struct Graph {
     pub(crate) api: &'static Api,
     pub(crate) raw: *mut TF_Graph,
+    /// The type of its numbers: [`FLOAT`] or [`DOUBLE`].
+    pub(crate) numbers: c_int,
     operations: usize,
 }
 
 impl Graph {
     pub(crate) fn new(api: &'static Api) -> Self {
+        Self::with_numbers(api, FLOAT)
+    }
+
+    pub(crate) fn with_numbers(api: &'static Api, numbers: c_int) -> Self {
         // SAFETY: no arguments.
         let raw = unsafe { (api.TF_NewGraph)() };
-        Self { api, raw, operations: 0 }
+        Self { api, raw, numbers, operations: 0 }
     }
 
     /// Begins an operation of a kind such as `MatMul`, with a name of its own.
@@ -33,12 +39,12 @@ impl Graph {
         let name = CString::new(name).unwrap_or_default();
         // SAFETY: the graph is alive and the two texts are read during the call.
         let raw = unsafe { (self.api.TF_NewOperation)(self.raw, kind.as_ptr(), name.as_ptr()) };
-        Adding { api: self.api, raw, failed: None }
+        Adding { api: self.api, raw, numbers: self.numbers, failed: None }
     }
 
-    /// An input of 32-bit floats that each run must give. A length of -1 is open.
+    /// An input that each run must give. A length of -1 is open.
     pub(crate) fn placeholder(&mut self, shape: &[i64]) -> Result<Output, BackendError> {
-        self.add(c"Placeholder").kind(c"dtype", FLOAT).shape(c"shape", shape).output()
+        self.add(c"Placeholder").numbers().shape(c"shape", shape).output()
     }
 
     /// An input of any number of examples of this shape.
@@ -48,7 +54,7 @@ impl Graph {
 
     /// The same values, which can also be fed.
     pub(crate) fn fed(&mut self, x: Output, shape: Shape) -> Result<Output, BackendError> {
-        let fed = self.add(c"PlaceholderWithDefault").inputs(&[x]).kind(c"dtype", FLOAT);
+        let fed = self.add(c"PlaceholderWithDefault").inputs(&[x]).numbers();
         fed.shape(c"shape", &batch(shape)).output()
     }
 
@@ -57,12 +63,17 @@ impl Graph {
         shape: &[usize],
         values: &[f32],
     ) -> Result<Output, BackendError> {
-        let tensor = Tensor::floats(self.api, shape, values);
-        self.add(c"Const").kind(c"dtype", FLOAT).tensor(c"value", &tensor).output()
+        let values: Vec<f64> = values.iter().map(|value| f64::from(*value)).collect();
+        self.constant(shape, &values)
     }
 
     pub(crate) fn scalar(&mut self, value: f64) -> Result<Output, BackendError> {
-        self.floats(&[], &[value as f32])
+        self.constant(&[], &[value])
+    }
+
+    fn constant(&mut self, shape: &[usize], values: &[f64]) -> Result<Output, BackendError> {
+        let tensor = Tensor::numbers(self.api, self.numbers, shape, values);
+        self.add(c"Const").numbers().tensor(c"value", &tensor).output()
     }
 
     /// A row of integers.
@@ -79,7 +90,7 @@ impl Graph {
         self.add(c"Const").kind(c"dtype", INT32).tensor(c"value", &tensor).output()
     }
 
-    /// An operation on 32-bit floats without settings of its own, for example `Relu` or `Mul`.
+    /// An operation on numbers without settings of its own, for example `Relu` or `Mul`.
     pub(crate) fn apply(&mut self, kind: &CStr, inputs: &[Output]) -> Result<Output, BackendError> {
         self.add(kind).inputs(inputs).floats().output()
     }
@@ -125,6 +136,12 @@ impl Graph {
     pub(crate) fn reshape(&mut self, x: Output, shape: &[i32]) -> Result<Output, BackendError> {
         let shape = self.integers(shape)?;
         self.add(c"Reshape").inputs(&[x, shape]).floats().kind(c"Tshape", INT32).output()
+    }
+
+    /// The same values as examples of this shape.
+    pub(crate) fn examples(&mut self, x: Output, shape: Shape) -> Result<Output, BackendError> {
+        let axes: Vec<i32> = batch(shape).into_iter().map(|length| length as i32).collect();
+        self.reshape(x, &axes)
     }
 
     /// Gradients of the sum of `y` with respect to `x`.
@@ -222,6 +239,7 @@ impl Drop for Graph {
 pub(crate) struct Adding {
     api: &'static Api,
     raw: *mut TF_OperationDescription,
+    numbers: c_int,
     failed: Option<BackendError>,
 }
 
@@ -251,9 +269,16 @@ impl Adding {
         self
     }
 
-    /// The attribute `T`, which most operations have, is 32-bit floats.
+    /// The attribute `T`, which most operations have, is the type of the graph's numbers.
     pub(crate) fn floats(self) -> Self {
-        self.kind(c"T", FLOAT)
+        let numbers = self.numbers;
+        self.kind(c"T", numbers)
+    }
+
+    /// The attribute `dtype` is.
+    pub(crate) fn numbers(self) -> Self {
+        let numbers = self.numbers;
+        self.kind(c"dtype", numbers)
     }
 
     pub(crate) fn kind(self, name: &CStr, kind: c_int) -> Self {

@@ -1,9 +1,10 @@
 //! A net: one graph with one session on one device.
 
 mod forward;
+mod recurrent;
 mod variables;
 
-use crate::api::{FLOAT, Output, TF_Operation};
+use crate::api::{DOUBLE, FLOAT, Output, TF_Operation};
 use crate::backend::NAME;
 use crate::graph::Graph;
 use crate::layout::{batch_to_inside, batch_to_outside, channels_last};
@@ -17,6 +18,7 @@ use benchbook_backend::{
 };
 use benchbook_nets::{Loss, Net, Shape};
 use forward::{Mask, Moving, Pass};
+use std::borrow::Cow;
 use std::num::NonZeroUsize;
 use variables::Variable;
 
@@ -89,10 +91,11 @@ impl TensorFlowNet {
         gpu: bool,
         weights: &Parameters,
     ) -> Result<Self, BackendError> {
-        let Plan { net, frozen, threads, .. } = plan;
+        let Plan { net, frozen, threads, compute, .. } = plan;
         let all = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let config = Config { gpu, threads: threads.unwrap_or_else(all).max(1) };
-        let mut graph = Graph::new(&library.api);
+        let numbers = if compute.precision == Precision::Float64 { DOUBLE } else { FLOAT };
+        let mut graph = Graph::with_numbers(&library.api, numbers);
         let variables = net.parameters().iter().map(|parameter| {
             let (name, shape) = (parameter.name.clone(), parameter.shape.clone());
             Variable::new(&mut graph, &parameter.name, name, shape, parameter.is_trained(*frozen))
@@ -296,7 +299,11 @@ impl Network for TensorFlowNet {
             version: self.library.version().into(),
             device: if self.config.gpu { "cuda:0" } else { "cpu" }.into(),
             threads: self.config.threads,
-            precision: Precision::Float32.to_string(),
+            precision: match self.graph.numbers {
+                DOUBLE => Precision::Float64,
+                _ => Precision::Float32,
+            }
+            .to_string(),
         }
     }
 
@@ -350,7 +357,7 @@ impl Network for TensorFlowNet {
         let found = self.session.run("the base", &feeds, &[place], &[])?;
         let found = self::values(&found, 0)?;
         let mut features = vec![0.0; found.len()];
-        batch_to_outside(shape, found, &mut features);
+        batch_to_outside(shape, &found, &mut features);
         Ok(features)
     }
 
@@ -364,6 +371,18 @@ impl Network for TensorFlowNet {
 
     fn parameters(&self) -> Result<Parameters, BackendError> {
         variables::read(&self.session, self.variables.iter())
+    }
+
+    fn change_since(&self, base: &Parameters) -> Result<Parameters, BackendError> {
+        let mut all = Parameters::default();
+        for variable in &self.variables {
+            let before = base.get(&variable.name, &variable.shape, "the weights before")?;
+            for tensor in &self.session.run("reading the weights", &[], &[variable.value], &[])? {
+                let change = variable.difference(tensor, &before.values)?;
+                all.arrays.insert(variable.name.clone(), change);
+            }
+        }
+        Ok(all)
     }
 
     fn set_parameters(&mut self, weights: &Parameters) -> Result<(), BackendError> {
@@ -413,6 +432,13 @@ fn loss(
             let each = graph.apply(c"Softplus", &[signed])?;
             graph.reshape(each, &[-1])?
         }
+        // The gradient of TensorFlow's operation has a constant of 32 bits (tensorflow/cc/gradients/nn_grad.cc).
+        Loss::CrossEntropy if graph.numbers == DOUBLE => {
+            let logarithms = graph.apply(c"LogSoftmax", &[logits])?;
+            let chosen = graph.apply(c"Mul", &[logarithms, targets])?;
+            let sum = graph.reduce(c"Sum", chosen, &[1], false)?;
+            graph.apply(c"Neg", &[sum])?
+        }
         Loss::CrossEntropy => graph.apply(c"SoftmaxCrossEntropyWithLogits", &[logits, targets])?,
     };
     let shared = graph.apply(c"Mul", &[each, shares])?;
@@ -459,18 +485,19 @@ fn move_statistic(
     let change = graph.apply(c"Sub", &[moving.value, moving.batch])?;
     let change = graph.apply(c"Mul", &[change, factor])?;
     let update = graph.add(c"AssignSubVariableOp").inputs(&[moving.variable, change]);
-    update.kind(c"dtype", FLOAT).after(&[gate]).operation()
+    update.numbers().after(&[gate]).operation()
 }
 
 /// The fetched values at a place.
-fn values(fetched: &[Tensor], at: usize) -> Result<&[f32], BackendError> {
-    fetched.get(at).map_or(Ok(&[]), Tensor::values)
+fn values(fetched: &[Tensor], at: usize) -> Result<Cow<'_, [f32]>, BackendError> {
+    fetched.get(at).map_or(Ok(Cow::Borrowed(&[])), Tensor::values)
 }
 
 /// From a fetched loss and logits.
 fn step_result(fetched: &[Tensor]) -> Result<StepResult, BackendError> {
-    let loss = values(fetched, 0)?.first().copied().unwrap_or(f32::NAN);
-    Ok(StepResult { loss: f64::from(loss), logits: values(fetched, 1)?.to_vec() })
+    let loss = fetched.first().map(Tensor::wide).transpose()?.unwrap_or_default();
+    let loss = loss.first().copied().unwrap_or(f64::NAN);
+    Ok(StepResult { loss, logits: values(fetched, 1)?.to_vec() })
 }
 
 #[cfg(test)]

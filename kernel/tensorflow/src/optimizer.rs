@@ -1,6 +1,6 @@
 //! How gradients change the weights: operations of the graph.
 
-use crate::api::{FLOAT, Output, TF_Operation};
+use crate::api::{Output, TF_Operation};
 use crate::graph::Graph;
 use crate::status::failed;
 use benchbook_backend::{BackendError, Convention, Optimizer};
@@ -98,13 +98,13 @@ pub(crate) fn update(
             // ResourceApplyRMSProp wants a momentum of the weight's size, which nothing here uses.
             let (kept, new) = (graph.scalar(decay)?, graph.scalar(1.0 - decay)?);
             let before = graph.add(c"ReadVariableOp").inputs(&[*square]);
-            let before = before.kind(c"dtype", FLOAT).output()?;
+            let before = before.numbers().output()?;
             let before = graph.apply(c"Mul", &[before, kept])?;
             let squared = graph.apply(c"Square", &[gradient])?;
             let squared = graph.apply(c"Mul", &[squared, new])?;
             let mean = graph.apply(c"AddV2", &[before, squared])?;
             let remember = graph.add(c"AssignVariableOp").inputs(&[*square, mean]);
-            let remember = remember.kind(c"dtype", FLOAT).after(after).operation()?;
+            let remember = remember.numbers().after(after).operation()?;
             let root = match convention {
                 Convention::Keras => {
                     let inside = graph.apply(c"AddV2", &[mean, epsilon])?;
@@ -118,7 +118,7 @@ pub(crate) fn update(
             let scaled = graph.apply(c"Mul", &[gradient, rate])?;
             let change = graph.apply(c"RealDiv", &[scaled, root])?;
             let update = graph.add(c"AssignSubVariableOp").inputs(&[variable, change]);
-            update.kind(c"dtype", FLOAT).after(&[remember]).operation()
+            update.numbers().after(&[remember]).operation()
         }
         (Optimizer::Adam { .. } | Optimizer::RmsProp { .. }, slots) => {
             let message = format!("{optimizer} cannot have {} slots", slots.len());

@@ -1,6 +1,6 @@
 //! Running a graph on a device with so many threads.
 
-use crate::api::{Api, Output, TF_Operation, TF_Session};
+use crate::api::{Api, DOUBLE, Output, TF_Operation, TF_Session};
 use crate::graph::Graph;
 use crate::status::Status;
 use crate::tensor::Tensor;
@@ -56,6 +56,8 @@ fn number(bytes: &mut Vec<u8>, value: usize) {
 pub(crate) struct Session {
     api: &'static Api,
     raw: *mut TF_Session,
+    /// The type of the graph's numbers.
+    numbers: c_int,
 }
 
 impl Session {
@@ -76,10 +78,11 @@ impl Session {
             raw
         };
         status.check("starting a session")?;
-        Ok(Self { api, raw })
+        Ok(Self { api, raw, numbers: graph.numbers })
     }
 
-    /// Runs what is needed for `fetches` and `targets`, and returns the fetched values.
+    /// Runs what is needed for `fetches` and `targets`, and returns the fetched values. A graph of 64-bit floats is fed
+    /// such numbers.
     pub(crate) fn run(
         &self,
         operation: &'static str,
@@ -93,7 +96,14 @@ impl Session {
         }
         let status = Status::new(self.api);
         let inputs: Vec<Output> = feeds.iter().map(|(input, _)| *input).collect();
-        let values: Vec<_> = feeds.iter().map(|(_, tensor)| tensor.raw).collect();
+        let widened = match self.numbers {
+            DOUBLE => feeds.iter().map(|(_, tensor)| tensor.widened()).collect::<Result<_, _>>()?,
+            _ => Vec::new(),
+        };
+        let given = feeds.iter().map(|(_, tensor)| tensor);
+        let given: Vec<&Tensor> =
+            if widened.is_empty() { given.collect() } else { widened.iter().collect() };
+        let values: Vec<_> = given.iter().map(|tensor| tensor.raw).collect();
         let mut fetched = vec![std::ptr::null_mut(); fetches.len()];
         // SAFETY: each list is given with its length and outlives the call; the tensors stay ours, and
         // null stands for no options and no metadata.

@@ -1,8 +1,9 @@
 //! Values in memory that TensorFlow manages.
 
-use crate::api::{Api, FLOAT, INT32, TF_Tensor};
+use crate::api::{Api, DOUBLE, FLOAT, INT32, TF_Tensor};
 use crate::status::failed;
 use benchbook_backend::BackendError;
+use std::borrow::Cow;
 use std::ffi::c_int;
 
 /// A block of values with a shape, freed when it is dropped.
@@ -31,12 +32,32 @@ impl Tensor {
         Self::floats(api, &[], &[value as f32])
     }
 
+    /// The given numbers as 32-bit or 64-bit floats.
+    pub(crate) fn numbers(api: &'static Api, kind: c_int, shape: &[usize], values: &[f64]) -> Self {
+        if kind == DOUBLE {
+            return Self::new(api, kind, shape, |to: &mut [f64]| to.copy_from_slice(values));
+        }
+        Self::filled(api, shape, |to| {
+            to.iter_mut().zip(values).for_each(|(to, value)| *to = *value as f32);
+        })
+    }
+
+    /// The same values as 64-bit floats.
+    pub(crate) fn widened(&self) -> Result<Self, BackendError> {
+        // SAFETY: the tensor is alive, and each axis is below their number.
+        let shape: Vec<usize> = unsafe {
+            let axes = (self.api.TF_NumDims)(self.raw);
+            (0..axes).map(|axis| (self.api.TF_Dim)(self.raw, axis) as usize).collect()
+        };
+        Ok(Self::numbers(self.api, DOUBLE, &shape, &self.wide()?))
+    }
+
     /// The given 32-bit integers, as operations take shapes and axes.
     pub(crate) fn integers(api: &'static Api, shape: &[usize], values: &[i32]) -> Self {
         Self::new(api, INT32, shape, |to: &mut [i32]| to.copy_from_slice(values))
     }
 
-    /// `T` is the 4-byte type of numbers that `kind` says.
+    /// `T` is the type of numbers that `kind` says.
     fn new<T>(
         api: &'static Api,
         kind: c_int,
@@ -74,19 +95,38 @@ impl Tensor {
         Self { api, raw }
     }
 
-    /// The values of a tensor of 32-bit floats.
-    pub(crate) fn values(&self) -> Result<&[f32], BackendError> {
-        // SAFETY: the tensor is alive; of a tensor of 32-bit floats the data are as many bytes as it
-        // says, and nothing writes to them while `self` is borrowed: a variable that shares them is
-        // changed by `&mut Net` alone.
+    /// The values as 32-bit floats.
+    pub(crate) fn values(&self) -> Result<Cow<'_, [f32]>, BackendError> {
+        if self.kind() == DOUBLE {
+            return Ok(self.slice::<f64>(DOUBLE)?.iter().map(|value| *value as f32).collect());
+        }
+        self.slice(FLOAT).map(Cow::Borrowed)
+    }
+
+    /// The values as 64-bit floats.
+    pub(crate) fn wide(&self) -> Result<Vec<f64>, BackendError> {
+        if self.kind() == DOUBLE {
+            return self.slice(DOUBLE).map(<[f64]>::to_vec);
+        }
+        Ok(self.slice::<f32>(FLOAT)?.iter().map(|value| f64::from(*value)).collect())
+    }
+
+    fn kind(&self) -> c_int {
+        // SAFETY: the tensor is alive.
+        unsafe { (self.api.TF_TensorType)(self.raw) }
+    }
+
+    /// `T` is the type of numbers that `expected` says.
+    fn slice<T>(&self, expected: c_int) -> Result<&[T], BackendError> {
+        let kind = self.kind();
+        if kind != expected {
+            let message = format!("values must be floats, got type {kind} of TF_DataType");
+            return Err(failed("reading values", message));
+        }
+        // SAFETY: the tensor is alive; its data are as many bytes as it says, of the type that was just compared, and
+        // nothing writes to them while `self` is borrowed: a variable that shares them is changed by `&mut Net` alone.
         unsafe {
-            let kind = (self.api.TF_TensorType)(self.raw);
-            if kind != FLOAT {
-                let message =
-                    format!("values must be 32-bit floats, got type {kind} of TF_DataType");
-                return Err(failed("reading values", message));
-            }
-            let count = (self.api.TF_TensorByteSize)(self.raw) / size_of::<f32>();
+            let count = (self.api.TF_TensorByteSize)(self.raw) / size_of::<T>();
             if count == 0 {
                 return Ok(&[]);
             }

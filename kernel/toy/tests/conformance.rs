@@ -16,6 +16,7 @@ fn the_toy_passes_the_conformance_suite_and_has_a_reason_for_what_it_lacks() {
         ("conv_groups", "convolutions in groups"),
         ("global_avg_pool", "GlobalAveragePooling2D"),
         ("layer_norm", "LayerNormalization"),
+        ("lstm", "Reshape"),
     ] {
         assert_eq!(reasons.get(case).copied(), Some(format!("it does not have {lacks}").as_str()));
     }

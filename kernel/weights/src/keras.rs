@@ -4,13 +4,13 @@
 //! | --- | --- |
 //! | Keras 1 | `block1_conv1/block1_conv1_W_1:0`, `block1_conv1/block1_conv1_b_1:0` |
 //! | Keras 2 and 3, `.h5` | `block1_conv1/block1_conv1/kernel:0`; below `model_weights` if the whole model was saved |
-//! | Keras 3, `.weights.h5` | `layers/conv2d_1/vars/0`: the second `Conv2D` of the model, whatever its name |
+//! | Keras 3, `.weights.h5` | `layers/conv2d_1/vars/0`: the second `Conv2D` of the model, whatever its name; `layers/lstm/cell/vars/0` |
 //!
 //! Layers are found by their names, which are [`Layer::keras`] or the net's own. Keras 3 keeps the names in attributes
 //! of `vars` or in the `config.json` of a `.keras`. Where the names are not the net's (Keras makes them up: `conv2d_7`),
 //! layers are found by their order among those of equal shapes, if the net leaves no choice.
 //!
-//! Kernels become `[outputs, inputs, rows, columns]` and `[outputs, inputs]`. Keras flattens maps with the channel
+//! Kernels become `[outputs, inputs, rows, columns]` and `[outputs, inputs]`; a GRU's gates z, r, h become r, z, n. Keras flattens maps with the channel
 //! changing fastest; what follows a [`FlattenOrder::ChannelHeightWidth`] is put into that order.
 
 mod archive;
@@ -20,6 +20,7 @@ mod stored;
 
 use crate::error::WeightsError;
 use crate::fit::{self, Fit, Tensor};
+use crate::recurrent;
 use crate::{Format, Weights};
 use assign::Assignment;
 use benchbook_backend::{Array, Parameters};
@@ -62,11 +63,17 @@ pub fn read(path: &Path, net: &Net) -> Result<Weights, WeightsError> {
     let mut parameters = Parameters::default();
     for (from, to) in fit.pairs {
         let (variable, parameter) = (variables[from], &net.parameters()[to]);
-        let mut array = values(variable, parameter, path)?;
+        let (mut array, second_bias) = values(variable, parameter, path)?;
         if let Some(order) = orders.get(&to) {
             array = order::reordered(&array, order);
         }
         parameters.arrays.insert(parameter.name.clone(), array);
+        let mut layers = net.layers().iter();
+        if let Some(second) = second_bias
+            && let Some(layer) = layers.find(|layer| layer.parameters.contains(&to))
+        {
+            recurrent::merge(layer, &second, &mut parameters, path)?;
+        }
     }
     Ok(Weights { parameters, left_out: fit.left_out, metadata: HashMap::new(), format })
 }
@@ -107,8 +114,12 @@ fn choose(layers: &[Stored], net: &Net, path: &Path) -> Result<Fit, WeightsError
     }
 }
 
-/// A variable's values in the layout of a parameter of the same shape.
-fn values(variable: &Variable, parameter: &Parameter, path: &Path) -> Result<Array, WeightsError> {
+/// A variable's values in the layout of a parameter of the same shape, and a GRU's second bias.
+fn values(
+    variable: &Variable,
+    parameter: &Parameter,
+    path: &Path,
+) -> Result<(Array, Option<Vec<f32>>), WeightsError> {
     let Variable { data, path: name, .. } = variable;
     let wrong =
         |problem: String| WeightsError::format(EXPECTED, &format!("`{name}`: {problem}"), path);
@@ -119,7 +130,7 @@ fn values(variable: &Variable, parameter: &Parameter, path: &Path) -> Result<Arr
         return Err(WeightsError::kind(name, &kind.to_string(), path));
     }
     // A chunk is unpacked as a whole, and a value may have any size.
-    let count = parameter.len() as u64;
+    let count = parameter.len() as u64 * if variable.has_two_biases() { 2 } else { 1 };
     let chunk = data.chunk_shape().map_err(failed)?.unwrap_or_default();
     let unpacked = chunk.iter().try_fold(1, |values: u64, length| values.checked_mul(*length));
     if unpacked.is_none_or(|values| values > count) || bytes > VALUE {
@@ -128,11 +139,13 @@ fn values(variable: &Variable, parameter: &Parameter, path: &Path) -> Result<Arr
             parameter.name
         )));
     }
-    let values = data.read_f32().map_err(failed)?;
+    let mut values = data.read_f32().map_err(failed)?;
     if values.len() as u64 != count {
         return Err(wrong(format!("{} values instead of {count}", values.len())));
     }
-    Ok(variable.outputs_first(values))
+    let second = variable.has_two_biases().then(|| values.split_off(parameter.len()));
+    let second = second.map(|second| variable.gates_in_order(second));
+    Ok((variable.outputs_first(values), second))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@
 mod error;
 mod fit;
 pub mod keras;
+mod recurrent;
 pub mod safetensors;
 pub mod torch;
 
@@ -87,6 +88,8 @@ pub struct Weights {
 /// - In files of PyTorch and safetensors, name parts of wrappers are dropped: `module.` of `DataParallel` and
 ///   `_orig_mod.` of `torch.compile`, wherever they stand, and a prefix that all of the net's tensors share. So are
 ///   `num_batches_tracked`.
+/// - The second bias of a recurrent layer is added to the first. In the candidate of a GRU, where that would compute
+///   something else, it must be zero.
 ///
 /// # Errors
 /// [`WeightsError`], naming the file. For another net's file it names the first tensor that is missing, the first that

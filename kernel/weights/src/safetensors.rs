@@ -2,6 +2,7 @@
 
 use crate::error::WeightsError;
 use crate::fit::{self, Tensor};
+use crate::recurrent;
 use crate::{Format, Weights};
 use ::safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use benchbook_backend::{Array, Parameters};
@@ -51,11 +52,17 @@ pub(crate) fn read_for(path: &Path, net: &Net) -> Result<Weights, WeightsError> 
     // The library orders tensors by the size of their numbers; the order of layers is that of their names.
     views.sort_by_cached_key(|(name, _)| fit::natural(name));
     let listed = views.iter().map(|(name, view)| Tensor::new(*name, view.shape())).collect();
-    let fit = fit::fit(fit::unwrapped(listed, net, path)?, net, path)?;
+    let mut listed = fit::unwrapped(listed, net, path)?;
+    let second = recurrent::second_biases(&mut listed, net);
+    let fit = fit::fit(listed, net, path)?;
     let mut parameters = Parameters::default();
     for (from, to) in fit.pairs {
         let (name, view) = &views[from];
         parameters.arrays.insert(net.parameters()[to].name.clone(), array(name, view, path)?);
+    }
+    for (from, layer) in second {
+        let (name, view) = &views[from];
+        recurrent::merge(layer, &array(name, view, path)?.values, &mut parameters, path)?;
     }
     Ok(Weights { parameters, left_out: fit.left_out, metadata, format: Format::Safetensors })
 }

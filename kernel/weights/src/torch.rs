@@ -10,6 +10,7 @@ mod pickle;
 
 use crate::error::WeightsError;
 use crate::fit::{self, Tensor};
+use crate::recurrent;
 use crate::safetensors::{FloatKind, widened};
 use crate::{Format, Weights};
 use benchbook_backend::{Array, Parameters};
@@ -38,10 +39,15 @@ const INNER: [&str; 3] = ["state_dict", "model_state_dict", "model"];
 pub fn read(path: &Path, net: &Net) -> Result<Weights, WeightsError> {
     let mut file = StateDict::open(path)?;
     let listed = file.tensors.iter().map(|(name, view)| Tensor::new(name, &view.shape)).collect();
-    let fit = fit::fit(fit::unwrapped(listed, net, path)?, net, path)?;
+    let mut listed = fit::unwrapped(listed, net, path)?;
+    let second = recurrent::second_biases(&mut listed, net);
+    let fit = fit::fit(listed, net, path)?;
     let mut parameters = Parameters::default();
     for (from, to) in fit.pairs {
         parameters.arrays.insert(net.parameters()[to].name.clone(), file.array(from)?);
+    }
+    for (from, layer) in second {
+        recurrent::merge(layer, &file.array(from)?.values, &mut parameters, path)?;
     }
     let (left_out, metadata) = (fit.left_out, HashMap::new());
     Ok(Weights { parameters, left_out, metadata, format: Format::PyTorch })

@@ -4,7 +4,7 @@
 use benchbook_backend::Parameters;
 use benchbook_nets::{
     Activation, Add, Architecture, BatchNorm, Conv2d, Dense, Flatten, FlattenOrder,
-    GlobalAvgPool2d, Graph, LayerNorm, Net, Node, Padding, Sequential, Shape,
+    GlobalAvgPool2d, Graph, LayerNorm, LstmLayer, Net, Node, Padding, Sequential, Shape,
 };
 use benchbook_weights::{Format, Weights, read, safetensors};
 use std::path::{Path, PathBuf};
@@ -82,6 +82,12 @@ fn mixed(order: FlattenOrder) -> Graph {
     }
 }
 
+/// An LSTM and a GRU over the rows, without a base.
+fn recurrent() -> Graph {
+    let lstm = LstmLayer { units: 3, return_sequences: true };
+    Sequential::image(2, 3, 4).rows().layer(lstm).gru(2).dense(3).graph()
+}
+
 fn loaded(name: &str, graph: Graph) -> Weights {
     read(&saved(name), &net(graph)).unwrap_or_else(|wrong| panic!("{name}: {wrong}"))
 }
@@ -114,6 +120,16 @@ fn every_form_of_a_net_gives_the_same_weights() {
             ],
         ),
         (
+            recurrent,
+            &[
+                ("recurrent.safetensors", Safetensors),
+                ("recurrent.pth", PyTorch),
+                ("recurrent.h5", KerasHdf5),
+                ("recurrent.weights.h5", KerasHdf5),
+                ("recurrent.keras", KerasArchive),
+            ],
+        ),
+        (
             pytorch,
             &[
                 ("mixed.safetensors", Safetensors),
@@ -132,6 +148,13 @@ fn every_form_of_a_net_gives_the_same_weights() {
             assert_eq!(weights.parameters, expected(stem), "{name}");
         }
     }
+}
+
+#[test]
+fn a_second_bias_that_cannot_be_added_to_the_first_is_refused() {
+    let wrong = read(&saved("recurrent-second.weights.h5"), &net(recurrent())).unwrap_err();
+    let text = wrong.to_string();
+    assert!(text.contains("`gru_1`") && text.contains("got 0.5 in its last third"), "{text}");
 }
 
 #[test]
@@ -228,6 +251,7 @@ proptest::proptest! {
     fn changed_bytes_never_panic(
         name in proptest::sample::select(vec![
             "small.pth", "small.h5", "small.weights.h5", "small.keras", "small.safetensors", "mixed.keras", "gzip.h5",
+            "recurrent.pth", "recurrent.h5", "recurrent.weights.h5", "recurrent.keras",
         ]),
         changes in proptest::collection::vec((0_usize..40_000, 0_u8..=255), 1..12),
         cut in 0_usize..2,
@@ -241,7 +265,7 @@ proptest::proptest! {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(name);
         std::fs::write(&path, bytes).unwrap();
-        for graph in [small(), mixed(FlattenOrder::ChannelHeightWidth)] {
+        for graph in [small(), recurrent(), mixed(FlattenOrder::ChannelHeightWidth)] {
             let _ = read(&path, &net(graph));
         }
     }

@@ -40,7 +40,8 @@ pub enum Weights {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Publisher {
-    /// torchvision's `IMAGENET1K_V1`: every VGG, with and without batch normalisation.
+    /// torchvision's `IMAGENET1K_V1`: every VGG, with and without batch normalisation, every ResNet, AlexNet and
+    /// MobileNetV2.
     Torchvision,
     /// `keras.applications`, converted from the VGG authors' own: VGG16 and VGG19 without batch
     /// normalisation.
@@ -128,7 +129,7 @@ impl Weights {
 impl Publisher {
     /// The published file for a net of this name; `None` if there is none.
     ///
-    /// Sources, read in November 2026: torchvision's `torchvision/models/vgg.py` (the digits in a name
+    /// Sources, read in November 2026: torchvision's `torchvision/models/vgg.py` and its neighbours (the digits in a name
     /// are the first of its SHA-256, which torchvision checks too, and `_file_size` is in MiB; its pull request 3851 of
     /// 2021 put these files for VGG11 and VGG13 in the place of others), and `WEIGHTS_PATH_NO_TOP` with its `file_hash`,
     /// an MD5 sum, in `keras/src/applications/vgg16.py` and `vgg19.py`. Their sizes are those that Keras' own downloads
@@ -145,9 +146,16 @@ impl Publisher {
                     "vgg13_bn" => ("abd245e5", 507_590),
                     "vgg16_bn" => ("6c64b313", 527_866),
                     "vgg19_bn" => ("c79401a0", 548_143),
+                    "resnet18" => ("f37072fd", 44_661),
+                    "resnet34" => ("b627a593", 83_275),
+                    "resnet50" => ("0676ba61", 97_781),
+                    "alexnet" => ("7be5be79", 233_087),
+                    "mobilenet_v2" => ("b0353104", 13_555),
                     _ => return None,
                 };
-                let name = format!("{net}-{digits}.pth");
+                // Of "One weird trick".
+                let published = if net == "alexnet" { "alexnet-owt" } else { net };
+                let name = format!("{published}-{digits}.pth");
                 Some(Download {
                     url: format!("https://download.pytorch.org/models/{name}"),
                     name,
@@ -177,7 +185,8 @@ impl Publisher {
     fn published(self, net: &str) -> Result<Download, Error> {
         self.download(net).ok_or_else(|| Error::Setting {
             name: "weights",
-            expected: "those of a net that was published: torchvision has the VGGs, Keras VGG16 and VGG19 without batch normalisation",
+            expected: "those of a net that was published: torchvision has AlexNet, the VGGs, the ResNets and MobileNetV2, \
+                       Keras VGG16 and VGG19 without batch normalisation",
             found: format!("{self:?} for {net}"),
         })
     }
@@ -252,6 +261,16 @@ mod tests {
         assert_eq!(torchvision.as_deref(), Some("vgg16-397923af.pth"));
         let torchvision = name(Publisher::Torchvision, "vgg19_bn");
         assert_eq!(torchvision.as_deref(), Some("vgg19_bn-c79401a0.pth"));
+        // The ends of `url` in torchvision 0.26's resnet.py, alexnet.py and mobilenetv2.py.
+        for (net, file) in [
+            ("resnet18", "resnet18-f37072fd.pth"),
+            ("resnet34", "resnet34-b627a593.pth"),
+            ("resnet50", "resnet50-0676ba61.pth"),
+            ("alexnet", "alexnet-owt-7be5be79.pth"),
+            ("mobilenet_v2", "mobilenet_v2-b0353104.pth"),
+        ] {
+            assert_eq!(name(Publisher::Torchvision, net).as_deref(), Some(file));
+        }
         let keras = name(Publisher::Keras, "vgg16");
         assert_eq!(keras.as_deref(), Some("vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"));
         for net in ["vgg19_bn", "small_cnn"] {

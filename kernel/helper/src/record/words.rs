@@ -1,27 +1,38 @@
-//! The settings of a run in the words that comparisons compare.
+//! The settings of a run as its record states them.
 
 use super::Training;
-use crate::backend::{Compute, Precision};
+use crate::backend::Compute;
 use crate::train::Fit;
-use benchbook_data::{Augmentation, Cache, Crop, Filter, Preprocessing};
+use benchbook_data::{Cache, Crop, Filter, Preprocessing};
+use benchbook_study::conditions::words;
+use serde::Serialize;
+use serde_json::{Value, json};
 
-/// A crop of the training's own and random changes of the pictures; `none` for none.
-fn augmentation(crop: Option<Crop>, changes: &[Augmentation]) -> String {
-    let mut words: Vec<String> = crop.iter().map(|crop| format!("crop {crop:?}")).collect();
-    words.extend(changes.iter().map(|change| format!("{change:?}")));
-    if words.is_empty() { "none".into() } else { words.join(", ") }
+/// A setting as a job states it.
+pub(crate) fn setting(value: &impl Serialize) -> Value {
+    serde_json::to_value(value).unwrap_or_default()
+}
+
+/// A crop of the training's own and random changes of the images; `none` for none.
+fn augmentation(fit: &Fit) -> Value {
+    let crop = fit.crop.map(|crop| json!({ "crop": crop }));
+    let all: Vec<Value> = crop.into_iter().chain(fit.augmentation.iter().map(setting)).collect();
+    if all.is_empty() { "none".into() } else { all.into() }
 }
 
 /// What happens to pixels. Of crop and filter only what is not the default is said.
 pub(crate) fn pixels(preprocessing: &Preprocessing, crop: Crop, filter: Filter) -> String {
-    let mut words = vec![preprocessing.to_string()];
+    let mut parts = vec![match preprocessing {
+        Preprocessing::Custom(steps) => words(&setting(steps)),
+        published => published.to_string(),
+    }];
     if crop != Crop::default() {
-        words.push(format!("crop {crop:?}"));
+        parts.push(format!("crop {}", words(&setting(&crop))));
     }
     if filter != Filter::default() {
-        words.push(format!("filter {filter:?}"));
+        parts.push(format!("filter {}", words(&setting(&filter))));
     }
-    words.join(", ")
+    parts.join(", ")
 }
 
 /// What differs from what the library does by itself; the precision has a field of its own. On the processor, what
@@ -29,7 +40,7 @@ pub(crate) fn pixels(preprocessing: &Preprocessing, crop: Crop, filter: Filter) 
 pub(crate) fn compute_settings(compute: &Compute, device: &str) -> Vec<String> {
     let standard = Compute::default();
     let Compute {
-        precision: Precision::Float32 | Precision::BFloat16 | Precision::Float16,
+        precision: _,
         tf32_matmul,
         tf32_convolutions,
         cudnn_benchmark,
@@ -57,13 +68,11 @@ pub(crate) fn training(fit: &Fit) -> Training {
         batch_size: Some(fit.batch_size),
         epochs: Some(fit.epochs),
         steps_per_epoch: fit.steps_per_epoch,
-        optimizer: Some(fit.optimizer.to_string()),
+        optimizer: Some(setting(&fit.optimizer)),
         learning_rate: Some(fit.rate()),
-        schedule: Some(format!("{:?}", fit.schedule)),
-        augmentation: Some(augmentation(fit.crop, &fit.augmentation)),
-        class_weights: Some(
-            fit.class_weights.as_ref().map_or("none".into(), |factors| format!("{factors:?}")),
-        ),
+        schedule: Some(setting(&fit.schedule)),
+        augmentation: Some(augmentation(fit)),
+        class_weights: Some(fit.class_weights.as_ref().map_or("none".into(), setting)),
         seed: Some(fit.seed),
         cache_features: Some(fit.cache_features),
         cache: Some(

@@ -1,176 +1,156 @@
-//! Whether backends compute the same from the same start.
+//! Whether libraries compute the same from the same start, in 64-bit floats; and whether what is timed does.
+//!
+//! Each library gets the same weights, batches and dropout masks, and leaves a [`Trace`]. In 64-bit floats on the processor
+//! the majority of them settles what is right ([`run`]). A run that is timed traces the same after its clock has
+//! stopped, with its own model and optimiser in its own precision, and is held to the settled values ([`audit`]).
 
 use super::launch::Workers;
-use crate::backend::{ALL, Array, Input, Parameters, Runner, Step, dropout_mask};
+use super::trace::{self, Request, seed};
+use crate::backend::{ALL, Array, Optimizer, Parameters, Precision, Runner, dropout_mask, normal};
 use crate::error::Error;
 use crate::job::Job;
 use benchbook_chart::{Cell, Chart, LineChart, Table};
 use benchbook_data::{Batch, ImageFolder, Loader};
 use benchbook_display::{Bundle, Rich};
 use benchbook_nets::{Architecture, Net, Operation};
-use benchbook_study::gradients::{Agreement, EARLY, MOVED, Reference, Tolerance, Trace, agreement};
-use benchbook_study::record::Computes;
-use benchbook_study::references;
-use benchbook_study::runner::{Event, Launcher, one_process};
+use benchbook_study::agreement::{
+    Agreement, Bounds, CHANGES_AFTER, Settled, Trace, agreement, first_of, length, sample, settle,
+};
+use benchbook_study::files::Scratch;
+use benchbook_study::record::{Computes, Record};
+use benchbook_study::references::{Answer, Question};
+use benchbook_study::runner::{Event, one_process};
 use benchbook_weights::safetensors;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::io::Write;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-/// How backends are compared in what they compute.
+/// How libraries are compared in what they compute.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Check {
-    /// Steps of training. Default: 20.
+    /// Steps of training in 64-bit floats. Default: 20.
     pub steps: usize,
-    /// Pictures in a batch. Default: 8.
+    /// Images in a batch. Default: 8.
     pub batch_size: usize,
-    /// How far apart they may be.
-    pub tolerance: Tolerance,
-    /// Whether to compute in the job's own precision instead of 32-bit floats without TF32. In 16-bit floats only
-    /// libraries that share their kernels are so near each other. Default: false.
-    pub own_precision: bool,
 }
 
 impl Default for Check {
     fn default() -> Self {
-        Self { steps: 20, batch_size: 8, tolerance: Tolerance::default(), own_precision: false }
+        Self { steps: 20, batch_size: 8 }
     }
 }
 
-/// What a backend computed and how far it is from the reference, or why it computed nothing.
-pub type Computed = Result<(Trace, Agreement), String>;
+/// What a library computed in 64-bit floats, or why it computed nothing.
+pub type Computed = Result<Found, String>;
 
-/// What each backend computed, and how far it is from the reference.
+/// What a library computed in 64-bit floats.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found {
+    /// The loss of each step.
+    pub losses: Vec<f64>,
+    /// The library with which it was compared, one of the majority.
+    pub against: String,
+    /// How far it is from that one.
+    pub agreement: Agreement,
+    /// Why nobody can say who is right, where no majority settles it.
+    pub open: Option<String>,
+}
+
+/// What the libraries computed.
 #[derive(Clone, Debug)]
 pub struct Checked {
     /// How they were compared.
     pub check: Check,
-    /// The backend that the others are compared with: Python's PyTorch if it is there, else the first.
-    pub reference: String,
-    /// How far the reference is from itself when each starting weight moves by a millionth: what rounding alone can do
-    /// in this job. `None` if it could not be computed.
-    pub rounding: Option<Agreement>,
-    /// How far the reference is from itself without learning, in the first steps.
-    pub learning: Option<Agreement>,
-    /// The backends in the study's order: what they computed and how far it is from the reference, or why
-    /// they computed nothing.
+    /// The libraries in the study's order.
     pub backends: Vec<(String, Computed)>,
     /// The versions of their libraries.
     pub versions: BTreeMap<String, String>,
+    common: Arc<Common>,
+}
+
+/// What every trace begins with, and what was settled.
+#[derive(Debug)]
+pub(super) struct Common {
+    folder: Scratch,
+    /// The length of the sample of each starting parameter.
+    lengths: BTreeMap<String, f64>,
+    /// The settled values for each library of the study, by its optimiser's formula.
+    truths: BTreeMap<String, Arc<Trace>>,
+    /// Images of each epoch's training, of a validation, and of the test.
+    images: [Option<usize>; 3],
 }
 
 impl Checked {
-    /// What was found of each backend, for its records.
+    /// What was found of each library, for its records.
     pub fn found(&self) -> BTreeMap<String, Computes> {
-        let against = |what: &[String]| format!("against {}: {}", self.reference, first_of(what));
         let found = |computed: &Computed| match computed {
             Err(reason) => Computes::Unchecked { reason: reason.clone() },
-            Ok((_, agreement)) if !agreement.faults.is_empty() => {
-                Computes::Unlike { message: against(&agreement.faults) }
+            Ok(Found { open: Some(reason), .. }) => Computes::Unchecked { reason: reason.clone() },
+            Ok(Found { against, agreement, .. }) if !agreement.faults.is_empty() => {
+                let message = format!("against {against}: {}", first_of(&agreement.faults));
+                Computes::Unlike { message }
             }
-            Ok((_, agreement)) if !agreement.doubts.is_empty() => {
-                let doubts = against(&agreement.doubts);
-                Computes::Unchecked { reason: format!("nothing can be told: {doubts}") }
+            Ok(Found { against, agreement, .. }) => {
+                let nearness = format!("in 64-bit floats: {}", nearness(agreement));
+                Computes::Alike { reference: against.clone(), nearness }
             }
-            Ok((_, agreement)) => Computes::Alike {
-                reference: self.reference.clone(),
-                nearness: self.nearness(agreement),
-            },
         };
         self.backends.iter().map(|(name, computed)| (name.clone(), found(computed))).collect()
     }
 
-    /// How near a backend is to the reference, and how it was looked at.
-    fn nearness(&self, agreement: &Agreement) -> String {
-        let figures = |agreement: &Agreement| {
-            let Agreement { loss, gradient, curve: (curve, step), same_rule, .. } = agreement;
-            let steps = if *same_rule {
-                format!("losses of the steps by {curve:.1e} of the first (step {step})")
-            } else {
-                OTHER_RULE.into()
-            };
-            format!(
-                "first loss off by {loss:.1e}, gradients by {:.1e} at most, {steps}",
-                gradient.0
-            )
-        };
-        let rounding = self.rounding.as_ref().map(figures);
-        let rounding = rounding.map(|text| format!("; rounding alone: {text}")).unwrap_or_default();
-        format!("in {}: {}{rounding}", self.precision(), figures(agreement))
+    pub(super) fn common(&self) -> &Arc<Common> {
+        &self.common
     }
 
-    fn precision(&self) -> &'static str {
-        if self.check.own_precision { "the job's precision" } else { "32-bit floats" }
-    }
-
-    /// One row a backend.
+    /// One row a library.
     ///
     /// # Errors
     /// [`benchbook_chart::Error`].
     pub fn table(&self) -> Result<Table, benchbook_chart::Error> {
-        let mut table = Table::new([
-            "backend",
-            "first loss",
-            "off by",
-            "worst gradient",
-            "of",
-            "worst step",
-            "verdict",
-        ])
-        .numeric()
-        .caption(format!(
-            "The same start in {}, compared with {}",
-            self.precision(),
-            self.reference
+        let titles =
+            ["library", "first loss", "logits", "losses", "gradients", "changes", "verdict"];
+        let mut table = Table::new(titles).numeric().caption(format!(
+            "The same {} steps from the same weights in 64-bit floats: relative distance from the majority",
+            self.check.steps
         ));
-        for (name, checked) in &self.backends {
-            let cells: Vec<Cell> = match checked {
-                Ok((trace, agreement)) => {
-                    let verdict = match (agreement.faults.as_slice(), agreement.doubts.as_slice()) {
-                        ([], []) if !agreement.same_rule => {
-                            Cell::from("computes the same").note(OTHER_RULE)
-                        }
-                        ([], []) => Cell::from("computes the same"),
-                        ([], doubts) => Cell::from("nothing can be told").note(first_of(doubts)),
-                        (faults, _) => Cell::from("wrong").note(first_of(faults)),
-                    };
-                    let first = trace.losses.first().map(|loss| format!("{loss:.6}"));
-                    row(name, first.as_deref().unwrap_or("–"), agreement, verdict)
-                }
+        for (name, computed) in &self.backends {
+            let cells: Vec<Cell> = match computed {
                 Err(reason) => {
-                    let mut cells = vec![Cell::from(name)];
-                    cells.extend((0..5).map(|_| Cell::from("–")));
-                    cells.push(Cell::from("not checked").note(reason.clone()));
-                    cells
+                    let nothing = (0..5).map(|_| Cell::from("–"));
+                    let verdict = Cell::from("not checked").note(reason.clone());
+                    [name.into()].into_iter().chain(nothing).chain([verdict]).collect()
+                }
+                Ok(Found { losses, agreement, open, .. }) => {
+                    let verdict = match (open, agreement.faults.as_slice()) {
+                        (Some(reason), _) => Cell::from("open").note(reason.clone()),
+                        (None, []) => Cell::from("computes the same"),
+                        (None, faults) => Cell::from("wrong").note(first_of(faults)),
+                    };
+                    let Agreement { logits, loss, gradient, change, .. } = agreement;
+                    let first = losses.first().map_or("–".into(), |loss| format!("{loss:.6}"));
+                    let distances = [*logits, loss.0, gradient.0, change.0];
+                    let distances = distances.map(|distance| format!("{distance:.1e}").into());
+                    [name.into(), first.into()]
+                        .into_iter()
+                        .chain(distances)
+                        .chain([verdict])
+                        .collect()
                 }
             };
             table = table.row(cells)?;
         }
-        if let Some(rounding) = &self.rounding {
-            let name = "rounding alone";
-            let note = format!("{} from weights moved by a millionth", self.reference);
-            table = table.row(row(name, "–", rounding, Cell::from("–").note(note)))?;
-        }
-        if let Some(learning) = &self.learning {
-            let steps = self.check.steps.min(EARLY);
-            let note = format!("{} with a learning rate of 0, {steps} steps", self.reference);
-            let still = "without learning";
-            table = table.row(row(still, "–", learning, Cell::from("–").note(note)))?;
-        }
         Ok(table)
     }
 
-    /// The losses of the steps, one line a backend.
+    /// The losses of the steps, one line a library.
     pub fn chart(&self) -> LineChart {
         let mut chart =
-            LineChart::new("The same start, the same pictures").x("step").y("loss of the batch");
-        for (name, checked) in &self.backends {
-            // The first loss is without dropout and belongs to no step.
-            if let Ok((trace, _)) = checked
-                && let Some(losses) = trace.losses.get(1..)
-                && let Ok(longer) = chart.clone().series(name, losses)
+            LineChart::new("The same start, the same images").x("step").y("loss of the batch");
+        for (name, computed) in &self.backends {
+            if let Ok(found) = computed
+                && let Ok(longer) = chart.clone().series(name, &found.losses)
             {
                 chart = longer;
             }
@@ -191,35 +171,22 @@ impl Rich for Checked {
     }
 }
 
-/// Why a backend's steps are not compared.
-const OTHER_RULE: &str =
-    "its steps are not compared, since its library has another formula for this optimiser";
-
-/// The first few, and how many more there are.
-fn first_of(what: &[String]) -> String {
-    let first = what.iter().take(3).cloned().collect::<Vec<_>>().join("; ");
-    match what.len().saturating_sub(3) {
-        0 => first,
-        more => format!("{first} and {more} more"),
-    }
+/// The largest distances in words.
+fn nearness(agreement: &Agreement) -> String {
+    let Agreement { logits, loss, gradient, change, .. } = agreement;
+    format!(
+        "logits off by {logits:.1e}, losses by {:.1e}, gradients by {:.1e}, changes of the weights by {:.1e} at most",
+        loss.0, gradient.0, change.0
+    )
 }
 
-/// A row of figures.
-fn row(name: &str, first: &str, agreement: &Agreement, verdict: Cell) -> Vec<Cell> {
-    vec![
-        name.into(),
-        first.into(),
-        format!("{:.1e}", agreement.loss).into(),
-        format!("{:.1e}", agreement.gradient.0).into(),
-        Cell::from(&agreement.gradient.1),
-        format!("{:.1e}", agreement.curve.0).into(),
-        verdict,
-    ]
-}
-
-/// The seed of a step's dropout.
-fn seed(step: usize) -> u64 {
-    0x5eed + step as u64
+/// One trace: a library with an optimiser's formula, which need not be the library's own.
+struct Traced {
+    runner: Runner,
+    rule: Optimizer,
+    /// Its place among the study's libraries; `None` for one that only helps to settle another's formula.
+    asked: Option<usize>,
+    result: Result<Trace, String>,
 }
 
 pub(super) fn run(
@@ -228,113 +195,293 @@ pub(super) fn run(
     workers: &mut Workers,
     observer: &mut dyn FnMut(&Event),
 ) -> Result<Checked, Error> {
-    let batches = batches(check, &workers.job)?;
-    let (mut traces, mut versions) = (Vec::new(), BTreeMap::new());
-    let runs = backends.len() + 2;
-    let begin = |what: String, run: usize, observer: &mut dyn FnMut(&Event)| {
-        observer(&Event::Begin { backend: what, run, runs, warm_up: false });
+    let (folder, lengths) = common_files(check, workers)?;
+    let runners: Vec<_> = backends.iter().map(|name| Runner::find(name)).collect();
+    let rule = |runner: Runner| match runner {
+        Runner::Rust(_) => workers.job.fit.optimizer,
+        Runner::Python(reference) => workers.job.fit.optimizer.in_convention(reference.convention),
     };
-    for (index, backend) in backends.iter().enumerate() {
-        begin(format!("{backend}: check of the common start"), index + 1, observer);
-        let found = trace(backend, check, &batches, workers, observer);
-        let found: Result<Trace, String> = found.map(|(trace, version)| {
-            versions.insert(backend.clone(), version);
-            trace
+    let mut plan: Vec<(Runner, Optimizer, Option<usize>)> = Vec::new();
+    for (place, runner) in runners.iter().enumerate() {
+        if let Ok(runner) = *runner {
+            plan.push((runner, rule(runner), Some(place)));
+        }
+    }
+    // A formula that no other library of the study has is settled with the help of our own backends, which have all.
+    let mut rules: Vec<Optimizer> = Vec::new();
+    for (_, rule, _) in &plan {
+        if !rules.contains(rule) {
+            rules.push(*rule);
+        }
+    }
+    for rule in rules {
+        for runner in ALL.iter().filter(|runner| matches!(runner, Runner::Rust(_))) {
+            let has =
+                plan.iter().any(|(of, own, _)| own == &rule && of.about().id == runner.about().id);
+            let alone = plan.iter().filter(|(_, own, _)| *own == rule).count() < 3;
+            if !has && alone && plan.len() > 1 && runner.installed().is_ok() {
+                plan.push((*runner, rule, None));
+            }
+        }
+    }
+    let (mut traces, mut versions) = (Vec::new(), BTreeMap::new());
+    let runs = plan.len();
+    for (index, (runner, rule, asked)) in plan.into_iter().enumerate() {
+        let id = runner.about().id;
+        let backend = format!("{id}: check of what it computes");
+        observer(&Event::Begin { backend, run: index + 1, runs, warm_up: false });
+        let result = trace_alone(runner, rule, check, folder.path(), workers, observer);
+        let result = result.and_then(|(answer, trace)| {
+            if asked.is_some() {
+                versions.insert(id.to_owned(), answer.version);
+            }
+            let values = trace.gradients.values().flatten().chain(&trace.logits);
+            let finite = trace.losses.iter().all(|loss| loss.is_finite())
+                && values.into_iter().all(|value| value.is_finite());
+            match (finite, answer.deviations.as_slice()) {
+                (false, _) => {
+                    Err("its losses or gradients are not finite; a lower learning rate may help"
+                        .into())
+                }
+                (true, []) => Ok(trace),
+                (true, deviations) => Err(first_of(deviations)),
+            }
         });
-        traces.push((backend.clone(), found));
+        traces.push(Traced { runner, rule, asked, result });
         crate::interrupt::check()?;
     }
-    let Some((reference, truth)) = reference(&traces) else {
-        // Nobody computed anything, or nobody anything finite, so there is nothing to compare.
-        let nothing = |trace: Result<Trace, String>| {
-            Err(trace.err().unwrap_or_else(|| {
-                "its losses or gradients are not finite, nor is any other backend's; a lower learning rate may help"
-                    .into()
-            }))
-        };
-        let backends = traces.into_iter().map(|(name, trace)| (name, nothing(trace))).collect();
-        return Ok(Checked {
-            check,
-            reference: String::new(),
-            rounding: None,
-            learning: None,
-            backends,
-            versions,
-        });
-    };
-    begin(format!("{reference}: what rounding alone changes"), runs - 1, observer);
-    let moved = workers
-        .with_moved_start(MOVED, |workers| trace(&reference, check, &batches, workers, observer))?;
-    crate::interrupt::check()?;
-    begin(format!("{reference}: what learning changes"), runs, observer);
-    let few = Check { steps: check.steps.min(EARLY), ..check };
-    let still = workers.without_learning(|workers| {
-        trace(&reference, few, &batches[..few.steps], workers, observer)
-    });
-    crate::interrupt::check()?;
-    let looked_at = moved.and_then(|(moved, _)| Ok((moved, still?.0)));
-    // Keras and PyTorch have formulas of their own for some optimisers.
-    let mut rule = |name: &str| workers.asked(name, "check").training?.optimizer;
-    let of_reference = rule(&reference);
-    let others: BTreeSet<&String> =
-        backends.iter().filter(|name| rule(name) != of_reference).collect();
-    let agreed = |trace: &Trace, same_rule: bool| {
-        let (moved, still) = looked_at.as_ref().map_err(|reason| {
-            format!(
-                "what rounding and learning change could not be computed with {reference}: {reason}"
-            )
-        })?;
-        let reference = Reference { truth: &truth, moved, still };
-        Ok(agreement(reference, trace, check.tolerance, same_rule))
-    };
-    let looked =
-        |which: fn(&(Trace, Trace)) -> &Trace| agreed(which(looked_at.as_ref().ok()?), true).ok();
-    let (rounding, learning) = (looked(|both| &both.0), looked(|both| &both.1));
-    let backends = traces.into_iter().map(|(name, trace)| {
-        let same_rule = !others.contains(&name);
-        let agreed = |trace| agreed(&trace, same_rule).map(|agreement| (trace, agreement));
-        (name, trace.and_then(agreed))
-    });
-    let mut backends: Vec<(String, Computed)> = backends.collect();
-    doubt_reference(&reference, &mut backends);
-    Ok(Checked { check, reference, rounding, learning, backends, versions })
+    let mut computed: Vec<Computed> = runners
+        .iter()
+        .map(|runner| Err(runner.as_ref().err().cloned().unwrap_or_default()))
+        .collect();
+    let truths = judge(&traces, &lengths, &mut computed);
+    let backends: Vec<_> = backends.iter().cloned().zip(computed).collect();
+    let truths = truths.into_iter().map(|(place, truth)| (backends[place].0.clone(), truth));
+    let common = Common { folder, lengths, truths: truths.collect(), images: workers.images() };
+    Ok(Checked { check, backends, versions, common: Arc::new(common) })
 }
 
-/// With whom the others are compared: Python's PyTorch, or else another original, or else the first; of those
-/// whose figures are all finite.
-fn reference(traces: &[(String, Result<Trace, String>)]) -> Option<(String, Trace)> {
-    let finite = |trace: &Trace| {
-        trace.losses.iter().all(|loss| loss.is_finite())
-            && trace.gradients.values().flatten().all(|value| value.is_finite())
-    };
-    let computed: Vec<(&String, &Trace)> = traces
-        .iter()
-        .filter_map(|(name, trace)| Some((name, trace.as_ref().ok()?)))
-        .filter(|(_, trace)| finite(trace))
-        .collect();
-    let originals = ALL.iter().filter(|runner| matches!(runner, Runner::Python(_)));
-    let originals = originals.map(|runner| runner.about().id);
-    let mut original =
-        originals.filter_map(|name| computed.iter().find(|(known, _)| *known == name));
-    let (name, trace) = original.next().or(computed.first())?;
-    Some(((*name).clone(), (*trace).clone()))
-}
-
-/// A reference that is no original is right only as far as somebody computes the same.
-fn doubt_reference(reference: &str, backends: &mut [(String, Computed)]) {
-    let is_original = matches!(Runner::find(reference), Ok(Runner::Python(_)));
-    let others: Vec<&Agreement> = backends
-        .iter()
-        .filter(|(name, _)| name != reference)
-        .filter_map(|(_, computed)| Some(&computed.as_ref().ok()?.1))
-        .collect();
-    if is_original || others.is_empty() || others.iter().any(|other| other.faults.is_empty()) {
-        return;
+/// Settles each optimiser's formula by itself, fills in what was found of the study's libraries, and returns the settled
+/// values by their places.
+fn judge(
+    traces: &[Traced],
+    lengths: &BTreeMap<String, f64>,
+    computed: &mut [Computed],
+) -> BTreeMap<usize, Arc<Trace>> {
+    let mut truths = BTreeMap::new();
+    for traced in traces {
+        if let (Some(place), Err(reason)) = (traced.asked, &traced.result) {
+            computed[place] = Err(reason.clone());
+        }
     }
-    let own = backends.iter_mut().find(|(name, _)| name == reference);
-    if let Some((_, Ok((_, agreement)))) = own {
-        let fault = "nobody else computes the same, and no Python original tells who is right";
-        agreement.faults.push(fault.into());
+    let mut disputed: Vec<(&str, String)> = Vec::new();
+    let mut done: Vec<Optimizer> = Vec::new();
+    for Traced { rule, .. } in traces {
+        if done.contains(rule) {
+            continue;
+        }
+        done.push(*rule);
+        let group: Vec<(&Traced, &Trace)> = traces
+            .iter()
+            .filter(|traced| traced.rule == *rule)
+            .filter_map(|traced| Some((traced, traced.result.as_ref().ok()?)))
+            .collect();
+        let all: Vec<&Trace> = group.iter().map(|(_, trace)| *trace).collect();
+        let Some(settled) = settle(&all, Bounds::EXACT, lengths) else { continue };
+        let (truth, open) = match settled {
+            Settled::By(place) => (place, None),
+            Settled::Open { between: [one, other], how } => {
+                let name = |place: usize| group[place].0.runner.about().name;
+                let why = format!(
+                    "{} and {} do not compute the same ({how}), and no majority of the libraries settles who is right",
+                    name(one),
+                    name(other)
+                );
+                disputed.extend(
+                    group.iter().map(|(traced, _)| (traced.runner.about().id, why.clone())),
+                );
+                (one, Some(why))
+            }
+        };
+        let settled = Arc::new(all[truth].clone());
+        for (traced, trace) in &group {
+            let Some(place) = traced.asked else { continue };
+            let agreement = agreement(&settled, trace, Bounds::EXACT, lengths);
+            computed[place] = Ok(Found {
+                losses: trace.losses.clone(),
+                against: group[truth].0.runner.about().id.into(),
+                agreement,
+                open: open.clone(),
+            });
+            truths.insert(place, Arc::clone(&settled));
+        }
+    }
+    // A library that helped to settle another's formula and could not is in doubt itself.
+    for traced in traces {
+        let Some(place) = traced.asked else { continue };
+        if let (Ok(found), Some((_, why))) =
+            (&mut computed[place], disputed.iter().find(|(id, _)| *id == traced.runner.about().id))
+        {
+            found.open.get_or_insert_with(|| why.clone());
+        }
+    }
+    truths
+}
+
+/// The files of the common batches and weights, and the lengths of the latter.
+fn common_files(
+    check: Check,
+    workers: &mut Workers,
+) -> Result<(Scratch, BTreeMap<String, f64>), Error> {
+    let temporary =
+        |source| Error::File { action: "make a folder in", path: std::env::temp_dir(), source };
+    let folder = Scratch::new().map_err(temporary)?;
+    let batches = batches(check, &workers.job)?;
+    write_batches(&batches, &workers.net, &folder.path().join(BATCHES))?;
+    let start = workers.start()?;
+    let (weights, _) = safetensors::read(&start)?;
+    safetensors::write(&weights, &folder.path().join(START), HashMap::new())?;
+    let lengths = weights.arrays.into_iter();
+    let lengths = lengths.map(|(name, array)| (name, length(&sample(&array.values))));
+    Ok((folder, lengths.collect()))
+}
+
+/// The deviation of the noise on the common images, in parts of the root mean square of their values.
+const NOISE: f64 = 0.01;
+const BATCHES: &str = "batches.safetensors";
+const START: &str = "start.safetensors";
+
+fn question(common: &Path, own: &Path, steps: usize, before: Option<PathBuf>) -> Question {
+    Question {
+        batches: common.join(BATCHES),
+        start: common.join(START),
+        before,
+        steps,
+        changes_after: CHANGES_AFTER.min(steps),
+        arrays: own.join("arrays.safetensors"),
+        output: own.join("answer.json"),
+    }
+}
+
+/// What a library computes in 64-bit floats, in a process of its own: one that crashes takes nobody along.
+fn trace_alone(
+    runner: Runner,
+    rule: Optimizer,
+    check: Check,
+    common: &Path,
+    workers: &mut Workers,
+    observer: &mut dyn FnMut(&Event),
+) -> Result<(Answer, Trace), String> {
+    let words = |error: &dyn std::fmt::Display| error.to_string();
+    let id = runner.about().id;
+    let folder = workers.folder().join(format!("{id}-{rule}").replace(['/', ' '], "-"));
+    std::fs::create_dir_all(&folder).map_err(|error| words(&error))?;
+    let question = question(common, &folder, check.steps, None);
+    let command = match runner {
+        Runner::Rust(own) => {
+            let mut command = workers.worker("study", own).map_err(|error| words(&error))?;
+            let mut job = workers.job.clone();
+            (job.build.backend, job.fit.optimizer) = (own, rule);
+            let file = folder.join("question.json");
+            let request = Request { job, question: question.clone() };
+            request.write(&file).map_err(|error| words(&error))?;
+            command.arg(ANSWER).arg(file);
+            command
+        }
+        Runner::Python(reference) => {
+            let record = folder.join("record.json");
+            let traced = Some(question.clone());
+            workers
+                .python(reference, Record::default(), &record, traced)
+                .map_err(|error| words(&error))?
+        }
+    };
+    let status = one_process(command, id, observer, &crate::interrupt::requested);
+    if let Some(reason) = status.reason() {
+        return Err(reason);
+    }
+    trace::read(&question).map_err(|error| words(&error))
+}
+
+/// The word before a question's file among a worker's arguments.
+pub(crate) const ANSWER: &str = "--answer";
+
+impl Common {
+    /// What a run of this library has to leave after its clock has stopped; `None` if nothing was settled for it.
+    pub(super) fn question(&self, backend: &str, own: &Path, before: PathBuf) -> Option<Question> {
+        self.truths.get(backend)?;
+        Some(question(self.folder.path(), own, CHANGES_AFTER, Some(before)))
+    }
+
+    /// What the trace of a run says of the program that was timed: whether its counts are those of the job, its objects as
+    /// the job says, all weights trained, and the values those that were settled.
+    pub(super) fn audit(
+        &self,
+        backend: &str,
+        job: &Job,
+        question: &Question,
+        record: &mut Record,
+    ) -> Computes {
+        let Some(truth) = self.truths.get(backend) else {
+            return Computes::Unchecked { reason: "no values were settled for it".into() };
+        };
+        let (answer, trace) = match trace::read(question) {
+            Ok(read) => read,
+            Err(error) => return Computes::Unchecked { reason: error.to_string() },
+        };
+        record.step_seconds = answer.step_seconds;
+        let mut faults = answer.deviations;
+        faults.extend(self.miscounted(job, record));
+        if job.fit.rate() > 0.0 {
+            let whole =
+                truth.gradients.values().map(|values| length(values).powi(2)).sum::<f64>().sqrt();
+            let learns = |name: &String| {
+                let own = truth.gradients.get(name).map(|values| length(values));
+                own.is_some_and(|own| own > benchbook_study::agreement::FLOOR * whole)
+            };
+            let still = answer.unchanged.iter().filter(|name| learns(name));
+            faults.extend(still.map(|name| format!("training has left {name} as it was")));
+        }
+        let compute = &job.build.compute;
+        let on_gpu = record.library.device.as_deref().is_some_and(|device| device != "cpu");
+        let bounds = match compute.precision {
+            Precision::Float64 => Bounds::EXACT,
+            Precision::Float32 if on_gpu && (compute.tf32_matmul || compute.tf32_convolutions) => {
+                Bounds::SHORT
+            }
+            Precision::Float32 => Bounds::SINGLE,
+            Precision::BFloat16 | Precision::Float16 => Bounds::SHORT,
+        };
+        let agreement = agreement(truth, &trace, bounds, &self.lengths);
+        faults.extend(agreement.faults.iter().cloned());
+        if faults.is_empty() {
+            let reference = "the settled values".into();
+            Computes::Alike { reference, nearness: nearness(&agreement) }
+        } else {
+            Computes::Unlike { message: first_of(&faults) }
+        }
+    }
+
+    /// Numbers of images that are not those of the job.
+    fn miscounted(&self, job: &Job, record: &Record) -> Vec<String> {
+        let [training, validation, test] = self.images;
+        let validation = if job.fit.validate { validation } else { Some(0) };
+        let mut found = Vec::new();
+        let mut judge = |what: String, expected: Option<usize>, counted: usize| {
+            if let Some(expected) = expected.filter(|expected| *expected != counted) {
+                found.push(format!("{what} had {counted} images, the job has {expected}"));
+            }
+        };
+        judge("training".into(), training, record.epochs.iter().map(|e| e.training_images).sum());
+        for epoch in &record.epochs {
+            let what = format!("the validation of epoch {}", epoch.epoch);
+            judge(what, validation, epoch.validation_images);
+        }
+        judge("the test".into(), test, record.images_seen.test.unwrap_or(0));
+        if record.epochs.len() != job.fit.epochs && job.fit.callbacks.is_empty() {
+            found.push(format!("{} epochs, the job has {}", record.epochs.len(), job.fit.epochs));
+        }
+        found
     }
 }
 
@@ -364,129 +511,23 @@ fn batches(check: Check, job: &Job) -> Result<Vec<Batch>, Error> {
     Ok(batches)
 }
 
-/// What a worker is to compute from the common start, as JSON in a file.
-#[derive(Serialize, Deserialize)]
-struct Question {
-    job: Job,
-    check: Check,
-    start: PathBuf,
-    /// Where the losses go, as [`Answered`] in JSON.
-    losses: PathBuf,
-    /// Where the gradients go.
-    gradients: PathBuf,
-}
-
-/// The losses that a backend computed, `null` for those that are no numbers, and its library's version as its
-/// records have it.
-#[derive(Serialize, Deserialize)]
-struct Answered {
-    version: String,
-    losses: Vec<Option<f64>>,
-}
-
-/// What a backend computes, in a process of its own, and the version of its library: a library with CUDA wants one, and one that crashes takes
-/// nobody along.
-fn trace(
-    backend: &str,
-    check: Check,
-    batches: &[Batch],
-    workers: &mut Workers,
-    observer: &mut dyn FnMut(&Event),
-) -> Result<(Trace, String), String> {
-    let words = |error: &dyn std::fmt::Display| error.to_string();
-    let folder = workers.folder().join(backend);
-    std::fs::create_dir_all(&folder).map_err(|error| words(&error))?;
-    let (losses, gradients) = (folder.join("losses.json"), folder.join("gradients.safetensors"));
-    let command = match Runner::find(backend)? {
-        Runner::Rust(own) => {
-            let mut command = workers.worker("study", own).map_err(|error| words(&error))?;
-            let mut job = workers.job.clone();
-            job.build.backend = own;
-            let (losses, gradients) = (losses.clone(), gradients.clone());
-            let start = workers.start().map_err(|error| words(&error))?;
-            let question = Question { job, check, start, losses, gradients };
-            let text = serde_json::to_vec(&question).map_err(|error| words(&error))?;
-            let file = folder.join("question.json");
-            std::fs::write(&file, text).map_err(|error| words(&error))?;
-            command.arg(ANSWER).arg(file);
-            command
-        }
-        Runner::Python(reference) => {
-            let file = workers.folder().join("batches.safetensors");
-            if !file.exists() {
-                write_batches(batches, workers, &file).map_err(|error| words(&error))?;
-            }
-            let steps = check.steps;
-            let files = references::Check { batches: file, steps, gradients: gradients.clone() };
-            let asked = workers.asked(backend, "check");
-            workers.python(reference, asked, &losses, Some(files)).map_err(|error| words(&error))?
-        }
-    };
-    let status = one_process(command, backend, observer, &crate::interrupt::requested);
-    if let Some(reason) = status.reason() {
-        return Err(reason);
-    }
-    let text = std::fs::read(&losses).map_err(|error| words(&error))?;
-    let Answered { version, losses } =
-        serde_json::from_slice(&text).map_err(|error| words(&error))?;
-    let losses = losses.into_iter().map(|loss| loss.unwrap_or(f64::NAN)).collect();
-    let (gradients, _) = safetensors::read(&gradients).map_err(|error| words(&error))?;
-    let gradients = gradients.arrays.into_iter().map(|(name, array)| (name, array.values));
-    Ok((Trace { losses, gradients: gradients.collect() }, version))
-}
-
-/// The word before a question's file among a worker's arguments.
-pub(crate) const ANSWER: &str = "--answer";
-
-/// Computes what a question asks, with one of this library's own backends in this process.
-///
-/// # Errors
-/// [`Error::File`] and [`Error::Json`] for the question, [`Error::Data`], [`Error::Weights`], [`Error::Backend`].
-pub(crate) fn answer(file: &Path) -> Result<(), Error> {
-    let Question { job, check, start, losses: output, gradients } =
-        crate::files::read_json(file, "a question")?;
-    let build = &job.build;
-    // One CUDA library a process: it is the job's.
-    build.backend.load_cuda();
-    let batches = batches(check, &job)?;
-    let (weights, _) = safetensors::read(&start)?;
-    let plan = build.plan(Net::new(job.net.graph())?);
-    let mut network = build.backend.build(&plan, &weights)?;
-    let first = &batches[0];
-    let input = Input::Values(&first.values);
-    let mut losses = vec![network.evaluate_step(input, &first.labels)?.loss];
-    let found = network.gradients(input, &first.labels)?;
-    safetensors::write(&found, &gradients, HashMap::new())?;
-    network.compile(job.fit.optimizer);
-    for (index, batch) in batches.iter().enumerate() {
-        crate::interrupt::check()?;
-        let step = Step { rate: job.fit.rate(), seed: seed(index), class_weights: None };
-        let result = network.train_step(Input::Values(&batch.values), &batch.labels, step)?;
-        print!("step {}/{}: loss {:.4}\r", index + 1, batches.len(), result.loss);
-        let _ = std::io::stdout().flush();
-        losses.push(result.loss);
-    }
-    let losses =
-        losses.into_iter().map(|loss| Some(loss).filter(|loss| loss.is_finite())).collect();
-    let answered = Answered { version: network.info().version, losses };
-    let write = serde_json::to_vec(&answered)
-        .map_err(Into::into)
-        .and_then(|text| std::fs::write(&output, text));
-    write.map_err(|source| Error::File { action: "write", path: output, source })
-}
-
-/// Values, labels and the factors of each dropout layer, as `benchbook_study::references::Check` says.
-fn write_batches(batches: &[Batch], workers: &Workers, path: &Path) -> Result<(), Error> {
+/// Writes values, labels and the factors of each dropout layer, as [`Question::batches`] says. The values get a little
+/// noise: where an image has areas of one colour, neighbours are equal, and which of them is a maximum would be
+/// rounding's choice.
+fn write_batches(batches: &[Batch], net: &Net, path: &Path) -> Result<(), Error> {
     let (steps, size) = (batches.len(), batches[0].len());
     let shaped = |shape: &[usize]| [&[steps, size], shape].concat();
     let mut arrays = BTreeMap::new();
-    let values = batches.iter().flat_map(|batch| batch.values.iter().copied()).collect();
-    let shape = shaped(&batches[0].sample_shape);
-    arrays.insert("pixels".to_owned(), Array { shape, values });
+    let mut values: Vec<f32> =
+        batches.iter().flat_map(|batch| batch.values.iter().copied()).collect();
+    let spread = length(&values) / (values.len() as f64).sqrt() * NOISE;
+    let noise = normal(values.len(), spread, seed(0), 0);
+    values.iter_mut().zip(noise).for_each(|(value, noise)| *value += noise);
+    arrays.insert("pixels".to_owned(), Array { shape: shaped(&batches[0].sample_shape), values });
     let labels = batches.iter().flat_map(|batch| batch.labels.iter().map(|label| *label as f32));
     arrays.insert("labels".to_owned(), Array { shape: shaped(&[]), values: labels.collect() });
-    for (ordinal, index) in workers.net.dropouts().enumerate() {
-        let layer = &workers.net.layers()[index];
+    for (ordinal, index) in net.dropouts().enumerate() {
+        let layer = &net.layers()[index];
         let Operation::Dropout(dropout) = &layer.operation else { continue };
         let count = size * layer.output.len();
         let factors =
@@ -501,46 +542,58 @@ fn write_batches(batches: &[Batch], workers: &Workers, path: &Path) -> Result<()
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::Convention;
 
-    fn traced(name: &str, loss: f64) -> (String, Result<Trace, String>) {
-        (name.into(), Ok(Trace { losses: vec![loss], ..Trace::default() }))
+    fn traced(id: &str, rule: Optimizer, loss: f64, asked: Option<usize>) -> Traced {
+        let gradients = BTreeMap::from([("dense.weight".to_owned(), vec![1.0, 2.0])]);
+        let trace = Trace {
+            logits: vec![1.0],
+            losses: vec![loss],
+            changes: gradients.clone(),
+            gradients,
+            omitted: Vec::new(),
+        };
+        Traced { runner: Runner::find(id).unwrap(), rule, asked, result: Ok(trace) }
+    }
+
+    fn judged(traces: &[Traced], count: usize) -> (Vec<Computed>, BTreeMap<usize, Arc<Trace>>) {
+        let mut computed: Vec<Computed> = vec![Err(String::new()); count];
+        let truths = judge(traces, &BTreeMap::new(), &mut computed);
+        (computed, truths)
     }
 
     #[test]
-    fn the_reference_is_an_original_if_there_is_one_and_finite() {
-        let name = |traces: &[_]| reference(traces).map(|(name, _)| name);
-        let own = [traced("libtorch", 1.0), traced("tensorflow", 1.0)];
-        let keras = [own.clone().to_vec(), vec![traced("python-keras", 1.0)]].concat();
-        let pytorch = [keras.clone(), vec![traced("python-pytorch", 1.0)]].concat();
-        assert_eq!(name(&own).as_deref(), Some("libtorch"));
-        assert_eq!(name(&keras).as_deref(), Some("python-keras"));
-        assert_eq!(name(&pytorch).as_deref(), Some("python-pytorch"));
-        let diverged = [traced("python-pytorch", f64::NAN), traced("libtorch", 1.0)];
-        assert_eq!(name(&diverged).as_deref(), Some("libtorch"));
-        assert_eq!(name(&diverged[..1]), None);
+    fn an_original_against_two_others_is_wrong() {
+        let sgd = Optimizer::sgd();
+        let traces = [
+            traced("python-pytorch", sgd, 0.8, Some(0)),
+            traced("libtorch", sgd, 0.7, Some(1)),
+            traced("tensorflow", sgd, 0.7, Some(2)),
+        ];
+        let (computed, truths) = judged(&traces, 3);
+        let faults = |place: usize| computed[place].as_ref().unwrap().agreement.faults.len();
+        assert_eq!([faults(0), faults(1), faults(2)], [1, 0, 0]);
+        assert!(computed.iter().flatten().all(|found| found.open.is_none()));
+        assert_eq!(truths[&0].losses, [0.7], "the original's runs are held to the majority");
     }
 
     #[test]
-    fn a_reference_with_whom_nobody_agrees_is_wrong_unless_it_is_an_original() {
-        let agreement = |faults: &[&str]| Agreement {
-            loss: 0.0,
-            gradient: (0.0, String::new()),
-            curve: (0.0, 0),
-            same_rule: true,
-            faults: faults.iter().map(ToString::to_string).collect(),
-            doubts: Vec::new(),
+    fn each_formula_is_settled_by_itself_and_who_cannot_settle_it_is_in_doubt() {
+        let [torch, keras] = [Convention::PyTorch, Convention::Keras].map(Optimizer::adam);
+        let all = |helping: f64| {
+            [
+                traced("libtorch", torch, 0.7, Some(0)),
+                traced("python-keras", keras, 0.9, Some(1)),
+                traced("libtorch", keras, helping, None),
+            ]
         };
-        let of = |reference: &str, others: &[&[&str]]| {
-            let mut backends = vec![(reference.to_owned(), Ok((Trace::default(), agreement(&[]))))];
-            for faults in others {
-                backends.push(("other".into(), Ok((Trace::default(), agreement(faults)))));
-            }
-            doubt_reference(reference, &mut backends);
-            backends[0].1.as_ref().unwrap().1.faults.len()
-        };
-        assert_eq!(of("libtorch", &[&["loss"], &["loss"]]), 1);
-        assert_eq!(of("libtorch", &[&["loss"], &[]]), 0);
-        assert_eq!(of("libtorch", &[]), 0);
-        assert_eq!(of("python-keras", &[&["loss"]]), 0);
+        let (computed, truths) = judged(&all(0.9), 2);
+        assert!(
+            computed.iter().flatten().all(|f| f.open.is_none() && f.agreement.faults.is_empty())
+        );
+        assert_eq!((truths[&0].losses[0], truths[&1].losses[0]), (0.7, 0.9));
+        let (computed, _) = judged(&all(0.8), 2);
+        let open = computed.iter().flatten().filter(|found| found.open.is_some()).count();
+        assert_eq!(open, 2, "{computed:?}");
     }
 }

@@ -1,22 +1,29 @@
 //! Starts a backend's run: this library's own in a worker, the originals in Python.
 
+use super::check::Common;
+use super::trace;
 use crate::backend::{ALL, BackendId, Compute, Device, Runner, without_code};
 use crate::error::Error;
 use crate::job::{Job, STUDIED};
 use crate::model::{Build, EVALUATION_BATCH, Model, Weights};
 use crate::record::{
-    Environment, Record, SCHEMA, compute_settings, facts, net_facts, sha256, training,
+    Environment, Record, SCHEMA, compute_settings, facts, net_facts, setting, sha256, training,
+    weights,
 };
 use crate::train::Schedule;
-use benchbook_data::{Crop, Filter, ImageFolder, Preprocessing};
+use benchbook_data::{
+    Crop, Filter, ImageFolder, Loader, LoaderConfig, OnBadImage, Preprocessing, Split,
+};
 use benchbook_nets::{Architecture, Net};
 use benchbook_study::files::Scratch;
-use benchbook_study::references::{self, Reference};
+use benchbook_study::record::Computes;
+use benchbook_study::references::{self, Question, Reference};
 use benchbook_study::runner::{Launch, Launcher, Refusal};
 use benchbook_weights::safetensors;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 /// What a study's runs share: the job with everything fixed that it left open, and a folder for files.
 pub(super) struct Workers {
@@ -27,8 +34,18 @@ pub(super) struct Workers {
     folder: Scratch,
     /// The starting weights as a file, once they were needed.
     start: Option<PathBuf>,
+    /// What is trained on.
+    train: Split,
+    /// Images of the whole training, of a validation and of the test.
+    images: [Option<usize>; 3],
+    /// What was settled, and to which each run is held.
+    common: Option<Arc<Common>>,
+    /// What the run that was started last is asked.
+    question: Option<Question>,
     /// What the job asks for, as far as it is the same for every backend.
     asked: Record,
+    /// The job's own seeds of the starting weights and of the training.
+    seeds: [u64; 2],
 }
 
 impl Workers {
@@ -51,14 +68,49 @@ impl Workers {
         let data = ImageFolder::open_with(&job.data, job.folder)?;
         let asked = asked(&job, &net, &data)?;
         let class_names = data.class_names().to_vec();
+        let train = data.train();
+        let order = order(&job, &train)?;
+        let test = if data.test().is_empty() { data.validation() } else { data.test() };
+        let trained: usize = order.iter().flatten().map(Vec::len).sum();
+        // Bad images that are left out, and early ends, are nobody's miscount.
+        let whole = job.fit.on_bad_image == OnBadImage::Fail;
+        let count = |images: usize| Some(images).filter(|_| whole);
+        let images = [
+            count(trained).filter(|_| job.fit.callbacks.is_empty()),
+            count(data.validation().len()).filter(|_| job.fit.validation_steps.is_none()),
+            count(test.len()),
+        ];
         let temporary =
             |source| Error::File { action: "make a folder in", path: std::env::temp_dir(), source };
         let folder = Scratch::new().map_err(temporary)?;
-        Ok(Self { job, net, class_names, folder, start: None, asked })
+        let seeds = [job.build.seed, job.fit.seed];
+        let (start, common, question) = (None, None, None);
+        Ok(Self {
+            job,
+            net,
+            class_names,
+            folder,
+            start,
+            train,
+            images,
+            common,
+            question,
+            asked,
+            seeds,
+        })
     }
 
     pub(super) fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    pub(super) fn images(&self) -> [Option<usize>; 3] {
+        self.images
+    }
+
+    /// Holds the runs to what was settled.
+    pub(super) fn hold_to(&mut self, common: &Arc<Common>) {
+        self.common = Some(Arc::clone(common));
     }
 
     pub(super) fn threads(&self) -> usize {
@@ -84,37 +136,6 @@ impl Workers {
         Ok(path)
     }
 
-    /// The starting weights with each one moved by a part of itself, for as long as `what` runs.
-    pub(super) fn with_moved_start<T>(
-        &mut self,
-        part: f32,
-        what: impl FnOnce(&mut Self) -> T,
-    ) -> Result<T, Error> {
-        let start = self.start()?;
-        let (mut weights, _) = safetensors::read(&start)?;
-        for array in weights.arrays.values_mut() {
-            for (index, value) in (0u32..).zip(&mut array.values) {
-                // A bit of a hash: up or down, without a pattern that a layer might sum up.
-                let up = index.wrapping_mul(0x9e37_79b1) >> 31 == 1;
-                *value *= if up { 1.0 + part } else { 1.0 - part };
-            }
-        }
-        let moved = self.folder.path().join("moved.safetensors");
-        safetensors::write(&weights, &moved, HashMap::new())?;
-        self.start = Some(moved);
-        let result = what(self);
-        self.start = Some(start);
-        Ok(result)
-    }
-
-    /// A learning rate of 0, for as long as `what` runs.
-    pub(super) fn without_learning<T>(&mut self, what: impl FnOnce(&mut Self) -> T) -> T {
-        let rate = self.job.fit.learning_rate.replace(0.0);
-        let result = what(self);
-        self.job.fit.learning_rate = rate;
-        result
-    }
-
     /// A command of this library's own worker, for a library that is installed.
     pub(super) fn worker(&self, role: &str, backend: BackendId) -> Result<Command, Refusal> {
         backend.installed().map_err(Refusal::absent)?;
@@ -132,9 +153,10 @@ impl Workers {
         reference: &Reference,
         mut asked: Record,
         output: &Path,
-        check: Option<references::Check>,
+        trace: Option<Question>,
     ) -> Result<Command, Refusal> {
-        self.suits_python(reference, check.is_some()).map_err(Refusal::absent)?;
+        let alone = trace.as_ref().is_some_and(|question| question.before.is_none());
+        self.suits_python(reference, alone).map_err(Refusal::absent)?;
         let python = references::python().map_err(Refusal::absent)?;
         reference.write(self.folder.path()).map_err(Refusal::failed)?;
         let start = self.start().map_err(Refusal::failed)?;
@@ -170,7 +192,13 @@ impl Workers {
             threads: self.threads(),
             loader_threads: fit.loader_threads,
             device: device(self.job.build.requested_device()),
-            check,
+            order: if alone {
+                Vec::new()
+            } else {
+                order(&self.job, &self.train).map_err(Refusal::failed)?
+            },
+            trace,
+            states: benchbook_study::conditions::by_process(),
         };
         let (program, _) = reference.program;
         let path = self.folder.path().join(format!("{program}.json"));
@@ -183,8 +211,8 @@ impl Workers {
     }
 
     /// Why the Python originals cannot do this job, if they cannot: a setting that they lack would make the
-    /// comparison one of different work. For a check they are given the pictures, as changed as they may be.
-    fn suits_python(&self, reference: &Reference, is_check: bool) -> Result<(), String> {
+    /// comparison one of different work. A trace alone is given the images, as changed as they may be.
+    fn suits_python(&self, reference: &Reference, is_trace: bool) -> Result<(), String> {
         without_code(&self.net, reference.about.name).map_err(|error| error.to_string())?;
         let (build, fit) = (&self.job.build, &self.job.fit);
         let on_gpu = device(build.requested_device()) != "cpu";
@@ -206,11 +234,11 @@ impl Workers {
             ("fit.validation_steps", fit.validation_steps.is_some()),
             ("fit.validation_batch_size", fit.validation_batch_size.is_some()),
         ];
-        let mut of_run = of_run.iter().filter(|(_, is_set)| *is_set && !is_check);
+        let mut of_run = of_run.iter().filter(|(_, is_set)| *is_set && !is_trace);
         if let Some(name) = of_build.or_else(|| of_run.next().map(|(name, _)| *name)) {
             return Err(format!("{} does not have {name}, which the job sets", reference.about.id));
         }
-        if is_check {
+        if is_trace {
             return Ok(());
         }
         for split in ["train", "validation"] {
@@ -227,6 +255,15 @@ impl Workers {
 }
 
 impl Launcher for Workers {
+    /// Adds the round to the job's seeds, so that the rounds' accuracies are those of different trainings.
+    fn begin_round(&mut self, round: usize) {
+        let [weights_seed, seed] = self.seeds.map(|seed| seed.wrapping_add(round as u64));
+        (self.job.build.seed, self.job.fit.seed) = (weights_seed, seed);
+        self.start = None;
+        self.asked.training = Some(training(&self.job.fit));
+        self.asked.net.weights = Some(weights(&self.net, &self.job.build));
+    }
+
     fn asked(&mut self, backend: &str, study: &str) -> Record {
         let mut asked = self.asked.clone();
         asked.name = format!("{study}: {backend}");
@@ -234,7 +271,7 @@ impl Launcher for Workers {
         asked.library.name = runner.as_ref().map_or(backend, |runner| runner.about().name).into();
         if let (Ok(Runner::Python(reference)), Some(training)) = (runner, &mut asked.training) {
             let optimizer = self.job.fit.optimizer.in_convention(reference.convention);
-            training.optimizer = Some(optimizer.to_string());
+            training.optimizer = Some(setting(&optimizer));
         }
         asked
     }
@@ -242,8 +279,19 @@ impl Launcher for Workers {
     fn launch(&mut self, backend: &str, study: &str) -> Result<Launch, Refusal> {
         let record = self.folder.path().join("record.json");
         let asked = self.asked(backend, study);
+        self.question = match self.common.clone() {
+            None => None,
+            Some(common) => {
+                let start = self.start().map_err(Refusal::failed)?;
+                common.question(backend, self.folder.path(), start)
+            }
+        };
+        if let Some(question) = &self.question {
+            let _ = std::fs::remove_file(&question.output);
+        }
+        let question = self.question.clone();
         let command = match Runner::find(backend).map_err(Refusal::absent)? {
-            Runner::Python(reference) => self.python(reference, asked, &record, None)?,
+            Runner::Python(reference) => self.python(reference, asked, &record, question)?,
             Runner::Rust(own) => {
                 let mut job = self.job.clone();
                 job.name = asked.name;
@@ -253,10 +301,21 @@ impl Launcher for Workers {
                 let text = serde_json::to_vec(&job).map_err(Refusal::failed)?;
                 std::fs::write(&path, text).map_err(Refusal::failed)?;
                 command.arg(path).arg("--record").arg(&record);
+                if let Some(question) = question {
+                    let path = self.folder.path().join("question.json");
+                    trace::Request { job, question }.write(&path).map_err(Refusal::failed)?;
+                    command.arg("--trace").arg(path);
+                }
                 command
             }
         };
         Ok(Launch { command, record })
+    }
+
+    fn audit(&mut self, backend: &str, record: &mut Record) -> Option<Computes> {
+        let question = self.question.take()?;
+        let common = self.common.as_ref()?;
+        Some(common.audit(backend, &self.job, &question, record))
     }
 }
 
@@ -272,6 +331,29 @@ fn variables(threads: usize) -> Vec<(&'static str, String)> {
     ];
     let of_libraries = ALL.iter().flat_map(|runner| runner.about().variables);
     common.into_iter().chain(of_libraries.map(|(name, value)| (*name, (*value).into()))).collect()
+}
+
+/// The images of every batch of every epoch, as this library's own training takes them.
+fn order(job: &Job, train: &Split) -> Result<Vec<Vec<Vec<PathBuf>>>, Error> {
+    let fit = &job.fit;
+    let input = Net::new(job.net.graph())?.input();
+    let preprocessing = job.build.resolved_preprocessing()?;
+    let config = LoaderConfig {
+        seed: fit.seed,
+        ..job.build.loader_config(input, preprocessing, fit.batch_size)
+    };
+    let loader = Loader::new(train, config)?;
+    let paths: Vec<&Path> = train.paths().collect();
+    let mut passes = (0..).flat_map(|pass| {
+        let order = loader.order(pass);
+        let batches = order.chunks(fit.batch_size).map(|batch| {
+            batch.iter().map(|index| paths[*index].to_path_buf()).collect::<Vec<PathBuf>>()
+        });
+        batches.collect::<Vec<_>>()
+    });
+    // With a fixed number of steps, an epoch goes on where the one before ended.
+    let steps = fit.steps_per_epoch.unwrap_or_else(|| loader.batches());
+    Ok((0..fit.epochs).map(|_| passes.by_ref().take(steps).collect()).collect())
 }
 
 fn device(requested: Device) -> String {

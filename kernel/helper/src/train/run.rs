@@ -235,7 +235,8 @@ impl Training<'_> {
             if self.fit.validate {
                 let began = Instant::now();
                 let limit = self.fit.validation_steps;
-                let sums = evaluate_pass(self.network, validation, validation_store, limit)?;
+                let network = &mut *self.network;
+                let sums = evaluate_pass(network, validation, validation_store, limit, &mut [])?;
                 metrics.val_loss = Some(sums.loss());
                 metrics.val_accuracy = Some(sums.accuracy());
                 metrics.validation_images = sums.images;
@@ -509,12 +510,13 @@ impl Training<'_> {
     }
 }
 
-/// One pass without learning; at most `limit` batches.
+/// One pass without learning; at most `limit` batches. The metrics get each batch.
 pub(crate) fn evaluate_pass(
     network: &mut dyn Network,
     loader: &Loader,
     store: Option<&FeatureStore>,
     limit: Option<usize>,
+    metrics: &mut [&mut dyn Metric],
 ) -> Result<Sums, Error> {
     let mut sums = Sums::default();
     let mut feed = Feed::new(loader, store, 0, 0);
@@ -523,6 +525,9 @@ pub(crate) fn evaluate_pass(
         let Some(fed) = feed.next()? else { break };
         let result = network.evaluate_step(fed.input(), &fed.labels)?;
         sums.add(&result, &fed.labels);
+        let StepResult { loss, logits } = &result;
+        let batch = ScoredBatch { loss: *loss, logits, labels: &fed.labels };
+        metrics.iter_mut().for_each(|metric| metric.update(&batch));
     }
     network.synchronize();
     Ok(sums)
@@ -530,7 +535,7 @@ pub(crate) fn evaluate_pass(
 
 /// A seed for each step that two trainings with neighbouring seeds do not share: the finaliser of
 /// SplitMix64 (Steele, Lea and Flood, 2014).
-fn step_seed(seed: u64, step: u64) -> u64 {
+pub(super) fn step_seed(seed: u64, step: u64) -> u64 {
     let mut mixed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(step);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -3,7 +3,9 @@
 use crate::chart::Progress;
 use crate::display::Rich;
 use crate::error::Error;
+use crate::files::read_json;
 use crate::job::{self, Job};
+use crate::study::{Request, trace};
 use crate::train::{Callback, Event, KerasLog};
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
@@ -24,8 +26,8 @@ pub extern "C" fn benchbook_job_main() -> i32 {
         println!("{HELP}");
         return 0;
     }
-    let job = match read(&arguments) {
-        Ok(job) => job,
+    let (job, request) = match read(&arguments) {
+        Ok(read) => read,
         Err(message) => {
             eprintln!("benchbook bench: {message}");
             return 2;
@@ -33,7 +35,16 @@ pub extern "C" fn benchbook_job_main() -> i32 {
     };
     // One CUDA library a process: a job has the process for itself, so its library gets CUDA.
     job.build.backend.load_cuda();
-    match job::run(&job, &mut Terminal::default()) {
+    let run = || {
+        let mut finished = job::run_whole(&job, &mut Terminal::default())?;
+        if let Some(Request { job, question }) = &request {
+            job::announce("check");
+            trace(finished.model.network(), &job.fit, question)?;
+            job::announce("end");
+        }
+        Ok::<_, Error>(finished.record)
+    };
+    match run() {
         Ok(record) => {
             // Where a study has asked, it shows all runs together.
             if !job::is_studied() {
@@ -48,17 +59,20 @@ pub extern "C" fn benchbook_job_main() -> i32 {
     }
 }
 
-fn read(arguments: &[String]) -> Result<Job, String> {
+fn read(arguments: &[String]) -> Result<(Job, Option<Request>), String> {
     let mut file = None;
     let mut data = None;
     let mut record = None;
     let mut predictions = None;
+    let mut trace = None;
     let mut words = arguments.iter();
     while let Some(word) = words.next() {
         let option = match word.as_str() {
             "--data" => &mut data,
             "--record" => &mut record,
             "--predictions" => &mut predictions,
+            // A study asks for it.
+            "--trace" => &mut trace,
             word if word.starts_with('-') => {
                 return Err(format!("unknown option {word}\n\n{HELP}"));
             }
@@ -81,7 +95,8 @@ fn read(arguments: &[String]) -> Result<Job, String> {
     }
     job.record = record.or(job.record);
     job.predictions = predictions.or(job.predictions);
-    Ok(job)
+    let request = trace.map(|file| read_json(&file, "a question")).transpose();
+    Ok((job, request.map_err(|error| error.to_string())?))
 }
 
 /// Keras' log on standard output, and within an epoch its progress line where somebody looks.

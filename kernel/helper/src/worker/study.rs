@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::interrupt;
 use crate::job::Job;
 use crate::model::Weights;
-use crate::study::{self, Event, Quantity, Study, StudyPlan, busy};
+use crate::study::{self, Event, Price, Quantity, Study, StudyPlan, busy};
 use benchbook_chart::Chart;
 use benchbook_display::Rich;
 use benchbook_study::counts;
@@ -41,6 +41,8 @@ STUDY.json says what to run (see the documentation of `benchbook::study::StudyPl
   --name NAME         the study's name in its records; default: study
   --records FILE      default: results/NAME.jsonl
   --baseline BACKEND  what the others are compared with; default: the first with figures
+  --target-accuracy A validation accuracy, 0 to 1, to which the time is measured; default: none
+  --price-per-hour P  what an hour of the machine costs, such as '0.60 EUR'; default: no costs
   --chart FILE        draws the times of training, as .svg or .png
   --no-check          without comparing first what they compute
 
@@ -182,7 +184,7 @@ fn terminal() -> impl FnMut(&Event) {
 }
 
 /// The options with a value.
-const VALUES: [&str; 16] = [
+const VALUES: [&str; 18] = [
     "--data",
     "--backends",
     "--repeats",
@@ -197,6 +199,8 @@ const VALUES: [&str; 16] = [
     "--name",
     "--records",
     "--baseline",
+    "--target-accuracy",
+    "--price-per-hour",
     "--chart",
     study::ANSWER,
 ];
@@ -228,7 +232,7 @@ fn read(arguments: &[String]) -> Result<Task, String> {
     }
     let report = switches.contains(&"--report");
     if report || switches.contains(&"--show") {
-        let study = shown(report, &files, values.get("--baseline").copied())?;
+        let study = shown(report, &files, &values)?;
         return Ok(Task::Show(Box::new(study), chart));
     }
     let mut plan = match (files.as_slice(), values.get("--data")) {
@@ -277,6 +281,8 @@ fn set(plan: &mut StudyPlan, option: &str, value: &str) -> Result<(), String> {
         "--name" => plan.name = value.into(),
         "--records" => plan.records = Some(value.into()),
         "--baseline" => plan.baseline = Some(value.into()),
+        "--target-accuracy" => plan.target_accuracy = Some(number(option, value)?),
+        "--price-per-hour" => plan.price_per_hour = Some(Price::try_from(value.to_owned())?),
         _ => return Err(format!("unknown option {option}")),
     }
     Ok(())
@@ -306,7 +312,7 @@ fn compute(precision: &str) -> Result<Compute, String> {
     }
 }
 
-fn shown(report: bool, files: &[PathBuf], baseline: Option<&str>) -> Result<Study, String> {
+fn shown(report: bool, files: &[PathBuf], values: &BTreeMap<&str, &str>) -> Result<Study, String> {
     let mut study = match (report, files) {
         (true, _) => Study::of_records(crate::study::report_2019()),
         (false, [first, ..]) => Study::read(first).map_err(|error| error.to_string())?,
@@ -315,8 +321,14 @@ fn shown(report: bool, files: &[PathBuf], baseline: Option<&str>) -> Result<Stud
     for file in if report { files } else { &files[1..] } {
         study = study.and(file).map_err(|error| error.to_string())?;
     }
-    if let Some(baseline) = baseline {
-        study = study.baseline(baseline);
+    if let Some(baseline) = values.get("--baseline") {
+        study = study.baseline(*baseline);
+    }
+    if let Some(target) = values.get("--target-accuracy") {
+        study = study.target_accuracy(number("--target-accuracy", target)?);
+    }
+    if let Some(price) = values.get("--price-per-hour") {
+        study = study.price_per_hour(Price::try_from((*price).to_owned())?);
     }
     Ok(study)
 }
@@ -375,6 +387,8 @@ mod tests {
             ("--weights absent.bin --data a", "--weights: cannot read the weights absent.bin"),
             ("--device gpu --data a", "--device: unknown device `gpu`"),
             ("--precision half --data a", "received half"),
+            ("--price-per-hour 3 --data a", "a number and a currency"),
+            ("--report --target-accuracy high", "received high"),
             ("--report --chart a.pdf", "received a.pdf"),
             ("--show", "a file"),
         ];

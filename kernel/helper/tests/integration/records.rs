@@ -45,7 +45,11 @@ fn a_job_leaves_a_record_with_everything_a_comparison_checks() {
     let training = record.training.as_ref().unwrap();
     assert_eq!((training.batch_size, training.seed), (Some(5), Some(3)));
     assert_eq!((training.learning_rate, training.cache_features), (Some(0.001), Some(false)));
-    assert_eq!(training.augmentation.as_deref(), Some("none"));
+    assert_eq!(training.augmentation, Some("none".into()));
+    assert_eq!(training.schedule, Some("constant".into()));
+    let build = &record.library.parts["build"];
+    assert!(build.ends_with(" bytes"), "{build}");
+    assert_eq!((record.data.skipped, record.data.skipped_sha256.is_some()), (0, true));
     assert_eq!(training.cache.as_deref(), Some("none"));
     assert_eq!(record.data.files_sha256.as_ref().map(String::len), Some(64));
     // VGG11 with batch normalisation: 9,225,984 learned in the base and 5,504 fixed (running means

@@ -95,11 +95,12 @@ fn a_random_crop_of_the_training_leaves_the_validation_alone_and_is_in_the_recor
     assert!(change(&cropped) > 1e-4, "{}", change(&cropped));
     assert_eq!(cropped.epochs[0].val_loss, fixed.epochs[0].val_loss);
     assert_eq!(cropped.epochs[0].val_loss, cropped.epochs[1].val_loss);
-    let words = "x / 255, RGB, crop Center { shorter: 36 }, filter Bicubic";
+    let words = "x / 255, RGB, crop Center(shorter 36), filter Bicubic";
     assert_eq!(cropped.net.preprocessing.as_deref(), Some(words));
     let training = cropped.training.unwrap().augmentation.unwrap();
-    assert_eq!(training, "crop RandomResized { scale: [0.2, 0.5], ratio: [0.75, 1.333] }");
-    assert_eq!(fixed.training.unwrap().augmentation.as_deref(), Some("none"));
+    let crop = serde_json::json!({"RandomResized": {"scale": [0.2, 0.5], "ratio": [0.75, 1.333]}});
+    assert_eq!(training, serde_json::json!([{ "crop": crop }]));
+    assert_eq!(fixed.training.unwrap().augmentation, Some("none".into()));
 }
 
 #[test]

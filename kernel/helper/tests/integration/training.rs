@@ -1,9 +1,10 @@
 //! Fitting, continuing, caching, saving.
 
 use crate::pictures::{Pictures, build, small_model, small_net};
-use benchbook::model::Model;
-use benchbook::prelude::{Build, Builtin, Fit, Head, Vgg11};
-use benchbook::train::{Event, Events, KerasLog, Outcome, Silent};
+use benchbook::model::{Evaluation, Model};
+use benchbook::prelude::{Build, Builtin, Fit, Head, Metric, Optimizer, Vgg11, metrics};
+use benchbook::train::{Event, Events, KerasLog, Outcome, RateSearch, Silent};
+use std::cmp::Ordering;
 
 fn fit(epochs: usize) -> Fit {
     Fit { epochs, batch_size: 8, learning_rate: Some(1e-4), ..Fit::default() }
@@ -33,6 +34,58 @@ fn loss_is_finite_and_falls_and_a_second_fit_counts_on() {
     assert_eq!(history.epochs.iter().map(|e| e.epoch).collect::<Vec<_>>(), [1, 2, 3, 4]);
     assert_eq!((history.steps, history.passes), (12, 4));
     assert!(events.0.contains(&Event::EpochStart { epoch: 4, epochs: 4 }));
+}
+
+#[test]
+fn a_search_for_a_learning_rate_changes_nothing_but_finds_where_the_loss_falls() {
+    let pictures = Pictures::new(12, 4);
+    let data = pictures.open();
+    let (mut searched, mut other) = (small_model(), small_model());
+    let next = |model: &mut Model| {
+        model.fit_with(&data, fit(1), &mut Silent).unwrap().epochs.last().unwrap().loss
+    };
+    let search = searched.find_learning_rate(&data, fit(1)).unwrap();
+    let RateSearch { rates, losses, smoothed, suggestion } = search;
+    assert!(rates.len() > 11 && losses.len() == rates.len() && smoothed.len() == rates.len());
+    // Rates in equal ratios, 1e8 over 99 steps: 10^(8/99).
+    assert!(rates[0] == 1e-7 && (rates[10] / rates[9] - 1.204_503_5).abs() < 1e-6, "{rates:?}");
+    let suggested = suggestion.unwrap_or_else(|| panic!("{smoothed:?}"));
+    assert!(rates.contains(&suggested) && suggested > 1e-6, "{suggested}: {smoothed:?}");
+    // Weights and the optimiser's state are those of before.
+    assert!(searched.history().epochs.is_empty());
+    assert_eq!(searched.parameters().unwrap(), other.parameters().unwrap());
+    assert_eq!(next(&mut searched), next(&mut other));
+    let optimizer = Optimizer::sgd();
+    let chart = searched.find_learning_rate(&data, Fit { optimizer, ..fit(1) }).unwrap().chart();
+    assert!(chart.unwrap().data().log_x);
+    assert_eq!(next(&mut searched), next(&mut other));
+    assert_eq!(searched.parameters().unwrap(), other.parameters().unwrap());
+}
+
+#[test]
+fn an_evaluation_gives_its_batches_to_any_metric() {
+    let pictures = Pictures::new(12, 20);
+    let data = pictures.open();
+    let mut model = small_model();
+    model.fit_with(&data, fit(3), &mut Silent).unwrap();
+    let mut accuracy = metrics::Accuracy::default();
+    let (mut top, mut auc) = (metrics::TopK::new(2), metrics::Auc::default());
+    let split = data.validation();
+    let found = model.evaluate_with(&split, &mut [&mut accuracy, &mut top, &mut auc]).unwrap();
+    assert_eq!(found, Evaluation { seconds: found.seconds, ..model.evaluate(&split).unwrap() });
+    assert_eq!(accuracy.value(), found.accuracy);
+    assert_eq!(top.value(), 1.0);
+    // Of the same predictions: the share of pairs in the right order.
+    let predictions = model.predict(&split).unwrap().predictions;
+    let of = |class| predictions.iter().filter(move |p| p.truth == Some(class));
+    let pairs = of(1).flat_map(|one| of(0).map(move |zero| (one, zero)));
+    let right =
+        pairs.map(|(one, zero)| match one.probabilities[1].total_cmp(&zero.probabilities[1]) {
+            Ordering::Greater => 1.0,
+            Ordering::Equal => 0.5,
+            Ordering::Less => 0.0,
+        });
+    assert!((auc.value() - right.sum::<f64>() / 400.0).abs() < 1e-9, "{}", auc.value());
 }
 
 #[test]

@@ -31,6 +31,9 @@ pub struct Environment {
     pub os: Option<String>,
     /// For example `Linux 6.1.0-18-amd64 x86_64`.
     pub kernel: String,
+    /// The C library of programs on this machine, for example `glibc 2.36`.
+    #[serde(default)]
+    pub libc: Option<String>,
     /// Settings that change speed or results, as the process has them.
     pub variables: Vec<(String, String)>,
 }
@@ -88,6 +91,7 @@ impl Environment {
                 system("osrelease").unwrap_or_default(),
                 std::env::consts::ARCH
             ),
+            libc: libc_version(),
             variables,
         }
     }
@@ -124,6 +128,17 @@ fn host() -> Option<String> {
     let parts = [fs::read_to_string("/etc/machine-id").ok(), system("hostname")];
     let text: Vec<String> = parts.into_iter().flatten().collect();
     (!text.is_empty()).then(|| hexadecimal(&Sha256::digest(text.join("\n"))[..4]))
+}
+
+fn libc_version() -> Option<String> {
+    #[cfg(target_env = "gnu")]
+    {
+        // SAFETY: no arguments; the text is a constant of the library.
+        let version = unsafe { std::ffi::CStr::from_ptr(libc::gnu_get_libc_version()) };
+        Some(format!("glibc {}", version.to_string_lossy()))
+    }
+    #[cfg(not(target_env = "gnu"))]
+    None
 }
 
 fn system(name: &str) -> Option<String> {
@@ -180,6 +195,11 @@ mod tests {
         assert_eq!(here.host.map(|host| host.len()), Some(8));
         assert!(here.memory_bytes.is_some_and(|bytes| bytes > 1 << 28));
         assert!(here.kernel.starts_with("Linux "), "{}", here.kernel);
+        let libc = here.libc.unwrap();
+        assert!(std::process::Command::new("ldd").arg("--version").output().is_ok_and(|output| {
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            said.lines().next().unwrap_or_default().ends_with(libc.trim_start_matches("glibc "))
+        }));
     }
 
     #[test]

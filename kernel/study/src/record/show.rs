@@ -1,6 +1,7 @@
 //! A record as a table and a chart.
 
 use super::{Epoch, Record};
+use crate::conditions::{CONDITIONS, json};
 use benchbook_chart::{BarChart, Chart, Curves, Table};
 use benchbook_display::{Bundle, Rich};
 
@@ -63,11 +64,12 @@ impl Record {
     pub fn table(&self) -> Result<Table, benchbook_chart::Error> {
         let mut table = Table::new(["", &self.name]);
         for (name, value) in self.rows() {
-            table = table.row([name.to_owned(), value])?;
+            table = table.row([name.replace('_', " "), value])?;
         }
         Ok(table)
     }
 
+    /// The conditions, one row a group, and then what came out.
     fn rows(&self) -> Vec<(&'static str, String)> {
         let seconds = |value: Option<f64>| value.map(|seconds| format!("{seconds:.3} s"));
         let share = |value: Option<f64>| value.map(|share| format!("{share:.4}"));
@@ -78,8 +80,6 @@ impl Record {
             let parts: Vec<String> = parts.into_iter().flatten().collect();
             (!parts.is_empty()).then(|| parts.join(", "))
         };
-        let library = &self.library;
-        let net = &self.net;
         let memory = self.peak_memory.host_bytes.map(|bytes| {
             let scope = if self.peak_memory.host_reset { "of the run" } else { "of the process" };
             format!("{} ({scope})", megabytes(bytes))
@@ -118,66 +118,18 @@ impl Record {
             ms("to the device", build.to_device),
             ms("first step", build.first_step),
         ]);
-        let training = self.training.as_ref().and_then(|training| {
-            listed(vec![
-                training.optimizer.clone(),
-                training.learning_rate.map(|rate| format!("rate {rate}")),
-                training.schedule.clone(),
-                training.batch_size.map(|size| format!("batch {size}")),
-                training.seed.map(|seed| format!("seed {seed}")),
-            ])
-        });
-        let parameters = match (net.trainable_parameters, net.parameters) {
-            (Some(trainable), Some(all)) => {
-                Some(format!("{} trainable of {}", thousands(trainable), thousands(all)))
+        let mut rows: Vec<(&'static str, String)> =
+            self.reason().map(|reason| ("status", reason)).into_iter().collect();
+        rows.push(("library", self.library.name.clone()));
+        let json = json(self);
+        for condition in CONDITIONS {
+            let Some(text) = condition.shown(&json) else { continue };
+            match rows.last_mut() {
+                Some((group, line)) if *group == condition.group() => *line += &format!(", {text}"),
+                _ => rows.push((condition.group(), text)),
             }
-            (None, Some(all)) => Some(thousands(all)),
-            _ => None,
-        };
-        let seen = &self.images_seen;
-        let images = listed(vec![
-            seen.training.map(|count| format!("{count} in training")),
-            seen.validation.map(|count| format!("{count} in validation")),
-            seen.test.map(|count| format!("{count} in the test")),
-        ]);
-        let all = [
-            ("status", self.reason()),
-            (
-                "library",
-                listed(vec![
-                    Some(library.name.clone()),
-                    library.version.clone(),
-                    library.language.clone(),
-                ]),
-            ),
-            (
-                "device",
-                listed(vec![
-                    library.device.clone(),
-                    library.device_name.clone(),
-                    library.threads.map(|threads| format!("{threads} threads")),
-                    library.precision.clone(),
-                ]),
-            ),
-            (
-                "net",
-                listed(vec![
-                    Some(net.name.clone()).filter(|name| !name.is_empty()),
-                    net.head.as_ref().map(|head| format!("{head} head")),
-                    net.base.as_ref().map(|base| format!("base {base}")),
-                ]),
-            ),
-            ("weights", net.weights.clone()),
-            ("parameters", parameters),
-            (
-                "input",
-                listed(vec![
-                    net.input_size.map(|[height, width]| format!("{height} × {width} pixels")),
-                    net.preprocessing.clone(),
-                ]),
-            ),
-            ("training", training),
-            ("images seen", images),
+        }
+        let results = [
             (
                 "left out",
                 (self.data.skipped > 0).then(|| {
@@ -197,30 +149,15 @@ impl Record {
             ("peak memory", memory),
             ("training accuracy", share(self.metrics.accuracy)),
             ("validation accuracy", share(self.metrics.val_accuracy)),
-            ("processor", self.environment.cpu.clone()),
-            ("GPU", (!self.environment.gpus.is_empty()).then(|| self.environment.gpus.join(", "))),
             (
                 "figures",
                 (self.provenance != super::Provenance::Measured)
                     .then(|| self.provenance.to_string()),
             ),
-            ("Benchbook", Some(self.revision.clone()).filter(|revision| !revision.is_empty())),
         ];
-        all.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))).collect()
+        rows.extend(results.into_iter().filter_map(|(name, value)| Some((name, value?))));
+        rows
     }
-}
-
-/// 14714688 as `14,714,688`.
-fn thousands(count: usize) -> String {
-    let digits = count.to_string();
-    let mut out = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 impl Rich for Record {

@@ -1,6 +1,6 @@
 //! What a study shows beside its table: rates, what was learned in which time, and a verdict in words.
 
-use super::{Group, Study, accuracy, reasons, spread, unchecked};
+use super::{Group, Study, accuracy, reasons, with_interval};
 use crate::compare::{Comparison, Quantity, compare};
 use crate::error::Error;
 use crate::record::Record;
@@ -27,11 +27,7 @@ impl Study {
                 return Some(format!("{} has no ratio: {} has no figures.", group.name, base.name));
             }
             let found = compare(&base.valid(), &valid, Quantity::Train)?;
-            let mut said = words(&base.name, &group.name, &found);
-            if let Some(doubt) = unchecked([base, group]).filter(|_| found.is_comparable()) {
-                said += &format!(" {doubt}");
-            }
-            Some(said)
+            Some(words(&base.name, &group.name, &found))
         };
         groups.iter().filter_map(sentence).collect()
     }
@@ -65,7 +61,8 @@ impl Study {
             .subtitle("medians of the runs")
             .markers(true);
         for group in &self.groups() {
-            let runs: Vec<Vec<(f64, f64)>> = group.valid().into_iter().map(learned).collect();
+            let runs: Vec<Vec<(f64, f64)>> =
+                group.valid().into_iter().map(Record::learned).collect();
             let epochs = runs.iter().map(Vec::len).min().unwrap_or(0);
             let at = |of: fn(&(f64, f64)) -> f64| -> Vec<f64> {
                 let values =
@@ -87,37 +84,27 @@ impl Study {
     pub fn time_to_accuracy(&self, wanted: f64) -> Result<Table, Error> {
         let head = format!("time to accuracy {wanted} [s]");
         let mut table =
-            Table::new(["backend", &head, "runs that reached it", "accuracy at the end"]).numeric();
-        for group in &self.groups() {
+            Table::new(["backend", &head, "×", "runs that reached it", "accuracy at the end"])
+                .numeric()
+                .caption("Medians with their 95% intervals");
+        let groups = self.groups();
+        let quantity = Quantity::ToAccuracy(wanted);
+        for group in &groups {
             let valid = group.valid();
-            let reached = |record: &Record| {
-                learned(record).into_iter().find(|(_, accuracy)| *accuracy >= wanted)
-            };
-            let times: Vec<f64> =
-                valid.iter().filter_map(|record| Some(reached(record)?.0)).collect();
-            // With runs that never came there a median of the others would be too good.
-            let time = Summary::of(&times).filter(|_| times.len() == valid.len());
+            let reached = valid.iter().filter(|run| quantity.seconds(run).is_some()).count();
             let end = group.summary(accuracy);
+            let times = group.times_to(wanted);
+            let [ratio, _] = self.ratios(group, &groups, quantity);
             table = table.row([
                 Cell::from(&group.name),
-                time.map_or_else(|| "–".into(), |time| spread(&time).into()),
-                format!("{} of {}", times.len(), valid.len()).into(),
+                times.map_or_else(|_| "–".into(), |times| with_interval(&times)),
+                ratio,
+                format!("{reached} of {}", valid.len()).into(),
                 end.map_or_else(|| "–".into(), |end| format!("{:.3}", end.median).into()),
             ])?;
         }
         Ok(table)
     }
-}
-
-/// After each epoch with a validation: seconds since the training began, and the accuracy.
-fn learned(record: &Record) -> Vec<(f64, f64)> {
-    let mut seconds = record.train_parts.features;
-    let mut points = Vec::new();
-    for epoch in &record.epochs {
-        seconds += epoch.training_seconds + epoch.validation_seconds + epoch.callback_seconds;
-        points.extend(epoch.val_accuracy.map(|accuracy| (seconds, accuracy)));
-    }
-    points
 }
 
 fn words(base: &str, name: &str, found: &Comparison) -> String {
@@ -150,7 +137,8 @@ fn words(base: &str, name: &str, found: &Comparison) -> String {
 mod tests {
     use super::*;
     use crate::compare::tests::stated;
-    use crate::record::{Computes, Epoch, ImagesSeen, Metrics, Status, Throughput};
+    use crate::price::Price;
+    use crate::record::{Epoch, ImagesSeen, Metrics, Status, Throughput};
     use crate::report::report_2019;
     use benchbook_chart::Chart;
 
@@ -174,13 +162,10 @@ mod tests {
 
     fn study() -> Study {
         let mut records = Vec::new();
-        let computes =
-            Some(Computes::Alike { reference: "python-keras".into(), nearness: String::new() });
         for (round, time) in [10.0, 11.0, 12.0].into_iter().enumerate() {
-            let alike = |record| Record { computes: computes.clone(), ..record };
-            records.push(alike(run("libtorch", round, time, [0.8, 0.9])));
+            records.push(run("libtorch", round, time, [0.8, 0.9]));
             records.push(run("tensorflow", round, 1.5 * time, [0.91, 0.92]));
-            records.push(alike(run("python-keras", round, time + round as f64 - 1.0, [0.8, 0.85])));
+            records.push(run("python-keras", round, time + round as f64 - 1.0, [0.8, 0.85]));
             let status = Status::Failed { message: "not installed".into() };
             records.push(Record { status, ..run("caffe", round, 1.0, [0.0; 2]) });
         }
@@ -193,8 +178,7 @@ mod tests {
         assert_eq!(
             said,
             [
-                "tensorflow takes 1.50 times as long as libtorch to train (95% interval 1.50 to 1.50). The losses and \
-                 gradients of tensorflow were not found to be the others'.",
+                "tensorflow takes 1.50 times as long as libtorch to train (95% interval 1.50 to 1.50).",
                 // 9/10, 11/11 and 13/12.
                 "The difference between python-keras and libtorch is not significant: the ratio of their training times \
                  is 1.00, and its 95% interval, 0.79 to 1.25, contains 1.",
@@ -211,14 +195,71 @@ mod tests {
 
     #[test]
     fn time_to_accuracy_counts_only_where_every_run_came_there() {
+        // Logarithms of 10, 11 and 12: mean 2.3951, standard error 0.05265, times 4.303.
         let table = study().time_to_accuracy(0.9).unwrap();
         let row =
             |row: usize| table.rows()[row].iter().map(|cell| cell.text.clone()).collect::<Vec<_>>();
-        assert_eq!(row(0), ["libtorch", "11.0 [10.5 to 11.5]", "3 of 3", "0.900"]);
+        assert_eq!(row(0), ["libtorch", "11.0 (8.7 to 13.8)", "1", "3 of 3", "0.900"]);
         // After the first of two epochs of 7.5, 8.25 and 9 s.
-        assert_eq!(row(1), ["tensorflow", "8.25 [7.88 to 8.62]", "3 of 3", "0.920"]);
-        assert_eq!(row(2), ["python-keras", "–", "0 of 3", "0.850"]);
-        assert_eq!(row(3), ["caffe", "–", "0 of 0", "–"]);
+        let ratio = "0.75 (0.75 to 0.75)";
+        assert_eq!(row(1), ["tensorflow", "8.25 (6.56 to 10.32)", ratio, "3 of 3", "0.920"]);
+        assert_eq!(row(2), ["python-keras", "–", "–", "0 of 3", "0.850"]);
+        assert_eq!(row(3), ["caffe", "–", "–", "0 of 0", "–"]);
+    }
+
+    #[test]
+    fn the_studys_table_has_the_target_and_the_costs() {
+        let mut records = study().records().to_vec();
+        for record in &mut records {
+            record.wall_seconds = record.phases.train.map(|seconds| seconds + 8.0);
+        }
+        // The last round of Keras misses 0.8.
+        records[10].epochs.iter_mut().for_each(|epoch| epoch.val_accuracy = Some(0.7));
+        let price = Price::try_from("3.60 EUR".to_owned()).unwrap();
+        let study = Study::of_records(records).target_accuracy(0.8).price_per_hour(price);
+        let table = study.table().unwrap();
+        assert_eq!(
+            table.headers()[13..],
+            [
+                "to accuracy 0.8 [s]",
+                "to accuracy ×",
+                "cost per run [EUR]",
+                "cost to accuracy [EUR]"
+            ]
+        );
+        let row = |row: usize| {
+            table.rows()[row][13..].iter().map(|cell| cell.text.clone()).collect::<Vec<_>>()
+        };
+        // 0.001 EUR a second: 18, 19 and 20 s a run, of which 5, 5.5 and 6 s to the target.
+        let costs = ["0.0190 (0.0167 to 0.0216)", "0.00550 (0.00437 to 0.00688)"];
+        assert_eq!(row(0), ["5.50 (4.37 to 6.88)", "1", costs[0], costs[1]]);
+        assert_eq!(row(1)[1], "1.50 (1.50 to 1.50)");
+        let keras = row(2);
+        assert_eq!((keras[0].as_str(), keras[1].as_str()), ("reached in 2 of 3 rounds", "–"));
+        assert_eq!((keras[3].as_str(), row(3)[0].as_str()), ("–", "–"));
+        let missed = table.rows()[2][13].note.as_deref();
+        assert_eq!(missed, Some("after 4.5 s, 5.5 s"));
+    }
+
+    /// Three trainings with 90 of 100 images right on average.
+    #[test]
+    fn an_accuracy_has_an_interval_over_seeds_if_each_round_has_its_own() {
+        let of = |seed: fn(u64) -> u64| {
+            let accuracies = [0.88, 0.9, 0.92].into_iter().enumerate();
+            let mut records: Vec<Record> =
+                accuracies.map(|(round, last)| run("a", round, 10.0, [0.5, last])).collect();
+            for record in &mut records {
+                record.epochs[1].validation_images = 100;
+                let own = record.training.as_mut().unwrap();
+                own.seed = own.seed.map(seed);
+            }
+            let table = Study::of_records(records).table().unwrap();
+            table.rows()[0][9].clone()
+        };
+        // Wilson's interval of 90 in 100 is 0.8256 to 0.9448, and 4.303 × 0.02 / √3 = 0.0497.
+        assert_eq!(of(|seed| seed).text, "0.900 (0.811 to 0.967)");
+        assert_eq!(of(|_| 7).text, "0.900 (0.826 to 0.945)");
+        assert!(of(|_| 7).note.unwrap().contains("no trainings with other seeds"));
     }
 
     #[test]

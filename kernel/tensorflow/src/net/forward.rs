@@ -1,7 +1,8 @@
 //! The passes through the layers, as operations of the graph.
 
+use super::recurrent;
 use super::variables::Variable;
-use crate::api::{FLOAT, Output};
+use crate::api::{DOUBLE, FLOAT, Output};
 use crate::backend::NAME;
 use crate::graph::Graph;
 use crate::layout::channels_last;
@@ -120,8 +121,16 @@ impl Pass<'_> {
                 graph.reshape(x, &[-1, shape.len() as i32])
             }
             Operation::GlobalAvgPool2d(_) => graph.reduce(c"Mean", x, &[1, 2], false),
+            Operation::GruLayer(gru) => {
+                let states = recurrent::gru(graph, variables, x, shape)?;
+                recurrent::output(graph, &states, gru.return_sequences, layer.output)
+            }
             Operation::Custom(_) => Err(code_elsewhere(&layer.name, NAME)),
             Operation::LayerNorm(norm) => layer_norm(graph, norm, variables, x),
+            Operation::LstmLayer(lstm) => {
+                let states = recurrent::lstm(graph, variables, x, shape)?;
+                recurrent::output(graph, &states, lstm.return_sequences, layer.output)
+            }
             Operation::MaxPool2d(MaxPool2d { kernel, stride, padding }) => {
                 let (x, own) = match own_padding(shape, *kernel, *stride, *padding) {
                     Some(own) => (x, own),
@@ -129,6 +138,7 @@ impl Pass<'_> {
                 };
                 pool(graph, c"MaxPool", x, *kernel, *stride, own)
             }
+            Operation::Rows(_) => graph.examples(x, layer.output),
             Operation::Upsample(_) => {
                 let size = layer.output.axes()[1..].iter().map(|length| *length as i32);
                 let size = graph.integers(&size.collect::<Vec<_>>())?;
@@ -158,6 +168,19 @@ impl Pass<'_> {
             let none = graph.floats(&[0], &[])?;
             inputs[3..].fill(none);
         }
+        if graph.numbers == DOUBLE {
+            let (y, variance) = separate_batch_norm(graph, norm, &inputs, training)?;
+            if let Some((mean, variance)) = variance {
+                for (batch, variable) in [mean, variance].into_iter().zip(&variables[2..]) {
+                    let Variable { handle: variable, value, .. } = *variable;
+                    self.moving.push(Moving { variable, value, batch, momentum: norm.momentum });
+                }
+            }
+            return match shape {
+                Shape::Map(_) => Ok(y),
+                Shape::Vector([length]) => graph.reshape(y, &[-1, length as i32]),
+            };
+        }
         let fused = graph.add(c"FusedBatchNormV3").inputs(&inputs).floats().kind(c"U", FLOAT);
         let fused = fused.float(c"epsilon", norm.epsilon as f32).flag(c"is_training", training);
         let y = fused.output()?;
@@ -177,6 +200,39 @@ impl Pass<'_> {
             Shape::Vector([length]) => graph.reshape(y, &[-1, length as i32]),
         }
     }
+}
+
+/// Batch normalisation of 64-bit floats, which TensorFlow's operation does not take: the output, and in training the mean
+/// and the unbiased variance of the batch.
+fn separate_batch_norm(
+    graph: &mut Graph,
+    norm: &BatchNorm,
+    inputs: &[Output],
+    training: bool,
+) -> Result<(Output, Option<(Output, Output)>)> {
+    let (x, scale, shift) = (inputs[0], inputs[1], inputs[2]);
+    let axes = [0, 1, 2];
+    let (mean, variance, batch) = if training {
+        let mean = graph.reduce(c"Mean", x, &axes, false)?;
+        let centred = graph.apply(c"Sub", &[x, mean])?;
+        let squares = graph.apply(c"Square", &[centred])?;
+        let variance = graph.reduce(c"Mean", squares, &axes, false)?;
+        let (ones, one) = (graph.apply(c"OnesLike", &[x])?, graph.scalar(1.0)?);
+        let count = graph.reduce(c"Sum", ones, &axes, false)?;
+        let fewer = graph.apply(c"Sub", &[count, one])?;
+        let sum = graph.reduce(c"Sum", squares, &axes, false)?;
+        let unbiased = graph.apply(c"RealDiv", &[sum, fewer])?;
+        (mean, variance, Some((mean, unbiased)))
+    } else {
+        (inputs[3], inputs[4], None)
+    };
+    let epsilon = graph.scalar(norm.epsilon)?;
+    let inside = graph.apply(c"AddV2", &[variance, epsilon])?;
+    let factor = graph.apply(c"Rsqrt", &[inside])?;
+    let factor = graph.apply(c"Mul", &[factor, scale])?;
+    let centred = graph.apply(c"Sub", &[x, mean])?;
+    let scaled = graph.apply(c"Mul", &[centred, factor])?;
+    Ok((graph.apply(c"AddV2", &[scaled, shift])?, batch))
 }
 
 /// With the bias, the second of the layer's variables, if there is one.

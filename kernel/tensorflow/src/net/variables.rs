@@ -1,6 +1,6 @@
 //! The values that stay in the session from run to run.
 
-use crate::api::{FLOAT, Output, TF_Operation};
+use crate::api::{Output, TF_Operation};
 use crate::graph::Graph;
 use crate::layout::Layout;
 use crate::session::Session;
@@ -34,13 +34,12 @@ impl Variable {
         let layout = Layout::of(&shape);
         let inside: Vec<i64> =
             layout.inside(&shape).into_iter().map(|length| length as i64).collect();
-        let handle = graph.add(c"VarHandleOp").kind(c"dtype", FLOAT).shape(c"shape", &inside);
+        let handle = graph.add(c"VarHandleOp").numbers().shape(c"shape", &inside);
         let handle = handle.text(c"shared_name", shared).output()?;
-        let value =
-            graph.add(c"ReadVariableOp").inputs(&[handle]).kind(c"dtype", FLOAT).output()?;
+        let value = graph.add(c"ReadVariableOp").inputs(&[handle]).numbers().output()?;
         let input = graph.placeholder(&inside)?;
         let set = graph.add(c"AssignVariableOp").inputs(&[handle, input]);
-        let set = set.kind(c"dtype", FLOAT).operation()?;
+        let set = set.numbers().operation()?;
         Ok(Self { name, shape, trained, layout, handle, value, input, set })
     }
 
@@ -63,7 +62,25 @@ impl Variable {
     pub(super) fn array(&self, tensor: &Tensor) -> Result<Array, BackendError> {
         let inside = tensor.values()?;
         let mut values = vec![0.0; inside.len()];
-        self.layout.to_outside(inside, &mut values);
+        self.layout.to_outside(&inside, &mut values);
+        Ok(Array { shape: self.shape.clone(), values })
+    }
+
+    /// The values of a tensor less others, in the layout outside.
+    pub(super) fn difference(
+        &self,
+        tensor: &Tensor,
+        before: &[f32],
+    ) -> Result<Array, BackendError> {
+        let now = tensor.wide()?;
+        let mut inside = vec![0.0; now.len()];
+        self.layout.to_inside(before, &mut inside);
+        inside
+            .iter_mut()
+            .zip(now)
+            .for_each(|(value, now)| *value = (now - f64::from(*value)) as f32);
+        let mut values = vec![0.0; inside.len()];
+        self.layout.to_outside(&inside, &mut values);
         Ok(Array { shape: self.shape.clone(), values })
     }
 

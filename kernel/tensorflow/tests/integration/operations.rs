@@ -2,8 +2,8 @@
 //! against differences of the loss in 64 bits.
 
 use crate::reference::{Reference, exact};
-use crate::support::{build, difference, library, net, numbers, weights};
-use benchbook_backend::{Input, Optimizer, Step};
+use crate::support::{build, build_with, difference, library, net, numbers, weights};
+use benchbook_backend::{Compute, Input, Optimizer, Step};
 use benchbook_nets::{
     Activation, AdaptiveAvgPool2d, Add, AvgPool2d, BatchNorm, Concat, Conv2d, Dense, Dropout,
     Flatten, FlattenOrder, Function, GlobalAvgPool2d, Graph, LayerNorm, MaxPool2d, Net, Node,
@@ -12,21 +12,26 @@ use benchbook_nets::{
 
 const BATCH: usize = 3;
 
-/// Compares logits, training loss and gradients of a net with the reference's.
+/// Compares logits, training loss and gradients of a net with the reference's, in both precisions.
 fn check(case: &str, net: &Net) {
+    check_in(Compute::default(), 2e-5, case, net);
+    check_in(Compute::exact(), 1e-6, case, net);
+}
+
+fn check_in(compute: Compute, near: f64, case: &str, net: &Net) {
     let given = weights(net, 5);
     let exact = exact(&given);
     let inputs = numbers(BATCH * net.input().len(), 21);
     let labels: Vec<i64> = (0..BATCH).map(|index| (index % net.classes()) as i64).collect();
-    let mut built = build(net, false, &given);
+    let mut built = build_with(compute, net, &given);
 
     let reference = |training, seed| Reference { net, weights: &exact, training, seed };
     let logits = built.logits(Input::Values(&inputs), BATCH).unwrap();
     let apart = difference(&logits, &reference(false, None).logits(&inputs));
-    assert!(apart < 2e-5, "{case}: logits {apart}");
+    assert!(apart < near, "{case}: logits {apart}");
     let loss = built.evaluate_step(Input::Values(&inputs), &labels).unwrap().loss;
     let expected = reference(false, None).loss(&inputs, &labels, None);
-    assert!((loss - expected).abs() < 2e-5 * expected.max(1.0), "{case}: {loss} {expected}");
+    assert!((loss - expected).abs() < near * expected.max(1.0), "{case}: {loss} {expected}");
 
     let gradients = built.gradients(Input::Values(&inputs), &labels).unwrap().arrays;
     let learned = net.parameters().iter().filter(|parameter| parameter.learned);
@@ -48,7 +53,7 @@ fn check(case: &str, net: &Net) {
             };
             let slope = (loss_at(1e-5) - loss_at(-1e-5)) / 2e-5;
             let apart = (f64::from(found[at]) - slope).abs() / largest;
-            assert!(apart < 1e-4, "{case}, {}[{at}]: {} {slope}", parameter.name, found[at]);
+            assert!(apart < 5.0 * near, "{case}, {}[{at}]: {} {slope}", parameter.name, found[at]);
         }
     }
 
@@ -61,8 +66,8 @@ fn check(case: &str, net: &Net) {
     let training = reference(true, Some(9));
     let expected = training.loss(&inputs, &labels, class_weights);
     let apart = (result.loss - expected).abs();
-    assert!(apart < 2e-5 * expected.max(1.0), "{case}: {} {expected}", result.loss);
-    assert!(difference(&result.logits, &training.logits(&inputs)) < 2e-5, "{case}");
+    assert!(apart < near * expected.max(1.0), "{case}: {} {expected}", result.loss);
+    assert!(difference(&result.logits, &training.logits(&inputs)) < near, "{case}");
 }
 
 /// The operation between two layers with parameters, on `[4, 6, 5]`.

@@ -73,6 +73,10 @@ pub fn build(net: &Net, frozen: bool, weights: &Parameters) -> Box<dyn Network> 
     TensorFlow.build(&plan(net, frozen), weights).unwrap()
 }
 
+pub fn build_with(compute: Compute, net: &Net, weights: &Parameters) -> Box<dyn Network> {
+    TensorFlow.build(&Plan { compute, ..plan(net, false) }, weights).unwrap()
+}
+
 /// One dense layer: small enough to compute by hand.
 pub fn linear(length: usize, outputs: usize) -> Net {
     net(Sequential::vector(length).dense(outputs))

@@ -42,6 +42,7 @@ pub(super) struct Variable {
     /// As Keras has it.
     axes: Vec<usize>,
     is_depthwise: bool,
+    is_gru: bool,
 }
 
 impl Variable {
@@ -52,13 +53,28 @@ impl Variable {
                 vec![inputs.saturating_mul(multiplier), 1, rows, columns]
             }
             [rows, columns, inputs, outputs] => vec![outputs, inputs, rows, columns],
+            [_, outputs] if self.has_two_biases() => vec![outputs],
             [inputs, outputs] => vec![outputs, inputs],
             _ => self.axes.clone(),
         }
     }
 
+    /// Whether it holds the two biases of a GRU, `[2, 3 · units]`.
+    pub(super) fn has_two_biases(&self) -> bool {
+        self.is_gru && self.suffix == "bias_ih_l0" && self.axes.len() == 2
+    }
+
+    /// A GRU's gates in the net's order r, z, n instead of Keras' z, r, h.
+    pub(super) fn gates_in_order(&self, mut values: Vec<f32>) -> Vec<f32> {
+        if self.is_gru {
+            let gate = values.len() / 3;
+            values[..2 * gate].rotate_left(gate);
+        }
+        values
+    }
+
     /// `[rows, columns, inputs, outputs]` as `[outputs, inputs, rows, columns]`, and `[inputs, outputs]` as
-    /// `[outputs, inputs]`.
+    /// `[outputs, inputs]`, with the outputs in the net's order.
     pub(super) fn outputs_first(&self, values: Vec<f32>) -> Array {
         let (places, inputs, outputs) = match self.axes[..] {
             // Each input has its own outputs: [rows, columns, 1, inputs · multiplier].
@@ -66,6 +82,7 @@ impl Variable {
                 (rows * columns, 1, inputs * multiplier)
             }
             [rows, columns, inputs, outputs] => (rows * columns, inputs, outputs),
+            [_, _] if self.has_two_biases() => (1, 1, values.len()),
             [inputs, outputs] => (1, inputs, outputs),
             _ => return Array { shape: self.axes.clone(), values },
         };
@@ -76,7 +93,7 @@ impl Variable {
                 turned.extend((0..places).map(|place| values[at(place)]));
             }
         }
-        Array { shape: self.shape(), values: turned }
+        Array { shape: self.shape(), values: self.gates_in_order(turned) }
     }
 }
 
@@ -85,7 +102,7 @@ impl Variable {
 /// # Errors
 /// What is wrong with the file.
 pub(super) fn layers(file: &File, config: Option<&str>) -> Result<Vec<Stored>, String> {
-    let mut walk = Walk { layers: Vec::new(), objects: 0 };
+    let mut walk = Walk { file, layers: Vec::new(), objects: 0 };
     walk.group(&file.root(), &mut Vec::new())?;
     let mut layers = walk.layers;
     if layers.is_empty() {
@@ -104,12 +121,13 @@ pub(super) fn layers(file: &File, config: Option<&str>) -> Result<Vec<Stored>, S
     Ok(layers)
 }
 
-struct Walk {
+struct Walk<'a> {
+    file: &'a File,
     layers: Vec<Stored>,
     objects: usize,
 }
 
-impl Walk {
+impl Walk<'_> {
     fn count(&mut self) -> Result<(), String> {
         self.objects += 1;
         if self.objects > OBJECTS {
@@ -166,7 +184,17 @@ impl Walk {
         let ranks: Vec<usize> = axes.iter().map(Vec::len).collect();
         let lengths: Vec<usize> =
             axes.iter().filter(|axes| axes.len() == 1).map(|axes| axes[0]).collect();
-        let owner = if is_numbered { &path[..path.len() - 1] } else { path };
+        let mut owner = if is_numbered { &path[..path.len() - 1] } else { path };
+        let mut named_by = group.attrs();
+        // A recurrent layer keeps its variables in a cell within.
+        if let [layer @ .., cell] = owner
+            && is_numbered
+            && cell == "cell"
+        {
+            owner = layer;
+            let path = format!("{}/{VARIABLES}", layer.join("/"));
+            named_by = self.file.group(&path).and_then(|group| group.attrs());
+        }
         let last = owner.last().cloned().unwrap_or_default();
         let mut variables: Vec<Variable> = Vec::new();
         for (index, ((name, data), axes)) in data.into_iter().zip(axes).enumerate() {
@@ -184,14 +212,15 @@ impl Walk {
                 _ => false,
             };
             let path = format!("{text}/{name}");
-            variables.push(Variable { path, suffix, data, axes, is_depthwise });
+            variables.push(Variable { path, suffix, data, axes, is_depthwise, is_gru: false });
         }
+        name_recurrent(&mut variables);
         if variables.is_empty() {
             return Ok(());
         }
         let mut names = Vec::new();
         if is_numbered {
-            let attributes = group.attrs().map_err(failed)?;
+            let attributes = named_by.map_err(failed)?;
             names.extend(attributes.get("name").and_then(|name| name.as_str()).map(str::to_owned));
             // In a list Keras makes the name up from the class; elsewhere it is an attribute of a user's model.
             let is_listed =
@@ -211,14 +240,37 @@ impl Walk {
 }
 
 /// The parameter that a numbered variable is, by the variables' numbers of axes. Keras' order: kernel, bias; gamma,
-/// beta, moving mean, moving variance.
+/// beta, moving mean, moving variance; kernel, recurrent kernel, bias.
 fn numbered(index: usize, ranks: &[usize]) -> Option<&'static str> {
     const KERNEL: [&str; 2] = ["weight", "bias"];
     const NORMALIZATION: [&str; 4] = ["weight", "bias", "running_mean", "running_var"];
     match ranks {
         [4 | 2] | [4 | 2, 1] => KERNEL.get(index).copied(),
         [1, 1] | [1, 1, 1, 1] => NORMALIZATION.get(index).copied(),
+        [2, 2, 1 | 2] => RECURRENT.get(index).copied(),
         _ => None,
+    }
+}
+
+/// The parameters of a recurrent layer in Keras' order: kernel, recurrent kernel, bias.
+const RECURRENT: [&str; 3] = ["weight_ih_l0", "weight_hh_l0", "bias_ih_l0"];
+
+/// Gives the variables of a recurrent layer the suffixes that its parameters have.
+fn name_recurrent(variables: &mut [Variable]) {
+    let Some(state) = variables.iter().find(|v| v.suffix == RECURRENT[1]) else { return };
+    let is_gru =
+        matches!(state.axes[..], [units, outputs] if units.checked_mul(3) == Some(outputs));
+    for variable in variables {
+        variable.is_gru = is_gru;
+        match variable.suffix.as_str() {
+            "weight" => variable.suffix = RECURRENT[0].into(),
+            // Of `reset_after=False`, which is another layer.
+            "bias" | "bias_ih_l0" if is_gru && variable.axes.len() == 1 => {
+                variable.suffix = "bias of reset_after=False".into();
+            }
+            "bias" => variable.suffix = RECURRENT[2].into(),
+            _ => {}
+        }
     }
 }
 
@@ -235,6 +287,7 @@ fn named(name: &str) -> Option<&'static str> {
         () if is(&["moving_mean", "running_mean"]) => Some("running_mean"),
         // Keras 1 kept the variance under this name.
         () if is(&["moving_variance", "running_std"]) => Some("running_var"),
+        () if is(&["recurrent_kernel"]) => Some(RECURRENT[1]),
         () if is(&["kernel", "gamma", "W"]) => Some("weight"),
         () if is(&["bias", "beta", "b"]) => Some("bias"),
         () => None,

@@ -237,6 +237,70 @@ def give(model: keras.Model, module: nn.Module, names: list[str], flattened: dic
     numpy.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
 
 
+class Recurrent(nn.Module):
+    """The net of `recurrent` in tests/files.rs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm_1 = nn.LSTM(8, 3, batch_first=True)
+        self.gru_1 = nn.GRU(3, 2, batch_first=True)
+        self.dense_1 = nn.Linear(2, 3)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        states, _ = self.lstm_1(images.permute(0, 2, 3, 1).flatten(2))
+        states, _ = self.gru_1(states)
+        return self.dense_1(states[:, -1])
+
+
+def in_torch_order(gates: numpy.ndarray) -> numpy.ndarray:
+    """Rows of a GRU's gates z, r, h as r, z, n."""
+    update, reset, new = numpy.split(gates, 3)
+    return numpy.concatenate([reset, update, new])
+
+
+def recurrent() -> None:
+    """Random weights, with second biases in the file of PyTorch and in the GRU of Keras."""
+    generator = numpy.random.default_rng(11)
+    keras.utils.clear_session()
+    model = keras.Sequential([
+        keras.Input((3, 4, 2)), layers.Reshape((3, 8)), layers.LSTM(3, return_sequences=True), layers.GRU(2), layers.Dense(3),
+    ])
+    lstm, gru, dense = model.layers[1:]
+    uniform = lambda *shape: generator.uniform(-1, 1, shape).astype("float32")
+    first, second = uniform(12), uniform(12)
+    lstm.set_weights([uniform(8, 12), uniform(3, 12), first + second])
+    biases = uniform(2, 6)
+    biases[1, 4:] = 0
+    gru.set_weights([uniform(3, 6), uniform(2, 6), biases])
+    dense.set_weights([uniform(2, 3), uniform(3)])
+    arrays = {}
+    for name, layer, order in [("lstm_1", lstm, lambda gates: gates), ("gru_1", gru, in_torch_order)]:
+        kernel, state = [numpy.array(weight) for weight in layer.get_weights()[:2]]
+        arrays |= {f"{name}.weight_ih_l0": order(kernel.T), f"{name}.weight_hh_l0": order(state.T)}
+    arrays |= {"lstm_1.bias_ih_l0": first, "lstm_1.bias_hh_l0": second}
+    arrays |= {"gru_1.bias_ih_l0": in_torch_order(biases[0]), "gru_1.bias_hh_l0": in_torch_order(biases[1])}
+    kernel, bias = dense.get_weights()
+    arrays |= {"dense_1.weight": kernel.T, "dense_1.bias": bias}
+    state = {name: torch.from_numpy(numpy.ascontiguousarray(array)) for name, array in arrays.items()}
+    module = Recurrent()
+    module.load_state_dict(state)
+    images = uniform(2, 3, 4, 2)
+    expected = model(images, training=False).detach().numpy()
+    with torch.no_grad():
+        got = module(torch.from_numpy(images.transpose(0, 3, 1, 2).copy())).numpy()
+    numpy.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+    torch.save(module.state_dict(), HERE / "recurrent.pth")
+    for ending in ["h5", "keras", "weights.h5"]:
+        (model.save_weights if ending == "weights.h5" else model.save)(HERE / f"recurrent.{ending}")
+    # What a net has: one bias.
+    for name in ["lstm_1", "gru_1"]:
+        state[f"{name}.bias_ih_l0"] = state[f"{name}.bias_ih_l0"] + state.pop(f"{name}.bias_hh_l0")
+    save_file(state, HERE / "recurrent.safetensors")
+    biases[1, 4:] = 0.5
+    gru.set_weights([*gru.get_weights()[:2], biases])
+    model.save_weights(HERE / "recurrent-second.weights.h5")
+
+
 def save_module(module: nn.Module, name: str) -> None:
     state = {key: value.contiguous() for key, value in module.state_dict().items()}
     save_file(state, HERE / f"{name}.safetensors")
@@ -303,6 +367,7 @@ def nets() -> None:
 
 def main() -> None:
     nets()
+    recurrent()
     state = state_dict()
     torch.save(state, HERE / "old.pth", _use_new_zipfile_serialization=False)
     torch.save(state, HERE / "zip.pth")

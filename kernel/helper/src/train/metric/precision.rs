@@ -1,0 +1,35 @@
+//! Precision.
+
+use super::counts::Counts;
+use super::{Metric, ScoredBatch};
+
+/// Share of the examples that were predicted to be of a class that are of it, 0 to 1. Of two classes that of class 1, of
+/// more their mean (sklearn's `average="macro"`); 0 where there is nothing to divide by.
+#[derive(Clone, Debug, Default)]
+pub struct Precision(Counts);
+
+impl Metric for Precision {
+    fn update(&mut self, batch: &ScoredBatch<'_>) {
+        self.0.add(batch);
+    }
+
+    fn value(&self) -> f64 {
+        self.0.average(|count| (count.both, count.predicted))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::counts::tests::{of_three_classes, of_two_classes};
+    use super::*;
+
+    #[test]
+    fn it_is_that_of_sklearns_documentation() {
+        // sklearn.metrics.precision_score(average="macro"), its example: 0.222 = (2/3 + 0/2 + 0/1) / 3
+        let found = of_three_classes(&mut Precision::default());
+        assert!((found - (2.0 / 3.0 + 0.0 + 0.0) / 3.0).abs() < 1e-12, "{found}");
+        // Both 2, predicted 3, actual 3.
+        assert_eq!(of_two_classes(&mut Precision::default()), 2.0 / 3.0);
+        assert!(Precision::default().value().is_nan());
+    }
+}

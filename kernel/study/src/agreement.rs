@@ -1,0 +1,347 @@
+//! Whether libraries compute the same from the same weights on the same batches: outputs, losses, gradients, and what
+//! a few steps change.
+//!
+//! In 64-bit floats rounding is so small that fixed bounds tell a wrong formula from another order of summation, and
+//! the [majority](settle) settles what is right. What a library computes in the precision that is timed is held to
+//! these values.
+
+use std::collections::BTreeMap;
+
+/// What a library computed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Trace {
+    /// Outputs for the first batch in inference mode.
+    pub logits: Vec<f32>,
+    /// The loss of each training step on its batch, with given dropout masks, before the step's change.
+    pub losses: Vec<f64>,
+    /// The gradient of the first batch's loss in training mode without dropout, by parameter.
+    pub gradients: BTreeMap<String, Vec<f32>>,
+    /// What the first [`CHANGES_AFTER`] steps changed, by parameter, running statistics too.
+    pub changes: BTreeMap<String, Vec<f32>>,
+    /// Ends of names of parameters that the library computes by another definition.
+    pub omitted: Vec<String>,
+}
+
+/// Steps after which changes are compared, and the steps that a timed program takes after its clock has stopped.
+pub const CHANGES_AFTER: usize = 3;
+
+/// How far a library may be from the settled values.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bounds {
+    /// Of the logits: the length of the difference over their length.
+    pub logits: f64,
+    /// Of a loss, relative.
+    pub loss: f64,
+    /// Of each parameter's gradient, likewise; a gradient shorter than [`FLOOR`] of all gradients together counts as
+    /// that long.
+    pub gradient: f64,
+    /// Of each parameter's change, likewise.
+    pub change: f64,
+    /// The relative distance of neighbouring numbers, which limits how small a change a weight can show.
+    pub resolution: f64,
+}
+
+/// The share of all gradients' length below which a gradient is not looked at by itself: batch normalisation makes
+/// the gradient of the bias before it exactly zero, and rounding makes something of it.
+pub const FLOOR: f64 = 1e-3;
+
+impl Bounds {
+    /// For 64-bit floats, of which 32 bits are compared.
+    ///
+    /// Measured with LibTorch, TensorFlow, PyTorch and Keras on photos and drawings (VGG16 with and without batch
+    /// normalisation, ResNet18, a small CNN; SGD, Adam, RMSprop): at most a tenth of each.
+    pub const EXACT: Self =
+        Self { logits: 1e-6, loss: 1e-6, gradient: 1e-5, change: 1e-4, resolution: 0.0 };
+
+    /// For 32-bit floats without TF32. A ReLU or a maximum that rounding decides otherwise moves whole gradients, so
+    /// theirs are wide: VGG16 with batch normalisation at 64² was off by 0.03 of its first layer's gradient. bfloat16
+    /// moves logits by 3e-3 and gradients by 0.2 to 0.3.
+    pub const SINGLE: Self =
+        Self { logits: 1e-4, loss: 1e-3, gradient: 0.1, change: 0.2, resolution: 1.2e-7 };
+
+    /// For TF32 and 16-bit floats.
+    pub const SHORT: Self =
+        Self { logits: 0.1, loss: 0.05, gradient: 0.5, change: 0.7, resolution: 1.2e-7 };
+}
+
+/// How far a library is from the settled values.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Agreement {
+    /// Relative distance of the logits.
+    pub logits: f64,
+    /// The largest relative difference of a loss, and the step, from 1.
+    pub loss: (f64, usize),
+    /// The largest relative distance of a gradient, and whose it is.
+    pub gradient: (f64, String),
+    /// The largest relative distance of a change, and whose it is.
+    pub change: (f64, String),
+    /// What is beyond the bounds, in words; empty if the library computes the same.
+    pub faults: Vec<String>,
+}
+
+/// Compares a library with settled values; `start` holds the length of each starting parameter. Of the losses, those
+/// that `other` has are compared.
+pub fn agreement(
+    truth: &Trace,
+    other: &Trace,
+    bounds: Bounds,
+    start: &BTreeMap<String, f64>,
+) -> Agreement {
+    let mut found = Agreement::default();
+    let mut faults = Vec::new();
+    let mut judge = |distance: f64, bound: f64, what: &dyn std::fmt::Display| {
+        // NaN is within nothing.
+        if distance.is_nan() || distance > bound {
+            faults.push(format!("{what} off by {distance:.1e}"));
+        }
+    };
+    found.logits = match (truth.logits.len(), other.logits.len()) {
+        (expected, found) if expected == found => distance(&truth.logits, &other.logits, 0.0),
+        _ => f64::NAN,
+    };
+    judge(found.logits, bounds.logits, &"logits");
+    if other.losses.is_empty() {
+        judge(f64::NAN, bounds.loss, &"losses");
+    }
+    for (step, (expected, loss)) in (1..).zip(truth.losses.iter().zip(&other.losses)) {
+        let off = (expected - loss).abs() / expected.abs().max(f64::MIN_POSITIVE);
+        judge(off, bounds.loss, &format_args!("loss of step {step}"));
+        if further(off, found.loss.0) {
+            found.loss = (off, step);
+        }
+    }
+    let whole = together(truth.gradients.values());
+    for (name, expected) in &truth.gradients {
+        let off = match other.gradients.get(name).filter(|found| found.len() == expected.len()) {
+            Some(found) => distance(expected, found, FLOOR * whole),
+            None => f64::NAN,
+        };
+        judge(off, bounds.gradient, &format_args!("gradient of {name}"));
+        if further(off, found.gradient.0) {
+            found.gradient = (off, name.clone());
+        }
+    }
+    for name in other.gradients.keys().filter(|name| !truth.gradients.contains_key(*name)) {
+        judge(
+            f64::NAN,
+            bounds.gradient,
+            &format_args!("gradient of {name}, which does not learn,"),
+        );
+    }
+    let omitted = |name: &str| {
+        let mut ends = truth.omitted.iter().chain(&other.omitted);
+        ends.any(|end| name.ends_with(end.as_str()))
+    };
+    let of_learned = |name: &String| truth.gradients.contains_key(name);
+    let learned = truth.changes.iter().filter(|(name, _)| of_learned(name));
+    let all = together(learned.map(|(_, change)| change));
+    for (name, expected) in truth.changes.iter().filter(|(name, _)| !omitted(name)) {
+        // An optimiser may make a step of any length of a gradient that is nothing but rounding.
+        let gradient = truth.gradients.get(name);
+        let noise = |values: &Vec<f32>| length(values) < FLOOR * bounds.resolution.sqrt() * whole;
+        if gradient.is_some_and(noise) {
+            continue;
+        }
+        let own = length(expected);
+        let unseen = bounds.resolution * start.get(name).copied().unwrap_or(0.0);
+        let least = if of_learned(name) { FLOOR * all } else { 0.0 }.max(unseen / bounds.change);
+        let off = match other.changes.get(name).filter(|found| found.len() == expected.len()) {
+            Some(found) if own == 0.0 && least == 0.0 => length(found),
+            Some(found) => distance(expected, found, least),
+            None => f64::NAN,
+        };
+        judge(off, bounds.change, &format_args!("change of {name}"));
+        if further(off, found.change.0) {
+            found.change = (off, name.clone());
+        }
+    }
+    found.faults = faults;
+    found
+}
+
+/// What several libraries say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// More than half of them agree with this one.
+    By(usize),
+    /// No majority: two that disagree, and how.
+    Open {
+        /// Their places.
+        between: [usize; 2],
+        /// How far the second is from the first.
+        how: String,
+    },
+}
+
+/// What the majority computes. One library alone agrees with itself. `None` if there is none.
+pub fn settle(traces: &[&Trace], bounds: Bounds, start: &BTreeMap<String, f64>) -> Option<Settled> {
+    let faults =
+        |truth: usize, other: usize| agreement(traces[truth], traces[other], bounds, start).faults;
+    let mut candidates: Vec<usize> = (0..traces.len()).collect();
+    // One that omits nothing says more.
+    candidates.sort_by_key(|place| traces[*place].omitted.len());
+    for candidate in &candidates {
+        let agreeing = candidates.iter().filter(|other| faults(*candidate, **other).is_empty());
+        if 2 * agreeing.count() > traces.len() {
+            return Some(Settled::By(*candidate));
+        }
+    }
+    let first = *candidates.first()?;
+    let mut others = candidates.iter().map(|other| (*other, faults(first, *other)));
+    let (other, faults) = others.find(|(_, faults)| !faults.is_empty())?;
+    Some(Settled::Open { between: [first, other], how: first_of(&faults) })
+}
+
+/// Some 65,536 of the values, so that a trace of any net is a few megabytes. The stride has no factor in common with
+/// kernels of 2 or 3, so that every tap is among them.
+pub fn sample(values: &[f32]) -> Vec<f32> {
+    let mut stride = values.len() / 65_536 + 1;
+    while stride % 2 == 0 || stride % 3 == 0 {
+        stride += 1;
+    }
+    values.iter().step_by(stride).copied().collect()
+}
+
+/// The first few, and how many more there are.
+pub fn first_of(what: &[String]) -> String {
+    let first = what.iter().take(3).cloned().collect::<Vec<_>>().join("; ");
+    match what.len().saturating_sub(3) {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    }
+}
+
+/// Whether a difference is larger than the largest so far; NaN is the largest of all.
+fn further(distance: f64, largest: f64) -> bool {
+    !largest.is_nan() && (distance > largest || distance.is_nan())
+}
+
+/// The Euclidean length.
+pub fn length(values: &[f32]) -> f64 {
+    values.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt()
+}
+
+fn together<'a>(all: impl Iterator<Item = &'a Vec<f32>>) -> f64 {
+    all.map(|values| length(values).powi(2)).sum::<f64>().sqrt()
+}
+
+/// The length of the difference over the length of `expected`, or over `least` if that is more; 0 for equal vectors.
+fn distance(expected: &[f32], found: &[f32], least: f64) -> f64 {
+    let squares = expected.iter().zip(found).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2));
+    let difference = squares.sum::<f64>().sqrt();
+    if difference == 0.0 {
+        0.0
+    } else {
+        difference / length(expected).max(least).max(f64::MIN_POSITIVE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trace(losses: &[f64], gradient: &[f32], change: &[f32]) -> Trace {
+        let of = |values: &[f32]| BTreeMap::from([("conv.weight".to_owned(), values.to_vec())]);
+        Trace {
+            logits: vec![1.0, -1.0],
+            losses: losses.to_vec(),
+            gradients: of(gradient),
+            changes: of(change),
+            omitted: Vec::new(),
+        }
+    }
+
+    fn compared(truth: &Trace, other: &Trace, bounds: Bounds) -> Agreement {
+        agreement(truth, other, bounds, &BTreeMap::from([("conv.weight".into(), 1.0)]))
+    }
+
+    #[test]
+    fn a_quarter_of_a_gradient_is_found_in_any_precision() {
+        // What candle's max pooling did in a 2 × 2 window.
+        let truth = trace(&[0.7, 0.6], &[4.0, -8.0], &[-0.4, 0.8]);
+        let other = trace(&[0.7, 0.6], &[1.0, -2.0], &[-0.4, 0.8]);
+        for bounds in [Bounds::EXACT, Bounds::SINGLE, Bounds::SHORT] {
+            let found = compared(&truth, &other, bounds);
+            assert_eq!(found.gradient, (0.75, "conv.weight".to_owned()));
+            assert_eq!(found.faults, ["gradient of conv.weight off by 7.5e-1"]);
+        }
+    }
+
+    #[test]
+    fn three_weight_decays_differ() {
+        // SGD with a rate of 0.1 on weights of 1: the decay of 1e-4, 2e-4 and 5e-4 moves them by 1e-5 and more.
+        let with =
+            |decay: f32| trace(&[0.7], &[4.0, -8.0], &[-0.4 - decay * 0.1, 0.8 - decay * 0.1]);
+        let truth = with(0.0);
+        for decay in [0.002, 0.004, 0.01] {
+            let faults = compared(&truth, &with(decay), Bounds::EXACT).faults;
+            assert_eq!(faults.len(), 1, "{decay}: {faults:?}");
+        }
+        assert!(compared(&truth, &with(1e-5), Bounds::EXACT).faults.is_empty());
+    }
+
+    #[test]
+    fn nan_missing_values_and_missing_steps_are_faults() {
+        let truth = trace(&[0.7, 0.6], &[4.0, -8.0], &[-0.4, 0.8]);
+        let mut none = trace(&[f64::NAN], &[f32::NAN, 1.0], &[0.0]);
+        none.logits.clear();
+        let found = compared(&truth, &none, Bounds::SHORT);
+        assert_eq!(found.faults.len(), 4, "{found:?}");
+        assert!(found.logits.is_nan() && found.loss.0.is_nan() && found.change.0.is_nan());
+        let empty = compared(&truth, &Trace::default(), Bounds::SHORT);
+        assert_eq!(empty.faults.len(), 4, "{empty:?}");
+    }
+
+    #[test]
+    fn a_frozen_parameter_and_one_too_many_are_found() {
+        let truth = trace(&[0.7], &[4.0, -8.0], &[-0.4, 0.8]);
+        let frozen = trace(&[0.7], &[4.0, -8.0], &[0.0, 0.0]);
+        assert_eq!(
+            compared(&truth, &frozen, Bounds::SINGLE).faults,
+            ["change of conv.weight off by 1.0e0"]
+        );
+        let mut surplus = truth.clone();
+        surplus.gradients.insert("base.weight".into(), vec![1.0]);
+        let faults = compared(&truth, &surplus, Bounds::SINGLE).faults;
+        assert_eq!(faults, ["gradient of base.weight, which does not learn, off by NaN"]);
+    }
+
+    #[test]
+    fn what_a_bias_before_batch_normalisation_gets_is_rounding() {
+        let mut truth = trace(&[0.7], &[4.0, -8.0], &[-0.4, 0.8]);
+        let mut other = truth.clone();
+        for (trace, gradient, change) in [(&mut truth, 1e-16, 0.001), (&mut other, 1e-7, -0.001)] {
+            trace.gradients.insert("bias".into(), vec![gradient]);
+            trace.changes.insert("bias".into(), vec![change]);
+        }
+        assert!(compared(&truth, &other, Bounds::SINGLE).faults.is_empty());
+    }
+
+    #[test]
+    fn the_majority_settles_and_a_tie_settles_nothing() {
+        let right = trace(&[0.7, 0.6], &[4.0, -8.0], &[-0.4, 0.8]);
+        let wrong = trace(&[0.7, 0.7], &[4.0, -8.0], &[0.0, 0.0]);
+        let start = BTreeMap::new();
+        let settled = |traces: &[&Trace]| settle(traces, Bounds::EXACT, &start);
+        assert_eq!(settled(&[&wrong, &right, &right]), Some(Settled::By(1)));
+        assert_eq!(settled(&[&right]), Some(Settled::By(0)));
+        assert_eq!(settled(&[]), None);
+        let Some(Settled::Open { between, how }) = settled(&[&wrong, &right]) else {
+            panic!("a tie was settled")
+        };
+        assert_eq!(between, [0, 1]);
+        assert!(how.contains("loss of step 2") && how.contains("change of conv.weight"), "{how}");
+    }
+
+    #[test]
+    fn what_one_defines_otherwise_is_not_compared() {
+        let mut keras = trace(&[0.7], &[4.0, -8.0], &[-0.4, 0.8]);
+        let mut torch = keras.clone();
+        torch.changes.insert("norm.running_var".into(), vec![0.1]);
+        keras.omitted.push("running_var".into());
+        assert!(compared(&torch, &keras, Bounds::EXACT).faults.is_empty());
+        let start = BTreeMap::new();
+        let settled = settle(&[&keras, &torch], Bounds::EXACT, &start);
+        assert_eq!(settled, Some(Settled::By(1)), "the one that omits nothing");
+    }
+}

@@ -1,0 +1,112 @@
+//! Where the time of a run goes: the net alone, its input, validation, and what nobody explains.
+
+use super::{Study, spread};
+use crate::error::Error;
+use crate::record::Record;
+use crate::statistics::Summary;
+use benchbook_chart::{Cell, Table};
+
+/// A rest below this part of `train` is not shown: it is clocks that were read one after the other.
+const SHOWN: f64 = 0.02;
+
+impl Study {
+    /// One row a library, in seconds: medians with quartiles over its runs. `net alone` is the time that the training steps
+    /// would take with every batch in memory, by steps that were measured after the run; what its steps take beyond
+    /// that is waiting for input and what both disturb each other. `rest of train` is in no other part of it. `start and
+    /// end` is the whole process without its phases: the program, its imports, and reading the record.
+    ///
+    /// # Errors
+    /// [`Error::Chart`].
+    pub fn parts(&self) -> Result<Table, Error> {
+        let titles = [
+            "library",
+            "start and end",
+            "load",
+            "build",
+            "train",
+            "steps",
+            "net alone",
+            "waiting for input",
+            "validation",
+            "callbacks",
+            "rest of train",
+            "test",
+            "whole process",
+        ];
+        let mut table = Table::new(titles).numeric().caption("Where the time goes [s]");
+        for group in &self.groups() {
+            let mut cells = vec![Cell::from(&group.name)];
+            for part in PARTS {
+                let value = group.summary(part);
+                cells.push(value.map_or_else(|| "–".into(), |value| spread(&value).into()));
+            }
+            table = table.row(cells)?;
+        }
+        Ok(table)
+    }
+}
+
+type Part = fn(&Record) -> Option<f64>;
+
+const PARTS: [Part; 12] = [
+    |run| {
+        let phases: f64 = run.phases.measured().iter().map(|(_, seconds)| seconds).sum();
+        Some(run.wall_seconds? - phases)
+    },
+    |run| run.phases.load,
+    |run| run.phases.build,
+    |run| run.phases.train,
+    |run| positive(run.train_parts.training),
+    net_alone,
+    |run| run.train_parts.input_wait,
+    |run| positive(run.train_parts.validation),
+    |run| positive(run.train_parts.callbacks),
+    rest,
+    |run| run.phases.test,
+    |run| run.wall_seconds,
+];
+
+fn positive(seconds: f64) -> Option<f64> {
+    Some(seconds).filter(|seconds| *seconds > 0.0)
+}
+
+/// The median step of a batch in memory, for as many batches as were trained on.
+fn net_alone(run: &Record) -> Option<f64> {
+    let step = Summary::of(&run.step_seconds)?.median;
+    let batch = run.training.as_ref()?.batch_size?;
+    Some(step * run.images_seen.training? as f64 / batch as f64)
+}
+
+/// What is in no part of `train`; `None` below [`SHOWN`].
+fn rest(run: &Record) -> Option<f64> {
+    let parts = &run.train_parts;
+    let known = parts.training + parts.validation + parts.callbacks + parts.features;
+    let train = run.phases.train?;
+    Some(train - known).filter(|rest| known > 0.0 && *rest > SHOWN * train)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare::tests::stated;
+    use crate::record::TrainParts;
+
+    #[test]
+    fn what_no_part_explains_is_shown_from_two_percent_on() {
+        let run = |train: f64| Record {
+            wall_seconds: Some(train + 5.0),
+            step_seconds: vec![0.1, 0.2, 0.3],
+            train_parts: TrainParts { training: 8.0, validation: 1.5, ..TrainParts::default() },
+            ..stated("python-keras", 1, train)
+        };
+        let row = |record: Record| -> Vec<String> {
+            let table = Study::of_records(vec![record]).parts().unwrap();
+            table.rows()[0].iter().map(|cell| cell.text.clone()).collect()
+        };
+        let found = row(run(11.0));
+        // 800 images in batches of 32: 25 steps of 0.2 s.
+        assert_eq!(found[6], "5.00");
+        assert_eq!((found[1].as_str(), found[10].as_str()), ("5.00", "1.50"));
+        assert_eq!(row(run(9.6))[10], "–");
+    }
+}
