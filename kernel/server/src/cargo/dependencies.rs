@@ -97,6 +97,7 @@ pub(super) fn compiled(
         return Ok(Ok(Dependencies::read(&words)));
     }
     fs::create_dir_all(&folder)?;
+    let before = fs::read(&kept).ok();
     let _ = fs::remove_file(&kept);
     // Written when the compiler of the empty crate starts, and trusted when cargo has ended well.
     let partial = folder.join("arguments.partial");
@@ -116,10 +117,14 @@ pub(super) fn compiled(
     let searched: Vec<&OsString> =
         searched.chunks_exact(2).filter(|pair| pair[0] == "-L").flatten().collect();
     match shared::share(&here.tools, &folder.join(shared::FOLDER), &searched, &crates) {
-        Ok(_) if allows_no_programs(&folder) => tell(
-            "the folder for temporary files allows no programs (`noexec`), so that the statics of crates from `:dep` \
-             start anew in each cell; set TMPDIR to another folder and restart the kernel",
-        ),
+        Ok(_) if allows_no_programs(&folder) => {
+            if before.as_ref() != Some(&words) {
+                tell(
+                    "the folder for temporary files allows no programs (`noexec`), so that the statics of crates from \
+                     `:dep` start anew in each cell; set TMPDIR to another folder and restart the kernel",
+                );
+            }
+        }
         Ok(shared) => {
             if !shared.restarted.is_empty() {
                 let names: Vec<String> =
