@@ -24,7 +24,8 @@ import numpy as np
 import tensorflow as tf
 from safetensors.numpy import load_file
 
-        return {names[id(variable)]: from_keras(variable, gradient.numpy()) for variable, gradient in pairs}
+from common import CLASSES, CLOCK, JOB, NET, RECORD, Progress, different, part, run, test_files
+from net_keras import build, count, from_keras, set_weights
 
 
 # Whatever ~/.keras/keras.json says. What the layers and the loss compute in is the job's.
