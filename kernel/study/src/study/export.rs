@@ -96,7 +96,11 @@ impl Study {
     fn summarised(&self, group: &Group<'_>, groups: &[Group<'_>]) -> Vec<Field> {
         let valid = group.valid();
         let base = self.base_of(group, groups);
-        let found = base.and_then(|base| compare(&base.valid(), &valid, Quantity::Train));
+        let is_base = base.is_some_and(|base| std::ptr::eq(base, group)) && !valid.is_empty();
+        let found = base
+            .filter(|_| !is_base)
+            .and_then(|base| compare(&base.valid(), &valid, Quantity::Train));
+        let counts = |count: fn(&Comparison) -> bool| is_base || found.as_ref().is_some_and(count);
         let ratio = found.as_ref().map(|found| found.ratio);
         let per_image = found.as_ref().and_then(|found| found.per_image.as_ref());
         let accuracy = group.accuracy();
@@ -126,15 +130,15 @@ impl Study {
             Field("accuracy_high", "", "upper end of it", float(accuracy.map(|a| a.interval.1))),
             Field("peak_memory_bytes", "bytes", "median of the most resident memory", float(memory)),
             Field("baseline", "", "what the ratios are to", base.map_or(String::new(), |base| base.name.clone())),
-            Field("train_ratio", "", "time of train over the baseline's", float(ratio.map(|r| r.value))),
+            Field("train_ratio", "", "time of train over the baseline's", float(ratio.map(|r| r.value).or(is_base.then_some(1.0)))),
             Field("train_ratio_low", "", "lower end of its 95% interval", float(ratio.and_then(|r| Some(r.interval?.0)))),
             Field("train_ratio_high", "", "upper end of it", float(ratio.and_then(|r| Some(r.interval?.1)))),
-            Field("ratio_counts", "", "whether like is compared with like", show(found.as_ref().map(Comparison::is_comparable))),
+            Field("ratio_counts", "", "whether like is compared with like", counts(Comparison::is_comparable).to_string()),
             Field("ratio_reason", "", "why the ratio does not count", show(found.as_ref().and_then(Comparison::why_not))),
             Field("per_image_low", "", "ratio of the times per image, smallest", float(per_image.map(|p| p.low.value))),
             Field("per_image_high", "", "largest under per_image_basis", float(per_image.map(|p| p.high.value))),
             Field("per_image_basis", "", "how it was computed", show(per_image.map(|p| p.basis))),
-            Field("per_image_counts", "", "whether it counts", show(found.as_ref().map(counts_per_image))),
+            Field("per_image_counts", "", "whether it counts", counts(counts_per_image).to_string()),
         ]);
         fields
     }
@@ -310,6 +314,9 @@ mod tests {
         assert_eq!(cell(&summary, 1, "ratio_counts"), "false");
         assert!(cell(&summary, 1, "ratio_reason").contains("batch 64 against 32"));
         assert_eq!(cell(&summary, 1, "baseline"), "TensorFlow-Keras, Tesla K80");
+        let own =
+            ["train_ratio", "ratio_counts", "ratio_reason"].map(|column| cell(&summary, 0, column));
+        assert_eq!(own, ["1.0", "true", ""]);
         assert!(!summary.to_csv().contains('~'));
     }
 
