@@ -30,9 +30,20 @@ from golden import spread
 from safetensors.torch import save_file
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "kernel" / "study" / "references"))
-from net_pytorch import Given, Net  # noqa: E402
+from net_pytorch import Net  # noqa: E402
 
 KEPT = 256
+
+
+class Given(torch.nn.Module):
+    """Dropout with given masks."""
+
+    factors = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.factors if self.training and self.factors is not None else x
+
+
 SGD = {"name": "sgd", "momentum": 0.0, "nesterov": False, "weight_decay": 0.0}
 NESTEROV = {"name": "sgd", "momentum": 0.9, "nesterov": True, "weight_decay": 0.01}
 ADAM = {"name": "adam", "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "convention": "pytorch"}
@@ -111,7 +122,10 @@ def train(net: Net, settings: dict[str, Any], inputs: torch.Tensor, labels: torc
 def run(case: dict[str, Any], batch: int, folder: Path, seed: int) -> None:
     """Computes a graph and writes its file."""
     graph = case["net"]
-    net = Net(graph, case["frozen"], Given)
+    net = Net(graph, case["frozen"])
+    for index, layer in enumerate(net.layers):
+        if isinstance(layer, torch.nn.Dropout):
+            net.layers[index] = Given().train(layer.training)
     net.set_weights(weights(graph["parameters"]))
     shape = [batch, *graph["input"]]
     inputs = tensor(spread(math.prod(shape), 999), shape)

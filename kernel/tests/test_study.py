@@ -167,7 +167,7 @@ def test_all_backends_compute_the_same_from_the_same_start(
 
 def test_a_reference_that_leaves_a_condition_out_has_no_record(tmp_path: Path) -> None:
     states = {"/library/version": False, "/library/parts/pillow": True}
-    job = {"net": {}, "record": {"library": {"parts": {}}}, "check": None, "class_names": [], "states": states}
+    job = {"net": {}, "record": {"library": {"parts": {}}}, "trace": None, "class_names": [], "states": states}
     (tmp_path / "job.json").write_text(json.dumps(job))
     program = "import common; common.state({'/library/parts/pillow': '12.0', '/library/parts/numpy': '2.3'})"
     command = [python_of_references(), "-c", program, tmp_path / "job.json"]

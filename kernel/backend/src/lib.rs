@@ -25,7 +25,6 @@ pub use network::{
     Backend, BackendInfo, Input, Network, Plan, Step, StepResult, class_numbers, code_elsewhere,
     dropout_mask, without_code,
 };
-
 pub use optimizer::{Convention, Optimizer};
 pub use parameters::{Array, Parameters, ParametersError};
 pub use random::normal;

@@ -95,7 +95,7 @@ fn chart(kept: &Value) -> Result<Box<dyn Chart>, Box<dyn Error>> {
             let data: BarData = serde_json::from_value(data)?;
             let mut chart =
                 BarChart::new(data.title, data.categories).subtitle(data.subtitle).y(data.y);
-            for BarSeries { name, values, error, below } in data.series {
+            for BarSeries { name, values, error, below, runs } in data.series {
                 chart = if below.is_empty() {
                     chart.series_with_error(name, values, error)?
                 } else {
@@ -105,6 +105,9 @@ fn chart(kept: &Value) -> Result<Box<dyn Chart>, Box<dyn Error>> {
                     let (low, high) = (end(&below, -1.0), end(&error, 1.0));
                     chart.series_with_interval(name, values, low, high)?
                 };
+                if !runs.is_empty() {
+                    chart = chart.runs(runs)?;
+                }
             }
             Box::new(if data.log_y { chart.log_y() } else { chart })
         }
@@ -130,8 +133,9 @@ fn chart(kept: &Value) -> Result<Box<dyn Chart>, Box<dyn Error>> {
 
 fn lines(data: LineData) -> Result<LineChart, benchbook_chart::Error> {
     let mut chart = LineChart::new(data.title).subtitle(data.subtitle).x(data.x).y(data.y);
-    for Series { name, x, y, error } in data.series {
-        chart = chart.points_with_error(name, x, y, error)?;
+    for Series { name, x, y, error, runs } in data.series {
+        let (at, values): (Vec<f64>, Vec<f64>) = runs.into_iter().unzip();
+        chart = chart.points_with_error(name, x, y, error)?.runs(at, values)?;
     }
     Ok(data.y_range.into_iter().fold(chart, |chart, (low, high)| chart.y_range(low, high)))
 }

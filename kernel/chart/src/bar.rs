@@ -3,20 +3,22 @@ mod values;
 use plotters::prelude::Rectangle;
 use plotters::style::Color;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use self::values::Values;
 use crate::axis::{Axis, Fit};
 use crate::chart::{Chart, Sheet, Source, sheet_methods};
-use crate::drawing::{Align, Canvas, Drawing, Type};
+use crate::drawing::{Align, CARD, Canvas, Drawing, INK, Type};
 use crate::error::{Result, same_length};
 use crate::font;
 use crate::numbers::{Numbers, drawable, gaps, short};
 use crate::palette::series_colour;
 use crate::plot::{self, Key, Room, Sign, rgb, stroke};
 use crate::table::{Cell, Table};
+use crate::vega::{self, VegaLite};
 
 /// One series of a [`BarChart`]: a bar in each category.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct BarSeries {
     /// Its name in the legend; a library's name gives it the library's colour.
     pub name: String,
@@ -29,13 +31,28 @@ pub struct BarSeries {
     /// How far each error bar reaches down, or empty.
     #[serde(default, with = "gaps", skip_serializing_if = "Vec::is_empty")]
     pub below: Vec<f64>,
+    /// The single values behind each value, one list a category, drawn as points; or empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub runs: Vec<Vec<f64>>,
 }
 
 impl BarSeries {
     /// How far the error bar of a category reaches down and up.
-    fn reach(&self, category: usize) -> Option<(f64, f64)> {
+    pub(crate) fn reach(&self, category: usize) -> Option<(f64, f64)> {
         let up = *self.error.get(category)?;
         Some((self.below.get(category).copied().unwrap_or(up), up))
+    }
+
+    /// A value with its error and the single values behind it, in words.
+    fn words_with_runs(&self, category: usize) -> String {
+        let words = self.words(category);
+        match self.runs.get(category).map(Vec::as_slice) {
+            None | Some([]) => words,
+            Some(runs) => {
+                let runs: Vec<String> = runs.iter().map(|value| short(*value)).collect();
+                format!("{words}, single values {}", runs.join(", "))
+            }
+        }
     }
 
     /// A value with its error in words.
@@ -114,13 +131,8 @@ impl BarChart {
     ) -> Self {
         let mut chart = Self::new(title, [""]);
         for (name, value) in bars {
-            let (error, below) = (Vec::new(), Vec::new());
-            chart.data.series.push(BarSeries {
-                name: name.into(),
-                values: vec![value],
-                error,
-                below,
-            });
+            let (name, values) = (name.into(), vec![value]);
+            chart.data.series.push(BarSeries { name, values, ..BarSeries::default() });
         }
         chart
     }
@@ -172,7 +184,23 @@ impl BarChart {
         if !error.is_empty() {
             same_length(format!("errors of series \"{name}\""), expected, error.len())?;
         }
-        self.data.series.push(BarSeries { name, values, error, below: Vec::new() });
+        self.data.series.push(BarSeries { name, values, error, ..BarSeries::default() });
+        Ok(self)
+    }
+
+    /// Draws the single values behind the bars of the series that was added last, for example the runs behind a median:
+    /// one list a category. NaN and infinities are left out.
+    ///
+    /// # Errors
+    /// [`crate::Error::Length`] when there are not as many lists as categories.
+    pub fn runs<L: Numbers>(mut self, lists: impl IntoIterator<Item = L>) -> Result<Self> {
+        let finite = |list: L| list.numbers().into_iter().filter(|v| drawable(*v)).collect();
+        let runs: Vec<Vec<f64>> = lists.into_iter().map(finite).collect();
+        if let Some(series) = self.data.series.last_mut() {
+            let what = format!("lists of single values of series \"{}\"", series.name);
+            same_length(what, self.data.categories.len(), runs.len())?;
+            series.runs = runs;
+        }
         Ok(self)
     }
 
@@ -209,7 +237,7 @@ impl BarChart {
     }
 
     /// Whether the bars are named one by one instead of by category and legend.
-    fn named_bars(&self) -> bool {
+    pub(crate) fn named_bars(&self) -> bool {
         self.data.categories.len() == 1 && self.data.categories[0].is_empty()
     }
 
@@ -227,7 +255,7 @@ impl BarChart {
     fn y_axis(&self, bars: &[Bar], extra: f64) -> Axis {
         let ends = bars.iter().flat_map(|bar| {
             let (low, high) = bar.error.unwrap_or((bar.at, bar.at));
-            [low, high]
+            bar.runs.iter().copied().chain([low, high])
         });
         if self.data.log_y {
             return Axis::log(&format!("{}, log scale", self.data.y), ends, extra);
@@ -265,7 +293,9 @@ impl BarChart {
                     let [at, low, high] = [value, low, high].map(|end| self.place(end));
                     let half = width * 0.46;
                     let error = error.is_some().then_some((low, high));
-                    bars.push(Bar { series: i, middle, half, value, at, error });
+                    let runs = series.runs.get(group).into_iter().flatten();
+                    let runs = runs.map(|value| self.place(*value)).collect();
+                    bars.push(Bar { series: i, middle, half, value, at, error, runs });
                 }
             }
         }
@@ -284,6 +314,8 @@ struct Bar {
     at: f64,
     /// The ends of the error bar, on the y axis.
     error: Option<(f64, f64)>,
+    /// The single values, on the y axis.
+    runs: Vec<f64>,
 }
 
 impl Bar {
@@ -292,10 +324,18 @@ impl Bar {
         self.value < 0.0 && self.at.is_finite()
     }
 
-    /// The end of the bar and its error bar that is farthest from where the bar begins.
+    /// The end of the bar, its error bar and its single values that is farthest from where the bar begins.
     fn end(&self, y: &Axis) -> f64 {
         let (low, high) = self.error.unwrap_or((self.at, self.at));
-        if self.hangs() { low } else { high.max(y.low) }
+        let runs = self.runs.iter().copied();
+        if self.hangs() { runs.fold(low, f64::min) } else { runs.fold(high.max(y.low), f64::max) }
+    }
+
+    /// The single values with their places on the x axis, side by side over the bar.
+    fn points(&self) -> impl Iterator<Item = (f64, f64)> {
+        let count = self.runs.len() as f64;
+        let across = move |i: usize| ((i as f64 + 0.5) / count - 0.5) * 1.3 * self.half;
+        self.runs.iter().enumerate().map(move |(i, at)| (self.middle + across(i), *at))
     }
 }
 
@@ -308,7 +348,7 @@ impl Chart for BarChart {
         let BarData { title, y, categories, series, .. } = &self.data;
         let what = if y.is_empty() { String::new() } else { format!(", {y}") };
         let bar = |series: &BarSeries, i: usize| {
-            let value = series.words(i);
+            let value = series.words_with_runs(i);
             match categories[i].as_str() {
                 "" => value,
                 category => format!("{value} ({category})"),
@@ -336,6 +376,10 @@ impl Chart for BarChart {
 
     fn drawing(&self) -> Drawing {
         Drawing::card(self.sheet.width, self.sheet.height, |canvas| self.draw(canvas))
+    }
+
+    fn vega_lite(&self) -> VegaLite {
+        VegaLite::new(self, &self.data.subtitle, self.sheet, self.vega())
     }
 }
 
@@ -401,12 +445,19 @@ impl BarChart {
             for bar in &bars {
                 if let Some((low, high)) = bar.error {
                     let ends = (bar.middle, low.max(y.low), high.max(y.low));
-                    let ink = stroke(crate::drawing::INK, 1.3);
+                    let ink = stroke(INK, 1.3);
                     plot::error_bar(plane, ends, bar.half * 0.35, ink)?;
                 }
             }
             Ok(())
         });
+        for (x_at, y_at) in bars.iter().flat_map(Bar::points).filter(|(_, at)| at.is_finite()) {
+            let across = inner.left + plot::share(x_at, &x) * inner.width();
+            let down = inner.bottom - plot::share(y_at, &y) * inner.height();
+            // The ring keeps points apart from each other and from the bar.
+            canvas.marker(across, down, 3.4, 0, CARD);
+            canvas.marker(across, down, 2.3, 0, INK);
+        }
         for (bar, value) in bars.iter().zip(&values) {
             let across = inner.left + plot::share(bar.middle, &x) * inner.width();
             let end = inner.bottom - plot::share(bar.end(&y), &y) * inner.height();
@@ -422,5 +473,69 @@ impl BarChart {
         if bars.is_empty() {
             plot::nothing(canvas, inner, "no values yet");
         }
+    }
+}
+
+impl BarChart {
+    /// The chart's view for [`VegaLite`].
+    fn vega(&self) -> Value {
+        let BarData { y, categories, series, log_y, .. } = &self.data;
+        let names = vega::distinct(series.iter().map(|series| series.name.as_str()));
+        let room = Room { left: 0.0, top: 0.0, right: 600.0, bottom: 300.0 };
+        let axis = self.y_axis(&self.bars(room), 0.2);
+        let [lowest, highest] =
+            [axis.low, axis.high].map(|at| if *log_y { 10f64.powf(at) } else { at });
+        let (mut bars, mut errors, mut runs) = (Vec::new(), Vec::new(), Vec::new());
+        for (series, name) in series.iter().zip(&names) {
+            for (i, category) in categories.iter().enumerate() {
+                let shown = |value: f64| drawable(value) && (!log_y || value > 0.0);
+                let value = series.values[i];
+                if !shown(value) {
+                    continue;
+                }
+                let row = json!({"series": name, "category": category});
+                let row = |key: &str, value: f64| {
+                    let mut row = row.clone();
+                    row[key] = value.into();
+                    row
+                };
+                let single = series.runs.get(i).into_iter().flatten().filter(|run| shown(**run));
+                runs.extend(single.map(|run| row("run", *run)));
+                if let Some((down, up)) = series.reach(i).filter(|(a, b)| drawable(a + b)) {
+                    let mut error = row("low", (value - down).max(lowest));
+                    error["high"] = (value + up).into();
+                    errors.push(error);
+                }
+                bars.push(row("value", value));
+            }
+        }
+        let kind = if *log_y { "log" } else { "linear" };
+        let scale = json!({"type": kind, "domain": [lowest, highest], "nice": false});
+        let height = |field: &str| vega::quantity(field, y, &scale);
+        let mut bar = height("value");
+        bar["stack"] = Value::Null;
+        let named = self.named_bars();
+        let legend = if named { Value::Null } else { json!({"title": null}) };
+        let across = if named { "series" } else { "category" };
+        let axis = json!({"labelAngle": 0});
+        let mut encoding = json!({
+            "x": {"field": across, "type": "nominal", "sort": null, "title": null, "axis": axis},
+            "color": vega::colour(&names, legend),
+        });
+        if !named {
+            encoding["xOffset"] = json!({"field": "series", "type": "nominal", "sort": names});
+        }
+        let ink = json!({"value": INK.hex()});
+        let mark = json!({"type": "bar", "tooltip": true});
+        let mut layers = vec![vega::layer(bars, mark, json!({"y": bar}))];
+        if !errors.is_empty() {
+            let ends = json!({"y": height("low"), "y2": {"field": "high"}, "color": ink});
+            layers.push(vega::layer(errors, json!("rule"), ends));
+        }
+        if !runs.is_empty() {
+            let mark = json!({"type": "point", "filled": true, "size": 20, "tooltip": true});
+            layers.push(vega::layer(runs, mark, json!({"y": height("run"), "color": ink})));
+        }
+        json!({"encoding": encoding, "layer": layers})
     }
 }

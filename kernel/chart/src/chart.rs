@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::drawing::Drawing;
 use crate::error::Result;
 use crate::table::Table;
+use crate::vega::VegaLite;
 
 /// What all charts can do.
 pub trait Chart: Rich {
@@ -19,6 +20,10 @@ pub trait Chart: Rich {
 
     /// The chart as drawn shapes.
     fn drawing(&self) -> Drawing;
+
+    /// The chart as a [Vega-Lite](https://vega.github.io/vega-lite/) specification with its data, for other tools and for
+    /// notebooks that shall draw it themselves: `display(&chart.vega_lite())`.
+    fn vega_lite(&self) -> VegaLite;
 
     /// The chart as SVG without ids or style sheets. Texts are text in Roboto or a font like it, with other fonts for
     /// the characters that it lacks.

@@ -1,13 +1,15 @@
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::chart::{Chart, Sheet, Source, sheet_methods};
-use crate::drawing::{Align, Canvas, Drawing, Type};
+use crate::drawing::{Align, CARD, Canvas, Drawing, INK, Type};
 use crate::error::{Error, Result, same_length};
 use crate::font;
 use crate::numbers::commas;
 use crate::palette::Colour;
 use crate::plot::{self, Room};
 use crate::table::{Cell, Table};
+use crate::vega::{self, VegaLite};
 
 /// The fill of a cell that holds its whole row.
 const SHADE: Colour = Colour(0x00, 0x66, 0xb8);
@@ -119,6 +121,38 @@ impl Chart for ConfusionMatrix {
 
     fn drawing(&self) -> Drawing {
         Drawing::card(self.sheet.width, self.sheet.height, |canvas| self.draw(canvas))
+    }
+
+    fn vega_lite(&self) -> VegaLite {
+        let ConfusionData { subtitle, classes, counts, .. } = &self.data;
+        let names = vega::distinct(classes.iter().map(String::as_str));
+        let mut cells = Vec::new();
+        for (truth, row) in names.iter().zip(counts) {
+            let total = row.iter().sum::<u64>().max(1) as f64;
+            cells.extend(names.iter().zip(row).map(|(prediction, count)| {
+                let share = *count as f64 / total;
+                json!({"truth": truth, "prediction": prediction, "count": count, "share": share})
+            }));
+        }
+        let class = |field: &str, title: &str| {
+            let mut class = json!({"field": field, "type": "nominal", "sort": names});
+            class["title"] = title.into();
+            class
+        };
+        let range = [0.06, 1.0].map(|strength| SHADE.tint(strength).hex());
+        let share = json!({"field": "share", "type": "quantitative", "title": "share of the true class",
+                           "scale": {"domain": [0, 1], "range": range}});
+        let ink = json!({"condition": {"test": "datum.share > 0.5", "value": CARD.hex()}, "value": INK.hex()});
+        let count = json!({"field": "count", "type": "quantitative"});
+        let view = json!({
+            "data": {"values": cells},
+            "encoding": {"x": class("prediction", "prediction"), "y": class("truth", "true class")},
+            "layer": [
+                {"mark": {"type": "rect", "tooltip": true}, "encoding": {"color": share}},
+                {"mark": "text", "encoding": {"text": count, "color": ink}},
+            ],
+        });
+        VegaLite::new(self, subtitle, self.sheet, view)
     }
 }
 

@@ -1,4 +1,5 @@
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::chart::{Chart, Sheet, Source, sheet_methods};
 use crate::drawing::{Canvas, Drawing};
@@ -6,6 +7,7 @@ use crate::line::{self, LineChart, LineData};
 use crate::numbers::Numbers;
 use crate::plot::{self, Key, Room};
 use crate::table::Table;
+use crate::vega::VegaLite;
 
 /// The data of [`Curves`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -103,6 +105,18 @@ impl Chart for Curves {
 
     fn drawing(&self) -> Drawing {
         Drawing::card(self.sheet.width, self.sheet.height, |canvas| self.draw(canvas))
+    }
+
+    fn vega_lite(&self) -> VegaLite {
+        let width = self.sheet.width / self.panels.len().max(1) as u32;
+        let panels = self.panels.iter().map(|panel| {
+            let mut view = panel.vega();
+            view["width"] = width.saturating_sub(120).max(120).into();
+            view["height"] = self.sheet.height.saturating_sub(120).max(120).into();
+            view
+        });
+        let views = json!({"hconcat": panels.collect::<Vec<_>>()});
+        VegaLite::new(self, &self.data.subtitle, self.sheet, views)
     }
 }
 

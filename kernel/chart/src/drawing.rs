@@ -26,7 +26,7 @@ pub(crate) const FONTS: &str = "Roboto, 'Helvetica Neue', Arial, 'Liberation San
 
 /// The card that every drawing stands on. It is opaque, because JupyterLab's dark theme does not
 /// tell an SVG that it is dark: dark text on a light card can be read on any page.
-const CARD: Colour = Colour(0xfd, 0xfd, 0xfb);
+pub(crate) const CARD: Colour = Colour(0xfd, 0xfd, 0xfb);
 const CARD_EDGE: Colour = Colour(0xd9, 0xd9, 0xd4);
 
 /// Text that matters.

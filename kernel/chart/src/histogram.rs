@@ -1,6 +1,7 @@
 use plotters::prelude::Rectangle;
 use plotters::style::Color;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::axis::{Axis, Fit};
 use crate::chart::{Chart, Sheet, Source, sheet_methods};
@@ -10,6 +11,7 @@ use crate::numbers::{Numbers, drawable, short};
 use crate::palette::series_colour;
 use crate::plot::{self, Room, rgb};
 use crate::table::Table;
+use crate::vega::{self, VegaLite};
 
 /// Most bins of a histogram; more would be thinner than a pixel.
 const MOST_BINS: usize = 400;
@@ -136,6 +138,21 @@ impl Chart for Histogram {
 
     fn drawing(&self) -> Drawing {
         Drawing::card(self.sheet.width, self.sheet.height, |canvas| self.draw(canvas))
+    }
+
+    fn vega_lite(&self) -> VegaLite {
+        let bins =
+            self.bins().map(|(from, to, count)| json!({"from": from, "to": to, "count": count}));
+        let view = json!({
+            "data": {"values": bins.collect::<Vec<_>>()},
+            "mark": {"type": "bar", "tooltip": true, "color": series_colour("", 0).tint(0.75).hex()},
+            "encoding": {
+                "x": {"field": "from", "type": "quantitative", "bin": "binned", "title": vega::title(&self.data.x)},
+                "x2": {"field": "to"},
+                "y": {"field": "count", "type": "quantitative", "title": "count"},
+            },
+        });
+        VegaLite::new(self, &self.data.subtitle, self.sheet, view)
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Everything here draws data that it is given and measures nothing. Each chart keeps its data
 //! (`data()`), draws itself as SVG or PNG ([`Chart`]) and shows itself in a notebook
-//! ([`benchbook_display::Rich`]): as SVG, and as text with its numbers.
+//! ([`benchbook_display::Rich`]): as SVG, and as text with its numbers. [`Chart::vega_lite`] gives it as a Vega-Lite
+//! specification, [`Table::write_csv`] a table as CSV.
 //!
 //! What adds numbers ([`plot`], `series`, `points`, [`Table::row`]) returns a `Result`; what adds words (`x`, `titled`,
 //! `caption`) returns the chart.
@@ -40,6 +41,7 @@ mod plot;
 mod progress;
 mod scatter;
 mod table;
+mod vega;
 
 pub use bar::{BarChart, BarData, BarSeries};
 pub use chart::{Chart, DATA_MIME, Source};
@@ -56,6 +58,7 @@ pub use pictures::{Mark, Picture, PictureGrid};
 pub use progress::Progress;
 pub use scatter::Scatter;
 pub use table::{Align, Cell, Table};
+pub use vega::{VEGA_LITE_MIME, VegaLite};
 
 /// The quickest chart: values against 1, 2, 3 … As everywhere, NaN and infinities are gaps.
 ///

@@ -3,6 +3,7 @@ use std::collections::HashSet;
 use plotters::prelude::{Circle, LineSeries};
 use plotters::style::Color;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::axis::{Axis, Fit};
 use crate::chart::{Chart, Sheet, Source, sheet_methods};
@@ -12,12 +13,13 @@ use crate::numbers::{Numbers, drawable, gaps, short};
 use crate::palette::{Colour, series_colour};
 use crate::plot::{self, Key, Plane, Room, Sign, rgb, stroke};
 use crate::table::{Cell, Table};
+use crate::vega::{self, VegaLite};
 
 /// Lines with at most so many points get a marker at each.
 const MARKED: usize = 40;
 
 /// One line of a [`LineChart`] or one cloud of a [`crate::Scatter`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Series {
     /// Its name in the legend.
     pub name: String,
@@ -30,6 +32,9 @@ pub struct Series {
     /// Half the height of the error bar at each point, or empty.
     #[serde(with = "gaps")]
     pub error: Vec<f64>,
+    /// Single points behind the line, x and y, drawn small and loose; or empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub runs: Vec<(f64, f64)>,
 }
 
 impl Series {
@@ -147,7 +152,22 @@ impl LineChart {
         if !error.is_empty() {
             same_length(format!("errors of series \"{name}\""), x.len(), error.len())?;
         }
-        self.data.series.push(Series { name, x, y, error });
+        self.data.series.push(Series { name, x, y, error, ..Series::default() });
+        Ok(self)
+    }
+
+    /// Draws single points behind the line that was added last, for example the epochs of each run behind medians. Points
+    /// with NaN or an infinity are left out.
+    ///
+    /// # Errors
+    /// [`crate::Error::Length`] when there are not as many y as x.
+    pub fn runs(mut self, x: impl Numbers, y: impl Numbers) -> Result<Self> {
+        let (x, y) = (x.numbers(), y.numbers());
+        same_length("y values of single points", x.len(), y.len())?;
+        if let Some(series) = self.data.series.last_mut() {
+            let points = x.into_iter().zip(y).filter(|(x, y)| drawable(*x) && drawable(*y));
+            series.runs = points.collect();
+        }
         Ok(self)
     }
 
@@ -197,7 +217,8 @@ impl LineChart {
         let place = |x: &f64| self.data.place(*x);
         let placed = self.data.series.iter().map(|series| {
             let x = series.x.iter().map(place).collect();
-            Series { x, ..series.clone() }
+            let runs = series.runs.iter().map(|(x, y)| (place(x), *y)).collect();
+            Series { x, runs, ..series.clone() }
         });
         let placed: Vec<Series> = placed.collect();
         let (x, y) = (x_axis(&self.data, &placed, room, self.joined), y_axis(&self.data));
@@ -213,12 +234,20 @@ impl LineChart {
             }
             Ok(())
         });
+        let point = |(at, value): (f64, f64)| {
+            let right = inner.left + plot::share(at, &x) * inner.width();
+            (right, inner.bottom - plot::share(value, &y) * inner.height())
+        };
+        for (i, series) in placed.iter().enumerate() {
+            let colour = series_colour(&series.name, i).tint(0.6);
+            for (right, down) in series.runs.iter().copied().map(point) {
+                canvas.marker(right, down, 2.0, i, colour);
+            }
+        }
         for (i, series) in placed.iter().enumerate().filter(|(_, s)| self.marked(s)) {
             let colour = series_colour(&series.name, i);
             let mut seen = HashSet::new();
-            for (at, value) in series.drawable() {
-                let right = inner.left + plot::share(at, &x) * inner.width();
-                let down = inner.bottom - plot::share(value, &y) * inner.height();
+            for (right, down) in series.drawable().map(point) {
                 // A marker on top of its like would only make the picture larger.
                 if seen.insert(((right * 2.0) as i32, (down * 2.0) as i32)) {
                     canvas.marker(right, down, 3.2, i, colour);
@@ -235,7 +264,8 @@ impl LineChart {
 
 /// Lines fill the width; loose points keep away from the edges.
 fn x_axis(data: &LineData, placed: &[Series], room: Room, tight: bool) -> Axis {
-    let values = || placed.iter().flat_map(|s| s.drawable().map(|(x, _)| x));
+    let points = |s: &Series| s.drawable().chain(s.runs.iter().copied()).collect::<Vec<_>>();
+    let values = || placed.iter().flat_map(points).map(|(x, _)| x);
     if data.log_x {
         return Axis::log(&format!("{}, log scale", data.x), values(), 0.0);
     }
@@ -258,12 +288,16 @@ fn x_axis(data: &LineData, placed: &[Series], room: Room, tight: bool) -> Axis {
 
 fn y_axis(data: &LineData) -> Axis {
     let values = || {
-        data.series.iter().flat_map(|series| {
-            series.y.iter().enumerate().flat_map(|(i, y)| {
-                let error = series.error.get(i).copied().filter(|e| drawable(*e)).unwrap_or(0.0);
-                [y - error, y + error]
+        data.series
+            .iter()
+            .flat_map(|series| {
+                series.y.iter().enumerate().flat_map(|(i, y)| {
+                    let error =
+                        series.error.get(i).copied().filter(|e| drawable(*e)).unwrap_or(0.0);
+                    [y - error, y + error]
+                })
             })
-        })
+            .chain(data.series.iter().flat_map(|series| &series.runs).map(|(_, y)| *y))
     };
     let label = data.y.to_lowercase();
     let share = (label.starts_with("acc") || label.contains("accuracy"))
@@ -395,5 +429,56 @@ impl Chart for LineChart {
             let room = plot::legend(canvas, room, &self.keys());
             self.draw(canvas, room);
         })
+    }
+
+    fn vega_lite(&self) -> VegaLite {
+        VegaLite::new(self, &self.data.subtitle, self.sheet, self.vega())
+    }
+}
+
+impl LineChart {
+    /// The chart's view for [`VegaLite`].
+    pub(crate) fn vega(&self) -> Value {
+        let LineData { x, y, series, log_x, .. } = &self.data;
+        let names = vega::distinct(series.iter().map(|series| series.name.as_str()));
+        let (mut points, mut errors, mut runs) = (Vec::new(), Vec::new(), Vec::new());
+        for (series, name) in series.iter().zip(&names) {
+            for (i, (x, y)) in series.x.iter().zip(&series.y).enumerate() {
+                // What cannot be drawn is a gap in the line.
+                let y = drawable(*y).then_some(*y);
+                points.push(json!({"series": name, "x": x, "y": y}));
+                if let (Some(y), Some(error)) = (y, series.error.get(i).filter(|e| drawable(**e))) {
+                    errors
+                        .push(json!({"series": name, "x": x, "low": y - error, "high": y + error}));
+                }
+            }
+            runs.extend(series.runs.iter().map(|(x, y)| json!({"series": name, "x": x, "run": y})));
+        }
+        let axis = y_axis(&self.data);
+        let scale = json!({"domain": [axis.low, axis.high], "nice": false});
+        let height = |field: &str| vega::quantity(field, y, &scale);
+        let legend = match names.iter().all(String::is_empty) {
+            true => Value::Null,
+            false => json!({"title": null}),
+        };
+        let mark = match self.joined {
+            true => json!({"type": "line", "order": false, "tooltip": true,
+                           "point": series.iter().all(|series| self.marked(series))}),
+            false => json!({"type": "point", "filled": true, "tooltip": true}),
+        };
+        let mut layers = Vec::new();
+        if !runs.is_empty() {
+            let mark = json!({"type": "point", "filled": true, "size": 12, "opacity": 0.6});
+            layers.push(vega::layer(runs, mark, json!({"y": height("run")})));
+        }
+        if !errors.is_empty() {
+            let ends = json!({"y": height("low"), "y2": {"field": "high"}});
+            layers.push(vega::layer(errors, json!("rule"), ends));
+        }
+        layers.push(vega::layer(points, mark, json!({"y": height("y")})));
+        let across = json!({"field": "x", "type": "quantitative", "title": vega::title(x),
+                            "scale": {"type": if *log_x { "log" } else { "linear" }, "zero": false,
+                                      "nice": !self.joined}});
+        json!({"encoding": {"x": across, "color": vega::colour(&names, legend)}, "layer": layers})
     }
 }

@@ -4,6 +4,7 @@ use crate::error::Result;
 use crate::line::{LineChart, LineData};
 use crate::numbers::Numbers;
 use crate::table::Table;
+use crate::vega::VegaLite;
 
 /// Loose points, one cloud a series: time against accuracy, one run a point.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,6 +97,10 @@ impl Chart for Scatter {
 
     fn drawing(&self) -> Drawing {
         self.0.drawing()
+    }
+
+    fn vega_lite(&self) -> VegaLite {
+        self.0.vega_lite()
     }
 }
 

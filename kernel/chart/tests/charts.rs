@@ -2,7 +2,8 @@
 
 use benchbook_chart::{
     BarChart, BarData, Chart, Colour, ConfusionMatrix, Curves, DATA_MIME, Error, Histogram,
-    LineChart, LineData, Mark, PictureGrid, Scatter, Table, add_fonts, plot, set_colours,
+    LineChart, LineData, Mark, PictureGrid, Scatter, Table, VEGA_LITE_MIME, add_fonts, plot,
+    set_colours,
 };
 use benchbook_display::Rich;
 use image::RgbImage;
@@ -246,6 +247,69 @@ fn a_notebook_keeps_what_is_drawn_and_where_it_comes_from() {
     assert_eq!(kept["data"]["sources"][0]["pointer"], "/times/colab");
     let data: BarData = serde_json::from_value(kept["data"].clone()).unwrap();
     assert_eq!(&data, chart.data());
+}
+
+/// Every place in a specification that Vega-Lite draws numbers from.
+fn rows(spec: &serde_json::Value) -> Vec<&serde_json::Value> {
+    let own = spec["data"]["values"].as_array().into_iter().flatten();
+    let views = ["layer", "hconcat"].map(|views| spec[views].as_array().into_iter().flatten());
+    own.chain(views.into_iter().flatten().flat_map(rows)).collect()
+}
+
+#[test]
+fn every_chart_is_a_specification_of_vega_lite_with_its_numbers() {
+    for chart in every_chart(&[0.5, f64::NAN, 2.0], "PyTorch") {
+        let vega = chart.vega_lite();
+        assert_eq!(vega.spec()["$schema"], "https://vega.github.io/schema/vega-lite/v5.json");
+        assert_eq!(vega.spec()["title"]["text"], "PyTorch");
+        let bundle = vega.bundle();
+        assert_eq!(&bundle.data[VEGA_LITE_MIME], vega.spec());
+        assert_eq!(bundle.plain(), chart.alt());
+        assert!(rows(vega.spec()).len() >= 2, "{}", vega.spec());
+    }
+    let bars = BarChart::new("Train", ["K80", "P100"])
+        .y("time [s]")
+        .series("TensorFlow", [295.0, 407.0])
+        .unwrap()
+        .series_with_interval("PyTorch", [938.0, 542.0], [900.0, 500.0], [950.0, 600.0])
+        .unwrap()
+        .log_y();
+    let vega = bars.vega_lite();
+    let values: Vec<f64> =
+        rows(vega.spec()).iter().filter_map(|row| row["value"].as_f64()).collect();
+    assert_eq!(values, [295.0, 407.0, 938.0, 542.0]);
+    assert!(rows(vega.spec()).iter().any(|row| row["low"] == 900.0 && row["high"] == 950.0));
+    let y = &vega.spec()["layer"][0]["encoding"]["y"];
+    assert_eq!((&y["title"], &y["scale"]["type"]), (&"time [s]".into(), &"log".into()));
+    // Two series of one name stay two.
+    let same = BarChart::of("", [("a", 1.0), ("a", 2.0)]).vega_lite();
+    assert_eq!(
+        same.spec()["encoding"]["color"]["scale"]["domain"],
+        serde_json::json!(["a", "a (2)"])
+    );
+}
+
+#[test]
+fn single_values_are_drawn_as_points_beside_their_mean() {
+    let discs = |chart: &dyn Chart| chart.svg().matches("<circle").count();
+    let bars = |runs: Vec<Vec<f64>>| {
+        BarChart::new("Train", [""]).series("PyTorch", [2.0]).unwrap().runs(runs)
+    };
+    let with = bars(vec![vec![1.0, 2.0, 9.0, f64::NAN]]).unwrap();
+    // A disc and its ring for each.
+    assert_eq!(discs(&with), 6);
+    assert_eq!(with.data().series[0].runs, [[1.0, 2.0, 9.0]]);
+    assert!(with.alt().ends_with("PyTorch: 2, single values 1, 2, 9."), "{}", with.alt());
+    assert_eq!(rows(with.vega_lite().spec()).iter().filter(|row| row["run"].is_f64()).count(), 3);
+    assert!(texts(&with.svg()).contains(&"8".into()), "the axis goes beyond the highest of them");
+    let error = bars(Vec::new()).unwrap_err().to_string();
+    assert!(error.contains("single values of series \"PyTorch\": expected 1"), "{error}");
+
+    let line = LineChart::new("Accuracy").series("PyTorch", [0.5, 0.75]).unwrap();
+    let plain = discs(&line);
+    let with = line.runs([1.0, 1.0, 2.0], [0.25, f64::NAN, 0.5]).unwrap();
+    assert_eq!(discs(&with), plain + 2);
+    assert_eq!(with.data().series[0].runs, [(1.0, 0.25), (2.0, 0.5)]);
 }
 
 #[test]

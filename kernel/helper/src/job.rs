@@ -77,6 +77,23 @@ impl Job {
         Ok(crate::record::hexadecimal(&Sha256::digest(text)[..8]))
     }
 
+    /// The job as its record keeps it: without the places of its outputs, and of an absolute path only the last name, so
+    /// that a published record tells nothing of the machine's folders.
+    ///
+    /// # Errors
+    /// [`Error::File`] if it cannot be written as JSON.
+    pub(crate) fn published(&self) -> Result<serde_json::Value, Error> {
+        let job = Self { record: None, predictions: None, ..self.clone() };
+        let failed = |error: serde_json::Error| Error::File {
+            action: "write",
+            path: "a job".into(),
+            source: error.into(),
+        };
+        let mut job = serde_json::to_value(job).map_err(failed)?;
+        without_folders(&mut job);
+        Ok(job)
+    }
+
     /// A job on a folder with the defaults of everything else.
     pub fn new(data: impl Into<PathBuf>) -> Self {
         Self {
@@ -98,6 +115,20 @@ impl Job {
     /// [`Error::File`], [`Error::Json`] with line and column, also for a misspelt field.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
         read_json(path.as_ref(), "a job")
+    }
+}
+
+/// Leaves the last name of each absolute path.
+fn without_folders(value: &mut serde_json::Value) {
+    use serde_json::Value;
+    match value {
+        Value::String(text) if Path::new(text).is_absolute() => {
+            let name = Path::new(text).file_name().unwrap_or_default();
+            *text = name.to_string_lossy().into_owned();
+        }
+        Value::Array(parts) => parts.iter_mut().for_each(without_folders),
+        Value::Object(parts) => parts.values_mut().for_each(without_folders),
+        _ => {}
     }
 }
 
@@ -145,7 +176,7 @@ pub fn run_whole(job: &Job, callback: &mut dyn Callback) -> Result<Finished, Err
     if let Some(path) = &job.predictions {
         predictions.write_csv(path)?;
     }
-    let record = run.record(&mut model)?;
+    let record = Record { job: Some(job.published()?), ..run.record(&mut model)? };
     if let Some(path) = &job.record {
         record.write(path)?;
     }
@@ -164,5 +195,26 @@ pub(crate) const STUDIED: &str = "BENCHBOOK_STUDY";
 pub(crate) fn announce(phase: &str) {
     if is_studied() {
         println!("{PHASE}{phase}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Weights;
+
+    #[test]
+    fn a_published_job_names_no_folder_of_the_machine_and_is_read_back() {
+        let mut job = Job::new("/home/somebody/photos");
+        job.build.weights = Weights::File("/home/somebody/vgg16.pth".into());
+        job.record = Some("/tmp/record.json".into());
+        job.fit.epochs = 7;
+        let published = job.published().unwrap();
+        assert!(!published.to_string().contains('/'), "{published}");
+        let back: Job = serde_json::from_value(published).unwrap();
+        assert_eq!((back.data, back.record, back.fit.epochs), ("photos".into(), None, 7));
+        assert_eq!(back.build.weights, Weights::File("vgg16.pth".into()));
+        let near = Job::new("datasets/drawings").published().unwrap();
+        assert_eq!(near["data"], "datasets/drawings");
     }
 }

@@ -184,7 +184,7 @@ impl Run {
         let after = model.history();
         self.steps += after.steps - before.steps;
         self.features += after.feature_seconds - before.feature_seconds;
-        self.epochs.extend(after.epochs[before.epochs.len()..].iter().map(epoch));
+        self.epochs.extend(after.epochs[before.epochs.len()..].iter().map(Epoch::from));
         if self.data.classes.is_empty() {
             self.data = facts(data);
         }
@@ -376,22 +376,5 @@ impl Callback for FirstStep<'_> {
         training: &mut Training<'_>,
     ) -> Result<ControlFlow<()>, Error> {
         self.callback.epoch_end(epoch, training)
-    }
-}
-
-fn epoch(metrics: &EpochMetrics) -> Epoch {
-    Epoch {
-        epoch: metrics.epoch,
-        loss: metrics.loss,
-        accuracy: metrics.accuracy,
-        val_loss: metrics.val_loss,
-        val_accuracy: metrics.val_accuracy,
-        learning_rate: Some(metrics.learning_rate),
-        training_images: metrics.training_images,
-        validation_images: metrics.validation_images,
-        training_seconds: metrics.training_seconds,
-        input_wait_seconds: Some(metrics.input_wait_seconds),
-        validation_seconds: metrics.validation_seconds,
-        callback_seconds: metrics.callback_seconds,
     }
 }

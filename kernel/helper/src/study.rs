@@ -10,8 +10,8 @@ mod trace;
 
 pub use benchbook_study::runner::Event;
 pub use benchbook_study::{
-    Comparison, Price, Quantity, Records, RecordsLock, Study, append, compare, differences,
-    report_2019,
+    Comparison, Price, Quantity, Records, RecordsLock, Reproduction, Study, append, compare,
+    differences, report_2019,
 };
 pub(crate) use check::ANSWER;
 pub use check::{Check, Checked, Computed, Found};
@@ -24,11 +24,12 @@ use crate::error::Error;
 use crate::files::read_json;
 use crate::interrupt::Interrupted;
 use crate::job::Job;
+use crate::record::Record;
 use benchbook_study::runner;
 use launch::Workers;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What to compare. In JSON only `job` is needed.
 ///
@@ -128,6 +129,45 @@ impl StudyPlan {
             price_per_hour: None,
             job,
         }
+    }
+
+    /// A plan that runs the job of a published record again, with the same library and without a check: three rounds, or
+    /// up to the published one. The job has paths as they were published, so [`Job::data`] and the weights' file may have
+    /// to be set. `plan.run()` gives the runs for a [`Reproduction`].
+    ///
+    /// # Errors
+    /// [`Error::Study`] for a record without a job, or with the job of another version of Benchbook.
+    pub fn of_record(record: &Record) -> Result<Self, Error> {
+        let wrong = |found: String| benchbook_study::Error::Setting {
+            name: "job",
+            expected:
+                "a record with its whole job, as `benchbook bench` and `benchbook study` write it"
+                    .into(),
+            found,
+        };
+        let none = "none, as in records of cells and of earlier versions";
+        let job = record.job.clone().ok_or_else(|| wrong(none.into()))?;
+        let mut job: Job = serde_json::from_value(job).map_err(|error| wrong(error.to_string()))?;
+        let (name, backend) = match &record.place {
+            Some(place) => (place.study.clone(), place.backend.clone()),
+            None => {
+                // A study adds the round to the seeds: round 1, the first that counts, gets the record's.
+                for seed in [&mut job.build.seed, &mut job.fit.seed] {
+                    *seed = seed.wrapping_sub(1);
+                }
+                (record.name.clone(), job.build.backend.about().id.into())
+            }
+        };
+        let round = record.place.as_ref().map_or(0, |place| place.round);
+        // Each reproduction is a study of its own: none keeps the runs of another.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+        Ok(Self {
+            backends: vec![backend],
+            repeats: round.max(3),
+            check: None,
+            records: Some("results/reproduced.jsonl".into()),
+            ..Self::new(format!("{name}, reproduced {now}"), job)
+        })
     }
 
     /// Reads a plan from a JSON file.

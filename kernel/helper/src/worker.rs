@@ -15,6 +15,7 @@ mod answers;
 mod crash;
 mod failure;
 mod job;
+mod reproduce;
 mod run;
 mod stdout;
 mod streams;

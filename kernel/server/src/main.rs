@@ -84,6 +84,8 @@ enum Command {
     Bench(bench::Arguments),
     /// Run one job with several libraries in turns, and compare them.
     Study(study::Arguments),
+    /// Run the job of a published record again, and compare.
+    Reproduce(study::Arguments),
 }
 
 /// What is logged unless `BENCHBOOK_LOG` says otherwise. rust-analyzer warns, with a backtrace, of
@@ -148,5 +150,6 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Study(arguments) => study::run(&arguments),
+        Command::Reproduce(arguments) => study::reproduce(&arguments),
     }
 }

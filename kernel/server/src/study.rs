@@ -1,4 +1,4 @@
-//! `benchbook study`: runs a study in a worker, without a notebook.
+//! `benchbook study` and `benchbook reproduce`: studies in a worker, without a notebook.
 
 use crate::bench;
 use std::ffi::OsString;
@@ -11,15 +11,23 @@ pub struct Arguments {
     /// The template to run against; the newest installed if not given.
     #[arg(long)]
     pub template: Option<PathBuf>,
-    /// The study and its options; `benchbook study -- --help` lists them.
+    /// What to run, and options; `benchbook study -- --help` and `benchbook reproduce -- --help` list them.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub study: Vec<OsString>,
+    pub words: Vec<OsString>,
 }
 
-/// Runs the study and returns the exit status.
+/// Runs a study and returns the exit status.
 ///
 /// # Errors
 /// There is no template or no libtorch, or the worker does not start.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    bench::work(arguments.template.as_deref(), "study", &arguments.study)
+    bench::work(arguments.template.as_deref(), "study", &arguments.words)
+}
+
+/// Runs the job of a published record again and returns the exit status.
+///
+/// # Errors
+/// As [`run`].
+pub fn reproduce(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    bench::work(arguments.template.as_deref(), "reproduce", &arguments.words)
 }

@@ -196,7 +196,7 @@ pub fn settle(traces: &[&Trace], bounds: Bounds, start: &BTreeMap<String, f64>) 
 /// kernels of 2 or 3, so that every tap is among them.
 pub fn sample(values: &[f32]) -> Vec<f32> {
     let mut stride = values.len() / 65_536 + 1;
-    while stride % 2 == 0 || stride % 3 == 0 {
+    while stride.is_multiple_of(2) || stride.is_multiple_of(3) {
         stride += 1;
     }
     values.iter().step_by(stride).copied().collect()

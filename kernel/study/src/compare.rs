@@ -137,32 +137,39 @@ fn side_by_side(first: &Record, second: &Record) -> bool {
     of(first).is_some() && of(first) == of(second)
 }
 
-/// The second side's times over the first's: of the pairs that stood [`side_by_side`], or of the two sides' medians
-/// where there are no pairs. Runs without the time are left out; `None` if a side has no other.
-fn ratio<'a>(
-    first: &[&'a Record],
-    second: &[&'a Record],
+/// Runs with the time, each with it.
+fn timed<'a>(side: &[&'a Record], of: &dyn Fn(&Record) -> Option<f64>) -> Vec<(&'a Record, f64)> {
+    side.iter().filter_map(|record| Some((*record, of(record)?))).collect()
+}
+
+/// The two times of each pair of runs that stood [`side_by_side`].
+fn pairs(
+    first: &[&Record],
+    second: &[&Record],
+    of: &dyn Fn(&Record) -> Option<f64>,
+) -> Vec<(f64, f64)> {
+    let mut rest = timed(second, of);
+    let pair = |(run, a): (&Record, f64)| {
+        let partner = rest.iter().position(|(other, _)| side_by_side(run, other))?;
+        Some((a, rest.swap_remove(partner).1))
+    };
+    timed(first, of).into_iter().filter_map(pair).collect()
+}
+
+/// The second side's times over the first's: of the pairs, or of the two sides' medians where there are no pairs. Runs
+/// without the time are left out; `None` if a side has no other.
+fn ratio(
+    first: &[&Record],
+    second: &[&Record],
     of: &dyn Fn(&Record) -> Option<f64>,
 ) -> Option<Ratio> {
-    let timed = |side: &[&'a Record]| -> Vec<(&'a Record, f64)> {
-        side.iter().filter_map(|record| Some((*record, of(record)?))).collect()
-    };
-    let (left, right) = (timed(first), timed(second));
-    let mut rest = right.clone();
-    let pairs: Vec<(f64, f64)> = left
-        .iter()
-        .filter_map(|(run, a)| {
-            let partner = rest.iter().position(|(other, _)| side_by_side(run, other))?;
-            Some((*a, rest.swap_remove(partner).1))
-        })
-        .collect();
+    let pairs = pairs(first, second, of);
     if !pairs.is_empty() {
         return Ratio::of_pairs(&pairs, SEED);
     }
-    let times = |side: Vec<(&Record, f64)>| -> Vec<f64> {
-        side.into_iter().map(|(_, time)| time).collect()
-    };
-    Ratio::of_groups(&times(left), &times(right), SEED)
+    let times =
+        |side: &[&Record]| timed(side, of).into_iter().map(|(_, time)| time).collect::<Vec<f64>>();
+    Ratio::of_groups(&times(first), &times(second), SEED)
 }
 
 fn nonzero(count: usize) -> Option<f64> {
@@ -176,6 +183,8 @@ pub struct Comparison {
     pub quantity: Quantity,
     /// The second's time over the first's.
     pub ratio: Ratio,
+    /// That of each pair of runs that stood side by side in time; empty where there is no pair.
+    pub pairs: Vec<f64>,
     /// Why the ratio does not count; empty where it does.
     pub differences: Vec<Difference>,
     /// Differences that the ratio is told with.
@@ -259,7 +268,9 @@ pub fn compare<'a>(
     for side in [&mut first, &mut second] {
         side.retain(|record| quantity.seconds(record).is_some());
     }
-    let ratio = ratio(&first, &second, &|record| quantity.seconds(record))?;
+    let seconds = |record: &Record| quantity.seconds(record);
+    let ratio = ratio(&first, &second, &seconds)?;
+    let pairs = pairs(&first, &second, &seconds).into_iter().map(|(a, b)| b / a).collect();
     let (differences, told) = unlike(&first, &second, quantity);
     let (mut faults, mut disturbed) = (Vec::new(), Vec::new());
     let mut assumptions = Vec::new();
@@ -281,6 +292,7 @@ pub fn compare<'a>(
     Some(Comparison {
         quantity,
         ratio,
+        pairs,
         differences,
         told,
         faults,

@@ -85,6 +85,10 @@ pub struct Record {
     pub environment: Environment,
     /// The program that measured: version, and commit where it is known.
     pub revision: String,
+    /// The whole job as `benchbook bench` reads it, for `benchbook reproduce`; of absolute paths it has the last name only.
+    /// `None` for runs that no job describes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job: Option<serde_json::Value>,
 }
 
 /// Where a record stands in a study.

@@ -109,6 +109,32 @@ impl Record {
         Ok(path.into())
     }
 
+    /// Reads the record of a line, counted from 1; without a line, the only record of a file.
+    ///
+    /// # Errors
+    /// [`Error::File`]; [`Error::Setting`] for what is no record, and without a line for a file of several.
+    pub fn read_line(path: impl AsRef<Path>, line: Option<usize>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let failed = |source| Error::File { action: "read", path: path.into(), source };
+        let bytes = fs::read(path).map_err(failed)?;
+        let text = match line {
+            // A record in a file of its own takes many lines.
+            None => &bytes,
+            Some(line) => {
+                let mut lines = bytes.split(|byte| *byte == b'\n');
+                line.checked_sub(1).and_then(|line| lines.nth(line)).unwrap_or_default()
+            }
+        };
+        parse(text).map_err(|found| Error::Setting {
+            name: "line",
+            expected: format!("the number of a record's line in {}", path.display()),
+            found: match line {
+                Some(line) => format!("{line}: {found}"),
+                None => format!("none, and the file is not a single record: {found}"),
+            },
+        })
+    }
+
     /// Reads a record.
     ///
     /// # Errors
@@ -295,6 +321,24 @@ mod tests {
             Record::read(&path).unwrap_err().to_string(),
             "expected 3 for `schema`, found 7"
         );
+    }
+
+    #[test]
+    fn a_line_is_read_by_its_number_and_the_only_record_without() {
+        let folder = tempfile::tempdir().unwrap();
+        let (several, one) = (folder.path().join("a.jsonl"), folder.path().join("one.json"));
+        append(&several, &named("first")).unwrap();
+        assert_eq!(Record::read_line(&several, None).unwrap().name, "first");
+        append(&several, &named("second")).unwrap();
+        assert_eq!(Record::read_line(&several, Some(2)).unwrap().name, "second");
+        named("alone").write(&one).unwrap();
+        assert_eq!(Record::read_line(&one, None).unwrap().name, "alone");
+        for (line, words) in
+            [(None, "found none, and the file"), (Some(0), "0: "), (Some(9), "9: ")]
+        {
+            let error = Record::read_line(&several, line).unwrap_err().to_string();
+            assert!(error.contains(words) && error.contains("a.jsonl"), "{error}");
+        }
     }
 
     #[test]

@@ -379,6 +379,7 @@ fn one(
     let Launch { command, record: path } = launch;
     let asked = begun(asked);
     let (started, environment) = (asked.started, asked.environment.clone());
+    let job = asked.job.clone();
     let gpu = asked.library.device.as_deref().and_then(|device| asked.environment.gpu(device));
     let ended = child::watch(command, &place.backend, gpu, plan.limit, observer, stop);
     let written = std::fs::read(&path)
@@ -397,6 +398,7 @@ fn one(
     record.started = started;
     // What the process was given, whatever its library has set since.
     record.environment = environment;
+    record.job = job;
     record.resources = ended.resources;
     // What the check of the timed program takes is no part of the run.
     let check = record.resources.remove("check").map_or(0.0, |used| used.seconds);

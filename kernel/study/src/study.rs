@@ -1,6 +1,8 @@
 //! All runs in one table and one chart.
 
+mod export;
 mod figures;
+mod page;
 mod parts;
 
 use crate::ceiling::Ceiling;
@@ -11,7 +13,7 @@ use crate::proportion::wilson_of_share;
 use crate::record::{Computes, Environment, Place, Provenance, Record, Status};
 use crate::records::{Records, Unreadable};
 use crate::statistics::{Summary, accuracy_interval, median_interval};
-use benchbook_chart::{Align, BarChart, Cell, Chart, Table};
+use benchbook_chart::{Align, Cell, Chart, Table};
 use benchbook_display::{Bundle, Rich};
 use std::collections::BTreeSet;
 
@@ -85,14 +87,25 @@ impl Key {
     }
 }
 
+/// The accuracy of a group's runs, 0 to 1, with its 95% interval.
+struct Accuracy {
+    mean: f64,
+    interval: (f64, f64),
+    /// Whether the interval covers trainings with other seeds, and not only other images.
+    over_seeds: bool,
+}
+
 impl Group<'_> {
     fn valid(&self) -> Vec<&Record> {
         self.records.iter().copied().filter(|record| counts(record)).collect()
     }
 
+    fn values(&self, of: impl Fn(&Record) -> Option<f64>) -> Vec<f64> {
+        self.valid().into_iter().filter_map(of).collect()
+    }
+
     fn summary(&self, of: impl Fn(&Record) -> Option<f64>) -> Option<Summary> {
-        let values: Vec<f64> = self.valid().into_iter().filter_map(of).collect();
-        Summary::of(&values)
+        Summary::of(&self.values(of))
     }
 
     /// What the last check found.
@@ -102,7 +115,7 @@ impl Group<'_> {
 
     /// The mean accuracy of the runs' last evaluations or epochs, and its interval: over seeds and images where each run
     /// has a seed of its own ([`accuracy_interval`]), else Wilson's over images.
-    fn accuracy(&self) -> Option<Cell> {
+    fn accuracy(&self) -> Option<Accuracy> {
         let valid = self.valid();
         let accuracies: Vec<f64> = valid.iter().filter_map(|record| accuracy(record)).collect();
         let images = valid.iter().find_map(|record| pictures(record))?;
@@ -114,11 +127,8 @@ impl Group<'_> {
         let over_seeds = accuracy_interval(&accuracies, images)
             .filter(|_| seeds.len() == valid.len() && accuracies.len() == valid.len());
         let mean = accuracies.iter().sum::<f64>() / accuracies.len() as f64;
-        let (mean, (low, high)) =
-            over_seeds.unwrap_or_else(|| (mean, wilson_of_share(mean, images)));
-        let cell = Cell::from(format!("{mean:.3} ({low:.3} to {high:.3})"));
-        let few = "the interval covers other images, and no trainings with other seeds";
-        Some(if over_seeds.is_some() { cell } else { cell.note(few) })
+        let (mean, interval) = over_seeds.unwrap_or_else(|| (mean, wilson_of_share(mean, images)));
+        Some(Accuracy { mean, interval, over_seeds: over_seeds.is_some() })
     }
 
     /// The seconds until each run reached an accuracy, or in how many of the runs it was reached.
@@ -153,6 +163,12 @@ fn with_interval(values: &[f64]) -> Cell {
         }
         None => format!("{:.digits$}", median.value).into(),
     }
+}
+
+/// The most resident memory, in bytes: of the run's phases where it was watched from outside, or as the run told it.
+pub(crate) fn peak_bytes(record: &Record) -> Option<u64> {
+    let watched = record.resources.values().filter_map(|used| used.host_peak_bytes).max();
+    watched.or(record.peak_memory.host_bytes)
 }
 
 fn accuracy(record: &Record) -> Option<f64> {
@@ -351,10 +367,7 @@ impl Study {
         if !notes.is_empty() {
             rate = rate.note(notes.join("; "));
         }
-        let memory = group.summary(|record| {
-            let watched = record.resources.values().filter_map(|used| used.host_peak_bytes).max();
-            watched.or(record.peak_memory.host_bytes).map(|bytes| bytes as f64)
-        });
+        let memory = group.summary(|record| peak_bytes(record).map(|bytes| bytes as f64));
         let mut row = vec![
             Cell::from(&group.name),
             Cell::from(group.records[0].provenance.to_string()),
@@ -363,7 +376,12 @@ impl Study {
         ];
         row.extend(Quantity::PHASES.map(seconds));
         row.push(rate);
-        row.push(group.accuracy().unwrap_or_else(dash));
+        row.push(group.accuracy().map_or_else(dash, |found| {
+            let (low, high) = found.interval;
+            let cell = Cell::from(format!("{:.3} ({low:.3} to {high:.3})", found.mean));
+            let few = "the interval covers other images, and no trainings with other seeds";
+            if found.over_seeds { cell } else { cell.note(few) }
+        }));
         let mut memory =
             memory.map_or_else(dash, |bytes| format!("{:.0} MB", bytes.median / 1e6).into());
         let mut resources = valid.iter().flat_map(|record| record.resources.values());
@@ -441,62 +459,6 @@ impl Study {
             self.baseline.as_ref()?;
             candidates().next()
         })
-    }
-
-    /// The medians of a phase with error bars from quartile to quartile, as the report draws its times. What was
-    /// not measured, or an accuracy that a run did not reach, has no bar.
-    ///
-    /// # Errors
-    /// [`Error::Chart`].
-    pub fn chart(&self, quantity: Quantity) -> Result<BarChart, Error> {
-        let groups = self.groups();
-        let title = match quantity {
-            Quantity::ToAccuracy(target) => format!("Time to accuracy {target}"),
-            phase => format!("Time of the phase {}", phase.name()),
-        };
-        let mut chart = BarChart::new(title, [""])
-            .y("time [s]")
-            .subtitle("medians; the bars of error reach over the quartiles");
-        for group in &groups {
-            let misses = |run: &&Record| quantity.seconds(run).is_none();
-            if quantity != quantity.phase() && group.valid().iter().any(misses) {
-                continue;
-            }
-            if let Some(Summary { median, lower, upper, .. }) =
-                group.summary(|record| quantity.seconds(record))
-            {
-                chart = chart.series_with_interval(&group.name, [median], [lower], [upper])?;
-            }
-        }
-        Ok(chart)
-    }
-
-    /// The ratios of `train` to the baseline with their intervals. Only ratios of like with like are drawn; the
-    /// table has the others, struck through.
-    ///
-    /// # Errors
-    /// [`Error::Chart`].
-    pub fn ratio_chart(&self) -> Result<BarChart, Error> {
-        let groups = self.groups();
-        let mut chart = BarChart::new("Time of train as a multiple of the baseline's", [""])
-            .y("ratio")
-            .subtitle("medians of pairs; the bars of error are the 95% intervals");
-        for group in &groups {
-            let Some(base) = self.base_of(group, &groups) else { continue };
-            if base.valid().is_empty() {
-                continue;
-            }
-            if std::ptr::eq(base, group) {
-                chart = chart.series(&group.name, [1.0])?;
-            } else if let Some(found) = compare(&base.valid(), &group.valid(), Quantity::Train)
-                && found.is_comparable()
-            {
-                let value = found.ratio.value;
-                let (low, high) = found.ratio.interval.unwrap_or((value, value));
-                chart = chart.series_with_interval(&group.name, [value], [low], [high])?;
-            }
-        }
-        Ok(chart)
     }
 }
 
@@ -599,7 +561,7 @@ fn digits(value: f64) -> usize {
 }
 
 /// A median with its quartiles, in three digits; a single value alone.
-fn spread(summary: &Summary) -> String {
+pub(crate) fn spread(summary: &Summary) -> String {
     let digits = digits(summary.median);
     if summary.count == 1 {
         return format!("{:.digits$}", summary.median);

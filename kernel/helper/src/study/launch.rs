@@ -50,6 +50,7 @@ pub(super) struct Workers {
 
 impl Workers {
     pub(super) fn new(job: &Job) -> Result<Self, Error> {
+        let published = job.published()?;
         let mut job = job.clone();
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         job.build.threads = Some(job.build.threads.unwrap_or(cores));
@@ -66,7 +67,7 @@ impl Workers {
         // A worker of a study leaves its record to the study.
         (job.record, job.predictions) = (None, None);
         let data = ImageFolder::open_with(&job.data, job.folder)?;
-        let asked = asked(&job, &net, &data)?;
+        let asked = Record { job: Some(published), ..asked(&job, &net, &data)? };
         let class_names = data.class_names().to_vec();
         let train = data.train();
         let order = order(&job, &train)?;

@@ -1,8 +1,12 @@
 //! What a model remembers of its training.
 
+use crate::error::Error;
+use crate::record::Epoch;
 use benchbook_chart::Curves;
 use benchbook_display::{Bundle, Rich};
 use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// One epoch. Accuracies are shares, 0 to 1; times are seconds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -33,6 +37,25 @@ pub struct EpochMetrics {
     pub validation_seconds: f64,
     /// Callbacks: writing checkpoints.
     pub callback_seconds: f64,
+}
+
+impl From<&EpochMetrics> for Epoch {
+    fn from(metrics: &EpochMetrics) -> Self {
+        Self {
+            epoch: metrics.epoch,
+            loss: metrics.loss,
+            accuracy: metrics.accuracy,
+            val_loss: metrics.val_loss,
+            val_accuracy: metrics.val_accuracy,
+            learning_rate: Some(metrics.learning_rate),
+            training_images: metrics.training_images,
+            validation_images: metrics.validation_images,
+            training_seconds: metrics.training_seconds,
+            input_wait_seconds: Some(metrics.input_wait_seconds),
+            validation_seconds: metrics.validation_seconds,
+            callback_seconds: metrics.callback_seconds,
+        }
+    }
 }
 
 /// JSON has no NaN and no infinity: they are written as words, not as the `null` of an epoch without a
@@ -91,6 +114,19 @@ impl History {
         Curves::new(title)
             .metric("accuracy", of(&|e| Some(e.accuracy)), of(&|e| e.val_accuracy))
             .metric("loss", of(&|e| Some(e.loss)), of(&|e| e.val_loss))
+    }
+
+    /// Writes the epochs into an event file in `folder`, which TensorBoard shows as one run: loss, accuracy, learning rate
+    /// and seconds of each. A history does not know when it began, so the last epoch's time is now. Returns the file.
+    ///
+    /// # Errors
+    /// [`Error::Study`] if the file cannot be written.
+    pub fn write_events(&self, folder: impl AsRef<Path>) -> Result<PathBuf, Error> {
+        let epochs: Vec<Epoch> = self.epochs.iter().map(Epoch::from).collect();
+        let seconds = |e: &Epoch| e.training_seconds + e.validation_seconds + e.callback_seconds;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let began = now.as_secs_f64() - epochs.iter().map(seconds).sum::<f64>();
+        Ok(benchbook_study::write_events(folder.as_ref(), began, &epochs)?)
     }
 
     /// The newest epoch.

@@ -147,7 +147,9 @@ mod tests {
 
     #[test]
     fn options_replace_what_the_job_says() {
-        let job = read(&words("--data pictures --record a.json")).unwrap();
+        let Ok((job, None)) = read(&words("--data pictures --record a.json")) else {
+            panic!("a job without a question")
+        };
         assert_eq!(job.data, PathBuf::from("pictures"));
         assert_eq!(job.record, Some(PathBuf::from("a.json")));
     }
@@ -157,7 +159,7 @@ mod tests {
         for (arguments, named) in
             [("--epochs 3", "--epochs"), ("", "nothing"), ("--data", "--data")]
         {
-            let message = read(&words(arguments)).unwrap_err();
+            let Err(message) = read(&words(arguments)) else { panic!("{arguments} is an error") };
             assert!(message.contains(named), "{message}");
         }
     }

@@ -16,7 +16,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 const HELP: &str = "benchbook study [STUDY.json] [OPTIONS]
-benchbook study --show FILE... [--baseline BACKEND] [--chart FILE]
+benchbook study --show FILE... [--baseline BACKEND] [--html FILE] [--csv FOLDER] …
 benchbook study --report
 
 Runs one job with several backends, each run in a process of its own and all taking turns, and prints what
@@ -43,8 +43,13 @@ STUDY.json says what to run (see the documentation of `benchbook::study::StudyPl
   --baseline BACKEND  what the others are compared with; default: the first with figures
   --target-accuracy A validation accuracy, 0 to 1, to which the time is measured; default: none
   --price-per-hour P  what an hour of the machine costs, such as '0.60 EUR'; default: no costs
-  --chart FILE        draws the times of training, as .svg or .png
   --no-check          without comparing first what they compute
+
+What it writes at the end, also with --show and --report:
+  --chart FILE        the times of training, as .svg, .png, or .json for Vega-Lite
+  --html FILE         everything on one page: tables, charts, conditions and every run
+  --csv FOLDER        runs.csv (a row a run), summary.csv (a row a backend), and columns.csv, which explains them
+  --tensorboard FOLDER  the epochs of each run, for `tensorboard --logdir FOLDER`
 
 Without STUDY.json the optimiser is SGD with momentum 0.9, which has the same formula in all libraries.
 
@@ -75,18 +80,18 @@ pub extern "C" fn benchbook_study_main() -> i32 {
         }
     };
     let result = match task {
-        Task::Show(study, chart) => {
+        Task::Show(study, outputs) => {
             println!("{}", study.bundle().plain());
-            chart.map_or(Ok(()), |file| draw(&study, &file))
+            outputs.write(&study)
         }
-        Task::Run(plan, chart) => {
+        Task::Run(plan, outputs) => {
             BackendId::default().load_cuda();
             match run(&plan) {
                 Ok(study) if !has_figures(&study, &plan.name) => {
                     eprintln!("benchbook study: no backend has a figure; the rows above say why");
                     return 1;
                 }
-                Ok(study) => chart.map_or(Ok(()), |file| draw(&study, &file)),
+                Ok(study) => outputs.write(&study),
                 Err(error) => Err(error),
             }
         }
@@ -121,9 +126,54 @@ fn has_figures(study: &Study, name: &str) -> bool {
 }
 
 enum Task {
-    Run(Box<StudyPlan>, Option<PathBuf>),
-    Show(Box<Study>, Option<PathBuf>),
+    Run(Box<StudyPlan>, Outputs),
+    Show(Box<Study>, Outputs),
     Answer(PathBuf),
+}
+
+/// The files and folders that a study's results go to.
+#[derive(Default)]
+struct Outputs {
+    chart: Option<PathBuf>,
+    html: Option<PathBuf>,
+    csv: Option<PathBuf>,
+    tensorboard: Option<PathBuf>,
+}
+
+impl Outputs {
+    /// Takes the options of outputs from all options.
+    fn take(values: &mut BTreeMap<&str, &str>) -> Result<Self, String> {
+        let mut path = |option| values.remove(option).map(PathBuf::from);
+        let [chart, html] = ["--chart", "--html"].map(&mut path);
+        let [csv, tensorboard] = ["--csv", "--tensorboard"].map(path);
+        let ending = chart.as_deref().and_then(Path::extension).and_then(|ending| ending.to_str());
+        if let (Some(file), false) = (&chart, matches!(ending, Some("svg" | "png" | "json"))) {
+            let file = file.display();
+            return Err(format!("--chart needs a file .svg, .png or .json; received {file}"));
+        }
+        Ok(Self { chart, html, csv, tensorboard })
+    }
+
+    fn write(&self, study: &Study) -> Result<(), Error> {
+        let told = |what, path: &Path| println!("{what}: {}", path.display());
+        if let Some(file) = &self.chart {
+            draw(study, file)?;
+            told("chart", file);
+        }
+        if let Some(file) = &self.html {
+            study.write_html(file)?;
+            told("page", file);
+        }
+        if let Some(folder) = &self.csv {
+            study.write_csv(folder)?;
+            told("tables", folder);
+        }
+        if let Some(folder) = &self.tensorboard {
+            let count = study.write_events(folder)?.len();
+            println!("events of {count} runs: {}", folder.display());
+        }
+        Ok(())
+    }
 }
 
 fn run(plan: &StudyPlan) -> Result<Study, Error> {
@@ -144,6 +194,7 @@ fn run(plan: &StudyPlan) -> Result<Study, Error> {
 fn draw(study: &Study, file: &Path) -> Result<(), Error> {
     let chart = study.chart(Quantity::Train)?;
     let bytes = match file.extension().and_then(|extension| extension.to_str()) {
+        Some("json") => return Ok(chart.vega_lite().write(file)?),
         Some("png") => chart.png(2.0)?,
         _ => chart.svg().into_bytes(),
     };
@@ -151,13 +202,11 @@ fn draw(study: &Study, file: &Path) -> Result<(), Error> {
         action: "write",
         path: file.into(),
         source,
-    })?;
-    println!("chart: {}", file.display());
-    Ok(())
+    })
 }
 
 /// Prints what happens; lines that pass only where somebody looks.
-fn terminal() -> impl FnMut(&Event) {
+pub(super) fn terminal() -> impl FnMut(&Event) {
     let looks = io::stdout().is_terminal();
     move |event| {
         let mut output = io::stdout().lock();
@@ -184,7 +233,7 @@ fn terminal() -> impl FnMut(&Event) {
 }
 
 /// The options with a value.
-const VALUES: [&str; 18] = [
+const VALUES: [&str; 21] = [
     "--data",
     "--backends",
     "--repeats",
@@ -202,6 +251,9 @@ const VALUES: [&str; 18] = [
     "--target-accuracy",
     "--price-per-hour",
     "--chart",
+    "--html",
+    "--csv",
+    "--tensorboard",
     study::ANSWER,
 ];
 
@@ -225,15 +277,11 @@ fn read(arguments: &[String]) -> Result<Task, String> {
     if let Some(file) = values.get(study::ANSWER) {
         return Ok(Task::Answer(file.into()));
     }
-    let chart = values.remove("--chart").map(PathBuf::from);
-    let ending = chart.as_deref().and_then(Path::extension).and_then(|ending| ending.to_str());
-    if let (Some(file), false) = (&chart, matches!(ending, Some("svg" | "png"))) {
-        return Err(format!("--chart needs a file .svg or .png; received {}", file.display()));
-    }
+    let outputs = Outputs::take(&mut values)?;
     let report = switches.contains(&"--report");
     if report || switches.contains(&"--show") {
         let study = shown(report, &files, &values)?;
-        return Ok(Task::Show(Box::new(study), chart));
+        return Ok(Task::Show(Box::new(study), outputs));
     }
     let mut plan = match (files.as_slice(), values.get("--data")) {
         ([file], _) => StudyPlan::read(file).map_err(|error| error.to_string())?,
@@ -252,7 +300,7 @@ fn read(arguments: &[String]) -> Result<Task, String> {
     if switches.contains(&"--no-check") {
         plan.check = None;
     }
-    Ok(Task::Run(Box::new(plan), chart))
+    Ok(Task::Run(Box::new(plan), outputs))
 }
 
 fn set(plan: &mut StudyPlan, option: &str, value: &str) -> Result<(), String> {
@@ -288,7 +336,7 @@ fn set(plan: &mut StudyPlan, option: &str, value: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn number<T: std::str::FromStr>(option: &str, value: &str) -> Result<T, String> {
+pub(super) fn number<T: std::str::FromStr>(option: &str, value: &str) -> Result<T, String> {
     value.parse().map_err(|_| format!("{option} needs a number; received {value}"))
 }
 

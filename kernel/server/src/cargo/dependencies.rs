@@ -97,6 +97,7 @@ pub(super) fn compiled(
         return Ok(Ok(Dependencies::read(&words)));
     }
     fs::create_dir_all(&folder)?;
+    let before = fs::read(&kept).ok();
     let _ = fs::remove_file(&kept);
     // Written when the compiler of the empty crate starts, and trusted when cargo has ended well.
     let partial = folder.join("arguments.partial");
@@ -116,6 +117,14 @@ pub(super) fn compiled(
     let searched: Vec<&OsString> =
         searched.chunks_exact(2).filter(|pair| pair[0] == "-L").flatten().collect();
     match shared::share(&here.tools, &folder.join(shared::FOLDER), &searched, &crates) {
+        Ok(_) if allows_no_programs(&folder) => {
+            if before.as_ref() != Some(&words) {
+                tell(
+                    "the folder for temporary files allows no programs (`noexec`), so that the statics of crates from \
+                     `:dep` start anew in each cell; set TMPDIR to another folder and restart the kernel",
+                );
+            }
+        }
         Ok(shared) => {
             if !shared.restarted.is_empty() {
                 let names: Vec<String> =
@@ -137,6 +146,16 @@ pub(super) fn compiled(
     }
     fs::write(&kept, &words)?;
     Ok(Ok(Dependencies::read(&words)))
+}
+
+/// Whether libraries cannot be loaded from a folder. A cell is then loaded from memory, but not what it needs.
+fn allows_no_programs(folder: &Path) -> bool {
+    let Ok(name) = std::ffi::CString::new(folder.as_os_str().as_bytes()) else { return false };
+    // SAFETY: the structure is local and is filled by the call, which takes a string that ends in 0.
+    unsafe {
+        let mut system: libc::statvfs = std::mem::zeroed();
+        libc::statvfs(name.as_ptr(), &raw mut system) == 0 && system.f_flag & libc::ST_NOEXEC != 0
+    }
 }
 
 /// Has cargo compile the user's crates, and returns those that run in a worker; `None` if it fails.

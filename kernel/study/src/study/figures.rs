@@ -1,7 +1,7 @@
 //! What a study shows beside its table: rates, what was learned in which time, and a verdict in words.
 
-use super::{Group, Study, accuracy, reasons, with_interval};
-use crate::compare::{Comparison, Quantity, compare};
+use super::{Group, Study, accuracy, machine, reasons, with_interval};
+use crate::compare::{Comparison, Quantity, compare, counts};
 use crate::error::Error;
 use crate::record::Record;
 use crate::statistics::{Summary, quantile};
@@ -32,25 +32,104 @@ impl Study {
         groups.iter().filter_map(sentence).collect()
     }
 
-    /// Training pictures a second: medians, with error bars from quartile to quartile.
+    /// The medians of a phase with error bars from quartile to quartile, as the report draws its times, and a point for
+    /// each run. What was not measured, or an accuracy that a run did not reach, has no bar.
+    ///
+    /// # Errors
+    /// [`Error::Chart`].
+    pub fn chart(&self, quantity: Quantity) -> Result<BarChart, Error> {
+        let title = match quantity {
+            Quantity::ToAccuracy(target) => format!("Time to accuracy {target}"),
+            phase => format!("Time of the phase {}", phase.name()),
+        };
+        let all_reach = |group: &Group<'_>| {
+            quantity == quantity.phase()
+                || group.valid().iter().all(|run| quantity.seconds(run).is_some())
+        };
+        self.medians(&title, "time [s]", all_reach, |record| quantity.seconds(record))
+    }
+
+    /// Training pictures a second: medians, with error bars from quartile to quartile, and a point for each run.
     ///
     /// # Errors
     /// [`Error::Chart`].
     pub fn rate_chart(&self) -> Result<BarChart, Error> {
-        let mut chart = BarChart::new("Training rate", [""])
-            .y("images per second [1/s]")
-            .subtitle("medians; the bars of error reach over the quartiles");
-        for group in &self.groups() {
-            if let Some(Summary { median, lower, upper, .. }) =
-                group.summary(|record| record.throughput.training)
-            {
-                chart = chart.series_with_interval(&group.name, [median], [lower], [upper])?;
+        let rate = |record: &Record| record.throughput.training;
+        self.medians("Training rate", "images per second [1/s]", |_| true, rate)
+    }
+
+    fn medians(
+        &self,
+        title: &str,
+        y: &str,
+        has_bar: impl Fn(&Group<'_>) -> bool,
+        of: impl Fn(&Record) -> Option<f64>,
+    ) -> Result<BarChart, Error> {
+        let mut chart = BarChart::new(title, [""])
+            .y(y)
+            .subtitle(self.conditions("medians; error bars: quartiles; points: single runs"));
+        for group in self.groups().iter().filter(|group| has_bar(group)) {
+            let runs = group.values(&of);
+            if let Some(Summary { median, lower, upper, .. }) = Summary::of(&runs) {
+                let bar = chart.series_with_interval(&group.name, [median], [lower], [upper])?;
+                chart = bar.runs([runs])?;
             }
         }
         Ok(chart)
     }
 
-    /// Validation accuracy after each epoch, against the seconds of training until then: medians over the runs.
+    /// The ratios of `train` to the baseline with their intervals, and a point for each pair of runs. Only ratios of like
+    /// with like are drawn; the table has the others, struck through.
+    ///
+    /// # Errors
+    /// [`Error::Chart`].
+    pub fn ratio_chart(&self) -> Result<BarChart, Error> {
+        let groups = self.groups();
+        let drawn = "error bars: 95% intervals; points: single pairs of runs";
+        let mut chart = BarChart::new("Time of train as a multiple of the baseline's", [""])
+            .y("ratio")
+            .subtitle(self.conditions(drawn));
+        for group in &groups {
+            let Some(base) = self.base_of(group, &groups) else { continue };
+            if base.valid().is_empty() {
+                continue;
+            }
+            if std::ptr::eq(base, group) {
+                chart = chart.series(&group.name, [1.0])?;
+            } else if let Some(found) = compare(&base.valid(), &group.valid(), Quantity::Train)
+                && found.is_comparable()
+            {
+                let value = found.ratio.value;
+                let (low, high) = found.ratio.interval.unwrap_or((value, value));
+                let bar = chart.series_with_interval(&group.name, [value], [low], [high])?;
+                chart = bar.runs([found.pairs])?;
+            }
+        }
+        Ok(chart)
+    }
+
+    /// The line under a chart: the job, the machine, and what is drawn. Where there are several jobs or machines, the
+    /// names of the bars tell them apart.
+    fn conditions(&self, drawn: &str) -> String {
+        let shared = |of: fn(&Record) -> String, several: &str| {
+            let valid = self.records().iter().filter(|record| counts(record));
+            let mut all: Vec<String> = valid.map(of).filter(|words| !words.is_empty()).collect();
+            all.sort();
+            all.dedup();
+            if all.len() > 1 { Some(format!("{} {several}", all.len())) } else { all.pop() }
+        };
+        let machine = |record: &Record| machine(record).unwrap_or_default();
+        let parts = [
+            shared(job, "jobs"),
+            shared(machine, "machines"),
+            shared(threads, "numbers of threads"),
+            Some(drawn.into()),
+        ];
+        parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
+    }
+
+    /// Validation accuracy after each epoch, against the seconds of training until then: medians over the runs, and each
+    /// run's epochs as points.
     ///
     /// # Errors
     /// [`Error::Chart`].
@@ -58,7 +137,7 @@ impl Study {
         let mut chart = LineChart::new("Accuracy against time")
             .x("time of training and validation [s]")
             .y("validation accuracy")
-            .subtitle("medians of the runs")
+            .subtitle(self.conditions("medians; small points: each run's epochs"))
             .markers(true);
         for group in &self.groups() {
             let runs: Vec<Vec<(f64, f64)>> =
@@ -70,7 +149,9 @@ impl Study {
                 (0..epochs).filter_map(|epoch| quantile(&values(epoch), 0.5)).collect()
             };
             if epochs > 0 {
-                chart = chart.points(&group.name, at(|point| point.0), at(|point| point.1))?;
+                let line = chart.points(&group.name, at(|point| point.0), at(|point| point.1))?;
+                let (x, y): (Vec<f64>, Vec<f64>) = runs.into_iter().flatten().unzip();
+                chart = line.runs(x, y)?;
             }
         }
         Ok(chart)
@@ -105,6 +186,34 @@ impl Study {
         }
         Ok(table)
     }
+}
+
+/// What was run, in a line: net, size of the images, batch, epochs and images. What nobody stated is left out.
+fn job(record: &Record) -> String {
+    let Record { net, data, training, .. } = record;
+    let training = training.as_ref();
+    let name = |name: &String| Some(name.clone()).filter(|name| !name.is_empty());
+    let epochs = training.and_then(|training| training.epochs);
+    let images = name(&data.name).map(|name| match data.training + data.validation {
+        0 => name,
+        _ => format!("{name} ({} + {} images)", data.training, data.validation),
+    });
+    let parts = [
+        name(&net.name),
+        net.input_size.map(|[height, width]| format!("{height} × {width} px")),
+        (net.base.as_deref() == Some("frozen")).then(|| "base frozen".into()),
+        training.and_then(|training| training.batch_size).map(|batch| format!("batch {batch}")),
+        epochs.map(|count| format!("{count} epoch{}", if count == 1 { "" } else { "s" })),
+        images,
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+/// The threads of a processor.
+fn threads(record: &Record) -> String {
+    let library = &record.library;
+    let threads = library.threads.filter(|_| library.device.as_deref() == Some("cpu"));
+    threads.map_or(String::new(), |threads| format!("{threads} threads"))
 }
 
 fn words(base: &str, name: &str, found: &Comparison) -> String {
@@ -194,6 +303,30 @@ mod tests {
     }
 
     #[test]
+    fn charts_name_the_job_and_the_machine_or_how_many_there_are() {
+        let mut records = study().records().to_vec();
+        for record in &mut records {
+            record.library.device_name = Some("EPYC".into());
+            record.training.as_mut().unwrap().epochs = Some(1);
+            (record.data.training, record.data.validation) = (80, 20);
+        }
+        let subtitle = |records: &[Record]| {
+            let chart = Study::of_records(records.to_vec()).chart(Quantity::Train).unwrap();
+            chart.data().subtitle.clone()
+        };
+        let one = subtitle(&records);
+        assert_eq!(
+            one,
+            "vgg16, 64 × 64 px, batch 32, 1 epoch, photos (80 + 20 images); EPYC; 2 threads; medians; error bars: \
+             quartiles; points: single runs"
+        );
+        records[0].library.device_name = Some("Ryzen".into());
+        records[1].library.threads = Some(4);
+        let several = subtitle(&records);
+        assert!(several.contains("; 2 machines; 2 numbers of threads; "), "{several}");
+    }
+
+    #[test]
     fn time_to_accuracy_counts_only_where_every_run_came_there() {
         // Logarithms of 10, 11 and 12: mean 2.3951, standard error 0.05265, times 4.303.
         let table = study().time_to_accuracy(0.9).unwrap();
@@ -267,9 +400,13 @@ mod tests {
         let chart = study().accuracy_chart().unwrap();
         let series = &chart.data().series[0];
         assert_eq!((series.x.as_slice(), series.y.as_slice()), (&[5.5, 11.0][..], &[0.8, 0.9][..]));
+        assert_eq!(series.runs.len(), 6, "two epochs of each run");
         assert_eq!(chart.data().series.len(), 3, "no line for what failed");
         let rates = study().rate_chart().unwrap();
         assert_eq!(rates.data().series[1].values, [320.0 / 16.5]);
+        assert_eq!(rates.data().series[1].runs, [[320.0 / 15.0, 320.0 / 16.5, 320.0 / 18.0]]);
         assert!(rates.title().starts_with("Training rate"));
+        let ratios = study().ratio_chart().unwrap();
+        assert_eq!(ratios.data().series[2].runs, [[9.0 / 10.0, 11.0 / 11.0, 13.0 / 12.0]]);
     }
 }
