@@ -10,6 +10,7 @@ Differences from them:
 - the last layer gives logits, of which the loss is computed: the numerically better form of the same loss;
 - resizing smooths (antialias), as Pillow and so PyTorch's tutorial does; tf.image.resize alone would not;
 - images are neither cached nor changed at random; their order is the job's, the same for every library;
+- tf.data's autotuning is off, since the job sets the number of threads and two batches are read ahead (`OPTIONS` says why);
 - batch size, epochs, optimiser, learning rate and threads are those of the study's job;
 - the last epoch's weights are kept and not written; the clock is read at the ends of the phases.
 """
@@ -34,8 +35,18 @@ keras.config.set_epsilon(1e-7)
 keras.config.set_image_data_format("channels_last")
 
 
+# The thread that tunes sleeps for ever longer periods, up to a minute, and can miss that its iterator is being deleted.
+# `fit` then waits at its end for the period that has begun.
+OPTIONS = tf.data.Options()
+OPTIONS.autotune.enabled = False
+
+
 class Clock(keras.callbacks.Callback):
-    """Measures the two halves of each epoch; the metric knows how many images it saw."""
+    """Measures the two halves of each epoch; the metric knows how many images it saw, and reading it awaits the steps."""
+
+    # Lets Keras call `on_train_batch_end` in a thread, as it does for its own progress bar: training does not wait for
+    # the values of the logs.
+    async_safe = True
 
     def __init__(self, metric):
         super().__init__()
@@ -48,22 +59,22 @@ class Clock(keras.callbacks.Callback):
         self.began, self.tested = CLOCK(), None
 
     def on_train_batch_end(self, batch, logs):
-        if "first_step" not in RECORD["build_parts"]:
+        if RECORD["build_parts"].get("first_step") is None:
             RECORD["build_parts"]["first_step"] = CLOCK() - self.began
         self.progress.step(len(RECORD["epochs"]) + 1, batch + 1, self.params["steps"], logs["loss"], logs["accuracy"])
 
     def on_test_begin(self, logs=None):
-        self.tested, self.trained = CLOCK(), self.images()
+        self.trained, self.tested = self.images(), CLOCK()
 
     def on_epoch_end(self, epoch, logs):
-        end = CLOCK()
+        seen, end = self.images(), CLOCK()
         tested = self.tested or end
         line = {"epoch": epoch + 1, "loss": logs["loss"], "accuracy": logs["accuracy"]}
-        line["training_images"] = self.trained if self.tested else self.images()
+        line["training_images"] = self.trained if self.tested else seen
         line |= {"training_seconds": tested - self.began, "validation_seconds": end - tested}
         if self.tested:
             line |= {"val_loss": logs["val_loss"], "val_accuracy": logs["val_accuracy"]}
-            line["validation_images"] = self.images()
+            line["validation_images"] = seen
         self.progress.epoch(line)
 
 
@@ -85,7 +96,8 @@ def listed(split):
 
 def batches(paths, labels, size=JOB["batch_size"]):
     files = tf.data.Dataset.from_tensor_slices((paths, labels))
-    return files.map(decoded, num_parallel_calls=JOB["loader_threads"] or tf.data.AUTOTUNE).batch(size)
+    images = files.map(decoded, num_parallel_calls=JOB["loader_threads"] or tf.data.AUTOTUNE)
+    return images.batch(size).with_options(OPTIONS)
 
 
 def passes():
@@ -102,7 +114,7 @@ def passes():
 def training(labels):
     """The batches of all epochs; `labels` holds the class of each path."""
     data = [batches(paths, [labels[path] for path in paths]) for paths in passes() if paths]
-    return functools.reduce(lambda first, second: first.concatenate(second), data).prefetch(tf.data.AUTOTUNE)
+    return functools.reduce(lambda first, second: first.concatenate(second), data).prefetch(2)
 
 
 def make_optimizer():
@@ -157,13 +169,13 @@ class Keras:
     def train(self):
         epochs, steps = JOB["epochs"], len(JOB["order"][0])
         data = training(dict(zip(*self.training)))
-        validation = batches(*self.validation).prefetch(tf.data.AUTOTUNE) if JOB["validate"] else None
+        validation = batches(*self.validation).prefetch(2) if JOB["validate"] else None
         settings = {"epochs": epochs, "steps_per_epoch": steps, "validation_data": validation, "verbose": 0}
         self.model.fit(data, callbacks=[Clock(self.metric)], **settings)
 
     def test(self):
         files = test_files()
-        data = batches(files, [0] * len(files), JOB["test_batch_size"]).prefetch(tf.data.AUTOTUNE)
+        data = batches(files, [0] * len(files), JOB["test_batch_size"]).prefetch(2)
         return len(self.model.predict(data, verbose=0))
 
     def count(self):

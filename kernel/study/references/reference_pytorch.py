@@ -2,15 +2,19 @@
 
 https://docs.pytorch.org/tutorials/beginner/transfer_learning_tutorial.html (data, model, the two loops of an epoch)
 https://docs.pytorch.org/tutorials/beginner/introyt/trainingyt.html (the same without pretraining)
-https://docs.pytorch.org/tutorials/recipes/recipes/tuning_guide.html (loader processes, cuDNN, channels last)
+https://docs.pytorch.org/tutorials/recipes/recipes/tuning_guide.html (loader processes, cuDNN, channels last,
+  no synchronisation within an epoch)
+https://docs.pytorch.org/vision/stable/transforms.html ("Performance considerations": the images)
 
 Differences from them:
 - the layers are PyTorch's own in the order of the job's graph, without PyTorch's starting values, and start from the
   weights that all backends start from;
-- images are resized to the net's input without cropping and not changed at random;
+- images are resized to the net's input without cropping and not changed at random; they are decoded to tensors of bytes
+  and resized there, which takes less time than Pillow and the first version of the transforms;
 - the order of the images is the job's, the same for every library;
 - one loader lasts for all epochs, so that its processes start once and every image that they decode is used; files of
   at most 64 x 64 pixels are decoded in the training process, because sending them from another takes longer;
+- losses and hits are summed on the device, and read for the progress line and at the end of a pass;
 - SGD and Adam are PyTorch's fused ones, which compute the same in one pass over the weights;
 - batch size, epochs, optimiser, learning rate, threads and loader processes are those of the study's job;
 - no schedule, no best weights; the clock is read at the ends of the phases, with the device synchronised.
@@ -25,7 +29,9 @@ import torchvision
 from PIL import Image
 from safetensors.torch import load_file
 from torch.utils.data import DataLoader
-from torchvision import datasets, transforms
+from torchvision import datasets
+from torchvision.io import ImageReadMode, decode_image
+from torchvision.transforms import v2
 
 from common import CLASSES, CLOCK, JOB, NET, RECORD, Progress, different, part, run, test_files
 from net_pytorch import Net
@@ -38,8 +44,15 @@ SMALL = 64 * 64
 CAFFE_MEANS = torch.tensor([103.939, 116.779, 123.68]).view(3, 1, 1)
 
 
+def decoded(path):
+    return decode_image(path, ImageReadMode.RGB)
+
+
 class Folder(datasets.ImageFolder):
     """The classes of the job, in their order."""
+
+    def __init__(self, root):
+        super().__init__(root, transform(), loader=decoded)
 
     def find_classes(self, directory):
         return CLASSES, {name: number for number, name in enumerate(CLASSES)}
@@ -55,16 +68,16 @@ class Files(torch.utils.data.Dataset):
         return len(self.paths)
 
     def __getitem__(self, index):
-        return self.transform(datasets.folder.default_loader(self.paths[index])), 0
+        return self.transform(decoded(self.paths[index])), 0
 
 
 def transform():
-    steps = [transforms.Resize(NET["input"][1:]), transforms.ToTensor()]
+    steps = [v2.Resize(NET["input"][1:]), v2.ToDtype(torch.float32, scale=True)]
     if JOB["preprocessing"] == "torchvision":
-        steps.append(transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
+        steps.append(v2.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
     elif JOB["preprocessing"] == "caffe":
-        steps.append(transforms.Lambda(lambda x: x.flip(0) * 255 - CAFFE_MEANS))
-    return transforms.Compose(steps)
+        steps.append(v2.Lambda(lambda x: x.flip(0) * 255 - CAFFE_MEANS))
+    return v2.Compose(steps)
 
 
 def loader(data, processes, **batches):
@@ -106,7 +119,7 @@ class PyTorch:
 
     def load(self):
         with part("load_parts", "list"):
-            folders = [Folder(f"{JOB['data']}/{split}", transform()) for split in ("train", "validation")]
+            folders = [Folder(f"{JOB['data']}/{split}") for split in ("train", "validation")]
             self.training, self.validation = folders
             with Image.open(self.training.samples[0][0]) as first:
                 self.processes = 0 if first.width * first.height <= SMALL else JOB["loader_threads"]
@@ -151,22 +164,22 @@ class PyTorch:
     def one_pass(self, batches, epoch, steps=None, progress=None):
         """One pass, which trains if it has a progress line: loss, accuracy, images."""
         self.model.train(progress is not None)
-        total = right = seen = 0
+        total, right, seen = torch.zeros((), dtype=torch.float64, device=DEVICE), 0, 0
         began, waited, waiting = clock(), 0.0, CLOCK()
-        with torch.set_grad_enabled(progress is not None):
+        with torch.inference_mode(progress is None):
             for step, (images, labels) in enumerate(itertools.islice(batches, steps), 1):
                 waited += CLOCK() - waiting
                 labels = to_device(labels)
                 output, loss = (self.learn if progress else self.forward)(images, labels)
-                total, seen = total + loss.item() * len(labels), seen + len(labels)
+                total, seen = total + loss.detach() * len(labels), seen + len(labels)
                 found = output.squeeze(1) >= 0 if output.shape[1] == 1 else output.argmax(1)
-                right += found.eq(labels).sum().item()
+                right = right + found.eq(labels).sum()
                 if progress and (epoch, step) == (1, 1):
                     RECORD["build_parts"]["first_step"] = clock() - began
                 if progress:
                     progress.step(epoch, step, steps, total / seen, right / seen)
                 waiting = CLOCK()
-        return total / seen, right / seen, seen, waited
+        return total.item() / seen, right.item() / seen, seen, waited
 
     def train(self):
         progress = Progress()
@@ -184,7 +197,7 @@ class PyTorch:
                 epoch["validation_seconds"] = clock() - began
             progress.epoch(epoch)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def test(self):
         self.model.eval()
         files = loader(Files(test_files(), transform()), self.processes, batch_size=JOB["test_batch_size"])
