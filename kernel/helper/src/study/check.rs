@@ -6,7 +6,9 @@
 
 use super::launch::Workers;
 use super::trace::{self, Request, seed};
-use crate::backend::{ALL, Array, Optimizer, Parameters, Precision, Runner, dropout_mask, normal};
+use crate::backend::{
+    ALL, Array, Convention, Optimizer, Parameters, Precision, Runner, dropout_mask, normal,
+};
 use crate::error::Error;
 use crate::job::Job;
 use benchbook_chart::{Cell, Chart, LineChart, Table};
@@ -74,6 +76,8 @@ pub struct Checked {
 #[derive(Debug)]
 pub(super) struct Common {
     folder: Scratch,
+    /// Steps of a run's trace.
+    steps: usize,
     /// The length of the sample of each starting parameter.
     lengths: BTreeMap<String, f64>,
     /// The settled values for each library of the study, by its optimiser's formula.
@@ -257,7 +261,9 @@ pub(super) fn run(
     let truths = judge(&traces, &lengths, &mut computed);
     let backends: Vec<_> = backends.iter().cloned().zip(computed).collect();
     let truths = truths.into_iter().map(|(place, truth)| (backends[place].0.clone(), truth));
-    let common = Common { folder, lengths, truths: truths.collect(), images: workers.images() };
+    let steps = CHANGES_AFTER.min(check.steps);
+    let (truths, images) = (truths.collect(), workers.images());
+    let common = Common { folder, steps, lengths, truths, images };
     Ok(Checked { check, backends, versions, common: Arc::new(common) })
 }
 
@@ -287,7 +293,8 @@ fn judge(
             .filter_map(|traced| Some((traced, traced.result.as_ref().ok()?)))
             .collect();
         let all: Vec<&Trace> = group.iter().map(|(_, trace)| *trace).collect();
-        let Some(settled) = settle(&all, Bounds::EXACT, lengths) else { continue };
+        let bounds = bounds_of(*rule);
+        let Some(settled) = settle(&all, bounds, lengths) else { continue };
         let (truth, open) = match settled {
             Settled::By(place) => (place, None),
             Settled::Open { between: [one, other], how } => {
@@ -306,7 +313,7 @@ fn judge(
         let settled = Arc::new(all[truth].clone());
         for (traced, trace) in &group {
             let Some(place) = traced.asked else { continue };
-            let agreement = agreement(&settled, trace, Bounds::EXACT, lengths);
+            let agreement = agreement(&settled, trace, bounds, lengths);
             computed[place] = Ok(Found {
                 losses: trace.losses.clone(),
                 against: group[truth].0.runner.about().id.into(),
@@ -326,6 +333,17 @@ fn judge(
         }
     }
     truths
+}
+
+/// The bounds of 64-bit floats. Keras' Adam takes the powers of its betas in 32 bits whatever the type of the weights
+/// (`ops.cast(0.999, "float64")` goes through TensorFlow's 32-bit constants), which moves the first steps by 1e-5.
+fn bounds_of(rule: Optimizer) -> Bounds {
+    match rule {
+        Optimizer::Adam { convention: Convention::Keras, .. } => {
+            Bounds { loss: 1e-3, change: 1e-3, ..Bounds::EXACT }
+        }
+        Optimizer::Adam { .. } | Optimizer::Sgd { .. } | Optimizer::RmsProp { .. } => Bounds::EXACT,
+    }
 }
 
 /// The files of the common batches and weights, and the lengths of the latter.
@@ -410,7 +428,7 @@ impl Common {
     /// What a run of this library has to leave after its clock has stopped; `None` if nothing was settled for it.
     pub(super) fn question(&self, backend: &str, own: &Path, before: PathBuf) -> Option<Question> {
         self.truths.get(backend)?;
-        Some(question(self.folder.path(), own, CHANGES_AFTER, Some(before)))
+        Some(question(self.folder.path(), own, self.steps, Some(before)))
     }
 
     /// What the trace of a run says of the program that was timed: whether its counts are those of the job, its objects as
@@ -548,7 +566,6 @@ fn write_batches(batches: &[Batch], net: &Net, path: &Path) -> Result<(), Error>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::Convention;
 
     fn traced(id: &str, rule: Optimizer, loss: f64, asked: Option<usize>) -> Traced {
         let gradients = BTreeMap::from([("dense.weight".to_owned(), vec![1.0, 2.0])]);
