@@ -45,6 +45,9 @@ CAFFE_MEANS = torch.tensor([103.939, 116.779, 123.68]).view(3, 1, 1)
 
 
 def decoded(path):
+    """Bytes [3, rows, columns]. torchvision does not read BMP, Pillow does."""
+    if path.lower().endswith(".bmp"):
+        return v2.functional.pil_to_tensor(datasets.folder.default_loader(path))
     return decode_image(path, ImageReadMode.RGB)
 
 
