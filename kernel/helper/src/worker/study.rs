@@ -29,6 +29,7 @@ STUDY.json says what to run (see the documentation of `benchbook::study::StudyPl
   --data FOLDER       pictures in train/<class>, validation/<class> and test
   --backends A,B      default: all
   --repeats N         rounds that count, at least 3; default: 5, and fewer are marked
+  --net NAME          an architecture, such as resnet18 or small_cnn; default: vgg16
   --size PIXELS       height and width of the pictures; default: 224
   --batch-size N      default: 32
   --epochs N          default: 1
@@ -36,7 +37,7 @@ STUDY.json says what to run (see the documentation of `benchbook::study::StudyPl
   --rate NUMBER       learning rate; default: 0.001
   --weights FILE      starting weights: .safetensors, .pth or .h5; default: random ones
   --device DEVICE     cpu or cuda; default: a GPU if there is one
-  --precision WORD    float32 (without TF32), tf32, bfloat16 or float16 (autocast); on a GPU cuDNN tries its
+  --precision WORD    float64, float32 (without TF32), tf32, bfloat16 or float16 (autocast); on a GPU cuDNN tries its
                       algorithms, as TensorFlow does by itself; default: float32
   --name NAME         the study's name in its records; default: study
   --records FILE      default: results/NAME.jsonl
@@ -233,10 +234,11 @@ pub(super) fn terminal() -> impl FnMut(&Event) {
 }
 
 /// The options with a value.
-const VALUES: [&str; 21] = [
+const VALUES: [&str; 22] = [
     "--data",
     "--backends",
     "--repeats",
+    "--net",
     "--size",
     "--batch-size",
     "--epochs",
@@ -311,6 +313,10 @@ fn set(plan: &mut StudyPlan, option: &str, value: &str) -> Result<(), String> {
             plan.backends = value.split(',').map(|name| name.trim().to_owned()).collect();
         }
         "--repeats" => plan.repeats = number(option, value)?,
+        "--net" => {
+            let net = serde_json::json!({ "architecture": value });
+            job.net = serde_json::from_value(net).map_err(|error| format!("--net: {error}"))?;
+        }
         "--size" => {
             if !job.net.set_size(number(option, value)?) {
                 return Err("--size: the job's net is a graph; set its `input`".into());
@@ -352,6 +358,7 @@ fn compute(precision: &str) -> Result<Compute, String> {
     match precision {
         "float32" => Ok(Compute::common(false)),
         "tf32" => Ok(Compute::common(true)),
+        "float64" => Ok(Compute::exact()),
         "bfloat16" => Ok(Compute { precision: Precision::BFloat16, ..Compute::common(true) }),
         "float16" => Ok(Compute { precision: Precision::Float16, ..Compute::common(true) }),
         _ => Err(format!(

@@ -61,9 +61,14 @@ const VARIABLES: [&str; 16] = [
 /// What of these says only where files are, or how much is printed, and what a backend sets for itself alone.
 const IRRELEVANT: [&str; 4] =
     ["CUDA_HOME", "LD_LIBRARY_PATH", "TF_CPP_MIN_LOG_LEVEL", "TF_OVERRIDE_GLOBAL_THREADPOOL"];
+/// Terraform's, which begin like TensorFlow's and may hold paths and secrets.
+const OTHERS: [&str; 5] = ["TF_CLI_", "TF_DATA_DIR", "TF_PLUGIN_", "TF_VAR_", "TF_WORKSPACE"];
 
 fn relevant(name: &str) -> bool {
-    VARIABLES.iter().any(|prefix| name.starts_with(prefix)) && !IRRELEVANT.contains(&name)
+    let begins = |prefix: &&str| name.starts_with(prefix);
+    VARIABLES.iter().any(|prefix| begins(prefix))
+        && !OTHERS.iter().any(|prefix| begins(prefix))
+        && !IRRELEVANT.contains(&name)
 }
 
 impl Environment {
@@ -210,6 +215,8 @@ mod tests {
             ("OMP_NUM_THREADS", "1"),
             ("OMP_NUM_THREADS", "2"),
             ("TF_CPP_MIN_LOG_LEVEL", "2"),
+            ("TF_CLI_CONFIG_FILE", "/home/ada/.terraformrc"),
+            ("TF_VAR_token", "secret"),
         ] {
             given.set(name, value);
         }
