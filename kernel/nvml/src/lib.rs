@@ -162,6 +162,31 @@ impl Device<'_> {
         Some(millijoules as f64 / 1000.0)
     }
 
+    /// The present clock of its multiprocessors, in MHz.
+    pub fn megahertz(self) -> Option<f64> {
+        type Question = unsafe extern "C" fn(*mut c_void, c_uint, *mut c_uint) -> Return;
+        /// `NVML_CLOCK_SM`.
+        const MULTIPROCESSORS: c_uint = 1;
+        let function = self.nvml.function(c"nvmlDeviceGetClockInfo")?;
+        let mut clock = 0;
+        // SAFETY: nvml.h declares the function so; the address is that of a local variable.
+        let ended = unsafe {
+            let function = std::mem::transmute::<*mut c_void, Question>(function);
+            function(self.raw, MULTIPROCESSORS, &raw mut clock)
+        };
+        (ended == 0).then_some(f64::from(clock))
+    }
+
+    /// Whether heat or a fault of the power supply slows it down now. A power limit that was set is neither.
+    pub fn is_throttled(self) -> Option<bool> {
+        /// `nvmlClocksThrottleReasonHwSlowdown`, `…SwThermalSlowdown`, `…HwThermalSlowdown`, `…HwPowerBrakeSlowdown`.
+        const SLOWED: c_ulonglong = 0x8 | 0x20 | 0x40 | 0x80;
+        // SAFETY: `unsigned long long *`.
+        let reasons: Option<c_ulonglong> =
+            unsafe { self.ask(c"nvmlDeviceGetCurrentClocksThrottleReasons") };
+        reasons.map(|reasons| reasons & SLOWED != 0)
+    }
+
     /// The memory that a process holds, in bytes; `None` where the driver does not tell or does not know the
     /// process by this number.
     pub fn used_by(self, process: u32) -> Option<u64> {
@@ -222,6 +247,14 @@ mod tests {
             *energy = 2500;
             return device->number;
         }
+        nvmlReturn_t nvmlDeviceGetClockInfo(nvmlDevice_t device, int type, unsigned int *clock) {
+            *clock = 1000 * type + 980;
+            return device->number;
+        }
+        nvmlReturn_t nvmlDeviceGetCurrentClocksThrottleReasons(nvmlDevice_t device, unsigned long long *reasons) {
+            *reasons = 0x4 | 0x40;
+            return device->number;
+        }
         nvmlReturn_t nvmlDeviceGetComputeRunningProcesses_v3(
             nvmlDevice_t device, unsigned int *count, nvmlProcessInfo_t *infos) {
             if (*count < 2) return 7;
@@ -249,6 +282,8 @@ mod tests {
             (Some(5), Some(0.75), Some(2.5))
         );
         assert_eq!((other.minor(), other.utilisation(), other.joules()), (None, None, None));
+        assert_eq!((one.megahertz(), one.is_throttled()), (Some(1980.0), Some(true)));
+        assert_eq!((other.megahertz(), other.is_throttled()), (None, None));
         // The driver does not tell of process 11, and does not know 13.
         assert_eq!([11, 12, 13].map(|process| one.used_by(process)), [None, Some(30), None]);
         assert_eq!(other.used_by(12), None);

@@ -94,6 +94,7 @@ pub const CONDITIONS: &[Condition] = &[
     of("images validated on", "", &["/images_seen/validation"], TRAINING, PerImage),
     of("images tested on", "", &["/images_seen/test"], &[Test], PerImage).by_process(),
     of("cores", "", &["/environment/affinity"], ALL, Strikes),
+    of("governor", "", &["/environment/governor"], ALL, Strikes).optional(),
     of("environment", "", &["/environment/variables"], ALL, Strikes),
     of("C library", "", &["/environment/libc"], ALL, Strikes),
     of("GPU driver", "", &["/environment/gpu_driver"], ALL, Strikes).optional(),

@@ -38,6 +38,12 @@ pub struct Resources {
     pub gpu_peak_bytes: Option<u64>,
     /// The mean utilisation of the run's GPU, 0 to 1: the share of time in which it did anything.
     pub gpu_utilisation: Option<f64>,
+    /// The mean clock of the run's cores over the samples, in MHz.
+    pub cpu_megahertz: Option<f64>,
+    /// The mean clock of the run's GPU, likewise.
+    pub gpu_megahertz: Option<f64>,
+    /// The share of the samples in which heat or the power supply slowed the GPU down.
+    pub gpu_throttled: Option<f64>,
     /// Energy of the run's GPU, in joules.
     pub gpu_joules: Option<f64>,
     /// Energy of the first processor package, in joules, by RAPL; everything on the machine is in it.
@@ -50,12 +56,14 @@ pub struct Resources {
 pub(crate) const OTHERS_LIMIT: f64 = 0.1;
 /// Likewise of time that a virtual machine's host took away.
 const STOLEN_LIMIT: f64 = 0.05;
+/// The share of samples in which a GPU may be slowed down.
+const THROTTLED_LIMIT: f64 = 0.05;
 /// Less than this is no disturbance: counters have ticks of a hundredth, and a system is never idle.
 const LEAST: f64 = 0.2;
 
 impl Resources {
-    /// Why the phase was disturbed: other processes or the host of a virtual machine took too much of its cores.
-    /// The limits are 10 % and 5 % of one core, and 0.2 s.
+    /// Why the phase was disturbed: other processes or the host of a virtual machine took too much of its cores, or heat
+    /// or the power supply slowed the GPU down. The limits are 10 % and 5 % of one core and 0.2 s, and a twentieth of the samples.
     pub fn disturbance(&self) -> Option<String> {
         let too_much = |taken: Option<f64>, limit: f64| {
             taken.filter(|taken| *taken > LEAST.max(limit * self.seconds))
@@ -64,7 +72,13 @@ impl Resources {
             .map(|taken| format!("other processes took {taken:.1} s of processor time"));
         let stolen = too_much(self.stolen_seconds, STOLEN_LIMIT)
             .map(|taken| format!("the host took {taken:.1} s of processor time"));
-        let found: Vec<String> = others.into_iter().chain(stolen).collect();
+        let throttled = self.gpu_throttled.filter(|share| *share > THROTTLED_LIMIT).map(|share| {
+            format!(
+                "heat or the power supply slowed the GPU down {:.0} % of the time",
+                100.0 * share
+            )
+        });
+        let found: Vec<String> = others.into_iter().chain(stolen).chain(throttled).collect();
         (!found.is_empty()).then(|| format!("{} in {:.1} s", found.join(", "), self.seconds))
     }
 }
@@ -97,6 +111,9 @@ struct Phase {
     shared_in_each: bool,
     gpu: Series,
     utilisation: Series,
+    cpu_megahertz: Series,
+    gpu_megahertz: Series,
+    throttled: Series,
 }
 
 /// What part of the resident memory of several processes remains if what they share counts once. The kernel walks all
@@ -177,6 +194,9 @@ impl Watch {
             shared_in_each: false,
             gpu: Series::default(),
             utilisation: Series::default(),
+            cpu_megahertz: Series::default(),
+            gpu_megahertz: Series::default(),
+            throttled: Series::default(),
         });
         self.sample();
     }
@@ -198,6 +218,15 @@ impl Watch {
             if let Some(share) = gpu.utilisation() {
                 phase.utilisation.add(share);
             }
+            if let Some(clock) = gpu.megahertz() {
+                phase.gpu_megahertz.add(clock);
+            }
+            if let Some(throttled) = gpu.is_throttled() {
+                phase.throttled.add(f64::from(u8::from(throttled)));
+            }
+        }
+        if let Some(clock) = machine::megahertz() {
+            phase.cpu_megahertz.add(clock);
         }
     }
 
@@ -228,6 +257,9 @@ impl Watch {
             shared_in_each: phase.shared_in_each,
             gpu_peak_bytes: phase.gpu.peak().map(|bytes| bytes as u64),
             gpu_utilisation: phase.utilisation.mean(),
+            cpu_megahertz: phase.cpu_megahertz.mean(),
+            gpu_megahertz: phase.gpu_megahertz.mean(),
+            gpu_throttled: phase.throttled.mean(),
             gpu_joules: used(phase.gpu_joules_before, self.gpu.and_then(Device::joules)),
             cpu_joules: used(phase.cpu_joules_before, rapl_joules()),
             samples: phase.host.count,
@@ -246,6 +278,7 @@ fn merged(old: Resources, new: Resources) -> Resources {
     let sum = |a: Option<f64>, b: Option<f64>| a.zip(b).map(|(a, b)| a + b);
     let (before, after) = (old.samples as f64, new.samples as f64);
     let mean = |a: f64, b: f64| (a * before + b * after) / (before + after).max(1.0);
+    let both = |of: fn(&Resources) -> Option<f64>| of(&old).zip(of(&new)).map(|(a, b)| mean(a, b));
     Resources {
         seconds: old.seconds + new.seconds,
         cpu_seconds: sum(old.cpu_seconds, new.cpu_seconds),
@@ -259,7 +292,10 @@ fn merged(old: Resources, new: Resources) -> Resources {
             .map(|(a, b)| mean(a as f64, b as f64) as u64),
         shared_in_each: old.shared_in_each || new.shared_in_each,
         gpu_peak_bytes: old.gpu_peak_bytes.max(new.gpu_peak_bytes),
-        gpu_utilisation: old.gpu_utilisation.zip(new.gpu_utilisation).map(|(a, b)| mean(a, b)),
+        gpu_utilisation: both(|used| used.gpu_utilisation),
+        cpu_megahertz: both(|used| used.cpu_megahertz),
+        gpu_megahertz: both(|used| used.gpu_megahertz),
+        gpu_throttled: both(|used| used.gpu_throttled),
         gpu_joules: sum(old.gpu_joules, new.gpu_joules),
         cpu_joules: sum(old.cpu_joules, new.cpu_joules),
         samples: old.samples + new.samples,

@@ -43,6 +43,20 @@ impl Summary {
     }
 }
 
+/// The places of values beyond Tukey's fences, one and a half interquartile ranges outside of the quartiles, that are also more
+/// than a tenth from the median. Of fewer than five values there is none.
+pub fn outliers(values: &[f64]) -> Vec<usize> {
+    let Some(Summary { median, lower, upper, count }) = Summary::of(values) else {
+        return Vec::new();
+    };
+    let reach = 1.5 * (upper - lower);
+    let is_far = |value: &f64| {
+        (*value < lower - reach || *value > upper + reach) && (value / median - 1.0).abs() > 0.1
+    };
+    let far = values.iter().enumerate().filter(|(_, value)| is_far(value));
+    if count < 5 { Vec::new() } else { far.map(|(place, _)| place).collect() }
+}
+
 /// A quantile between neighbours, linearly: type 7 of Hyndman and Fan (1996), the default of numpy
 /// and R. `None` without values.
 pub fn quantile(values: &[f64], share: f64) -> Option<f64> {
@@ -213,6 +227,9 @@ mod tests {
         assert_eq!(quantile(&[], 0.5), None);
         // By hand: between the 2 and the 4 of 1, 2, 4, 8.
         assert_eq!(Summary::of(&[8.0, 1.0, 4.0, 2.0]).unwrap().median, 3.0);
+        assert_eq!(outliers(&[10.0, 10.1, 18.0, 9.9, 10.2]), [2]);
+        assert!(outliers(&[10.0, 10.0, 10.5, 10.0, 10.0]).is_empty(), "within a tenth");
+        assert!(outliers(&[10.0, 10.1, 18.0, 9.9]).is_empty(), "too few");
     }
 
     /// Logarithms 1, 2, 3: mean 2, deviation 1, so 4.303 / √3 = 2.4843 to each side (`scipy.stats.t.ppf(0.975, 2)`

@@ -12,7 +12,7 @@ use crate::price::Price;
 use crate::proportion::wilson_of_share;
 use crate::record::{Computes, Environment, Place, Provenance, Record, Status};
 use crate::records::{Records, Unreadable};
-use crate::statistics::{Summary, accuracy_interval, median_interval};
+use crate::statistics::{Summary, accuracy_interval, median_interval, outliers};
 use benchbook_chart::{Align, Cell, Chart, Table};
 use benchbook_display::{Bundle, Rich};
 use std::collections::BTreeSet;
@@ -341,7 +341,15 @@ impl Study {
         let few = few.then(|| format!("fewer than {ADVISED_ROUNDS} rounds"));
         let disturbed = valid.iter().flat_map(|record| record.disturbances());
         let disturbed = disturbed.map(|why| format!("disturbed: {why}"));
-        let notes: Vec<String> = bad.into_iter().chain(few).chain(disturbed).collect();
+        let trained: Vec<(usize, f64)> = valid
+            .iter()
+            .filter_map(|record| Some((record.place.as_ref()?.round, record.phases.train?)))
+            .collect();
+        let times: Vec<f64> = trained.iter().map(|(_, seconds)| *seconds).collect();
+        let far = outliers(&times).into_iter().map(|place| trained[place]);
+        let far =
+            far.map(|(round, seconds)| format!("outlier: round {round} trained {seconds:.2} s"));
+        let notes: Vec<String> = bad.into_iter().chain(few).chain(disturbed).chain(far).collect();
         if !notes.is_empty() {
             runs = runs.note(notes.join("; "));
         }

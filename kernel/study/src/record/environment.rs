@@ -1,7 +1,7 @@
 //! The machine that a run was measured on.
 
 use super::hexadecimal;
-use crate::resources::machine::cores;
+use crate::resources::machine::{cores, governor};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -21,6 +21,9 @@ pub struct Environment {
     /// Their numbers; `None` where they were not noted.
     #[serde(default)]
     pub affinity: Option<Vec<usize>>,
+    /// What chooses the clock of the cores, for example `performance`.
+    #[serde(default)]
+    pub governor: Option<String>,
     /// Memory in bytes.
     pub memory_bytes: Option<u64>,
     /// NVIDIA GPUs by name, in the driver's order.
@@ -84,6 +87,7 @@ impl Environment {
             cpu: field("/proc/cpuinfo", "model name", ':'),
             cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             affinity: Some(cores()),
+            governor: governor(),
             memory_bytes: field("/proc/meminfo", "MemTotal", ':')
                 .and_then(|text| text.trim_end_matches("kB").trim().parse::<u64>().ok())
                 .map(|kibibytes| kibibytes * 1024),

@@ -36,6 +36,27 @@ pub(crate) fn cores() -> Vec<usize> {
     }
 }
 
+/// The mean clock of the cores that this process may use now, in MHz; `None` where the kernel does not tell, as in most
+/// virtual machines.
+pub(super) fn megahertz() -> Option<f64> {
+    let cores = cores();
+    let clock = |core: &usize| of_core(*core, "scaling_cur_freq")?.parse::<f64>().ok();
+    let clocks = cores.iter().map(clock).collect::<Option<Vec<f64>>>()?;
+    // The files hold kHz.
+    (!clocks.is_empty()).then(|| clocks.iter().sum::<f64>() / clocks.len() as f64 / 1e3)
+}
+
+/// What chooses the clock of the first core that this process may use, for example `performance`.
+pub(crate) fn governor() -> Option<String> {
+    of_core(*cores().first()?, "scaling_governor")
+}
+
+/// A file of <https://docs.kernel.org/admin-guide/pm/cpufreq.html>.
+fn of_core(core: usize, name: &str) -> Option<String> {
+    let path = format!("/sys/devices/system/cpu/cpu{core}/cpufreq/{name}");
+    fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
+}
+
 /// Busy and stolen time of some cores, from the lines `cpuN user nice system idle iowait irq softirq steal …`
 /// (proc_stat(5)).
 fn of_cores(stat: &str, cores: &[usize]) -> Machine {
