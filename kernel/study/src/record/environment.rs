@@ -68,10 +68,8 @@ const IRRELEVANT: [&str; 4] =
 const OTHERS: [&str; 5] = ["TF_CLI_", "TF_DATA_DIR", "TF_PLUGIN_", "TF_VAR_", "TF_WORKSPACE"];
 
 fn relevant(name: &str) -> bool {
-    let begins = |prefix: &&str| name.starts_with(prefix);
-    VARIABLES.iter().any(|prefix| begins(prefix))
-        && !OTHERS.iter().any(|prefix| begins(prefix))
-        && !IRRELEVANT.contains(&name)
+    let begins = |prefix: &&str| name.starts_with(*prefix);
+    VARIABLES.iter().any(begins) && !OTHERS.iter().any(begins) && !IRRELEVANT.contains(&name)
 }
 
 impl Environment {
