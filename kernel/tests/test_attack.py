@@ -433,9 +433,9 @@ def test_a_session_works_where_no_programs_may_run(kernels, kernelspec, tmp_path
     (tmp_path / "own/src").mkdir(parents=True)
     (tmp_path / "own/Cargo.toml").write_text('[package]\nname = "own"\nversion = "0.1.0"\nedition = "2024"\n')
     (tmp_path / "own/src/lib.rs").write_text("pub fn nine() -> u8 { 9 }\n")
-    kernel.good(f':dep own = {{ path = "{tmp_path}/own" }}')
-    cell = kernel.good("own::nine()")
-    assert cell.result["text/plain"] == "9" and "set TMPDIR to another folder" in cell.stderr, cell.problem
+    dependency = kernel.good(f':dep own = {{ path = "{tmp_path}/own" }}')
+    assert kernel.value("own::nine()") == "9"
+    assert "set TMPDIR to another folder" in dependency.stderr, dependency.problem
     assert kernel.run("let lost: u8 = own::nine() - 10;").ename == "Panic"
     assert kernel.value("own::nine() + 1") == "10"
 
