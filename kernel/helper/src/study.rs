@@ -17,7 +17,7 @@ pub(crate) use check::ANSWER;
 pub use check::{Check, Checked, Computed, Found};
 pub use live::LiveStudy;
 pub(crate) use live::busy;
-pub(crate) use trace::{Request, answer, trace};
+pub(crate) use trace::{answer, trace};
 
 use crate::backend::Compute;
 use crate::error::Error;

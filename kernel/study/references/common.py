@@ -117,6 +117,12 @@ def sample(value):
     return values[::stride]
 
 
+def learned():
+    """The names of the parameters that the job trains, sorted."""
+    fixed = {value["name"] for value in NET["parameters"] if JOB["freeze"] and value["in_base"]}
+    return sorted({value["name"] for value in NET["parameters"] if value["learned"]} - fixed)
+
+
 def dropouts():
     """The dropout layers in order."""
     return [layer for layer in NET["layers"] if layer["operation"]["type"] == "dropout"]

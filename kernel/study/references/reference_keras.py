@@ -25,7 +25,7 @@ import numpy as np
 import tensorflow as tf
 from safetensors.numpy import load_file
 
-from common import CLASSES, CLOCK, JOB, NET, RECORD, Progress, different, part, run, test_files
+from common import CLASSES, CLOCK, JOB, NET, RECORD, Progress, different, learned, part, run, test_files
 from net_keras import build, count, from_keras, set_weights
 
 
@@ -205,10 +205,7 @@ class Keras:
         found += different("the optimiser", type(optimizer).__name__.lower(), settings["name"])
         names = {id(variable): name for name, variable in self.named.items()}
         trained = sorted(names[id(variable)] for variable in model.trainable_variables)
-        expected = {value["name"] for value in NET["parameters"] if value["learned"]}
-        if JOB["freeze"]:
-            expected -= {value["name"] for value in NET["parameters"] if value["in_base"]}
-        found += different("what learns", trained, sorted(expected))
+        found += different("what learns", trained, learned())
         kinds = sorted({layer.dtype_policy.name for layer in self.layers.values()})
         found += different("the type of the numbers", kinds, [JOB["compute"]["precision"]])
         for layer in NET["layers"]:

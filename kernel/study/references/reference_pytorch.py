@@ -33,7 +33,7 @@ from torchvision import datasets
 from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms import v2
 
-from common import CLASSES, CLOCK, JOB, NET, RECORD, Progress, different, part, run, test_files
+from common import CLASSES, CLOCK, JOB, NET, RECORD, Progress, different, learned, part, run, test_files
 from net_pytorch import Net
 
 DEVICE, COMPUTE = torch.device(JOB["device"]), JOB["compute"]
@@ -231,10 +231,7 @@ class PyTorch:
         found += different("the optimiser", type(self.optimizer).__name__.lower(), settings["name"])
         held = {id(value) for value in group["params"]}
         trained = {name for name, value in self.model.named().items() if value.requires_grad and id(value) in held}
-        expected = {value["name"] for value in NET["parameters"] if value["learned"]}
-        if JOB["freeze"]:
-            expected -= {value["name"] for value in NET["parameters"] if value["in_base"]}
-        found += different("what learns", sorted(trained), sorted(expected))
+        found += different("what learns", sorted(trained), learned())
         kinds = sorted({str(value.dtype) for value in self.model.parameters()})
         found += different("the type of the weights", kinds, [str(torch.float32 if SHORT else DTYPE)])
         for layer, module in zip(NET["layers"], self.model.layers):

@@ -402,7 +402,7 @@ fn trace_alone(
             (job.build.backend, job.fit.optimizer) = (own, rule);
             let file = folder.join("question.json");
             let request = Request { job, question: question.clone() };
-            request.write(&file).map_err(|error| words(&error))?;
+            trace::write_json(&request, &file).map_err(|error| words(&error))?;
             command.arg(ANSWER).arg(file);
             command
         }

@@ -304,7 +304,7 @@ impl Launcher for Workers {
                 command.arg(path).arg("--record").arg(&record);
                 if let Some(question) = question {
                     let path = self.folder.path().join("question.json");
-                    trace::Request { job, question }.write(&path).map_err(Refusal::failed)?;
+                    trace::write_json(&question, &path).map_err(Refusal::failed)?;
                     command.arg("--trace").arg(path);
                 }
                 command

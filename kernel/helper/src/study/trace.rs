@@ -14,17 +14,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::time::Instant;
 
-/// A question to this library's own worker.
+/// A question to a worker that builds the job's network for it.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct Request {
-    pub(crate) job: Job,
-    pub(crate) question: Question,
-}
-
-impl Request {
-    pub(super) fn write(&self, path: &Path) -> Result<(), Error> {
-        write_json(self, path)
-    }
+pub(super) struct Request {
+    pub(super) job: Job,
+    pub(super) question: Question,
 }
 
 /// Answers a request with a network that is built for it.
@@ -157,7 +151,7 @@ pub(super) fn read(question: &Question) -> Result<(Answer, Trace), Error> {
     Ok((answer, trace))
 }
 
-fn write_json(value: &impl Serialize, path: &Path) -> Result<(), Error> {
+pub(super) fn write_json(value: &impl Serialize, path: &Path) -> Result<(), Error> {
     let written = serde_json::to_vec(value)
         .map_err(std::io::Error::from)
         .and_then(|text| std::fs::write(path, text));

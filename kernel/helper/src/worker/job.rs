@@ -5,8 +5,9 @@ use crate::display::Rich;
 use crate::error::Error;
 use crate::files::read_json;
 use crate::job::{self, Job};
-use crate::study::{Request, trace};
+use crate::study::trace;
 use crate::train::{Callback, Event, KerasLog};
+use benchbook_study::references::Question;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -26,7 +27,7 @@ pub extern "C" fn benchbook_job_main() -> i32 {
         println!("{HELP}");
         return 0;
     }
-    let (job, request) = match read(&arguments) {
+    let (job, question) = match read(&arguments) {
         Ok(read) => read,
         Err(message) => {
             eprintln!("benchbook bench: {message}");
@@ -37,7 +38,7 @@ pub extern "C" fn benchbook_job_main() -> i32 {
     job.build.backend.load_cuda();
     let run = || {
         let mut finished = job::run_whole(&job, &mut Terminal::default())?;
-        if let Some(Request { job, question }) = &request {
+        if let Some(question) = &question {
             job::announce("check");
             trace(finished.model.network(), &job.fit, question)?;
             job::announce("end");
@@ -59,7 +60,7 @@ pub extern "C" fn benchbook_job_main() -> i32 {
     }
 }
 
-fn read(arguments: &[String]) -> Result<(Job, Option<Request>), String> {
+fn read(arguments: &[String]) -> Result<(Job, Option<Question>), String> {
     let mut file = None;
     let mut data = None;
     let mut record = None;
@@ -95,8 +96,8 @@ fn read(arguments: &[String]) -> Result<(Job, Option<Request>), String> {
     }
     job.record = record.or(job.record);
     job.predictions = predictions.or(job.predictions);
-    let request = trace.map(|file| read_json(&file, "a question")).transpose();
-    Ok((job, request.map_err(|error| error.to_string())?))
+    let question = trace.map(|file| read_json(&file, "a question")).transpose();
+    Ok((job, question.map_err(|error| error.to_string())?))
 }
 
 /// Keras' log on standard output, and within an epoch its progress line where somebody looks.
