@@ -93,7 +93,7 @@ fn default_name() -> String {
 }
 
 fn default_backends() -> Vec<String> {
-    crate::backend::COMPARED.map(Into::into).into()
+    crate::backend::COMPARED.map(String::from).into()
 }
 
 fn default_repeats() -> usize {

@@ -175,7 +175,7 @@ class Progress:
         """Prints the running means of an epoch."""
         if CLOCK() - self.printed >= 0.1:
             self.printed = CLOCK()
-            line = f"Epoch {epoch}/{JOB['epochs']}: {step}/{steps} - loss: {loss:.4f} - acc: {accuracy:.4f}"
+            line = f"Epoch {epoch}/{JOB['epochs']}: {step}/{steps} - loss: {float(loss):.4f} - acc: {float(accuracy):.4f}"
             print(line, end="\r", flush=True)
 
     def epoch(self, epoch):

@@ -21,7 +21,6 @@ use benchbook_backend::{About, Compute, Convention};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
 /// A library that a study runs as a program of its own.
@@ -178,18 +177,14 @@ impl Reference {
         }
     }
 
-    /// The command that starts the program, whose only argument is to be a job's file. Writes a Python program's files
-    /// into a folder.
+    /// Writes a Python program's files into a folder and returns the one to start; `None` for an executable.
     ///
     /// # Errors
-    /// As [`Reference::installed`]; and that a file cannot be written.
-    pub fn command(&self, folder: &Path) -> Result<Command, String> {
-        let mut command = Command::new(self.installed()?);
-        if let Program::Python(python) = self.program {
-            python.write(folder).map_err(|error| error.to_string())?;
-            command.arg(folder.join(python.files[0].0));
-        }
-        Ok(command)
+    /// [`Error::File`].
+    pub fn write(&self, folder: &Path) -> Result<Option<PathBuf>, Error> {
+        let Program::Python(python) = self.program else { return Ok(None) };
+        python.write(folder)?;
+        Ok(Some(folder.join(python.files[0].0)))
     }
 
     /// The library in a version, in the environment that has it. Each version is made once and lasts as long as the
@@ -210,7 +205,7 @@ impl Reference {
         let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
         let full = format!("{id}@{version}");
         if let Some(found) = known.iter().find(|known| known.about.id == full) {
-            return Ok(found);
+            return Ok(*found);
         }
         let text = |text: String| &*text.leak();
         let about = About {

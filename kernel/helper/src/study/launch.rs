@@ -158,7 +158,8 @@ impl Workers {
     ) -> Result<Command, Refusal> {
         let alone = trace.as_ref().is_some_and(|question| question.before.is_none());
         self.suits(reference, alone).map_err(Refusal::absent)?;
-        let mut command = reference.command(self.folder.path()).map_err(Refusal::absent)?;
+        let mut command = Command::new(reference.installed().map_err(Refusal::absent)?);
+        command.args(reference.write(self.folder.path()).map_err(Refusal::failed)?);
         let start = self.start().map_err(Refusal::failed)?;
         let fit = &self.job.fit;
         let optimizer = fit.optimizer.in_convention(reference.convention);

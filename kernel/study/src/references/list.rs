@@ -9,6 +9,9 @@ const INSTALL: &str = "environment/references";
 /// Every Python program imports it.
 const COMMON: File = ("common.py", include_str!("../../references/common.py"));
 
+/// The loop of libraries without one that their users share.
+const LOOP: File = ("loop.py", include_str!("../../references/loop.py"));
+
 /// All Python libraries.
 pub static PYTHON: &[&Reference] = &[
     &PYTORCH,
@@ -18,6 +21,8 @@ pub static PYTHON: &[&Reference] = &[
     &KERAS_NO_JIT,
     &KERAS_JAX,
     &KERAS_PYTORCH,
+    &THEANO,
+    &MXNET,
 ];
 
 /// PyTorch's tutorials.
@@ -83,6 +88,73 @@ pub static KERAS_PYTORCH: Reference = keras(
     &[("engine", "torch"), ("jit_compile", "auto")],
 );
 
+/// Theano's fork theano-pymc, the last one with that name.
+pub static THEANO: Reference = processor_only(
+    About {
+        id: "python-theano",
+        name: "Theano",
+        language: "Python",
+        colour: [0x00, 0x00, 0x00],
+        install: "environment/references python-theano",
+        variables: &[],
+    },
+    Python {
+        environment: "-theano",
+        packages: &["theano-pymc"],
+        version: None,
+        files: &[
+            ("reference_theano.py", include_str!("../../references/reference_theano.py")),
+            ("net_theano.py", include_str!("../../references/net_theano.py")),
+            LOOP,
+            COMMON,
+        ],
+    },
+);
+
+/// MXNet's Gluon.
+pub static MXNET: Reference = processor_only(
+    About {
+        id: "python-mxnet",
+        name: "MXNet",
+        language: "Python",
+        colour: [0x00, 0x00, 0x00],
+        install: "environment/references python-mxnet",
+        variables: &[],
+    },
+    Python {
+        environment: "-mxnet",
+        packages: &["mxnet"],
+        version: None,
+        files: &[
+            ("reference_mxnet.py", include_str!("../../references/reference_mxnet.py")),
+            ("net_mxnet.py", include_str!("../../references/net_mxnet.py")),
+            LOOP,
+            COMMON,
+        ],
+    },
+);
+
+/// A library whose packages compute on a processor. Its Adam and RMSprop are Keras' formulas.
+const fn processor_only(about: About, python: Python) -> Reference {
+    Reference {
+        about,
+        convention: Convention::Keras,
+        supports: |compute, on_gpu| {
+            let Compute { precision, tf32_matmul, tf32_convolutions, cudnn_benchmark, .. } = *compute;
+            let free =
+                Compute { precision, tf32_matmul, tf32_convolutions, cudnn_benchmark, ..Compute::default() };
+            match precision {
+                _ if on_gpu => Err("support for GPUs"),
+                Precision::BFloat16 | Precision::Float16 => Err("16-bit floats"),
+                _ if *compute != free => Err("a build.compute other than its own"),
+                Precision::Float32 | Precision::Float64 => Ok(()),
+            }
+        },
+        program: Program::Python(python),
+        variant: &[],
+    }
+}
+
 const fn pytorch(
     id: &'static str,
     name: &'static str,
@@ -126,6 +198,7 @@ const fn keras(
             version: None,
             files: &[
                 ("reference_keras.py", include_str!("../../references/reference_keras.py")),
+                ("engine_keras.py", include_str!("../../references/engine_keras.py")),
                 ("net_keras.py", include_str!("../../references/net_keras.py")),
                 COMMON,
             ],
