@@ -121,7 +121,8 @@ class Net:
             loss = -tt.mean(tt.nnet.logsoftmax(output)[tt.arange(labels.shape[0]), labels])
             return loss, tt.eq(tt.argmax(output, 1), labels).sum()
         output = output.flatten()
-        loss = tt.mean(tt.nnet.softplus(output) - output * labels)
+        # A product with integers would have 64 bits.
+        loss = tt.mean(tt.nnet.softplus(output) - output * tt.cast(labels, output.dtype))
         return loss, tt.eq(output >= 0, labels).sum()
 
 

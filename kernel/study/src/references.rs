@@ -200,7 +200,9 @@ impl Reference {
             return Err(format!("`{id}` is there in one version only; received `{id}@{version}`"));
         };
         if !version.split('.').all(number) {
-            return Err(format!("a version is numbers, as in `{id}@1.13`; received `{id}@{version}`"));
+            return Err(format!(
+                "a version is numbers, as in `{id}@1.13`; received `{id}@{version}`"
+            ));
         }
         let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
         let full = format!("{id}@{version}");
@@ -263,7 +265,10 @@ mod tests {
         assert!(std::ptr::eq(old, PYTORCH.at("1.13").unwrap()));
         assert!(!std::ptr::eq(old, PYTORCH.at("2.11").unwrap()));
         for wrong in ["", "new", "1.", "1.13; rm"] {
-            assert!(PYTORCH.at(wrong).is_err_and(|error| error.contains("python-pytorch@1.13")), "{wrong}");
+            assert!(
+                PYTORCH.at(wrong).is_err_and(|error| error.contains("python-pytorch@1.13")),
+                "{wrong}"
+            );
         }
     }
 

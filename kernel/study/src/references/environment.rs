@@ -55,7 +55,8 @@ impl Python {
     fn within(&self, folders: &[PathBuf]) -> Result<PathBuf, String> {
         let mut pythons = folders.iter().map(|folder| folder.join("bin/python"));
         let Some(python) = pythons.find(|python| python.exists()) else {
-            let others = if folders.len() > 1 { ", nor one in the working folder or above" } else { "" };
+            let others =
+                if folders.len() > 1 { ", nor one in the working folder or above" } else { "" };
             return Err(format!("there is no {}/bin/python{others}", folders[0].display()));
         };
         let versions = versions(&python, self.packages)?;
@@ -77,15 +78,14 @@ impl Python {
 /// in the checkout that this was installed from (`BENCHBOOK_CHECKOUT`), in the working folder or above it.
 fn folders(name: &str) -> Vec<PathBuf> {
     let variable = |name| std::env::var_os(name).map(PathBuf::from);
-    let named = |folder: &Path, main: &str| folder.join(format!("{main}{name}"));
     if let Some(main) = variable("BENCHBOOK_REFERENCES") {
         let file = main.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        return vec![if name.is_empty() { main } else { named(main.parent().unwrap_or(&main), &file) }];
+        return vec![main.with_file_name(file + name)];
     }
     let here = std::env::current_dir().unwrap_or_default();
     let checkout = variable("BENCHBOOK_CHECKOUT").into_iter();
     let above = checkout.chain(here.ancestors().map(Path::to_path_buf));
-    above.map(|folder| named(&folder, ".venv-references")).collect()
+    above.map(|folder| folder.join(format!(".venv-references{name}"))).collect()
 }
 
 /// Whether a version is the wanted one or a release of it: 1.13.1+cu117 of 1.13, and 1.130 not.
@@ -148,7 +148,8 @@ mod tests {
             std::fs::set_permissions(&python, std::fs::Permissions::from_mode(0o755)).unwrap();
             folder.path().join(name)
         };
-        let old = environment("old", r#"echo '{"torch": "1.13.1+cu117", "torchvision": "0.14.1"}'"#);
+        let old =
+            environment("old", r#"echo '{"torch": "1.13.1+cu117", "torchvision": "0.14.1"}'"#);
         let broken = environment("broken", "echo no module encodings >&2; exit 1");
         let python = |version| Python {
             environment: "",

@@ -140,13 +140,12 @@ const fn processor_only(about: About, python: Python) -> Reference {
         about,
         convention: Convention::Keras,
         supports: |compute, on_gpu| {
-            let Compute { precision, tf32_matmul, tf32_convolutions, cudnn_benchmark, .. } = *compute;
-            let free =
-                Compute { precision, tf32_matmul, tf32_convolutions, cudnn_benchmark, ..Compute::default() };
+            let Compute { precision, channels_last, pinned_memory, .. } = *compute;
             match precision {
                 _ if on_gpu => Err("support for GPUs"),
                 Precision::BFloat16 | Precision::Float16 => Err("16-bit floats"),
-                _ if *compute != free => Err("a build.compute other than its own"),
+                _ if channels_last => Err("channels_last"),
+                _ if pinned_memory => Err("pinned_memory"),
                 Precision::Float32 | Precision::Float64 => Ok(()),
             }
         },
