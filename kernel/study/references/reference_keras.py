@@ -232,7 +232,7 @@ class Keras:
         set_weights(self.named, arrays)
         for variable in self.model.optimizer.variables:
             if variable is not self.model.optimizer._learning_rate:
-                variable.assign(keras.ops.zeros_like(variable))
+                variable.assign(np.zeros(variable.shape, variable.dtype))
 
     def logits(self, pixels):
         return self.model.predict_on_batch(keras.ops.convert_to_tensor(last(pixels)))

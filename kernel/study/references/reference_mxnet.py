@@ -83,6 +83,11 @@ class MXNet(Loop):
         found = output.reshape(-1) >= 0 if output.shape[1] == 1 else output.argmax(1)
         return (found == labels).sum()
 
+    def numbers(self, output, loss, labels):
+        """The mean loss and the hits, which the engine computes when it has time."""
+        # Arrays of MXNet's NumPy interface become numbers by themselves.
+        return loss.mean().as_np_ndarray(), self.hits(output, labels).as_np_ndarray()
+
     def learn(self, pixels, labels):
         labels = mx.nd.array(labels, dtype=FLOATS)
         with autograd.record():
@@ -90,12 +95,12 @@ class MXNet(Loop):
         loss.backward()
         # Divides the gradients of the sum.
         self.trainer.step(len(pixels))
-        return loss.mean(), self.hits(output, labels)
+        return self.numbers(output, loss, labels)
 
     def evaluate(self, pixels, labels):
         labels = mx.nd.array(labels, dtype=FLOATS)
         output, loss = self.outcome(pixels, labels)
-        return loss.mean(), self.hits(output, labels)
+        return self.numbers(output, loss, labels)
 
     def predict(self, pixels):
         return self.net(mx.nd.array(pixels, dtype=FLOATS)).asnumpy()
@@ -166,7 +171,7 @@ class MXNet(Loop):
         return {name: self.net.named[name].grad().asnumpy() / len(pixels) for name in self.trains()}
 
     def step(self, pixels, labels):
-        return self.learn(pixels, labels)[0].asscalar().item()
+        return float(self.learn(pixels, labels)[0])
 
 
 if __name__ == "__main__":
