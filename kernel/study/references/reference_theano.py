@@ -13,6 +13,7 @@ Differences from them:
 - no schedule, no best weights; the clock is read at the ends of the phases.
 """
 
+import ctypes
 import glob
 import os
 import subprocess
@@ -33,12 +34,14 @@ LIBRARIES = Path(scipy.__file__).parents[1] / "scipy.libs"
 FLAGS = {
     "device": "cpu",
     "floatX": FLOATS,
-    "blas__ldflags": f"-L{LIBRARIES} -l:{Path(BLAS).name} -Wl,-rpath,{LIBRARIES}",
+    "blas__ldflags": f"-L{LIBRARIES} -l:{Path(BLAS).name}",
     "openmp": JOB["threads"] > 1,
     # Keeps memory between steps, which Theano's documentation advises for speed.
     "allow_gc": False,
     "base_compiledir": tempfile.mkdtemp(prefix="theano-", dir=Path(sys.argv[1]).parent),
 }
+# What Theano compiles finds the library that is loaded already.
+ctypes.CDLL(BLAS, ctypes.RTLD_GLOBAL)
 os.environ["THEANO_FLAGS"] = ",".join(f"{name}={value}" for name, value in FLAGS.items())
 
 import theano  # noqa: E402
@@ -94,7 +97,8 @@ class Theano(Loop):
         super().__init__()
         if JOB["device"] != "cpu":
             sys.exit(f"theano-pymc computes on the processor only, the job asks for {JOB['device']}")
-        self.random, self.masks, self.traced = MRG_RandomStream(JOB["seed"]), [], None
+        # A seed of 0 is refused.
+        self.random, self.masks = MRG_RandomStream(JOB["seed"] + 1), []
 
     def build(self):
         with part("build_parts", "initialise"):
