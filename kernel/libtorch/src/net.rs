@@ -2,7 +2,7 @@
 
 use crate::code::Code;
 use crate::forward::batched;
-use crate::optimizer::{State, Update};
+use crate::optimizer::State;
 use crate::running::Running;
 use crate::scaler::Scaler;
 use crate::{NAME, VERSION, failed, layout, optimizer, scaler, synchronize};
@@ -27,7 +27,6 @@ pub(crate) struct Model {
     tensors: BTreeMap<String, Tensor>,
     /// Of batch normalisation, where training changes them.
     running: Option<Running>,
-    update: Update,
     optimizer: Option<(Optimizer, State)>,
     /// Of the loss, where numbers are so short that gradients could vanish.
     scaler: Option<Scaler>,
@@ -49,9 +48,8 @@ impl Model {
         plan: &Plan,
         device: Device,
         weights: &Parameters,
-        update: Update,
     ) -> Result<Self, BackendError> {
-        Self::assemble(plan, device, weights, update, None)
+        Self::assemble(plan, device, weights, None)
     }
 
     pub(crate) fn with_code(
@@ -60,14 +58,13 @@ impl Model {
         weights: &Parameters,
         code: Code,
     ) -> Result<Self, BackendError> {
-        Self::assemble(plan, device, weights, Update::Loop, Some(code))
+        Self::assemble(plan, device, weights, Some(code))
     }
 
     fn assemble(
         plan: &Plan,
         device: Device,
         weights: &Parameters,
-        update: Update,
         code: Option<Code>,
     ) -> Result<Self, BackendError> {
         let layers = plan.net.layers();
@@ -89,7 +86,6 @@ impl Model {
             tensors: BTreeMap::new(),
             running: None,
             device,
-            update,
             optimizer: None,
             scaler: (plan.compute.precision == Precision::Float16).then(Scaler::default),
             plan: plan.clone(),
@@ -289,13 +285,13 @@ impl Network for Model {
             },
             threads: usize::try_from(tch::get_num_threads()).unwrap_or(0),
             precision: self.plan.compute.precision.to_string(),
-            parts: [("update", self.update.words()), ("graph", "none")],
+            graph: "none",
         }
     }
 
     fn compile(&mut self, optimizer: Optimizer) {
         if self.optimizer.as_ref().is_none_or(|(present, _)| *present != optimizer) {
-            self.optimizer = Some((optimizer, State::new(self.update)));
+            self.optimizer = Some((optimizer, State::default()));
         }
     }
 
@@ -488,7 +484,7 @@ impl Network for Model {
                         }
                     }
                 }
-                *present = State::from_parameters(self.update, state, device, kind)
+                *present = State::from_parameters(state, device, kind)
                     .map_err(failed("copying the optimiser's state"))?;
                 if let (Some(scaler), Some(array)) =
                     (&mut self.scaler, state.arrays.get(scaler::NAME))

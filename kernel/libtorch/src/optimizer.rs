@@ -1,7 +1,7 @@
 //! Optimisers on LibTorch's tensors.
 //!
-//! On the CPU one loop over the values does what LibTorch's own operations do in about ten passes over the memory
-//! ([`Update`]); with 15 million weights and small pictures the update is otherwise most of a step. On a GPU the
+//! On the CPU one loop over the values does what PyTorch does in about ten passes over the memory;
+//! with 15 million weights and small pictures the update is otherwise most of a step. On a GPU the
 //! same formulas are written with LibTorch's operations.
 
 use crate::layout;
@@ -15,29 +15,9 @@ use tch::{Device, Kind, TchError, Tensor};
 pub(crate) const SUFFIXES: [&str; 2] = [".mean", ".square"];
 const STEP: &str = "step";
 
-/// What changes weights that are 32-bit floats on the processor. All others are changed by operations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Update {
-    /// One loop over the values, which is Benchbook's, as PyTorch's fused optimisers are.
-    Loop,
-    /// LibTorch's operations, one parameter after the other, as in `torch::optim`.
-    Operations,
-}
-
-impl Update {
-    /// In a record.
-    pub(crate) fn words(self) -> &'static str {
-        match self {
-            Self::Loop => "Benchbook's loop",
-            Self::Operations => "LibTorch's operations",
-        }
-    }
-}
-
 /// What an optimiser remembers between steps.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct State {
-    by: Update,
     /// Updates done so far.
     steps: u32,
     /// By the name of the parameter.
@@ -111,10 +91,6 @@ impl Rule {
 }
 
 impl State {
-    pub(crate) fn new(by: Update) -> Self {
-        Self { by, steps: 0, moments: BTreeMap::new() }
-    }
-
     /// Changes the given weights by their gradients, in place.
     pub(crate) fn update<'a>(
         &mut self,
@@ -137,8 +113,7 @@ impl State {
                 // One that was read from a file lies in memory as files do.
                 *moment = layout::same(moment, &weight)?;
             }
-            let has_loop = weight.device() == Device::Cpu && weight.kind() == Kind::Float;
-            if has_loop && self.by == Update::Loop {
+            if weight.device() == Device::Cpu && weight.kind() == Kind::Float {
                 on_the_cpu(rule, &weight, gradient, moments)?;
             } else {
                 by_operations(rule, &mut weight, gradient, moments)?;
@@ -162,13 +137,12 @@ impl State {
     }
 
     pub(crate) fn from_parameters(
-        by: Update,
         parameters: &Parameters,
         device: Device,
         kind: Kind,
     ) -> Result<Self, TchError> {
         let tensor = |array| write(array, device)?.f_to_kind(kind);
-        let mut state = State::new(by);
+        let mut state = State::default();
         for (name, array) in &parameters.arrays {
             if name == STEP {
                 state.steps = array.values.first().map_or(0, |steps| *steps as u32);
@@ -409,7 +383,7 @@ mod tests {
         };
         for optimizer in optimizers() {
             let weight = Tensor::from_slice(&[0.5_f32]);
-            let mut state = State::new(Update::Loop);
+            let mut state = State::default();
             for gradient in [0.3_f32, -0.1] {
                 let gradient = Tensor::from_slice(&[gradient]);
                 state
