@@ -76,11 +76,11 @@ def merge(folders: list[Path], into: Path) -> tuple[list[dict[str, Any]], dict[s
                 known = steps.setdefault(step["id"], step)
                 if ORDER.index(step["state"]) < ORDER.index(known["state"]):
                     steps[step["id"]] = step
-            for path in sorted((place / "records").iterdir()):
-                lines = path.read_text().splitlines() if path.suffix == ".jsonl" else [json.dumps(json.loads(path.read_text()))]
-                if path.suffix in (".jsonl", ".json"):
-                    known = records.setdefault(path.stem, [])
-                    known += [record for record in map(json.loads, lines) if record not in known]
+            for path in sorted((place / "records").glob("*.json*")):
+                text = path.read_text()
+                found = [json.loads(line) for line in text.splitlines()] if path.suffix == ".jsonl" else [json.loads(text)]
+                known = records.setdefault(path.stem, [])
+                known += [record for record in found if record not in known]
     for id, found in records.items():
         (into / "records" / f"{id}.jsonl").write_text("".join(json.dumps(record) + "\n" for record in found))
     return list(steps.values()), records, machines

@@ -177,6 +177,7 @@ def take(step: dict[str, Any], environment: dict[str, str], limit: float) -> dic
         time.sleep(0.1)
     for process in processes:
         process.wait()
+        end_group(process)
         process.reader.join(timeout=5)
     if beside:
         end([beside])
@@ -251,8 +252,17 @@ def end(processes: list[subprocess.Popen[bytes]]) -> None:
         try:
             process.wait(timeout=max(0.1, patience - time.monotonic()))
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+            pass
+        end_group(process)
         process.wait()
+
+
+def end_group(process: subprocess.Popen[bytes]) -> None:
+    """Ends what a command has started and what is still there."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
 
 
 def write_json(path: Path, value: Any) -> None:
