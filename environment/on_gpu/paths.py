@@ -31,8 +31,8 @@ def read() -> list[dict[str, Any]]:
 
 
 def page(paths: list[dict[str, Any]], steps: list[dict[str, Any]]) -> str:
-    """The page; `steps` are those of a machine with a GPU, empty if there was none."""
-    states = {step["id"]: step["state"] for step in steps}
+    """The page; only steps that ran where there is CUDA count."""
+    states = {step["id"]: step["state"] for step in steps if step.get("cuda")}
     counted = sum(outcome(path, states) == NEVER for path in paths)
     state = f"{counted} of {len(paths)} paths were never run." if counted else f"All {len(paths)} paths were run."
     rows = []

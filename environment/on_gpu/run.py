@@ -70,7 +70,7 @@ def main() -> int:
             print(f"the time is up; {len(queue) - number + 1} steps are left for the next call")
             break
         print(f"[{number}/{len(queue)}] {step['id']}: {step['title']} (at most {min(left, step['seconds']):.0f} s)", flush=True)
-        record = take(step, environment, min(left - GRACE_SECONDS / 2, step["seconds"]))
+        record = take(step, environment, min(left - GRACE_SECONDS / 2, step["seconds"])) | {"cuda": machine["cuda"]}
         write_json(WORK / "steps" / f"{step['id']}.json", record)
         print(f"      {record['state']} after {record['seconds']:.0f} s{': ' + record['reason'] if record['reason'] else ''}", flush=True)
         pack(chosen.out / RESULTS)
