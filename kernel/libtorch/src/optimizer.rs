@@ -5,8 +5,8 @@
 //! LibTorch's fused ones, which Python's PyTorch has with `fused=True`; RMSprop, which has none, 64-bit floats and scaled
 //! gradients take the same formulas in LibTorch's operations.
 
-use crate::{layout, shim};
 use crate::net::{read, write};
+use crate::{layout, shim};
 use benchbook_backend::{Array, Convention, Optimizer, Parameters};
 use rayon::prelude::*;
 use std::collections::BTreeMap;

@@ -163,7 +163,8 @@ fn the_peak_of_memory_on_a_gpu_is_known() {
     for device in devices("memory on the device") {
         let mut model = built(device, exact());
         step(model.as_mut(), 0);
-        let values: usize = weights(&plan(device, exact())).arrays.values().map(|a| a.values.len()).sum();
+        let values: usize =
+            weights(&plan(device, exact())).arrays.values().map(|a| a.values.len()).sum();
         let peak = model.peak_device_memory().unwrap();
         match device {
             Device::Cpu => assert_eq!(peak, None),

@@ -263,7 +263,10 @@ mod tests {
         assert_eq!(name(Some("2, 0"), "cuda:2"), None);
         let uuids = || vec!["GPU-7c00-1".to_owned(), "GPU-5a1b-2".to_owned()];
         let by_uuid = |visible| of(Some(visible)).gpu_among("cuda:0", uuids);
-        assert_eq!([by_uuid("GPU-5a1b"), by_uuid("GPU-99"), by_uuid("MIG-5a1b")], [Some(1), None, None]);
+        assert_eq!(
+            [by_uuid("GPU-5a1b"), by_uuid("GPU-99"), by_uuid("MIG-5a1b")],
+            [Some(1), None, None]
+        );
         assert_eq!(of(Some("2, 0")).gpu("cuda:1"), Some(0));
         assert_eq!(of(None).gpu("cpu"), None);
     }
