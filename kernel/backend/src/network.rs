@@ -231,7 +231,21 @@ pub trait Network: Send {
     fn set_optimizer_state(&mut self, state: &Parameters) -> Result<(), BackendError>;
 
     /// Waits until the device has done everything that it was given. Default: each call has waited.
-    fn synchronize(&self) {}
+    ///
+    /// # Errors
+    /// [`BackendError::Library`] for what the device failed in meanwhile.
+    fn synchronize(&self) -> Result<(), BackendError> {
+        Ok(())
+    }
+
+    /// The most bytes that the library's arrays had on the GPU since the net was built; `None` (the default) on the CPU, and
+    /// where the library does not tell.
+    ///
+    /// # Errors
+    /// [`BackendError::Library`].
+    fn peak_device_memory(&self) -> Result<Option<u64>, BackendError> {
+        Ok(None)
+    }
 }
 
 impl<'a> Input<'a> {

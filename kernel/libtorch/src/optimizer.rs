@@ -1,11 +1,12 @@
 //! Optimisers on LibTorch's tensors.
 //!
 //! On the CPU one loop over the values does what PyTorch does in about ten passes over the memory;
-//! with 15 million weights and small pictures the update is otherwise most of a step. On a GPU the
-//! same formulas are written with LibTorch's operations.
+//! with 15 million weights and small pictures the update is otherwise most of a step. On a GPU SGD and Adam are
+//! LibTorch's fused ones, which Python's PyTorch has with `fused=True`; RMSprop, which has none, 64-bit floats and scaled
+//! gradients take the same formulas in LibTorch's operations.
 
-use crate::layout;
 use crate::net::{read, write};
+use crate::{layout, shim};
 use benchbook_backend::{Array, Convention, Optimizer, Parameters};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -102,17 +103,7 @@ impl State {
         self.steps += 1;
         let rule = Rule::new(optimizer, rate, self.steps);
         for (name, mut weight, gradient) in weights {
-            let moments = self.moments.entry(name.into()).or_default();
-            if rule.needs_mean() && moments.mean.is_none() {
-                moments.mean = Some(weight.f_zeros_like()?);
-            }
-            if rule.needs_square() && moments.square.is_none() {
-                moments.square = Some(weight.f_zeros_like()?);
-            }
-            for moment in [&mut moments.mean, &mut moments.square].into_iter().flatten() {
-                // One that was read from a file lies in memory as files do.
-                *moment = layout::same(moment, &weight)?;
-            }
+            let moments = self.moments_of(name, &weight, rule)?;
             if weight.device() == Device::Cpu && weight.kind() == Kind::Float {
                 on_the_cpu(rule, &weight, gradient, moments)?;
             } else {
@@ -120,6 +111,75 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    /// Whether [`State::launch`] can do this optimiser's update.
+    pub(crate) fn is_fused(optimizer: &Optimizer) -> bool {
+        matches!(optimizer, Optimizer::Sgd { .. } | Optimizer::Adam { .. })
+    }
+
+    /// Does what [`State::update`] does in one pass over all weights, and leaves it out if `found_inf` holds 1. Whoever
+    /// learns later that it held 1 calls [`State::take_back`].
+    pub(crate) fn launch<'a>(
+        &mut self,
+        optimizer: &Optimizer,
+        rate: f64,
+        weights: impl Iterator<Item = (&'a str, Tensor, &'a Tensor)>,
+        found_inf: &Tensor,
+    ) -> Result<(), TchError> {
+        let _guard = tch::no_grad_guard();
+        self.steps += 1;
+        let rule = Rule::new(optimizer, rate, self.steps);
+        let [mut all, mut gradients, mut means, mut squares] = [const { Vec::new() }; 4];
+        for (name, weight, gradient) in weights {
+            let moments = self.moments_of(name, &weight, rule)?;
+            means.extend(moments.mean.as_ref().map(Tensor::shallow_clone));
+            squares.extend(moments.square.as_ref().map(Tensor::shallow_clone));
+            gradients.push(layout::same(gradient, &weight)?);
+            all.push(weight);
+        }
+        let Some(first_weight) = all.first() else { return Ok(()) };
+        let steps = Tensor::f_full(
+            &[] as &[i64],
+            f64::from(self.steps),
+            (Kind::Float, first_weight.device()),
+        )?;
+        let tensors = shim::Tensors { weights: all, gradients, means, squares };
+        match rule {
+            Rule::Sgd { momentum, nesterov, decay, first, .. } => {
+                shim::fused_sgd(&tensors, rate, momentum, decay, nesterov, first, found_inf)
+            }
+            Rule::Adam { beta1, beta2, epsilon, .. } => {
+                shim::fused_adam(&tensors, &steps, rate, [beta1, beta2], epsilon, found_inf)
+            }
+            Rule::RmsProp { .. } => Err(TchError::Torch("RMSprop has no fused form".into())),
+        }
+    }
+
+    /// The last update was none.
+    pub(crate) fn take_back(&mut self) {
+        self.steps = self.steps.saturating_sub(1);
+    }
+
+    /// A weight's moments, made if the rule needs them and they are not there yet.
+    fn moments_of(
+        &mut self,
+        name: &str,
+        weight: &Tensor,
+        rule: Rule,
+    ) -> Result<&mut Moments, TchError> {
+        let moments = self.moments.entry(name.into()).or_default();
+        if rule.needs_mean() && moments.mean.is_none() {
+            moments.mean = Some(weight.f_zeros_like()?);
+        }
+        if rule.needs_square() && moments.square.is_none() {
+            moments.square = Some(weight.f_zeros_like()?);
+        }
+        for moment in [&mut moments.mean, &mut moments.square].into_iter().flatten() {
+            // One that was read from a file lies in memory as files do.
+            *moment = layout::same(moment, weight)?;
+        }
+        Ok(moments)
     }
 
     pub(crate) fn read(&self) -> Result<Parameters, TchError> {
@@ -344,6 +404,31 @@ mod tests {
             assert!(
                 looped.allclose(&by_library, 1e-6, 1e-7, false),
                 "{optimizer}: {looped} {by_library}"
+            );
+        }
+    }
+
+    /// On the CPU, where LibTorch has the same fused operations as on a GPU.
+    #[test]
+    fn fused_updates_are_the_others_and_an_infinity_leaves_everything_as_it_is() {
+        let flag = |value: f32| Tensor::from_slice(&[value]);
+        for optimizer in optimizers().into_iter().filter(State::is_fused) {
+            let start = Tensor::from_slice(&[0.5_f32, -1.0, 2.0, 0.0]);
+            let (one_by_one, fused) = (start.copy(), start.copy());
+            let (mut usual, mut launched) = (State::default(), State::default());
+            for step in 1..4 {
+                let gradient = Tensor::from_slice(&[0.3_f32, -0.2, 0.001, 1.0]) * f64::from(step);
+                let pair = |weight: &Tensor| [("w", weight.shallow_clone(), &gradient)].into_iter();
+                usual.update(&optimizer, 0.1, pair(&one_by_one)).unwrap();
+                launched.launch(&optimizer, 0.1, pair(&fused), &flag(0.0)).unwrap();
+                let (weight, before) = (fused.copy(), launched.read().unwrap());
+                launched.launch(&optimizer, 0.1, pair(&fused), &flag(1.0)).unwrap();
+                launched.take_back();
+                assert_eq!((&weight, before), (&fused, launched.read().unwrap()), "{optimizer}");
+            }
+            assert!(
+                one_by_one.allclose(&fused, 1e-5, 1e-6, false),
+                "{optimizer}: {one_by_one} {fused}"
             );
         }
     }
