@@ -315,14 +315,14 @@ impl Model {
     ) -> Result<StepResult, BackendError> {
         let Computed { loss, logits, gradients } =
             self.forward_and_backward(input, labels, step)?;
-        let defers = self.defers && self.scaler.is_none() && self.kind() == Kind::Float;
+        let defers = self.defers && self.scaler.is_none();
         let is_fused = |(optimizer, _): &(Optimizer, State)| State::is_fused(optimizer);
         let names: Vec<String> = self.learned().map(Into::into).collect();
         if defers && self.optimizer.as_ref().is_some_and(is_fused) {
             let refused = not_finite(&loss).map_err(failed("the loss"))?;
             if let Some((optimizer, state)) = &mut self.optimizer {
                 let pairs = pairs(&self.tensors, &names, &gradients);
-                let launched = state.launch(optimizer, step.rate, pairs, &refused);
+                let launched = state.update(optimizer, step.rate, pairs, Some(&refused));
                 launched.map_err(failed("changing the weights"))?;
                 let result = result(&loss, &logits)?;
                 if !result.loss.is_finite() {
@@ -343,7 +343,9 @@ impl Model {
         }
         if let Some((optimizer, state)) = &mut self.optimizer {
             let pairs = pairs(&self.tensors, &names, &gradients);
-            state.update(optimizer, step.rate, pairs).map_err(failed("changing the weights"))?;
+            state
+                .update(optimizer, step.rate, pairs, None)
+                .map_err(failed("changing the weights"))?;
         }
         Ok(result)
     }
