@@ -29,7 +29,6 @@ def run(library):
     numbers of all and of the trained values, `steps` the number of training steps, and `parts` the library's build and
     the versions of what it loads images with.
     """
-    RECORD["library"]["name"] = library.name
     if TRACE and not TRACE["before"]:
         library.build()
         return trace(library)
@@ -176,7 +175,7 @@ class Progress:
         """Prints the running means of an epoch."""
         if CLOCK() - self.printed >= 0.1:
             self.printed = CLOCK()
-            line = f"Epoch {epoch}/{JOB['epochs']}: {step}/{steps} - loss: {loss:.4f} - acc: {accuracy:.4f}"
+            line = f"Epoch {epoch}/{JOB['epochs']}: {step}/{steps} - loss: {float(loss):.4f} - acc: {float(accuracy):.4f}"
             print(line, end="\r", flush=True)
 
     def epoch(self, epoch):
