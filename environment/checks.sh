@@ -209,6 +209,8 @@ helper_environment() {
     export RUSTFLAGS=-Cprefer-dynamic CARGO_TARGET_DIR=$target/helper LIBTORCH=$target/helper/libtorch
     LD_LIBRARY_PATH=$libtorch/lib:$(rustc --print target-libdir)${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
     export LD_LIBRARY_PATH
+    # Where tests look for libtorch's CUDA library.
+    export BENCHBOOK_LIBTORCH_LIB=$libtorch/lib
 }
 
 check_helper() {

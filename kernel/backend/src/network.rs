@@ -7,7 +7,7 @@ use crate::error::BackendError;
 use crate::optimizer::Optimizer;
 use crate::parameters::Parameters;
 use benchbook_nets::{Net, Shape};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 /// What a backend needs to know to build a model.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,7 +26,7 @@ pub struct Plan {
 }
 
 /// What a record says about the library that computed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct BackendInfo {
     /// For example `LibTorch`.
     pub name: String,
@@ -38,6 +38,8 @@ pub struct BackendInfo {
     pub threads: usize,
     /// The type of the numbers, for example `float32`.
     pub precision: String,
+    /// The phase in which the library prepares its graph, or `none` if it has none.
+    pub graph: &'static str,
 }
 
 /// The values of a batch, as the backend takes them.
@@ -229,7 +231,21 @@ pub trait Network: Send {
     fn set_optimizer_state(&mut self, state: &Parameters) -> Result<(), BackendError>;
 
     /// Waits until the device has done everything that it was given. Default: each call has waited.
-    fn synchronize(&self) {}
+    ///
+    /// # Errors
+    /// [`BackendError::Library`] for what the device failed in meanwhile.
+    fn synchronize(&self) -> Result<(), BackendError> {
+        Ok(())
+    }
+
+    /// The most bytes that the library's arrays had on the GPU since the net was built; `None` (the default) on the CPU, and
+    /// where the library does not tell.
+    ///
+    /// # Errors
+    /// [`BackendError::Library`].
+    fn peak_device_memory(&self) -> Result<Option<u64>, BackendError> {
+        Ok(None)
+    }
 }
 
 impl<'a> Input<'a> {

@@ -5,10 +5,14 @@ use benchbook_nets::{Graph, Net, Parameter};
 use safetensors::SafeTensors;
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// Where the files are.
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../backend/tests/data/conformance");
+/// Where the files are: the folder that `BENCHBOOK_CONFORMANCE` names, for a test program on another machine, or that of
+/// the checkout.
+fn folder() -> PathBuf {
+    const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../backend/tests/data/conformance");
+    std::env::var_os("BENCHBOOK_CONFORMANCE").map_or_else(|| FOLDER.into(), PathBuf::from)
+}
 
 /// One graph with what PyTorch computed of it.
 #[derive(Clone, Debug)]
@@ -17,6 +21,8 @@ pub struct Case {
     pub name: String,
     /// The checked graph.
     pub net: Net,
+    /// Where it computes.
+    pub device: Device,
     /// How it is trained.
     pub settings: Settings,
     /// The stored tensors by name.
@@ -49,15 +55,17 @@ pub struct Training {
     pub class_weights: Option<Vec<f32>>,
 }
 
-/// All cases, sorted by name.
+/// All cases, sorted by name, on the CPU.
 ///
 /// # Panics
 /// If a file cannot be read.
 pub fn cases() -> Vec<Case> {
-    let entries = std::fs::read_dir(FOLDER).unwrap_or_else(|error| panic!("{FOLDER}: {error}"));
+    let folder = folder();
+    let entries = std::fs::read_dir(&folder);
+    let entries = entries.unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let mut paths: Vec<_> = entries.map(|entry| entry.expect("a file's entry").path()).collect();
     paths.sort();
-    assert!(!paths.is_empty(), "there are no cases in {FOLDER}");
+    assert!(!paths.is_empty(), "there are no cases in {}", folder.display());
     paths.iter().map(|path| Case::read(path)).collect()
 }
 
@@ -81,19 +89,23 @@ impl Case {
         Self {
             name: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
             net: Net::new(graph).unwrap_or_else(|error| wrong(&error)),
+            device: Device::Cpu,
             settings,
             tensors: file.tensors().into_iter().map(array).collect(),
         }
     }
 
-    /// The plan: on the CPU, in 32-bit floats.
+    /// The plan: in 32-bit floats, on a GPU without TF32.
     pub fn plan(&self) -> Plan {
         Plan {
             net: self.net.clone(),
             frozen: self.settings.frozen,
-            device: Device::Cpu,
+            device: self.device,
             threads: Some(1),
-            compute: Compute::default(),
+            compute: match self.device {
+                Device::Cpu => Compute::default(),
+                _ => Compute { tf32_convolutions: false, ..Compute::default() },
+            },
         }
     }
 

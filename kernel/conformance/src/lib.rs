@@ -17,7 +17,7 @@ mod values;
 
 pub use case::{Case, Settings, Training, cases};
 
-use benchbook_backend::{Backend, BackendError};
+use benchbook_backend::{Backend, BackendError, Device};
 
 /// Examples in a batch.
 pub const BATCH: usize = 4;
@@ -44,17 +44,26 @@ pub struct Unsupported {
 /// # Panics
 /// With every failure: its case, what was compared, and the difference.
 pub fn run(backend: &dyn Backend) -> Vec<Unsupported> {
+    run_on(backend, Device::Cpu)
+}
+
+/// [`run`] on a device.
+///
+/// # Panics
+/// As [`run`].
+pub fn run_on(backend: &dyn Backend, device: Device) -> Vec<Unsupported> {
     let (mut failures, mut unsupported) = (Vec::new(), Vec::new());
-    for case in cases() {
+    let cases: Vec<Case> = cases().into_iter().map(|case| Case { device, ..case }).collect();
+    for case in &cases {
         match backend.supports(&case.plan()) {
-            Ok(()) => failures.extend(values::check(backend, &case)),
+            Ok(()) => failures.extend(values::check(backend, case)),
             Err(BackendError::Operation { reason, .. }) => {
-                unsupported.push(Unsupported { case: case.name, reason });
+                unsupported.push(Unsupported { case: case.name.clone(), reason });
             }
             Err(error) => failures.push(format!("{}: supports: {error}", case.name)),
         }
     }
-    failures.extend(rules::check(backend));
+    failures.extend(rules::check(backend, &cases));
     let (count, list) = (failures.len(), failures.join("\n"));
     assert!(failures.is_empty(), "{}: {count} failures\n{list}", backend.about().name);
     unsupported

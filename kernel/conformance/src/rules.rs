@@ -1,6 +1,6 @@
 //! The rules of the interface that need no stored values.
 
-use crate::case::{Case, cases};
+use crate::case::Case;
 use crate::values::compare;
 use benchbook_backend::{
     Backend, BackendError, Device, Input, Network, Optimizer, Parameters, Plan, Step,
@@ -11,7 +11,7 @@ type Rule = fn(&dyn Backend, &Case) -> Result<Vec<String>, BackendError>;
 const RATE: f64 = 0.01;
 
 /// Every rule that a backend breaks. All are tested on the small VGG, whose head has dropout, or its frozen form.
-pub(crate) fn check(backend: &dyn Backend) -> Vec<String> {
+pub(crate) fn check(backend: &dyn Backend, cases: &[Case]) -> Vec<String> {
     let rules: [(&str, &str, Rule); 8] = [
         ("vgg", "an optimiser's state out and in", resume),
         ("vgg", "labels out of range", labels),
@@ -22,7 +22,6 @@ pub(crate) fn check(backend: &dyn Backend) -> Vec<String> {
         ("vgg_frozen", "features instead of values", features),
         ("dense_no_bias", "a net without a base", no_base),
     ];
-    let cases = cases();
     let mut failures = Vec::new();
     for (name, rule, check) in rules {
         let case = cases.iter().find(|case| case.name == name);

@@ -157,6 +157,8 @@ pub fn run(job: &Job, callback: &mut dyn Callback) -> Result<Record, Error> {
 /// As [`run`].
 pub fn run_whole(job: &Job, callback: &mut dyn Callback) -> Result<Finished, Error> {
     let mut run = Run::new(&job.name);
+    // Before the phase is announced, so that its energy and processor time are without it.
+    crate::run::wake(&job.build)?;
     announce("load");
     let (data, _batch) = run.load_with(&job.data, job.folder, &job.net, &job.build, &job.fit)?;
     announce("build");

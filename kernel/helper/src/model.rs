@@ -317,7 +317,7 @@ impl Model {
         check_data(&self.net, &self.build, split)?;
         self.check_same_classes(split)?;
         let loader = self.in_order(split, self.on_bad_image())?;
-        self.network.synchronize();
+        self.network.synchronize()?;
         let began = Instant::now();
         let sums = evaluate_pass(self.network.as_mut(), &loader, None, None, metrics)?;
         self.say_skipped(&loader);
@@ -358,7 +358,7 @@ impl Model {
         }
         check_shape(&self.net, &self.build, split)?;
         let loader = self.in_order(split, on_bad_image)?;
-        self.network.synchronize();
+        self.network.synchronize()?;
         let began = Instant::now();
         let mut predictions = Vec::with_capacity(split.len());
         for batch in loader.epoch(0) {
@@ -382,7 +382,7 @@ impl Model {
                 });
             }
         }
-        self.network.synchronize();
+        self.network.synchronize()?;
         let seconds = began.elapsed().as_secs_f64();
         self.say_skipped(&loader);
         Ok(Predictions { split: split.clone(), classes, predictions, seconds })

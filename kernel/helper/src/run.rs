@@ -95,8 +95,7 @@ impl Run {
     ) -> Result<(ImageFolder, Batch), Error> {
         let (backend, device) = (build.backend, build.requested_device());
         let input = net.input()?;
-        // Waking up a GPU takes a second or more that has nothing to do with the pictures.
-        backend.upload(&[0.0], device)?;
+        wake(build)?;
         let began = Instant::now();
         let data = ImageFolder::open_with(folder, options)?;
         let listed = began.elapsed().as_secs_f64();
@@ -142,7 +141,7 @@ impl Run {
     ) -> Result<Model, Error> {
         let began = Instant::now();
         let mut model = Model::build(net, data, build)?;
-        model.network().synchronize();
+        model.network().synchronize()?;
         self.phases.build = Some(began.elapsed().as_secs_f64());
         let file = model.settings().weights.file(model.net().name());
         self.weights_sha256 = file.map(|path| sha256(&path)).transpose()?;
@@ -174,11 +173,11 @@ impl Run {
         callback: &mut dyn Callback,
     ) -> Result<History, Error> {
         let before = model.history();
-        model.network().synchronize();
+        model.network().synchronize()?;
         let began = Instant::now();
         let mut callback = FirstStep { callback, seconds: &mut self.first_step };
         let result = model.fit_with(data, fit, &mut callback);
-        model.network().synchronize();
+        let waited = model.network().synchronize();
         let seconds = began.elapsed().as_secs_f64();
         *self.phases.train.get_or_insert(0.0) += seconds;
         let after = model.history();
@@ -188,7 +187,7 @@ impl Run {
         if self.data.classes.is_empty() {
             self.data = facts(data);
         }
-        result
+        result.and_then(|history| Ok(waited.map(|()| history)?))
     }
 
     /// Times anything else: `run.phase("augmentation", || …)`. The record keeps the seconds under this name; a second
@@ -236,6 +235,7 @@ impl Run {
         let environment = Environment::here();
         let settings = compute_settings(&build.compute, &info.device);
         let device_name = environment.device_name(&info.device);
+        let file = library_build(&info.name.to_lowercase());
         let (parameters, trainable_parameters) = model.parameter_counts();
         let metrics = Metrics { evaluations: self.evaluations.clone(), ..Metrics::default() };
         let record = Record {
@@ -252,9 +252,9 @@ impl Run {
                 threads: Some(info.threads),
                 precision: Some(info.precision),
                 settings,
-                parts: library_build(build.backend.about().id)
-                    .map(|found| ("build".to_owned(), found))
+                parts: [("build", file), ("graph", Some(info.graph.into()))]
                     .into_iter()
+                    .filter_map(|(name, found)| Some((name.to_owned(), found?)))
                     .collect(),
             },
             net: benchbook_study::record::Net {
@@ -278,7 +278,10 @@ impl Run {
             build_parts: BuildParts { first_step: self.first_step, ..model.build_parts() },
             train_parts: TrainParts { features: self.features, ..TrainParts::default() },
             rates: self.rates,
-            peak_memory: peak_memory(&self.memory),
+            peak_memory: PeakMemory {
+                device_bytes: model.network().peak_device_memory()?,
+                ..peak_memory(&self.memory)
+            },
             metrics,
             epochs: self.epochs.clone(),
             environment,
@@ -321,19 +324,27 @@ impl Run {
         let mut stepped = 0;
         // The first step warms up; then as long as it takes to be sure, at least three.
         network.train_step(Input::Values(&batch.values), &batch.labels, step)?;
-        network.synchronize();
+        network.synchronize()?;
         let began = Instant::now();
         while stepped < 3 * batch.len() || began.elapsed() < SYNTHETIC {
             crate::interrupt::check()?;
             network.train_step(Input::Values(&batch.values), &batch.labels, step)?;
             stepped += batch.len();
         }
-        network.synchronize();
+        network.synchronize()?;
         let synthetic = stepped as f64 / began.elapsed().as_secs_f64();
         let rates = Rates { synthetic, loader: loader_rate, real: images as f64 / seconds };
         self.rates = Some(rates);
         Ok(rates)
     }
+}
+
+/// Wakes up a build's GPU, which takes a second or more that has nothing to do with the pictures.
+///
+/// # Errors
+/// [`Error::Backend`].
+pub(crate) fn wake(build: &Build) -> Result<(), Error> {
+    Ok(build.backend.upload(&[0.0], build.requested_device())?)
 }
 
 /// The pictures, with the files that were left out.

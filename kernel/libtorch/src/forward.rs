@@ -1,7 +1,6 @@
 //! The layers of a net as LibTorch's operations: one arm for each.
 
 use crate::net::{Mode, Model};
-use benchbook_backend::dropout_mask;
 use benchbook_nets::{FlattenOrder, Function, Layer, Operation, Padding, Shape, Source};
 use std::ops::Range;
 use tch::{Kind, TchError, Tensor};
@@ -13,7 +12,7 @@ impl Model {
         &self,
         layers: Range<usize>,
         input: &Tensor,
-        mode: Mode,
+        mode: Mode<'_>,
     ) -> Result<Tensor, TchError> {
         let (first, last) = (layers.start, layers.end - 1);
         // Outputs that later layers take. Each is let go with its last use, as a chain of calls would.
@@ -55,7 +54,7 @@ impl Model {
         index: usize,
         layer: &Layer,
         inputs: &[Tensor],
-        mode: Mode,
+        mode: Mode<'_>,
     ) -> Result<Tensor, TchError> {
         let x = &inputs[0];
         let weight = |suffix| self.tensor(layer, suffix);
@@ -131,7 +130,7 @@ impl Model {
             Operation::Custom(custom) => match &self.code {
                 Some(code) => {
                     let seed = match mode {
-                        Mode::Training { seed } => Some(seed),
+                        Mode::Training { seed, .. } => Some(seed),
                         Mode::WithoutDropout | Mode::Inference => None,
                     };
                     code.forward(x, custom.units, seed, !matches!(mode, Mode::Inference))
@@ -162,11 +161,8 @@ impl Model {
                 x.f_upsample_nearest2d(size, None::<f64>, None::<f64>)
             }
             Operation::Dropout(dropout) => match mode {
-                Mode::Training { seed } if dropout.rate > 0.0 => {
-                    let ordinal = self.dropouts[&index];
-                    let mask = dropout_mask(x.numel(), dropout.rate, seed, ordinal);
-                    let mask = Tensor::f_from_slice(&mask)?.f_to_device(self.device)?;
-                    x.f_mul(&mask.f_view_(x.size())?.f_to_kind(x.kind())?)
+                Mode::Training { masks, .. } if dropout.rate > 0.0 => {
+                    x.f_mul(&masks[&index].f_view_(x.size())?.f_to_kind(x.kind())?)
                 }
                 Mode::Training { .. } | Mode::WithoutDropout | Mode::Inference => {
                     Ok(x.shallow_clone())

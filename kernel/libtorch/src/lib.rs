@@ -8,6 +8,7 @@ mod optimizer;
 mod running;
 mod scaler;
 mod settings;
+mod shim;
 
 pub use code::{Code, Forward};
 
@@ -80,8 +81,7 @@ impl Backend for LibTorch {
         let device = found(device)?;
         let copied = Tensor::f_from_slice(values).and_then(|t| t.f_to_device(device));
         let _resident = copied.map_err(failed("copying a batch"))?;
-        synchronize(device);
-        Ok(())
+        synchronize(device)
     }
 
     fn build(&self, plan: &Plan, weights: &Parameters) -> Result<Box<dyn Network>, BackendError> {
@@ -115,9 +115,11 @@ fn found(device: Requested) -> Result<Device, BackendError> {
     }
 }
 
-fn synchronize(device: Device) {
-    if let Device::Cuda(index) = device {
-        Cuda::synchronize(index as i64);
+/// Waits for the device; an error of what it was given before comes out here.
+fn synchronize(device: Device) -> Result<(), BackendError> {
+    match device {
+        Device::Cuda(gpu) => shim::synchronize(gpu).map_err(failed("waiting for the GPU")),
+        _ => Ok(()),
     }
 }
 
@@ -250,6 +252,38 @@ mod tests {
             let broken = vec![f32::NAN; pixels.len()];
             assert!(net.train_step(Input::Values(&broken), &labels, step).unwrap().loss.is_nan());
             assert_eq!(net.parameters().unwrap(), before);
+        }
+    }
+
+    /// What a GPU does in each step, on the CPU, which has the same operations.
+    #[test]
+    fn an_update_that_is_launched_before_its_loss_is_read_is_the_same_step() {
+        let (pixels, labels) = images(4);
+        let broken = vec![f32::NAN; pixels.len()];
+        for optimizer in [Optimizer::momentum(0.9), Optimizer::default()] {
+            let made = |defers| {
+                let plan = plan(&vgg(Head::Keras, true), false, Compute::default());
+                let weights = Parameters::initial(plan.net.parameters(), 1);
+                let mut model = net::Model::new(&plan, Device::Cpu, &weights).unwrap();
+                model.defers = defers;
+                model.compile(optimizer);
+                model
+            };
+            let [mut waits, mut launches] = [false, true].map(made);
+            for seed in 0..2 {
+                let step = Step::new(1e-4, seed);
+                let losses = [&mut waits, &mut launches].map(|model| {
+                    model.train_step(Input::Values(&pixels), &labels, step).unwrap().loss
+                });
+                assert!((losses[0] - losses[1]).abs() < 1e-4, "{optimizer}: {losses:?}");
+            }
+            let state = |model: &net::Model| {
+                (model.parameters().unwrap(), model.optimizer_state().unwrap())
+            };
+            let before = state(&launches);
+            let lost = launches.train_step(Input::Values(&broken), &labels, Step::new(1e-4, 2));
+            assert!(lost.unwrap().loss.is_nan());
+            assert_eq!(state(&launches), before, "{optimizer}");
         }
     }
 

@@ -5,12 +5,12 @@ use crate::forward::batched;
 use crate::optimizer::State;
 use crate::running::Running;
 use crate::scaler::Scaler;
-use crate::{NAME, VERSION, failed, layout, optimizer, scaler, synchronize};
+use crate::{NAME, VERSION, failed, layout, optimizer, scaler, shim, synchronize};
 use benchbook_backend::{
     Array, BackendError, BackendInfo, Input, Network, Optimizer, Parameters, Plan, Precision, Step,
-    StepResult, class_numbers,
+    StepResult, class_numbers, dropout_mask,
 };
-use benchbook_nets::{Layer, Loss, Net, Source};
+use benchbook_nets::{Layer, Loss, Net, Operation, Source};
 use std::collections::BTreeMap;
 use tch::{Device, Kind, Reduction, TchError, Tensor};
 
@@ -30,17 +30,50 @@ pub(crate) struct Model {
     optimizer: Option<(Optimizer, State)>,
     /// Of the loss, where numbers are so short that gradients could vanish.
     scaler: Option<Scaler>,
+    /// Whether a step's loss is read after its update was launched, for which a GPU would otherwise wait.
+    pub(crate) defers: bool,
 }
+
+/// Factors of dropout layers, by their index among all layers.
+pub(crate) type Masks = BTreeMap<usize, Tensor>;
 
 /// How a pass through the layers treats dropout and batch normalisation.
 #[derive(Clone, Copy)]
-pub(crate) enum Mode {
+pub(crate) enum Mode<'a> {
     Training {
         seed: u64,
+        masks: &'a Masks,
     },
     /// As in training but nothing is dropped: for gradients that can be compared.
     WithoutDropout,
     Inference,
+}
+
+/// What a loss takes besides logits, on the device.
+struct Targets {
+    labels: Tensor,
+    class_weights: Option<Tensor>,
+}
+
+/// What a training step computes before anything changes.
+struct Computed {
+    loss: Tensor,
+    logits: Tensor,
+    /// Of [`Model::learned`], in that order.
+    gradients: Vec<Tensor>,
+}
+
+impl Drop for Model {
+    fn drop(&mut self) {
+        if self.device.is_cuda() {
+            self.tensors.clear();
+            self.optimizer = None;
+            self.running = None;
+            self.code = None;
+            // What cannot be given back stays with the process, as it would have without this.
+            let _ = shim::empty_cache();
+        }
+    }
 }
 
 impl Model {
@@ -88,10 +121,14 @@ impl Model {
             device,
             optimizer: None,
             scaler: (plan.compute.precision == Precision::Float16).then(Scaler::default),
+            defers: device.is_cuda(),
             plan: plan.clone(),
         };
+        if let Device::Cuda(gpu) = device {
+            shim::reset_peak(gpu).map_err(failed("asking for the GPU's memory"))?;
+        }
         model.set_parameters(weights)?;
-        model.synchronize();
+        model.synchronize()?;
         Ok(model)
     }
 
@@ -126,13 +163,16 @@ impl Model {
                 let start = values.as_ptr().cast();
                 Tensor::f_from_blob(start, &axes, &strides, Kind::Float, Device::Cpu)?
             };
-            if compute.channels_last && axes.len() == 4 {
-                batch = layout::channels_last(&batch)?;
-            }
             if compute.pinned_memory {
                 batch = batch.f_pin_memory(self.device)?;
             }
-            batch.f_to_device_(self.device, self.kind(), compute.asynchronous_copies, false)
+            batch =
+                batch.f_to_device_(self.device, self.kind(), compute.asynchronous_copies, false)?;
+            // On the device, which reorders faster than the processor.
+            if compute.channels_last && axes.len() == 4 {
+                batch = layout::channels_last(&batch)?;
+            }
+            Ok(batch)
         };
         copied().map_err(failed("copying a batch"))
     }
@@ -156,7 +196,12 @@ impl Model {
     }
 
     /// Logits, `[batch, outputs]`. A frozen base always runs in inference mode.
-    fn outputs(&self, input: Input<'_>, batch: usize, mode: Mode) -> Result<Tensor, BackendError> {
+    fn outputs(
+        &self,
+        input: Input<'_>,
+        batch: usize,
+        mode: Mode<'_>,
+    ) -> Result<Tensor, BackendError> {
         let x = self.input(input, batch)?;
         let (base, end) = (self.net().base(), self.net().layers().len());
         let logits = match input {
@@ -177,25 +222,50 @@ impl Model {
         logits.and_then(|logits| logits.f_to_kind(self.kind())).map_err(failed("the forward pass"))
     }
 
-    /// Mean loss of logits.
-    fn loss(
+    /// Copies labels and class weights to the device. After the forward pass has begun, a copy would wait for it.
+    fn targets(
         &self,
-        logits: &Tensor,
         labels: &[i64],
         class_weights: Option<&[f32]>,
-    ) -> Result<Tensor, TchError> {
-        let labels = Tensor::f_from_slice(labels)?.f_to_device(self.device)?;
-        let class_weights = class_weights
-            .map(|factors| {
+    ) -> Result<Targets, BackendError> {
+        let copied = || {
+            let factors = |factors| {
                 Tensor::f_from_slice(factors)?.f_to_device(self.device)?.f_to_kind(self.kind())
+            };
+            Ok(Targets {
+                labels: Tensor::f_from_slice(labels)?.f_to_device(self.device)?,
+                class_weights: class_weights.map(factors).transpose()?,
             })
-            .transpose()?;
+        };
+        copied().map_err(failed("copying the labels"))
+    }
+
+    /// The factors of a step's dropout layers, on the device for the same reason. A frozen base drops nothing.
+    fn masks(&self, batch: usize, seed: u64) -> Result<Masks, BackendError> {
+        let first = if self.plan.frozen { self.net().base() } else { 0 };
+        let mut masks = Masks::new();
+        for (&index, &ordinal) in self.dropouts.range(first..) {
+            let layer = &self.net().layers()[index];
+            if let Operation::Dropout(dropout) = &layer.operation
+                && dropout.rate > 0.0
+            {
+                let values = dropout_mask(batch * layer.output.len(), dropout.rate, seed, ordinal);
+                let mask = Tensor::f_from_slice(&values).and_then(|t| t.f_to_device(self.device));
+                masks.insert(index, mask.map_err(failed("copying the dropout masks"))?);
+            }
+        }
+        Ok(masks)
+    }
+
+    /// Mean loss of logits.
+    fn loss(&self, logits: &Tensor, targets: &Targets) -> Result<Tensor, TchError> {
+        let Targets { labels, class_weights } = targets;
         match self.net().loss() {
             Loss::BinaryCrossEntropy => {
                 let target = labels.f_to_kind(self.kind())?;
                 // A factor for each example, of which the mean is taken over the examples: Keras' way.
-                let factors =
-                    class_weights.map(|factors| factors.f_index_select(0, &labels)).transpose()?;
+                let factors = class_weights.as_ref();
+                let factors = factors.map(|f| f.f_index_select(0, labels)).transpose()?;
                 logits.f_squeeze_dim(1)?.f_binary_cross_entropy_with_logits(
                     &target,
                     factors.as_ref(),
@@ -205,7 +275,7 @@ impl Model {
             }
             Loss::CrossEntropy => {
                 let weights = class_weights.as_ref();
-                logits.f_cross_entropy_loss(&labels, weights, Reduction::Mean, -100, 0.0)
+                logits.f_cross_entropy_loss(labels, weights, Reduction::Mean, -100, 0.0)
             }
         }
     }
@@ -216,22 +286,68 @@ impl Model {
         trained.map(|parameter| parameter.name.as_str())
     }
 
-    /// What a training step computes before anything changes, with the gradients of [`Model::learned`].
     fn forward_and_backward(
         &self,
         input: Input<'_>,
         labels: &[i64],
         step: Step<'_>,
-    ) -> Result<(StepResult, Vec<Tensor>), BackendError> {
-        let logits = self.outputs(input, labels.len(), Mode::Training { seed: step.seed })?;
-        let loss = self.loss(&logits, labels, step.class_weights).map_err(failed("the loss"))?;
+    ) -> Result<Computed, BackendError> {
+        let targets = self.targets(labels, step.class_weights)?;
+        let masks = self.masks(labels.len(), step.seed)?;
+        let mode = Mode::Training { seed: step.seed, masks: &masks };
+        let logits = self.outputs(input, labels.len(), mode)?;
+        let loss = self.loss(&logits, &targets).map_err(failed("the loss"))?;
         let scaled = match &self.scaler {
             None => Ok(loss.shallow_clone()),
             Some(scaler) => scaler.scale(&loss),
         };
         let gradients =
             scaled.and_then(|loss| self.backward(&loss)).map_err(failed("the backward pass"))?;
-        Ok((result(&loss, &logits)?, gradients))
+        Ok(Computed { loss, logits, gradients })
+    }
+
+    /// A training step, but for the running statistics, which the forward pass may have moved in vain.
+    fn learn(
+        &mut self,
+        input: Input<'_>,
+        labels: &[i64],
+        step: Step<'_>,
+    ) -> Result<StepResult, BackendError> {
+        let Computed { loss, logits, gradients } =
+            self.forward_and_backward(input, labels, step)?;
+        let defers = self.defers && self.scaler.is_none();
+        let is_fused = |(optimizer, _): &(Optimizer, State)| State::is_fused(optimizer);
+        let names: Vec<String> = self.learned().map(Into::into).collect();
+        if defers && self.optimizer.as_ref().is_some_and(is_fused) {
+            let refused = not_finite(&loss).map_err(failed("the loss"))?;
+            if let Some((optimizer, state)) = &mut self.optimizer {
+                let pairs = pairs(&self.tensors, &names, &gradients);
+                let launched = state.update(optimizer, step.rate, pairs, Some(&refused));
+                launched.map_err(failed("changing the weights"))?;
+                let result = result(&loss, &logits)?;
+                if !result.loss.is_finite() {
+                    state.take_back();
+                }
+                return Ok(result);
+            }
+        }
+        let result = result(&loss, &logits)?;
+        if !result.loss.is_finite() {
+            return Ok(result);
+        }
+        if let Some(scaler) = &mut self.scaler
+            && !scaler.unscale(&gradients).map_err(failed("unscaling the gradients"))?
+        {
+            // As PyTorch's GradScaler: the step is left out and the next one is scaled less.
+            return Ok(result);
+        }
+        if let Some((optimizer, state)) = &mut self.optimizer {
+            let pairs = pairs(&self.tensors, &names, &gradients);
+            state
+                .update(optimizer, step.rate, pairs, None)
+                .map_err(failed("changing the weights"))?;
+        }
+        Ok(result)
     }
 
     /// Gradients of `loss` with respect to [`Model::learned`], in that order.
@@ -244,6 +360,21 @@ impl Model {
         }
         Tensor::f_run_backward(&[loss], &learned, false, false)
     }
+}
+
+/// Weights by name with their gradients. Code may have variables that its forward pass does not use.
+fn pairs<'a>(
+    tensors: &'a BTreeMap<String, Tensor>,
+    names: &'a [String],
+    gradients: &'a [Tensor],
+) -> impl Iterator<Item = (&'a str, Tensor, &'a Tensor)> {
+    let pairs = names.iter().zip(gradients).filter(|(_, gradient)| gradient.defined());
+    pairs.map(|(name, gradient)| (name.as_str(), tensors[name].shallow_clone(), gradient))
+}
+
+/// One number: 1 if the loss is not finite, otherwise 0.
+fn not_finite(loss: &Tensor) -> Result<Tensor, TchError> {
+    loss.f_detach()?.f_isfinite()?.f_logical_not()?.f_to_kind(Kind::Float)?.f_view_([1])
 }
 
 /// Reads loss and logits together; the one place of a step where the device is waited for.
@@ -285,6 +416,7 @@ impl Network for Model {
             },
             threads: usize::try_from(tch::get_num_threads()).unwrap_or(0),
             precision: self.plan.compute.precision.to_string(),
+            graph: "none",
         }
     }
 
@@ -307,34 +439,13 @@ impl Network for Model {
         if let Some(running) = &mut self.running {
             running.keep().map_err(failed("keeping the running statistics"))?;
         }
-        let computed = self.forward_and_backward(input, labels, step);
-        if computed.as_ref().map_or(true, |(result, _)| !result.loss.is_finite())
+        let learnt = self.learn(input, labels, step);
+        if learnt.as_ref().map_or(true, |result| !result.loss.is_finite())
             && let Some(running) = &mut self.running
         {
             running.restore().map_err(failed("restoring the running statistics"))?;
         }
-        let (result, gradients) = computed?;
-        if !result.loss.is_finite() {
-            return Ok(result);
-        }
-        if let Some(scaler) = &mut self.scaler
-            && !scaler.unscale(&gradients).map_err(failed("unscaling the gradients"))?
-        {
-            // As PyTorch's GradScaler: the step is left out and the next one is scaled less.
-            return Ok(result);
-        }
-        let names: Vec<String> = self.learned().map(Into::into).collect();
-        if let Some((optimizer, state)) = self.optimizer.as_mut() {
-            let tensors = &self.tensors;
-            let pairs = names
-                .iter()
-                .zip(&gradients)
-                // Code may have variables that its forward pass does not use.
-                .filter(|(_, gradient)| gradient.defined())
-                .map(|(name, gradient)| (name.as_str(), tensors[name].shallow_clone(), gradient));
-            state.update(optimizer, step.rate, pairs).map_err(failed("changing the weights"))?;
-        }
-        Ok(result)
+        learnt
     }
 
     fn evaluate_step(
@@ -344,8 +455,9 @@ impl Network for Model {
     ) -> Result<StepResult, BackendError> {
         class_numbers(labels, self.net().classes(), None)?;
         let _guard = tch::no_grad_guard();
+        let targets = self.targets(labels, None)?;
         let logits = self.outputs(input, labels.len(), Mode::Inference)?;
-        let loss = self.loss(&logits, labels, None).map_err(failed("the loss"))?;
+        let loss = self.loss(&logits, &targets).map_err(failed("the loss"))?;
         result(&loss, &logits)
     }
 
@@ -368,8 +480,9 @@ impl Network for Model {
 
     fn gradients(&mut self, input: Input<'_>, labels: &[i64]) -> Result<Parameters, BackendError> {
         class_numbers(labels, self.net().classes(), None)?;
+        let targets = self.targets(labels, None)?;
         let logits = self.outputs(input, labels.len(), Mode::WithoutDropout)?;
-        let loss = self.loss(&logits, labels, None).map_err(failed("the loss"))?;
+        let loss = self.loss(&logits, &targets).map_err(failed("the loss"))?;
         let gradients = self.backward(&loss).map_err(failed("the backward pass"))?;
         let mut arrays = BTreeMap::new();
         let used = self.learned().zip(&gradients).filter(|(_, gradient)| gradient.defined());
@@ -495,7 +608,16 @@ impl Network for Model {
         }
     }
 
-    fn synchronize(&self) {
-        synchronize(self.device);
+    fn synchronize(&self) -> Result<(), BackendError> {
+        synchronize(self.device)
+    }
+
+    fn peak_device_memory(&self) -> Result<Option<u64>, BackendError> {
+        match self.device {
+            Device::Cuda(gpu) => {
+                shim::peak_bytes(gpu).map(Some).map_err(failed("asking for the GPU's memory"))
+            }
+            _ => Ok(None),
+        }
     }
 }

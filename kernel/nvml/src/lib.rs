@@ -2,7 +2,7 @@
 //!
 //! Functions and types are those of `nvml.h` of CUDA 11 and newer. What a GPU or a driver does not tell is `None`.
 
-use std::ffi::{CStr, c_uint, c_ulonglong, c_void};
+use std::ffi::{CStr, c_char, c_uint, c_ulonglong, c_void};
 use std::sync::OnceLock;
 
 /// The opened library.
@@ -24,7 +24,8 @@ pub struct Device<'a> {
     raw: *mut c_void,
 }
 
-/// Memory of a GPU, in bytes (`nvmlMemory_t`).
+/// Memory of a GPU, in bytes (`nvmlMemory_t`). Where the driver tells it apart, what it keeps for itself is in neither of
+/// the parts (`nvmlMemory_v2_t`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Memory {
@@ -35,6 +36,27 @@ pub struct Memory {
     /// What is in use by anybody.
     pub used: c_ulonglong,
 }
+
+/// `nvmlMemory_v2_t`.
+#[repr(C)]
+struct MemoryApart {
+    version: c_uint,
+    total: c_ulonglong,
+    _reserved: c_ulonglong,
+    free: c_ulonglong,
+    used: c_ulonglong,
+}
+
+impl Default for MemoryApart {
+    fn default() -> Self {
+        /// `NVML_STRUCT_VERSION(Memory, 2)`: the size, and the version from bit 24 on.
+        const VERSION: c_uint = size_of::<MemoryApart>() as c_uint | 2 << 24;
+        Self { version: VERSION, total: 0, _reserved: 0, free: 0, used: 0 }
+    }
+}
+
+/// Room for a GPU's UUID (`NVML_DEVICE_UUID_V2_BUFFER_SIZE`).
+const UUID: usize = 96;
 
 /// `nvmlUtilization_t`, in percent.
 #[derive(Default)]
@@ -142,10 +164,29 @@ impl Device<'_> {
         unsafe { self.ask(c"nvmlDeviceGetMinorNumber") }
     }
 
-    /// Its memory.
+    /// Its memory; of drivers before 510 with what the driver keeps for itself.
     pub fn memory(self) -> Option<Memory> {
-        // SAFETY: `nvmlMemory_t *`.
-        unsafe { self.ask(c"nvmlDeviceGetMemoryInfo") }
+        // SAFETY: `nvmlMemory_v2_t *`, whose version is set.
+        let apart: Option<MemoryApart> = unsafe { self.ask(c"nvmlDeviceGetMemoryInfo_v2") };
+        match apart {
+            Some(MemoryApart { total, free, used, .. }) => Some(Memory { total, free, used }),
+            // SAFETY: `nvmlMemory_t *`.
+            None => unsafe { self.ask(c"nvmlDeviceGetMemoryInfo") },
+        }
+    }
+
+    /// Its UUID, for example `GPU-5a1b…`, by which `CUDA_VISIBLE_DEVICES` may name it.
+    pub fn uuid(self) -> Option<String> {
+        type Question = unsafe extern "C" fn(*mut c_void, *mut c_char, c_uint) -> Return;
+        let function = self.nvml.function(c"nvmlDeviceGetUUID")?;
+        let mut text = [0; UUID];
+        // SAFETY: nvml.h declares the function so; the array is as long as the call says.
+        let ended = unsafe {
+            let function = std::mem::transmute::<*mut c_void, Question>(function);
+            function(self.raw, text.as_mut_ptr(), UUID as c_uint)
+        };
+        let bytes: Vec<u8> = text.iter().map(|c| *c as u8).take_while(|byte| *byte != 0).collect();
+        (ended == 0).then_some(String::from_utf8(bytes).ok()?)
     }
 
     /// Share of the last sampling period in which something ran, 0 to 1.
@@ -212,7 +253,7 @@ mod tests {
 
     /// A driver's library with two GPUs, of which the second tells nothing but its memory. The declarations
     /// are copied from nvml.h.
-    const DRIVER: &str = r"
+    const DRIVER: &str = r#"
         typedef unsigned int nvmlReturn_t;
         typedef struct { int number; } *nvmlDevice_t;
         typedef struct { unsigned long long total, free, used; } nvmlMemory_t;
@@ -239,6 +280,18 @@ mod tests {
             memory->total = 100; memory->free = 60; memory->used = 40 + device->number;
             return 0;
         }
+        typedef struct { unsigned int version; unsigned long long total, reserved, free, used; } nvmlMemory_v2_t;
+        nvmlReturn_t nvmlDeviceGetMemoryInfo_v2(nvmlDevice_t device, nvmlMemory_v2_t *memory) {
+            if (memory->version != (sizeof(nvmlMemory_v2_t) | (2 << 24))) return 25;
+            memory->total = 100; memory->reserved = 10; memory->free = 60; memory->used = 30;
+            return device->number;
+        }
+        nvmlReturn_t nvmlDeviceGetUUID(nvmlDevice_t device, char *uuid, unsigned int length) {
+            static const char text[] = "GPU-5a1b0000-0000-0000-0000-000000000000";
+            if (length < sizeof text) return 7;
+            for (unsigned int at = 0; at < sizeof text; at++) uuid[at] = text[at];
+            return device->number;
+        }
         nvmlReturn_t nvmlDeviceGetUtilizationRates(nvmlDevice_t device, nvmlUtilization_t *rates) {
             rates->gpu = 75; rates->memory = 20;
             return device->number;
@@ -262,7 +315,7 @@ mod tests {
             infos[0].pid = 11; infos[0].usedGpuMemory = ~0ULL;
             infos[1].pid = 12; infos[1].usedGpuMemory = 30;
             return device->number;
-        }";
+        }"#;
 
     #[test]
     fn what_a_driver_tells_is_passed_on_and_what_it_refuses_is_none() {
@@ -275,7 +328,10 @@ mod tests {
         let file = CString::new(library.to_str().unwrap()).unwrap();
         let nvml = Nvml::open(&file).unwrap();
         let [one, other] = nvml.devices()[..] else { panic!("two GPUs") };
-        assert_eq!(one.memory(), Some(Memory { total: 100, free: 60, used: 40 }));
+        assert_eq!(one.memory(), Some(Memory { total: 100, free: 60, used: 30 }));
+        let uuid = "GPU-5a1b0000-0000-0000-0000-000000000000";
+        assert_eq!((one.uuid().as_deref(), other.uuid()), (Some(uuid), None));
+        // As before driver 510.
         assert_eq!(other.memory().unwrap().used, 41);
         assert_eq!(
             (one.minor(), one.utilisation(), one.joules()),

@@ -18,7 +18,7 @@ pub struct Arguments {
     /// The template to run against; the newest installed if not given.
     #[arg(long)]
     pub template: Option<PathBuf>,
-    /// Write an archive (.tar.gz) that runs jobs on a machine without compiler or network, with
+    /// Write an archive (.tar.gz) that runs jobs and studies on a machine without compiler or network, with
     /// that machine's libtorch or PyTorch, instead of running one.
     #[arg(long, value_name = "ARCHIVE")]
     pub pack: Option<PathBuf>,
@@ -125,7 +125,10 @@ fn signals() -> libc::sigset_t {
     }
 }
 
-/// Puts the worker, the helper library, Rust's standard library and a script that finds libtorch
+/// The scripts of an archive. All are the same text, and each runs the role that its name says.
+const SCRIPTS: [&str; 3] = ["bench", "study", "libraries"];
+
+/// Puts the worker, the helper library, Rust's standard library and the scripts, which find libtorch,
 /// into one archive.
 fn pack(here: &Installation, archive: &Path) -> anyhow::Result<()> {
     let Installation { template, tools } = here;
@@ -147,9 +150,11 @@ fn pack(here: &Installation, archive: &Path) -> anyhow::Result<()> {
         }
     }
     standard.with_context(|| format!("no libstd in {}", libraries.display()))?;
-    let script = root.join("bench");
-    fs::write(&script, include_str!("bench/launcher.sh").replace("@VERSION@", libtorch::VERSION))?;
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
+    let text = include_str!("bench/launcher.sh").replace("@VERSION@", libtorch::VERSION);
+    for script in SCRIPTS.map(|name| root.join(name)) {
+        fs::write(&script, &text)?;
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
+    }
     let status = Command::new("tar")
         .args(["-czf"])
         .arg(std::path::absolute(archive)?)
@@ -161,7 +166,7 @@ fn pack(here: &Installation, archive: &Path) -> anyhow::Result<()> {
     ensure!(status.success(), "`tar` could not write {}", archive.display());
     let size = fs::metadata(archive)?.len() as f64 / 1e6;
     println!(
-        "{} ({size:.1} MB). There: tar -xzf it, then benchbook-bench/bench --help",
+        "{} ({size:.1} MB). There: tar -xzf it, then benchbook-bench/bench --help or benchbook-bench/study --help",
         archive.display()
     );
     Ok(())

@@ -27,7 +27,7 @@ def run(library):
 
     The phases are `load`, `build`, `train` and `test`, which returns the number of its images; `count` returns the
     numbers of all and of the trained values, `steps` the number of training steps, and `parts` the library's build and
-    the versions of what it loads images with.
+    the versions of what it loads images with. `graph` is the phase in which it prepares its graph, or `none`.
     """
     if TRACE and not TRACE["before"]:
         library.build()
@@ -42,6 +42,7 @@ def run(library):
     parameters, trainable = library.count()
     facts = {"/library/version": library.version, "/library/language": "Python", "/library/device": JOB["device"]}
     facts |= {"/library/threads": JOB["threads"], "/library/parts/python": platform.python_version()}
+    facts["/library/parts/graph"] = library.graph
     facts |= {f"/library/parts/{name}": version for name, version in library.parts().items()}
     facts |= {"/net/parameters": parameters, "/net/trainable_parameters": trainable}
     state(facts | {"/steps": library.steps(), "/images_seen/test": tested})

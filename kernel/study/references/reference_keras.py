@@ -136,6 +136,8 @@ class Keras:
     def __init__(self):
         self.engine = engine_keras.start()
         self.version = f"{keras.__version__} on {self.engine.version}"
+        eager = engine_keras.NAME == "torch" and not engine_keras.jit_compile(self.engine)
+        self.graph = "none" if eager else "train"
         keras.utils.set_random_seed(JOB["seed"])
         self.masks = []
 

@@ -34,7 +34,7 @@ FLOATS = JOB["compute"]["precision"]
 
 class MXNet(Loop):
     # It follows the biased variance of a batch on the processor.
-    version, omitted = mx.__version__, ["running_var"]
+    version, omitted, graph = mx.__version__, ["running_var"], "train"
 
     def __init__(self):
         super().__init__()

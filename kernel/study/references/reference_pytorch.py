@@ -128,6 +128,7 @@ def make_optimizer(values):
 
 class PyTorch:
     version, omitted = torch.__version__, []
+    graph = "train" if COMPILE else "none"
 
     def __init__(self):
         torch.manual_seed(JOB["seed"])

@@ -91,7 +91,7 @@ def updates_of(values, gradients):
 
 
 class Theano(Loop):
-    version, omitted = theano.__version__, []
+    version, omitted, graph = theano.__version__, [], "build"
 
     def __init__(self):
         super().__init__()

@@ -159,6 +159,7 @@ fn cache(variable: &dyn Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
 /// stays; otherwise the second column is set, so that the setting is known and not the release's.
 const PINNED: [(&str, &str); 4] = [
     ("TF_ENABLE_ONEDNN_OPTS", "1"),
+    // On a GPU this also keeps cuDNN from trying its algorithms; the processes of a study have 0.
     ("TF_DETERMINISTIC_OPS", "1"),
     // Each net has its own threads; by default all nets share those of the first one.
     ("TF_OVERRIDE_GLOBAL_THREADPOOL", "1"),

@@ -304,6 +304,7 @@ impl Network for TensorFlowNet {
                 _ => Precision::Float32,
             }
             .to_string(),
+            graph: "build",
         }
     }
 

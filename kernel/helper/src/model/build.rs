@@ -250,7 +250,7 @@ impl Model {
             Some(code) => code.build(&plan, &parameters)?,
             None => build.backend.build(&plan, &parameters)?,
         };
-        network.synchronize();
+        network.synchronize()?;
         times.to_device = Some(began.elapsed().as_secs_f64());
         Ok(Model {
             build_parts: times,

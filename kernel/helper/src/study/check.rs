@@ -36,11 +36,13 @@ pub struct Check {
     pub steps: usize,
     /// Images in a batch. Default: 8.
     pub batch_size: usize,
+    /// Steps that each run takes after its clock has stopped, at most [`Check::steps`]. Default: 3.
+    pub run_steps: usize,
 }
 
 impl Default for Check {
     fn default() -> Self {
-        Self { steps: 20, batch_size: 8 }
+        Self { steps: 20, batch_size: 8, run_steps: CHANGES_AFTER }
     }
 }
 
@@ -261,7 +263,7 @@ pub(super) fn run(
     let truths = judge(&traces, &lengths, &mut computed);
     let backends: Vec<_> = backends.iter().cloned().zip(computed).collect();
     let truths = truths.into_iter().map(|(place, truth)| (backends[place].0.clone(), truth));
-    let steps = CHANGES_AFTER.min(check.steps);
+    let steps = check.run_steps.min(check.steps);
     let (truths, images) = (truths.collect(), workers.images());
     let common = Common { folder, steps, lengths, truths, images };
     Ok(Checked { check, backends, versions, common: Arc::new(common) })

@@ -54,6 +54,10 @@ impl Workers {
         let mut job = job.clone();
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         job.build.threads = Some(job.build.threads.unwrap_or(cores));
+        // One device for all, so that they can be compared; a library that does not see it has a row that says so.
+        let gpu =
+            || if tch::Cuda::is_available() { tch::Device::Cuda(0) } else { tch::Device::Cpu };
+        job.build.device.get_or_insert_with(gpu);
         if job.fit.loader_threads == 0 {
             job.fit.loader_threads = cores;
         }

@@ -115,7 +115,7 @@ fn alone(
         let step = Step::new(fit.rate(), seed(seconds.len()));
         let start = Instant::now();
         network.train_step(Input::Values(&values), &labels, step)?;
-        network.synchronize();
+        network.synchronize()?;
         seconds.push(start.elapsed().as_secs_f64());
     }
     Ok(seconds.split_off(2))

@@ -219,7 +219,7 @@ impl Training<'_> {
                 self.history.passes = self.call.pass + 1 + ((before + 1) * steps / batches) as u64;
             }
             let sums = sums?;
-            self.network.synchronize();
+            self.network.synchronize()?;
             let wait = feed.wait().as_secs_f64();
             let mut metrics = EpochMetrics {
                 epoch,
@@ -529,7 +529,7 @@ pub(crate) fn evaluate_pass(
         let batch = ScoredBatch { loss: *loss, logits, labels: &fed.labels };
         metrics.iter_mut().for_each(|metric| metric.update(&batch));
     }
-    network.synchronize();
+    network.synchronize()?;
     Ok(sums)
 }
 

@@ -1,8 +1,13 @@
 #!/bin/sh
-# Runs a Benchbook job on this machine's libtorch @VERSION@: LIBTORCH if it is set, else the PyTorch
-# of python3. Nothing is compiled or downloaded.
+# Runs a Benchbook job (as `bench`), a study (as `study`) or the list of libraries (as `libraries`) on this machine's
+# libtorch @VERSION@: LIBTORCH if it is set, else the PyTorch of python3. Nothing is compiled or downloaded.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
+name=$(basename "$0")
+case $name in
+bench) role=job ;;
+*) role=$name ;;
+esac
 
 if [ -n "${LIBTORCH:-}" ]; then
     torch=$LIBTORCH
@@ -13,7 +18,7 @@ spec = importlib.util.find_spec("torch")
 print(os.path.dirname(spec.origin) if spec else "")' 2>/dev/null) || torch=
 fi
 if [ -z "$torch" ] || [ ! -e "$torch/lib/libtorch_cpu.so" ]; then
-    echo "bench: no libtorch: set LIBTORCH to a folder with libtorch @VERSION@, or install it with \`pip install torch==@VERSION@\`" >&2
+    echo "$name: no libtorch: set LIBTORCH to a folder with libtorch @VERSION@, or install it with \`pip install torch==@VERSION@\`" >&2
     exit 1
 fi
 
@@ -25,7 +30,7 @@ fi
 case $version in
     @VERSION@ | @VERSION@+*) ;;
     *)
-        echo "bench: $torch is libtorch ${version:-of unknown version}, and this needs @VERSION@" >&2
+        echo "$name: $torch is libtorch ${version:-of unknown version}, and this needs @VERSION@" >&2
         exit 1
         ;;
 esac
@@ -33,4 +38,4 @@ esac
 export BENCHBOOK_HELPER="$here/lib/libbenchbook.so"
 export BENCHBOOK_LIBTORCH_LIB="$torch/lib"
 export LD_LIBRARY_PATH="$torch/lib:$here/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
-exec "$here/benchbook-worker" job "$@"
+exec "$here/benchbook-worker" "$role" "$@"

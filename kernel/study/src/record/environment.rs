@@ -2,6 +2,7 @@
 
 use super::hexadecimal;
 use crate::resources::machine::{cores, governor};
+use benchbook_nvml::Nvml;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -111,14 +112,32 @@ impl Environment {
     }
 
     /// Which of `gpus` a process in this environment calls `device`, for example `cuda:0`; `None` for the processor,
-    /// and where `CUDA_VISIBLE_DEVICES` names GPUs otherwise than by number. CUDA counts as the driver does where
-    /// all GPUs are alike or `CUDA_DEVICE_ORDER` is `PCI_BUS_ID`.
+    /// and where `CUDA_VISIBLE_DEVICES` names a part of a GPU (`MIG-…`), of which no figure is known. CUDA counts as the
+    /// driver does where all GPUs are alike or `CUDA_DEVICE_ORDER` is `PCI_BUS_ID`.
     pub fn gpu(&self, device: &str) -> Option<usize> {
+        self.gpu_among(device, || {
+            let devices = Nvml::load().map(Nvml::devices).unwrap_or_default();
+            devices.into_iter().map(|device| device.uuid().unwrap_or_default()).collect()
+        })
+    }
+
+    /// [`Environment::gpu`], with the UUIDs of this machine's GPUs.
+    fn gpu_among(&self, device: &str, uuids: impl Fn() -> Vec<String>) -> Option<usize> {
         let number: usize = device.strip_prefix("cuda:")?.parse().ok()?;
         let mut variables = self.variables.iter();
         match variables.find(|(name, _)| name == "CUDA_VISIBLE_DEVICES") {
-            Some((_, visible)) => visible.split(',').nth(number)?.trim().parse().ok(),
             None => Some(number),
+            Some((_, visible)) => {
+                let name = visible.split(',').nth(number)?.trim();
+                match name.parse() {
+                    Ok(number) => Some(number),
+                    // CUDA takes the beginning of a UUID, too.
+                    Err(_) if name.starts_with("GPU-") => {
+                        uuids().iter().position(|uuid| uuid.starts_with(name))
+                    }
+                    Err(_) => None,
+                }
+            }
         }
     }
 
@@ -242,7 +261,12 @@ mod tests {
         assert_eq!(name(None, "cuda:1").as_deref(), Some("B"));
         assert_eq!(name(Some("2, 0"), "cuda:0").as_deref(), Some("C"));
         assert_eq!(name(Some("2, 0"), "cuda:2"), None);
-        assert_eq!(name(Some("GPU-5a1b"), "cuda:0"), None);
+        let uuids = || vec!["GPU-7c00-1".to_owned(), "GPU-5a1b-2".to_owned()];
+        let by_uuid = |visible| of(Some(visible)).gpu_among("cuda:0", uuids);
+        assert_eq!(
+            [by_uuid("GPU-5a1b"), by_uuid("GPU-99"), by_uuid("MIG-5a1b")],
+            [Some(1), None, None]
+        );
         assert_eq!(of(Some("2, 0")).gpu("cuda:1"), Some(0));
         assert_eq!(of(None).gpu("cpu"), None);
     }

@@ -22,7 +22,7 @@ const SAMPLE: Duration = Duration::from_millis(100);
 /// How long what a process has started may still speak after its own end.
 const GRACE: Duration = Duration::from_secs(5);
 /// What lines of standard error say in which memory ran out, in small letters.
-const OUT_OF_MEMORY: [&str; 11] = [
+const OUT_OF_MEMORY: [&str; 14] = [
     "out of memory",
     "out_of_memory",
     "outofmemory",
@@ -34,6 +34,9 @@ const OUT_OF_MEMORY: [&str; 11] = [
     "oom when allocating",
     "resource exhausted",
     "resourceexhausted",
+    "resource_exhausted",
+    "cudnn_status_alloc_failed",
+    "cublas_status_alloc_failed",
 ];
 
 enum Said {
@@ -84,8 +87,7 @@ pub(super) fn watch(
                 None => observer(&Event::Line { backend: backend.into(), text, passing }),
             },
             Ok(Said::Error(text)) => {
-                let small = text.to_lowercase();
-                memory_ran_out |= OUT_OF_MEMORY.iter().any(|sign| small.contains(sign));
+                memory_ran_out |= tells_of_memory(&text);
                 if !text.trim().is_empty() {
                     last_words = text.trim().to_owned();
                 }
@@ -124,6 +126,12 @@ pub(super) fn watch(
         Err(error) => Status::Failed { message: error.to_string() },
     });
     Ended { status, seconds, resources }
+}
+
+/// Whether a line of standard error says that memory ran out.
+fn tells_of_memory(line: &str) -> bool {
+    let small = line.to_lowercase();
+    OUT_OF_MEMORY.iter().any(|sign| small.contains(sign))
 }
 
 /// Has the process killed when the thread that starts it ends, whatever ends it (prctl(2)). One that measures for
@@ -213,4 +221,28 @@ fn spawn(
         }
         let _ = send.send(Said::Closed);
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As LibTorch's allocators, `cudaGetErrorString`, cuDNN, cuBLAS, XLA, TensorFlow and Python word it.
+    #[test]
+    fn each_library_has_words_of_its_own_for_memory_that_ran_out() {
+        for line in [
+            "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 GiB.",
+            "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory",
+            "RuntimeError: cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+            "RuntimeError: CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+            "jaxlib.xla_extension.XlaRuntimeError: RESOURCE_EXHAUSTED: Out of memory while trying to allocate",
+            "E external/local_xla INTERNAL: RESOURCE_EXHAUSTED: Failed to allocate request for 2.00GiB",
+            "tensorflow.python.framework.errors_impl.ResourceExhaustedError: OOM when allocating tensor",
+            "MemoryError",
+        ] {
+            assert!(tells_of_memory(line), "{line}");
+        }
+        assert!(!tells_of_memory("ValueError: no such layer"));
+        assert!(!tells_of_memory("RuntimeError: cuDNN error: CUDNN_STATUS_NOT_SUPPORTED"));
+    }
 }
