@@ -247,7 +247,8 @@ mod tests {
     #[test]
     fn colours_of_libraries_differ_with_any_colour_vision_and_stand_out_from_the_card() {
         let colours: Vec<Colour> = ALL.iter().map(Runner::colour).collect();
-        assert!(nearest(&colours) > 25.0, "{}", nearest(&colours));
+        // 2.3 is just noticeable side by side.
+        assert!(nearest(&colours) > 20.0, "{}", nearest(&colours));
         assert!(colours.iter().all(|colour| contrast(*colour) > 2.1), "{colours:?}");
     }
 }

@@ -33,7 +33,7 @@ pub static PYTORCH: Reference =
 pub static PYTORCH_COMPILE: Reference = pytorch(
     "python-pytorch-compile",
     "PyTorch compiled",
-    [0xb3, 0x5d, 0x9a],
+    [0xfc, 0x19, 0xff],
     "environment/references python-pytorch-compile",
     &[("compile", "yes")],
 );
@@ -52,7 +52,7 @@ pub static KERAS: Reference = keras(
 pub static KERAS_JIT: Reference = keras(
     "python-keras-jit",
     "Keras with jit_compile",
-    [0x0b, 0x6e, 0x4f],
+    [0x46, 0x1e, 0x03],
     INSTALL,
     &["keras", "tensorflow"],
     &[("engine", "tensorflow"), ("jit_compile", "yes")],
@@ -62,7 +62,7 @@ pub static KERAS_JIT: Reference = keras(
 pub static KERAS_NO_JIT: Reference = keras(
     "python-keras-no-jit",
     "Keras without jit_compile",
-    [0x7a, 0xd6, 0xb5],
+    [0xa5, 0xac, 0x58],
     INSTALL,
     &["keras", "tensorflow"],
     &[("engine", "tensorflow"), ("jit_compile", "no")],
@@ -72,7 +72,7 @@ pub static KERAS_NO_JIT: Reference = keras(
 pub static KERAS_JAX: Reference = keras(
     "python-keras-jax",
     "Keras on JAX",
-    [0x5c, 0x6b, 0xc0],
+    [0x7f, 0x02, 0xf9],
     "environment/references python-keras-jax",
     &["keras", "tensorflow", "jax"],
     &[("engine", "jax"), ("jit_compile", "auto")],
@@ -82,7 +82,7 @@ pub static KERAS_JAX: Reference = keras(
 pub static KERAS_PYTORCH: Reference = keras(
     "python-keras-pytorch",
     "Keras on PyTorch",
-    [0xd8, 0x1b, 0x60],
+    [0xb2, 0x64, 0x9b],
     INSTALL,
     &["keras", "tensorflow", "torch"],
     &[("engine", "torch"), ("jit_compile", "auto")],
@@ -94,7 +94,7 @@ pub static THEANO: Reference = processor_only(
         id: "python-theano",
         name: "Theano",
         language: "Python",
-        colour: [0x00, 0x00, 0x00],
+        colour: [0x00, 0x14, 0x17],
         install: "environment/references python-theano",
         variables: &[],
     },
@@ -117,7 +117,7 @@ pub static MXNET: Reference = processor_only(
         id: "python-mxnet",
         name: "MXNet",
         language: "Python",
-        colour: [0x00, 0x00, 0x00],
+        colour: [0x99, 0xaf, 0xe5],
         install: "environment/references python-mxnet",
         variables: &[],
     },
