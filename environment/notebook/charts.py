@@ -57,7 +57,8 @@ def read_records(paths: list[Path]) -> dict[str, Any]:
 
 
 class Study:
-    """The runs of a study. A pointer leads to a number of each backend, over the good runs that are no warm-up.
+    """The runs of a study. A pointer leads to a number of each backend, over the good runs that are no warm-up; or of
+    each study, where one backend ran several.
 
     | pointer | each backend's number |
     | --- | --- |
@@ -76,7 +77,10 @@ class Study:
         return self.medians(pointer)
 
     def values(self, pointer: str) -> dict[str, dict[int, Any]]:
-        """What the pointer leads to, by backend and round."""
+        """What the pointer leads to, by backend or study, and round."""
+        one_backend = len({run["place"]["backend"] for run in self.runs}) == 1
+        several_studies = len({run["place"]["study"] for run in self.runs}) > 1
+        key = "study" if one_backend and several_studies else "backend"
         found: dict[str, dict[int, Any]] = {}
         for run in self.runs:
             before, several, after = pointer.partition("/*/")
@@ -84,7 +88,7 @@ class Study:
             if several:
                 value = [resolve(part, f"/{after}") for part in value]
             if value is not None:
-                found.setdefault(run["place"]["backend"], {})[run["place"]["round"]] = value
+                found.setdefault(run["place"][key], {})[run["place"]["round"]] = value
         return found
 
     def medians(self, pointer: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ use crate::error::BackendError;
 use crate::optimizer::Optimizer;
 use crate::parameters::Parameters;
 use benchbook_nets::{Net, Shape};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 /// What a backend needs to know to build a model.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,7 +26,7 @@ pub struct Plan {
 }
 
 /// What a record says about the library that computed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct BackendInfo {
     /// For example `LibTorch`.
     pub name: String,
@@ -38,6 +38,9 @@ pub struct BackendInfo {
     pub threads: usize,
     /// The type of the numbers, for example `float32`.
     pub precision: String,
+    /// What a record states beside it, by name: `update`, what changes the weights, and `graph`, the phase in which the
+    /// library prepares its graph.
+    pub parts: [(&'static str, &'static str); 2],
 }
 
 /// The values of a batch, as the backend takes them.

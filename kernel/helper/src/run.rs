@@ -235,6 +235,7 @@ impl Run {
         let environment = Environment::here();
         let settings = compute_settings(&build.compute, &info.device);
         let device_name = environment.device_name(&info.device);
+        let file = library_build(&info.name.to_lowercase());
         let (parameters, trainable_parameters) = model.parameter_counts();
         let metrics = Metrics { evaluations: self.evaluations.clone(), ..Metrics::default() };
         let record = Record {
@@ -251,9 +252,8 @@ impl Run {
                 threads: Some(info.threads),
                 precision: Some(info.precision),
                 settings,
-                parts: library_build(build.backend.about().id)
-                    .map(|found| ("build".to_owned(), found))
-                    .into_iter()
+                parts: (file.map(|file| ("build".to_owned(), file)).into_iter())
+                    .chain(info.parts.map(|(name, value)| (name.into(), value.into())))
                     .collect(),
             },
             net: benchbook_study::record::Net {

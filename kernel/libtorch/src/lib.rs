@@ -25,24 +25,44 @@ use tch::{Cuda, Device, TchError, Tensor};
 const VERSION: &str = "2.11.0";
 const NAME: &str = "LibTorch";
 
-/// The library.
+pub use optimizer::Update;
+
+/// The library, with one of the ways to change weights.
 #[derive(Clone, Copy, Debug)]
-pub struct LibTorch;
+pub struct Library(Update);
+
+/// LibTorch, whose weights on the processor are changed by Benchbook's loop.
+#[allow(non_upper_case_globals)]
+pub static LibTorch: Library = Library(Update::Loop);
+
+/// LibTorch, whose weights are changed by its own operations everywhere: what the loop is worth.
+#[allow(non_upper_case_globals)]
+pub static LibTorchOperations: Library = Library(Update::Operations);
 
 /// Whether LibTorch can use a GPU here.
 pub fn has_gpu() -> bool {
     Cuda::is_available()
 }
 
-impl Backend for LibTorch {
+impl Backend for Library {
     fn about(&self) -> &'static About {
-        &About {
+        const LOOP: About = About {
             id: "libtorch",
             name: NAME,
             language: "Rust",
             colour: [0x00, 0x66, 0xb8],
             install: "benchbook setup",
             variables: &[],
+        };
+        const OPERATIONS: About = About {
+            id: "libtorch-operations",
+            name: "LibTorch, its own update",
+            colour: [0x5b, 0x9b, 0xd5],
+            ..LOOP
+        };
+        match self.0 {
+            Update::Loop => &LOOP,
+            Update::Operations => &OPERATIONS,
         }
     }
 
@@ -88,7 +108,7 @@ impl Backend for LibTorch {
         self.supports(plan)?;
         let device = found(plan.device)?;
         settings::prepare(plan, device)?;
-        Ok(Box::new(net::Model::new(plan, device, weights)?))
+        Ok(Box::new(net::Model::new(plan, device, weights, self.0)?))
     }
 }
 
@@ -264,7 +284,8 @@ mod tests {
             let made = |defers| {
                 let plan = plan(&vgg(Head::Keras, true), false, Compute::default());
                 let weights = Parameters::initial(plan.net.parameters(), 1);
-                let mut model = net::Model::new(&plan, Device::Cpu, &weights).unwrap();
+                let made = net::Model::new(&plan, Device::Cpu, &weights, Update::Loop);
+                let mut model = made.unwrap();
                 model.defers = defers;
                 model.compile(optimizer);
                 model

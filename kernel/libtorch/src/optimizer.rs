@@ -1,7 +1,7 @@
 //! Optimisers on LibTorch's tensors.
 //!
-//! On the CPU one loop over the values does what PyTorch does in about ten passes over the memory;
-//! with 15 million weights and small pictures the update is otherwise most of a step. On a GPU SGD and Adam are
+//! On the CPU one loop over the values does what LibTorch's own operations do in about ten passes over the memory
+//! ([`Update`]); with 15 million weights and small pictures the update is otherwise most of a step. On a GPU SGD and Adam are
 //! LibTorch's fused ones, which Python's PyTorch has with `fused=True`; RMSprop, which has none, 64-bit floats and scaled
 //! gradients take the same formulas in LibTorch's operations.
 
@@ -16,9 +16,19 @@ use tch::{Device, Kind, TchError, Tensor};
 pub(crate) const SUFFIXES: [&str; 2] = [".mean", ".square"];
 const STEP: &str = "step";
 
+/// What changes weights that are 32-bit floats. All others are changed by operations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Update {
+    /// One pass over the values: on the processor a loop of Benchbook's, on a GPU LibTorch's fused operations.
+    Loop,
+    /// LibTorch's operations, one parameter after the other, as in `torch::optim`.
+    Operations,
+}
+
 /// What an optimiser remembers between steps.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct State {
+    by: Update,
     /// Updates done so far.
     steps: u32,
     /// By the name of the parameter.
@@ -92,6 +102,10 @@ impl Rule {
 }
 
 impl State {
+    pub(crate) fn new(by: Update) -> Self {
+        Self { by, steps: 0, moments: BTreeMap::new() }
+    }
+
     /// Changes the given weights by their gradients, in place.
     pub(crate) fn update<'a>(
         &mut self,
@@ -103,8 +117,9 @@ impl State {
         self.steps += 1;
         let rule = Rule::new(optimizer, rate, self.steps);
         for (name, mut weight, gradient) in weights {
-            let moments = self.moments_of(name, &weight, rule)?;
-            if weight.device() == Device::Cpu && weight.kind() == Kind::Float {
+            let (by, moments) = (self.by, self.moments_of(name, &weight, rule)?);
+            let has_loop = weight.device() == Device::Cpu && weight.kind() == Kind::Float;
+            if has_loop && by == Update::Loop {
                 on_the_cpu(rule, &weight, gradient, moments)?;
             } else {
                 by_operations(rule, &mut weight, gradient, moments)?;
@@ -197,12 +212,13 @@ impl State {
     }
 
     pub(crate) fn from_parameters(
+        by: Update,
         parameters: &Parameters,
         device: Device,
         kind: Kind,
     ) -> Result<Self, TchError> {
         let tensor = |array| write(array, device)?.f_to_kind(kind);
-        let mut state = State::default();
+        let mut state = State::new(by);
         for (name, array) in &parameters.arrays {
             if name == STEP {
                 state.steps = array.values.first().map_or(0, |steps| *steps as u32);
@@ -415,7 +431,7 @@ mod tests {
         for optimizer in optimizers().into_iter().filter(State::is_fused) {
             let start = Tensor::from_slice(&[0.5_f32, -1.0, 2.0, 0.0]);
             let (one_by_one, fused) = (start.copy(), start.copy());
-            let (mut usual, mut launched) = (State::default(), State::default());
+            let [mut usual, mut launched] = [Update::Loop; 2].map(State::new);
             for step in 1..4 {
                 let gradient = Tensor::from_slice(&[0.3_f32, -0.2, 0.001, 1.0]) * f64::from(step);
                 let pair = |weight: &Tensor| [("w", weight.shallow_clone(), &gradient)].into_iter();
@@ -468,7 +484,7 @@ mod tests {
         };
         for optimizer in optimizers() {
             let weight = Tensor::from_slice(&[0.5_f32]);
-            let mut state = State::default();
+            let mut state = State::new(Update::Loop);
             for gradient in [0.3_f32, -0.1] {
                 let gradient = Tensor::from_slice(&[gradient]);
                 state

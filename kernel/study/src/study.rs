@@ -2,6 +2,7 @@
 
 mod export;
 mod figures;
+mod nets;
 mod page;
 mod parts;
 
@@ -62,11 +63,13 @@ impl Key {
         }
     }
 
-    /// The backend, with what tells it apart among `all`: the machine and the study as soon as there are several of
-    /// them, the rest only where a name would stand twice.
+    /// What tells it apart among `all`: the backend, unless one backend ran several studies; the machine and the study as
+    /// soon as there are several of them; the rest only where a name would stand twice.
     fn name(&self, all: &[Self]) -> String {
         let several = |of: fn(&Self) -> &Option<String>| all.iter().any(|key| of(key) != of(self));
-        let mut parts = vec![self.backend.clone()];
+        let one_backend = all.iter().all(|key| key.backend == self.backend && key.study.is_some());
+        let alone = one_backend && several(|key| &key.study);
+        let mut parts: Vec<String> = (!alone).then(|| self.backend.clone()).into_iter().collect();
         parts.extend(self.machine.clone().filter(|_| several(|key| &key.machine)));
         parts.extend(self.study.clone().filter(|_| several(|key| &key.study)));
         let namesakes = all.iter().filter(|key| {
@@ -162,6 +165,30 @@ fn with_interval(values: &[f64]) -> Cell {
             format!("{:.digits$} ({low:.digits$} to {high:.digits$})", median.value).into()
         }
         None => format!("{:.digits$}", median.value).into(),
+    }
+}
+
+/// The mean accuracy of the runs with its interval.
+fn accuracy_cell(group: &Group<'_>) -> Cell {
+    let Some(Accuracy { mean, interval: (low, high), over_seeds }) = group.accuracy() else {
+        return "–".into();
+    };
+    let cell = Cell::from(format!("{mean:.3} ({low:.3} to {high:.3})"));
+    let few = "the interval covers other images, and no trainings with other seeds";
+    if over_seeds { cell } else { cell.note(few) }
+}
+
+/// The median of the runs' most resident memory.
+fn memory_cell(group: &Group<'_>) -> Cell {
+    let memory = group.summary(|record| peak_bytes(record).map(|bytes| bytes as f64));
+    let Some(Summary { median, .. }) = memory else { return "–".into() };
+    let cell = Cell::from(format!("{:.0} MB", median / 1e6));
+    let valid = group.valid();
+    let mut resources = valid.iter().flat_map(|record| record.resources.values());
+    if resources.any(|used| used.shared_in_each) {
+        cell.note("what processes share counts in each of them")
+    } else {
+        cell
     }
 }
 
@@ -375,7 +402,6 @@ impl Study {
         if !notes.is_empty() {
             rate = rate.note(notes.join("; "));
         }
-        let memory = group.summary(|record| peak_bytes(record).map(|bytes| bytes as f64));
         let mut row = vec![
             Cell::from(&group.name),
             Cell::from(group.records[0].provenance.to_string()),
@@ -384,19 +410,7 @@ impl Study {
         ];
         row.extend(Quantity::PHASES.map(seconds));
         row.push(rate);
-        row.push(group.accuracy().map_or_else(dash, |found| {
-            let (low, high) = found.interval;
-            let cell = Cell::from(format!("{:.3} ({low:.3} to {high:.3})", found.mean));
-            let few = "the interval covers other images, and no trainings with other seeds";
-            if found.over_seeds { cell } else { cell.note(few) }
-        }));
-        let mut memory =
-            memory.map_or_else(dash, |bytes| format!("{:.0} MB", bytes.median / 1e6).into());
-        let mut resources = valid.iter().flat_map(|record| record.resources.values());
-        if resources.any(|used| used.shared_in_each) {
-            memory = memory.note("what processes share counts in each of them");
-        }
-        row.push(memory);
+        row.extend([accuracy_cell(group), memory_cell(group)]);
         row.extend(self.ratios(group, groups, Quantity::Train));
         let times = self.target.map(|target| group.times_to(target));
         if let (Some(target), Some(times)) = (self.target, &times) {

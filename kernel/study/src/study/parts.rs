@@ -12,7 +12,8 @@ const SHOWN: f64 = 0.02;
 impl Study {
     /// One row a library, in seconds: medians with quartiles over its runs. `net alone` is the time that the training steps
     /// would take with every batch in memory, by steps that were measured after the run; what its steps take beyond
-    /// that is waiting for input and what both disturb each other. `rest of train` is in no other part of it. `start and
+    /// that is waiting for input and what both disturb each other. `first step` is the first of the steps, in which libraries
+    /// compile or choose their algorithms. `rest of train` is in no other part of it. `start and
     /// end` is the whole process without its phases: the program, its imports, and reading the record.
     ///
     /// # Errors
@@ -24,6 +25,7 @@ impl Study {
             "load",
             "build",
             "train",
+            "first step",
             "steps",
             "net alone",
             "waiting for input",
@@ -48,7 +50,7 @@ impl Study {
 
 type Part = fn(&Record) -> Option<f64>;
 
-const PARTS: [Part; 12] = [
+const PARTS: [Part; 13] = [
     |run| {
         let phases: f64 = run.phases.measured().iter().map(|(_, seconds)| seconds).sum();
         Some(run.wall_seconds? - phases)
@@ -56,6 +58,7 @@ const PARTS: [Part; 12] = [
     |run| run.phases.load,
     |run| run.phases.build,
     |run| run.phases.train,
+    |run| run.build_parts.first_step,
     |run| positive(run.train_parts.training),
     net_alone,
     |run| run.train_parts.input_wait,
@@ -105,8 +108,8 @@ mod tests {
         };
         let found = row(run(11.0));
         // 800 images in batches of 32: 25 steps of 0.2 s.
-        assert_eq!(found[6], "5.00");
-        assert_eq!((found[1].as_str(), found[10].as_str()), ("5.00", "1.50"));
-        assert_eq!(row(run(9.6))[10], "–");
+        assert_eq!(found[7], "5.00");
+        assert_eq!((found[1].as_str(), found[11].as_str()), ("5.00", "1.50"));
+        assert_eq!(row(run(9.6))[11], "–");
     }
 }
