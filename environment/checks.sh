@@ -62,14 +62,19 @@ plan_references() {
     if [[ -f $repository/.venv-references/benchbook.stamp ]]; then
         step "Python references and TensorFlow" 15 0 references_step ""
     else
-        step "Python references and TensorFlow" 360 2560 references_step "PyTorch and Keras for Python into .venv-references, 5200 MB on disk"
+        step "Python references and TensorFlow" 380 2650 references_step "PyTorch, Keras and JAX for Python into .venv-references, 5500 MB on disk"
+    fi
+    if [[ -n $full ]]; then
+        step "Further Python libraries" 400 1960 more_references_step "Theano, MXNet and PyTorch 1.13 into .venv-references-*, 5200 MB on disk"
     fi
 }
 
 references_step() {
-    environment/references --cpu
+    environment/references --cpu python-keras-jax
     environment/tensorflow
 }
+
+more_references_step() { environment/references python-theano python-mxnet python-pytorch@1.13; }
 
 # --- Skipped tests --------------------------------------------------------------------------------------
 

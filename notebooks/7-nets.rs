@@ -101,8 +101,18 @@ fn title(scale: Scale, what: &str) -> String {
     format!("Seven nets, {scale}: {what}")
 }
 
-display(&study.accuracy_chart()?.titled(title(fitted, "accuracy against time")).source(&study_name, "/epochs/*/val_accuracy"));
-display(&study.rate_chart()?.titled(title(fitted, "training rate")).source(&study_name, "/throughput/training"));
+display(
+    &study
+        .accuracy_chart()?
+        .titled(title(fitted, "accuracy against time"))
+        .source(&study_name, "/epochs/*/val_accuracy"),
+);
+display(
+    &study
+        .rate_chart()?
+        .titled(title(fitted, "training rate"))
+        .source(&study_name, "/throughput/training"),
+);
 
 // %% [markdown]
 // ## What can be concluded, and what cannot

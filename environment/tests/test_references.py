@@ -10,6 +10,7 @@ import pytest
 
 ENVIRONMENT = Path(__file__).parents[1]
 PIN = re.compile(r"[a-z0-9-]+==[0-9][0-9a-z.]*")
+LISTS = sorted(path.name for path in ENVIRONMENT.glob("references-*.txt") if path.name != "references-cuda.txt")
 
 
 def references(*arguments, **variables):
@@ -28,6 +29,35 @@ def test_help_says_size_and_place():
     status, said = references("--help")
     assert status == 0
     assert "2.6 GB to download" in said and ".venv-references" in said
+    for library in ("python-keras-jax", "python-theano", "python-mxnet", "python-pytorch@1.13"):
+        (line,) = [line for line in said.splitlines() if line.split()[:1] == [library]]
+        assert "MB to download" in line and "MB on disk" in line, line
+
+
+def test_every_list_belongs_to_a_library_and_pins_each_package_once():
+    script = (ENVIRONMENT / "references").read_text()
+    assert len(LISTS) >= 4
+    for name in LISTS:
+        assert f" {name.removeprefix('references-').removesuffix('.txt')} " in script, name
+        packages = [line.split("==")[0] for line in pins(name)]
+        assert all(PIN.fullmatch(line) for line in pins(name)) and len(set(packages)) == len(packages), name
+
+
+def test_the_libraries_are_those_of_studies():
+    script = (ENVIRONMENT / "references").read_text()
+    entries = (ENVIRONMENT.parent / "kernel" / "study" / "src" / "references" / "list.rs").read_text()
+    for library in re.findall(r'"(python-[a-z-]+)"', entries):
+        assert re.search(rf'[ "]{library} ', script), library
+
+
+@pytest.mark.parametrize("library", ["python-theano", "python-pytorch@1.13"])
+def test_a_python_that_is_too_new_for_a_library_is_named(tmp_path, library):
+    python = tmp_path / "python3"
+    python.write_text(f"#!{shutil.which('sh')}\necho 3.12\n")
+    python.chmod(0o755)
+    status, said = references("--python", str(python), library)
+    assert status == 1
+    assert f"The packages of {library} need Python 3.11 to 3.11" in said and "[1/" not in said
 
 
 @pytest.mark.parametrize(
@@ -60,6 +90,8 @@ def test_a_python_without_the_pinned_packages_is_named_with_the_option(tmp_path,
 
 def test_every_package_is_pinned_once():
     lines = pins("references.txt") + pins("references-cuda.txt")
+    # JAX shares their environment.
+    lines += pins("references-jax.txt")
     assert all(PIN.fullmatch(line) for line in lines)
     names = [line.split("==")[0] for line in lines]
     assert sorted(set(names)) == sorted(names)

@@ -22,6 +22,10 @@ FIT = {"epochs": 2, "batch_size": 4, "optimizer": {"name": "sgd", "momentum": 0.
 LAUNCHER = """#!{python}
 import sys
 program = sys.argv[1]
+if program == "-c":  # A study asks for the versions of packages.
+    code, sys.argv = sys.argv[2], ["-c", *sys.argv[3:]]
+    exec(code)
+    sys.exit()
 sys.path.insert(0, program.rpartition("/")[0])
 sys.argv = sys.argv[1:]
 text = open(program).read()
@@ -156,7 +160,7 @@ def test_another_weight_decay_is_found(
 ) -> None:
     """By what the steps change, as if the optimiser did not tell its settings."""
     monkeypatch.setenv("BENCHBOOK_TENSORFLOW", str(python_of_references().parents[1]))
-    replacements = [("weight_decay=decay, fused", f"weight_decay={decay}, fused"), ('different(f"the optimiser\'s {name}"', "different('', 0, 0) or (lambda *_: [])(name")]
+    replacements = [("weight_decay=decay, **FUSED", f"weight_decay={decay}, **FUSED"), ('different(f"the optimiser\'s {name}"', "different('', 0, 0) or (lambda *_: [])(name")]
     monkeypatch.setenv("BENCHBOOK_REFERENCES", str(attacked(tmp_path, *replacements)))
     plan = {
         "name": "decay",

@@ -38,9 +38,8 @@ pub struct BackendInfo {
     pub threads: usize,
     /// The type of the numbers, for example `float32`.
     pub precision: String,
-    /// What a record states beside it, by name: `update`, what changes the weights, and `graph`, the phase in which the
-    /// library prepares its graph.
-    pub parts: [(&'static str, &'static str); 2],
+    /// The phase in which the library prepares its graph, or `none` if it has none.
+    pub graph: &'static str,
 }
 
 /// The values of a batch, as the backend takes them.

@@ -252,8 +252,9 @@ impl Run {
                 threads: Some(info.threads),
                 precision: Some(info.precision),
                 settings,
-                parts: (file.map(|file| ("build".to_owned(), file)).into_iter())
-                    .chain(info.parts.map(|(name, value)| (name.into(), value.into())))
+                parts: [("build", file), ("graph", Some(info.graph.into()))]
+                    .into_iter()
+                    .filter_map(|(name, found)| Some((name.to_owned(), found?)))
                     .collect(),
             },
             net: benchbook_study::record::Net {

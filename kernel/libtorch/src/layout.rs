@@ -8,17 +8,6 @@ pub(crate) fn channels_last(tensor: &Tensor) -> Result<Tensor, TchError> {
     tensor.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_permute([0, 3, 1, 2])
 }
 
-/// A view of a dense tensor whose values follow one another: the tensor itself, or, if the channel
-/// changes fastest, `[batch, height, width, channels]`. Whoever goes through several tensors of one
-/// layout value by value can use these.
-pub(crate) fn in_memory_order(tensor: &Tensor) -> Result<Tensor, TchError> {
-    if tensor.is_contiguous() || tensor.dim() != 4 {
-        Ok(tensor.shallow_clone())
-    } else {
-        tensor.f_permute([0, 2, 3, 1])
-    }
-}
-
 /// `tensor` with the strides of `like`, copied only if its values lie otherwise in memory.
 pub(crate) fn same(tensor: &Tensor, like: &Tensor) -> Result<Tensor, TchError> {
     if tensor.stride() == like.stride() {
@@ -29,7 +18,7 @@ pub(crate) fn same(tensor: &Tensor, like: &Tensor) -> Result<Tensor, TchError> {
         return tensor.f_as_strided(like.size(), like.stride(), None::<i64>);
     }
     let mut copy = like.f_detach()?.f_empty_like()?;
-    let _ = copy.f_copy_(tensor)?;
+    copy.f_copy_(tensor)?;
     Ok(copy)
 }
 

@@ -25,44 +25,24 @@ use tch::{Cuda, Device, TchError, Tensor};
 const VERSION: &str = "2.11.0";
 const NAME: &str = "LibTorch";
 
-pub use optimizer::Update;
-
-/// The library, with one of the ways to change weights.
+/// The library.
 #[derive(Clone, Copy, Debug)]
-pub struct Library(Update);
-
-/// LibTorch, whose weights on the processor are changed by Benchbook's loop.
-#[allow(non_upper_case_globals)]
-pub static LibTorch: Library = Library(Update::Loop);
-
-/// LibTorch, whose weights are changed by its own operations everywhere: what the loop is worth.
-#[allow(non_upper_case_globals)]
-pub static LibTorchOperations: Library = Library(Update::Operations);
+pub struct LibTorch;
 
 /// Whether LibTorch can use a GPU here.
 pub fn has_gpu() -> bool {
     Cuda::is_available()
 }
 
-impl Backend for Library {
+impl Backend for LibTorch {
     fn about(&self) -> &'static About {
-        const LOOP: About = About {
+        &About {
             id: "libtorch",
             name: NAME,
             language: "Rust",
             colour: [0x00, 0x66, 0xb8],
             install: "benchbook setup",
             variables: &[],
-        };
-        const OPERATIONS: About = About {
-            id: "libtorch-operations",
-            name: "LibTorch, its own update",
-            colour: [0x5b, 0x9b, 0xd5],
-            ..LOOP
-        };
-        match self.0 {
-            Update::Loop => &LOOP,
-            Update::Operations => &OPERATIONS,
         }
     }
 
@@ -108,7 +88,7 @@ impl Backend for Library {
         self.supports(plan)?;
         let device = found(plan.device)?;
         settings::prepare(plan, device)?;
-        Ok(Box::new(net::Model::new(plan, device, weights, self.0)?))
+        Ok(Box::new(net::Model::new(plan, device, weights)?))
     }
 }
 
@@ -284,8 +264,7 @@ mod tests {
             let made = |defers| {
                 let plan = plan(&vgg(Head::Keras, true), false, Compute::default());
                 let weights = Parameters::initial(plan.net.parameters(), 1);
-                let made = net::Model::new(&plan, Device::Cpu, &weights, Update::Loop);
-                let mut model = made.unwrap();
+                let mut model = net::Model::new(&plan, Device::Cpu, &weights).unwrap();
                 model.defers = defers;
                 model.compile(optimizer);
                 model

@@ -2,7 +2,7 @@
 
 use crate::code::Code;
 use crate::forward::batched;
-use crate::optimizer::{State, Update};
+use crate::optimizer::State;
 use crate::running::Running;
 use crate::scaler::Scaler;
 use crate::{NAME, VERSION, failed, layout, optimizer, scaler, shim, synchronize};
@@ -27,7 +27,6 @@ pub(crate) struct Model {
     tensors: BTreeMap<String, Tensor>,
     /// Of batch normalisation, where training changes them.
     running: Option<Running>,
-    update: Update,
     optimizer: Option<(Optimizer, State)>,
     /// Of the loss, where numbers are so short that gradients could vanish.
     scaler: Option<Scaler>,
@@ -82,9 +81,8 @@ impl Model {
         plan: &Plan,
         device: Device,
         weights: &Parameters,
-        update: Update,
     ) -> Result<Self, BackendError> {
-        Self::assemble(plan, device, weights, update, None)
+        Self::assemble(plan, device, weights, None)
     }
 
     pub(crate) fn with_code(
@@ -93,14 +91,13 @@ impl Model {
         weights: &Parameters,
         code: Code,
     ) -> Result<Self, BackendError> {
-        Self::assemble(plan, device, weights, Update::Loop, Some(code))
+        Self::assemble(plan, device, weights, Some(code))
     }
 
     fn assemble(
         plan: &Plan,
         device: Device,
         weights: &Parameters,
-        update: Update,
         code: Option<Code>,
     ) -> Result<Self, BackendError> {
         let layers = plan.net.layers();
@@ -122,10 +119,9 @@ impl Model {
             tensors: BTreeMap::new(),
             running: None,
             device,
-            update,
             optimizer: None,
             scaler: (plan.compute.precision == Precision::Float16).then(Scaler::default),
-            defers: device.is_cuda() && update == Update::Loop,
+            defers: device.is_cuda(),
             plan: plan.clone(),
         };
         if let Device::Cuda(gpu) = device {
@@ -310,23 +306,6 @@ impl Model {
         Ok(Computed { loss, logits, gradients })
     }
 
-    /// Whether the optimiser's update is launched before the loss is read.
-    fn launches(&self) -> bool {
-        let is_fused = |(optimizer, _): &(Optimizer, State)| State::is_fused(optimizer);
-        let short = self.scaler.is_none() && self.kind() == Kind::Float;
-        self.defers && short && self.optimizer.as_ref().is_some_and(is_fused)
-    }
-
-    /// What changes the weights, as a record has it.
-    fn updated_by(&self) -> &'static str {
-        let on_the_cpu = self.device == Device::Cpu && self.kind() == Kind::Float;
-        match self.update {
-            Update::Loop if self.launches() => "LibTorch's fused operations",
-            Update::Loop if on_the_cpu => "Benchbook's loop",
-            Update::Loop | Update::Operations => "LibTorch's operations",
-        }
-    }
-
     /// A training step, but for the running statistics, which the forward pass may have moved in vain.
     fn learn(
         &mut self,
@@ -336,12 +315,14 @@ impl Model {
     ) -> Result<StepResult, BackendError> {
         let Computed { loss, logits, gradients } =
             self.forward_and_backward(input, labels, step)?;
+        let defers = self.defers && self.scaler.is_none();
+        let is_fused = |(optimizer, _): &(Optimizer, State)| State::is_fused(optimizer);
         let names: Vec<String> = self.learned().map(Into::into).collect();
-        if self.launches() {
+        if defers && self.optimizer.as_ref().is_some_and(is_fused) {
             let refused = not_finite(&loss).map_err(failed("the loss"))?;
             if let Some((optimizer, state)) = &mut self.optimizer {
                 let pairs = pairs(&self.tensors, &names, &gradients);
-                let launched = state.launch(optimizer, step.rate, pairs, &refused);
+                let launched = state.update(optimizer, step.rate, pairs, Some(&refused));
                 launched.map_err(failed("changing the weights"))?;
                 let result = result(&loss, &logits)?;
                 if !result.loss.is_finite() {
@@ -362,7 +343,9 @@ impl Model {
         }
         if let Some((optimizer, state)) = &mut self.optimizer {
             let pairs = pairs(&self.tensors, &names, &gradients);
-            state.update(optimizer, step.rate, pairs).map_err(failed("changing the weights"))?;
+            state
+                .update(optimizer, step.rate, pairs, None)
+                .map_err(failed("changing the weights"))?;
         }
         Ok(result)
     }
@@ -433,13 +416,13 @@ impl Network for Model {
             },
             threads: usize::try_from(tch::get_num_threads()).unwrap_or(0),
             precision: self.plan.compute.precision.to_string(),
-            parts: [("update", self.updated_by()), ("graph", "none")],
+            graph: "none",
         }
     }
 
     fn compile(&mut self, optimizer: Optimizer) {
         if self.optimizer.as_ref().is_none_or(|(present, _)| *present != optimizer) {
-            self.optimizer = Some((optimizer, State::new(self.update)));
+            self.optimizer = Some((optimizer, State::default()));
         }
     }
 
@@ -613,7 +596,7 @@ impl Network for Model {
                         }
                     }
                 }
-                *present = State::from_parameters(self.update, state, device, kind)
+                *present = State::from_parameters(state, device, kind)
                     .map_err(failed("copying the optimiser's state"))?;
                 if let (Some(scaler), Some(array)) =
                     (&mut self.scaler, state.arrays.get(scaler::NAME))

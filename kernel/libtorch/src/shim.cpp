@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <optional>
 #include <vector>
 
 namespace {
@@ -28,6 +29,10 @@ char* caught(Work work) {
   } catch (...) {
     return strdup("an unknown C++ exception");
   }
+}
+
+std::optional<at::Tensor> optional(const at::Tensor* tensor) {
+  return tensor ? std::make_optional(*tensor) : std::nullopt;
 }
 
 std::vector<at::Tensor> list(const at::Tensor* const* tensors, size_t count) {
@@ -49,7 +54,7 @@ extern "C" {
 
 void bb_free(char* text) { std::free(text); }
 
-// aten/src/ATen/native/native_functions.yaml: _fused_sgd_. Nothing changes if `found_inf` holds 1.
+// aten/src/ATen/native/native_functions.yaml: _fused_sgd_. Nothing changes if there is a `found_inf` and it holds 1.
 char* bb_fused_sgd(
     const at::Tensor* const* weights, const at::Tensor* const* gradients, size_t count,
     const at::Tensor* const* means, size_t means_count, double rate, double momentum, double decay,
@@ -57,7 +62,7 @@ char* bb_fused_sgd(
   return caught([&] {
     at::_fused_sgd_(
         list(weights, count), list(gradients, count), list(means, means_count), decay, momentum, rate,
-        /*dampening=*/0.0, nesterov, /*maximize=*/false, first, std::nullopt, *found_inf);
+        /*dampening=*/0.0, nesterov, /*maximize=*/false, first, std::nullopt, optional(found_inf));
   });
 }
 
@@ -71,7 +76,7 @@ char* bb_fused_adam(
     at::_fused_adam_(
         list(weights, count), list(gradients, count), list(means, count), list(squares, count),
         /*max_exp_avg_sqs=*/{}, counted, rate, beta1, beta2, /*weight_decay=*/0.0, epsilon,
-        /*amsgrad=*/false, /*maximize=*/false, std::nullopt, *found_inf);
+        /*amsgrad=*/false, /*maximize=*/false, std::nullopt, optional(found_inf));
   });
 }
 

@@ -69,7 +69,7 @@ pub(crate) struct Tensors {
     pub(crate) squares: Vec<Tensor>,
 }
 
-/// `torch.optim.SGD(fused=True)`, which leaves everything as it is if `found_inf` holds 1.
+/// `torch.optim.SGD(fused=True)`, which leaves everything as it is if there is a `found_inf` and it holds 1.
 pub(crate) fn fused_sgd(
     tensors: &Tensors,
     rate: f64,
@@ -77,7 +77,7 @@ pub(crate) fn fused_sgd(
     decay: f64,
     nesterov: bool,
     first: bool,
-    found_inf: &Tensor,
+    found_inf: Option<&Tensor>,
 ) -> Result<(), TchError> {
     let Tensors { weights, gradients, means, .. } = tensors;
     let (weights, gradients, means) = (all(weights), all(gradients), all(means));
@@ -94,7 +94,7 @@ pub(crate) fn fused_sgd(
             decay,
             nesterov,
             first,
-            raw(found_inf),
+            found_inf.map_or(std::ptr::null(), raw),
         )
     })
 }
@@ -106,7 +106,7 @@ pub(crate) fn fused_adam(
     rate: f64,
     betas: [f64; 2],
     epsilon: f64,
-    found_inf: &Tensor,
+    found_inf: Option<&Tensor>,
 ) -> Result<(), TchError> {
     let Tensors { weights, gradients, means, squares } = tensors;
     let (weights, gradients) = (all(weights), all(gradients));
@@ -124,7 +124,7 @@ pub(crate) fn fused_adam(
             betas[0],
             betas[1],
             epsilon,
-            raw(found_inf),
+            found_inf.map_or(std::ptr::null(), raw),
         )
     })
 }

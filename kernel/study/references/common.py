@@ -27,9 +27,8 @@ def run(library):
 
     The phases are `load`, `build`, `train` and `test`, which returns the number of its images; `count` returns the
     numbers of all and of the trained values, `steps` the number of training steps, and `parts` the library's build and
-    the versions of what it loads images with.
+    the versions of what it loads images with. `graph` is the phase in which it prepares its graph, or `none`.
     """
-    RECORD["library"]["name"] = library.name
     if TRACE and not TRACE["before"]:
         library.build()
         return trace(library)
@@ -43,6 +42,7 @@ def run(library):
     parameters, trainable = library.count()
     facts = {"/library/version": library.version, "/library/language": "Python", "/library/device": JOB["device"]}
     facts |= {"/library/threads": JOB["threads"], "/library/parts/python": platform.python_version()}
+    facts["/library/parts/graph"] = library.graph
     facts |= {f"/library/parts/{name}": version for name, version in library.parts().items()}
     facts |= {"/net/parameters": parameters, "/net/trainable_parameters": trainable}
     state(facts | {"/steps": library.steps(), "/images_seen/test": tested})
@@ -176,7 +176,7 @@ class Progress:
         """Prints the running means of an epoch."""
         if CLOCK() - self.printed >= 0.1:
             self.printed = CLOCK()
-            line = f"Epoch {epoch}/{JOB['epochs']}: {step}/{steps} - loss: {loss:.4f} - acc: {accuracy:.4f}"
+            line = f"Epoch {epoch}/{JOB['epochs']}: {step}/{steps} - loss: {float(loss):.4f} - acc: {float(accuracy):.4f}"
             print(line, end="\r", flush=True)
 
     def epoch(self, epoch):

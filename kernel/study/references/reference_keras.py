@@ -1,4 +1,4 @@
-"""Keras 3 on TensorFlow as their tutorials use them.
+"""Keras 3 as its tutorials use it, on the engine that the job's variant names: TensorFlow, JAX or PyTorch.
 
 https://keras.io/examples/vision/image_classification_from_scratch/ (compile, fit, predict)
 https://keras.io/guides/transfer_learning/ (a frozen base in inference mode)
@@ -11,15 +11,15 @@ Differences from them:
 - resizing smooths (antialias), as Pillow and so PyTorch's tutorial does; tf.image.resize alone would not;
 - images are neither cached nor changed at random; their order is the job's, the same for every library;
 - tf.data's autotuning is off, since the job sets the number of threads and two batches are read ahead (`OPTIONS` says why);
+- `jit_compile` is the variant's; `auto` is what Keras chooses by itself (`engine_keras.py`);
 - batch size, epochs, optimiser, learning rate and threads are those of the study's job;
 - the last epoch's weights are kept and not written; the clock is read at the ends of the phases.
 """
 
 import functools
-import hashlib
-import json
 import sys
 
+import engine_keras
 import keras
 import numpy as np
 import tensorflow as tf
@@ -130,20 +130,14 @@ def make_optimizer():
 
 
 class Keras:
-    name, version = "Keras", f"{keras.__version__} on TensorFlow {tf.__version__}"
     # It follows the biased variance of a batch, PyTorch's the unbiased one.
     omitted = ["running_var"]
 
     def __init__(self):
-        # By itself TensorFlow takes the first GPU where there is one, and the processor where there is none.
-        gpus, device = tf.config.list_physical_devices("GPU"), JOB["device"]
-        chosen = [] if device == "cpu" else gpus[int(device.removeprefix("cuda:")) :][:1]
-        if device != "cpu" and not chosen:
-            seen = f"TensorFlow {tf.__version__} sees {len(gpus)} GPUs, none for {device}"
-            sys.exit(f"{seen}; tensorflow[and-cuda] has CUDA")
-        tf.config.set_visible_devices(chosen, "GPU")
-        tf.config.experimental.enable_tensor_float_32_execution(JOB["compute"]["tf32_convolutions"])
-        tf.config.threading.set_intra_op_parallelism_threads(JOB["threads"])
+        self.engine = engine_keras.start()
+        self.version = f"{keras.__version__} on {self.engine.version}"
+        eager = engine_keras.NAME == "torch" and not engine_keras.jit_compile(self.engine)
+        self.graph = "none" if eager else "train"
         keras.utils.set_random_seed(JOB["seed"])
         self.masks = []
 
@@ -162,7 +156,8 @@ class Keras:
             else:
                 loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
                 self.metric = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
-            self.model.compile(make_optimizer(), loss, metrics=[self.metric])
+            compiled = engine_keras.jit_compile(self.engine)
+            self.model.compile(make_optimizer(), loss, metrics=[self.metric], jit_compile=compiled)
         with part("build_parts", "read"):
             set_weights(self.named, load_file(JOB["start"]))
 
@@ -186,8 +181,7 @@ class Keras:
         return int(self.model.optimizer.iterations)
 
     def parts(self):
-        build = json.dumps(dict(tf.sysconfig.get_build_info()), sort_keys=True, default=str)
-        return {"build": f"{hashlib.sha256(build.encode()).hexdigest()[:12]}, {tf.version.GIT_VERSION}"}
+        return {"build": self.engine.build()}
 
     def deviations(self):
         settings, optimizer, model = JOB["optimizer"], self.model.optimizer, self.model
@@ -215,22 +209,19 @@ class Keras:
             elif operation["type"] == "batch_norm":
                 found += different(f"the momentum of {layer['name']}", made.momentum, 1 - operation["momentum"])
                 found += different(f"the epsilon of {layer['name']}", made.epsilon, operation["epsilon"])
-        found += different("the backend of Keras", keras.backend.backend(), "tensorflow")
-        threads = tf.config.threading.get_intra_op_parallelism_threads()
-        return found + different("the number of threads", threads, JOB["threads"])
+        return found + engine_keras.deviations(self.engine, model)
 
     def dropouts(self):
         return [layer for layer in self.layers.values() if isinstance(layer, keras.layers.Dropout)]
 
     def dropped(self):
-        ones = tf.ones((100, 1000))
-        return [[layer(ones, training=True).numpy() for _ in range(2)] for layer in self.dropouts()]
+        ones = keras.ops.ones((100, 1000))
+        passes = [[layer(ones, training=True) for _ in range(2)] for layer in self.dropouts()]
+        return [[keras.ops.convert_to_numpy(output) for output in two] for two in passes]
 
     def set_masks(self, masks):
         if not self.masks:
-            self.masks = [tf.Variable(last(mask)) for mask in masks]
-            for layer, mask in zip(self.dropouts(), self.masks, strict=True):
-                layer.call = given_mask(mask)
+            self.masks = [with_mask(layer, last(mask)) for layer, mask in zip(self.dropouts(), masks, strict=True)]
             # A function that is compiled already would go on with Keras' dropout.
             self.model.make_train_function(force=True)
         for variable, mask in zip(self.masks, masks, strict=True):
@@ -243,32 +234,30 @@ class Keras:
         set_weights(self.named, arrays)
         for variable in self.model.optimizer.variables:
             if variable is not self.model.optimizer._learning_rate:
-                variable.assign(tf.zeros_like(variable.value))
+                variable.assign(np.zeros(variable.shape, variable.dtype))
 
     def logits(self, pixels):
-        return self.model.predict_on_batch(tf.constant(last(pixels)))
+        return self.model.predict_on_batch(keras.ops.convert_to_tensor(last(pixels)))
 
     def gradients(self, pixels, labels):
-        pixels, labels = given(pixels, labels)
-
-        @tf.function(jit_compile=self.model.jit_compile)
-        def compute():
-            with tf.GradientTape() as tape:
-                loss = self.model.compute_loss(pixels, labels, self.model(pixels, training=True))
-            return tape.gradient(loss, [variable.value for variable in self.model.trainable_variables])
-
+        computed = self.engine.gradients(self.model, *given(pixels, labels))
+        arrays = [np.array(keras.ops.convert_to_numpy(gradient)) for gradient in computed]
         names = {id(variable): name for name, variable in self.named.items()}
-        pairs = zip(self.model.trainable_variables, compute())
-        return {names[id(variable)]: from_keras(variable, gradient.numpy()) for variable, gradient in pairs}
+        pairs = zip(self.model.trainable_variables, arrays, strict=True)
+        return {names[id(variable)]: from_keras(variable, array) for variable, array in pairs}
 
     def step(self, pixels, labels):
         self.model.reset_metrics()
         return float(self.model.train_on_batch(*given(pixels, labels))[0])
 
 
-def given_mask(mask):
-    """What a dropout layer does in training with given factors."""
-    return lambda inputs, training=False: inputs * tf.cast(mask, inputs.dtype) if training else inputs
+def with_mask(layer, mask):
+    """Makes a dropout layer multiply by factors, which are a variable of the layer: what an engine compiles knows no
+    other values that change."""
+    layer._tracker.unlock()
+    mask = layer.add_weight(shape=mask.shape, dtype="float32", trainable=False, autocast=False, name="mask")
+    layer.call = lambda inputs, training=False: inputs * keras.ops.cast(mask, inputs.dtype) if training else inputs
+    return mask
 
 
 def last(values):
@@ -277,7 +266,7 @@ def last(values):
 
 
 def given(pixels, labels):
-    return tf.constant(last(pixels)), tf.constant(labels)
+    return keras.ops.convert_to_tensor(last(pixels)), keras.ops.convert_to_tensor(labels)
 
 
 if __name__ == "__main__":

@@ -15,13 +15,18 @@ Differences from them:
 - one loader lasts for all epochs, so that its processes start once and every image that they decode is used; files of
   at most 64 x 64 pixels are decoded in the training process, because sending them from another takes longer;
 - losses and hits are summed on the device, and read for the progress line and at the end of a pass;
-- SGD and Adam are PyTorch's fused ones, which compute the same in one pass over the weights;
+- SGD and Adam are PyTorch's fused ones where the release has them: the same in one pass over the weights;
+- the variant `compile` compiles the model (`torch.compile`) for each batch size, anew in each run;
 - batch size, epochs, optimiser, learning rate, threads and loader processes are those of the study's job;
 - no schedule, no best weights; the clock is read at the ends of the phases, with the device synchronised.
 """
 
 import hashlib
 import itertools
+import os
+import sys
+import tempfile
+from pathlib import Path
 
 import PIL
 import torch
@@ -30,8 +35,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch.utils.data import DataLoader
 from torchvision import datasets
-from torchvision.io import ImageReadMode, decode_image
-from torchvision.transforms import v2
+from torchvision.io import ImageReadMode, decode_image, read_file
 
 from common import CLASSES, CLOCK, JOB, NET, RECORD, Progress, different, learned, part, run, test_files
 from net_pytorch import Net
@@ -41,14 +45,27 @@ DTYPE = getattr(torch, COMPUTE["precision"])
 SHORT = DTYPE in (torch.bfloat16, torch.float16)
 LAYOUT = torch.channels_last if COMPUTE["channels_last"] else torch.contiguous_format
 SMALL = 64 * 64
+COMPILE = JOB["variant"].get("compile") == "yes"
+RELEASE = tuple(int(part) for part in torch.__version__.split(".")[:2])
+if RELEASE >= (2, 1):
+    from torchvision.transforms import v2 as transforms
+
+    TO_FLOATS = transforms.ToDtype(torch.float32, scale=True)
+else:
+    # The first version has the same steps for tensors.
+    from torchvision import transforms
+
+    TO_FLOATS = transforms.ConvertImageDtype(torch.float32)
+# On the processor since 2.4.
+FUSED = {"fused": True} if RELEASE >= (2, 4) else {}
 CAFFE_MEANS = torch.tensor([103.939, 116.779, 123.68]).view(3, 1, 1)
 
 
 def decoded(path):
     """Bytes [3, rows, columns]. torchvision does not read BMP, Pillow does."""
     if path.lower().endswith(".bmp"):
-        return v2.functional.pil_to_tensor(datasets.folder.default_loader(path))
-    return decode_image(path, ImageReadMode.RGB)
+        return transforms.functional.pil_to_tensor(datasets.folder.default_loader(path))
+    return decode_image(read_file(path), ImageReadMode.RGB)
 
 
 class Folder(datasets.ImageFolder):
@@ -75,12 +92,12 @@ class Files(torch.utils.data.Dataset):
 
 
 def transform():
-    steps = [v2.Resize(NET["input"][1:]), v2.ToDtype(torch.float32, scale=True)]
+    steps = [transforms.Resize(NET["input"][1:], antialias=True), TO_FLOATS]
     if JOB["preprocessing"] == "torchvision":
-        steps.append(v2.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
+        steps.append(transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
     elif JOB["preprocessing"] == "caffe":
-        steps.append(v2.Lambda(lambda x: x.flip(0) * 255 - CAFFE_MEANS))
-    return v2.Compose(steps)
+        steps.append(transforms.Lambda(lambda x: x.flip(0) * 255 - CAFFE_MEANS))
+    return transforms.Compose(steps)
 
 
 def loader(data, processes, **batches):
@@ -102,15 +119,16 @@ def make_optimizer(values):
     settings, rate = JOB["optimizer"], JOB["learning_rate"]
     if settings["name"] == "sgd":
         momentum, nesterov, decay = settings["momentum"], settings["nesterov"], settings["weight_decay"]
-        return torch.optim.SGD(values, rate, momentum, nesterov=nesterov, weight_decay=decay, fused=True)
+        return torch.optim.SGD(values, rate, momentum, nesterov=nesterov, weight_decay=decay, **FUSED)
     if settings["name"] == "adam":
         betas = (settings["beta1"], settings["beta2"])
-        return torch.optim.Adam(values, rate, betas, settings["epsilon"], fused=True)
+        return torch.optim.Adam(values, rate, betas, settings["epsilon"], **FUSED)
     return torch.optim.RMSprop(values, rate, settings["decay"], settings["epsilon"])
 
 
 class PyTorch:
-    name, version, omitted = "PyTorch", torch.__version__, []
+    version, omitted = torch.__version__, []
+    graph = "train" if COMPILE else "none"
 
     def __init__(self):
         torch.manual_seed(JOB["seed"])
@@ -119,6 +137,9 @@ class PyTorch:
         torch.backends.cudnn.allow_tf32 = COMPUTE["tf32_convolutions"]
         torch.backends.cudnn.benchmark = COMPUTE["cudnn_benchmark"]
         torch.zeros(1, device=DEVICE)
+        self.masks = []
+        if COMPILE and RELEASE < (2, 1):
+            sys.exit(f"PyTorch {torch.__version__} has no torch.nn.Module.compile; use 2.1 or newer")
 
     def load(self):
         with part("load_parts", "list"):
@@ -142,9 +163,18 @@ class PyTorch:
         with part("build_parts", "to_device"):
             self.model.to(DEVICE, torch.float32 if SHORT else DTYPE, memory_format=LAYOUT)
             clock()
+        if COMPILE:
+            # In a folder of this run's own, so that what an earlier run compiled shortens none.
+            folder = tempfile.mkdtemp(prefix="inductor-", dir=Path(sys.argv[1]).parent)
+            os.environ |= {"TORCHINDUCTOR_CACHE_DIR": folder, "TORCHINDUCTOR_COMPILE_THREADS": str(JOB["threads"])}
+            self.model.compile(dynamic=False)
         self.optimizer = make_optimizer([value for value in self.model.parameters() if value.requires_grad])
         self.trained = 0
-        self.scaler = torch.amp.GradScaler(DEVICE.type, enabled=DTYPE == torch.float16)
+        scaled = DTYPE == torch.float16
+        if RELEASE >= (2, 3):
+            self.scaler = torch.amp.GradScaler(DEVICE.type, enabled=scaled)
+        else:
+            self.scaler = torch.cuda.amp.GradScaler(enabled=scaled)
 
     def forward(self, images, labels=None):
         """The outputs, and with labels their loss, in the precision of the job."""
@@ -241,6 +271,8 @@ class PyTorch:
             elif operation["type"] == "batch_norm":
                 found += different(f"the momentum of {layer['name']}", module.momentum, operation["momentum"])
                 found += different(f"the epsilon of {layer['name']}", module.eps, operation["epsilon"])
+        compiled = getattr(self.model, "_compiled_call_impl", None) is not None
+        found += different("whether the model is compiled", compiled, COMPILE)
         return found + different("the number of threads", torch.get_num_threads(), JOB["threads"])
 
     def dropouts(self):
@@ -253,11 +285,17 @@ class PyTorch:
 
     def set_masks(self, masks):
         def given(layer, mask):
-            mask = to_device(torch.from_numpy(mask))
             return lambda x: x * mask.to(x.dtype) if layer.training else x
 
-        for layer, mask in zip(self.dropouts(), masks, strict=True):
-            layer.forward = given(layer, mask)
+        if not self.masks:
+            self.masks = [to_device(torch.from_numpy(mask)).clone() for mask in masks]
+            for layer, mask in zip(self.dropouts(), self.masks, strict=True):
+                layer.forward = given(layer, mask)
+            if COMPILE:
+                # What is compiled already would go on with PyTorch's dropout.
+                torch.compiler.reset()
+        for own, mask in zip(self.masks, masks, strict=True):
+            own.copy_(torch.from_numpy(mask))
 
     def weights(self):
         # A copy, since on the processor an array shares the tensor's memory.

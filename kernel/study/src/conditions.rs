@@ -54,9 +54,6 @@ pub const CONDITIONS: &[Condition] = &[
     of("version", "", &["/library/version"], ALL, WithinLibrary).by_process(),
     of("called from", "", &["/library/language"], ALL, WithinLibrary).by_process(),
     of("build", "", &["/library/parts/build"], ALL, WithinLibrary).optional().by_process(),
-    of("weights changed by", "", &["/library/parts/update"], TRAINING, Told)
-        .optional()
-        .by_process(),
     of("graph prepared in", "", &["/library/parts/graph"], &[Build], Strikes)
         .optional()
         .by_process(),
@@ -289,7 +286,7 @@ mod tests {
     #[test]
     fn every_place_is_a_field_of_the_record() {
         let mut record = Record { training: Some(Training::default()), ..Record::default() };
-        for part in ["build", "update", "graph", "python", "torchvision", "pillow"] {
+        for part in ["build", "graph", "python", "torchvision", "pillow"] {
             record.library.parts.insert(part.into(), String::new());
         }
         let json = json(&record);

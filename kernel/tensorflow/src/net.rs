@@ -304,7 +304,7 @@ impl Network for TensorFlowNet {
                 _ => Precision::Float32,
             }
             .to_string(),
-            parts: [("update", "TensorFlow's operations"), ("graph", "build")],
+            graph: "build",
         }
     }
 

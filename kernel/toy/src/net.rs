@@ -123,7 +123,7 @@ impl Network for Net {
             device: "cpu".into(),
             threads: 1,
             precision: self.plan.compute.precision.to_string(),
-            parts: [("update", "plain loops"), ("graph", "none")],
+            graph: "none",
         }
     }
 
