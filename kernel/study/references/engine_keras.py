@@ -1,8 +1,8 @@
 """What Keras' engines (its word is backends) do each in their own way: devices, threads, gradients, and what they say of
 themselves. The job's variant names the engine, which is chosen before Keras is imported.
 
-Images are read by tf.data with every engine, as keras.io's tutorials do (https://keras.io/keras_3/: "fit() works with
-tf.data.Dataset whatever the backend"), so that only the engine differs.
+Images are read by tf.data with every engine, which `fit` takes with each of them
+(`keras/src/trainers/data_adapters/tf_dataset_adapter.py`), so that only the engine differs.
 """
 
 import functools
