@@ -23,6 +23,11 @@ os.environ["NPROC"] = str(THREADS)
 
 import keras  # noqa: E402
 import tensorflow as tf  # noqa: E402
+from keras.src.backend.common import dtypes  # noqa: E402
+
+if JOB["compute"]["precision"] == "float64":
+    # But on TensorFlow, Keras makes 32-bit floats of the product of two matrices of 64-bit floats.
+    dtypes.BIT64_TO_BIT32_DTYPE["float64"] = "float64"
 
 
 def checksum(text):
