@@ -1,7 +1,7 @@
 """Validation accuracy on photos from ImageNet weights, for several seeds.
 
 Only the head learns; the features of the frozen base are computed once and shared by the seeds, which differ in the
-head's starting weights, the order of the pictures and the dropout masks. The figure is that of the final epoch.
+head's starting weights, the order of the images and the dropout masks. The figure is that of the final epoch.
 BENCHBOOK_DATA names the image folder, BENCHBOOK_WEIGHTS the weights (.safetensors, .pth or .h5). Leaves each seed's record.
 """
 

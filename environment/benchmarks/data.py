@@ -74,7 +74,7 @@ def ours(folder: Path, settings: dict[str, Any], epochs: int = 1) -> dict[str, A
 
 
 def rate(passed: dict[str, Any]) -> float:
-    """Pictures a second from opening the folder to the last batch."""
+    """Images a second from opening the folder to the last batch."""
     return passed["pictures"] / (passed["list_seconds"] + passed["epochs"][0]["seconds"])
 
 
@@ -82,7 +82,7 @@ def difference(folder: Path, comparison: Comparison) -> dict[str, float]:
     """How far the pixels of the first batch are from the library's, in levels of 0 to 255."""
     settings = comparison.settings | {"shuffle": False, "augmentation": [], "preprocessing": {"Custom": []}}
     with tempfile.TemporaryDirectory() as scratch:
-        # A folder with the first 32 pictures alone, of one class, for our side.
+        # A folder with the first 32 images alone, of one class, for our side.
         first = sorted(folder.iterdir())[0]
         part = Path(scratch, "part", first.name)
         part.mkdir(parents=True)
@@ -92,7 +92,7 @@ def difference(folder: Path, comparison: Comparison) -> dict[str, float]:
         answer([RELEASE / "examples" / "pixels", part.parent, json.dumps(settings), 0, found])
         subprocess.run([PYTHON, ORIGINAL, comparison.library, folder, expected], check=True, capture_output=True)
         values = [array.array("f", path.read_bytes()) for path in (found, expected)]
-    assert len(values[0]) == len(values[1]), "both sides have 32 pictures"
+    assert len(values[0]) == len(values[1]), "both sides have 32 images"
     apart = [abs(a - b) for a, b in zip(*values)]
     return {"mean": statistics.fmean(apart), "largest": max(apart)}
 
@@ -141,7 +141,7 @@ def line(result: dict[str, Any]) -> str:
 
 
 def stages(folder: Path, rounds: int) -> dict[str, float]:
-    """Milliseconds a picture of one thread, but for listing, which one thread does for all at once. A copy is what a
+    """Milliseconds an image of one thread, but for listing, which one thread does for all at once. A copy is what a
     GPU's memory would need; on a CPU a net takes the batch as it is."""
     passes = [ours(folder, {"augmentation": [ROTATION]}) for _ in range(rounds)]
     each = {"list": statistics.median(1e3 * p["list_seconds"] / p["pictures"] for p in passes)}
@@ -217,7 +217,7 @@ def main() -> None:
     kept = caches(folder, min(options.rounds, 3))
     peaks = memory(options.drawings) if options.drawings else []
     print("\n".join(["", header(COLUMNS), *map(line, results)]))
-    print("\nstages, ms a picture: " + ", ".join(f"{name} {value:.3f}" for name, value in each.items()))
+    print("\nstages, ms an image: " + ", ".join(f"{name} {value:.3f}" for name, value in each.items()))
     print(
         f"from a cache of {kept['bytes'] / 1e6:.0f} MB: in memory {kept['memory']:.0f} images/s, "
         f"on disk {kept['disk']:.0f} images/s"

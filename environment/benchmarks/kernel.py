@@ -111,7 +111,7 @@ class Benchmark:
         row.aim("× a later one", median(late) / median(later), 1.5)
 
     def kinds(self) -> None:
-        """Cells of each kind in turns: here, in evcxr_jupyter, and rustc alone."""
+        """Cells of each kind, alternating: here, in evcxr_jupyter, and rustc alone."""
         bare = BareCompiler(self.installed)
         own: dict[str, list[float]] = {}
         other: dict[str, list[float]] = {}

@@ -80,7 +80,7 @@ def measure(settings: dict[str, Any], rounds: int, pairs: int) -> tuple[Result, 
 def main() -> None:
     words = parser("tensorflow-steps", __doc__)
     words.add_argument("--heads", nargs="+", default=["keras", "pytorch"], choices=["keras", "pytorch"])
-    words.add_argument("--size", type=int, default=224, help="side of the pictures in pixels")
+    words.add_argument("--size", type=int, default=224, help="side of the images in pixels")
     words.add_argument("--batch", type=int, default=8)
     words.add_argument("--threads", type=int, default=os.cpu_count())
     words.add_argument("--optimizer", default="adam", choices=["adam", "sgd", "rmsprop"])

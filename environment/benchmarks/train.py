@@ -115,7 +115,7 @@ class Theirs(Side):
 
 
 def measure(settings: Settings, steps: int) -> dict[str, Any]:
-    """Both sides in turns; who begins changes from step to step."""
+    """Both sides, alternating; the side that begins changes from step to step."""
     sides = {"benchbook": Ours(settings), "python": Theirs(settings)}
     try:
         seconds: dict[str, list[float]] = {name: [] for name in sides}
@@ -186,7 +186,7 @@ def chart(results: list[dict[str, Any]], path: Path) -> None:
 
 def main() -> None:
     arguments = parser("train", __doc__)
-    arguments.add_argument("--size", type=int, default=96, help="height and width of the pictures")
+    arguments.add_argument("--size", type=int, default=96, help="height and width of the images")
     arguments.add_argument("--full", action="store_true", help="at 224², as in the report: some ten minutes on two cores")
     arguments.add_argument("--batch", type=int, nargs="+", default=[8, 32], help="batch sizes")
     arguments.add_argument("--head", nargs="+", choices=["keras", "pytorch"], default=["keras", "pytorch"])
