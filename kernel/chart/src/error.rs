@@ -1,6 +1,6 @@
 use thiserror::Error;
 
-/// What can be wrong with a chart, a table or a picture grid.
+/// What can be wrong with a chart, a table or an image grid.
 #[derive(Debug, Error, Clone, PartialEq)]
 pub enum Error {
     /// Two lists that belong together have different lengths.
@@ -21,9 +21,9 @@ pub enum Error {
         /// What was given instead ("no values", "30 values, none of them finite").
         found: String,
     },
-    /// A picture of this size cannot be made.
+    /// An image of this size cannot be made.
     #[error(
-        "picture of {width} x {height} pixels at scale {scale}: expected a positive scale and at most \
+        "image of {width} x {height} pixels at scale {scale}: expected a positive scale and at most \
          16384 pixels a side"
     )]
     Size {
@@ -51,7 +51,7 @@ pub enum Error {
         why: String,
     },
     /// The PNG or JPEG encoder failed.
-    #[error("encoding a picture: {0}")]
+    #[error("encoding an image: {0}")]
     Encode(String),
 }
 

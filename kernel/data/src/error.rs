@@ -29,13 +29,13 @@ pub enum DataError {
         /// What the folder holds.
         found: String,
     },
-    /// A folder holds no picture at all.
+    /// A folder holds no image at all.
     #[error(
-        "expected pictures (.{}) in {}, found {found}",
+        "expected images (.{}) in {}, found {found}",
         crate::folder::EXTENSIONS.join(", ."), .path.display()
     )]
     NoImages {
-        /// The folder without pictures.
+        /// The folder without images.
         path: PathBuf,
         /// What the folder holds.
         found: String,
@@ -148,7 +148,7 @@ pub enum DataError {
         /// The system's reason.
         source: io::Error,
     },
-    /// A picture cannot be used.
+    /// An image cannot be used.
     #[error("unusable image {}: {fault}", .path.display())]
     BadImage {
         /// The file.
@@ -173,8 +173,8 @@ pub enum DataError {
         /// The name of the split.
         split: String,
     },
-    /// Every picture of a pass was skipped.
-    #[error("expected a usable picture in the split \"{split}\", but all of them were skipped")]
+    /// Every image of a pass was skipped.
+    #[error("expected a usable image in the split \"{split}\", but all of them were skipped")]
     AllSkipped {
         /// The name of the split.
         split: String,
@@ -189,7 +189,7 @@ pub enum DataError {
     },
     /// A cache would not fit.
     #[error(
-        "expected room for {} MB of decoded pictures in {place}, found {} MB (a smaller size or no \
+        "expected room for {} MB of decoded images in {place}, found {} MB (a smaller size or no \
          cache needs less)",
         .needed.div_ceil(1_000_000), .available / 1_000_000
     )]
@@ -202,7 +202,7 @@ pub enum DataError {
         available: u64,
     },
     /// The folder of a cache cannot be used.
-    #[error("cannot keep decoded pictures in {}: {source}", .path.display())]
+    #[error("cannot keep decoded images in {}: {source}", .path.display())]
     Cache {
         /// The folder.
         path: PathBuf,
@@ -254,7 +254,7 @@ fn difference(expected: &[String], found: &[String]) -> String {
     [missing, surplus].into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
-/// Why a file cannot be used as a picture.
+/// Why a file cannot be used as an image.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ImageFault {
@@ -264,7 +264,7 @@ pub enum ImageFault {
     /// The file has no bytes.
     #[error("the file is empty (0 bytes)")]
     Empty,
-    /// The file is larger than any picture within the limit of pixels, so reading it may exhaust the memory.
+    /// The file is larger than any image within the limit of pixels, so reading it may exhaust the memory.
     #[error(
         "{bytes} bytes are over the limit of {limit} bytes (8 for each of `max_pixels`, and 16 MiB)"
     )]
@@ -274,29 +274,29 @@ pub enum ImageFault {
         /// The limit in bytes.
         limit: u64,
     },
-    /// The content is not a picture, whatever the name says.
+    /// The content is not an image, whatever the name says.
     #[error("expected the content of a JPEG, PNG, WebP or BMP file, found {found}")]
     NotAnImage {
         /// The beginning of the content, printable.
         found: String,
     },
-    /// The file ends before the picture does.
-    #[error("the {format} data is truncated: it ends after {bytes} bytes, before the picture does")]
+    /// The file ends before the image does.
+    #[error("the {format} data is truncated: it ends after {bytes} bytes, before the image does")]
     Truncated {
         /// The format.
         format: &'static str,
         /// The size of the file in bytes.
         bytes: usize,
     },
-    /// The picture has a side without pixels.
-    #[error("{width} × {height} pixels are no picture")]
+    /// The image has a side without pixels.
+    #[error("image is empty ({width} × {height})")]
     NoPixels {
         /// Width in pixels.
         width: u64,
         /// Height in pixels.
         height: u64,
     },
-    /// The picture has more pixels than the limit, so decoding it may exhaust the memory.
+    /// The image has more pixels than the limit, so decoding it may exhaust the memory.
     #[error("{width} × {height} pixels are over the limit of {limit} pixels (`max_pixels`)")]
     TooLarge {
         /// Width in pixels.

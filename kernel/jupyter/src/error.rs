@@ -26,7 +26,7 @@ pub enum Error {
         /// Which field, and where.
         source: serde_json::Error,
     },
-    /// Messages shall be signed in a way that is not known.
+    /// The signature scheme is unknown.
     #[error("expected the signature_scheme hmac-sha256, found {found:?}")]
     SignatureScheme {
         /// What the connection file names.

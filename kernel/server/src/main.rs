@@ -44,7 +44,7 @@ enum Command {
         /// The folder with libtorch's `lib` and `include`.
         #[arg(long)]
         libtorch: Option<PathBuf>,
-        /// The Python environment whose Jupyter shall know the kernel.
+        /// The Python environment in which Jupyter finds the kernel.
         #[arg(long)]
         prefix: Option<PathBuf>,
         /// Where cargo keeps what it compiles.
@@ -82,7 +82,7 @@ enum Command {
     },
     /// Run a benchmark job in a terminal.
     Bench(bench::Arguments),
-    /// Run one job with several libraries in turns, and compare them.
+    /// Run one job with several libraries alternating, and compare them.
     Study(study::Arguments),
     /// Run the job of a published record again, and compare.
     Reproduce(study::Arguments),
