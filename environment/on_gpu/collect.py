@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from plan import COMPILED, PRECISIONS, PYTORCH
+from plan import COMPILED, PRECISIONS, PYTORCH, Scale, plan
 from run import DONE, FAILED, NOT_REACHED, RESULTS, UNFINISHED
 
 Record = dict[str, Any]
@@ -83,7 +83,8 @@ def merge(folders: list[Path], into: Path) -> tuple[list[dict[str, Any]], dict[s
                 known += [record for record in found if record not in known]
     for id, found in records.items():
         (into / "records" / f"{id}.jsonl").write_text("".join(json.dumps(record) + "\n" for record in found))
-    return list(steps.values()), records, machines
+    order = [step.id for step in plan(Scale.GPU).steps]
+    return sorted(steps.values(), key=lambda step: order.index(step["id"])), records, machines
 
 
 def of(records: list[Record], backend: str) -> list[Record]:

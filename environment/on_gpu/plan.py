@@ -83,6 +83,11 @@ def compute(precision: str, **settings: Any) -> dict[str, Any]:
     return common | settings
 
 
+def short(scale: Scale) -> str:
+    """What is fast: 16 bits on a GPU, 32 on a processor."""
+    return scale.of("bfloat16", "float32")
+
+
 def vgg16(scale: Scale, head: str = "pytorch") -> dict[str, Any]:
     """The report's net. In miniature the small CNN, since the head alone has 120 million weights at any size."""
     return scale.of({"architecture": "vgg16", "head": head, "size": 224}, {"architecture": "small_cnn", "size": 32})
@@ -117,6 +122,9 @@ def plan(scale: Scale) -> Plan:
     watched(plan, scale)
     trouble(plan, scale)
     notebooks(plan, scale)
+    for step in plan.steps:
+        # The limits are those of a GPU; the dry run may have to share two cores.
+        step.seconds *= scale.of(1, 5)
     return plan
 
 
@@ -158,7 +166,7 @@ def variants(plan: Plan, scale: Scale) -> None:
     rows = [
         ("keras-head", "the Keras head", job(scale, vgg16(scale, "keras"))),
         ("batch-32", "batch 32", job(scale, vgg16(scale), batch_size=32)),
-        ("channels-last", "channels last, bfloat16", job(scale, vgg16(scale), "bfloat16", compute={"channels_last": True})),
+        ("channels-last", "channels last, bfloat16", job(scale, vgg16(scale), short(scale), compute={"channels_last": True})),
         ("frozen", "the base frozen", job(scale, vgg16(scale), frozen=True)),
         ("resnet50", "ResNet50", job(scale, scale.of({"architecture": "resnet50", "size": 224}, {"architecture": "resnet18", "size": 32}))),
     ]
@@ -168,7 +176,7 @@ def variants(plan: Plan, scale: Scale) -> None:
 
 def files(plan: Plan, scale: Scale) -> None:
     """Trainings from files to the end: does the GPU wait for its input?"""
-    whole = {"steps_per_epoch": None, "epochs": 2, "validate": True}
+    whole = {"steps_per_epoch": None, "epochs": scale.of(5, 2), "validate": True}
     # A processor has no page-locked memory.
     pinned = scale.of({"pinned_memory": True, "asynchronous_copies": True}, {})
     rows = [
@@ -177,13 +185,13 @@ def files(plan: Plan, scale: Scale) -> None:
         ("files-cached", "the same with decoded images in memory", pinned, ["libtorch"], {"cache": "Memory"}),
     ]
     for id, title, settings, backends, changes in rows:
-        asked = job(scale, vgg16(scale), "bfloat16", compute=settings, fit=whole | changes, rates=True)
+        asked = job(scale, vgg16(scale), short(scale), compute=settings, fit=whole | changes, rates=True)
         plan.study(id, title, 200, backends, asked)
 
 
 def watched(plan: Plan, scale: Scale) -> None:
     """Memory, utilisation, clocks and energy: what records say beside what `nvidia-smi` says of the same time."""
-    plan.study("nvml", "memory, clocks and energy of phases beside nvidia-smi", 120, ["libtorch"], job(scale, vgg16(scale), "bfloat16"))
+    plan.study("nvml", "memory, clocks and energy of phases beside nvidia-smi", 120, ["libtorch"], job(scale, vgg16(scale), short(scale)))
     query = "--query-gpu=timestamp,memory.used,utilization.gpu,clocks.sm,power.draw"
     plan.steps[-1].beside = scale.of(["nvidia-smi", query, "--format=csv,noheader,nounits", "-lms", "100"], None)
 
