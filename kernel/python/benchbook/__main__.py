@@ -1,4 +1,4 @@
-"""The command `benchbook`: `setup` here, everything else in the server's program."""
+"""The command `benchbook`: `setup` and studies on other machines here, everything else in the server's program."""
 
 import os
 import sys
@@ -14,6 +14,10 @@ def main() -> None:
 
             raise SystemExit(setup.main(words[1:]))
         program = server.program()
+        if words[:1] == ["study"] and any(word.split("=")[0] == "--on" for word in words):
+            from benchbook import remote
+
+            raise SystemExit(remote.main(words[1:], program))
     except server.NotInstalled as error:
         raise SystemExit(f"benchbook: {error}") from None
     os.execve(program, ["benchbook", *words], server.environment())
