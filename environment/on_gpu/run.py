@@ -39,7 +39,7 @@ MOST_OUTPUT = 256 << 10
 # A step is not begun with less than this left, and gets this long to end itself after SIGINT.
 LEAST_SECONDS = 15
 GRACE_SECONDS = 15
-# Calls after which a step that failed or ran out of time is left alone.
+# Calls after which a step that failed is left alone. One that ran out of time goes on, as a study does from run to run.
 MOST_ATTEMPTS = 3
 DONE, FAILED, UNFINISHED, NOT_REACHED = "done", "failed", "out of time", "not reached"
 
@@ -100,7 +100,7 @@ def order(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
         record = json.loads(path.read_text()) if path.exists() else {"state": NOT_REACHED, "attempts": 0}
         if record["state"] == NOT_REACHED:
             new.append(step)
-        elif record["state"] != DONE and record["attempts"] < MOST_ATTEMPTS:
+        elif record["state"] == UNFINISHED or (record["state"] == FAILED and record["attempts"] < MOST_ATTEMPTS):
             again.append(step)
     return new + again
 

@@ -98,7 +98,7 @@ def test_a_library_without_its_package_says_how_to_install_it(
 
 def test_help_and_doctor_list_every_library(program: Path, template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCHBOOK_REFERENCES", str(tmp_path))
-    said = subprocess.run([program, "study", "--template", template, "--help"], capture_output=True, text=True, check=True).stdout
+    said = subprocess.run([program, "study", "--template", template, "--", "--help"], capture_output=True, text=True, check=True).stdout
     doctor = subprocess.run([program, "doctor"], capture_output=True, text=True).stdout
     for name in ["python-keras-jax", "python-theano", "python-mxnet"]:
         assert f"environment/references {name}" in said, said

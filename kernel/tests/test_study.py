@@ -161,8 +161,8 @@ def test_all_backends_compute_the_same_from_the_same_start(
         assert (variables["TF_ENABLE_ONEDNN_OPTS"], variables["TF_DETERMINISTIC_OPS"]) == ("1", "0")
         assert [record["training"]["seed"] for record in own] == [0, 1, 2]
         assert {record["steps"] for record in own} == {6}
-        parts = {"python-pytorch": {"build", "python", "torchvision", "pillow"}, "python-keras": {"build", "python"}}
-        assert set(own[0]["library"]["parts"]) == parts.get(name, {"build"})
+        parts = {"python-pytorch": {"build", "graph", "python", "torchvision", "pillow"}, "python-keras": {"build", "graph", "python"}}
+        assert set(own[0]["library"]["parts"]) == parts.get(name, {"build", "graph"})
     assert "not comparable" not in said
 
 
