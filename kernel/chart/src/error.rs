@@ -1,29 +1,18 @@
 use thiserror::Error;
 
-/// What can be wrong with a chart, a table or a picture grid.
+/// What can be wrong with a chart, a table or an image grid.
 #[derive(Debug, Error, Clone, PartialEq)]
+#[expect(missing_docs, reason = "fields are what the message prints")]
 pub enum Error {
     /// Two lists that belong together have different lengths.
     #[error("{what}: expected {expected} values, got {found}")]
-    Length {
-        /// What was given, with the name of the chart or series.
-        what: String,
-        /// How many values there should be.
-        expected: usize,
-        /// How many there are.
-        found: usize,
-    },
+    Length { what: String, expected: usize, found: usize },
     /// There is nothing to draw.
     #[error("{what}: nothing to draw, got {found}")]
-    Empty {
-        /// What was given, with the name of the chart or series.
-        what: String,
-        /// What was given instead ("no values", "30 values, none of them finite").
-        found: String,
-    },
-    /// A picture of this size cannot be made.
+    Empty { what: String, found: String },
+    /// An image of this size cannot be made.
     #[error(
-        "picture of {width} x {height} pixels at scale {scale}: expected a positive scale and at most \
+        "image of {width} x {height} pixels at scale {scale}: expected a positive scale and at most \
          16384 pixels a side"
     )]
     Size {
@@ -31,27 +20,16 @@ pub enum Error {
         width: u32,
         /// Height at scale 1, in pixels.
         height: u32,
-        /// The scale asked for.
         scale: f32,
     },
     /// A font cannot be used.
     #[error("fonts of {path}: {why}")]
-    Font {
-        /// The file or folder.
-        path: std::path::PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
+    Font { path: std::path::PathBuf, why: String },
     /// A file cannot be written.
     #[error("{path} cannot be written: {why}")]
-    Write {
-        /// The file.
-        path: std::path::PathBuf,
-        /// The system's message.
-        why: String,
-    },
+    Write { path: std::path::PathBuf, why: String },
     /// The PNG or JPEG encoder failed.
-    #[error("encoding a picture: {0}")]
+    #[error("encoding an image: {0}")]
     Encode(String),
 }
 

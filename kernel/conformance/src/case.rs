@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn the_files_are_small_and_complete() {
-        let entries = std::fs::read_dir(FOLDER).unwrap();
+        let entries = std::fs::read_dir(folder()).unwrap();
         let bytes: u64 = entries.map(|entry| entry.unwrap().metadata().unwrap().len()).sum();
         assert!(bytes < 1_000_000, "{bytes}");
         for case in cases() {

@@ -22,7 +22,7 @@ pub struct Arguments {
     /// that machine's libtorch or PyTorch, instead of running one.
     #[arg(long, value_name = "ARCHIVE")]
     pub pack: Option<PathBuf>,
-    /// The job and its options; `benchbook bench -- --help` lists them.
+    /// The job and its options; `benchbook bench --help` lists them.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub job: Vec<OsString>,
 }
@@ -34,7 +34,7 @@ pub struct Arguments {
 /// written.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let Some(archive) = &arguments.pack else {
-        return work(arguments.template.as_deref(), "job", &arguments.job);
+        return work::<Arguments>(arguments.template.as_deref(), "job", &arguments.job);
     };
     pack(&opened(arguments.template.as_deref())?, archive)?;
     Ok(ExitCode::SUCCESS)
@@ -47,14 +47,22 @@ fn opened(template: Option<&Path>) -> anyhow::Result<Installation> {
 
 /// Runs a worker in a role other than that of cells, with its own words, and returns its exit status: 128 and the
 /// signal's number if one ended it, as shells have it. Signals are passed on to the worker, which ends with this process.
+/// If the words ask for help, the command's own options `A` are printed before the worker's.
 ///
 /// # Errors
 /// There is no template or no libtorch, or the worker does not start.
-pub(crate) fn work(
+pub(crate) fn work<A: clap::Args>(
     template: Option<&Path>,
     role: &str,
     words: &[OsString],
 ) -> anyhow::Result<ExitCode> {
+    if words.iter().any(|word| word == "--help" || word == "-h") {
+        let options = A::augment_args(clap::Command::new("benchbook")).disable_help_flag(true);
+        println!(
+            "Before all other options:\n{}\n",
+            options.help_template("{options}").render_help()
+        );
+    }
     let here = opened(template)?;
     let mut command = worker::command(&here)?;
     let status = run_to_its_end(command.arg(role).args(words));

@@ -44,7 +44,7 @@ enum Command {
         /// The folder with libtorch's `lib` and `include`.
         #[arg(long)]
         libtorch: Option<PathBuf>,
-        /// The Python environment whose Jupyter shall know the kernel.
+        /// The Python environment in which Jupyter finds the kernel.
         #[arg(long)]
         prefix: Option<PathBuf>,
         /// Where cargo keeps what it compiles.
@@ -81,10 +81,13 @@ enum Command {
         template: PathBuf,
     },
     /// Run a benchmark job in a terminal.
+    #[command(disable_help_flag = true)]
     Bench(bench::Arguments),
-    /// Run one job with several libraries in turns, and compare them.
+    /// Run one job on several libraries, alternating, each run in its own process, and compare them.
+    #[command(disable_help_flag = true)]
     Study(study::Arguments),
     /// Run the job of a published record again, and compare.
+    #[command(disable_help_flag = true)]
     Reproduce(study::Arguments),
 }
 
@@ -151,5 +154,24 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Study(arguments) => study::run(&arguments),
         Command::Reproduce(arguments) => study::reproduce(&arguments),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_for_help_reaches_the_worker_that_knows_all_options() {
+        for name in ["bench", "study", "reproduce"] {
+            for flag in ["--help", "-h"] {
+                let words = match Arguments::parse_from(["benchbook", name, flag]).command {
+                    Command::Bench(arguments) => arguments.job,
+                    Command::Study(arguments) | Command::Reproduce(arguments) => arguments.words,
+                    _ => panic!("{name} is another command"),
+                };
+                assert_eq!(words, [flag], "{name}");
+            }
+        }
     }
 }

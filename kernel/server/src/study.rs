@@ -11,7 +11,7 @@ pub struct Arguments {
     /// The template to run against; the newest installed if not given.
     #[arg(long)]
     pub template: Option<PathBuf>,
-    /// What to run, and options; `benchbook study -- --help` and `benchbook reproduce -- --help` list them.
+    /// What to run, and options; `benchbook study --help` and `benchbook reproduce --help` list them.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub words: Vec<OsString>,
 }
@@ -21,7 +21,7 @@ pub struct Arguments {
 /// # Errors
 /// There is no template or no libtorch, or the worker does not start.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    bench::work(arguments.template.as_deref(), "study", &arguments.words)
+    bench::work::<Arguments>(arguments.template.as_deref(), "study", &arguments.words)
 }
 
 /// Runs the job of a published record again and returns the exit status.
@@ -29,5 +29,5 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// As [`run`].
 pub fn reproduce(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    bench::work(arguments.template.as_deref(), "reproduce", &arguments.words)
+    bench::work::<Arguments>(arguments.template.as_deref(), "reproduce", &arguments.words)
 }

@@ -270,8 +270,8 @@ pub(crate) fn packages(checkout: &Path) -> anyhow::Result<Vec<String>> {
     Ok(folders)
 }
 
-/// The hash of every source file, by path in the checkout, and of the files that fix the dependencies. Tests, examples and
-/// hidden files do not count: they are not in the library.
+/// The hash of every source file, by path in the checkout, and of the files that fix the dependencies. Tests, examples,
+/// READMEs and hidden files do not count: they are not in the library.
 fn sources(checkout: &Path) -> anyhow::Result<BTreeMap<String, String>> {
     let mut found = BTreeMap::new();
     for name in ["Cargo.toml".into(), "Cargo.lock".into()].into_iter().chain(packages(checkout)?) {
@@ -292,9 +292,10 @@ fn collect(
     } else if path.is_dir() {
         for entry in fs::read_dir(&path).with_context(|| path.display().to_string())? {
             let name = entry?.file_name();
-            let hidden = name.to_string_lossy().starts_with('.');
-            if !hidden && name != "tests" && name != "examples" && name != "benches" {
-                collect(root, &relative.join(name), found)?;
+            let text = name.to_string_lossy();
+            let unused = text.starts_with('.') || text.ends_with(".md");
+            if !unused && !["tests", "examples", "benches"].contains(&&*text) {
+                collect(root, &relative.join(&name), found)?;
             }
         }
     }

@@ -8,25 +8,19 @@ use std::path::{Path, PathBuf};
 /// Weights that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "fields are what the message prints")]
 pub enum WeightsError {
     /// The file cannot be read or written.
     #[error("cannot {action} the weights {}: {source}", path.display())]
     File {
         /// `read` or `write`.
         action: &'static str,
-        /// The file.
         path: PathBuf,
-        /// Why.
         source: io::Error,
     },
     /// The file is damaged, of another format, or does not fit the net.
     #[error("{problem}: {}", path.display())]
-    Content {
-        /// What is wrong and, where something helps, what to do.
-        problem: String,
-        /// The file.
-        path: PathBuf,
-    },
+    Content { problem: String, path: PathBuf },
 }
 
 impl WeightsError {

@@ -1,6 +1,7 @@
 //! Writing a message.
 
 use super::{DELIMITER, Incoming, PROTOCOL_VERSION, Signer};
+use crate::wire;
 use chrono::Utc;
 use jupyter_protocol::{Header, messaging as protocol};
 use serde::Serialize;
@@ -16,7 +17,7 @@ pub(crate) trait Content: Serialize {
     const TYPE: &'static str;
 }
 
-/// The messages that are taken from `jupyter-protocol` as they are.
+/// The messages that are sent, with their types; `protocol`'s are those of `jupyter-protocol`.
 macro_rules! contents {
     ($($content:ty => $kind:literal),* $(,)?) => {
         $(impl Content for $content { const TYPE: &'static str = $kind; })*
@@ -25,12 +26,26 @@ macro_rules! contents {
 contents! {
     protocol::ClearOutput => "clear_output",
     protocol::CommClose => "comm_close",
+    wire::NoComms => "comm_info_reply",
+    wire::CompleteReply => "complete_reply",
+    wire::ConnectReply => "connect_reply",
+    wire::DisplayData<'_> => "display_data",
     protocol::ErrorOutput => "error",
     protocol::ExecuteInput => "execute_input",
+    wire::ExecuteReply => "execute_reply",
+    wire::ExecuteResult<'_> => "execute_result",
+    wire::HistoryReply => "history_reply",
+    wire::InputRequest => "input_request",
+    wire::InspectReply => "inspect_reply",
     protocol::InterruptReply => "interrupt_reply",
     protocol::IoPubWelcome => "iopub_welcome",
+    wire::IsCompleteReply => "is_complete_reply",
+    wire::KernelInfoReply<'_> => "kernel_info_reply",
     protocol::ShutdownReply => "shutdown_reply",
+    wire::Status => "status",
     protocol::StreamContent => "stream",
+    wire::UpdateDisplayData<'_> => "update_display_data",
+    wire::UsageReply => "usage_reply",
 }
 
 /// The header of the request that a message belongs to, as JSON; of none, an empty object.

@@ -105,7 +105,7 @@ fn advice(problem: &Problem<'_>) -> Option<String> {
             if message.contains("for enum `Result<")
                 || message.contains("for enum `std::result::Result<") =>
         {
-            told("take the value out of the Result first: put `?` before the point")
+            told("take the value out of the Result first: put `?` before the dot")
         }
         "E0599"
             if message.contains("for enum `Option<")
@@ -225,7 +225,7 @@ fn mismatch(problem: &Problem<'_>) -> Option<String> {
         );
     }
     if ["f32", "f64"].contains(&expected) && found.contains("integer") {
-        return Some("a float is written with a point: `1.0`, not `1`".into());
+        return Some("a float needs a decimal point: `1.0`, not `1`".into());
     }
     if NUMBERS.contains(&expected) && quoted(found).is_some_and(|found| NUMBERS.contains(&found)) {
         return Some(format!(
@@ -316,103 +316,42 @@ mod tests {
         names
     }
 
+    /// Error code | message | label | the cell's line | what the advice says.
+    const CASES: &str = r"E0382 | borrow of moved value: `model` | | | &model
+E0597 | `y` does not live long enough | | | wrap the code in braces
+E0282 | type annotations needed | | | write the type down
+E0790 | cannot call associated function on trait | | | write the type down
+E0596 | cannot borrow `v` as mutable | | | let mut v = v;
+E0308 | mismatched types | expected `f64`, found integer | | `1.0`
+E0308 | mismatched types | expected `usize`, found `i32` | | as usize
+E0308 | mismatched types | expected `Model`, found `Result<Model, Error>` | | `?`
+E0277 | cannot multiply `{float}` by `{integer}` | | | 2.0
+E0277 | the type `[f32]` cannot be indexed by `i32` | | | usize
+E0277 | `Net` doesn't implement `Debug` | | | print parts of it
+E0277 | the `?` operator can only be applied to values that implement `Try` | | | `:doc name`
+E0277 | `?` couldn't convert the error: `Hidden: std::fmt::Display` is not satisfied | | | `:efmt {:?}`
+E0382 | use of moved value: `a` | move occurs because `a` has type `Settings`, which does not implement | | `a.clone()`
+E0382 | use of moved value: `a` | `a` has type `tch::Tensor` | | a.shallow_clone()
+E0063 | missing field `rate` in initializer of `Settings` | | | `..Settings::default()`
+E0560 | struct `Settings` has no field named `epoch` | | | are epochs, rate
+E0609 | no field `epoch` on type `&Settings` | | | are epochs, rate
+E0425 | cannot find function `help` in this scope | | help(Fit) | `:doc Fit`
+E0596 | cannot borrow `v.items` as mutable, as `v` is not declared | | | let mut v = v;
+E0596 | cannot borrow `*v` as mutable, as it is behind a `&` reference | | | `&mut`
+E0599 | no method named `fit` found for enum `Result<T, E>` in the current scope | | | `?` before
+E0425 | cannot find value `epochs` in this scope | | model.fit(&data, epochs = 3) | named
+E0425 | cannot find value `True` in this scope | | let a = True; | `true`
+E0433 | failed to resolve: use of unresolved module or unlinked crate `rand` | | | :dep rand
+ | expected one of `!` or `::`, found `numpy` | | import numpy as np | :dep";
+
     #[test]
     fn the_usual_stumbling_blocks_are_advised_on() {
-        let cases = [
-            ("E0382", "borrow of moved value: `model`", "", "", "&model"),
-            ("E0597", "`y` does not live long enough", "", "", "wrap the code in braces"),
-            ("E0282", "type annotations needed", "", "", "write the type down"),
-            ("E0790", "cannot call associated function on trait", "", "", "write the type down"),
-            ("E0596", "cannot borrow `v` as mutable", "", "", "let mut v = v;"),
-            ("E0308", "mismatched types", "expected `f64`, found integer", "", "`1.0`"),
-            ("E0308", "mismatched types", "expected `usize`, found `i32`", "", "as usize"),
-            (
-                "E0308",
-                "mismatched types",
-                "expected `Model`, found `Result<Model, Error>`",
-                "",
-                "`?`",
-            ),
-            ("E0277", "cannot multiply `{float}` by `{integer}`", "", "", "2.0"),
-            ("E0277", "the type `[f32]` cannot be indexed by `i32`", "", "", "usize"),
-            ("E0277", "`Net` doesn't implement `Debug`", "", "", "print parts of it"),
-            (
-                "E0277",
-                "the `?` operator can only be applied to values that implement `Try`",
-                "",
-                "",
-                "`:doc name`",
-            ),
-            (
-                "E0277",
-                "`?` couldn't convert the error: `Hidden: std::fmt::Display` is not satisfied",
-                "",
-                "",
-                "`:efmt {:?}`",
-            ),
-            (
-                "E0382",
-                "use of moved value: `a`",
-                "move occurs because `a` has type `Settings`, which does not implement",
-                "",
-                "`a.clone()`",
-            ),
-            (
-                "E0382",
-                "use of moved value: `a`",
-                "`a` has type `tch::Tensor`",
-                "",
-                "a.shallow_clone()",
-            ),
-            (
-                "E0063",
-                "missing field `rate` in initializer of `Settings`",
-                "",
-                "",
-                "`..Settings::default()`",
-            ),
-            ("E0560", "struct `Settings` has no field named `epoch`", "", "", "are epochs, rate"),
-            ("E0609", "no field `epoch` on type `&Settings`", "", "", "are epochs, rate"),
-            ("E0425", "cannot find function `help` in this scope", "", "help(Fit)", "`:doc Fit`"),
-            (
-                "E0596",
-                "cannot borrow `v.items` as mutable, as `v` is not declared",
-                "",
-                "",
-                "let mut v = v;",
-            ),
-            (
-                "E0596",
-                "cannot borrow `*v` as mutable, as it is behind a `&` reference",
-                "",
-                "",
-                "`&mut`",
-            ),
-            (
-                "E0599",
-                "no method named `fit` found for enum `Result<T, E>` in the current scope",
-                "",
-                "",
-                "`?` before",
-            ),
-            (
-                "E0425",
-                "cannot find value `epochs` in this scope",
-                "",
-                "model.fit(&data, epochs = 3)",
-                "named",
-            ),
-            ("E0425", "cannot find value `True` in this scope", "", "let a = True;", "`true`"),
-            (
-                "E0433",
-                "failed to resolve: use of unresolved module or unlinked crate `rand`",
-                "",
-                "",
-                ":dep rand",
-            ),
-            ("", "expected one of `!` or `::`, found `numpy`", "", "import numpy as np", ":dep"),
-        ];
-        for (code, message, label, line, expected) in cases {
+        for case in CASES.lines() {
+            let [code, message, label, line, expected] =
+                case.split('|').map(str::trim).collect::<Vec<_>>()[..]
+            else {
+                panic!("{case}")
+            };
             let advice = told(code, message, label, line);
             assert!(advice.contains(expected), "{message}: {advice}");
         }
