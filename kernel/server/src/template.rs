@@ -270,8 +270,11 @@ pub(crate) fn packages(checkout: &Path) -> anyhow::Result<Vec<String>> {
     Ok(folders)
 }
 
-/// The hash of every source file, by path in the checkout, and of the files that fix the dependencies. Tests, examples,
-/// READMEs and hidden files do not count: they are not in the library.
+/// What stands beside a package's source and is not in the library.
+const BESIDE: [&str; 4] = ["tests", "examples", "benches", "README.md"];
+
+/// The hash of every source file, by path in the checkout, and of the files that fix the dependencies. Hidden
+/// files and [`BESIDE`] do not count.
 fn sources(checkout: &Path) -> anyhow::Result<BTreeMap<String, String>> {
     let mut found = BTreeMap::new();
     for name in ["Cargo.toml".into(), "Cargo.lock".into()].into_iter().chain(packages(checkout)?) {
@@ -292,11 +295,9 @@ fn collect(
     } else if path.is_dir() {
         for entry in fs::read_dir(&path).with_context(|| path.display().to_string())? {
             let name = entry?.file_name();
-            let hidden = name.to_string_lossy().starts_with('.');
-            if !hidden
-                && !["tests", "examples", "benches", "README.md"].iter().any(|out| name == *out)
-            {
-                collect(root, &relative.join(name), found)?;
+            let text = name.to_string_lossy();
+            if !text.starts_with('.') && !BESIDE.contains(&&*text) {
+                collect(root, &relative.join(&name), found)?;
             }
         }
     }
