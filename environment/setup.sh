@@ -15,6 +15,8 @@ benchbook=$target/release/benchbook
 libtorch_version=2.11.0
 minimum_python=3.10
 minimum_rust=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$repository/Cargo.toml")
+# What rustup takes in this checkout. Without rustup, any newer Rust will do.
+pinned_rust=$(sed -n 's/^channel = "\(.*\)"/\1/p' "$repository/rust-toolchain.toml")
 
 # plan_setup COMMAND: COMMAND is what the user types again after doing something by hand.
 plan_setup() {
@@ -44,23 +46,17 @@ plan_rust() {
     if command -v cargo >/dev/null && command -v rustc >/dev/null; then
         found=$(rustc --version 2>/dev/null | cut -d ' ' -f 2) || found=none
     fi
-    if [[ $found == none ]]; then
-        say "Rust $minimum_rust or newer is needed; no working cargo and rustc are in PATH."
-        if command -v rustup >/dev/null; then
-            by_hand+=("rustup toolchain install stable && rustup default stable")
+    if [[ $found == none ]] || ! at_least "$minimum_rust" "${found%%-*}"; then
+        if [[ $found == none ]]; then
+            say "Rust $minimum_rust or newer is needed; no working cargo and rustc are in PATH."
         else
-            needs_curl=yes
-            by_hand+=("curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y -c rust-src")
+            say "Rust $minimum_rust or newer is needed; rustc is $found ($(command -v rustc))."
         fi
-        return
-    fi
-    if ! at_least "$minimum_rust" "${found%%-*}"; then
-        say "Rust $minimum_rust or newer is needed; rustc is $found ($(command -v rustc))."
         if command -v rustup >/dev/null; then
-            by_hand+=("rustup update stable && rustup default stable")
+            by_hand+=("rustup toolchain install $pinned_rust --profile minimal --component rust-src")
         else
             needs_curl=yes
-            by_hand+=("curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y -c rust-src")
+            by_hand+=("curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --default-toolchain $pinned_rust -c rust-src")
         fi
         return
     fi

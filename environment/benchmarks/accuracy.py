@@ -1,23 +1,18 @@
 """Validation accuracy on photos from ImageNet weights, for several seeds.
 
 Only the head learns; the features of the frozen base are computed once and shared by the seeds, which differ in the
-head's starting weights, the order of the pictures and the dropout masks. The figure is that of the final epoch.
+head's starting weights, the order of the images and the dropout masks. The figure is that of the final epoch.
 BENCHBOOK_DATA names the image folder, BENCHBOOK_WEIGHTS the weights (.safetensors, .pth or .h5). Leaves each seed's record.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import statistics
-import sys
-from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(REPOSITORY / "kernel" / "tests"))
+from shared import parser, write
 
-import driver  # noqa: E402
+import driver
 
 CELL = """
 let mut run = Run::new("seed %(seed)d");
@@ -41,22 +36,20 @@ if first.is_none() {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="environment/bench accuracy", description=__doc__)
-    parser.add_argument("--data", default=os.environ.get("BENCHBOOK_DATA"))
-    parser.add_argument("--weights", default=os.environ.get("BENCHBOOK_WEIGHTS"))
-    parser.add_argument("--size", type=int, default=224)
-    parser.add_argument("--head", choices=["Keras", "PyTorch"], default="Keras")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--rate", default="1e-4", help="Adam's learning rate (default: 1e-4)")
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default: a GPU if there is one")
-    parser.add_argument("--output", type=Path, default=REPOSITORY / "results" / "bench-accuracy.json")
-    options = parser.parse_args()
+    arguments = parser("accuracy", __doc__)
+    arguments.add_argument("--data", default=os.environ.get("BENCHBOOK_DATA"))
+    arguments.add_argument("--weights", default=os.environ.get("BENCHBOOK_WEIGHTS"))
+    arguments.add_argument("--size", type=int, default=224)
+    arguments.add_argument("--head", choices=["Keras", "PyTorch"], default="Keras")
+    arguments.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    arguments.add_argument("--epochs", type=int, default=10)
+    arguments.add_argument("--rate", default="1e-4", help="Adam's learning rate")
+    arguments.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="auto takes a GPU if there is one")
+    options = arguments.parse_args()
     if not options.data or not options.weights:
         raise SystemExit("set BENCHBOOK_DATA (an image folder) and BENCHBOOK_WEIGHTS (.safetensors, .pth or .h5)")
     # Features of a thousand photos at 224² take some minutes on two cores, in one cell.
     driver.PATIENCE = 3600
-    options.output.parent.mkdir(parents=True, exist_ok=True)
     kernel = driver.Kernel()
     accuracies = {}
     device = {"auto": "None", "cpu": "Some(Device::Cpu)", "cuda": "Some(Device::Cuda(0))"}[options.device]
@@ -71,8 +64,7 @@ def main() -> None:
             print(f"seed {seed}: {accuracies[seed]:.4f}", flush=True)
             # After each, so that a run that is broken off leaves what it has found.
             mean = statistics.mean(accuracies.values())
-            result = {"benchmark": "accuracy", **facts, "accuracies": accuracies, "mean": mean}
-            options.output.write_text(json.dumps(result, indent=1) + "\n")
+            write(options.output, **facts, accuracies=accuracies, mean=mean)
     finally:
         kernel.stop()
     print(f"mean of {len(accuracies)} seeds: {mean:.4f}")

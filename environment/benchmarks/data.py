@@ -11,24 +11,20 @@ decoding: our decoder has none (`kernel/data/src/decode/jpeg.rs`). Needs `.venv-
 
 from __future__ import annotations
 
-import argparse
 import array
 import json
 import os
-import platform
 import shutil
 import statistics
 import subprocess
 import tempfile
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-REFERENCES = Path(os.environ.get("BENCHBOOK_REFERENCES") or REPOSITORY / ".venv-references") / "bin" / "python"
+from shared import PYTHON, RELEASE, REPOSITORY, cargo_build, header, need_references, parser, row, write
+
 ORIGINAL = REPOSITORY / "environment" / "originals" / "data_pass.py"
-TARGET = Path(os.environ.get("CARGO_TARGET_DIR") or REPOSITORY / "target") / "release"
 ROTATION = {"Rotation": {"degrees": 180.0, "fill": "Nearest"}}
 
 
@@ -74,11 +70,11 @@ def answer(command: list[Any]) -> dict[str, Any]:
 
 def ours(folder: Path, settings: dict[str, Any], epochs: int = 1) -> dict[str, Any]:
     config = {"shuffle": False} | settings
-    return answer([TARGET / "examples" / "pass", folder, json.dumps(config), epochs])
+    return answer([RELEASE / "examples" / "pass", folder, json.dumps(config), epochs])
 
 
 def rate(passed: dict[str, Any]) -> float:
-    """Pictures a second from opening the folder to the last batch."""
+    """Images a second from opening the folder to the last batch."""
     return passed["pictures"] / (passed["list_seconds"] + passed["epochs"][0]["seconds"])
 
 
@@ -86,17 +82,17 @@ def difference(folder: Path, comparison: Comparison) -> dict[str, float]:
     """How far the pixels of the first batch are from the library's, in levels of 0 to 255."""
     settings = comparison.settings | {"shuffle": False, "augmentation": [], "preprocessing": {"Custom": []}}
     with tempfile.TemporaryDirectory() as scratch:
-        # A folder with the first 32 pictures alone, of one class, for our side.
+        # A folder with the first 32 images alone, of one class, for our side.
         first = sorted(folder.iterdir())[0]
         part = Path(scratch, "part", first.name)
         part.mkdir(parents=True)
         for path in sorted(first.iterdir())[:32]:
             (part / path.name).symlink_to(path.resolve())
         found, expected = Path(scratch, "ours"), Path(scratch, "theirs")
-        answer([TARGET / "examples" / "pixels", part.parent, json.dumps(settings), 0, found])
-        subprocess.run([REFERENCES, ORIGINAL, comparison.library, folder, expected], check=True, capture_output=True)
+        answer([RELEASE / "examples" / "pixels", part.parent, json.dumps(settings), 0, found])
+        subprocess.run([PYTHON, ORIGINAL, comparison.library, folder, expected], check=True, capture_output=True)
         values = [array.array("f", path.read_bytes()) for path in (found, expected)]
-    assert len(values[0]) == len(values[1]), "both sides have 32 pictures"
+    assert len(values[0]) == len(values[1]), "both sides have 32 images"
     apart = [abs(a - b) for a, b in zip(*values)]
     return {"mean": statistics.fmean(apart), "largest": max(apart)}
 
@@ -110,7 +106,7 @@ def compare(folder: Path, rounds: int) -> list[dict[str, Any]]:
                 if side == "benchbook":
                     rates[side].append(rate(ours(folder, comparison.settings)))
                 else:
-                    theirs = answer([REFERENCES, ORIGINAL, comparison.library, folder])
+                    theirs = answer([PYTHON, ORIGINAL, comparison.library, folder])
                     rates[side].append(theirs["pictures"] / theirs["seconds"])
         medians = {side: statistics.median(values) for side, values in rates.items()}
         results.append(
@@ -126,27 +122,26 @@ def compare(folder: Path, rounds: int) -> list[dict[str, Any]]:
                 "tolerance": comparison.tolerance,
             }
         )
-        print(table(results[-1:]).splitlines()[-1], flush=True)
+        print(line(results[-1]), flush=True)
     return results
 
 
-def table(results: list[dict[str, Any]]) -> str:
-    lines = [
-        "| compared with | Benchbook [images/s] | Python [images/s] | ratio | aim | pixels apart: mean (largest) "
-        "| tolerance of the mean |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    for result in results:
-        median, apart = result["median"], result["difference"]
-        lines.append(
-            f"| {result['title']} | {median['benchbook']:.0f} | {median['python']:.0f} | {result['ratio']:.2f} "
-            f"| {result['aim']:g} | {apart['mean']:.2f} ({apart['largest']:.0f}) | {result['tolerance']:g} |"
-        )
-    return "\n".join(lines)
+COLUMNS = [
+    "compared with", "Benchbook [images/s]", "Python [images/s]", "ratio", "aim", "pixels apart: mean (largest)",
+    "tolerance of the mean",
+]
+
+
+def line(result: dict[str, Any]) -> str:
+    median, apart = result["median"], result["difference"]
+    return row([
+        result["title"], f"{median['benchbook']:.0f}", f"{median['python']:.0f}", f"{result['ratio']:.2f}",
+        f"{result['aim']:g}", f"{apart['mean']:.2f} ({apart['largest']:.0f})", f"{result['tolerance']:g}",
+    ])
 
 
 def stages(folder: Path, rounds: int) -> dict[str, float]:
-    """Milliseconds a picture of one thread, but for listing, which one thread does for all at once. A copy is what a
+    """Milliseconds an image of one thread, but for listing, which one thread does for all at once. A copy is what a
     GPU's memory would need; on a CPU a net takes the batch as it is."""
     passes = [ours(folder, {"augmentation": [ROTATION]}) for _ in range(rounds)]
     each = {"list": statistics.median(1e3 * p["list_seconds"] / p["pictures"] for p in passes)}
@@ -177,7 +172,7 @@ def memory(pictures: int) -> list[dict[str, Any]]:
         if not (folder / "train").is_dir():
             # The program writes into a missing or empty folder; a half-written one is in the way.
             shutil.rmtree(folder, ignore_errors=True)
-            draw = [TARGET / "benchbook-drawings", "--train", count, "--validation", 2, "--test", 0, "--size", 64]
+            draw = [RELEASE / "benchbook-drawings", "--train", count, "--validation", 2, "--test", 0, "--size", 64]
             subprocess.run([*map(str, draw), "--out", str(folder)], check=True, stdout=subprocess.DEVNULL)
         passed = ours(folder / "train", {})
         results.append({"pictures": count, "peak_bytes": passed["peak_bytes"], "images_per_second": rate(passed)})
@@ -199,27 +194,20 @@ def chart(results: list[dict[str, Any]], path: Path) -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(data, file)
         file.flush()
-        subprocess.run([TARGET / "examples" / "bars", file.name, path], check=True)
-
-
-def build() -> None:
-    packages = ["-p", "benchbook-data", "-p", "benchbook-chart", "-p", "benchbook-drawings"]
-    kinds = ["--bins", "--example", "pass", "--example", "pixels", "--example", "bars"]
-    subprocess.run(["cargo", "build", "--release", "--locked", *packages, *kinds], cwd=REPOSITORY, check=True)
+        subprocess.run([RELEASE / "examples" / "bars", file.name, path], check=True)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="environment/bench data", description=__doc__)
-    parser.add_argument("--data", type=Path, default=os.environ.get("BENCHBOOK_DATA"), help="an image folder")
-    parser.add_argument("--rounds", type=int, default=5, help="passes of each side (default: 5)")
-    parser.add_argument("--drawings", type=int, default=25_000, help="for the memory; 0 leaves it out (default: 25000)")
-    parser.add_argument("--output", type=Path, default=REPOSITORY / "results" / "bench-data.json")
-    options = parser.parse_args()
+    arguments = parser("data", __doc__)
+    arguments.add_argument("--data", type=Path, default=os.environ.get("BENCHBOOK_DATA"), help="an image folder")
+    arguments.add_argument("--rounds", type=int, default=5, help="passes of each side")
+    arguments.add_argument("--drawings", type=int, default=25_000, help="for the memory; 0 leaves it out")
+    options = arguments.parse_args()
     if options.data is None:
         raise SystemExit("--data or BENCHBOOK_DATA has to name an image folder with photos")
-    if not REFERENCES.exists():
-        raise SystemExit(f"there is no {REFERENCES}: environment/references installs the Python libraries")
-    build()
+    need_references()
+    packages = ["-p", "benchbook-data", "-p", "benchbook-chart", "-p", "benchbook-drawings"]
+    cargo_build(*packages, "--bins", "--example", "pass", "--example", "pixels", "--example", "bars")
     folder = options.data / "train"
     for path in folder.rglob("*.*"):
         # From here on the system has the files in memory, for both sides.
@@ -228,26 +216,15 @@ def main() -> None:
     each = stages(folder, options.rounds)
     kept = caches(folder, min(options.rounds, 3))
     peaks = memory(options.drawings) if options.drawings else []
-    print("\n" + table(results))
-    print("\nstages, ms a picture: " + ", ".join(f"{name} {value:.3f}" for name, value in each.items()))
+    print("\n".join(["", header(COLUMNS), *map(line, results)]))
+    print("\nstages, ms an image: " + ", ".join(f"{name} {value:.3f}" for name, value in each.items()))
     print(
         f"from a cache of {kept['bytes'] / 1e6:.0f} MB: in memory {kept['memory']:.0f} images/s, "
         f"on disk {kept['disk']:.0f} images/s"
     )
     for peak in peaks:
         print(f"{peak['pictures']} drawings: largest memory {peak['peak_bytes'] / 1e6:.0f} MB")
-    facts = {
-        "benchmark": "data",
-        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
-        "rounds": options.rounds,
-        "results": results,
-        "stages_ms": each,
-        "caches": kept,
-        "memory": peaks,
-    }
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(facts, indent=1) + "\n")
+    write(options.output, rounds=options.rounds, results=results, stages_ms=each, caches=kept, memory=peaks)
     chart(results, options.output.with_suffix(".svg"))
     print(f"\n{options.output} and {options.output.with_suffix('.svg').name}")
     beyond = [r["title"] for r in results if r["difference"]["mean"] > r["tolerance"]]

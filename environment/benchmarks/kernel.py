@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 from cells import inside
 from cells.session import Session
 from cells.statistics import median, quartiles
 from cells.toolchain import BareCompiler, Evcxr, Installed
+from shared import parser, write
 
 # One cell of each kind; `N` is another number each time. Both kernels get the same text. What is called of tch is
 # compiled into the helper library: evcxr_jupyter cannot link tch's generic functions, whose C functions a
@@ -114,7 +111,7 @@ class Benchmark:
         row.aim("× a later one", median(late) / median(later), 1.5)
 
     def kinds(self) -> None:
-        """Cells of each kind in turns: here, in evcxr_jupyter, and rustc alone."""
+        """Cells of each kind, alternating: here, in evcxr_jupyter, and rustc alone."""
         bare = BareCompiler(self.installed)
         own: dict[str, list[float]] = {}
         other: dict[str, list[float]] = {}
@@ -245,37 +242,14 @@ def table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def conditions(installed: Installed, evcxr: Evcxr | None) -> dict[str, object]:
-    """The machine and what was measured."""
-    model = next(
-        (
-            line.partition(":")[2].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        platform.processor(),
-    )
-    return {
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "processor": model,
-        "cores": os.cpu_count(),
-        "load before": os.getloadavg()[0],
-        "system": platform.platform(),
-        "rustc": installed.compiler,
-        "template": installed.template.name,
-        "evcxr_jupyter": evcxr.program if evcxr else None,
-    }
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="environment/bench kernel", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=20, help="cells of each kind (20)")
-    parser.add_argument("--starts", type=int, default=5, help="kernels started for a row (5)")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure")
-    parser.add_argument("--evcxr", help="the program evcxr_jupyter, if it is not on PATH")
-    parser.add_argument("--no-evcxr", action="store_true", help="leave evcxr_jupyter out")
-    parser.add_argument("--out", type=Path, default=Path("results/bench-kernel.json"))
-    options = parser.parse_args()
+    arguments = parser("kernel", __doc__)
+    arguments.add_argument("--rounds", type=int, default=20, help="cells of each kind")
+    arguments.add_argument("--starts", type=int, default=5, help="kernels started for a row")
+    arguments.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure")
+    arguments.add_argument("--evcxr", help="the program evcxr_jupyter, if it is not on PATH")
+    arguments.add_argument("--no-evcxr", action="store_true", help="leave evcxr_jupyter out")
+    options = arguments.parse_args()
     installed = Installed.find()
     cache = Path(os.environ.get("BENCHBOOK_CACHE") or Path.home() / ".cache/benchbook")
     evcxr = None if options.no_evcxr else Evcxr.find(options.evcxr, installed, cache)
@@ -284,7 +258,12 @@ def main() -> None:
             "evcxr_jupyter is not installed, so nothing is compared with it. To install it (10 minutes):\n"
             "  cargo install evcxr_jupyter --version 0.22.0 --locked"
         )
-    facts = conditions(installed, evcxr)
+    facts = {
+        "load before": os.getloadavg()[0],
+        "rustc": installed.compiler,
+        "template": installed.template.name,
+        "evcxr_jupyter": evcxr.program if evcxr else None,
+    }
     benchmark = Benchmark(installed, evcxr, options.rounds, options.starts)
     begun = time.monotonic()
     benchmark.run(options.parts)
@@ -293,11 +272,8 @@ def main() -> None:
     print()
     for name, value in {**facts, **benchmark.notes}.items():
         print(f"{name}: {value}")
-    rows = [vars(row) for row in benchmark.rows]
-    report = {"conditions": facts, "notes": benchmark.notes, "rows": rows}
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(report, indent=2) + "\n")
-    print(f"\n{time.monotonic() - begun:.0f} s; {options.out}")
+    write(options.output, conditions=facts, notes=benchmark.notes, rows=[vars(row) for row in benchmark.rows])
+    print(f"\n{time.monotonic() - begun:.0f} s; {options.output}")
 
 
 if __name__ == "__main__":

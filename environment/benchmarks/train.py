@@ -8,25 +8,18 @@ installed kernel. Needs `.venv-references`.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import platform
 import statistics
-import subprocess
-import sys
 import tempfile
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(REPOSITORY / "kernel" / "tests"))
+from shared import PYTHON, REPOSITORY, Side, header, need_references, parser, row, write
 
-from driver import Kernel  # noqa: E402
+from driver import Kernel
 
-REFERENCES = Path(os.environ.get("BENCHBOOK_REFERENCES") or REPOSITORY / ".venv-references") / "bin" / "python"
 ORIGINAL = REPOSITORY / "environment" / "originals" / "train_step.py"
 # The learning rate.
 RATE = 1e-5
@@ -110,36 +103,19 @@ class Ours:
         self.pipes.cleanup()
 
 
-class Theirs:
+class Theirs(Side):
     """The step in PyTorch's Python."""
 
     def __init__(self, settings: Settings) -> None:
-        environment = os.environ | {"OMP_NUM_THREADS": str(settings.threads)}
-        self.process = subprocess.Popen(
-            [REFERENCES, ORIGINAL], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-        )
+        super().__init__([PYTHON, ORIGINAL], {"OMP_NUM_THREADS": str(settings.threads)})
         self.facts = self.ask(asdict(settings))
-
-    def ask(self, question: dict[str, Any]) -> dict[str, Any]:
-        assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.write(json.dumps(question) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit(f"PyTorch's side ended with {self.process.wait()}")
-        return json.loads(line)
 
     def step(self) -> dict[str, Any]:
         return self.ask({"step": RATE})
 
-    def stop(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
-
 
 def measure(settings: Settings, steps: int) -> dict[str, Any]:
-    """Both sides in turns; who begins changes from step to step."""
+    """Both sides, alternating; the side that begins changes from step to step."""
     sides = {"benchbook": Ours(settings), "python": Theirs(settings)}
     try:
         seconds: dict[str, list[float]] = {name: [] for name in sides}
@@ -166,24 +142,23 @@ def measure(settings: Settings, steps: int) -> dict[str, Any]:
     }
 
 
-def table(results: list[dict[str, Any]]) -> str:
+COLUMNS = [
+    "VGG16", "steps", "Benchbook [s/step]", "Python [s/step]", "time ratio (range)", "Benchbook [MB]", "Python [MB]",
+    "memory ratio",
+]
+
+
+def line(result: dict[str, Any]) -> str:
     """Medians over the steps, and ratios of which less than 1 is in favour of Benchbook; with the smallest and the
     largest ratio of two steps that followed each other."""
-    lines = [
-        "| VGG16 | steps | Benchbook [s/step] | Python [s/step] | time ratio (range) | Benchbook [MB] | Python [MB] "
-        "| memory ratio |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    for result in results:
-        ours, theirs = (result["median"][name] for name in ("benchbook", "python"))
-        turns = [a / b for a, b in zip(*(result["seconds"][name] for name in ("benchbook", "python")))]
-        our_peak, their_peak = (result["peak"][name] / 1e6 for name in ("benchbook", "python"))
-        lines.append(
-            f"| {result['name']}, {result['size']}² | {len(turns)} | {ours:.4f} | {theirs:.4f} "
-            f"| {ours / theirs:.3f} ({min(turns):.3f} to {max(turns):.3f}) "
-            f"| {our_peak:.0f} | {their_peak:.0f} | {our_peak / their_peak:.2f} |"
-        )
-    return "\n".join(lines)
+    ours, theirs = (result["median"][name] for name in ("benchbook", "python"))
+    turns = [a / b for a, b in zip(*(result["seconds"][name] for name in ("benchbook", "python")))]
+    our_peak, their_peak = (result["peak"][name] / 1e6 for name in ("benchbook", "python"))
+    return row([
+        f"{result['name']}, {result['size']}²", len(turns), f"{ours:.4f}", f"{theirs:.4f}",
+        f"{ours / theirs:.3f} ({min(turns):.3f} to {max(turns):.3f})",
+        f"{our_peak:.0f}", f"{their_peak:.0f}", f"{our_peak / their_peak:.2f}",
+    ])
 
 
 def chart(results: list[dict[str, Any]], path: Path) -> None:
@@ -210,39 +185,29 @@ def chart(results: list[dict[str, Any]], path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="environment/bench train", description=__doc__)
-    parser.add_argument("--size", type=int, default=96, help="height and width of the pictures (default: 96)")
-    parser.add_argument("--full", action="store_true", help="at 224², as in the report: some ten minutes on two cores")
-    parser.add_argument("--batch", type=int, nargs="+", default=[8, 32], help="batch sizes (default: 8 32)")
-    parser.add_argument("--head", nargs="+", choices=["keras", "pytorch"], default=["keras", "pytorch"])
-    parser.add_argument("--base", nargs="+", choices=["trainable", "frozen"], default=["trainable", "frozen"])
-    parser.add_argument("--optimizer", choices=["adam", "sgd"], default="adam")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of each side (default: all cores)")
-    parser.add_argument("--steps", type=int, help="steps of each side that count (default: 10; 3 with --full)")
-    parser.add_argument("--output", type=Path, default=REPOSITORY / "results" / "bench-train.json")
-    options = parser.parse_args()
-    if not REFERENCES.exists():
-        raise SystemExit(f"there is no {REFERENCES}: environment/references installs PyTorch for Python")
+    arguments = parser("train", __doc__)
+    arguments.add_argument("--size", type=int, default=96, help="height and width of the images")
+    arguments.add_argument("--full", action="store_true", help="at 224², as in the report: some ten minutes on two cores")
+    arguments.add_argument("--batch", type=int, nargs="+", default=[8, 32], help="batch sizes")
+    arguments.add_argument("--head", nargs="+", choices=["keras", "pytorch"], default=["keras", "pytorch"])
+    arguments.add_argument("--base", nargs="+", choices=["trainable", "frozen"], default=["trainable", "frozen"])
+    arguments.add_argument("--optimizer", choices=["adam", "sgd"], default="adam")
+    arguments.add_argument("--threads", type=int, default=os.cpu_count(), help="of each side")
+    arguments.add_argument("--steps", type=int, help="steps of each side that count; None takes 10, or 3 with --full")
+    options = arguments.parse_args()
+    need_references()
     size = 224 if options.full else options.size
     steps = options.steps or (3 if options.full else 10)
     results: list[dict[str, Any]] = []
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    print(table(results), flush=True)
+    print(header(COLUMNS), flush=True)
     for base in options.base:
         for head in options.head:
             for batch in options.batch:
                 settings = Settings(head, base, batch, size, options.threads, options.optimizer)
                 results.append(measure(settings, steps))
-                print(table(results[-1:]).splitlines()[-1], flush=True)
+                print(line(results[-1]), flush=True)
                 # After each, so that a run that is broken off leaves what it has measured.
-                facts = {
-                    "benchmark": "train",
-                    "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-                    "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
-                    "steps": steps,
-                    "results": results,
-                }
-                options.output.write_text(json.dumps(facts, indent=1) + "\n")
+                write(options.output, steps=steps, results=results)
     chart(results, options.output.with_suffix(".svg"))
     print(f"\n{options.output} and {options.output.with_suffix('.svg').name}")
 

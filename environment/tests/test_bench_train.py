@@ -1,4 +1,4 @@
-"""The table of `environment/bench train`, without a kernel."""
+"""A row of `environment/bench train`, without a kernel."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
-from train import table  # noqa: E402
+from train import line  # noqa: E402
 
 
 def test_a_row_has_the_ratio_of_the_medians_and_the_range_of_the_turns() -> None:
@@ -18,5 +18,5 @@ def test_a_row_has_the_ratio_of_the_medians_and_the_range_of_the_turns() -> None
         "median": {"benchbook": 2.0, "python": 2.5},
         "peak": {"benchbook": 600_000_000, "python": 800_000_000},
     }
-    row = table([result]).splitlines()[-1]
+    row = line(result)
     assert "| 3 | 2.0000 | 2.5000 | 0.800 (0.500 to 1.500) | 600 | 800 | 0.75 |" in row

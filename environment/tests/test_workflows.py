@@ -85,7 +85,7 @@ def test_jobs_have_only_the_rights_that_they_name():
                 ".binder/requirements.txt": r"^jupyterlab==([\d.]+)",
             },
         ),
-        ("Rust", {"Cargo.toml": r'^rust-version = "(.+)"$', **{f".github/workflows/{path.name}": r"\b(1\.\d\d)\.0\b" for path in WORKFLOWS}}),
+        ("Rust", {"Cargo.toml": r'^rust-version = "(.+)"$', "rust-toolchain.toml": r'^channel = "(.+)\.0"$', **{f".github/workflows/{path.name}": r"\b(1\.\d\d)\.0\b" for path in WORKFLOWS}}),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -57,6 +57,9 @@ def test_variants_compute_the_same_and_their_records_tell_them_apart(
 def test_every_library_computes_the_same(
     program: Path, template: Path, pictures: Path, tmp_path: Path, library: str, net: str
 ) -> None:
+    main = python_of_references().parents[1]
+    if library.endswith("@1.13") and not main.with_name(f"{main.name}-torch@1.13").exists():
+        pytest.skip("environment/references python-pytorch@1.13 needs Python 3.10")
     agree(program, template, tmp_path, pictures, net, [library])
 
 

@@ -56,7 +56,7 @@ def job(folder: Path, **fit: Any) -> dict[str, Any]:
 CHEATS = {
     "no dropout": ([], "import torch; torch.nn.Dropout.forward = lambda self, x: x", "drops 0.000 of its values, the job 0.5"),
     "bfloat16": (
-        [("DTYPE, enabled=SHORT", "torch.bfloat16, enabled=DTYPE == torch.float32")],
+        [("AUTOCAST, enabled=SHORT", "torch.bfloat16, enabled=DTYPE == torch.float32")],
         "",
         "logits off by",
     ),

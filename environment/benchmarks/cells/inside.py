@@ -27,12 +27,12 @@ fn train() {
         .add_fn(|x| x.relu().max_pool2d_default(2).flat_view())
         .add(nn::linear(&root / "c", 64 * 14 * 14, 2, Default::default()));
     let mut optimizer = nn::Adam::default().build(&variables, 1e-3).unwrap();
-    let pictures = Tensor::rand([16, 3, 64, 64], (Kind::Float, Device::Cpu));
+    let images = Tensor::rand([16, 3, 64, 64], (Kind::Float, Device::Cpu));
     let labels = Tensor::zeros([16], (Kind::Int64, Device::Cpu));
     let mut seconds = Vec::new();
     for step in 0..12 {
         let begun = std::time::Instant::now();
-        let loss = network.forward_t(&pictures, true).cross_entropy_for_logits(&labels);
+        let loss = network.forward_t(&images, true).cross_entropy_for_logits(&labels);
         optimizer.backward_step(&loss);
         std::hint::black_box(loss.double_value(&[]));
         if step >= 2 { seconds.push(begun.elapsed().as_secs_f64()); }
@@ -111,7 +111,7 @@ class Program:
 def measure(
     installed: Installed, processes: int, rounds: int
 ) -> dict[str, dict[str, object]]:
-    """Runs each job in turns in a cell and in the program, several rounds in each of several fresh pairs of
+    """Runs each job alternating in a cell and in the program, several rounds in each of several fresh pairs of
     processes. How memory happens to lie in a process makes its steps faster or slower for as long as it
     lives, so a pair of processes, and not a round, is one observation."""
     cells: dict[str, list[float]] = {name: [] for name in CALLS}

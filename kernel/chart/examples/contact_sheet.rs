@@ -104,12 +104,12 @@ fn charts() -> Result<Vec<Named>, Box<dyn Error>> {
     let chinese = ConfusionMatrix::new("混淆矩阵", ["猫", "قطة"], [[9u64, 1], [2, 8]])?
         .subtitle("needs fonts of the machine");
 
-    let long = "a series with a very long name that would run out of the picture if it could, \
+    let long = "a series with a very long name that would run out of the image if it could, \
                 and <b>markup</b> & \"quotes\"";
     let hard = LineChart::new(format!("A title of many words: {long}"))
         .subtitle(format!("{SAMPLE}; a gap at 4 and 5, a lone point at 6"))
         .x("epoch")
-        .y("loss, with a unit nobody knows [nats per image and head]")
+        .y("loss, with an unknown unit [nats per image and head]")
         .series(long, [0.9, 0.7, 0.65, f64::NAN, f64::NAN, 0.5, f64::NAN, 0.4, 0.41])?
         .series(
             "validation, Độ chính xác, точность, ακρίβεια",
@@ -181,7 +181,7 @@ fn charts() -> Result<Vec<Named>, Box<dyn Error>> {
 }
 
 fn pictures() -> PictureGrid {
-    let mut grid = PictureGrid::new("Predictions (sample pictures: gradients)");
+    let mut grid = PictureGrid::new("Predictions (sample images: gradients)");
     for i in 0..8u8 {
         let picture = RgbImage::from_fn(224, 160 + 16 * u32::from(i), |x, y| {
             Rgb([(x % 256) as u8, (y % 256) as u8, 30 * i])

@@ -2,8 +2,8 @@
 //!
 //! `cargo run -p benchbook-chart --example notebooks -- OUT_FOLDER NOTEBOOK.ipynb…`
 //!
-//! Each chart is drawn anew from the data that the notebook keeps; picture grids are taken as they
-//! are. `light-1.png`, `dark-1.png` and so on hold as many as stay legible; each picture alone is in a
+//! Each chart is drawn anew from the data that the notebook keeps; image grids are taken as they
+//! are. `light-1.png`, `dark-1.png` and so on hold as many as stay legible; each image alone is in a
 //! file by its notebook's name and its number.
 
 use std::error::Error;
@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 tiles.push(picture);
             }
         }
-        println!("{path}: {} pictures", tiles.len() - before);
+        println!("{path}: {} images", tiles.len() - before);
     }
     for (name, paper) in [("light", Rgb([255, 255, 255])), ("dark", Rgb([17, 17, 17]))] {
         for (number, page) in pages(&tiles, paper).iter().enumerate() {
@@ -60,7 +60,7 @@ fn outputs(notebook: &Value) -> impl Iterator<Item = &Value> {
     all.filter_map(|output| output.get("data"))
 }
 
-/// The picture of an output; `None` where it has none.
+/// The image of an output; `None` where it has none.
 fn tile(data: &Value) -> Result<Option<RgbImage>, Box<dyn Error>> {
     let bytes = match (data.get(DATA_MIME), data["image/jpeg"].as_str()) {
         (Some(kept), _) => chart(kept)?.png(1.0)?,

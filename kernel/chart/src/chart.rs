@@ -22,7 +22,7 @@ pub trait Chart: Rich {
     fn drawing(&self) -> Drawing;
 
     /// The chart as a [Vega-Lite](https://vega.github.io/vega-lite/) specification with its data, for other tools and for
-    /// notebooks that shall draw it themselves: `display(&chart.vega_lite())`.
+    /// notebooks that draw it themselves: `display(&chart.vega_lite())`.
     fn vega_lite(&self) -> VegaLite;
 
     /// The chart as SVG without ids or style sheets. Texts are text in Roboto or a font like it, with other fonts for

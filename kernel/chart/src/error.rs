@@ -1,6 +1,6 @@
 use thiserror::Error;
 
-/// What can be wrong with a chart, a table or a picture grid.
+/// What can be wrong with a chart, a table or an image grid.
 #[derive(Debug, Error, Clone, PartialEq)]
 #[expect(missing_docs, reason = "fields are what the message prints")]
 pub enum Error {
@@ -10,18 +10,12 @@ pub enum Error {
     /// There is nothing to draw.
     #[error("{what}: nothing to draw, got {found}")]
     Empty { what: String, found: String },
-    /// A picture of this size cannot be made.
+    /// An image of this size cannot be made.
     #[error(
-        "picture of {width} x {height} pixels at scale {scale}: expected a positive scale and at most \
+        "image of {width} x {height} pixels at scale {scale}: expected a positive scale and at most \
          16384 pixels a side"
     )]
-    Size {
-        /// Width at scale 1, in pixels.
-        width: u32,
-        /// Height at scale 1, in pixels.
-        height: u32,
-        scale: f32,
-    },
+    Size { width: u32, height: u32, scale: f32 },
     /// A font cannot be used.
     #[error("fonts of {path}: {why}")]
     Font { path: std::path::PathBuf, why: String },
@@ -29,7 +23,7 @@ pub enum Error {
     #[error("{path} cannot be written: {why}")]
     Write { path: std::path::PathBuf, why: String },
     /// The PNG or JPEG encoder failed.
-    #[error("encoding a picture: {0}")]
+    #[error("encoding an image: {0}")]
     Encode(String),
 }
 

@@ -2,7 +2,7 @@
 
 use crate::*;
 
-const LONG: &str = "a name of a length that nobody expected, with <b>markup</b> & \"quotes\", \
+const LONG: &str = "a name of a length that was not expected, with <b>markup</b> & \"quotes\", \
                     repeated until it fits nowhere, repeated until it fits nowhere";
 
 fn in_place(what: &str, drawing: &Drawing) {

@@ -1,4 +1,4 @@
-//! Charts, tables and picture grids for notebooks.
+//! Charts, tables and image grids for notebooks.
 //!
 //! Everything here draws data that it is given and measures nothing. Each chart keeps its data
 //! (`data()`), draws itself as SVG or PNG ([`Chart`]) and shows itself in a notebook

@@ -260,7 +260,7 @@ impl LineChart {
             let colour = series_colour(&series.name, i);
             let mut seen = HashSet::new();
             for (right, down) in series.drawable().map(point) {
-                // A marker on top of its like would only make the picture larger.
+                // A marker on top of its like would only make the image larger.
                 if seen.insert(((right * 2.0) as i32, (down * 2.0) as i32)) {
                     canvas.marker(right, down, 3.2, i, colour);
                 }

@@ -13,7 +13,7 @@ use crate::font;
 use crate::palette::Colour;
 use crate::plot::{self, Room};
 
-/// A coloured frame and sign around a picture.
+/// A coloured frame and sign around an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mark {
     /// A correct prediction: blue frame, tick.
@@ -39,7 +39,7 @@ impl Mark {
     }
 }
 
-/// One picture of a [`PictureGrid`].
+/// One image of a [`PictureGrid`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Picture {
     /// Its pixels, of any size.
@@ -50,9 +50,9 @@ pub struct Picture {
     pub mark: Option<Mark>,
 }
 
-/// Pictures with captions, side by side: samples of a folder, predictions.
+/// Images with captions, side by side: samples of a folder, predictions.
 ///
-/// A notebook gets one JPEG of the whole grid, as front ends treat pictures inside HTML
+/// A notebook gets one JPEG of the whole grid, as front ends treat images inside HTML
 /// differently, and the captions as text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PictureGrid {
@@ -66,13 +66,13 @@ pub struct PictureGrid {
 /// Space between tiles, and the height of a caption's two lines, in CSS pixels.
 const GAP: f32 = 12.0;
 const CAPTION: f32 = 36.0;
-/// Pictures are drawn at this many pixels a CSS pixel.
+/// Images are drawn at this many pixels a CSS pixel.
 const SHARP: f32 = 2.0;
 /// JPEG quality at which text on the card stays clean.
 const QUALITY: u8 = 88;
 
 impl PictureGrid {
-    /// A grid of at most four columns, each 150 pixels wide, and no pictures yet.
+    /// A grid of at most four columns, each 150 pixels wide, and no images yet.
     pub fn new(title: impl Into<String>) -> Self {
         Self {
             title: title.into(),
@@ -95,23 +95,23 @@ impl PictureGrid {
         self
     }
 
-    /// Adds a picture with the text under it.
+    /// Adds an image with the text under it.
     pub fn picture(self, pixels: RgbImage, caption: impl Into<String>) -> Self {
         self.with(Picture { pixels, caption: caption.into(), mark: None })
     }
 
-    /// Adds a picture with the text under it, marked as right or wrong.
+    /// Adds an image with the text under it, marked as right or wrong.
     pub fn marked(self, pixels: RgbImage, caption: impl Into<String>, mark: Mark) -> Self {
         self.with(Picture { pixels, caption: caption.into(), mark: Some(mark) })
     }
 
-    /// Adds a picture.
+    /// Adds an image.
     pub fn with(mut self, picture: Picture) -> Self {
         self.pictures.push(picture);
         self
     }
 
-    /// How many pictures stand in a row, 1 to 12.
+    /// How many images stand in a row, 1 to 12.
     pub fn columns(mut self, columns: usize) -> Self {
         self.columns = columns.clamp(1, 12);
         self
@@ -128,7 +128,7 @@ impl PictureGrid {
         &self.title
     }
 
-    /// The pictures.
+    /// The images.
     pub fn pictures(&self) -> &[Picture] {
         &self.pictures
     }
@@ -136,10 +136,11 @@ impl PictureGrid {
     /// What the grid shows, in words.
     pub fn alt(&self) -> String {
         let captions: Vec<String> = self.pictures.iter().map(described).collect();
-        format!("{}: {} pictures. {}", self.title, captions.len(), captions.join("; "))
+        let unit = if captions.len() == 1 { "image" } else { "images" };
+        format!("{}: {} {unit}. {}", self.title, captions.len(), captions.join("; "))
     }
 
-    /// The grid as one picture; twice its size in CSS pixels.
+    /// The grid as one image; twice its size in CSS pixels.
     ///
     /// # Errors
     /// [`Error::Size`] when it would be more than 16384 pixels high.
@@ -170,7 +171,7 @@ impl PictureGrid {
             write_title(card, trial);
             if self.pictures.is_empty() {
                 let style = Type::LABEL.in_colour(SOFT);
-                card.text(room.left, room.top + 8.0, "no pictures", Align::Left, style);
+                card.text(room.left, room.top + 8.0, "no images", Align::Left, style);
             }
             for (picture, place) in self.pictures.iter().zip(&places) {
                 caption(card, picture, *place, tile);
@@ -206,7 +207,7 @@ impl PictureGrid {
         jpeg(&self.image()?)
     }
 
-    /// The grid as HTML, each picture a thumbnail with its caption.
+    /// The grid as HTML, each image a thumbnail with its caption.
     ///
     /// # Errors
     /// [`Error::Encode`] when a thumbnail cannot be encoded.
@@ -278,7 +279,7 @@ fn caption(card: &Canvas<'_>, picture: &Picture, (x, y): (f32, f32), tile: f32) 
     }
 }
 
-/// The middle of a picture as a square of `side` pixels.
+/// The middle of an image as a square of `side` pixels.
 fn square(picture: &RgbImage, side: u32) -> RgbImage {
     let (width, height) = picture.dimensions();
     let edge = width.min(height);
@@ -286,7 +287,7 @@ fn square(picture: &RgbImage, side: u32) -> RgbImage {
         return RgbImage::from_pixel(side, side, image::Rgb([200; 3]));
     }
     let middle = imageops::crop_imm(picture, (width - edge) / 2, (height - edge) / 2, edge, edge);
-    // Small pictures (8×8 thumbnails, 32×32 inputs) keep their pixels; photos are smoothed.
+    // Small images (8×8 thumbnails, 32×32 inputs) keep their pixels; photos are smoothed.
     let filter = if edge * 3 < side { FilterType::Nearest } else { FilterType::Triangle };
     imageops::resize(&middle.to_image(), side, side, filter)
 }

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use benchbook_display::{Bundle, Rich, escape};
 
-/// A progress line in Keras' form, as text and as HTML. It is only a picture of plain numbers:
+/// A progress line in Keras' form, as text and as HTML. It is only an image of plain numbers:
 /// who trains decides when to show it.
 ///
 /// ```

@@ -1,4 +1,4 @@
-//! What charts promise to who uses them: data, words, and pictures that every front end can show.
+//! What charts promise to who uses them: data, words, and images that every front end can show.
 
 use benchbook_chart::{
     BarChart, BarData, Chart, Colour, ConfusionMatrix, Curves, DATA_MIME, Error, Histogram,
@@ -77,7 +77,7 @@ fn check_svg(svg: &str) {
     }
 }
 
-/// The texts in a picture.
+/// The texts in an image.
 fn texts(svg: &str) -> Vec<String> {
     let document = roxmltree::Document::parse(svg).unwrap();
     let texts = document.descendants().filter(|node| node.tag_name().name() == "text");

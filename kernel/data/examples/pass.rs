@@ -1,9 +1,9 @@
-//! One pass over a folder of pictures in a process of its own, as `environment/bench data` times it.
+//! One pass over a folder of images in a process of its own, as `environment/bench data` times it.
 //!
 //! `cargo run --release -p benchbook-data --example pass -- FOLDER SETTINGS [EPOCHS]`, where SETTINGS is a
 //! `LoaderConfig` as JSON. Prints one JSON object: seconds of listing and of each epoch with its stages
 //! (seconds of all threads together), the largest memory of the process in bytes (Linux only), and the
-//! seconds that a copy of a picture's values takes, which is made after the epochs: a CPU needs none.
+//! seconds that a copy of an image's values takes, which is made after the epochs: a CPU needs none.
 
 use std::error::Error;
 use std::time::Instant;
@@ -75,7 +75,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The median of copies of one batch into other memory, a picture.
+/// The median of copies of one batch into other memory, an image.
 fn copy(loader: &Loader) -> Result<f64, DataError> {
     let Some(batch) = loader.epoch(0).next().transpose()? else { return Ok(0.0) };
     let mut other = batch.values.clone();

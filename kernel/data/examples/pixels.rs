@@ -1,8 +1,8 @@
 //! Writes the pixels that a loader gives, for a comparison with another library.
 //!
 //! `cargo run --release -p benchbook-data --example pixels -- FOLDER SETTINGS EPOCH OUT`, where SETTINGS
-//! is a `LoaderConfig` as JSON. OUT gets the values of all pictures, `[pictures, 3, height, width]`, as
-//! 32-bit floats of this machine; a JSON list says for each picture its path, its size and what the
+//! is a `LoaderConfig` as JSON. OUT gets the values of all images, `[pictures, 3, height, width]`, as
+//! 32-bit floats of this machine; a JSON list says for each image its path, its size and what the
 //! random choices came to. `kernel/data/tests/python` reads both.
 
 use std::error::Error;

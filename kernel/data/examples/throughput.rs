@@ -1,9 +1,9 @@
-//! How fast a folder of pictures is listed, decoded, resized and loaded.
+//! How fast a folder of images is listed, decoded, resized and loaded.
 //!
 //! `cargo run --release -p benchbook-data --example throughput -- FOLDER [THREADS] [SIDE]`, where
-//! FOLDER holds class folders or pictures. Stages are timed on one thread with fresh buffers, the
+//! FOLDER holds class folders or images. Stages are timed on one thread with fresh buffers, the
 //! loader on THREADS threads (default: all cores) with the buffers that it uses again. Each figure
-//! is the median of five runs, taken in turns, after one that warms the file cache. The processor
+//! is the median of five runs, alternating, after one that warms the file cache. The processor
 //! time of the whole process (Linux only) tells a slow machine from a busy one.
 
 use std::time::{Duration, Instant};

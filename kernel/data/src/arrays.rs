@@ -188,7 +188,7 @@ impl Rich for Arrays {
     }
 }
 
-/// The part that samples are of before they are divided.
+/// The name of the part that holds all samples before the division.
 const WHOLE: &str = "arrays";
 
 /// Values and labels of some samples.

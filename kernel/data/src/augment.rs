@@ -1,7 +1,7 @@
-//! Random changes of training pictures.
+//! Random changes of training images.
 //!
 //! Keras' geometric changes that follow each other in a list are combined into one map from the
-//! pixels of the result to points of the picture, so the picture is sampled once and blurred once, as
+//! pixels of the result to points of the image, so the image is sampled once and blurred once, as
 //! in Keras' `ImageDataGenerator`.
 
 mod affine;
@@ -17,7 +17,7 @@ use crate::seed::{Purpose, generator};
 use affine::Affine;
 use warp::{Sampling, Stage};
 
-/// A random change, drawn anew for each picture and epoch.
+/// A random change, drawn anew for each image and epoch.
 ///
 /// Keras' generator turns, shifts, zooms and mirrors in this order; with the changes in this order
 /// the result is the one that Keras gives for the same angle, shift and zoom.
@@ -40,7 +40,7 @@ pub enum Augmentation {
     Rotation {
         /// The largest angle in degrees, 0 to 180.
         degrees: f64,
-        /// What is seen where the turned picture does not reach.
+        /// What is seen where the turned image does not reach.
         fill: Fill,
     },
     /// Moves by a share of the height and a share of the width, each drawn evenly from minus to plus
@@ -51,7 +51,7 @@ pub enum Augmentation {
         height: f64,
         /// The largest share of the width, 0 to 1.
         width: f64,
-        /// What is seen where the moved picture does not reach.
+        /// What is seen where the moved image does not reach.
         fill: Fill,
     },
     /// Enlarges (below 1) or reduces (above 1) height and width, each by a factor of its own drawn
@@ -62,7 +62,7 @@ pub enum Augmentation {
         low: f64,
         /// The largest factor, at most 100.
         high: f64,
-        /// What is seen around a reduced picture.
+        /// What is seen around a reduced image.
         fill: Fill,
     },
     /// Turns about the centre by an angle drawn evenly from `-degrees` to `degrees`, taking the
@@ -71,7 +71,7 @@ pub enum Augmentation {
     RandomRotation {
         /// The largest angle in degrees, 0 to 180.
         degrees: f64,
-        /// The colour seen where the turned picture does not reach, RGB, each 0 to 255;
+        /// The colour seen where the turned image does not reach, RGB, each 0 to 255;
         /// torchvision's default is black.
         fill: [f32; 3],
     },
@@ -86,7 +86,7 @@ impl Augmentation {
     pub const ROTATION_180: Self = Self::Rotation { degrees: 180.0, fill: Fill::Nearest };
 }
 
-/// What is seen outside of a picture that was turned, moved or reduced: Keras' `fill_mode`, as SciPy's
+/// What is seen outside of an image that was turned, moved or reduced: Keras' `fill_mode`, as SciPy's
 /// `affine_transform` defines it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub enum Fill {
@@ -96,13 +96,13 @@ pub enum Fill {
     /// One colour, RGB, each 0 to 255; a point beyond the centres of the outermost pixels is
     /// outside: `constant` with `cval`.
     Constant([f32; 3]),
-    /// The picture mirrored at its edges, `d c b a | a b c d | d c b a`: `reflect`.
+    /// The image mirrored at its edges, `d c b a | a b c d | d c b a`: `reflect`.
     Reflect,
-    /// The picture repeated, the first pixel upon the last one: `wrap`.
+    /// The image repeated, the first pixel upon the last one: `wrap`.
     Wrap,
 }
 
-/// A change as it was drawn, in pixels of the resized picture.
+/// A change as it was drawn, in pixels of the resized image.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Change {
     /// Left and right are exchanged.
@@ -116,12 +116,12 @@ pub enum Change {
         /// What is seen outside.
         fill: Fill,
     },
-    /// [`Augmentation::Shift`] by this many pixels: the result at row r and column c is the picture
+    /// [`Augmentation::Shift`] by this many pixels: the result at row r and column c is the image
     /// at (r + `rows`, c + `columns`).
     Shifted {
-        /// Down in the picture, up in the result.
+        /// Down in the image, up in the result.
         rows: f64,
-        /// To the right in the picture, to the left in the result.
+        /// To the right in the image, to the left in the result.
         columns: f64,
         /// What is seen outside.
         fill: Fill,
@@ -144,7 +144,7 @@ pub enum Change {
     },
 }
 
-/// Draws the changes of one picture of `(height, width)` pixels, which depend on `seed`, `epoch` and
+/// Draws the changes of one image of `(height, width)` pixels, which depend on `seed`, `epoch` and
 /// `index` only.
 pub(crate) fn draw(
     list: &[Augmentation],
@@ -191,8 +191,8 @@ pub(crate) fn draw(
     changes
 }
 
-/// Changes and preprocesses a picture: `[height, width, 3]` bytes to `[3, height, width]` values.
-/// `memory` is used again from picture to picture.
+/// Changes and preprocesses an image: `[height, width, 3]` bytes to `[3, height, width]` values.
+/// `memory` is used again from image to image.
 pub(crate) fn apply(
     changes: &[Change],
     rgb: &[u8],
@@ -403,7 +403,7 @@ mod tests {
         assert_close(&red(&[still, flip]), &expected);
         assert_eq!(red(&[flip, flip]), red(&[]));
         assert_eq!(Plan::new(&[turned(5.0, Fill::Wrap), flip, still], SIZE).stages.len(), 1);
-        // Mirroring after a turn to one side is turning the mirrored picture to the other side.
+        // Mirroring after a turn to one side is turning the mirrored image to the other side.
         let there = Affine::rotation(20.0, 5, 5).after(Affine::mirror_across(5));
         let back = Affine::mirror_across(5).after(Affine::rotation(-20.0, 5, 5));
         for (a, b) in there.0.as_flattened().iter().zip(back.0.as_flattened()) {

@@ -1,11 +1,11 @@
-//! Which part of a picture a network sees.
+//! Which part of an image a network sees.
 
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::seed::{Purpose, generator};
 
-/// Which part of a picture is resized to the size that a network takes.
+/// Which part of an image is resized to the size that a network takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub enum Crop {
     /// All of it; the aspect ratio is not kept: torchvision's `Resize((height, width))`, Keras'
@@ -23,9 +23,9 @@ pub enum Crop {
     /// The largest part from the middle that has the aspect ratio of the result: Keras'
     /// `crop_to_aspect_ratio=True`.
     AspectRatio,
-    /// A part drawn anew for each picture and epoch: torchvision's `RandomResizedCrop`.
+    /// A part drawn anew for each image and epoch: torchvision's `RandomResizedCrop`.
     RandomResized {
-        /// The smallest and the largest share of the picture's area, above 0 to 1.
+        /// The smallest and the largest share of the image's area, above 0 to 1.
         scale: [f64; 2],
         /// The smallest and the largest ratio of width to height.
         ratio: [f64; 2],
@@ -53,7 +53,7 @@ impl Crop {
         }
     }
 
-    /// The part of a picture of `source` that becomes `target`, both `(height, width)` in pixels.
+    /// The part of an image of `source` that becomes `target`, both `(height, width)` in pixels.
     /// What is random depends on `seed`, `epoch` and `index` only.
     pub(crate) fn window(
         &self,
@@ -73,7 +73,7 @@ impl Crop {
     }
 }
 
-/// The part of a picture that is resized, in pixels of the picture.
+/// The part of an image that is resized, in pixels of the image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub enum Window {
     /// All of it.
@@ -229,11 +229,11 @@ mod tests {
         }
         let mean = shares.iter().sum::<f64>() / 500.0;
         // Even between 0.25 and 0.5, so 0.375 with a deviation of 0.0032 for 500; parts that do not
-        // fit into the picture are drawn again, which are more often large ones.
+        // fit into the image are drawn again, which are more often large ones.
         assert!((0.35..0.39).contains(&mean), "{mean}");
     }
 
-    /// No part of a picture of 10 × 1000 pixels has a ratio of 3:4 to 4:3 and 8% of the area, so it
+    /// No part of an image of 10 × 1000 pixels has a ratio of 3:4 to 4:3 and 8% of the area, so it
     /// is torchvision's fallback: the middle with the widest ratio, 13 × 10.
     #[test]
     fn a_picture_without_such_a_part_gives_its_middle() {

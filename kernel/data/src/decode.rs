@@ -13,12 +13,12 @@ use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use crate::error::{DataError, ImageFault};
 
-/// Pictures with more pixels than this are refused unless a larger limit is set: the number at
+/// Images with more pixels than this are refused unless a larger limit is set: the number at
 /// which Pillow warns of a decompression bomb (`PIL.Image.MAX_IMAGE_PIXELS`, a quarter of a
 /// gibibyte of RGB).
 pub const DEFAULT_MAX_PIXELS: u64 = 89_478_485;
 
-/// A decoded picture.
+/// A decoded image.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Picture {
     /// Width in pixels.
@@ -33,7 +33,7 @@ impl Picture {
     /// Reads and decodes a file, whatever its extension, with at most `max_pixels` pixels. It may have 8 bytes for each of
     /// these, and 16 MiB more; what is no file (a pipe, a device) is not opened.
     ///
-    /// Grey and CMYK pictures become RGB, 16-bit channels are rounded to 8, transparency is
+    /// Grey and CMYK images become RGB, 16-bit channels are rounded to 8, transparency is
     /// dropped (as by Pillow's `convert("RGB")`), and a JPEG is turned as its EXIF orientation says
     /// (which neither torchvision's `ImageFolder` nor Keras does).
     ///
@@ -51,7 +51,7 @@ impl Picture {
     /// Decodes the bytes of a file as [`open`](Self::open) does.
     ///
     /// # Errors
-    /// The reason why these bytes are not a usable picture.
+    /// The reason why these bytes are not a usable image.
     pub fn decode(bytes: &[u8], max_pixels: u64) -> Result<Self, ImageFault> {
         let mut picture = Self::default();
         decode_safely(bytes, max_pixels, &mut picture)?;
@@ -192,7 +192,7 @@ fn check_size(width: u64, height: u64, limit: u64) -> Result<(), ImageFault> {
     Ok(())
 }
 
-/// Turns a picture as its EXIF orientation says.
+/// Turns an image as its EXIF orientation says.
 fn orient(picture: &mut Picture, orientation: Orientation) {
     if orientation == Orientation::NoTransforms {
         return;
@@ -218,7 +218,7 @@ fn beginning(bytes: &[u8]) -> String {
 pub(crate) mod tests {
     use super::*;
 
-    /// The picture that the expected values of this crate's tests were computed from: at row r,
+    /// The image that the expected values of this crate's tests were computed from: at row r,
     /// column c and channel k the value (37 r + 91 c + 53 k) mod 256.
     pub(crate) fn pattern(height: u32, width: u32) -> Picture {
         let value = |r: u32, c: u32, k: u32| ((r * 37 + c * 91 + k * 53) % 256) as u8;
@@ -235,7 +235,7 @@ pub(crate) mod tests {
         assert!(check_size(u64::MAX, 2, DEFAULT_MAX_PIXELS).is_err());
     }
 
-    /// A picture without a pixel would leave the one before in the memory that is used again.
+    /// An image without a pixel would leave the one before in the memory that is used again.
     #[test]
     fn a_bmp_without_rows_or_columns_is_refused() {
         for (width, height) in [(4u32, 0u32), (0, 4)] {

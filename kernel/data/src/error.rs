@@ -18,9 +18,9 @@ pub enum DataError {
     /// A folder that the layout needs is missing inside the opened one.
     #[error("expected {expected} in {}, found {found}", .path.display())]
     PartMissing { path: PathBuf, expected: String, found: String },
-    /// A folder holds no picture at all.
+    /// A folder holds no image at all.
     #[error(
-        "expected pictures (.{}) in {}, found {found}",
+        "expected images (.{}) in {}, found {found}",
         crate::folder::EXTENSIONS.join(", ."), .path.display()
     )]
     NoImages { path: PathBuf, found: String },
@@ -84,7 +84,7 @@ pub enum DataError {
     /// A folder cannot be listed.
     #[error("cannot list the folder {}: {source}", .path.display())]
     List { path: PathBuf, source: io::Error },
-    /// A picture cannot be used.
+    /// An image cannot be used.
     #[error("unusable image {}: {fault}", .path.display())]
     BadImage {
         path: PathBuf,
@@ -97,15 +97,15 @@ pub enum DataError {
     /// A loader was asked for a split without samples.
     #[error("expected samples in the split \"{split}\", found none")]
     EmptySplit { split: String },
-    /// Every picture of a pass was skipped.
-    #[error("expected a usable picture in the split \"{split}\", but all of them were skipped")]
+    /// Every image of a pass was skipped.
+    #[error("expected a usable image in the split \"{split}\", but all of them were skipped")]
     AllSkipped { split: String },
     /// The loader's threads cannot be started.
     #[error("cannot start {threads} loader threads: {source}")]
     Threads { threads: usize, source: rayon::ThreadPoolBuildError },
     /// A cache would not fit.
     #[error(
-        "expected room for {} MB of decoded pictures in {place}, found {} MB (a smaller size or no \
+        "expected room for {} MB of decoded images in {place}, found {} MB (a smaller size or no \
          cache needs less)",
         .needed.div_ceil(1_000_000), .available / 1_000_000
     )]
@@ -117,17 +117,11 @@ pub enum DataError {
         available: u64,
     },
     /// The folder of a cache cannot be used.
-    #[error("cannot keep decoded pictures in {}: {source}", .path.display())]
+    #[error("cannot keep decoded images in {}: {source}", .path.display())]
     Cache { path: PathBuf, source: io::Error },
     /// A thumbnail cannot be encoded.
     #[error("cannot encode a thumbnail of {width} × {height} pixels: {source}")]
-    Encode {
-        /// Width in pixels.
-        width: u32,
-        /// Height in pixels.
-        height: u32,
-        source: image::ImageError,
-    },
+    Encode { width: u32, height: u32, source: image::ImageError },
     /// A loader thread panicked while it put a batch together, which is a defect of this crate.
     #[error("a loader thread panicked while it put batch {batch} of epoch {epoch} together")]
     Worker {
@@ -162,7 +156,7 @@ fn difference(expected: &[String], found: &[String]) -> String {
     [missing, surplus].into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
-/// Why a file cannot be used as a picture.
+/// Why a file cannot be used as an image.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "fields are what the message prints")]
@@ -173,44 +167,23 @@ pub enum ImageFault {
     /// The file has no bytes.
     #[error("the file is empty (0 bytes)")]
     Empty,
-    /// The file is larger than any picture within the limit of pixels, so reading it may exhaust the memory.
+    /// The file is larger than any image within the limit of pixels, so reading it may exhaust the memory.
     #[error(
         "{bytes} bytes are over the limit of {limit} bytes (8 for each of `max_pixels`, and 16 MiB)"
     )]
-    TooManyBytes {
-        /// The size of the file in bytes.
-        bytes: u64,
-        /// The limit in bytes.
-        limit: u64,
-    },
-    /// The content is not a picture, whatever the name says.
+    TooManyBytes { bytes: u64, limit: u64 },
+    /// The content is not an image, whatever the name says.
     #[error("expected the content of a JPEG, PNG, WebP or BMP file, found {found}")]
     NotAnImage { found: String },
-    /// The file ends before the picture does.
-    #[error("the {format} data is truncated: it ends after {bytes} bytes, before the picture does")]
-    Truncated {
-        format: &'static str,
-        /// The size of the file in bytes.
-        bytes: usize,
-    },
-    /// The picture has a side without pixels.
-    #[error("{width} × {height} pixels are no picture")]
-    NoPixels {
-        /// Width in pixels.
-        width: u64,
-        /// Height in pixels.
-        height: u64,
-    },
-    /// The picture has more pixels than the limit, so decoding it may exhaust the memory.
+    /// The file ends before the image does.
+    #[error("the {format} data is truncated: it ends after {bytes} bytes, before the image does")]
+    Truncated { format: &'static str, bytes: usize },
+    /// The image has a side without pixels.
+    #[error("image is empty ({width} × {height})")]
+    NoPixels { width: u64, height: u64 },
+    /// The image has more pixels than the limit, so decoding it may exhaust the memory.
     #[error("{width} × {height} pixels are over the limit of {limit} pixels (`max_pixels`)")]
-    TooLarge {
-        /// Width in pixels.
-        width: u64,
-        /// Height in pixels.
-        height: u64,
-        /// The limit in pixels.
-        limit: u64,
-    },
+    TooLarge { width: u64, height: u64, limit: u64 },
     /// The JPEG decoder refuses the content.
     #[error("damaged or unsupported JPEG: {0}")]
     Jpeg(#[source] zune_jpeg::errors::DecodeErrors),

@@ -1,4 +1,4 @@
-//! Folders of pictures, one folder a class, or all in one with the class in the name.
+//! Folders of images, one folder a class, or all in one with the class in the name.
 
 mod list;
 pub(crate) mod show;
@@ -17,7 +17,7 @@ use crate::split::{Sample, Split};
 pub(crate) use list::EXTENSIONS;
 use list::{Part, describe, read_part};
 
-/// The part of Kaggle's 25,000 training pictures that the report validated on: its log says 19,652
+/// The part of Kaggle's 25,000 training images that the report validated on: its log says 19,652
 /// for training and 5,348 for validation.
 pub const REPORT_VALIDATION_FRACTION: f64 = 5_348.0 / 25_000.0;
 
@@ -37,7 +37,7 @@ pub struct FolderOptions {
     pub seed: u64,
 }
 
-/// How the pictures of a folder are laid out.
+/// How the images of a folder are laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Layout {
     /// `train/cat/….jpg` or `cat/….jpg`: one folder a class.
@@ -55,7 +55,7 @@ pub struct Ignored {
     pub reason: &'static str,
 }
 
-/// A folder of pictures for training, validation and test. Opening it lists the files and decodes
+/// A folder of images for training, validation and test. Opening it lists the files and decodes
 /// none of them.
 #[derive(Clone)]
 pub struct ImageFolder {
@@ -167,7 +167,7 @@ impl ImageFolder {
         &self.root
     }
 
-    /// The layout of the training pictures.
+    /// The layout of the training images.
     pub fn layout(&self) -> Layout {
         self.layout
     }
@@ -188,17 +188,17 @@ impl ImageFolder {
         self.train.class_names()
     }
 
-    /// The training pictures.
+    /// The training images.
     pub fn train(&self) -> Split {
         self.train.clone()
     }
 
-    /// The validation pictures.
+    /// The validation images.
     pub fn validation(&self) -> Split {
         self.validation.clone()
     }
 
-    /// The test pictures, without labels unless they lie in class folders; empty where there is no
+    /// The test images, without labels unless they lie in class folders; empty where there is no
     /// test folder.
     pub fn test(&self) -> Split {
         self.test.clone()
@@ -216,7 +216,7 @@ impl ImageFolder {
 }
 
 impl Split {
-    /// The pictures of one folder: with labels where it has class folders or names like
+    /// The images of one folder: with labels where it has class folders or names like
     /// `cat.123.jpg`, without otherwise. What is not used is not listed; [`ImageFolder`] does that.
     ///
     /// # Errors

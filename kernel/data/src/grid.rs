@@ -1,4 +1,4 @@
-//! Pictures side by side, small, with a caption each.
+//! Images side by side, small, with a caption each.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::decode::{DEFAULT_MAX_PIXELS, Picture};
 use crate::error::DataError;
 use crate::resize::{Filter, Resize};
 
-/// A small JPEG of a picture.
+/// A small JPEG of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Thumbnail {
     /// Width in pixels.
@@ -32,7 +32,7 @@ impl Thumbnail {
         Self::of(Picture::open(path, DEFAULT_MAX_PIXELS)?, side)
     }
 
-    /// Fits a picture into a square of `side` pixels, keeping its aspect ratio. A smaller picture
+    /// Fits an image into a square of `side` pixels, keeping its aspect ratio. A smaller image
     /// keeps its size.
     ///
     /// # Errors
@@ -51,13 +51,13 @@ impl Thumbnail {
         Ok(Self { width, height, jpeg })
     }
 
-    /// The picture as a `data:` address for HTML.
+    /// The image as a `data:` address for HTML.
     pub fn data_uri(&self) -> String {
         format!("data:image/jpeg;base64,{}", STANDARD.encode(&self.jpeg))
     }
 }
 
-/// Pictures side by side with a caption each, as HTML and as text.
+/// Images side by side with a caption each, as HTML and as text.
 #[derive(Clone, Debug, Default)]
 pub struct PictureGrid {
     cells: Vec<Cell>,
@@ -70,11 +70,11 @@ struct Cell {
     picture: Result<Thumbnail, String>,
 }
 
-/// The longest side of a picture in a grid, in CSS pixels.
+/// The longest side of an image in a grid, in CSS pixels.
 const SIDE: u32 = 112;
 
 impl PictureGrid {
-    /// A grid without pictures.
+    /// A grid without images.
     pub fn new() -> Self {
         Self::default()
     }
@@ -113,7 +113,7 @@ impl PictureGrid {
         )
     }
 
-    /// One line a picture.
+    /// One line an image.
     pub fn text(&self) -> String {
         self.cells.iter().map(Cell::text).collect::<Vec<_>>().join("\n")
     }

@@ -11,7 +11,7 @@
 //! - [`Arrays::new`]`(values, shape, labels, class_names)` holds samples in memory, divided by
 //!   [`Arrays::divide`]; [`Arrays::from_parts`] takes given parts, [`Arrays::with_test`] adds a third.
 //! - [`Split`]: a list of samples. By index: [`label`](Split::label), [`path`](Split::path) (image
-//!   files), [`sample_name`](Split::sample_name), [`picture`](Split::picture); of all:
+//!   files), [`sample_name`](Split::sample_name), [`picture`](Split::image); of all:
 //!   [`len`](Split::len), [`classes`](Split::classes), [`class_names`](Split::class_names),
 //!   [`counts`](Split::counts), [`is_labelled`](Split::is_labelled),
 //!   [`same_samples`](Split::same_samples), [`subset`](Split::subset), [`divide`](Split::divide).

@@ -81,7 +81,7 @@ pub struct Skipped {
     pub reason: String,
 }
 
-/// Decodes, resizes, changes and batches the pictures of a split, ahead of whoever takes the
+/// Decodes, resizes, changes and batches the images of a split, ahead of whoever takes the
 /// batches. Cloning is cheap: clones share threads, cache and list of skipped files.
 #[derive(Clone)]
 pub struct Loader {
@@ -102,12 +102,12 @@ struct Shared {
     spare: Mutex<Vec<Vec<f32>>>,
 }
 
-/// What the random choices for one picture and epoch came to.
+/// What the random choices for one image and epoch came to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Drawn {
-    /// The part of the picture that was resized.
+    /// The part of the image that was resized.
     pub window: Window,
-    /// The changes of the resized picture, in their order.
+    /// The changes of the resized image, in their order.
     pub changes: Vec<Change>,
 }
 
@@ -177,7 +177,7 @@ impl Loader {
         self.shared.store.report()
     }
 
-    /// What the random choices come to for the sample with this index, a picture of `(height, width)`
+    /// What the random choices come to for the sample with this index, an image of `(height, width)`
     /// pixels, in an epoch. They depend on these, the seed and the settings only.
     pub fn drawn(&self, epoch: u64, index: usize, source: (u32, u32)) -> Drawn {
         let config = self.config();
@@ -258,7 +258,8 @@ impl fmt::Debug for Loader {
 impl fmt::Display for Loader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let config = self.config();
-        write!(f, "{} in {} batches of {}", self.split(), self.batches(), config.batch_size)?;
+        let unit = if self.batches() == 1 { "batch" } else { "batches" };
+        write!(f, "{} in {} {unit} of {}", self.split(), self.batches(), config.batch_size)?;
         if self.split().files().is_empty() {
             return write!(f, ", shape {:?}", self.sample_shape());
         }

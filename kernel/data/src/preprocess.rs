@@ -58,7 +58,7 @@ impl Preprocessing {
         }
     }
 
-    /// The values of one picture, `[3, height, width]`.
+    /// The values of one image, `[3, height, width]`.
     pub fn apply(&self, picture: &Picture) -> Vec<f32> {
         let mut out = vec![0.0; picture.rgb.len()];
         PixelMap::new(self).planes(&picture.rgb, &mut out);
@@ -83,7 +83,7 @@ pub(crate) struct PixelMap {
 }
 
 struct Channel {
-    /// The channel of the RGB picture that this one is made from.
+    /// The channel of the RGB image that this one is made from.
     source: usize,
     scale: f32,
     offset: f32,

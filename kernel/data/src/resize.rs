@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::crop::Window;
 use crate::decode::Picture;
 
-/// How the pixels of the resized picture are made from those of the original.
+/// How the pixels of the resized image are made from those of the original.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Filter {
     /// Bilinear with a support that grows with the reduction (antialias): Pillow's `BILINEAR`, and
@@ -40,15 +40,15 @@ pub struct Resize {
 }
 
 impl Resize {
-    /// The resized picture: `[height, width, 3]`, each value rounded to 0 to 255.
+    /// The resized image: `[height, width, 3]`, each value rounded to 0 to 255.
     pub fn apply(&self, mut picture: Picture) -> Picture {
         let mut rgb = vec![0; self.height * self.width * 3];
         self.apply_into(&mut Resizer::new(), &mut picture, Window::Whole, &mut rgb);
         Picture { width: self.width as u32, height: self.height as u32, rgb }
     }
 
-    /// Resizes a part of a picture, which must lie in it, into `out`, which must hold
-    /// `height * width * 3` bytes. What was cut off for that is no longer in the picture.
+    /// Resizes a part of an image, which must lie in it, into `out`, which must hold
+    /// `height * width * 3` bytes. What was cut off for that is no longer in the image.
     pub(crate) fn apply_into(
         &self,
         resizer: &mut Resizer,
@@ -78,10 +78,10 @@ impl Resize {
         // These fail only if a buffer does not have the size that its width and height say, and
         // both were allocated by exactly these.
         let (Ok(source), Ok(mut target)) = (source, target) else {
-            unreachable!("a picture's buffer has the size that its width and height say")
+            unreachable!("an image's buffer has the size that its width and height say")
         };
         let resized = resizer.resize_typed(&source, &mut target, &options);
-        assert!(resized.is_ok(), "the part lies in the picture: {resized:?}");
+        assert!(resized.is_ok(), "the part lies in the image: {resized:?}");
     }
 }
 

@@ -357,7 +357,7 @@ pub(crate) fn span(counts: &[usize]) -> String {
 impl fmt::Display for Split {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let unit = match self.contents {
-            Contents::Files(_) => "pictures",
+            Contents::Files(_) => "images",
             Contents::Rows(..) => "samples",
         };
         write!(f, "{}: {} {unit}", self.name, self.len())?;
@@ -380,7 +380,7 @@ impl fmt::Display for Split {
 }
 
 impl fmt::Debug for Split {
-    /// The counts, as in [`Display`](fmt::Display): a list of 25,000 paths helps nobody.
+    /// The counts, as in [`Display`](fmt::Display): a list of 25,000 paths does not help.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Split({self})")
     }

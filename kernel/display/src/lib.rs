@@ -50,17 +50,17 @@ impl Bundle {
         self.with("text/markdown", markdown)
     }
 
-    /// Adds an SVG picture.
+    /// Adds an SVG image.
     pub fn svg(self, svg: impl Into<String>) -> Self {
         self.with("image/svg+xml", svg)
     }
 
-    /// Adds a PNG picture from the bytes of its file.
+    /// Adds a PNG image from the bytes of its file.
     pub fn png(self, png: &[u8]) -> Self {
         self.with("image/png", base64::engine::general_purpose::STANDARD.encode(png))
     }
 
-    /// Adds a JPEG picture from the bytes of its file.
+    /// Adds a JPEG image from the bytes of its file.
     pub fn jpeg(self, jpeg: &[u8]) -> Self {
         self.with("image/jpeg", base64::engine::general_purpose::STANDARD.encode(jpeg))
     }

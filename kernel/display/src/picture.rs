@@ -1,4 +1,4 @@
-//! Pictures of the `image` crate show themselves as PNG.
+//! Images of the `image` crate show themselves as PNG.
 
 use crate::{Bundle, Rich};
 use image::{DynamicImage, ImageFormat, RgbImage};
@@ -7,7 +7,7 @@ use std::io::Cursor;
 impl Rich for DynamicImage {
     fn bundle(&self) -> Bundle {
         let text =
-            format!("picture of {} × {} pixels, {:?}", self.width(), self.height(), self.color());
+            format!("image of {} × {} pixels, {:?}", self.width(), self.height(), self.color());
         let mut png = Cursor::new(Vec::new());
         match self.write_to(&mut png, ImageFormat::Png) {
             Ok(()) => Bundle::text(text).png(&png.into_inner()),

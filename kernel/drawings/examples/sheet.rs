@@ -1,4 +1,4 @@
-//! Draws a sheet of the first training pictures, the classes taking turns, to look at.
+//! Draws a sheet of the first training images, the classes taking turns, to look at.
 //!
 //! `cargo run --release -p benchbook-drawings --example sheet -- sheet.png [SEED] [CLASSES]`
 

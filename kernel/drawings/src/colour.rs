@@ -12,7 +12,7 @@ impl Colour {
     pub(crate) const BLACK: Self = Self([0.05, 0.05, 0.06]);
     pub(crate) const WHITE: Self = Self([0.98, 0.98, 0.96]);
 
-    /// From hue in turns and saturation and lightness from 0 to 1.
+    /// From hue in full circles and saturation and lightness from 0 to 1.
     pub(crate) fn from_hsl(hue: f32, saturation: f32, lightness: f32) -> Self {
         let reach = saturation * lightness.min(1.0 - lightness);
         // The closed form of the HSL conversion, as CSS Color 4 gives it.
@@ -79,7 +79,7 @@ pub(crate) fn shaded(shader: Shader<'_>) -> Paint<'_> {
     Paint { shader, anti_alias: true, ..Paint::default() }
 }
 
-/// The colours of one picture.
+/// The colours of one image.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Palette {
     /// Most of the animal.

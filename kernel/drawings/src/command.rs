@@ -8,32 +8,32 @@ use crate::{Existing, Frame, Plan, SIDES, estimate_bytes, generate};
 use clap::ValueEnum;
 
 /// Draws labelled cats and dogs, or up to ten kinds of animals, as JPEG files: train/{cat,dog},
-/// validation/{cat,dog} and an unlabelled test/. The same seed always gives the same pictures, whatever the counts. The pictures are CC0.
+/// validation/{cat,dog} and an unlabelled test/. The same seed always gives the same images, whatever the counts. The images are CC0.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Arguments {
     /// Folder to write; it must be missing or empty
     #[arg(long)]
     out: PathBuf,
-    /// Training pictures, as many of each class
+    /// Training images, as many of each class
     #[arg(long, default_value_t = Plan::default().train)]
     train: u32,
-    /// Validation pictures, as many of each class
+    /// Validation images, as many of each class
     #[arg(long, default_value_t = Plan::default().validation)]
     validation: u32,
-    /// Test pictures, without labels
+    /// Test images, without labels
     #[arg(long, default_value_t = Plan::default().test)]
     test: u32,
     /// Classes, 2 to 10: cat, dog, rabbit, fish, bird, bear, butterfly, snail, snake, turtle
     #[arg(long, default_value_t = Plan::default().classes)]
     classes: usize,
-    /// Seed; other seeds give other pictures
+    /// Seed; other seeds give other images
     #[arg(long, default_value_t = Plan::default().seed)]
     seed: u64,
-    /// Longer side of a picture, in pixels
+    /// Longer side of an image, in pixels
     #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32)
         .range(i64::from(*SIDES.start())..=i64::from(*SIDES.end())))]
     size: u32,
-    /// Form of the pictures
+    /// Form of the images
     #[arg(long, value_enum, default_value_t = Form::Square)]
     form: Form,
     /// Replace the folder if it holds an earlier output of this program
@@ -68,7 +68,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let existing = if arguments.force { Existing::Replace } else { Existing::Keep };
     let total = u64::from(plan.train) + u64::from(plan.validation) + u64::from(plan.test);
     let expected = estimate_bytes(&plan)?;
-    eprintln!("drawing {total} pictures, about {}", megabytes(expected));
+    eprintln!("drawing {total} images, about {}", megabytes(expected));
     let terminal = std::io::stderr().is_terminal();
     let written = generate(&plan, &arguments.out, existing, |ready| {
         if terminal && (ready.is_multiple_of(20) || u64::from(ready) == total) {
@@ -80,7 +80,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         eprintln!();
     }
     let size = megabytes(written.bytes);
-    eprintln!("wrote {} pictures, {size}, to {}", written.pictures, arguments.out.display());
+    eprintln!("wrote {} images, {size}, to {}", written.pictures, arguments.out.display());
     Ok(ExitCode::SUCCESS)
 }
 

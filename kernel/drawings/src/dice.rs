@@ -1,9 +1,9 @@
-//! The random choices of one picture.
+//! The random choices of one image.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// A stream of choices that depends on nothing but its two numbers, so that pictures may be drawn
+/// A stream of choices that depends on nothing but its two numbers, so that images may be drawn
 /// in any order and by any number of threads.
 pub(crate) struct Dice(ChaCha8Rng);
 

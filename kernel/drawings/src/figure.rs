@@ -1,4 +1,4 @@
-//! An animal as a list of marks, before it has a place in a picture.
+//! An animal as a list of marks, before it has a place in an image.
 
 use tiny_skia::{
     FillRule, GradientStop, LineCap, LineJoin, LinearGradient, Mask, Paint, Path, Pixmap, Rect,
@@ -11,7 +11,7 @@ use crate::dice::Dice;
 /// How the lines of a drawing are made and how its surfaces are filled.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Style {
-    /// Width of outlines as a share of the picture's shorter side; `None` draws no outlines.
+    /// Width of outlines as a share of the image's shorter side; `None` draws no outlines.
     outline: Option<f32>,
     /// Second outline, turned by so many degrees, as in a sketch.
     second_line: Option<f32>,

@@ -12,12 +12,12 @@ use crate::animal::Animal;
 use crate::output::{self, DESCRIPTION_FILE, DatasetError, failed, wrong};
 use crate::picture::{Frame, JPEG_QUALITY, Picture, Split};
 
-/// Raised whenever the same seed gives other pictures than before.
+/// Raised whenever the same seed gives other images than before.
 pub const GENERATOR_VERSION: u32 = 1;
 
 const GENERATOR: &str = "benchbook-drawings";
 
-/// Sides that a picture may have, in pixels: below, an animal is no longer to be made out, and above,
+/// Sides that an image may have, in pixels: below, an animal is no longer to be made out, and above,
 /// a file is no longer a photo's size.
 pub const SIDES: std::ops::RangeInclusive<u32> = 16..=4096;
 
@@ -35,9 +35,9 @@ pub struct Plan {
     pub test: u32,
     /// The number of classes, 2 to 10: [`Animal::of_classes`].
     pub classes: usize,
-    /// Seed; other seeds give other pictures.
+    /// Seed; other seeds give other images.
     pub seed: u64,
-    /// Width and height of the pictures.
+    /// Width and height of the images.
     pub frame: Frame,
 }
 
@@ -61,9 +61,9 @@ pub enum Existing {
 /// What was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Written {
-    /// Number of pictures.
+    /// Number of images.
     pub pictures: u32,
-    /// Size of all pictures together, in bytes.
+    /// Size of all images together, in bytes.
     pub bytes: u64,
 }
 
@@ -72,17 +72,17 @@ pub struct Written {
 pub struct Description {
     /// Always `benchbook-drawings`.
     pub generator: String,
-    /// [`GENERATOR_VERSION`] of the program that wrote the pictures.
+    /// [`GENERATOR_VERSION`] of the program that wrote the images.
     pub generator_version: u32,
-    /// Seed of the pictures.
+    /// Seed of the images.
     pub seed: u64,
     /// Names of the classes, sorted as a loader numbers them.
     pub classes: Vec<String>,
-    /// Pictures in `train/`.
+    /// Images in `train/`.
     pub train: u32,
-    /// Pictures in `validation/`.
+    /// Images in `validation/`.
     pub validation: u32,
-    /// Pictures in `test/`.
+    /// Images in `test/`.
     pub test: u32,
     /// `square` or `photo`.
     pub frame: String,
@@ -90,7 +90,7 @@ pub struct Description {
     pub side: u32,
     /// Quality of the JPEG files, 1 to 100.
     pub jpeg_quality: u8,
-    /// SPDX name of the pictures' licence.
+    /// SPDX name of the images' licence.
     pub licence: String,
 }
 
@@ -120,7 +120,7 @@ fn names(animals: &[Animal]) -> Vec<String> {
     animals.iter().map(|animal| animal.name().to_owned()).collect()
 }
 
-/// Where a picture lies in its data set: `train/cat/cat.00000.jpg` or `test/00000.jpg`. Files of one
+/// Where an image lies in its data set: `train/cat/cat.00000.jpg` or `test/00000.jpg`. Files of one
 /// folder are numbered from zero.
 pub fn file_name(picture: &Picture) -> PathBuf {
     let folder = Path::new(picture.split.name());
@@ -135,7 +135,7 @@ pub fn file_name(picture: &Picture) -> PathBuf {
     }
 }
 
-/// All pictures of a plan.
+/// All images of a plan.
 fn pictures(plan: &Plan) -> Vec<Picture> {
     let counts = [plan.train, plan.validation, plan.test];
     let parts = Split::ALL.into_iter().zip(counts);
@@ -151,10 +151,10 @@ fn encode(picture: &Picture, frame: Frame) -> Result<Vec<u8>, DatasetError> {
     picture.jpeg(frame).map_err(failed("write as JPEG", &file_name(picture)))
 }
 
-/// Estimates the size of the pictures in bytes from the first few of them.
+/// Estimates the size of the images in bytes from the first few of them.
 ///
 /// # Errors
-/// When the pictures would be too small or too large, or there are no drawings of so many classes.
+/// When the images would be too small or too large, or there are no drawings of so many classes.
 pub fn estimate_bytes(plan: &Plan) -> Result<u64, DatasetError> {
     check(plan)?;
     let all = pictures(plan);
@@ -165,11 +165,11 @@ pub fn estimate_bytes(plan: &Plan) -> Result<u64, DatasetError> {
     Ok(total as u64 * all.len() as u64 / sample.len().max(1) as u64)
 }
 
-/// Writes the pictures of a plan into `folder`, all or none: they are made in a folder beside it, which
+/// Writes the images of a plan into `folder`, all or none: they are made in a folder beside it, which
 /// then takes its name. `progress` is told how many of them are ready, from any thread.
 ///
 /// # Errors
-/// When the folder holds something that may not be replaced, when the pictures would be too small or
+/// When the folder holds something that may not be replaced, when the images would be too small or
 /// too large, when there are no drawings of so many classes, or when writing fails. The folder is then as it was.
 pub fn generate(
     plan: &Plan,
@@ -190,7 +190,7 @@ pub fn generate(
         .map_err(failed("create a folder in", parent))?;
     let draft = workshop.path().join("new");
     let written = write_all(plan, &draft, progress)?;
-    // Checked again, since somebody may have written there in the meantime.
+    // Checked again, since another process may have written there in the meantime.
     check_folder(folder, existing)?;
     if folder.exists() {
         let old = workshop.path().join("old");

@@ -2,7 +2,7 @@
 //!
 //! Expected is what the competition *Dogs vs. Cats* delivers: `dogs-vs-cats.zip` with `train.zip`
 //! (`train/cat.0.jpg` …) and `test1.zip` (`test1/1.jpg` …) inside, or an archive that holds these
-//! pictures directly.
+//! images directly.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
@@ -23,22 +23,22 @@ use crate::picture::Split;
 /// The report's log: 5,348 of Kaggle's 25,000 labelled photos were for validation.
 pub const REPORT_SHARE: f64 = 5348.0 / 25000.0;
 
-/// What an import under way is one of, kept beside the pictures until it is complete.
+/// What an import under way is one of, kept beside the images until it is complete.
 const NOTE_FILE: &str = "import.json";
 
-/// Pictures held in memory at a time, and their bytes.
+/// Images held in memory at a time, and their bytes.
 const CHUNK: usize = 256;
 const CHUNK_BYTES: usize = 128 << 20;
 
 /// What an archive may unpack to: so many times its own bytes, and so many more. Photos are compressed already, so that
-/// Kaggle's archive unpacks to its own size twice: once to the archives in it, and once to the pictures.
+/// Kaggle's archive unpacks to its own size twice: once to the archives in it, and once to the images.
 const RATIO: u64 = 10;
 const ALLOWANCE: u64 = 64 << 20;
 
-/// Pixels that one picture may have: as many as the data loader takes by default.
+/// Pixels that one image may have: as many as the data loader takes by default.
 const MAX_PIXELS: u64 = 89_478_485;
 
-/// What to do with a picture that cannot be decoded.
+/// What to do with an image that cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unreadable {
     /// Fail, naming it.
@@ -85,17 +85,17 @@ pub struct Imported {
     pub archive_sha256: String,
     /// How they were divided.
     pub division: Division,
-    /// Pictures in `train/`.
+    /// Images in `train/`.
     pub train: usize,
-    /// Pictures in `validation/`.
+    /// Images in `validation/`.
     pub validation: usize,
-    /// Pictures in `test/`.
+    /// Images in `test/`.
     pub test: usize,
-    /// Pictures that an interrupted import had already written.
+    /// Images that an interrupted import had already written.
     pub resumed: usize,
-    /// Pictures that could not be decoded and were left out, with what the decoder found.
+    /// Images that could not be decoded and were left out, with what the decoder found.
     pub unreadable: BTreeMap<PathBuf, String>,
-    /// Groups of pictures with the same bytes that lie in more than one of the three parts.
+    /// Groups of images with the same bytes that lie in more than one of the three parts.
     pub duplicates_across_parts: Vec<Vec<PathBuf>>,
 }
 
@@ -105,32 +105,32 @@ impl Imported {
     }
 }
 
-/// One picture of the archive and where it goes.
+/// One image of the archive and where it goes.
 struct Entry {
     archive: usize,
     index: usize,
     target: PathBuf,
 }
 
-/// What became of one picture.
+/// What became of one image.
 enum Outcome {
     Written { resumed: bool, digest: String },
     Unreadable(String),
 }
 
-/// Writes the pictures of `archive` into `folder`: `train/{cat,dog}`, `validation/{cat,dog}` and `test`.
+/// Writes the images of `archive` into `folder`: `train/{cat,dog}`, `validation/{cat,dog}` and `test`.
 ///
-/// The archive may unpack to 10 times its own bytes and 64 MiB, which is far more than photos do; a picture of more
+/// The archive may unpack to 10 times its own bytes and 64 MiB, which is far more than photos do; an image of more
 /// than 89,478,485 pixels counts as one that cannot be decoded.
 ///
-/// Every picture is decoded before it is written, into `<folder>.part`, which takes the folder's name at
+/// Every image is decoded before it is written, into `<folder>.part`, which takes the folder's name at
 /// the end; an import that was interrupted goes on from there. A folder that already holds this import
-/// is verified instead ([`verify`]). `progress` is told how many pictures of
+/// is verified instead ([`verify`]). `progress` is told how many images of
 /// how many are done.
 ///
 /// # Errors
 /// When the share is not from 0 to 1, the folder holds something else than this import, the archive is
-/// damaged, unpacks to too much or holds no labelled pictures, a picture cannot be decoded (unless these are to be skipped),
+/// damaged, unpacks to too much or holds no labelled images, an image cannot be decoded (unless these are to be skipped),
 /// or writing fails.
 pub fn import(
     archive: &Path,
@@ -202,7 +202,7 @@ pub fn import(
         && unreadable == Unreadable::Refuse
     {
         return Err(wrong(format!(
-            "{} pictures could not be decoded, the first of them {} ({reason}); the others are in {}; \
+            "{} of the images could not be decoded, the first of them {} ({reason}); the others are in {}; \
              --skip-unreadable leaves them out",
             imported.unreadable.len(),
             first.display(),
@@ -270,7 +270,7 @@ fn open_all(path: &Path, budget: &mut Budget) -> Result<Vec<ZipArchive<File>>, D
     Ok(inner)
 }
 
-/// The bytes of a picture. Reading to the end also checks the archive's own checksum of the entry.
+/// The bytes of an image. Reading to the end also checks the archive's own checksum of the entry.
 fn read_entry(
     path: &Path,
     archive: &mut ZipArchive<File>,
@@ -321,7 +321,7 @@ impl Budget {
     }
 }
 
-/// What an entry of the archive is by its name: a labelled or an unlabelled picture and its number.
+/// What an entry of the archive is by its name: a labelled or an unlabelled image and its number.
 fn identify(name: &str) -> Option<(Option<Animal>, u32)> {
     let mut folders = name.split('/').rev();
     let stem = folders.next()?.strip_suffix(".jpg")?;
@@ -336,7 +336,7 @@ fn identify(name: &str) -> Option<(Option<Animal>, u32)> {
     parent.starts_with(Split::Test.name()).then(|| Some((None, stem.parse().ok()?)))?
 }
 
-/// All pictures of the archives with the files that they become, sorted by these.
+/// All images of the archives with the files that they become, sorted by these.
 fn plan(
     path: &Path,
     archives: &mut [ZipArchive<File>],
@@ -362,7 +362,7 @@ fn plan(
     if labelled.iter().any(Vec::is_empty) {
         let [cats, dogs] = labelled.map(|class| class.len());
         return Err(wrong(format!(
-            "{} must hold labelled pictures (train/cat.0.jpg and train/dog.0.jpg, or a train.zip with them); got {cats} \
+            "{} must hold labelled images (train/cat.0.jpg and train/dog.0.jpg, or a train.zip with them); got {cats} \
              of cats and {dogs} of dogs",
             path.display()
         )));
@@ -384,7 +384,7 @@ fn plan(
     entries.sort_by(|a, b| a.target.cmp(&b.target));
     match entries.windows(2).find(|pair| pair[0].target == pair[1].target) {
         Some(pair) => Err(wrong(format!(
-            "{} holds two pictures for {}",
+            "{} holds two images for {}",
             path.display(),
             pair[0].target.display()
         ))),
@@ -397,7 +397,7 @@ fn begin(part: &Path, origin: &Origin) -> Result<(), DatasetError> {
     let note = part.join(NOTE_FILE);
     match fs::read(&note) {
         Ok(text) if serde_json::from_slice::<Origin>(&text).ok().as_ref() == Some(origin) => {}
-        // The note is there before any picture is, so without one nothing has been imported.
+        // The note is there before any image is, so without one nothing has been imported.
         Err(error) if error.kind() == io::ErrorKind::NotFound && pictures_in(part)? == 0 => {}
         _ => return Err(other_import(part)),
     }
@@ -407,13 +407,13 @@ fn begin(part: &Path, origin: &Origin) -> Result<(), DatasetError> {
     fs::rename(&draft, &note).map_err(failed("write", &note))
 }
 
-/// Pictures in the folders of an import under way.
+/// Images in the folders of an import under way.
 fn pictures_in(part: &Path) -> Result<usize, DatasetError> {
     let folders = output::layout(&Animal::CATS_AND_DOGS);
     folders.iter().map(|folder| output::entries(&part.join(folder))).sum()
 }
 
-/// Decodes a picture and writes its bytes. What is already there was decoded when it was written.
+/// Decodes an image and writes its bytes. What is already there was decoded when it was written.
 fn store(path: &Path, bytes: &[u8]) -> Result<Outcome, DatasetError> {
     let digest = output::digest(bytes);
     if fs::read(path).is_ok_and(|there| there == bytes) {
@@ -478,11 +478,11 @@ fn remove_note(folder: &Path) -> Result<(), DatasetError> {
     }
 }
 
-/// Looks at an import that is complete: whether each picture still has its bytes. `None` where the
+/// Looks at an import that is complete: whether each image still has its bytes. `None` where the
 /// folder holds none of this program's.
 ///
 /// # Errors
-/// A picture is missing or has other bytes; the error names the first. Or the checksums cannot be read.
+/// An image is missing or has other bytes; the error names the first. Or the checksums cannot be read.
 pub fn verify(folder: &Path) -> Result<Option<Imported>, DatasetError> {
     let Some(imported) = fs::read(folder.join(DESCRIPTION_FILE))
         .ok()
@@ -503,7 +503,7 @@ pub fn verify(folder: &Path) -> Result<Option<Imported>, DatasetError> {
             Ok(Some(imported))
         }
         first => Err(wrong(format!(
-            "{} must hold {expected} pictures with the bytes in {CHECKSUM_FILE}; got {}; the first that is missing or \
+            "{} must hold {expected} images with the bytes in {CHECKSUM_FILE}; got {}; the first that is missing or \
              has other bytes is {}; delete the folder and import anew",
             folder.display(),
             digests.len() - bad.len(),

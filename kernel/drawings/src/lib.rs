@@ -1,6 +1,6 @@
 //! Generated drawings of cats and dogs, and of up to ten kinds of animals, as JPEG files in the folders that a classifier learns from.
 //!
-//! The pictures take the place of photos wherever none can be shipped: in tests, in the quickstart and
+//! The images take the place of photos wherever none can be shipped: in tests, in the quickstart and
 //! in committed outputs. Colours, brightness, backgrounds, sizes and positions come from the same
 //! distributions for all animals, so that only their shape tells them apart; `tests/integration/regression.rs`
 //! holds what a classifier without an eye for shape may reach.

@@ -1,10 +1,10 @@
-//! The light that falls on a finished picture, and the camera that takes it.
+//! The light that falls on a finished image, and the camera that takes it.
 
 use image::{Rgb, RgbImage};
 
 use crate::dice::Dice;
 
-/// Light, exposure, tint and noise of one picture.
+/// Light, exposure, tint and noise of one image.
 pub(crate) struct Light {
     /// Direction in which it grows darker, in radians.
     direction: f32,
@@ -35,7 +35,7 @@ impl Light {
         }
     }
 
-    /// Applies the light to a picture.
+    /// Applies the light to an image.
     pub(crate) fn fall_on(&self, picture: RgbImage, dice: &mut Dice) -> RgbImage {
         let (wide, high) = (picture.width() as f32, picture.height() as f32);
         let sigma = self.blur * wide.min(high);

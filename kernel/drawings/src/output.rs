@@ -13,10 +13,10 @@ use thiserror::Error;
 use crate::animal::Animal;
 use crate::picture::Split;
 
-/// Name of the file beside the pictures that says how they came there.
+/// Name of the file beside the images that says how they came there.
 pub const DESCRIPTION_FILE: &str = "dataset.json";
 
-/// Name of the file that lists the SHA-256 of every picture, as `sha256sum` writes and checks it.
+/// Name of the file that lists the SHA-256 of every image, as `sha256sum` writes and checks it.
 pub const CHECKSUM_FILE: &str = "checksums.sha256";
 
 /// Why no data set was written: what is wrong, where, and what to do.

@@ -1,4 +1,4 @@
-//! One picture: which one it is, and how it is drawn.
+//! One image: which one it is, and how it is drawn.
 
 use image::codecs::jpeg::JpegEncoder;
 use image::{ImageResult, RgbImage};
@@ -11,17 +11,17 @@ use crate::figure::{Figure, Style};
 use crate::light::Light;
 use crate::scene;
 
-/// JPEG quality of the written pictures, 1 to 100.
+/// JPEG quality of the written images, 1 to 100.
 pub const JPEG_QUALITY: u8 = 90;
 
-/// The part of a data set that a picture belongs to.
+/// The part of a data set that an image belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Split {
-    /// Pictures to learn from.
+    /// Images to learn from.
     Train,
-    /// Pictures to check what was learnt.
+    /// Images to check what was learnt.
     Validation,
-    /// Pictures without a label.
+    /// Images without a label.
     Test,
 }
 
@@ -39,19 +39,19 @@ impl Split {
     }
 }
 
-/// Width and height of the pictures.
+/// Width and height of the images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Frame {
     /// Squares of so many pixels a side.
     Square(u32),
     /// The longer side has so many pixels; the shorter one is between half of that and all of it, and
-    /// upright and lying pictures are as frequent, as in a folder of photos.
+    /// upright and lying images are as frequent, as in a folder of photos.
     Photo(u32),
 }
 
-/// One picture of the endless row that a seed and a split stand for.
+/// One image of the endless row that a seed and a split stand for.
 ///
-/// What it shows depends on these numbers alone, not on how many pictures are made, in which
+/// What it shows depends on these numbers alone, not on how many images are made, in which
 /// order or by how many threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Picture {
@@ -81,7 +81,7 @@ impl Picture {
         animals[class]
     }
 
-    /// Draws the picture.
+    /// Draws the image.
     pub fn draw(&self, frame: Frame) -> RgbImage {
         let mut dice = self.dice(Purpose::Drawing);
         let (wide, high) = extent(frame, &mut dice);
@@ -102,7 +102,7 @@ impl Picture {
         light.fall_on(picture, &mut self.dice(Purpose::Noise))
     }
 
-    /// Draws the picture and writes it as a JPEG file's bytes.
+    /// Draws the image and writes it as a JPEG file's bytes.
     ///
     /// # Errors
     /// When a side is longer than the 65,535 pixels that the format allows.
@@ -118,7 +118,7 @@ impl Picture {
     }
 }
 
-/// What a stream of random numbers is for. Streams of their own keep what a picture shows independent
+/// What a stream of random numbers is for. Streams of their own keep what an image shows independent
 /// of its size.
 #[derive(Clone, Copy)]
 enum Purpose {
@@ -138,10 +138,10 @@ fn extent(frame: Frame, dice: &mut Dice) -> (u32, u32) {
     }
 }
 
-/// Where in the picture an animal is. It is measured on the box around its silhouette, so that both
+/// Where in the image an animal is. It is measured on the box around its silhouette, so that both
 /// animals are as large and lie as far from the middle.
 struct Place {
-    /// Longer side of the box as a share of the picture's shorter side.
+    /// Longer side of the box as a share of the image's shorter side.
     size: f32,
     /// Where the box lies in the room that is left, -1 to 1 each way.
     offset: (f32, f32),

@@ -316,7 +316,7 @@ fn tell(line: &str) {
 
 /// A descriptor from which signals are read; all of them are blocked.
 fn signals() -> File {
-    // SAFETY: the set is local; the descriptor was just opened and belongs to nobody else.
+    // SAFETY: the set is local; the descriptor was just opened and has no other owner.
     unsafe {
         let mut set: libc::sigset_t = std::mem::zeroed();
         libc::sigfillset(&raw mut set);

@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let kernel = Kernel::bind(connection::read(&path)?, Settings::new(about))?;
     let (evaluator, control, remote) = echo::echo();
-    // Nobody steers this evaluator: a cell that waits at the gate fails.
+    // This evaluator is not controlled: a cell that waits at the gate fails.
     drop(remote.gate);
     let end = kernel.run(control, move || Ok(Box::new(evaluator) as Box<dyn Evaluator>))?;
     println!("{end:?} after {} events", remote.events.len());

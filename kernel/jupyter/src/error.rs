@@ -17,7 +17,7 @@ pub enum Error {
         path.display()
     )]
     ConnectionFormat { path: PathBuf, source: serde_json::Error },
-    /// Messages shall be signed in a way that is not known.
+    /// The signature scheme is unknown.
     #[error("expected the signature_scheme hmac-sha256, found {found:?}")]
     SignatureScheme { found: String },
     /// A socket could not be bound.

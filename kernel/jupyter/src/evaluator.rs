@@ -234,7 +234,7 @@ impl From<&str> for Match {
     }
 }
 
-/// How much an inspection shall show.
+/// How much an inspection shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Detail {
     /// As `name?` in IPython, or a tooltip.

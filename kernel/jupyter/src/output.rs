@@ -146,7 +146,7 @@ impl Output {
         self.input_while(prompt, password, || true)
     }
 
-    /// As [`Output::input`]; nobody is asked if, when all questions before have been answered, the
+    /// As [`Output::input`]; no client is asked if, when all questions before have been answered, the
     /// answer is no longer `wanted`.
     ///
     /// # Errors

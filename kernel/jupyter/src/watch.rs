@@ -63,7 +63,7 @@ impl Watch {
         Ok(watch)
     }
 
-    /// Waits until the kernel shall end, and says why. A SIGINT interrupts the running cell.
+    /// Waits until the kernel has to end, and says why. A SIGINT interrupts the running cell.
     pub(crate) fn wait(&self, core: &Core) -> End {
         loop {
             let parent = match &self.parent {

@@ -162,7 +162,7 @@ fn pass_on(here: &Installation, tool: &str, arguments: &[OsString]) -> anyhow::R
     }
 }
 
-/// Whether rust-analyzer shall know the crates of the session.
+/// Whether rust-analyzer knows the crates of the session.
 fn types_are_wanted() -> bool {
     std::env::var_os(CRATE).is_some_and(|folder| Path::new(&folder).join(TYPES).exists())
 }

@@ -61,7 +61,7 @@ const PRELUDE: &str = "use benchbook::prelude::*;
 use benchbook::{eprint, eprintln, print, println};
 Ok::<(), String>(())?;";
 
-/// What rust-analyzer is asked while nobody waits, so that it has the names of all crates and the
+/// What rust-analyzer is asked while no cell waits, so that it has the names of all crates and the
 /// implementations of all traits when the first `let` needs them.
 const WARM_UP: &[Question] = &[
     Question::Completions("benchbook::"),
@@ -277,7 +277,7 @@ impl Rust {
         self.context.execute(code)
     }
 
-    /// Runs prepared code. After `:clear` everything that a session begins with is there again.
+    /// Runs prepared code. After `:clear` everything that a session begins with is available again.
     fn run(
         &mut self,
         code: &str,

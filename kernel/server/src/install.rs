@@ -22,7 +22,7 @@ pub struct Install {
     pub source: PathBuf,
     /// The folder that holds libtorch's `lib` and `include`; found as at run time if not given.
     pub libtorch: Option<PathBuf>,
-    /// The environment whose Jupyter shall know the kernel; the user's own folder if not given.
+    /// The environment in which Jupyter finds the kernel; the user's own folder if not given.
     pub prefix: Option<PathBuf>,
     /// Where cargo keeps what it compiles; in the cache if not given.
     pub target: Option<PathBuf>,

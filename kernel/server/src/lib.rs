@@ -1,6 +1,6 @@
 //! The Benchbook kernel server and its command line.
 //!
-//! `kernel/ARCHITECTURE.md` has the picture. [`kernel`] serves Jupyter, [`evaluate`] runs cells
+//! `kernel/ARCHITECTURE.md` gives an overview. [`kernel`] serves Jupyter, [`evaluate`] runs cells
 //! with evcxr, [`cargo`] is what evcxr finds in the place of cargo, [`worker`] is the server's side
 //! of the process in which cells run, and [`install`] builds the [`template`] that all sessions
 //! share.

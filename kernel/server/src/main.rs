@@ -44,7 +44,7 @@ enum Command {
         /// The folder with libtorch's `lib` and `include`.
         #[arg(long)]
         libtorch: Option<PathBuf>,
-        /// The Python environment whose Jupyter shall know the kernel.
+        /// The Python environment in which Jupyter finds the kernel.
         #[arg(long)]
         prefix: Option<PathBuf>,
         /// Where cargo keeps what it compiles.

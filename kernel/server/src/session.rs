@@ -171,7 +171,7 @@ impl Session {
             Err(TryLockError::WouldBlock) => {
                 bail!("{} is locked by another kernel", path.display())
             }
-            // A file system without locks: nobody takes the session for abandoned then.
+            // A file system without locks: then no other session takes this one for abandoned.
             Err(TryLockError::Error(error)) => tracing::info!("{}: {error}", path.display()),
         }
         file.write_all(boot().as_bytes())?;

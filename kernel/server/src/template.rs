@@ -270,11 +270,8 @@ pub(crate) fn packages(checkout: &Path) -> anyhow::Result<Vec<String>> {
     Ok(folders)
 }
 
-/// What stands beside a package's source and is not in the library.
-const BESIDE: [&str; 4] = ["tests", "examples", "benches", "README.md"];
-
-/// The hash of every source file, by path in the checkout, and of the files that fix the dependencies. Hidden
-/// files and [`BESIDE`] do not count.
+/// The hash of every source file, by path in the checkout, and of the files that fix the dependencies. Tests, examples,
+/// READMEs and hidden files do not count: they are not in the library.
 fn sources(checkout: &Path) -> anyhow::Result<BTreeMap<String, String>> {
     let mut found = BTreeMap::new();
     for name in ["Cargo.toml".into(), "Cargo.lock".into()].into_iter().chain(packages(checkout)?) {
@@ -296,7 +293,8 @@ fn collect(
         for entry in fs::read_dir(&path).with_context(|| path.display().to_string())? {
             let name = entry?.file_name();
             let text = name.to_string_lossy();
-            if !text.starts_with('.') && !BESIDE.contains(&&*text) {
+            let unused = text.starts_with('.') || text.ends_with(".md");
+            if !unused && !["tests", "examples", "benches"].contains(&&*text) {
                 collect(root, &relative.join(&name), found)?;
             }
         }

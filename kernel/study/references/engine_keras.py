@@ -1,8 +1,8 @@
 """What Keras' engines (its word is backends) do each in their own way: devices, threads, gradients, and what they say of
 themselves. The job's variant names the engine, which is chosen before Keras is imported.
 
-Images are read by tf.data with every engine, as keras.io's tutorials do (https://keras.io/keras_3/: "fit() works with
-tf.data.Dataset whatever the backend"), so that only the engine differs.
+Images are read by tf.data with every engine, which `fit` takes with each of them
+(`keras/src/trainers/data_adapters/tf_dataset_adapter.py`), so that only the engine differs.
 """
 
 import functools
@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import sys
+from pathlib import Path
 
 from common import JOB, different
 
@@ -22,6 +23,11 @@ os.environ["NPROC"] = str(THREADS)
 
 import keras  # noqa: E402
 import tensorflow as tf  # noqa: E402
+from keras.src.backend.common import dtypes  # noqa: E402
+
+if JOB["compute"]["precision"] == "float64":
+    # But on TensorFlow, Keras makes 32-bit floats of the product of two matrices of 64-bit floats.
+    dtypes.BIT64_TO_BIT32_DTYPE["float64"] = "float64"
 
 
 def checksum(text):
@@ -83,7 +89,8 @@ class Jax:
         return f"jaxlib {jaxlib.__version__}, images by TensorFlow {tf.__version__}"
 
     def threads(self):
-        return int(os.environ["NPROC"])
+        names = (task.read_text() for task in Path("/proc/self/task").glob("*/comm"))
+        return sum(name.startswith("tf_XLAEigen") for name in names)
 
     def gradients(self, model, pixels, labels):
         loss = functools.partial(model.compute_loss_and_updates, training=True)

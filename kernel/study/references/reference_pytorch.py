@@ -43,6 +43,8 @@ from net_pytorch import Net
 DEVICE, COMPUTE = torch.device(JOB["device"]), JOB["compute"]
 DTYPE = getattr(torch, COMPUTE["precision"])
 SHORT = DTYPE in (torch.bfloat16, torch.float16)
+# PyTorch 1.13 takes no other type on the processor, whether enabled or not.
+AUTOCAST = DTYPE if SHORT else torch.bfloat16
 LAYOUT = torch.channels_last if COMPUTE["channels_last"] else torch.contiguous_format
 SMALL = 64 * 64
 COMPILE = JOB["variant"].get("compile") == "yes"
@@ -180,7 +182,7 @@ class PyTorch:
         """The outputs, and with labels their loss, in the precision of the job."""
         images = to_device(images, memory_format=LAYOUT) if images.ndim == 4 else to_device(images)
         images = images.double() if DTYPE == torch.float64 else images
-        with torch.autocast(DEVICE.type, DTYPE, enabled=SHORT):
+        with torch.autocast(DEVICE.type, AUTOCAST, enabled=SHORT):
             output = self.model(images)
             return output, None if labels is None else self.model.loss(output, labels)
 

@@ -11,7 +11,7 @@ use super::Drawing;
 use crate::error::{Error, Result};
 use crate::font;
 
-/// Longest side of a picture, in pixels.
+/// Longest side of an image, in pixels.
 const LONGEST: f32 = 16384.0;
 
 static ROBOTO: LazyLock<Arc<fontdb::Database>> = LazyLock::new(|| {

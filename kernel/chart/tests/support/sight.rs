@@ -57,7 +57,7 @@ pub(crate) fn nearest(colours: &[Colour]) -> f64 {
     nearest
 }
 
-/// The contrast with a chart's card. WCAG 2.1 asks for 3 for parts of a picture; orange and green on white have 2.2 and
+/// The contrast with a chart's card. WCAG 2.1 asks for 3 for parts of an image; orange and green on white have 2.2 and
 /// 2.5, and their bars also carry their values and stand on an axis.
 pub(crate) fn contrast(colour: Colour) -> f32 {
     (Colour(0xfd, 0xfd, 0xfb).luminance() + 0.05) / (colour.luminance() + 0.05)

@@ -1,6 +1,6 @@
-//! Maps from pixels of a result to points of a picture.
+//! Maps from pixels of a result to points of an image.
 
-/// A map from the pixel (row, column) of the result to a point of the picture: the first two rows
+/// A map from the pixel (row, column) of the result to a point of the image: the first two rows
 /// of a 3 × 3 matrix.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Affine(pub(super) [[f64; 3]; 2]);
@@ -15,7 +15,7 @@ impl Affine {
     }
 
     /// Turns about the centre, in the direction of Keras' `apply_affine_transform`. That function
-    /// exchanges the two coordinates of the centre of a picture that is not square; this does not.
+    /// exchanges the two coordinates of the centre of an image that is not square; this does not.
     pub(super) fn rotation(degrees: f64, height: usize, width: usize) -> Self {
         let (sin, cos) = degrees.to_radians().sin_cos();
         let (row, column) = centre(height, width);
@@ -54,7 +54,7 @@ impl Affine {
     }
 }
 
-/// The centre of a picture, in the coordinates in which the first pixel's centre is 0.
+/// The centre of an image, in the coordinates in which the first pixel's centre is 0.
 fn centre(height: usize, width: usize) -> (f64, f64) {
     (height as f64 / 2.0 - 0.5, width as f64 / 2.0 - 0.5)
 }

@@ -1,10 +1,10 @@
-//! Sampling a picture through maps.
+//! Sampling an image through maps.
 
 use super::Fill;
 use super::affine::Affine;
 use crate::preprocess::PixelMap;
 
-/// A map and how the picture is sampled through it.
+/// A map and how the image is sampled through it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Stage {
     pub(super) map: Affine,
@@ -14,11 +14,11 @@ pub(super) struct Stage {
 /// How the values at a point between pixels are made.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Sampling {
-    /// Every point is a pixel of the picture, as with a flip.
+    /// Every point is a pixel of the image, as with a flip.
     None,
     /// Of the four pixels around the point.
     Bilinear(Fill),
-    /// The nearest pixel, and a colour beyond the picture's edge.
+    /// The nearest pixel, and a colour beyond the image's edge.
     Nearest([f32; 3]),
 }
 
@@ -87,7 +87,7 @@ pub(super) fn apply(
     }
 }
 
-/// A preprocessed picture as [`PixelMap::interleaved`] makes it.
+/// A preprocessed image as [`PixelMap::interleaved`] makes it.
 pub(super) struct Source<'a> {
     pub(super) pixels: &'a [[f32; 4]],
     pub(super) height: usize,
@@ -182,7 +182,7 @@ impl Source<'_> {
         self.nearest_edge(y, x)
     }
 
-    /// The values at a point within the picture, interpolated between the four pixels around it.
+    /// The values at a point within the image, interpolated between the four pixels around it.
     #[inline]
     fn between(&self, y: f64, x: f64) -> [f32; 4] {
         // Through i32, which is one instruction; both are small and positive.
@@ -200,7 +200,7 @@ impl Source<'_> {
     }
 }
 
-/// A coordinate in the picture mirrored at its edges, -0.5 to `length` - 0.5.
+/// A coordinate in the image mirrored at its edges, -0.5 to `length` - 0.5.
 fn reflect(at: f64, length: usize) -> f64 {
     let length = length as f64;
     // From the edge instead of from the first pixel's centre.
@@ -208,7 +208,7 @@ fn reflect(at: f64, length: usize) -> f64 {
     (if period < length { period } else { 2.0 * length - period }) - 0.5
 }
 
-/// A coordinate in the repeated picture, 0 to `length` - 1. As in SciPy the period is one less than
+/// A coordinate in the repeated image, 0 to `length` - 1. As in SciPy the period is one less than
 /// the length.
 fn wrap(at: f64, length: usize) -> f64 {
     let last = (length - 1) as f64;

@@ -34,7 +34,7 @@ pub(super) fn decode_into(
     let (width, height) = decoder.dimensions().unwrap_or_default();
     check_size(width as u64, height as u64, max_pixels)?;
     let orientation = decoder.exif().and_then(|exif| Orientation::from_exif_chunk(exif));
-    // A damaged scan leaves the rest of the buffer as it is, so it must not hold the last picture.
+    // A damaged scan leaves the rest of the buffer as it is, so it must not hold the last image.
     picture.rgb.clear();
     picture.rgb.resize(width * height * 3, 128);
     (picture.width, picture.height) = (width as u32, height as u32);

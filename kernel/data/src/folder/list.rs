@@ -8,11 +8,11 @@ use super::{Ignored, Layout};
 use crate::error::DataError;
 use crate::split::Sample;
 
-/// The extensions of pictures, in lower case.
+/// The extensions of images, in lower case.
 pub(crate) const EXTENSIONS: [&str; 5] = ["jpg", "jpeg", "png", "webp", "bmp"];
 
-const NOT_A_PICTURE: &str = "not a picture by its extension";
-const NESTED: &str = "a folder inside a folder of pictures";
+const NOT_A_PICTURE: &str = "not an image by its extension";
+const NESTED: &str = "a folder inside a folder of images";
 const BESIDE_CLASSES: &str = "a file beside class folders";
 const NOT_A_FILE: &str = "a pipe, socket or device";
 /// What operating systems and programs leave in folders, in lower case. Hidden entries need no mention.
@@ -29,7 +29,7 @@ const OF_THE_SYSTEM: [&str; 9] = [
 ];
 const NO_CLASS: &str = "its name is not class.number.extension";
 
-/// The pictures of `train/` or `validation/` by class.
+/// The images of `train/` or `validation/` by class.
 pub(super) struct Part {
     pub(super) layout: Layout,
     pub(super) classes: BTreeMap<String, Vec<PathBuf>>,
@@ -43,7 +43,7 @@ struct Entry {
 }
 
 impl Entry {
-    /// Why it is no picture, if it is none.
+    /// Why it is no image, if it is none.
     fn fault(&self) -> Option<&'static str> {
         let extension = self.path.extension().map(|e| e.to_string_lossy().to_lowercase());
         if !extension.is_some_and(|extension| EXTENSIONS.contains(&extension.as_str())) {
@@ -168,7 +168,7 @@ fn class_in_name(name: &str) -> Option<&str> {
     (parts.next().is_none() && !class.is_empty() && is_number).then_some(class)
 }
 
-/// The pictures directly in a folder.
+/// The images directly in a folder.
 fn pictures(path: &Path, ignored: &mut Vec<Ignored>) -> Result<Vec<PathBuf>, DataError> {
     let mut files = Vec::new();
     for entry in entries(path)? {
@@ -183,8 +183,8 @@ fn pictures(path: &Path, ignored: &mut Vec<Ignored>) -> Result<Vec<PathBuf>, Dat
     Ok(files)
 }
 
-/// Reads `test/`: loose pictures, and pictures in folders, which have a label if the folder has the
-/// name of a class (Keras wants test pictures in a folder of any name).
+/// Reads `test/`: loose images, and images in folders, which have a label if the folder has the
+/// name of a class (Keras wants test images in a folder of any name).
 pub(super) fn read_test(
     path: &Path,
     classes: &[String],

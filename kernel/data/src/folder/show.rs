@@ -1,4 +1,4 @@
-//! How image folders and splits show themselves: counts by split and class, and sample pictures.
+//! How image folders and splits show themselves: counts by split and class, and sample images.
 
 use std::fmt::{self, Write};
 
@@ -9,13 +9,13 @@ use crate::grid::PictureGrid;
 use crate::seed::{Purpose, generator};
 use crate::split::{LISTED_CLASSES, Split, choose, span};
 
-/// Pictures in the grid of a folder or split.
+/// Images in the grid of a folder or split.
 const SHOWN: usize = 12;
 /// Ignored entries that are named; the others are counted.
 const NAMED: usize = 5;
 
 impl Split {
-    /// A grid of `count` pictures drawn with `seed`, as many of each class, with class names as
+    /// A grid of `count` images drawn with `seed`, as many of each class, with class names as
     /// captions.
     pub fn grid(&self, count: usize, seed: u64) -> PictureGrid {
         let mut groups: Vec<_> =

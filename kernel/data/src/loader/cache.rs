@@ -1,4 +1,4 @@
-//! Where resized pictures are kept between epochs.
+//! Where resized images are kept between epochs.
 
 mod disk;
 
@@ -13,9 +13,9 @@ use crate::error::DataError;
 use crate::split::Split;
 use disk::Disk;
 
-/// Whether decoded pictures are kept.
+/// Whether decoded images are kept.
 ///
-/// What is kept are the resized pictures as bytes, before any random change, so every epoch after the
+/// What is kept are the resized images as bytes, before any random change, so every epoch after the
 /// first saves reading, decoding and resizing.
 /// [`Loader::cache_bytes`](crate::Loader::cache_bytes) says how much that takes before any of it is
 /// taken; a loader for which there is not enough memory or disk is refused.
@@ -27,7 +27,7 @@ pub enum Cache {
     /// In memory, as long as the loader lives. A file that changes meanwhile is not noticed.
     Memory,
     /// In files below this folder, which later loaders and processes with the same settings use
-    /// again. A picture is decoded anew if its file is another one by path, size, time of change or
+    /// again. An image is decoded anew if its file is another one by path, size, time of change or
     /// inode, or if what is kept of it is damaged. Files are written whole or not at all. Removing
     /// the folder is safe at any time.
     Disk(PathBuf),
@@ -36,11 +36,11 @@ pub enum Cache {
 /// What a cache holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CacheReport {
-    /// Pictures that this loader has put into the cache or found there.
+    /// Images that this loader has put into the cache or found there.
     pub pictures: usize,
-    /// The bytes that these pictures take.
+    /// The bytes that these images take.
     pub bytes: u64,
-    /// Why pictures are no longer put into the cache, for example a full disk. Training goes on and
+    /// Why images are no longer put into the cache, for example a full disk. Training goes on and
     /// decodes what is missing in each epoch.
     pub fault: Option<String>,
 }
@@ -54,7 +54,7 @@ pub(super) struct Store {
 
 enum Place {
     Off,
-    /// The resized picture of each sample, `[height, width, 3]`, once it was decoded.
+    /// The resized image of each sample, `[height, width, 3]`, once it was decoded.
     Memory(Vec<OnceLock<Arc<[u8]>>>),
     Disk {
         disk: Disk,
@@ -62,7 +62,7 @@ enum Place {
     },
 }
 
-/// A picture in the cache.
+/// An image in the cache.
 pub(super) enum Kept {
     Shared(Arc<[u8]>),
     /// In the buffer that was handed over, from this byte on.
@@ -104,7 +104,7 @@ impl Store {
         matches!(self.place, Place::Off)
     }
 
-    /// The picture of a sample, if it is kept. `buffer` is for the content of a file.
+    /// The image of a sample, if it is kept. `buffer` is for the content of a file.
     pub(super) fn get(&self, index: usize, buffer: &mut Vec<u8>) -> Option<Kept> {
         match &self.place {
             Place::Off => None,
@@ -150,7 +150,7 @@ impl Store {
     }
 }
 
-/// The bytes that one picture takes in the cache.
+/// The bytes that one image takes in the cache.
 pub(super) fn picture_bytes(config: &LoaderConfig) -> u64 {
     let pixels = (config.height * config.width * 3) as u64;
     match config.cache {

@@ -3,7 +3,7 @@
 use std::cell::UnsafeCell;
 use std::mem::ManuallyDrop;
 
-/// Memory for the pictures of a batch, divided into slots of one picture each.
+/// Memory for the images of a batch, divided into slots of one image each.
 pub(super) struct Canvas {
     values: UnsafeCell<Vec<f32>>,
     /// The beginning of the memory of `values`, which stays where it is until `take`.
@@ -37,7 +37,7 @@ impl Canvas {
     /// The values of one slot.
     ///
     /// # Safety
-    /// While they are borrowed nobody else may have the same slot, and `take` may not be called.
+    /// While they are borrowed no other thread may have the same slot, and `take` may not be called.
     #[expect(clippy::mut_from_ref, reason = "the caller answers for the slot being its own")]
     pub(super) unsafe fn slot(&self, slot: usize) -> &mut [f32] {
         assert!(slot < self.slots, "slot {slot} of {}", self.slots);
@@ -50,7 +50,7 @@ impl Canvas {
     /// # Safety
     /// No slot may be borrowed any more, or be borrowed later.
     pub(super) unsafe fn take(&self) -> Vec<f32> {
-        // SAFETY: by the caller's word nobody else has any of it.
+        // SAFETY: by the caller's word no other thread has any of it.
         let values = ManuallyDrop::new(std::mem::take(unsafe { &mut *self.values.get() }));
         // SAFETY: these are the parts of the vector, which is not dropped; by way of `start`, through
         // which the values were written.

@@ -4,13 +4,13 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// What the pictures of an epoch took so far, stage by stage: the sum over all threads, so on two
+/// What the images of an epoch took so far, stage by stage: the sum over all threads, so on two
 /// threads two seconds of it pass in one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EpochTimes {
-    /// Pictures that came from files.
+    /// Images that came from files.
     pub decoded: u64,
-    /// Pictures that came from the cache.
+    /// Images that came from the cache.
     pub cached: u64,
     /// Reading files.
     pub read: Duration,
@@ -32,7 +32,7 @@ impl fmt::Display for EpochTimes {
         let each = |time: Duration| time.as_secs_f64() * 1e3 / pictures;
         write!(
             f,
-            "{} pictures decoded, {} from the cache; ms a picture: read {:.3}, decode {:.3}, resize \
+            "{} images decoded, {} from the cache; ms an image: read {:.3}, decode {:.3}, resize \
              {:.3}, change {:.3}, cache {:.3}; waited {:.3} s",
             self.decoded,
             self.cached,

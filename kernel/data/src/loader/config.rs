@@ -19,7 +19,7 @@ pub enum OnBadImage {
     /// The batch is an error that names the file, and the epoch ends.
     #[default]
     Fail,
-    /// The batch is smaller by this picture (left out if none remains), and the file is listed in
+    /// The batch is smaller by this image (left out if none remains), and the file is listed in
     /// [`Loader::skipped`](crate::Loader::skipped).
     Skip,
 }
@@ -28,15 +28,15 @@ pub enum OnBadImage {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LoaderConfig {
-    /// Height of the pictures in pixels. Default: 224.
+    /// Height of the images in pixels. Default: 224.
     pub height: usize,
-    /// Width of the pictures in pixels. Default: 224.
+    /// Width of the images in pixels. Default: 224.
     pub width: usize,
-    /// How pictures are resized. Default: bilinear with antialias.
+    /// How images are resized. Default: bilinear with antialias.
     pub filter: Filter,
-    /// Which part of a picture is resized. Default: all of it.
+    /// Which part of an image is resized. Default: all of it.
     pub crop: Crop,
-    /// Pictures in a batch. Default: 32.
+    /// Images in a batch. Default: 32.
     pub batch_size: usize,
     /// Whether each epoch has an order of its own. Default: true, as in Keras.
     pub shuffle: bool,
@@ -49,7 +49,7 @@ pub struct LoaderConfig {
     /// Threads that decode; 0 for as many as there are cores. Default: 0.
     pub threads: usize,
     /// Batches in work or waiting beside the one that was handed out, which bounds the memory: each takes
-    /// `12 * height * width` bytes a picture, whatever the number of pictures in the folder. 0 works on a
+    /// `12 * height * width` bytes an image, whatever the number of images in the folder. 0 works on a
     /// batch only when it is asked for. Default: 2.
     pub prefetch: usize,
     /// What to do with a file that cannot be used. Default: fail.
@@ -59,9 +59,9 @@ pub struct LoaderConfig {
     /// Whether an epoch's iterator goes on with the following epochs without end, for a fixed number
     /// of steps as in Keras' `steps_per_epoch`. Default: false.
     pub repeat: bool,
-    /// Whether decoded pictures are kept. Default: off.
+    /// Whether decoded images are kept. Default: off.
     pub cache: Cache,
-    /// Pictures with more pixels are refused. Default: [`DEFAULT_MAX_PIXELS`].
+    /// Images with more pixels are refused. Default: [`DEFAULT_MAX_PIXELS`].
     pub max_pixels: u64,
 }
 
@@ -90,7 +90,7 @@ impl Default for LoaderConfig {
 
 impl LoaderConfig {
     /// The settings for validation and test: in order, without random changes. A random crop becomes
-    /// the middle of the picture in the same proportion as torchvision's 224 pixels of 256.
+    /// the middle of the image in the same proportion as torchvision's 224 pixels of 256.
     pub fn for_evaluation(&self) -> Self {
         Self {
             crop: self.crop.for_evaluation(self.size()),
@@ -186,7 +186,7 @@ impl LoaderConfig {
             }
         }
         let valid = self.cache == Cache::Off || !self.crop.is_random();
-        const EXPECTED: &str = "off with a random crop, since it keeps resized pictures";
+        const EXPECTED: &str = "off with a random crop, since it keeps resized images";
         range("cache", EXPECTED, valid, format!("{:?}", self.cache))
     }
 }

@@ -13,7 +13,7 @@ use super::{Batch, Shared};
 use crate::error::DataError;
 
 /// The batches of one epoch, in an order that depends on the seed only. After an error it ends.
-/// Dropping it stops the work: each thread finishes the picture that it has in hand.
+/// Dropping it stops the work: each thread finishes the image that it has in hand.
 pub struct Epoch {
     shared: Arc<Shared>,
     /// The pass that is being handed to the threads: the epoch, and later ones with `repeat`.
@@ -25,7 +25,7 @@ pub struct Epoch {
     cancelled: Arc<AtomicBool>,
     clock: Arc<Clock>,
     ended: bool,
-    /// Batches in a row of which every picture was skipped.
+    /// Batches in a row of which every image was skipped.
     empty: usize,
     wait: Duration,
 }
@@ -61,7 +61,7 @@ impl Epoch {
         self.wait
     }
 
-    /// What the pictures took so far, stage by stage.
+    /// What the images took so far, stage by stage.
     pub fn times(&self) -> EpochTimes {
         self.clock.times(self.wait)
     }

@@ -23,7 +23,7 @@ use crate::error::{DataError, ImageFault};
 use crate::samples::SampleFault;
 use crate::split::Contents;
 
-/// `None` where every picture of the batch was skipped.
+/// `None` where every image of the batch was skipped.
 pub(super) type BatchResult = Result<Option<Batch>, DataError>;
 
 /// What all batches of an epoch have in common.
@@ -70,7 +70,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Memory that a thread uses for one picture after another.
+/// Memory that a thread uses for one image after another.
 #[derive(Default)]
 struct Scratch {
     bytes: Vec<u8>,
@@ -80,7 +80,7 @@ struct Scratch {
     interleaved: Vec<[f32; 4]>,
 }
 
-/// What a thread keeps of it at most, in bytes: 20 million pixels. One huge picture should not take
+/// What a thread keeps of it at most, in bytes: 20 million pixels. One huge image should not take
 /// its memory for the rest of a training.
 const KEPT: usize = 60_000_000;
 
@@ -101,7 +101,7 @@ thread_local! {
 }
 
 impl Work {
-    /// Hands the pictures of a batch to the threads.
+    /// Hands the images of a batch to the threads.
     pub(super) fn start(
         shared: &Arc<Shared>,
         pass: Pass,
@@ -148,12 +148,12 @@ impl Work {
         if slots.unfilled == 0 {
             let faults = std::mem::take(&mut slots.faults);
             drop(slots);
-            // The receiver is gone if the epoch was dropped, and then nobody wants the batch.
+            // The receiver is gone if the epoch was dropped, and then the batch is not needed.
             let _ = self.sender.send(self.batch(faults));
         }
     }
 
-    /// Fills `out` with the values of a picture.
+    /// Fills `out` with the values of an image.
     fn picture(&self, index: usize, scratch: &mut Scratch, out: &mut [f32]) -> Result<(), Fault> {
         let Self { shared, pass: Pass { clock, epoch, .. }, .. } = self;
         let config = &shared.config;
@@ -190,7 +190,7 @@ impl Work {
         Ok(())
     }
 
-    /// Reads, decodes and resizes a picture.
+    /// Reads, decodes and resizes an image.
     fn decode(&self, index: usize, path: &Path, scratch: &mut Scratch) -> Result<(), ImageFault> {
         let Self { shared, pass: Pass { clock, epoch, .. }, .. } = self;
         let config = &shared.config;
@@ -211,7 +211,7 @@ impl Work {
         Ok(())
     }
 
-    /// The batch, and what becomes of its bad pictures.
+    /// The batch, and what becomes of its bad images.
     fn batch(&self, faults: Vec<Option<Fault>>) -> BatchResult {
         let Self { shared, .. } = self;
         // SAFETY: all jobs that write to it are done; this is the last of them.

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::pictures::{below, bytes, class_folders, gradient, jpeg_bytes};
 
-/// A folder of twelve good pictures and three bad ones, by class and name: a cat that is truncated,
+/// A folder of twelve good images and three bad ones, by class and name: a cat that is truncated,
 /// a dog that is text and a dog without bytes.
 fn damaged() -> (TempDir, Split) {
     let root = class_folders();
@@ -120,7 +120,7 @@ fn a_jpeg_cut_anywhere_is_an_error() {
     }
 }
 
-/// Stray bytes after the end of the picture are common in photos from the web.
+/// Stray bytes after the end of the image are common in photos from the web.
 #[test]
 fn bytes_after_the_end_of_a_jpeg_are_passed_over() {
     let mut content = jpeg_bytes(&gradient(64, 48, 90));

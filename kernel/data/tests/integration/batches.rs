@@ -48,7 +48,7 @@ fn batches_have_the_shape_and_the_labels_of_their_samples() {
     assert_eq!(all, (0..12).collect());
 }
 
-/// Red grows from left to right and green from top to bottom in the test pictures, so this holds
+/// Red grows from left to right and green from top to bottom in the test images, so this holds
 /// only if values are planes of `[height, width]` in RGB order.
 #[test]
 fn pixels_are_planes_of_red_green_and_blue() {

@@ -202,7 +202,7 @@ fn a_random_crop_and_a_cache_exclude_each_other() {
     let (_root, split) = train();
     let config = LoaderConfig { crop: Crop::RANDOM_RESIZED, ..settings(Cache::Memory) };
     let error = Loader::new(&split, config).unwrap_err();
-    assert!(error.to_string().contains("since it keeps resized pictures"), "{error}");
+    assert!(error.to_string().contains("since it keeps resized images"), "{error}");
 }
 
 /// In a file system of 400 kB of its own, which only a user namespace lets a test mount: the test runs
@@ -237,7 +237,7 @@ fn a_disk_that_fills_up_is_named_and_the_epoch_goes_on() {
 
 fn fill_the_disk(folder: &Path) {
     let (_root, split) = train();
-    // 12 pictures of 64 × 64 × 3 bytes are 150 kB in pages.
+    // 12 images of 64 × 64 × 3 bytes are 150 kB in pages.
     let config =
         LoaderConfig { height: 64, width: 64, ..settings(Cache::Disk(folder.join("cache"))) };
     let plain = LoaderConfig { cache: Cache::Off, ..config.clone() };
@@ -261,7 +261,7 @@ fn fill_the_disk(folder: &Path) {
     assert_eq!((next.cached().pictures, next.cached().fault), (12, None));
 }
 
-/// The gradient is large enough for the picture to be made smaller.
+/// The gradient is large enough for the image to be made smaller.
 #[test]
 fn the_cache_holds_the_resized_picture() {
     let root = tempfile::tempdir().unwrap();

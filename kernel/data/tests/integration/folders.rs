@@ -52,7 +52,7 @@ fn a_folder_without_test_has_an_empty_test_split() {
     assert!(ImageFolder::open(root.path()).unwrap().test().is_empty());
 }
 
-/// The report's log: 25,000 pictures, 19,652 for training and 5,348 for validation.
+/// The report's log: 25,000 images, 19,652 for training and 5,348 for validation.
 #[test]
 fn the_flat_layout_is_divided_in_the_reports_proportion() {
     let root = flat(250);
@@ -110,8 +110,8 @@ fn what_is_not_used_is_listed_and_hidden_files_are_not() {
     assert_eq!(
         listed,
         [
-            ("train/cat/notes.txt", "not a picture by its extension"),
-            ("train/cat/old", "a folder inside a folder of pictures"),
+            ("train/cat/notes.txt", "not an image by its extension"),
+            ("train/cat/old", "a folder inside a folder of images"),
             ("train/readme.jpg", "a file beside class folders"),
         ]
     );

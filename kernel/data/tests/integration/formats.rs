@@ -97,7 +97,7 @@ fn oriented(image: &RgbImage, orientation: u8) -> Vec<u8> {
 }
 
 /// Orientation 6 is stored turned and has to be shown a quarter clockwise: the top left of the file
-/// is the top right of the picture. Orientation 3 is upside down.
+/// is the top right of the image. Orientation 3 is upside down.
 #[test]
 fn a_jpeg_is_turned_as_its_exif_says() {
     let image =

@@ -29,7 +29,7 @@ fn pipes_and_devices_among_pictures_are_listed_as_ignored() {
     symlink("/dev/zero", below(&root, "train/dog/zeros.jpg")).unwrap();
     symlink("pipe.jpg", below(&root, "train/cat/link.jpg")).unwrap();
     pipe(&below(&root, "test/pipe.png"));
-    // A link to a picture is one.
+    // A link to an image is one.
     symlink("cat.0.jpg", below(&root, "train/cat/again.jpg")).unwrap();
     let folder = ImageFolder::open(root.path()).unwrap();
     let ignored: Vec<_> = folder
@@ -47,7 +47,7 @@ fn pipes_and_devices_among_pictures_are_listed_as_ignored() {
     assert_eq!(folder.test().len(), 3);
 }
 
-/// What was a picture when the folder was listed.
+/// What was an image when the folder was listed.
 #[test]
 fn a_picture_that_has_become_a_pipe_is_named_at_once() {
     let root = class_folders();
@@ -71,7 +71,7 @@ fn a_file_larger_than_any_picture_is_not_read() {
     assert!(error.contains("`max_pixels`"), "{error}");
 }
 
-/// A picture of 24 × 20 pixels in each format.
+/// An image of 24 × 20 pixels in each format.
 fn encoded(format: ImageFormat) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
     gradient(24, 20, 90).write_to(&mut bytes, format).unwrap();

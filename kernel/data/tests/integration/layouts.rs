@@ -256,7 +256,7 @@ fn what_systems_leave_is_no_class_without_parts() {
     assert_eq!((data.train().len(), data.validation().len()), (10, 2));
     assert!(data.ignored().is_empty(), "{:?}", data.ignored());
     let (_, text) = refused(&below(&root, "__MACOSX"));
-    assert!(text.starts_with("expected pictures"), "{text}");
+    assert!(text.starts_with("expected images"), "{text}");
 }
 
 #[test]
@@ -306,7 +306,7 @@ fn two_hundred_classes_are_shown_by_their_number() {
                     train                    3 to 4    700\n\
                     validation                    1    200\n";
     assert!(data.to_string().contains(expected), "{data}");
-    assert_eq!(data.train().to_string(), "train: 700 pictures (200 classes of 3 to 4)");
+    assert_eq!(data.train().to_string(), "train: 700 images (200 classes of 3 to 4)");
     assert!(data.bundle().plain().contains(expected));
 }
 

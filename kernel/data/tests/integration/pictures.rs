@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use image::{Rgb, RgbImage};
 use tempfile::TempDir;
 
-/// A picture in which each pixel differs from its neighbours: a gradient in red and green, and
+/// An image in which each pixel differs from its neighbours: a gradient in red and green, and
 /// `tint` in blue.
 pub fn gradient(width: u32, height: u32, tint: u8) -> RgbImage {
     RgbImage::from_fn(width, height, |x, y| {
@@ -14,7 +14,7 @@ pub fn gradient(width: u32, height: u32, tint: u8) -> RgbImage {
     })
 }
 
-/// Writes a picture in the format of its extension, with the folders above it.
+/// Writes an image in the format of its extension, with the folders above it.
 pub fn save(path: &Path, image: &RgbImage) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     image.save(path).unwrap();

@@ -16,7 +16,7 @@ fn the_text_is_a_table_of_counts() {
          train         6    6           0     12\n\
          validation    2    2           0      4\n\
          test          0    0           3      3\n\
-         ignored 1: train/cat/notes.txt (not a picture by its extension)",
+         ignored 1: train/cat/notes.txt (not an image by its extension)",
         root.path().display()
     );
     assert_eq!(folder.to_string(), expected);
@@ -53,7 +53,7 @@ fn the_html_holds_counts_and_labelled_pictures() {
 #[test]
 fn a_bad_file_in_a_grid_is_shown_as_such() {
     let root = class_folders();
-    bytes(&below(&root, "test/<b>.jpg"), b"no picture");
+    bytes(&below(&root, "test/<b>.jpg"), b"no image");
     let split = Split::open(below(&root, "test")).unwrap();
     let bundle = split.bundle();
     let html = bundle.data["text/html"].as_str().unwrap();
@@ -66,11 +66,11 @@ fn a_bad_file_in_a_grid_is_shown_as_such() {
 fn splits_and_loaders_say_what_they_hold() {
     let root = class_folders();
     let split = Split::open(below(&root, "train")).unwrap();
-    assert_eq!(split.to_string(), "train: 12 pictures (cat 6, dog 6)");
-    assert_eq!(format!("{split:?}"), "Split(train: 12 pictures (cat 6, dog 6))");
+    assert_eq!(split.to_string(), "train: 12 images (cat 6, dog 6)");
+    assert_eq!(format!("{split:?}"), "Split(train: 12 images (cat 6, dog 6))");
     let loader = Loader::new(&split, LoaderConfig::default()).unwrap();
     assert_eq!(
         loader.to_string(),
-        "train: 12 pictures (cat 6, dog 6) in 1 batches of 32, 224 × 224 pixels, x / 255, RGB"
+        "train: 12 images (cat 6, dog 6) in 1 batch of 32, 224 × 224 pixels, x / 255, RGB"
     );
 }

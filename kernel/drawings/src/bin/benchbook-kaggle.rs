@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use benchbook_drawings::kaggle::{Division, REPORT_SHARE, Unreadable, import};
 use clap::Parser;
 
-/// Unpacks Kaggle's dogs-vs-cats.zip into train/{cat,dog}, validation/{cat,dog} and test/. Every picture
-/// is decoded; an import that was interrupted goes on where it stopped, and one that is complete is
+/// Unpacks Kaggle's dogs-vs-cats.zip into train/{cat,dog}, validation/{cat,dog} and test/. Every image
+/// is decoded; an import that was interrupted resumes where it stopped, and one that is complete is
 /// verified.
 #[derive(Parser)]
 #[command(version)]
@@ -24,7 +24,7 @@ struct Arguments {
     /// Seed of the division
     #[arg(long, default_value_t = Division::default().seed)]
     seed: u64,
-    /// Leave out pictures that cannot be decoded, and list them
+    /// Leave out images that cannot be decoded, and list them
     #[arg(long)]
     skip_unreadable: bool,
 }
@@ -44,7 +44,7 @@ fn main() -> anyhow::Result<()> {
         eprintln!();
     }
     eprintln!(
-        "wrote {} training, {} validation and {} test pictures to {} ({} were there already)",
+        "wrote {} training, {} validation and {} test images to {} ({} were there already)",
         imported.train,
         imported.validation,
         imported.test,
@@ -55,7 +55,7 @@ fn main() -> anyhow::Result<()> {
         eprintln!("left out: {}: {reason}", path.display());
     }
     let duplicates = &imported.duplicates_across_parts;
-    eprintln!("{} groups of equal pictures lie in more than one part", duplicates.len());
+    eprintln!("{} groups of equal images lie in more than one part", duplicates.len());
     for group in duplicates {
         let names: Vec<String> = group.iter().map(|path| path.display().to_string()).collect();
         eprintln!("equal: {}", names.join(", "));

@@ -33,7 +33,7 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
-/// The pictures of a plan, without the description.
+/// The images of a plan, without the description.
 fn generated(plan: &Plan) -> BTreeMap<PathBuf, Vec<u8>> {
     let folder = TempDir::new().unwrap();
     let out = folder.path().join("out");
@@ -131,7 +131,7 @@ fn a_picture_shows_the_same_at_any_size() {
         .map(|(a, b)| f64::from(a.abs_diff(*b)))
         .sum::<f64>()
         / small.as_raw().len() as f64;
-    // Another picture of the same seed differs by 50 and more.
+    // Another image of the same seed differs by 50 and more.
     assert!(difference < 8.0, "mean difference {difference}");
 }
 
@@ -167,7 +167,7 @@ fn the_description_says_how_the_pictures_were_made() {
         .map(|(_, bytes)| bytes.len())
         .sum();
     assert_eq!((written.pictures, written.bytes), (20, bytes as u64));
-    // All twenty pictures are in the sample from which the size is estimated.
+    // All twenty images are in the sample from which the size is estimated.
     assert_eq!(estimate_bytes(&SMALL).unwrap(), bytes as u64);
     // Nothing is left of the folder in which they were made.
     assert_eq!(fs::read_dir(out.parent().unwrap()).unwrap().count(), 1);

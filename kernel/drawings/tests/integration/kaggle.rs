@@ -25,7 +25,7 @@ fn jpeg(split: Split, index: u32) -> Vec<u8> {
     Picture { seed: 5, split, index, classes: 2 }.jpeg(Frame::Square(32)).unwrap()
 }
 
-/// Twenty cats, twenty dogs and five test pictures, named as Kaggle names them.
+/// Twenty cats, twenty dogs and five test images, named as Kaggle names them.
 fn pictures() -> (Files, Files) {
     let train = (0..40)
         .map(|index| {
@@ -111,7 +111,7 @@ fn a_picture_that_cannot_be_decoded_is_named_and_the_rest_is_kept() {
     let zip = archive(folder.path(), &pictures);
     let out = folder.path().join("photos");
     let refused = run(&zip, &out).unwrap_err();
-    assert!(refused.to_string().starts_with("1 pictures could not be decoded"), "{refused}");
+    assert!(refused.to_string().starts_with("1 of the images could not be decoded"), "{refused}");
     assert!(refused.to_string().contains("cat.3.jpg"), "{refused}");
     assert!(!out.exists());
 
@@ -186,7 +186,7 @@ fn a_second_import_verifies_the_first() {
     fs::remove_file(out.join("test/4.jpg")).unwrap();
     let refused = run(&zip, &out).unwrap_err();
     let text = refused.to_string();
-    assert!(text.contains("must hold 45 pictures") && text.contains("got 43;"), "{text}");
+    assert!(text.contains("must hold 45 images") && text.contains("got 43;"), "{text}");
     assert!(text.contains("other bytes is test/2.jpg"), "{text}");
     assert_eq!(verify(folder.path()).unwrap(), None);
 }
@@ -195,7 +195,7 @@ fn a_second_import_verifies_the_first() {
 fn damage_to_the_archive_is_named() {
     let folder = TempDir::new().unwrap();
     let pictures = pictures();
-    // Stored as it is, a picture can be found in the archive and changed under its checksum.
+    // Stored as it is, an image can be found in the archive and changed under its checksum.
     let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
     for (name, bytes) in &pictures.0 {
         let stored = FileOptions::default().compression_method(zip::CompressionMethod::Stored);
@@ -285,7 +285,7 @@ fn killed_child() {
 #[test]
 fn a_killed_import_goes_on_where_it_stopped() {
     let folder = TempDir::new().unwrap();
-    // More than one round of pictures, after the first of which the child dies.
+    // More than one round of images, after the first of which the child dies.
     let train = (0..320)
         .map(|index| {
             let class = if index % 2 == 0 { "cat" } else { "dog" };

@@ -11,10 +11,10 @@ use rayon::prelude::*;
 
 use crate::logistic::{Samples, best_accuracy};
 
-/// Accuracy on the validation pictures that no such classifier may reach.
+/// Accuracy on the validation images that no such classifier may reach.
 const BOUND: f64 = 0.70;
 
-/// Reads all pictures of a labelled folder, each as the pixels of a `side` × `side` thumbnail.
+/// Reads all images of a labelled folder, each as the pixels of a `side` × `side` thumbnail.
 fn thumbnails(folder: &Path, side: u32, grey: bool) -> Samples {
     let mut files = Vec::new();
     for animal in Animal::CATS_AND_DOGS {
@@ -25,7 +25,7 @@ fn thumbnails(folder: &Path, side: u32, grey: bool) -> Samples {
     }
     files.sort();
     let row = |path: &Path| -> Vec<f64> {
-        let picture = image::open(path).expect("the picture is a JPEG file").to_rgb8();
+        let picture = image::open(path).expect("the image is a JPEG file").to_rgb8();
         let small = resize(&picture, side, side, FilterType::Triangle);
         let bytes = if grey {
             image::DynamicImage::ImageRgb8(small).to_luma8().into_raw()
@@ -45,7 +45,7 @@ fn check(train: u32, validation: u32, seeds: &[u64]) {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let out = folder.path().join("drawings");
         let plan = Plan { train, validation, test: 0, seed: *seed, ..Plan::default() };
-        generate(&plan, &out, Existing::Keep, |_| {}).expect("the pictures are written");
+        generate(&plan, &out, Existing::Keep, |_| {}).expect("the images are written");
         for (name, side, grey) in
             [("mean colour", 1, false), ("8x8 colour", 8, false), ("8x8 grey", 8, true)]
         {
@@ -54,7 +54,7 @@ fn check(train: u32, validation: u32, seeds: &[u64]) {
             assert_eq!(samples[0].rows.len(), train as usize);
             assert_eq!(samples[1].rows.len(), validation as usize);
             let accuracy = best_accuracy(&samples[0], &samples[1]);
-            println!("seed {seed}, {train} pictures, {name}: {accuracy:.3}");
+            println!("seed {seed}, {train} images, {name}: {accuracy:.3}");
             assert!(accuracy < BOUND, "{name} reaches {accuracy:.3} with seed {seed}");
         }
     }
@@ -68,7 +68,7 @@ fn mean_colour_and_thumbnails_do_not_tell_cats_from_dogs() {
 #[test]
 fn nor_do_they_with_four_thousand_pictures_and_three_seeds() {
     if std::env::var_os("BENCHBOOK_FULL").is_none() {
-        println!("SKIPPED: set BENCHBOOK_FULL=1 to check 4,000 pictures of three seeds");
+        println!("SKIPPED: set BENCHBOOK_FULL=1 to check 4,000 images of three seeds");
         return;
     }
     check(4000, 1000, &[1, 2, 3]);

@@ -117,7 +117,7 @@ fn serve(file: &HistoryFile, jobs: &Receiver<Job>) {
             Job::Read(answer) => {
                 let mut entries = file.read();
                 entries.retain(|entry| entry.session != session);
-                // Nobody waits any more if this came too late.
+                // The receiver is gone if this came too late.
                 let _ = answer.send(Others { session, entries });
             }
         }

@@ -105,7 +105,7 @@ impl Stdin {
     /// Answers the open question if there is one from a client that is `meant`.
     fn answer(&self, answer: Answer, meant: impl Fn(&Pending) -> bool) -> bool {
         let pending = locked(&self.state).pending.take_if(|pending| meant(pending));
-        // The asker may have gone; then nobody needs the answer.
+        // The cell that asked may have ended; then the answer is not needed.
         pending.is_some_and(|pending| pending.answer.send(answer).is_ok())
     }
 

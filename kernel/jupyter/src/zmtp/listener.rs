@@ -96,7 +96,7 @@ impl AsFd for Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         if let Self::Unix(_, Some(path)) = self {
-            // Somebody may have removed it.
+            // The file may have been removed.
             let _ = std::fs::remove_file(path);
         }
     }

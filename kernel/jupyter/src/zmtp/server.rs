@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 /// How many clients a socket has at most. Five sockets stay below the usual limit of 1,024 files.
 const MAX_PEERS: usize = 128;
 
-/// How long nobody is let in after the system had no room for a connection.
+/// How long no connection is accepted after the system had no room for a connection.
 const REFUSED: Duration = Duration::from_millis(100);
 
 /// How many bytes wait for a client before they are offered to the system while more is sent.

@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// rustc's allocator (jemalloc) takes memory in huge pages, of which it touches fewer anew.
 const ALLOCATOR: (&str, &str) = ("MALLOC_CONF", "thp:always,metadata_thp:always");
 
-/// What the compiler shall make.
+/// What the compiler makes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Emit {
     /// The cell's shared library.

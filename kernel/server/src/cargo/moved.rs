@@ -69,7 +69,7 @@ pub(super) fn compile(
             return Ok(output);
         }
         let Some(found) = cell.moves(&output.stderr) else {
-            // There are other errors, which evcxr shall hear of in its own words.
+            // There are other errors, which evcxr reports itself.
             return if rewritten.is_some() { compile(source) } else { Ok(output) };
         };
         let expected = found.keys().any(|name| cell.expected.contains(&name.as_str()));

@@ -34,7 +34,7 @@ pub const LIVE: &str = "statics.live";
 /// The statics that the newest library defines, in the crate's folder.
 pub const DEFINED: &str = "statics.defined";
 
-/// Types of the standard library that nobody can change through a shared reference.
+/// Types of the standard library that cannot change through a shared reference.
 const FROZEN: [&str; 12] = [
     "Box",
     "Cow",

@@ -26,7 +26,7 @@ const REFUSED: &[(&str, &str)] = &[
 
 /// The commands that are there and do something else, or less.
 const DIFFERENT: &[(&str, &str)] = &[
-    (":clear", "afterwards the helper library's names are there again, without a word"),
+    (":clear", "afterwards the helper library's names are available again without further steps"),
     (
         ":dep",
         "the crates are compiled apart from the helper library, so a type of a crate that both use is not the same type in both; `benchbook::{tch, image, plotters, serde_json}` are there already",

@@ -17,7 +17,7 @@ pub(super) enum Cause {
     StackOverflow,
     /// SIGKILL, and the system has counted one more process that it ended for want of memory.
     OutOfMemory,
-    /// SIGKILL by somebody else.
+    /// SIGKILL from another process.
     Killed,
     /// The cell has closed or misused the descriptors by which its process talks to the kernel.
     Disconnected(&'static str),

@@ -178,7 +178,7 @@ impl Prepared {
 }
 
 /// The place, line and column in characters from 1, of a `let` whose pattern is missing. evcxr would
-/// leave such a statement out without a word.
+/// leave such a statement out silently.
 pub(super) fn missing_pattern(cell: &Parsed) -> Option<(usize, usize)> {
     let missing = cell.lets().find(|statement| statement.pat().is_none())?.let_token()?;
     let after = cell.at(missing.text_range().end());

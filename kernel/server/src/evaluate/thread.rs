@@ -67,7 +67,7 @@ impl EvaluationThread {
         let job = move |starting: &mut Starting| {
             let value = catch_unwind(AssertUnwindSafe(|| question(starting)));
             drop(open);
-            // Nobody may be waiting any more.
+            // The receiver may be gone.
             let _ = answer.send(value);
         };
         // The thread lives as long as this sender.

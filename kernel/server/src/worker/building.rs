@@ -11,7 +11,7 @@ use std::time::Duration;
 /// How long a build may take before anything is shown.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How often is looked for what is being compiled. cargo tells nobody else than its own reader.
+/// How often the state of a build is read. cargo reports it only to the reader of its output.
 pub(super) const LOOK: Duration = Duration::from_millis(250);
 
 /// What is being compiled now.

@@ -71,7 +71,7 @@ impl Markers {
     /// A content that is complete, unless the result keeps it for its end.
     fn ended(&mut self, content: (String, String)) -> Option<Part> {
         let Some(forms) = &mut self.result else { return Some(Part::Rich(bundle(&[content]))) };
-        // A second picture is no other form of the first one.
+        // A second image is no other form of the first one.
         let another = forms.iter().any(|(mime, _)| *mime == content.0);
         let earlier = another.then(|| Part::Rich(bundle(&std::mem::take(forms))));
         forms.push(content);

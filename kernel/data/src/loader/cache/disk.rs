@@ -1,4 +1,4 @@
-//! Resized pictures in files, one for each.
+//! Resized images in files, one for each.
 
 use std::collections::HashSet;
 use std::ffi::{CString, OsString};
@@ -27,7 +27,7 @@ pub(super) struct Disk {
     folder: PathBuf,
     settings: u64,
     bytes: usize,
-    /// The absolute path of each picture.
+    /// The absolute path of each image.
     paths: Vec<PathBuf>,
     fault: Mutex<Option<String>>,
     /// Set with `fault`: no more files are written.
@@ -97,7 +97,7 @@ impl Disk {
         self.folder.join(file_name(&self.paths[index]))
     }
 
-    /// Reads a picture into `buffer` and says where its pixels begin; `None` if it is not there,
+    /// Reads an image into `buffer` and says where its pixels begin; `None` if it is not there,
     /// comes from another state of its file, or is damaged.
     pub(super) fn read(&self, index: usize, buffer: &mut Vec<u8>) -> Option<usize> {
         let identity = self.identity(index).ok()?;
@@ -108,7 +108,7 @@ impl Disk {
         valid.then_some(HEADER)
     }
 
-    /// Writes a picture and says whether it is kept now.
+    /// Writes an image and says whether it is kept now.
     pub(super) fn write(&self, index: usize, rgb: &[u8]) -> bool {
         if self.stopped.load(Ordering::Relaxed) {
             return false;
@@ -142,7 +142,7 @@ impl Disk {
         written
     }
 
-    /// Which file a picture comes from, and in which state.
+    /// Which file an image comes from, and in which state.
     fn identity(&self, index: usize) -> io::Result<[u64; 8]> {
         let path = &self.paths[index];
         let file: Metadata = fs::metadata(path)?;
@@ -179,7 +179,7 @@ fn header(identity: &[u64; 8], pixels: &[u8]) -> [u8; HEADER] {
 }
 
 /// A 64-bit hash for names and against damage, not against intent: four lanes of FNV-1a over words of
-/// eight bytes, so that a picture takes microseconds. (FNV's numbers: RFC 9923.)
+/// eight bytes, so that an image takes microseconds. (FNV's numbers: RFC 9923.)
 fn hash(bytes: &[u8]) -> u64 {
     const PRIME: u64 = 0x0000_0100_0000_01b3;
     const BASIS: u64 = 0xcbf2_9ce4_8422_2325;

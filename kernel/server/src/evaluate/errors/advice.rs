@@ -105,7 +105,7 @@ fn advice(problem: &Problem<'_>) -> Option<String> {
             if message.contains("for enum `Result<")
                 || message.contains("for enum `std::result::Result<") =>
         {
-            told("take the value out of the Result first: put `?` before the point")
+            told("take the value out of the Result first: put `?` before the dot")
         }
         "E0599"
             if message.contains("for enum `Option<")
@@ -225,7 +225,7 @@ fn mismatch(problem: &Problem<'_>) -> Option<String> {
         );
     }
     if ["f32", "f64"].contains(&expected) && found.contains("integer") {
-        return Some("a float is written with a point: `1.0`, not `1`".into());
+        return Some("a float needs a decimal point: `1.0`, not `1`".into());
     }
     if NUMBERS.contains(&expected) && quoted(found).is_some_and(|found| NUMBERS.contains(&found)) {
         return Some(format!(

@@ -41,7 +41,7 @@ mod tests {
             ("let a = std::", "expected identifier, ", (1, 14)),
             ("let b = kept.", "expected field name or number", (1, 14)),
             ("let c = kept +", "expected expression", (1, 15)),
-            ("kept.  // of before\n\n", "expected field name", (1, 6)),
+            ("kept.  // of an earlier cell\n\n", "expected field name", (1, 6)),
             (":vars\nlet ü = 1;\nVec::<i32>::", "expected identifier", (3, 13)),
             ("let d: Vec<", "expected `>`", (1, 12)),
             ("if kept > 3 { 1 } else", "expected a block", (1, 23)),

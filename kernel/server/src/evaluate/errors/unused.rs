@@ -1,4 +1,4 @@
-//! Results that nobody looks at. The code is valid, so it is a warning; but a failure in them goes
+//! Unused results. The code is valid, so it is a warning; but a failure in them goes
 //! unseen.
 
 use super::excerpt::{Excerpt, Mark};
