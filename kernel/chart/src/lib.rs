@@ -39,7 +39,6 @@ mod palette;
 mod pictures;
 mod plot;
 mod progress;
-mod scatter;
 mod table;
 mod vega;
 
@@ -51,12 +50,11 @@ pub use drawing::{Drawing, add_fonts};
 pub use error::{Error, Result};
 pub use font::install_font;
 pub use histogram::{Histogram, HistogramData};
-pub use line::{LineChart, LineData, Series};
+pub use line::{LineChart, LineData, Scatter, Series};
 pub use numbers::{Number, Numbers};
 pub use palette::{Colour, series_colour, set_colours};
 pub use pictures::{Mark, Picture, PictureGrid};
 pub use progress::Progress;
-pub use scatter::Scatter;
 pub use table::{Align, Cell, Table};
 pub use vega::{VEGA_LITE_MIME, VegaLite};
 
