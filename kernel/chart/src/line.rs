@@ -95,7 +95,7 @@ pub struct LineChart {
     pub(crate) joined: bool,
 }
 
-sheet_methods!(LineChart, "lines");
+sheet_methods!(LineChart, Lines);
 
 impl LineChart {
     /// A chart without lines yet; it shows itself as empty axes.

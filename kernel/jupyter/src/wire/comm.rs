@@ -1,6 +1,5 @@
 //! Comms. The kernel has no targets, so it opens none and closes what a client opens.
 
-use super::Content;
 use jupyter_protocol::{CommId, ReplyStatus};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -23,8 +22,4 @@ impl NoComms {
     pub(crate) fn new() -> Self {
         Self { status: ReplyStatus::Ok, comms: Map::new() }
     }
-}
-
-impl Content for NoComms {
-    const TYPE: &'static str = "comm_info_reply";
 }

@@ -1,6 +1,5 @@
 //! `complete_request` and `complete_reply`.
 
-use super::Content;
 use crate::evaluator::Completions;
 use crate::position;
 use jupyter_protocol::ReplyStatus;
@@ -59,8 +58,4 @@ impl CompleteReply {
             cursor_end: end,
         }
     }
-}
-
-impl Content for CompleteReply {
-    const TYPE: &'static str = "complete_reply";
 }

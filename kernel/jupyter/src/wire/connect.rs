@@ -1,6 +1,5 @@
 //! `connect_reply`.
 
-use super::Content;
 use jupyter_protocol::{ConnectionInfo, ReplyStatus};
 use serde::Serialize;
 
@@ -26,8 +25,4 @@ impl From<&ConnectionInfo> for ConnectReply {
             hb_port: connection.hb_port,
         }
     }
-}
-
-impl Content for ConnectReply {
-    const TYPE: &'static str = "connect_reply";
 }

@@ -1,6 +1,5 @@
 //! `execute_request` and `execute_reply`.
 
-use super::Content;
 use crate::evaluator::{Expression, Failure, Payload};
 use benchbook_display::Bundle;
 use jupyter_protocol::ReplyStatus;
@@ -43,10 +42,6 @@ pub(crate) struct ExecuteReply {
     pub(crate) payload: Vec<Payload>,
     #[serde(flatten)]
     pub(crate) failure: Option<Failure>,
-}
-
-impl Content for ExecuteReply {
-    const TYPE: &'static str = "execute_reply";
 }
 
 /// The value of a user expression.

@@ -1,6 +1,5 @@
 //! `history_request` and `history_reply`.
 
-use super::Content;
 use jupyter_protocol::ReplyStatus;
 use serde::{Deserialize, Serialize};
 
@@ -50,8 +49,4 @@ impl From<Vec<HistoryItem>> for HistoryReply {
     fn from(history: Vec<HistoryItem>) -> Self {
         Self { status: ReplyStatus::Ok, history }
     }
-}
-
-impl Content for HistoryReply {
-    const TYPE: &'static str = "history_reply";
 }

@@ -1,6 +1,5 @@
 //! `inspect_request` and `inspect_reply`.
 
-use super::Content;
 use crate::evaluator::Detail;
 use benchbook_display::Bundle;
 use jupyter_protocol::ReplyStatus;
@@ -41,8 +40,4 @@ impl From<Option<Bundle>> for InspectReply {
             bundle.map(|bundle| (bundle.data, bundle.metadata)).unwrap_or_default();
         Self { status: ReplyStatus::Ok, found, data, metadata }
     }
-}
-
-impl Content for InspectReply {
-    const TYPE: &'static str = "inspect_reply";
 }

@@ -1,6 +1,5 @@
 //! `is_complete_request` and `is_complete_reply`.
 
-use super::Content;
 use crate::evaluator::Completeness;
 use serde::{Deserialize, Serialize};
 
@@ -28,8 +27,4 @@ impl From<Completeness> for IsCompleteReply {
             Completeness::Unknown => Self::Unknown,
         }
     }
-}
-
-impl Content for IsCompleteReply {
-    const TYPE: &'static str = "is_complete_reply";
 }

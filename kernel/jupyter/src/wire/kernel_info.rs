@@ -1,6 +1,6 @@
 //! `kernel_info_reply`.
 
-use super::{Content, PROTOCOL_VERSION};
+use super::PROTOCOL_VERSION;
 use crate::settings::About;
 use jupyter_protocol::{HelpLink, LanguageInfo, ReplyStatus};
 use serde::Serialize;
@@ -33,8 +33,4 @@ impl<'a> From<&'a About> for KernelInfoReply<'a> {
             help_links: &about.help_links,
         }
     }
-}
-
-impl Content for KernelInfoReply<'_> {
-    const TYPE: &'static str = "kernel_info_reply";
 }

@@ -16,13 +16,27 @@ pub(crate) trait Content: Serialize {
     const TYPE: &'static str;
 }
 
-/// The messages that are taken from `jupyter-protocol` as they are.
+/// All messages that are sent.
 macro_rules! contents {
     ($($content:ty => $kind:literal),* $(,)?) => {
         $(impl Content for $content { const TYPE: &'static str = $kind; })*
     };
 }
 contents! {
+    super::NoComms => "comm_info_reply",
+    super::CompleteReply => "complete_reply",
+    super::ConnectReply => "connect_reply",
+    super::DisplayData<'_> => "display_data",
+    super::ExecuteReply => "execute_reply",
+    super::ExecuteResult<'_> => "execute_result",
+    super::HistoryReply => "history_reply",
+    super::InputRequest => "input_request",
+    super::InspectReply => "inspect_reply",
+    super::IsCompleteReply => "is_complete_reply",
+    super::KernelInfoReply<'_> => "kernel_info_reply",
+    super::Status => "status",
+    super::UpdateDisplayData<'_> => "update_display_data",
+    super::UsageReply => "usage_reply",
     protocol::ClearOutput => "clear_output",
     protocol::CommClose => "comm_close",
     protocol::ErrorOutput => "error",

@@ -1,6 +1,5 @@
 //! `stream`, `display_data`, `update_display_data` and `execute_result`.
 
-use super::Content;
 use crate::output::Stream;
 use benchbook_display::Bundle;
 use jupyter_protocol::messaging::{Stdio, StreamContent};
@@ -35,10 +34,6 @@ impl<'a> DisplayData<'a> {
     }
 }
 
-impl Content for DisplayData<'_> {
-    const TYPE: &'static str = "display_data";
-}
-
 #[derive(Debug, Serialize)]
 pub(crate) struct UpdateDisplayData<'a>(DisplayData<'a>);
 
@@ -46,10 +41,6 @@ impl<'a> UpdateDisplayData<'a> {
     pub(crate) fn new(bundle: &'a Bundle, display_id: &'a str) -> Self {
         Self(DisplayData::new(bundle, Some(display_id)))
     }
-}
-
-impl Content for UpdateDisplayData<'_> {
-    const TYPE: &'static str = "update_display_data";
 }
 
 #[derive(Debug, Serialize)]
@@ -63,8 +54,4 @@ impl<'a> ExecuteResult<'a> {
     pub(crate) fn new(execution_count: u64, bundle: &'a Bundle) -> Self {
         Self { execution_count, output: DisplayData::new(bundle, None) }
     }
-}
-
-impl Content for ExecuteResult<'_> {
-    const TYPE: &'static str = "execute_result";
 }

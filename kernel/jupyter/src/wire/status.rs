@@ -1,6 +1,5 @@
 //! `status`, and replies that only say that something went wrong.
 
-use super::Content;
 use crate::evaluator::Failure;
 use jupyter_protocol::ReplyStatus;
 use serde::Serialize;
@@ -12,10 +11,6 @@ pub(crate) enum Status {
     Starting,
     Busy,
     Idle,
-}
-
-impl Content for Status {
-    const TYPE: &'static str = "status";
 }
 
 /// A reply of any type whose request is no longer served.

@@ -1,6 +1,5 @@
 //! `usage_reply`, in the form that ipykernel gives it and jupyter-resource-usage reads it.
 
-use super::Content;
 use jupyter_protocol::ReplyStatus;
 use serde::Serialize;
 
@@ -35,8 +34,4 @@ pub(crate) struct VirtualMemory {
     pub(crate) percent: f64,
     pub(crate) used: u64,
     pub(crate) free: u64,
-}
-
-impl Content for UsageReply {
-    const TYPE: &'static str = "usage_reply";
 }

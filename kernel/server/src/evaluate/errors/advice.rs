@@ -238,6 +238,29 @@ fn mismatch(problem: &Problem<'_>) -> Option<String> {
     None
 }
 
+const DISPLAY: &str =
+    "print it with `{:?}`; of errors that `?` lets through, `:efmt {:?}` shows that form";
+
+/// Words of a message about a missing trait, and what to do.
+const BOUNDS: &[(&str, &str)] = &[
+    ("cannot be indexed by", "an index is a `usize`: write `v[i as usize]`"),
+    (
+        "can only be applied to values that implement `Try`",
+        "`?` takes the value out of a Result or an Option, and this is neither; `:doc name` shows documentation",
+    ),
+    ("can only be used on `Result`s", QUESTION_IN_A_CELL),
+    ("on `Option`s", QUESTION_IN_A_CELL),
+    (
+        "can only be used in",
+        "let the function return `Result<…, Box<dyn std::error::Error>>`, and end it with `Ok(…)`",
+    ),
+    ("doesn't implement `std::fmt::Display`", DISPLAY),
+    ("couldn't convert the error", DISPLAY),
+];
+
+const QUESTION_IN_A_CELL: &str =
+    "`?` in a cell takes a Result; of an Option make one with `.ok_or(\"nothing there\")?`";
+
 /// A trait that is not implemented.
 fn bound(problem: &Problem<'_>) -> Option<String> {
     let message = problem.message;
@@ -254,22 +277,8 @@ fn bound(problem: &Problem<'_>) -> Option<String> {
         }
         return None;
     }
-    if message.contains("cannot be indexed by") {
-        return Some("an index is a `usize`: write `v[i as usize]`".into());
-    }
-    if message.contains("can only be applied to values that implement `Try`") {
-        return Some("`?` takes the value out of a Result or an Option, and this is neither; `:doc name` shows documentation".into());
-    }
-    if message.contains("can only be used on `Result`s") || message.contains("on `Option`s") {
-        return Some(
-            "`?` in a cell takes a Result; of an Option make one with `.ok_or(\"nothing there\")?`"
-                .into(),
-        );
-    }
-    if message.contains("can only be used in") {
-        return Some(
-            "let the function return `Result<…, Box<dyn std::error::Error>>`, and end it with `Ok(…)`".into(),
-        );
+    if let Some((_, advice)) = BOUNDS.iter().find(|(words, _)| message.contains(words)) {
+        return Some((*advice).to_owned());
     }
     if message.contains("doesn't implement `Debug`") {
         let own = problem.notes.iter().any(|(_, note)| note.contains("consider annotating"));
@@ -277,14 +286,6 @@ fn bound(problem: &Problem<'_>) -> Option<String> {
             true => "put `#[derive(Debug)]` before the definition of the type".into(),
             false => "the type has no form for `{:?}`; print parts of it that have one".into(),
         });
-    }
-    if message.contains("doesn't implement `std::fmt::Display`")
-        || message.contains("couldn't convert the error")
-    {
-        return Some(
-            "print it with `{:?}`; of errors that `?` lets through, `:efmt {:?}` shows that form"
-                .into(),
-        );
     }
     None
 }
@@ -318,101 +319,38 @@ mod tests {
 
     #[test]
     fn the_usual_stumbling_blocks_are_advised_on() {
-        let cases = [
-            ("E0382", "borrow of moved value: `model`", "", "", "&model"),
-            ("E0597", "`y` does not live long enough", "", "", "wrap the code in braces"),
-            ("E0282", "type annotations needed", "", "", "write the type down"),
-            ("E0790", "cannot call associated function on trait", "", "", "write the type down"),
-            ("E0596", "cannot borrow `v` as mutable", "", "", "let mut v = v;"),
-            ("E0308", "mismatched types", "expected `f64`, found integer", "", "`1.0`"),
-            ("E0308", "mismatched types", "expected `usize`, found `i32`", "", "as usize"),
-            (
-                "E0308",
-                "mismatched types",
-                "expected `Model`, found `Result<Model, Error>`",
-                "",
-                "`?`",
-            ),
-            ("E0277", "cannot multiply `{float}` by `{integer}`", "", "", "2.0"),
-            ("E0277", "the type `[f32]` cannot be indexed by `i32`", "", "", "usize"),
-            ("E0277", "`Net` doesn't implement `Debug`", "", "", "print parts of it"),
-            (
-                "E0277",
-                "the `?` operator can only be applied to values that implement `Try`",
-                "",
-                "",
-                "`:doc name`",
-            ),
-            (
-                "E0277",
-                "`?` couldn't convert the error: `Hidden: std::fmt::Display` is not satisfied",
-                "",
-                "",
-                "`:efmt {:?}`",
-            ),
-            (
-                "E0382",
-                "use of moved value: `a`",
-                "move occurs because `a` has type `Settings`, which does not implement",
-                "",
-                "`a.clone()`",
-            ),
-            (
-                "E0382",
-                "use of moved value: `a`",
-                "`a` has type `tch::Tensor`",
-                "",
-                "a.shallow_clone()",
-            ),
-            (
-                "E0063",
-                "missing field `rate` in initializer of `Settings`",
-                "",
-                "",
-                "`..Settings::default()`",
-            ),
-            ("E0560", "struct `Settings` has no field named `epoch`", "", "", "are epochs, rate"),
-            ("E0609", "no field `epoch` on type `&Settings`", "", "", "are epochs, rate"),
-            ("E0425", "cannot find function `help` in this scope", "", "help(Fit)", "`:doc Fit`"),
-            (
-                "E0596",
-                "cannot borrow `v.items` as mutable, as `v` is not declared",
-                "",
-                "",
-                "let mut v = v;",
-            ),
-            (
-                "E0596",
-                "cannot borrow `*v` as mutable, as it is behind a `&` reference",
-                "",
-                "",
-                "`&mut`",
-            ),
-            (
-                "E0599",
-                "no method named `fit` found for enum `Result<T, E>` in the current scope",
-                "",
-                "",
-                "`?` before",
-            ),
-            (
-                "E0425",
-                "cannot find value `epochs` in this scope",
-                "",
-                "model.fit(&data, epochs = 3)",
-                "named",
-            ),
-            ("E0425", "cannot find value `True` in this scope", "", "let a = True;", "`true`"),
-            (
-                "E0433",
-                "failed to resolve: use of unresolved module or unlinked crate `rand`",
-                "",
-                "",
-                ":dep rand",
-            ),
-            ("", "expected one of `!` or `::`, found `numpy`", "", "import numpy as np", ":dep"),
-        ];
-        for (code, message, label, line, expected) in cases {
+        // Code, message, label, line of the cell, and a part of the advice.
+        let cases = r#"
+            E0382 | borrow of moved value: `model` | | | &model
+            E0597 | `y` does not live long enough | | | wrap the code in braces
+            E0282 | type annotations needed | | | write the type down
+            E0790 | cannot call associated function on trait | | | write the type down
+            E0596 | cannot borrow `v` as mutable | | | let mut v = v;
+            E0308 | mismatched types | expected `f64`, found integer | | `1.0`
+            E0308 | mismatched types | expected `usize`, found `i32` | | as usize
+            E0308 | mismatched types | expected `Model`, found `Result<Model, Error>` | | `?`
+            E0277 | cannot multiply `{float}` by `{integer}` | | | 2.0
+            E0277 | the type `[f32]` cannot be indexed by `i32` | | | usize
+            E0277 | `Net` doesn't implement `Debug` | | | print parts of it
+            E0277 | the `?` operator can only be applied to values that implement `Try` | | | `:doc name`
+            E0277 | `?` couldn't convert the error: `Hidden: std::fmt::Display` is not satisfied | | | `:efmt {:?}`
+            E0382 | use of moved value: `a` | move occurs because `a` has type `Settings`, which does not implement | | `a.clone()`
+            E0382 | use of moved value: `a` | `a` has type `tch::Tensor` | | a.shallow_clone()
+            E0063 | missing field `rate` in initializer of `Settings` | | | `..Settings::default()`
+            E0560 | struct `Settings` has no field named `epoch` | | | are epochs, rate
+            E0609 | no field `epoch` on type `&Settings` | | | are epochs, rate
+            E0425 | cannot find function `help` in this scope | | help(Fit) | `:doc Fit`
+            E0596 | cannot borrow `v.items` as mutable, as `v` is not declared | | | let mut v = v;
+            E0596 | cannot borrow `*v` as mutable, as it is behind a `&` reference | | | `&mut`
+            E0599 | no method named `fit` found for enum `Result<T, E>` in the current scope | | | `?` before
+            E0425 | cannot find value `epochs` in this scope | | model.fit(&data, epochs = 3) | named
+            E0425 | cannot find value `True` in this scope | | let a = True; | `true`
+            E0433 | failed to resolve: use of unresolved module or unlinked crate `rand` | | | :dep rand
+             | expected one of `!` or `::`, found `numpy` | | import numpy as np | :dep
+        "#;
+        for case in cases.trim().lines() {
+            let fields: Vec<&str> = case.split('|').map(str::trim).collect();
+            let [code, message, label, line, expected] = fields[..] else { panic!("{case}") };
             let advice = told(code, message, label, line);
             assert!(advice.contains(expected), "{message}: {advice}");
         }
