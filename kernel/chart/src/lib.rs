@@ -43,7 +43,7 @@ mod table;
 mod vega;
 
 pub use bar::{BarChart, BarData, BarSeries};
-pub use chart::{Chart, DATA_MIME, Source};
+pub use chart::{Chart, ChartData, DATA_MIME, Source};
 pub use confusion::{ConfusionData, ConfusionMatrix};
 pub use curves::{Curves, CurvesData};
 pub use drawing::{Drawing, add_fonts};

@@ -95,7 +95,7 @@ pub struct LineChart {
     pub(crate) joined: bool,
 }
 
-sheet_methods!(LineChart, "lines");
+sheet_methods!(LineChart, Lines);
 
 /// A [`LineChart`] of loose points, one cloud a series: time against accuracy, one run a point.
 #[derive(Clone, Copy, Debug)]
