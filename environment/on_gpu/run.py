@@ -39,7 +39,7 @@ MOST_OUTPUT = 256 << 10
 # A step is not begun with less than this left, and gets this long to end itself after SIGINT.
 LEAST_SECONDS = 15
 GRACE_SECONDS = 15
-# Calls after which a step that failed or ran out of time is left alone.
+# Calls after which a step that failed is left alone. One that ran out of time goes on, as a study does from run to run.
 MOST_ATTEMPTS = 3
 DONE, FAILED, UNFINISHED, NOT_REACHED = "done", "failed", "out of time", "not reached"
 
@@ -51,6 +51,7 @@ def main() -> int:
     parser.add_argument("--only", help="these steps alone, by their ids with commas between")
     chosen = parser.parse_args()
     end = time.monotonic() + chosen.minutes * 60
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("run: terminated; the same command goes on from there"))
     steps = json.loads((HERE / "steps.json").read_text())
     chosen.out.mkdir(parents=True, exist_ok=True)
     resume(chosen.out / RESULTS)
@@ -100,7 +101,7 @@ def order(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
         record = json.loads(path.read_text()) if path.exists() else {"state": NOT_REACHED, "attempts": 0}
         if record["state"] == NOT_REACHED:
             new.append(step)
-        elif record["state"] != DONE and record["attempts"] < MOST_ATTEMPTS:
+        elif record["state"] == UNFINISHED or (record["state"] == FAILED and record["attempts"] < MOST_ATTEMPTS):
             again.append(step)
     return new + again
 
@@ -166,15 +167,20 @@ def take(step: dict[str, Any], environment: dict[str, str], limit: float) -> dic
     beside = start(step["beside"], environment, sink := Output()) if step["beside"] else None
     processes = [start([placed(word) for word in command], environment, output) for command in step["commands"]]
     interrupted = timed_out = False
-    while any(process.poll() is None for process in processes):
-        if not interrupted and step["interrupt_after"] and re.search(step["interrupt_after"], output.text()):
-            interrupted = True
-            signal_all(processes, signal.SIGINT)
-        if time.monotonic() - began > limit:
-            timed_out = True
-            end(processes)
-            break
-        time.sleep(0.1)
+    try:
+        while any(process.poll() is None for process in processes):
+            if not interrupted and step["interrupt_after"] and re.search(step["interrupt_after"], output.text()):
+                interrupted = True
+                signal_all(processes, signal.SIGINT)
+            if time.monotonic() - began > limit:
+                timed_out = True
+                end(processes)
+                break
+            time.sleep(0.1)
+    except BaseException:
+        # This call is interrupted itself: nothing that it has started goes on.
+        end(processes + ([beside] if beside else []))
+        raise
     for process in processes:
         process.wait()
         end_group(process)

@@ -118,6 +118,19 @@ def test_an_interrupt_is_sent_when_the_output_says_so_and_commands_run_side_by_s
     assert status == 0 and machine.states() == {"interrupt": "done", "together": "done"}, said
 
 
+def test_what_a_terminated_call_has_started_ends_with_it_and_the_next_call_goes_on(machine, tmp_path):
+    machine.steps(slow=f"[[ -e {tmp_path}/pid ]] && exit 0; echo $$ >{tmp_path}/pid; exec sleep 300")
+    command = [sys.executable, machine.folder / "run", "--out", machine.out]
+    call = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": machine.python}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text().strip():
+        assert call.poll() is None
+    call.terminate()
+    assert call.wait() == 1
+    assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()
+    status, said = machine.run()
+    assert status == 0 and machine.states() == {"slow": "done"}, said
+
+
 def test_the_wrong_torch_and_an_unknown_step_are_named(machine):
     machine.steps(one="true")
     assert "there is no step tow; steps are one" in machine.run("--only", "tow")[1]

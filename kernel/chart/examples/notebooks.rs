@@ -13,10 +13,11 @@ use std::path::Path;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use benchbook_chart::{
-    BarChart, BarData, BarSeries, Chart, ConfusionData, ConfusionMatrix, Curves, CurvesData,
-    DATA_MIME, LineChart, LineData, Series,
+    BarChart, BarSeries, Chart, ChartData, ConfusionData, ConfusionMatrix, Curves, DATA_MIME,
+    Histogram, LineChart, LineData, Series,
 };
 use image::{Rgb, RgbImage, imageops};
+use serde::Deserialize;
 use serde_json::Value;
 
 /// Width of a page and the space around a tile, in pixels: two charts of a notebook's width.
@@ -89,10 +90,8 @@ fn tile(data: &Value) -> Result<Option<RgbImage>, Box<dyn Error>> {
 
 /// A chart from the data that a notebook keeps of it, in its usual size.
 fn chart(kept: &Value) -> Result<Box<dyn Chart>, Box<dyn Error>> {
-    let data = kept["data"].clone();
-    Ok(match kept["chart"].as_str().unwrap_or_default() {
-        "bars" => {
-            let data: BarData = serde_json::from_value(data)?;
+    Ok(match ChartData::deserialize(kept)? {
+        ChartData::Bars(data) => {
             let mut chart =
                 BarChart::new(data.title, data.categories).subtitle(data.subtitle).y(data.y);
             for BarSeries { name, values, error, below, runs } in data.series {
@@ -111,22 +110,17 @@ fn chart(kept: &Value) -> Result<Box<dyn Chart>, Box<dyn Error>> {
             }
             Box::new(if data.log_y { chart.log_y() } else { chart })
         }
-        "curves" => {
-            let data: CurvesData = serde_json::from_value(data)?;
+        ChartData::Curves(data) => {
             let mut curves = Curves::new(data.title).subtitle(data.subtitle);
             for panel in data.panels {
                 curves = curves.panel(lines(panel)?);
             }
             Box::new(curves)
         }
-        "lines" => Box::new(lines(serde_json::from_value(data)?)?),
-        "confusion" => {
-            let ConfusionData { title, subtitle, classes, counts, .. } =
-                serde_json::from_value(data)?;
+        ChartData::Lines(data) => Box::new(lines(data)?),
+        ChartData::Histogram(data) => Box::new(Histogram::from(data)),
+        ChartData::Confusion(ConfusionData { title, subtitle, classes, counts, .. }) => {
             Box::new(ConfusionMatrix::new(title, classes, counts)?.subtitle(subtitle))
-        }
-        other => {
-            return Err(format!("expected a chart that this program draws, found {other:?}").into());
         }
     })
 }

@@ -111,7 +111,7 @@ pub struct BarChart {
     sheet: Sheet,
 }
 
-sheet_methods!(BarChart, "bars");
+sheet_methods!(BarChart, Bars);
 
 impl BarChart {
     /// A chart with these categories and no bars yet.

@@ -2,8 +2,13 @@ use benchbook_display::{Bundle, Rich};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::bar::BarData;
+use crate::confusion::ConfusionData;
+use crate::curves::CurvesData;
 use crate::drawing::Drawing;
 use crate::error::Result;
+use crate::histogram::HistogramData;
+use crate::line::LineData;
 use crate::table::Table;
 use crate::vega::VegaLite;
 
@@ -41,9 +46,25 @@ pub trait Chart: Rich {
     }
 }
 
-/// The MIME type under which a notebook keeps what a chart draws: `{"chart": kind, "data": …}`.
+/// The MIME type under which a notebook keeps what a chart draws, as [`ChartData`].
 /// Front ends leave it alone; a program can check the numbers and draw them anew.
 pub const DATA_MIME: &str = "application/vnd.benchbook.chart+json";
+
+/// The data of a chart of any kind. As JSON: `{"chart": kind, "data": …}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "chart", content = "data", rename_all = "lowercase")]
+pub enum ChartData {
+    /// [`crate::BarChart`]
+    Bars(BarData),
+    /// [`crate::ConfusionMatrix`]
+    Confusion(ConfusionData),
+    /// [`crate::Curves`]
+    Curves(CurvesData),
+    /// [`crate::Histogram`]
+    Histogram(HistogramData),
+    /// [`crate::LineChart`] and [`crate::Scatter`]
+    Lines(LineData),
+}
 
 /// Where numbers of a chart come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,12 +99,7 @@ impl Sheet {
 
 /// The forms of a chart: text with its numbers, SVG, its data, and PNG (at twice the size, for
 /// sharp screens) where it was asked for.
-pub(crate) fn bundle(
-    chart: &impl Chart,
-    kind: &str,
-    data: &impl Serialize,
-    sheet: Sheet,
-) -> Bundle {
+pub(crate) fn bundle(chart: &impl Chart, data: ChartData, sheet: Sheet) -> Bundle {
     let table = chart.table().to_text();
     let plain = match chart.title() {
         "" => table,
@@ -94,7 +110,7 @@ pub(crate) fn bundle(
     let mut bundle = Bundle::text(plain).svg(drawing.svg(chart.title(), &alt));
     // Numbers and texts can always be written as JSON.
     if let Ok(data) = serde_json::to_value(data) {
-        bundle.data.insert(DATA_MIME.into(), json!({"chart": kind, "data": data}));
+        bundle.data.insert(DATA_MIME.into(), data);
     }
     if sheet.png
         && let Ok(png) = drawing.png(2.0)
@@ -108,7 +124,7 @@ pub(crate) fn bundle(
 
 /// The methods that every chart with a `sheet` has, and its [`Rich`] form.
 macro_rules! sheet_methods {
-    ($chart:ty, $kind:literal) => {
+    ($chart:ty, $kind:ident) => {
         impl $chart {
             /// Width and height in CSS pixels, between 240 and 4000 each.
             pub fn size(mut self, width: u32, height: u32) -> Self {
@@ -145,7 +161,8 @@ macro_rules! sheet_methods {
 
         impl benchbook_display::Rich for $chart {
             fn bundle(&self) -> benchbook_display::Bundle {
-                $crate::chart::bundle(self, $kind, &self.data, self.sheet)
+                let data = $crate::chart::ChartData::$kind(self.data.clone());
+                $crate::chart::bundle(self, data, self.sheet)
             }
         }
     };

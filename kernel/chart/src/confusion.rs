@@ -37,7 +37,7 @@ pub struct ConfusionMatrix {
     sheet: Sheet,
 }
 
-sheet_methods!(ConfusionMatrix, "confusion");
+sheet_methods!(ConfusionMatrix, Confusion);
 
 impl ConfusionMatrix {
     /// A matrix of `counts[truth][prediction]`.

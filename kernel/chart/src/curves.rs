@@ -40,7 +40,7 @@ pub struct Curves {
     sheet: Sheet,
 }
 
-sheet_methods!(Curves, "curves");
+sheet_methods!(Curves, Curves);
 
 impl Curves {
     /// No panels yet.

@@ -15,13 +15,7 @@ pub enum Error {
         "image of {width} x {height} pixels at scale {scale}: expected a positive scale and at most \
          16384 pixels a side"
     )]
-    Size {
-        /// Width at scale 1, in pixels.
-        width: u32,
-        /// Height at scale 1, in pixels.
-        height: u32,
-        scale: f32,
-    },
+    Size { width: u32, height: u32, scale: f32 },
     /// A font cannot be used.
     #[error("fonts of {path}: {why}")]
     Font { path: std::path::PathBuf, why: String },

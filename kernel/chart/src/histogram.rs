@@ -44,7 +44,7 @@ pub struct Histogram {
     sheet: Sheet,
 }
 
-sheet_methods!(Histogram, "histogram");
+sheet_methods!(Histogram, Histogram);
 
 impl Histogram {
     /// Counts the values in `bins` bins (1 to 400) between the lowest and the highest.
@@ -83,7 +83,7 @@ impl Histogram {
             counts,
             left_out,
         };
-        Ok(Self { data, sheet: Sheet::new(680, 340) })
+        Ok(data.into())
     }
 
     /// What was counted, with the unit.
@@ -100,6 +100,12 @@ impl Histogram {
     fn bins(&self) -> impl Iterator<Item = (f64, f64, u64)> {
         let edges = self.data.edges.windows(2).map(|edge| (edge[0], edge[1]));
         edges.zip(&self.data.counts).map(|((low, high), count)| (low, high, *count))
+    }
+}
+
+impl From<HistogramData> for Histogram {
+    fn from(data: HistogramData) -> Self {
+        Self { data, sheet: Sheet::new(680, 340) }
     }
 }
 

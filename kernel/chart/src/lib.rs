@@ -39,24 +39,22 @@ mod palette;
 mod pictures;
 mod plot;
 mod progress;
-mod scatter;
 mod table;
 mod vega;
 
 pub use bar::{BarChart, BarData, BarSeries};
-pub use chart::{Chart, DATA_MIME, Source};
+pub use chart::{Chart, ChartData, DATA_MIME, Source};
 pub use confusion::{ConfusionData, ConfusionMatrix};
 pub use curves::{Curves, CurvesData};
 pub use drawing::{Drawing, add_fonts};
 pub use error::{Error, Result};
 pub use font::install_font;
 pub use histogram::{Histogram, HistogramData};
-pub use line::{LineChart, LineData, Series};
+pub use line::{LineChart, LineData, Scatter, Series};
 pub use numbers::{Number, Numbers};
 pub use palette::{Colour, series_colour, set_colours};
 pub use pictures::{Mark, Picture, PictureGrid};
 pub use progress::Progress;
-pub use scatter::Scatter;
 pub use table::{Align, Cell, Table};
 pub use vega::{VEGA_LITE_MIME, VegaLite};
 

@@ -18,7 +18,7 @@ use crate::vega::{self, VegaLite};
 /// Lines with at most so many points get a marker at each.
 const MARKED: usize = 40;
 
-/// One line of a [`LineChart`] or one cloud of a [`crate::Scatter`].
+/// One line of a [`LineChart`] or one cloud of a [`Scatter`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Series {
     /// Its name in the legend.
@@ -95,7 +95,19 @@ pub struct LineChart {
     pub(crate) joined: bool,
 }
 
-sheet_methods!(LineChart, "lines");
+sheet_methods!(LineChart, Lines);
+
+/// A [`LineChart`] of loose points, one cloud a series: time against accuracy, one run a point.
+#[derive(Clone, Copy, Debug)]
+pub struct Scatter;
+
+impl Scatter {
+    /// A chart without points yet; `points` adds a cloud.
+    #[expect(clippy::new_ret_no_self, reason = "a scatter chart is a line chart without its lines")]
+    pub fn new(title: impl Into<String>) -> LineChart {
+        LineChart { markers: Some(true), joined: false, ..LineChart::new(title) }
+    }
+}
 
 impl LineChart {
     /// A chart without lines yet; it shows itself as empty axes.

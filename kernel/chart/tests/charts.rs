@@ -1,9 +1,9 @@
 //! What charts promise to who uses them: data, words, and images that every front end can show.
 
 use benchbook_chart::{
-    BarChart, BarData, Chart, Colour, ConfusionMatrix, Curves, DATA_MIME, Error, Histogram,
-    LineChart, LineData, Mark, PictureGrid, Scatter, Table, VEGA_LITE_MIME, add_fonts, plot,
-    set_colours,
+    BarChart, BarData, Chart, ChartData, Colour, ConfusionMatrix, Curves, DATA_MIME, Error,
+    Histogram, LineChart, LineData, Mark, PictureGrid, Scatter, Table, VEGA_LITE_MIME, add_fonts,
+    plot, set_colours,
 };
 use benchbook_display::Rich;
 use image::RgbImage;
@@ -247,6 +247,15 @@ fn a_notebook_keeps_what_is_drawn_and_where_it_comes_from() {
     assert_eq!(kept["data"]["sources"][0]["pointer"], "/times/colab");
     let data: BarData = serde_json::from_value(kept["data"].clone()).unwrap();
     assert_eq!(&data, chart.data());
+}
+
+#[test]
+fn the_data_of_every_chart_is_read_back() {
+    for chart in every_chart(&[0.5, f64::NAN, 2.0], "PyTorch") {
+        let kept = &chart.bundle().data[DATA_MIME];
+        let data: ChartData = serde_json::from_value(kept.clone()).unwrap();
+        assert_eq!(&serde_json::to_value(data).unwrap(), kept);
+    }
 }
 
 /// Every place in a specification that Vega-Lite draws numbers from.

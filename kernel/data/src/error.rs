@@ -121,13 +121,7 @@ pub enum DataError {
     Cache { path: PathBuf, source: io::Error },
     /// A thumbnail cannot be encoded.
     #[error("cannot encode a thumbnail of {width} × {height} pixels: {source}")]
-    Encode {
-        /// Width in pixels.
-        width: u32,
-        /// Height in pixels.
-        height: u32,
-        source: image::ImageError,
-    },
+    Encode { width: u32, height: u32, source: image::ImageError },
     /// A loader thread panicked while it put a batch together, which is a defect of this crate.
     #[error("a loader thread panicked while it put batch {batch} of epoch {epoch} together")]
     Worker {
@@ -177,40 +171,19 @@ pub enum ImageFault {
     #[error(
         "{bytes} bytes are over the limit of {limit} bytes (8 for each of `max_pixels`, and 16 MiB)"
     )]
-    TooManyBytes {
-        /// The size of the file in bytes.
-        bytes: u64,
-        /// The limit in bytes.
-        limit: u64,
-    },
+    TooManyBytes { bytes: u64, limit: u64 },
     /// The content is not an image, whatever the name says.
     #[error("expected the content of a JPEG, PNG, WebP or BMP file, found {found}")]
     NotAnImage { found: String },
     /// The file ends before the image does.
     #[error("the {format} data is truncated: it ends after {bytes} bytes, before the image does")]
-    Truncated {
-        format: &'static str,
-        /// The size of the file in bytes.
-        bytes: usize,
-    },
+    Truncated { format: &'static str, bytes: usize },
     /// The image has a side without pixels.
     #[error("image is empty ({width} × {height})")]
-    NoPixels {
-        /// Width in pixels.
-        width: u64,
-        /// Height in pixels.
-        height: u64,
-    },
+    NoPixels { width: u64, height: u64 },
     /// The image has more pixels than the limit, so decoding it may exhaust the memory.
     #[error("{width} × {height} pixels are over the limit of {limit} pixels (`max_pixels`)")]
-    TooLarge {
-        /// Width in pixels.
-        width: u64,
-        /// Height in pixels.
-        height: u64,
-        /// The limit in pixels.
-        limit: u64,
-    },
+    TooLarge { width: u64, height: u64, limit: u64 },
     /// The JPEG decoder refuses the content.
     #[error("damaged or unsupported JPEG: {0}")]
     Jpeg(#[source] zune_jpeg::errors::DecodeErrors),

@@ -12,32 +12,18 @@ use crate::decode::{DEFAULT_MAX_PIXELS, Picture};
 use crate::error::DataError;
 use crate::resize::{Filter, Resize};
 
-/// A small JPEG of an image.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Thumbnail {
-    /// Width in pixels.
-    pub width: u32,
-    /// Height in pixels.
-    pub height: u32,
-    /// The bytes of a JPEG file.
-    pub jpeg: Vec<u8>,
+/// A small JPEG of an image: width and height in pixels, and the file.
+#[derive(Clone, Debug)]
+struct Thumbnail {
+    width: u32,
+    height: u32,
+    jpeg: Vec<u8>,
 }
 
 impl Thumbnail {
-    /// Decodes a file and fits it into a square of `side` pixels, keeping its aspect ratio.
-    ///
-    /// # Errors
-    /// [`DataError::BadImage`], [`DataError::Encode`].
-    pub fn open(path: &Path, side: u32) -> Result<Self, DataError> {
-        Self::of(Picture::open(path, DEFAULT_MAX_PIXELS)?, side)
-    }
-
     /// Fits an image into a square of `side` pixels, keeping its aspect ratio. A smaller image
     /// keeps its size.
-    ///
-    /// # Errors
-    /// [`DataError::Encode`].
-    pub fn of(picture: Picture, side: u32) -> Result<Self, DataError> {
+    fn of(picture: Picture, side: u32) -> Result<Self, DataError> {
         let longest = f64::from(picture.width.max(picture.height).max(1));
         let factor = (f64::from(side.max(1)) / longest).min(1.0);
         let scale = |length: u32| ((f64::from(length) * factor).round() as usize).max(1);
@@ -52,7 +38,7 @@ impl Thumbnail {
     }
 
     /// The image as a `data:` address for HTML.
-    pub fn data_uri(&self) -> String {
+    fn data_uri(&self) -> String {
         format!("data:image/jpeg;base64,{}", STANDARD.encode(&self.jpeg))
     }
 }

@@ -1,31 +1,11 @@
 //! Datasets, decoding, transforms and the data loader. No tensor of any backend appears here: a
 //! batch is a plain vector.
 //!
-//! - [`Dataset`] (object safe): what a net is trained, evaluated and tested on. `train()`,
-//!   `validation()` and `test()` are [`Split`]s; `class_names()` and `classes()`, their number;
-//!   `name()` for records. Implemented by [`ImageFolder`], [`Arrays`], a pair of splits
-//!   `(train, validation)`, and `Box`, `Arc` of any of them.
-//! - [`ImageFolder::open`] lists `train/<class>` and `validation/<class>` (`val`, `valid`), Kaggle's flat
-//!   `train/cat.1.jpg`, or class folders without a split; [`ImageFolder::open_with`] takes
-//!   [`FolderOptions`] (fraction and seed of the division).
-//! - [`Arrays::new`]`(values, shape, labels, class_names)` holds samples in memory, divided by
-//!   [`Arrays::divide`]; [`Arrays::from_parts`] takes given parts, [`Arrays::with_test`] adds a third.
-//! - [`Split`]: a list of samples. By index: [`label`](Split::label), [`path`](Split::path) (image
-//!   files), [`sample_name`](Split::sample_name), [`picture`](Split::image); of all:
-//!   [`len`](Split::len), [`classes`](Split::classes), [`class_names`](Split::class_names),
-//!   [`counts`](Split::counts), [`is_labelled`](Split::is_labelled),
-//!   [`same_samples`](Split::same_samples), [`subset`](Split::subset), [`divide`](Split::divide).
-//! - [`digest`]`(&[splits])`: SHA-256 of names and contents of files, or of values; for resuming and records.
-//! - [`Samples`]: a source of one's own, sample by sample, made a split by [`Split::from_samples`].
-//! - [`Loader::new`]`(&split, config)`: batches of any split, made ahead on threads. `epoch(pass)` and
-//!   `epoch_from(pass, done)` start the seeded pass; `LoaderConfig::repeat` goes on for ever;
-//!   `batches()`, `order(pass)`, [`sample_shape`](Loader::sample_shape), `skipped()`, `cached().fault`.
-//! - [`Epoch`]: the iterator over a pass, with the clocks `wait()` and `times()`.
-//! - [`Batch`]: `values` of [`shape()`](Batch::shape) `[batch, …sample_shape]`, `labels`, `indices`.
-//!
-//! For image files `sample_shape` is `[3, height, width]` of the [`LoaderConfig`]; other samples come in
-//! their own shape and as they are, so what uses them compares it with the net's input. Size, filter,
-//! preprocessing and cache are then without effect, augmentation and random crops are refused.
+//! A [`Dataset`] ([`ImageFolder`], [`Arrays`], a pair of splits, or one of your own) has the parts training, validation and
+//! test, each a [`Split`]: a list of samples. A [`Loader`] reads a split on threads, and [`Epoch`] is the iterator over its
+//! batches. For image files a [`Batch`] has the shape `[batch, 3, height, width]` of the [`LoaderConfig`]. Other samples
+//! ([`Samples`]) keep their shape and values: size, filter, preprocessing and cache have no effect on them, and augmentation
+//! and random crops are refused.
 //!
 //! ```no_run
 //! use benchbook_data::{Augmentation, Cache, Crop, Fill, ImageFolder, Loader, LoaderConfig};
@@ -78,7 +58,7 @@ pub use dataset::Dataset;
 pub use decode::{DEFAULT_MAX_PIXELS, Picture, open_file};
 pub use error::{DataError, ImageFault};
 pub use folder::{FolderOptions, Ignored, ImageFolder, Layout, REPORT_VALIDATION_FRACTION};
-pub use grid::{PictureGrid, Thumbnail};
+pub use grid::PictureGrid;
 pub use loader::{
     Batch, Cache, CacheReport, Drawn, Epoch, EpochTimes, Loader, LoaderConfig, OnBadImage, Skipped,
 };

@@ -56,32 +56,9 @@ fn value() -> impl Strategy<Value = Value> {
 }
 
 fn object(inner: impl Strategy<Value = Value>) -> impl Strategy<Value = Value> {
-    let keys = prop::sample::select(vec![
-        "code",
-        "silent",
-        "store_history",
-        "user_expressions",
-        "allow_stdin",
-        "stop_on_error",
-        "cursor_pos",
-        "detail_level",
-        "hist_access_type",
-        "output",
-        "session",
-        "start",
-        "stop",
-        "n",
-        "pattern",
-        "unique",
-        "restart",
-        "comm_id",
-        "target_name",
-        "data",
-        "value",
-        "msg_id",
-        "msg_type",
-        "other",
-    ]);
+    const KEYS: &str = "code silent store_history user_expressions allow_stdin stop_on_error cursor_pos \
+        detail_level hist_access_type output session start stop n pattern unique restart comm_id target_name data value msg_id msg_type other";
+    let keys = prop::sample::select(KEYS.split_whitespace().collect::<Vec<_>>());
     vec((keys, inner), 0..8).prop_map(|entries| {
         Value::Object(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
     })
