@@ -43,23 +43,25 @@ const CYCLE: [Colour; 6] = [
 /// Names in [`normal`] form with their colours.
 static NAMED: OnceLock<Vec<(String, Colour)>> = OnceLock::new();
 
-/// Gives a colour of its own, in every chart, to each series whose name begins with one of these names. Only letters and
-/// digits count, in any case, and `python-` before the name does not: for `Keras`, `Keras 3, batch 32` and
-/// `python-keras`. Holds for the process; only the first call counts.
+/// Gives a colour of its own, in every chart, to each series whose name begins with one of these names, the longest of
+/// them. Only letters and digits count, in any case, and `python-` before the name does not: for `Keras`,
+/// `Keras 3, batch 32` and `python-keras`. A name with a version (`python-keras@3.15`) has none of its own, so that two
+/// versions differ. Holds for the process; only the first call counts.
 pub fn set_colours<'a>(named: impl IntoIterator<Item = (&'a str, Colour)>) {
     NAMED.get_or_init(|| named.into_iter().map(|(name, colour)| (normal(name), colour)).collect());
 }
 
 fn normal(name: &str) -> String {
-    name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase()
+    let name = name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase();
+    name.strip_prefix("python").map_or(name.clone(), str::to_owned)
 }
 
 /// The colour of the series number `index` (from 0): its name's (see [`set_colours`]), or the next of the cycle.
 pub fn series_colour(name: &str, index: usize) -> Colour {
-    let name = normal(name);
-    let name = name.strip_prefix("python").unwrap_or(&name);
-    let mut named = NAMED.get().into_iter().flatten();
-    let own = named.find(|(known, _)| name.starts_with(known.as_str()));
+    let normal = normal(name);
+    let named = NAMED.get().into_iter().flatten().filter(|_| !name.contains('@'));
+    let fitting = named.filter(|(known, _)| normal.starts_with(known.as_str()));
+    let own = fitting.max_by_key(|(known, _)| known.len());
     own.map_or(CYCLE[index % CYCLE.len()], |(_, colour)| *colour)
 }
 
@@ -75,16 +77,18 @@ mod tests {
     #[test]
     fn a_name_keeps_its_colour_in_every_form_and_no_other_series_gets_it() {
         let (blue, green) = (Colour(0x00, 0x66, 0xb8), Colour(0x12, 0xb8, 0x86));
-        set_colours([("LibTorch", blue), ("Keras", green)]);
+        let violet = Colour(0x5c, 0x6b, 0xc0);
+        set_colours([("LibTorch", blue), ("Keras", green), ("python-keras-jax", violet)]);
         for (name, colour) in [
             ("LibTorch", blue),
             ("libtorch 2.11", blue),
             ("Keras 3", green),
             ("python-keras", green),
+            ("python-keras-jax", violet),
         ] {
             assert_eq!([0, 3].map(|i| series_colour(name, i)), [colour; 2], "{name}");
         }
-        for name in ["training", "Python", "", "my Keras"] {
+        for name in ["training", "Python", "", "my Keras", "python-keras@3.15"] {
             assert!((0..20).all(|i| ![blue, green].contains(&series_colour(name, i))), "{name}");
         }
     }

@@ -14,12 +14,20 @@ use std::str::FromStr;
 pub static ALL: &[Runner] = &[
     Runner::Rust(LibTorch),
     Runner::Rust(TensorFlow),
-    Runner::Python(&references::PYTORCH),
-    Runner::Python(&references::KERAS),
+    Runner::Program(&references::PYTORCH),
+    Runner::Program(&references::KERAS),
+    Runner::Program(&references::PYTORCH_COMPILE),
+    Runner::Program(&references::KERAS_JIT),
+    Runner::Program(&references::KERAS_NO_JIT),
+    Runner::Program(&references::KERAS_JAX),
+    Runner::Program(&references::KERAS_PYTORCH),
     // A library for tests: the binaries that are installed do not contain it.
     #[cfg(test)]
     Runner::Rust(BackendId(&benchbook_toy::Toy)),
 ];
+
+/// The libraries that a study compares by itself.
+pub const COMPARED: [&str; 4] = ["libtorch", "tensorflow", "python-pytorch", "python-keras"];
 
 /// PyTorch's C++ library, through the crate `tch`.
 #[allow(non_upper_case_globals)]
@@ -34,26 +42,36 @@ pub const TensorFlow: BackendId = BackendId(&benchbook_tensorflow::TensorFlow);
 pub enum Runner {
     /// A backend, which trains in this process.
     Rust(BackendId),
-    /// A Python program, which runs in studies.
-    Python(&'static Reference),
+    /// A program of its own, which runs in studies.
+    Program(&'static Reference),
 }
 
 impl Runner {
-    /// The library with this id, installed or not.
+    /// The library with this id, installed or not. A program may be named with a version, as in `python-pytorch@1.13`.
     ///
     /// # Errors
-    /// The ids that there are, in words.
+    /// The ids that there are, or that the library has no versions, in words.
     pub fn find(id: &str) -> Result<Self, String> {
         let ids = || ALL.iter().map(|runner| runner.about().id).collect::<Vec<_>>().join(", ");
-        let found = ALL.iter().find(|runner| runner.about().id == id).copied();
-        found.ok_or_else(|| format!("unknown backend `{id}`; backends are {}", ids()))
+        let (name, version) = id.split_once('@').map_or((id, None), |(n, v)| (n, Some(v)));
+        let found = ALL.iter().find(|runner| runner.about().id == name).copied();
+        match (found, version) {
+            (None, _) => Err(format!("unknown backend `{id}`; backends are {}", ids())),
+            (Some(found), None) => Ok(found),
+            (Some(Self::Program(reference)), Some(version)) => {
+                reference.at(version).map(Self::Program)
+            }
+            (Some(Self::Rust(_)), Some(_)) => {
+                Err(format!("`{name}` is there in one version only; received `{id}`"))
+            }
+        }
     }
 
     /// The library's names, colour, command to install and environment variables.
     pub fn about(&self) -> &'static About {
         match self {
             Self::Rust(backend) => backend.about(),
-            Self::Python(reference) => &reference.about,
+            Self::Program(reference) => &reference.about,
         }
     }
 
@@ -69,7 +87,9 @@ impl Runner {
     pub fn installed(&self) -> Result<String, String> {
         match self {
             Self::Rust(backend) => backend.installed().map_err(|missing| missing.to_string()),
-            Self::Python(_) => references::python().map(|python| python.display().to_string()),
+            Self::Program(reference) => {
+                reference.installed().map(|program| program.display().to_string())
+            }
         }
     }
 }
@@ -90,7 +110,9 @@ pub fn libraries() -> Result<Table, benchbook_chart::Error> {
 
 /// Gives each library its colour in every chart of this process.
 pub(crate) fn set_colours() {
-    benchbook_chart::set_colours(ALL.iter().map(|runner| (runner.about().name, runner.colour())));
+    let names = |runner: &Runner| [runner.about().name, runner.about().id];
+    let named = ALL.iter().flat_map(|runner| names(runner).map(|name| (name, runner.colour())));
+    benchbook_chart::set_colours(named);
 }
 
 /// A backend that trains in this process. In JSON its id.
@@ -132,12 +154,12 @@ impl BackendId {
     /// The backend with this id, installed or not.
     ///
     /// # Errors
-    /// The ids that there are, in words; or that the id is that of a Python program, which runs only in studies.
+    /// The ids that there are, in words; or that the id is that of a program of its own, which runs only in studies.
     pub fn find(id: &str) -> Result<Self, String> {
         match Runner::find(id)? {
             Runner::Rust(backend) => Ok(backend),
-            Runner::Python(_) => {
-                Err(format!("`{id}` is a Python program, which only a study runs"))
+            Runner::Program(_) => {
+                Err(format!("`{id}` is a program of its own, which only a study runs"))
             }
         }
     }
@@ -184,7 +206,7 @@ mod tests {
             assert!([id, name, language, install].iter().all(|word| !word.is_empty()), "{id}");
             match runner {
                 Runner::Rust(backend) => assert_eq!(BackendId::find(id), Ok(*backend)),
-                Runner::Python(_) => assert!(BackendId::find(id).unwrap_err().contains("study")),
+                Runner::Program(_) => assert!(BackendId::find(id).unwrap_err().contains("study")),
             }
         }
         let wrong = "mxnet".parse::<BackendId>().unwrap_err();

@@ -47,8 +47,8 @@ pub struct StudyPlan {
     /// The study's name in its records. Default: `study`.
     #[serde(default = "default_name")]
     pub name: String,
-    /// Ids of libraries ([`libraries`](crate::backend::libraries) lists them). Default: all; one that is not there has a
-    /// row that says how to get it.
+    /// Ids of libraries ([`libraries`](crate::backend::libraries) lists them). Default: [`COMPARED`](crate::backend::COMPARED). One that
+    /// is not there has a row that says how to get it. A program may be named with a version: `python-pytorch@1.13`.
     #[serde(default = "default_backends")]
     pub backends: Vec<String>,
     /// Rounds that count, at least 3. Default: 5; fewer are marked.
@@ -93,7 +93,7 @@ fn default_name() -> String {
 }
 
 fn default_backends() -> Vec<String> {
-    crate::backend::ALL.iter().map(|runner| runner.about().id.into()).collect()
+    crate::backend::COMPARED.map(Into::into).into()
 }
 
 fn default_repeats() -> usize {

@@ -29,7 +29,6 @@ def run(library):
     numbers of all and of the trained values, `steps` the number of training steps, and `parts` the library's build and
     the versions of what it loads images with.
     """
-    RECORD["library"]["name"] = library.name
     if TRACE and not TRACE["before"]:
         library.build()
         return trace(library)

@@ -130,7 +130,7 @@ def make_optimizer():
 
 
 class Keras:
-    name, version = "Keras", f"{keras.__version__} on TensorFlow {tf.__version__}"
+    version = f"{keras.__version__} on TensorFlow {tf.__version__}"
     # It follows the biased variance of a batch, PyTorch's the unbiased one.
     omitted = ["running_var"]
 

@@ -110,7 +110,7 @@ def make_optimizer(values):
 
 
 class PyTorch:
-    name, version, omitted = "PyTorch", torch.__version__, []
+    version, omitted = torch.__version__, []
 
     def __init__(self):
         torch.manual_seed(JOB["seed"])

@@ -1,18 +1,31 @@
-//! The Python programs that studies compare with. They are part of this library, so that an installation
-//! needs no checkout to find them.
+//! Libraries that studies run as programs of their own: Python's, and others.
 //!
-//! All of them read the same [`Job`], and the net in it is the graph that every backend builds. A reference is two
+//! All programs read the same [`Job`], and the net in it is the graph that every backend builds. A Python library is two
 //! files: an interpreter of the graph in its library's own layers, and a program that loads images, trains and tests
-//! as that library's users do. `common.py` runs the program's phases, and traces what it computes.
+//! as that library's users do. `common.py` runs the program's phases, and traces what it computes. The files are part of
+//! this library, so that an installation needs no checkout to find them.
+//!
+//! Several entries may share a program: a *variant* is a program with settings ([`Reference::variant`]), for example
+//! Keras on JAX. A Python library may be named with a version (`python-pytorch@1.13`), which may have an
+//! environment of its own.
+
+mod environment;
+mod list;
+
+pub use environment::Python;
+pub use list::*;
 
 use crate::error::Error;
 use crate::record::Record;
-use benchbook_backend::{About, Compute, Convention, Precision};
+use benchbook_backend::{About, Compute, Convention};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
-/// A Python library that studies compare with.
+/// A library that a study runs as a program of its own.
+#[derive(Clone)]
 pub struct Reference {
     /// The library's names, colour and command to install.
     pub about: About,
@@ -21,66 +34,22 @@ pub struct Reference {
     /// Which settings the library supports, on a GPU or not; otherwise the reason.
     pub supports: fn(&Compute, bool) -> Result<(), &'static str>,
     /// The program, which trains, and leaves the trace that a job asks for.
-    pub program: File,
-    /// Builds the net from the graph.
-    pub interpreter: File,
+    pub program: Program,
+    /// The settings that make this library a variant of its program: [`Job::variant`].
+    pub variant: &'static [(&'static str, &'static str)],
+}
+
+/// What is started.
+#[derive(Clone, Copy)]
+pub enum Program {
+    /// Files that a Python runs.
+    Python(Python),
+    /// An executable, whose path the function returns; without it, where it was searched and how to get it, in words.
+    Executable(fn() -> Result<PathBuf, String>),
 }
 
 /// A file's name and text.
-type File = (&'static str, &'static str);
-
-/// Both programs import it.
-const COMMON: File = ("common.py", include_str!("../references/common.py"));
-
-/// PyTorch's tutorials.
-pub static PYTORCH: Reference = Reference {
-    about: About {
-        id: "python-pytorch",
-        name: "PyTorch",
-        language: "Python",
-        colour: [0x7e, 0x1f, 0x56],
-        install: INSTALL,
-        variables: &[],
-    },
-    convention: Convention::PyTorch,
-    supports: |_, _| Ok(()),
-    program: ("reference_pytorch.py", include_str!("../references/reference_pytorch.py")),
-    interpreter: ("net_pytorch.py", include_str!("../references/net_pytorch.py")),
-};
-
-/// Keras' tutorials, on TensorFlow.
-pub static KERAS: Reference = Reference {
-    about: About {
-        id: "python-keras",
-        name: "Keras",
-        language: "Python",
-        colour: [0x12, 0xb8, 0x86],
-        install: INSTALL,
-        variables: &[("KERAS_BACKEND", "tensorflow")],
-    },
-    convention: Convention::Keras,
-    supports: |compute, on_gpu| {
-        let Compute { precision, tf32_matmul, tf32_convolutions, cudnn_benchmark, .. } = *compute;
-        let free = if on_gpu {
-            // There is one switch for both kinds of TF32, and cuDNN always tries its algorithms.
-            let tf32_matmul = tf32_convolutions;
-            Compute { tf32_matmul, tf32_convolutions, cudnn_benchmark: true, ..Compute::default() }
-        } else {
-            Compute { tf32_matmul, tf32_convolutions, cudnn_benchmark, ..Compute::default() }
-        };
-        let precision = match precision {
-            Precision::Float64 => precision,
-            Precision::Float32 | Precision::BFloat16 | Precision::Float16 => Precision::Float32,
-        };
-        let free = Compute { precision, ..free };
-        let reason = "a build.compute other than TensorFlow's own (on a GPU cudnn_benchmark, and one switch for TF32)";
-        if *compute == free { Ok(()) } else { Err(reason) }
-    },
-    program: ("reference_keras.py", include_str!("../references/reference_keras.py")),
-    interpreter: ("net_keras.py", include_str!("../references/net_keras.py")),
-};
-
-const INSTALL: &str = "environment/references";
+pub type File = (&'static str, &'static str);
 
 /// What a reference is told to do, as JSON in a file whose name is its only argument.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -89,6 +58,8 @@ pub struct Job {
     pub record: Record,
     /// Where the record goes.
     pub output: PathBuf,
+    /// [`Reference::variant`].
+    pub variant: BTreeMap<&'static str, &'static str>,
     /// The net: `benchbook_nets::Net` as JSON, with every shape and parameter.
     pub net: serde_json::Value,
     /// Class names in the order of their numbers.
@@ -196,69 +167,108 @@ impl Job {
 }
 
 impl Reference {
-    /// Writes the programs into a folder.
+    /// Where the program is.
     ///
     /// # Errors
-    /// [`Error::File`].
-    pub fn write(&self, folder: &Path) -> Result<(), Error> {
-        for (name, text) in [COMMON, self.program, self.interpreter] {
-            let path = folder.join(name);
-            std::fs::create_dir_all(folder)
-                .and_then(|()| std::fs::write(&path, text))
-                .map_err(|source| Error::File { action: "write", path, source })?;
+    /// Where it was searched, what is missing, and how to get it, in words.
+    pub fn installed(&self) -> Result<PathBuf, String> {
+        match self.program {
+            Program::Python(python) => python.find(self.about.install),
+            Program::Executable(find) => find(),
         }
-        Ok(())
     }
-}
 
-/// The Python that has the originals: `BENCHBOOK_REFERENCES` (an environment's folder), or `.venv-references` in the
-/// checkout that this was installed from (`BENCHBOOK_CHECKOUT`), in the working folder or above it.
-///
-/// # Errors
-/// Where it was looked for, and what to do, in words.
-pub fn python() -> Result<PathBuf, String> {
-    let variable = |name| std::env::var_os(name).map(PathBuf::from);
-    let folders: Vec<PathBuf> = match variable("BENCHBOOK_REFERENCES") {
-        Some(chosen) => vec![chosen],
-        None => {
-            let here = std::env::current_dir().unwrap_or_default();
-            let checkout = variable("BENCHBOOK_CHECKOUT").into_iter();
-            let folders = checkout.chain(here.ancestors().map(Path::to_path_buf));
-            folders.map(|folder| folder.join(".venv-references")).collect()
+    /// The command that starts the program, whose only argument is to be a job's file. Writes a Python program's files
+    /// into a folder.
+    ///
+    /// # Errors
+    /// As [`Reference::installed`]; and that a file cannot be written.
+    pub fn command(&self, folder: &Path) -> Result<Command, String> {
+        let mut command = Command::new(self.installed()?);
+        if let Program::Python(python) = self.program {
+            python.write(folder).map_err(|error| error.to_string())?;
+            command.arg(folder.join(python.files[0].0));
         }
-    };
-    let mut pythons = folders.iter().map(|folder| folder.join("bin/python"));
-    pythons.find(|python| python.exists()).ok_or_else(|| {
-        format!(
-            "the Python originals are not installed: there is no {}/bin/python{}; run `{INSTALL}` and leave \
-             BENCHBOOK_REFERENCES unset, or set it to an environment with torch and keras",
-            folders[0].display(),
-            if folders.len() > 1 { ", nor one in the working folder or above" } else { "" }
-        )
-    })
+        Ok(command)
+    }
+
+    /// The library in a version, in the environment that has it. Each version is made once and lasts as long as the
+    /// process.
+    ///
+    /// # Errors
+    /// That a library has no versions, or that this is none, in words.
+    pub fn at(&'static self, version: &str) -> Result<&'static Self, String> {
+        static KNOWN: Mutex<Vec<&'static Reference>> = Mutex::new(Vec::new());
+        let About { id, name, .. } = self.about;
+        let number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        let Program::Python(python) = self.program else {
+            return Err(format!("`{id}` is there in one version only; received `{id}@{version}`"));
+        };
+        if !version.split('.').all(number) {
+            return Err(format!("a version is numbers, as in `{id}@1.13`; received `{id}@{version}`"));
+        }
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = format!("{id}@{version}");
+        if let Some(found) = known.iter().find(|known| known.about.id == full) {
+            return Ok(found);
+        }
+        let text = |text: String| &*text.leak();
+        let about = About {
+            name: text(format!("{name} {version}")),
+            install: text(format!("environment/references {full}")),
+            id: text(full),
+            ..self.about
+        };
+        let program = Program::Python(Python { version: Some(text(version.to_owned())), ..python });
+        let made: &'static Self = Box::leak(Box::new(Self { about, program, ..self.clone() }));
+        known.push(made);
+        Ok(made)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn python(reference: &Reference) -> Python {
+        match reference.program {
+            Program::Python(python) => python,
+            Program::Executable(_) => panic!("{} is no Python program", reference.about.id),
+        }
+    }
+
     #[test]
     fn a_program_lists_its_differences_from_the_tutorials_first() {
-        for reference in [&PYTORCH, &KERAS] {
-            let head = reference.program.1.split("\"\"\"").nth(1).unwrap();
-            assert!(head.contains("https://") && head.contains("Differences"), "{head}");
+        for reference in PYTHON {
+            let (name, text) = python(reference).files[0];
+            let head = text.split("\"\"\"").nth(1).unwrap();
+            assert!(head.contains("https://") && head.contains("Differences"), "{name}: {head}");
         }
     }
 
     #[test]
     fn the_programs_are_written_side_by_side() {
         let folder = tempfile::tempdir().unwrap();
-        for reference in [&PYTORCH, &KERAS] {
-            reference.write(&folder.path().join("deep")).unwrap();
-            for (name, text) in [reference.program, reference.interpreter, COMMON] {
+        for reference in PYTHON {
+            let python = python(reference);
+            python.write(&folder.path().join("deep")).unwrap();
+            for (name, text) in python.files {
                 let written = std::fs::read_to_string(folder.path().join("deep").join(name));
-                assert_eq!(written.unwrap(), text);
+                assert_eq!(written.unwrap(), *text);
             }
+        }
+    }
+
+    #[test]
+    fn a_version_is_a_library_of_its_own_and_made_once() {
+        let old = PYTORCH.at("1.13").unwrap();
+        let About { id, name, install, .. } = old.about;
+        assert_eq!([id, name], ["python-pytorch@1.13", "PyTorch 1.13"]);
+        assert_eq!(install, "environment/references python-pytorch@1.13");
+        assert!(std::ptr::eq(old, PYTORCH.at("1.13").unwrap()));
+        assert!(!std::ptr::eq(old, PYTORCH.at("2.11").unwrap()));
+        for wrong in ["", "new", "1.", "1.13; rm"] {
+            assert!(PYTORCH.at(wrong).is_err_and(|error| error.contains("python-pytorch@1.13")), "{wrong}");
         }
     }
 

@@ -203,7 +203,7 @@ pub(super) fn run(
     let runners: Vec<_> = backends.iter().map(|name| Runner::find(name)).collect();
     let rule = |runner: Runner| match runner {
         Runner::Rust(_) => workers.job.fit.optimizer,
-        Runner::Python(reference) => workers.job.fit.optimizer.in_convention(reference.convention),
+        Runner::Program(reference) => workers.job.fit.optimizer.in_convention(reference.convention),
     };
     let mut plan: Vec<(Runner, Optimizer, Option<usize>)> = Vec::new();
     for (place, runner) in runners.iter().enumerate() {
@@ -406,11 +406,11 @@ fn trace_alone(
             command.arg(ANSWER).arg(file);
             command
         }
-        Runner::Python(reference) => {
+        Runner::Program(reference) => {
             let record = folder.join("record.json");
             let traced = Some(question.clone());
             workers
-                .python(reference, Record::default(), &record, traced)
+                .program(reference, Record::default(), &record, traced)
                 .map_err(|error| words(&error))?
         }
     };

@@ -1,4 +1,4 @@
-//! Starts a backend's run: this library's own in a worker, the originals in Python.
+//! Starts a backend's run: this library's own in a worker, every other one as a program of its own.
 
 use super::check::Common;
 use super::trace;
@@ -148,8 +148,8 @@ impl Workers {
         Ok(command)
     }
 
-    /// A command of Python with a program and its job.
-    pub(super) fn python(
+    /// A command of a program of its own with its job.
+    pub(super) fn program(
         &mut self,
         reference: &Reference,
         mut asked: Record,
@@ -157,9 +157,8 @@ impl Workers {
         trace: Option<Question>,
     ) -> Result<Command, Refusal> {
         let alone = trace.as_ref().is_some_and(|question| question.before.is_none());
-        self.suits_python(reference, alone).map_err(Refusal::absent)?;
-        let python = references::python().map_err(Refusal::absent)?;
-        reference.write(self.folder.path()).map_err(Refusal::failed)?;
+        self.suits(reference, alone).map_err(Refusal::absent)?;
+        let mut command = reference.command(self.folder.path()).map_err(Refusal::absent)?;
         let start = self.start().map_err(Refusal::failed)?;
         let fit = &self.job.fit;
         let optimizer = fit.optimizer.in_convention(reference.convention);
@@ -177,6 +176,7 @@ impl Workers {
             output: output.into(),
             data: self.job.data.clone(),
             start,
+            variant: reference.variant.iter().copied().collect(),
             net: serde_json::to_value(&self.net).map_err(Refusal::failed)?,
             class_names: self.class_names.clone(),
             freeze: self.job.build.frozen,
@@ -201,19 +201,17 @@ impl Workers {
             trace,
             states: benchbook_study::conditions::by_process(),
         };
-        let (program, _) = reference.program;
-        let path = self.folder.path().join(format!("{program}.json"));
+        let path = self.folder.path().join(format!("{}.json", reference.about.id));
         job.write(&path).map_err(Refusal::failed)?;
-        let mut command = Command::new(python);
-        command.arg(self.folder.path().join(program)).arg(&path);
+        command.arg(&path);
         command.env_remove("PYTHONPATH").env_remove("LD_LIBRARY_PATH");
         command.envs(variables(self.threads())).env("PYTHONDONTWRITEBYTECODE", "1");
         Ok(command)
     }
 
-    /// Why the Python originals cannot do this job, if they cannot: a setting that they lack would make the
+    /// Why a program of its own cannot do this job, if it cannot: a setting that they lack would make the
     /// comparison one of different work. A trace alone is given the images, as changed as they may be.
-    fn suits_python(&self, reference: &Reference, is_trace: bool) -> Result<(), String> {
+    fn suits(&self, reference: &Reference, is_trace: bool) -> Result<(), String> {
         without_code(&self.net, reference.about.name).map_err(|error| error.to_string())?;
         let (build, fit) = (&self.job.build, &self.job.fit);
         let on_gpu = device(build.requested_device()) != "cpu";
@@ -246,7 +244,7 @@ impl Workers {
             let folder = self.job.data.join(split);
             if !folder.is_dir() {
                 return Err(format!(
-                    "the Python originals read train/<class> and validation/<class>; there is no {}",
+                    "programs of their own read train/<class> and validation/<class>; there is no {}",
                     folder.display()
                 ));
             }
@@ -270,7 +268,7 @@ impl Launcher for Workers {
         asked.name = format!("{study}: {backend}");
         let runner = Runner::find(backend);
         asked.library.name = runner.as_ref().map_or(backend, |runner| runner.about().name).into();
-        if let (Ok(Runner::Python(reference)), Some(training)) = (runner, &mut asked.training) {
+        if let (Ok(Runner::Program(reference)), Some(training)) = (runner, &mut asked.training) {
             let optimizer = self.job.fit.optimizer.in_convention(reference.convention);
             training.optimizer = Some(setting(&optimizer));
         }
@@ -292,7 +290,7 @@ impl Launcher for Workers {
         }
         let question = self.question.clone();
         let command = match Runner::find(backend).map_err(Refusal::absent)? {
-            Runner::Python(reference) => self.python(reference, asked, &record, question)?,
+            Runner::Program(reference) => self.program(reference, asked, &record, question)?,
             Runner::Rust(own) => {
                 let mut job = self.job.clone();
                 job.name = asked.name;

@@ -1,7 +1,7 @@
 //! `benchbook study` ends up here: a study in a terminal, without a server and without cells.
 
 use crate::backend::{
-    ALL, BackendId, Compute, Device, Optimizer, Precision, libraries, set_colours,
+    ALL, BackendId, COMPARED, Compute, Device, Optimizer, Precision, libraries, set_colours,
 };
 use crate::error::Error;
 use crate::interrupt;
@@ -27,7 +27,7 @@ Backends; one that is not installed has a row that says so:
 
 STUDY.json says what to run (see the documentation of `benchbook::study::StudyPlan`); options replace what it says:
   --data FOLDER       pictures in train/<class>, validation/<class> and test
-  --backends A,B      default: all
+  --backends A,B      default: {COMPARED}; a program may be named with a version: python-pytorch@1.13
   --repeats N         rounds that count, at least 3; default: 5, and fewer are marked
   --net NAME          an architecture, such as resnet18 or small_cnn; default: vgg16
   --size PIXELS       height and width of the pictures; default: 224
@@ -59,7 +59,7 @@ Without STUDY.json the optimiser is SGD with momentum 0.9, which has the same fo
 
 fn help() -> String {
     let table = libraries().map_or_else(|error| error.to_string(), |table| table.to_text());
-    HELP.replace("{BACKENDS}", table.trim_end())
+    HELP.replace("{BACKENDS}", table.trim_end()).replace("{COMPARED}", &COMPARED.join(","))
 }
 
 /// The whole life of a worker that runs a study; returns the exit status of the process. The study's

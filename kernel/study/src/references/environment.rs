@@ -1,0 +1,170 @@
+//! The Python environments that programs run in: the main one, and others beside it for packages that cannot share it.
+
+use super::File;
+use crate::error::Error;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A Python program, and the environment that it needs.
+#[derive(Clone, Copy)]
+pub struct Python {
+    /// The environment: what its folder's name adds to that of the main one, which is empty.
+    pub environment: &'static str,
+    /// The packages that it needs. The first one is the library, whose version a study may choose.
+    pub packages: &'static [&'static str],
+    /// Which version of the first one, or its beginning, such as `1.13`; `None` for any. The environment of a version has
+    /// the package and the version in its name; the library's own serves, too, if it has that version.
+    pub version: Option<&'static str>,
+    /// The program's files. The first one is started.
+    pub files: &'static [File],
+}
+
+impl Python {
+    /// Writes the program's files into a folder.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn write(&self, folder: &Path) -> Result<(), Error> {
+        for (name, text) in self.files {
+            let path = folder.join(name);
+            std::fs::create_dir_all(folder)
+                .and_then(|()| std::fs::write(&path, text))
+                .map_err(|source| Error::File { action: "write", path, source })?;
+        }
+        Ok(())
+    }
+
+    /// The Python that has the packages, in the first environment that has them.
+    ///
+    /// # Errors
+    /// Which environments were searched, what is missing in them, and the command that installs it, in words.
+    pub(super) fn find(&self, install: &str) -> Result<PathBuf, String> {
+        let own = self.version.map(|version| format!("-{}@{version}", self.packages[0]));
+        let names = own.into_iter().chain([self.environment.to_owned()]);
+        let searched: Vec<Result<PathBuf, String>> =
+            names.map(|name| self.within(&folders(&name))).collect();
+        if let Some(found) = searched.iter().find_map(|found| found.as_ref().ok()) {
+            return Ok(found.clone());
+        }
+        let missing: Vec<String> = searched.into_iter().filter_map(Result::err).collect();
+        Err(format!("{}; run `{install}`", missing.join(", and ")))
+    }
+
+    /// The Python of one environment, which is the first of these folders that is there.
+    fn within(&self, folders: &[PathBuf]) -> Result<PathBuf, String> {
+        let mut pythons = folders.iter().map(|folder| folder.join("bin/python"));
+        let Some(python) = pythons.find(|python| python.exists()) else {
+            let others = if folders.len() > 1 { ", nor one in the working folder or above" } else { "" };
+            return Err(format!("there is no {}/bin/python{others}", folders[0].display()));
+        };
+        let versions = versions(&python, self.packages)?;
+        let missing: Vec<&str> =
+            self.packages.iter().filter(|name| !versions.contains_key(**name)).copied().collect();
+        if !missing.is_empty() {
+            return Err(format!("{} does not have {}", python.display(), missing.join(" and ")));
+        }
+        match (self.version, versions.get(self.packages[0])) {
+            (Some(wanted), Some(found)) if !is_release_of(found, wanted) => {
+                Err(format!("{} has {} {found}", python.display(), self.packages[0]))
+            }
+            _ => Ok(python),
+        }
+    }
+}
+
+/// Where an environment may be: beside `BENCHBOOK_REFERENCES` (the main environment's folder), or as `.venv-references…`
+/// in the checkout that this was installed from (`BENCHBOOK_CHECKOUT`), in the working folder or above it.
+fn folders(name: &str) -> Vec<PathBuf> {
+    let variable = |name| std::env::var_os(name).map(PathBuf::from);
+    let named = |folder: &Path, main: &str| folder.join(format!("{main}{name}"));
+    if let Some(main) = variable("BENCHBOOK_REFERENCES") {
+        let file = main.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        return vec![if name.is_empty() { main } else { named(main.parent().unwrap_or(&main), &file) }];
+    }
+    let here = std::env::current_dir().unwrap_or_default();
+    let checkout = variable("BENCHBOOK_CHECKOUT").into_iter();
+    let above = checkout.chain(here.ancestors().map(Path::to_path_buf));
+    above.map(|folder| named(&folder, ".venv-references")).collect()
+}
+
+/// Whether a version is the wanted one or a release of it: 1.13.1+cu117 of 1.13, and 1.130 not.
+fn is_release_of(version: &str, wanted: &str) -> bool {
+    let rest = version.strip_prefix(wanted);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '+']))
+}
+
+/// The versions of those of the packages that a Python has.
+fn versions(python: &Path, packages: &[&str]) -> Result<BTreeMap<String, String>, String> {
+    // PyPI's packages for the processor alone have names of their own.
+    const PROGRAM: &str = "\
+import importlib.metadata, json, sys
+found = {}
+for name in sys.argv[1:]:
+    for package in (name, f'{name}-cpu'):
+        try:
+            found.setdefault(name, importlib.metadata.version(package))
+        except importlib.metadata.PackageNotFoundError:
+            pass
+print(json.dumps(found))";
+    let mut command = Command::new(python);
+    command.args(["-c", PROGRAM]).args(packages);
+    command.env_remove("PYTHONPATH").env_remove("LD_LIBRARY_PATH");
+    let output = command.output();
+    let output = output.map_err(|error| format!("{} cannot be run: {error}", python.display()))?;
+    serde_json::from_slice(&output.stdout).map_err(|_| {
+        let said = String::from_utf8_lossy(&output.stderr);
+        let last = said.trim().lines().last().unwrap_or("without a word").to_owned();
+        format!("{} does not run ({last})", python.display())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_release_belongs_to_the_version_that_it_begins_with() {
+        for (version, wanted, belongs) in [
+            ("1.13.1+cu117", "1.13", true),
+            ("2.11.0", "2.11.0", true),
+            ("2.11.0+cpu", "2.11.0", true),
+            ("1.130", "1.13", false),
+            ("2.1.0", "2.11", false),
+        ] {
+            assert_eq!(is_release_of(version, wanted), belongs, "{version} of {wanted}");
+        }
+    }
+
+    /// Pythons that are shell scripts.
+    #[test]
+    fn an_environment_serves_if_it_has_the_packages_in_the_version() {
+        let folder = tempfile::tempdir().unwrap();
+        let environment = |name: &str, script: &str| {
+            let python = folder.path().join(name).join("bin/python");
+            std::fs::create_dir_all(python.parent().unwrap()).unwrap();
+            std::fs::write(&python, format!("#!/bin/sh\n{script}\n")).unwrap();
+            std::fs::set_permissions(&python, std::fs::Permissions::from_mode(0o755)).unwrap();
+            folder.path().join(name)
+        };
+        let old = environment("old", r#"echo '{"torch": "1.13.1+cu117", "torchvision": "0.14.1"}'"#);
+        let broken = environment("broken", "echo no module encodings >&2; exit 1");
+        let python = |version| Python {
+            environment: "",
+            packages: &["torch", "torchvision"],
+            version,
+            files: &[],
+        };
+        let found = |version, folder: &Path| python(version).within(&[folder.to_owned()]);
+        assert_eq!(found(Some("1.13"), &old), Ok(old.join("bin/python")));
+        assert_eq!(found(None, &old), Ok(old.join("bin/python")));
+        assert!(found(Some("2.11"), &old).unwrap_err().ends_with("has torch 1.13.1+cu117"));
+        assert!(found(None, &broken).unwrap_err().contains("does not run (no module encodings)"));
+        let nowhere = folder.path().join("nowhere");
+        let error = found(None, &nowhere).unwrap_err();
+        assert!(error.contains("there is no") && error.contains("nowhere/bin/python"), "{error}");
+        let empty = environment("empty", "echo '{}'");
+        assert!(found(None, &empty).unwrap_err().ends_with("does not have torch and torchvision"));
+    }
+}
