@@ -69,6 +69,7 @@ plan_references() {
 references_step() {
     environment/references --cpu
     environment/tensorflow
+    if [[ -n $full ]]; then environment/rust-references; fi
 }
 
 # --- Skipped tests --------------------------------------------------------------------------------------

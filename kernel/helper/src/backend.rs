@@ -21,6 +21,8 @@ pub static ALL: &[Runner] = &[
     Runner::Program(&references::KERAS_NO_JIT),
     Runner::Program(&references::KERAS_JAX),
     Runner::Program(&references::KERAS_PYTORCH),
+    Runner::Program(&references::BURN),
+    Runner::Program(&references::CANDLE),
     // A library for tests: the binaries that are installed do not contain it.
     #[cfg(test)]
     Runner::Rust(BackendId(&benchbook_toy::Toy)),

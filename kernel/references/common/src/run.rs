@@ -19,6 +19,8 @@ pub trait Library: Sized {
     const VERSION: &'static str;
     /// Features and flags of the build.
     const BUILD: &'static str;
+    /// Ends of names of parameters that the library computes by another definition.
+    const OMITTED: &'static [&'static str] = &[];
 
     /// Makes a tensor of a batch, as training does with each.
     fn copy(job: &Job, pixels: Vec<f32>) -> anyhow::Result<()>;

@@ -80,6 +80,7 @@ pub(crate) fn trace<L: Library>(library: &mut L, job: &Job) -> anyhow::Result<()
     arrays::write(&traced, &question.arrays)?;
     let answer = json!({
         "version": L::VERSION,
+        "omitted": L::OMITTED,
         "deviations": deviations,
         "losses": losses,
         "step_seconds": step_seconds,

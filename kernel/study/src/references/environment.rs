@@ -75,7 +75,7 @@ impl Python {
 
 /// Where an environment may be: beside `BENCHBOOK_REFERENCES` (the main environment's folder), or as `.venv-references…`
 /// in the checkout that this was installed from (`BENCHBOOK_CHECKOUT`), in the working folder or above it.
-fn folders(name: &str) -> Vec<PathBuf> {
+pub(super) fn folders(name: &str) -> Vec<PathBuf> {
     let variable = |name| std::env::var_os(name).map(PathBuf::from);
     let named = |folder: &Path, main: &str| folder.join(format!("{main}{name}"));
     if let Some(main) = variable("BENCHBOOK_REFERENCES") {
