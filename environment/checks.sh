@@ -72,6 +72,7 @@ plan_references() {
 references_step() {
     environment/references --cpu python-keras-jax
     environment/tensorflow
+    if [[ -n $full ]]; then environment/rust-references; fi
 }
 
 more_references_step() {

@@ -46,6 +46,11 @@ plan_rust() {
     if command -v cargo >/dev/null && command -v rustc >/dev/null; then
         found=$(rustc --version 2>/dev/null | cut -d ' ' -f 2) || found=none
     fi
+    # rustup knows toolchains by their names, and the pinned version may be there as `stable`.
+    if [[ $found == none ]] && [[ $(RUSTUP_TOOLCHAIN=stable rustc --version 2>/dev/null) == "rustc $pinned_rust "* ]]; then
+        export RUSTUP_TOOLCHAIN=stable
+        found=$pinned_rust
+    fi
     if [[ $found == none ]] || ! at_least "$minimum_rust" "${found%%-*}"; then
         if [[ $found == none ]]; then
             say "Rust $minimum_rust or newer is needed; no working cargo and rustc are in PATH."

@@ -57,7 +57,7 @@ pub mod prelude {
     pub use crate::record::Record;
     pub use crate::run::Run;
     pub use crate::scale::Scale;
-    pub use crate::study::{Study, StudyPlan, report_2019};
+    pub use crate::study::{Study, StudyPlan, published, report_2019};
     pub use crate::train::{
         Builtin, Callback, EpochMetrics, Fit, History, KerasLog, Live, Schedule, TorchLog,
     };

@@ -76,7 +76,7 @@ impl Python {
 
 /// Where an environment may be: beside `BENCHBOOK_REFERENCES` (the main environment's folder), or as `.venv-references…`
 /// in the checkout that this was installed from (`BENCHBOOK_CHECKOUT`), in the working folder or above it.
-fn folders(name: &str) -> Vec<PathBuf> {
+pub(super) fn folders(name: &str) -> Vec<PathBuf> {
     let variable = |name| std::env::var_os(name).map(PathBuf::from);
     if let Some(main) = variable("BENCHBOOK_REFERENCES") {
         let file = main.file_name().unwrap_or_default().to_string_lossy().into_owned();
