@@ -7,8 +7,8 @@ import json
 import os
 import subprocess
 import sys
-import time
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
