@@ -362,7 +362,7 @@ fn make(layer: &nets::Layer, device: &Device) -> anyhow::Result<Option<Layer>> {
             Layer::AdaptiveAvgPool(AdaptiveAvgPool2dConfig::new(adaptive.output).init())
         }
         Operation::Dropout(dropout) => Layer::Dropout(DropoutConfig::new(dropout.rate).init()),
-        Operation::Lstm(_) | Operation::Gru(_) => {
+        Operation::LstmLayer(_) | Operation::GruLayer(_) => {
             bail!("the program for burn has no recurrent layers, whose gates are layers of their own in burn")
         }
         Operation::Custom(_) => bail!("burn cannot run code that was written for tch"),

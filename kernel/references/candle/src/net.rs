@@ -175,12 +175,12 @@ impl Net {
             Operation::Dropout(Dropout { rate }) => {
                 Module::Dropout(candle_nn::Dropout::new(*rate as f32), None)
             }
-            Operation::Lstm(LstmLayer { units, return_sequences }) => {
+            Operation::LstmLayer(LstmLayer { units, return_sequences }) => {
                 let (features, builder) = self.recurrent(layer, 4 * units)?;
                 let lstm = candle_nn::lstm(features, *units, LSTMConfig::default(), builder)?;
                 Module::Lstm(lstm, *return_sequences)
             }
-            Operation::Gru(GruLayer { units, return_sequences }) => {
+            Operation::GruLayer(GruLayer { units, return_sequences }) => {
                 let (features, builder) = self.recurrent(layer, 3 * units)?;
                 let gru = candle_nn::gru(features, *units, GRUConfig::default(), builder)?;
                 Module::Gru(gru, *return_sequences)

@@ -2,7 +2,7 @@
 
 use crate::job::Job;
 use anyhow::{Context, bail, ensure};
-use benchbook_data::{Batch, DataError, Dataset, ImageFolder, Loader, LoaderConfig, Sample, Split};
+use benchbook_data::{Batch, DataError, ImageFolder, Loader, LoaderConfig, Sample, Split};
 use benchbook_nets::Shape;
 use std::collections::HashMap;
 use std::path::Path;
