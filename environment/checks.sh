@@ -72,7 +72,6 @@ plan_references() {
 references_step() {
     environment/references --cpu python-keras-jax
     environment/tensorflow
-    if [[ -n $full ]]; then environment/rust-references; fi
 }
 
 more_references_step() {

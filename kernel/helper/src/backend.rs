@@ -23,8 +23,6 @@ pub static ALL: &[Runner] = &[
     Runner::Program(&references::KERAS_PYTORCH),
     Runner::Program(&references::THEANO),
     Runner::Program(&references::MXNET),
-    Runner::Program(&references::BURN),
-    Runner::Program(&references::CANDLE),
     // A library for tests: the binaries that are installed do not contain it.
     #[cfg(test)]
     Runner::Rust(BackendId(&benchbook_toy::Toy)),

@@ -10,8 +10,8 @@ mod trace;
 
 pub use benchbook_study::runner::Event;
 pub use benchbook_study::{
-    Comparison, Price, Published, Quantity, Records, RecordsLock, Reproduction, Study, append, compare,
-    differences, published, report_2019,
+    Comparison, Price, Published, Quantity, Records, RecordsLock, Reproduction, Study, append,
+    compare, differences, published, report_2019,
 };
 pub(crate) use check::ANSWER;
 pub use check::{Check, Checked, Computed, Found};

@@ -147,8 +147,9 @@ impl Published {
     /// [`benchbook_chart::Error`].
     pub fn table(&self) -> Result<Table, benchbook_chart::Error> {
         let titles = ["task and hardware", "library", "published", "of the baseline's time"];
-        let mut all = Table::new(titles)
-            .caption("Published figures, measured by others: not comparable with runs of this machine");
+        let mut all = Table::new(titles).caption(
+            "Published figures, measured by others: not comparable with runs of this machine",
+        );
         for table in &self.tables {
             let Source { title, url, date, method, .. } = self.source(table);
             let what = format!("{}; {}", table.task, table.hardware);
@@ -176,7 +177,8 @@ impl PublishedTable {
     /// Each figure divided by the baseline's, in the order of the figures; `None` without a baseline.
     pub fn shares(&self) -> Vec<Option<f64>> {
         let value = |figure: &Figure| figure.value.0;
-        let baseline = self.figures.iter().find(|figure| figure.library == self.baseline).map(value);
+        let baseline =
+            self.figures.iter().find(|figure| figure.library == self.baseline).map(value);
         self.figures.iter().map(|figure| Some(value(figure) / baseline?)).collect()
     }
 }
@@ -199,7 +201,10 @@ mod tests {
         let published = published();
         for table in published.tables() {
             assert!(published.source(table).url.starts_with("https://"), "{table:?}");
-            assert!(table.figures.iter().any(|figure| figure.library == table.baseline), "{table:?}");
+            assert!(
+                table.figures.iter().any(|figure| figure.library == table.baseline),
+                "{table:?}"
+            );
             for figure in &table.figures {
                 let words: Vec<String> = figure
                     .quote

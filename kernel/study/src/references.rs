@@ -11,11 +11,9 @@
 
 mod environment;
 mod list;
-mod rust;
 
 pub use environment::Python;
 pub use list::*;
-pub use rust::{BURN, CANDLE, RUST};
 
 use crate::error::Error;
 use crate::record::Record;
