@@ -47,7 +47,7 @@ plan_rust() {
         found=$(rustc --version 2>/dev/null | cut -d ' ' -f 2) || found=none
     fi
     # rustup knows toolchains by their names, and the pinned version may be there as `stable`.
-    if [[ $found == none ]] && [[ $(RUSTUP_TOOLCHAIN=stable rustc --version 2>/dev/null) == "rustc $pinned_rust "* ]]; then
+    if [[ $found == none ]] && command -v cargo >/dev/null && [[ $(RUSTUP_TOOLCHAIN=stable rustc --version 2>/dev/null) == "rustc $pinned_rust "* ]]; then
         export RUSTUP_TOOLCHAIN=stable
         found=$pinned_rust
     fi

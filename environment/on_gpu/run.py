@@ -41,6 +41,7 @@ LEAST_SECONDS = 15
 GRACE_SECONDS = 15
 # Calls after which a step that failed is left alone. One that ran out of time goes on, as a study does from run to run.
 MOST_ATTEMPTS = 3
+TERMINATED = "run: terminated; the same command goes on from there"
 DONE, FAILED, UNFINISHED, NOT_REACHED = "done", "failed", "out of time", "not reached"
 
 
@@ -51,7 +52,7 @@ def main() -> int:
     parser.add_argument("--only", help="these steps alone, by their ids with commas between")
     chosen = parser.parse_args()
     end = time.monotonic() + chosen.minutes * 60
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("run: terminated; the same command goes on from there"))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     steps = json.loads((HERE / "steps.json").read_text())
     chosen.out.mkdir(parents=True, exist_ok=True)
     resume(chosen.out / RESULTS)
@@ -164,10 +165,16 @@ def take(step: dict[str, Any], environment: dict[str, str], limit: float) -> dic
 
     environment = environment | {name: placed(value) for name, value in step["environment"].items()}
     output = Output()
+    # A signal that comes while commands start is heeded when all of them are known.
+    terminations: list[int] = []
+    terminate = signal.signal(signal.SIGTERM, lambda number, _: terminations.append(number))
     beside = start(step["beside"], environment, sink := Output()) if step["beside"] else None
     processes = [start([placed(word) for word in command], environment, output) for command in step["commands"]]
     interrupted = timed_out = False
     try:
+        signal.signal(signal.SIGTERM, terminate)
+        if terminations:
+            sys.exit(TERMINATED)
         while any(process.poll() is None for process in processes):
             if not interrupted and step["interrupt_after"] and re.search(step["interrupt_after"], output.text()):
                 interrupted = True
