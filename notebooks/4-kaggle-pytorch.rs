@@ -5,13 +5,13 @@
 // LibTorch, the library inside PyTorch.
 
 // %% [markdown] tags=["kernel"]
-// **Where it runs:** in any Jupyter that has the kernel *Rust (Benchbook)*. Colab and Kaggle let nobody choose a kernel of their
-// own: use [the form with `%%rust` cells](colab/4-kaggle-pytorch.ipynb) there, which is made from the same source.
+// **Where it runs:** in any Jupyter that has the kernel *Rust (Benchbook)*. On Colab and Kaggle, which have fixed kernels,
+// use [the form with `%%rust` cells](colab/4-kaggle-pytorch.ipynb) from the same source.
 
 // %% [markdown]
 // ## Settings
-// `scale` fits the job to the machine: `report` wants a GPU, `laptop` takes minutes on two cores, `tiny` seconds; `auto` is
-// `report` where there is a GPU and `laptop` elsewhere. A `backend` that is not installed is an error and never replaced.
+// `scale` sets the size of the job: `report` needs a GPU, `laptop` takes minutes on two cores, `tiny` seconds; `auto` is
+// `report` with a GPU and `laptop` without. A `backend` that is not installed is an error and never replaced.
 
 // %% tags=["parameters"]
 let scale = String::from("auto");
@@ -26,7 +26,7 @@ let fitted: Scale = scale.parse()?;
 let library: BackendId = backend.parse()?;
 // With ImageNet's weights a small machine trains the head alone.
 let frozen = fitted != Scale::Report && !weights.is_empty();
-// Side of the pictures in pixels, epochs, steps of an epoch (none: all pictures), batch, steps
+// Side of the images in pixels, epochs, steps of an epoch (none: all images), batch, steps
 // between two lines of the log.
 let (size, epochs, steps, batch, every) = match fitted {
     Scale::Report => (224, 3, None, 32, 200_usize),
@@ -62,16 +62,16 @@ let fit = Fit {
 };
 
 // %% [markdown]
-// What the report does not say is chosen here: PyTorch's Adam, its rate, the seed; the transform of the pictures follows the
+// What the report does not say is chosen here: PyTorch's Adam, its rate, the seed; the transform of the images follows the
 // weights. The words of the report's log ("Training complete in 0m 59s") are those of PyTorch's tutorial on transfer learning,
 // which takes SGD with momentum 0.9 and rate 0.001; from weights in Caffe's convention, whose features are larger than
 // torchvision's, that diverges within a few steps (tried).
 //
-// The laptop's scale keeps the three epochs, the batch of 32 and the three lines an epoch, which has 25 steps (800 pictures) of
+// The laptop's scale keeps the three epochs, the batch of 32 and the three lines an epoch, which has 25 steps (800 images) of
 // 128 × 128 pixels, and with ImageNet's weights a frozen base. Without weights it takes 30 steps of 16 at 32 × 32 pixels.
 
 // %% [markdown]
-// ## Figure 10: loading the pictures
+// ## Figure 10: loading the images
 // The report's log: 19,652 images under train, 5,348 under validation, which together are Kaggle's 25,000.
 
 // %%
@@ -98,7 +98,7 @@ model
 // The report's lines, but for its clock. There every second line says something like `437644m 45s`: the notebook kept the start
 // of its clock and the time that had passed in one variable, `t = time.time() - t`, and so every second value was the time since
 // 1970, shown as hours (`t // 3600`) with an `m` behind them. `6-comparison` does the sum. Here a line's time is that since the
-// training began, by a clock that nobody sets.
+// training began, by a monotonic clock.
 
 // %%
 let mut log = TorchLog::new(std::io::stdout(), every);
@@ -114,7 +114,7 @@ run.record(&mut model)?.curves()
 run.evaluate(&mut model, &pictures.validation())?
 
 // %% [markdown]
-// ## Figure 14: predictions on test pictures
+// ## Figure 14: predictions on test images
 
 // %%
 let unseen = if pictures.test().is_empty() { pictures.validation() } else { pictures.test() };

@@ -1,19 +1,19 @@
 // %% [markdown]
 // # CPUs: the sections that the report left empty
 //
-// The report has a heading "results on CPUs" for Colab (4.1.1) and one for Kaggle (4.2.1), and nothing under either. Here is the
-// Colab notebook's job on this machine's processor, with each library in turn: same net, same weights, same order of pictures,
-// same number of threads.
+// The report has a heading "results on CPUs" for Colab (4.1.1) and one for Kaggle (4.2.1), and nothing under either. This notebook runs the
+// Colab notebook's job on this machine's processor with one library after the other: same net, weights, order of images and
+// number of threads.
 //
 // **Where it runs today:** in any Jupyter that has the kernel *Rust (Benchbook)*. Colab and Kaggle do not yet let a user choose
 // a kernel.
 
 // %% [markdown]
 // ## Settings
-// Two cores train VGG16 at 224 × 224 pixels with some five pictures a second, so the report's 19,200 would take them more than
-// an hour: `scale` is `laptop` (minutes) or `tiny` (seconds) here, and `report` for the patient. With ImageNet's weights
-// these two train the head alone, as the Colab notebook says. `backends` are the libraries; one that is not installed is named,
-// with what to do, and has no bar.
+// Two cores train VGG16 at 224 × 224 pixels at about five images per second, so the report's 19,200 images would take more than
+// an hour. So `scale` is `laptop` (minutes) or `tiny` (seconds) here; `report` takes hours. With ImageNet's weights
+// the first two train only the head, as the Colab notebook says. `backends` are the libraries. A library that is not
+// installed has no bar; a line says how to install it.
 
 // %% tags=["parameters"]
 let scale = String::from("laptop");
@@ -27,7 +27,7 @@ let seed: i64 = 1;
 // %%
 let fitted: Scale = scale.parse()?;
 let frozen = fitted != Scale::Report && !weights.is_empty();
-// Side of the pictures in pixels, epochs, steps of an epoch, batch.
+// Side of the images in pixels, epochs, steps of an epoch, batch.
 let (size, epochs, steps, batch) = match fitted {
     Scale::Report => (224, 30, 10, 64),
     Scale::Laptop => (if frozen { 128 } else { 32 }, 6, 10, 16),
@@ -65,7 +65,7 @@ let job = Job {
 
 // %% [markdown]
 // ## Load, build, train and validate, test
-// All four phases with each library, with Keras' log.
+// All four phases with each library, logged in Keras' format.
 
 // %%
 let mut records: Vec<Record> = Vec::new();
@@ -129,9 +129,9 @@ for (name, of) in [
 }
 
 // %% [markdown]
-// One run of each, so there are no error bars: `6-comparison` repeats and says how sure one can be. What the times are made of
-// differs between libraries, too: one that compiles its graph at the first step pays for it in *train*, one that draws its
-// weights anew in *build*.
+// One run of each, so there are no error bars: `6-comparison` repeats runs and gives confidence intervals. The phases of libraries
+// differ in content, too: a library that compiles its graph in the first step does so in *train*, and generating starting weights
+// is part of *build*.
 
 // %%
 let mut chart = BarChart::of(

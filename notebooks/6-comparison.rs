@@ -1,22 +1,22 @@
 // %% [markdown]
 // # The comparison: figures 15 to 22, and what can be learned from them
 //
-// First the report's eight bar charts from its own numbers; then the same charts from what the other notebooks measured here;
-// then both side by side; then what the report's numbers can and cannot say, with the arithmetic; and at last a comparison
-// of like with like.
+// The notebook draws the report's eight bar charts from the report's numbers, then the same charts from what notebooks 1 to 4
+// measured here, then both side by side. It then explains, with the arithmetic, what the report's numbers can and cannot say, and ends
+// with a comparison under equal conditions.
 //
-// The report was a term's course work on borrowed GPUs, and its data are better than most: it printed its logs. That is why
-// one can still find out today what its clocks measured. Nothing below is meant unkindly.
+// The report was course work on borrowed GPUs, and it printed its logs, which many publications do not. So what its clocks measured
+// can still be reconstructed. The sections below are corrections, not reproaches.
 //
 // **Where it runs today:** in any Jupyter that has the kernel *Rust (Benchbook)*. Colab and Kaggle do not yet let a user choose
 // a kernel.
 
 // %% [markdown]
 // ## Settings
-// `results` is the folder with the records of notebooks 1 to 4. One that is missing is named and has no bar. The other settings
-// are those of the comparison of like with like, which comes last. Of its `backends`, `tensorflow` needs `environment/tensorflow`,
-// and the two Python originals need `environment/references`; one that is not installed keeps its row and says so. `accuracy` is
-// the share of validation pictures at which the clock is read for *time to accuracy*.
+// `results` is the folder with the records of notebooks 1 to 4. A missing record is named and has no bar. The other settings
+// belong to the comparison under equal conditions at the end. Of its `backends`, `tensorflow` needs `environment/tensorflow`,
+// and the two Python references need `environment/references`; a backend that is not installed keeps its row, with the reason. `accuracy`
+// is the validation accuracy up to which *time to accuracy* is measured.
 
 // %% tags=["parameters"]
 let results = String::from("../results");
@@ -76,8 +76,8 @@ for (number, (phase, words)) in (19..).zip(PHASES) {
 
 // %% [markdown]
 // ## The same charts, measured here
-// From the records of notebooks 1 to 4. PyTorch's bars are LibTorch's, the library inside it. A chart's title says the scale, the
-// line under it what each run did; libraries and machine stand here:
+// From the records of notebooks 1 to 4. PyTorch's bars are LibTorch's, the library that PyTorch is built on. A chart's title gives the
+// scale and its subtitle the job of each run; libraries and machine are listed here:
 
 // %%
 /// A notebook's record, named by the library that computed and by the notebook.
@@ -108,12 +108,12 @@ fn scale_of(records: &[(String, Record)]) -> String {
     if scales.is_empty() { "nothing measured".into() } else { scales.join(" and ") }
 }
 
-/// What each of the runs did, without the library's version and the machine.
+/// The job of each run, without the library's version and the machine.
 fn jobs(records: &[(String, Record)]) -> String {
     let job = |(_, record): &(String, Record)| {
         let trained = record.images_seen.training.unwrap_or_default();
         let work = record.conditions().split(';').next().unwrap_or_default().to_string();
-        format!("{}: trained on {trained} pictures, {work}", record.library.name)
+        format!("{}: trained on {trained} images, {work}", record.library.name)
     };
     records.iter().map(job).collect::<Vec<_>>().join("; ")
 }
@@ -158,8 +158,8 @@ for (number, (phase, words)) in (19..).zip(PHASES) {
 
 // %% [markdown]
 // ## Side by side
-// Report and present machine, each with the job that its notebook did. These jobs differ in size, so the bars say how long a
-// reader would have waited, and nothing about which library is faster.
+// The report's machines and this one, each with the job of its notebook. These jobs differ in size, so the bars show how long a
+// reader would have waited. They do not show which library is faster.
 
 // %%
 fn side_by_side(
@@ -204,16 +204,16 @@ for (phase, words) in PHASES {
 // ## What the report's clocks measured
 //
 // ### "437644m 45s"
-// Every second line of figure 12 shows an absurd time. The notebook did this:
+// Every second line of figure 12 shows an absurd time. The notebook contained:
 //
 // ```python
 // t = time.time()                  # once, at the start
-// t = time.time() - t              # at every line: the first time correct, the second time now minus a minute
-// print('{:.0f}m {:.0f}s'.format(t // 3600, t % 60))   # hours, with an m behind them
+// t = time.time() - t              # at every line: correct the first time; the second time the present time minus a minute
+// print('{:.0f}m {:.0f}s'.format(t // 3600, t % 60))   # hours, labelled m
 // ```
 //
-// Seconds since 1970 in hours are 437,644 on 5 December 2019 at four in the morning (UTC). Played back with a start at that time
-// and with windows of about 56 s for 200 iterations (62 s where an epoch ends in between), it says what the report says:
+// 437,644 hours after the start of 1970 it was four in the morning of 5 December 2019 (UTC). The same arithmetic from that time on,
+// with about 56 s for 200 iterations (62 s where an epoch ends in between), prints what the report shows:
 
 // %%
 let windows = [59.0, 56.0, 56.0, 62.0, 57.0, 57.0, 62.0, 56.0, 56.0];
@@ -225,17 +225,16 @@ for window in windows {
     println!("Training complete in {:.0}m {:.0}s", (t / 3600.0).floor(), t % 60.0);
 }
 println!(
-    "\nin truth after {:.0} s, of the 542 s that the table has for the whole training",
+    "\nactual time: {:.0} s of the 542 s that the table gives for the whole training",
     windows.iter().sum::<f64>()
 );
 
 // %% [markdown]
-// So a batch of 32 pictures two hundred times in about 56.4 s: 113 pictures a second. The nine lines are right in everything but
-// what they print.
+// So 200 batches of 32 images took about 56.4 s: 113 images per second. The measurement was right; only the printed format was wrong.
 //
 // ### Unlike work
-// On Colab the Keras notebook trained 30 epochs of 10 batches of 64: less than one pass over the pictures. The PyTorch notebook
-// made (by its logs on Kaggle) three passes. The report divides the two times; here they are divided by the pictures first.
+// On Colab the Keras notebook trained 30 epochs of 10 batches of 64: less than one pass over the images. The PyTorch notebook
+// made three passes, by its logs on Kaggle. The report divides the two times; here each is first divided by its number of images.
 
 // %%
 fn images(report: &Value, name: &str) -> f64 {
@@ -254,8 +253,8 @@ let keras_validated = images(&report, "keras_epochs")
     * images(&report, "keras_validation_batch");
 let pytorch_images = images(&report, "pytorch_epochs") * images(&report, "training");
 let mut rates =
-    Table::new(["training as reported", "pictures", "seconds", "pictures a second", "assumed"]);
-for (row, place, library, pictures, assumed) in [
+    Table::new(["training as reported", "images", "seconds", "images per second", "assumed"]);
+for (row, place, library, images, assumed) in [
     (
         "K80, TensorFlow",
         "colab",
@@ -283,16 +282,16 @@ for (row, place, library, pictures, assumed) in [
     let seconds = trained(&report, place, library);
     rates = rates.row([
         row.into(),
-        pictures.to_string(),
+        images.to_string(),
         format!("{seconds:.1}"),
-        format!("{:.1}", pictures / seconds),
+        format!("{:.1}", images / seconds),
         assumed.into(),
     ])?;
 }
 rates
 
 // %%
-/// PyTorch's time for a picture over TensorFlow's.
+/// PyTorch's time per image over TensorFlow's.
 fn ratio(report: &Value, place: &str, pytorch: f64, tensorflow: f64) -> f64 {
     (trained(report, place, "PyTorch") / pytorch)
         / (trained(report, place, "TensorFlow") / tensorflow)
@@ -304,11 +303,11 @@ Table::new(["PyTorch's time over TensorFlow's", "ratio"])
     .numeric()
     .row(["K80, as reported".into(), format!("{:.2}", ratio(&report, "colab", 1.0, 1.0))])?
     .row([
-        "K80, per training picture".into(),
+        "K80, per training image".into(),
         format!("{:.2}", ratio(&report, "colab", pytorch_images, keras_images)),
     ])?
     .row([
-        "K80, a validation picture as a third; PyTorch validated once".into(),
+        "K80, a validation image counted as a third; PyTorch validated once".into(),
         format!("{:.2}", ratio(&report, "colab", pytorch_images + once, keras_with_validation)),
     ])?
     .row([
@@ -317,7 +316,7 @@ Table::new(["PyTorch's time over TensorFlow's", "ratio"])
     ])?
     .row(["P100, as reported".into(), format!("{:.2}", ratio(&report, "kaggle", 1.0, 1.0))])?
     .row([
-        "P100, per picture, TensorFlow with 19,200".into(),
+        "P100, per image, TensorFlow with 19,200".into(),
         format!("{:.2}", ratio(&report, "kaggle", pytorch_images, keras_images)),
     ])?
     .row([
@@ -325,16 +324,16 @@ Table::new(["PyTorch's time over TensorFlow's", "ratio"])
         format!("{:.2}", ratio(&report, "kaggle", pytorch_images, keras_with_validation)),
     ])?
     .row([
-        "P100, per picture, TensorFlow with 3 × 19,652".into(),
+        "P100, per image, TensorFlow with 3 × 19,652".into(),
         format!("{:.2}", ratio(&report, "kaggle", pytorch_images, pytorch_images)),
     ])?
 
 // %% [markdown]
-// So "TensorFlow is three times as fast" becomes "4 to 21 % faster" on the K80, and on the P100 it is anything from twice as slow
-// to a third faster, depending on a number that nobody wrote down.
+// So "TensorFlow is three times as fast" becomes "4 to 21 % faster" on the K80. On the P100 the result ranges from twice as slow to a
+// third faster, depending on a number of images that the report does not state.
 //
 // ### Unlike nets
-// Also hidden in those seconds:
+// The two notebooks also differ in:
 //
 // | | Keras notebook | PyTorch notebook |
 // | --- | --- | --- |
@@ -342,12 +341,12 @@ Table::new(["PyTorch's time over TensorFlow's", "ratio"])
 // | parameters in all | 27,691,841 | 117,487,426 |
 // | outputs | one sigmoid | two logits |
 // | batch | 64 (32 in validation) | 32 |
-// | pixels | 1/255, turned by up to 180° | not stated |
+// | pixels | 1/255, rotated by up to 180° | not stated |
 // | "load" | lists the files | lists the files |
 // | "build" | builds the net | builds it and downloads 528 MB |
 //
 // ### How sure is 0.953?
-// The best validation accuracy is 305 of 320 pictures, the best of 30 looks. One look alone would have this 95% interval:
+// The best validation accuracy is 305 of 320 images, the best of 30 evaluations. A single evaluation would have this 95% interval:
 
 // %%
 let correct = number(&report, "/best_validation/correct") as usize;
@@ -376,7 +375,7 @@ println!(
         format!("{results}/6-comparison/computed.json"),
         benchbook::serde_json::to_string_pretty(&computed)?,
     )?;
-    // What a bar is called, its height, and where that comes from.
+    // Label, height, and the record and pointer that the height comes from.
     let mut bars: Vec<(String, f64, String, String)> = Vec::new();
     for (index, who) in [(0, "TensorFlow, K80, published"), (2, "TensorFlow, P100, published")] {
         let pointer = format!("/published/{index}/rate");
@@ -394,16 +393,16 @@ println!(
         ));
     }
     let chart = BarChart::of("Training VGG16: the report against published rates", bars.iter().map(|(name, rate, _, _)| (name.as_str(), *rate)))
-.subtitle("published: TensorFlow's benchmarks of 2017, batch 32; the report's P100 with TensorFlow: as if it had trained 19,200 pictures")
+.subtitle("published: TensorFlow's benchmarks of 2017, batch 32; the report's P100 with TensorFlow: assuming 19,200 training images")
 .y("images per second [1/s]");
     bars.iter().fold(chart, |chart, (_, _, record, pointer)| chart.source(record, pointer))
 
 // %% [markdown]
-// Both K80 rates are 1.7 to 1.9 times over what a K80 can do. One of these must be so: the base was frozen (although the summary
-// says "Trainable params: 27,691,841"), the device was another one than thought, or fewer pictures were seen. The P100's PyTorch
-// rate is where it should be.
+// Both K80 rates are 1.7 to 1.9 times what a K80 can reach. One of three things must be true: the base was frozen (although the
+// summary says "Trainable params: 27,691,841"), the device was not a K80, or fewer images were processed. The P100's PyTorch rate is
+// plausible.
 //
-// All published rows that one can hold one's own figures against:
+// Published rates to compare with:
 
 // %%
 let mut rows =
@@ -419,19 +418,19 @@ rows
 
 // %% [markdown]
 // ## Like with like
-// Now the question that the report asked, with everything equal: the same net and head, the same starting weights, the same batch,
-// optimiser, threads and pictures, for this kernel's libraries and for the Python originals that the report used. Each run has a
-// process of its own. The backends take turns, so that what drifts meets all alike. The first round only warms up, and five count, each with
-// a seed of its own; the smallest scale has three and no warm-up, and does not repeat disturbed runs.
+// The report's question under equal conditions: the same network and head, starting weights, batch size, optimiser, threads and images,
+// for this kernel's libraries and for the Python libraries that the report used. Each run has its own process. The
+// backends take turns, so that a drift of the machine affects all of them equally. The first round is a warm-up; five rounds count, each with
+// its own seed. Scale `tiny` has three rounds without a warm-up and does not repeat disturbed runs.
 //
-// The optimiser is SGD with momentum, whose formula is the same in all libraries (their Adams differ). At the small scales a base
-// with ImageNet's weights is frozen. Without weights, VGG16 learns nothing in minutes on a processor, and a comparison of trainings that do
-// not learn is worth little; so a small CNN takes its place, which gets to 0.9 in half a minute.
+// The optimiser is SGD with momentum, whose formula is the same in all libraries (their Adam formulas differ). At the small scales a base
+// with ImageNet weights is frozen. Without ImageNet weights VGG16 learns nothing within minutes on a processor, and comparing trainings
+// that do not learn is worth little. A small CNN takes its place; it reaches an accuracy of 0.9 in half a minute.
 
 // %%
 let fitted: Scale = scale.parse()?;
 let frozen = fitted != Scale::Report && !weights.is_empty();
-// Side of the pictures in pixels, epochs, steps of an epoch (none: all pictures), batch.
+// Image height and width in pixels, epochs, steps per epoch (none: all images), batch size.
 let (size, epochs, steps, batch) = match fitted {
     Scale::Report => (224, 3, None, 32),
     Scale::Laptop if frozen => (64, 4, Some(10), 16),
@@ -439,11 +438,11 @@ let (size, epochs, steps, batch) = match fitted {
     Scale::Tiny => (32, 1, Some(2), 4),
 };
 let vgg = fitted == Scale::Report || frozen;
-// Records are only ever added to, so another scale, other pictures or weights are another study.
-let pictures =
+// A file of records is only appended to, so another scale, data set or weights file makes another study.
+let data_set =
     std::path::Path::new(&data).file_name().unwrap_or_default().to_string_lossy().into_owned();
 let kind = if weights.is_empty() { "random" } else { "imagenet" };
-let study_name = format!("{}-{pictures}-{kind}-seed-{seed}", fitted.to_string().replace(' ', "-"));
+let study_name = format!("{}-{data_set}-{kind}-seed-{seed}", fitted.to_string().replace(' ', "-"));
 let plan = StudyPlan {
     backends: backends.split_whitespace().map(String::from).collect(),
     records: Some(format!("{results}/6-comparison/{study_name}.jsonl").into()),
@@ -486,21 +485,21 @@ let plan = StudyPlan {
 };
 
 // %% [markdown]
-// ### What they compute, then how fast
-// Before any clock runs, each library is given the same weights, the same 20 batches and the same dropout masks, and computes 20 steps in 64-bit
-// floats, in which rounding hides no wrong formula: logits, losses, every gradient, and what the steps changed. The majority settles what is
-// right. Then the runs follow, and after its clock has stopped each of them takes three steps more in the precision that was timed, with the model and the
-// optimiser that it has, and is held to these values. Whoever computes something else is marked wrong and has no ratio. A second execution of this cell keeps what is in the file of records; delete the file to measure
-// anew.
+// ### Check, then measure
+// Before anything is timed, each library gets the same weights, the same 20 batches and the same dropout masks, and computes 20 steps in
+// 64-bit floats, in which rounding cannot hide a wrong formula: logits, losses, every gradient, and the change of the weights. The majority
+// decides what is correct. After the clock of a timed run has stopped, its process takes three more steps in the timed precision, with
+// its own model and optimiser, and these are compared with the correct values. A library that computes something else is marked *disagrees* and has
+// no ratio. A second execution of this cell keeps what is in the file of records; delete the file to measure again.
 
 // %%
 let study = plan.run()?;
 
 // %% [markdown]
 // ### The table
-// Medians with quartiles in brackets; accuracies with a 95% interval that covers other seeds and other images; memory is the most that the process held in any phase.
-// A ratio is shown with its 95% interval where the conditions of both sides are equal, and struck through, with what
-// differs, where they are not.
+// Medians with quartiles in brackets; accuracies with a 95% interval that covers seeds and images; memory is the peak of the process over
+// all phases. A ratio is shown with its 95% interval where the conditions of both sides are equal. Otherwise it is struck through, with the
+// conditions that differ.
 
 // %%
 study.table()?
@@ -511,7 +510,7 @@ fn like(scale: Scale, what: &str) -> String {
     format!("Like with like, {scale}: {what}")
 }
 
-// What all did. Behind the semicolon of a record's conditions stands what is each one's own.
+// The common job: the part of a record's conditions before the semicolon.
 let work: String = study
     .records()
     .iter()
@@ -536,9 +535,9 @@ display(
 
 // %% [markdown]
 // ### Time to accuracy
-// What a user waits for is not a step but a net that is good enough. Validation after each epoch counts as time here. How good a
-// net is after few epochs is also the luck of the starting weights and of the order of pictures, which are the same for all libraries in a round and others in the next: the
-// intervals say how much of it may be luck.
+// A user waits for a network that is good enough, not for a step. The time includes the validation after each epoch. The accuracy after
+// few epochs also depends on the random starting weights and the order of the images. All libraries share both within a round, and each
+// round draws them anew; the intervals show how much of a difference may be chance.
 
 // %%
 display(
@@ -559,9 +558,19 @@ for sentence in study.verdict() {
 }
 
 // %% [markdown]
-// That is all that these runs say: about this job, at this scale, on this machine, with these versions. Another size of pictures, a
-// GPU or a trained base may well say something else, which is why the settings stand at the top. The report's own numbers by the
-// same rules, each ratio with the reasons why it does not count:
+// These results hold for this job, at this scale, on this machine, with these versions. Another image size, a GPU or a trained base may
+// well give other results, so the settings are at the top.
+//
+// ### What changed since the first edition
+// Until 27 November 2026 this section compared trainings that all ended at an accuracy of 0.5, and it compared LibTorch with references that did
+// avoidable work. PyTorch's reference started its loader processes anew in every pass, discarded images that it had prefetched, built
+// torchvision's head only to drop it, and did not use PyTorch's fused optimiser. Keras' input pipeline was idle for seconds at the end of a training. Each
+// reference now does what its library's documentation recommends, every library gets the same images in the same order, LibTorch uses its own fused
+// optimiser, and the job is one that every library learns. `kernel/study/references/REVIEW.md` lists the findings. Notebook 5 runs each
+// library once, with the same input code for both; its figures are not affected.
+//
+// ### The report by the same rules
+// The report's numbers, each ratio with the reasons why it is struck through:
 
 // %%
 Study::of_records(report_2019()).table()?

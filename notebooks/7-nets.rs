@@ -1,7 +1,7 @@
 // %% [markdown]
 // # Other nets: the future work of the report
 //
-// The report ends with a wish: the same comparison for other convolutional nets and for recurrent ones. This notebook trains seven
+// The report's future work is the same comparison for other convolutional nets and for recurrent nets. This notebook trains seven
 // nets on one job: VGG16, ResNet18, ResNet50, MobileNetV2, a small CNN, an LSTM and a GRU. The two recurrent nets read an image row
 // by row, from the top, so they take the same images as the others.
 //
@@ -9,10 +9,10 @@
 
 // %% [markdown]
 // ## Settings
-// `scale` is `laptop` (half an hour on two cores), `tiny` (a minute, to see whether all of it runs) or `report` (224 × 224 pixels, for
+// `scale` is `laptop` (half an hour on two cores), `tiny` (a minute, as a test) or `report` (224 × 224 pixels, for
 // a GPU). `nets` are the nets by name. `accuracy` is the validation accuracy whose time is measured. Every net gets the same images,
-// batch size, epochs, optimiser and number of threads, and the learning rate 10⁻³. VGG16 alone has 3 × 10⁻⁴, since it learns
-// nothing with 10⁻³; that came out in trial trainings with another seed.
+// batch size, epochs, optimiser and number of threads, and the learning rate 10⁻³. VGG16 has 3 × 10⁻⁴, since it did not
+// learn with 10⁻³ in trials with another seed.
 
 // %% tags=["parameters"]
 let scale = String::from("auto");
@@ -75,9 +75,9 @@ for name in nets.split_whitespace() {
 
 // %% [markdown]
 // ## The runs
-// Each training has a process of its own, so that its memory is its own, and each round has a seed of its own, for the
-// starting weights and for the order of the images. One library trains all nets: whether others compute the same is checked in
-// the project's tests. A second execution keeps the records that are there; delete the file to measure anew.
+// Each training runs in its own process, so that memory is measured separately. Each round has its own seed for the starting
+// weights and the order of the images. One library trains all nets; the project's tests check that other libraries compute the
+// same. A second execution keeps existing records; delete the file to measure again.
 
 // %%
 let mut study = Study::default();
@@ -88,9 +88,9 @@ study = study.target_accuracy(accuracy);
 
 // %% [markdown]
 // ## The table
-// An accuracy's interval covers other seeds and other images. *Training* is the time of training an image, without validation;
-// *to accuracy* is the time of training and validation until the end of the first epoch that reaches it, and stands only where every
-// round got there.
+// The interval of an accuracy covers other seeds and other images. *Training* is the training time per image, without validation.
+// *To accuracy* is the time of training and validation until the end of the first epoch that reaches the accuracy; it is only
+// given if every round reaches it.
 
 // %%
 study.nets()?
@@ -116,19 +116,19 @@ display(
 
 // %% [markdown]
 // ## What can be concluded, and what cannot
-// On these drawings the smallest convolutional net is both the best and by far the fastest to an accuracy worth having, and
-// VGG16 gets nearly as far in more than ten times the time. Where the intervals of two accuracies overlap, these rounds do not
-// tell the nets apart.
+// On these drawings the smallest convolutional net is both the most accurate and by far the fastest to the target accuracy, and
+// VGG16 is nearly as accurate in more than ten times the time. If the intervals of two accuracies overlap, these rounds do not
+// distinguish the nets.
 //
-// What they do not say:
+// These runs do not show:
 //
 // - **That a net is poor.** ResNet50, MobileNetV2, the LSTM and the GRU were still learning when the epochs ended, as the curves
 //   show. Twelve epochs of a thousand drawings are few for them, and nets made for 224 × 224 pixels shrink an image of 32 × 32 to a
 //   single pixel before their last layers. More epochs, larger images or published weights change the order.
-// - **That one learning rate is fair.** It was not searched for each net; `model.find_learning_rate(…)` draws the curve that one would
-//   begin with.
-// - **What a GPU would do.** Time for an image follows from how a processor with two cores does each operation. MobileNetV2 has a
+// - **That one learning rate is fair.** It was not searched for each net; `model.find_learning_rate(…)` draws a curve as a
+//   starting point.
+// - **The speed on a GPU.** The time per image depends on how a processor with two cores executes each operation. MobileNetV2 has a
 //   seventh of VGG16's parameters and needs far fewer multiplications, yet gains much less in time, since its depthwise
-//   convolutions do little work for each value they read. A GPU has other weaknesses.
-// - **Anything about recurrent nets in general.** That an image is read row by row makes the comparison possible, and is not what
-//   they are for.
+//   convolutions do little work for each value they read. A GPU has other bottlenecks.
+// - **Anything about recurrent nets in general.** Reading an image row by row makes the comparison possible, but is not their typical
+//   use.

@@ -1,8 +1,8 @@
 // %% [markdown]
 // # Cats and dogs with VGG16
 //
-// The job of the 2019 report, cell by cell: load pictures, build VGG16, train and validate it, test it, and see what each
-// phase took. The pictures are those in the folder `BENCHBOOK_DATA`; without it, drawings from `datasets/generate`.
+// The job of the 2019 report, cell by cell: load images, build VGG16, train and validate it, test it, and measure the
+// time of each phase. The images are in the folder `BENCHBOOK_DATA`, or by default drawings from `datasets/generate`.
 
 // %% tags=["parameters"]
 let scale = String::from("auto"); // tiny: one epoch, to see whether it runs
@@ -15,9 +15,9 @@ ImageFolder::open(&folder)?
 
 // %% [markdown]
 // The net is VGG16 in full depth and width with the report's Keras head. With ImageNet weights (`BENCHBOOK_WEIGHTS`, a file
-// of Keras, torchvision or our own) its convolutions stay frozen and only the head learns. Without weights it starts from
-// random numbers. It then needs batch normalisation to learn anything in two minutes on two processor cores, mirrored pictures
-// to learn more from few of them, and pictures of 32 × 32 pixels, where the report had 224 × 224.
+// of Keras, torchvision or Benchbook) the convolutions are frozen and only the head is trained. Without weights the net starts
+// from random numbers. To learn in two minutes on two cores, it then has batch normalisation, mirrored images and images of
+// 32 × 32 pixels, instead of the report's 224 × 224.
 
 // %%
 let (net, build, fit) = match &weights {
@@ -41,7 +41,7 @@ let fit = Fit {
 };
 
 // %% [markdown]
-// **Load**: from the folder to the first batch on the device. A run measures its phases while they happen.
+// **Load**: from the folder to the first batch on the device. A `Run` measures each phase.
 
 // %%
 let mut run = Run::new("quickstart");
@@ -56,8 +56,8 @@ let mut model = run.build(&net, &data, build.clone())?;
 model.summary()
 
 // %% [markdown]
-// **Train and validate**: the curves grow while it learns. Interrupt it if you like: the model keeps what it has learned, and
-// running the cell again goes on from there. A frozen base is computed once for each picture, which the record says.
+// **Train and validate**: the curves are drawn during the training. You can interrupt it: the model keeps its weights, and
+// running the cell again continues the training. The features of a frozen base are computed once per image, as the record states.
 
 // %%
 run.train(&mut model, &data, fit.clone())?;
@@ -69,13 +69,13 @@ run.train(&mut model, &data, fit.clone())?;
 model.history()
 
 // %% [markdown]
-// How good is it on pictures that it has not learned from, and how sure can one be of that?
+// The accuracy on images that were not used for training, with its confidence interval:
 
 // %%
 run.evaluate(&mut model, &data.validation())?
 
 // %% [markdown]
-// **Test**: what it takes the test pictures for. The table goes into `results/quickstart/predictions.csv`.
+// **Test**: the predictions for the test images, which are also written to `results/quickstart/predictions.csv`.
 
 // %%
 let pictures = if data.test().is_empty() { data.validation() } else { data.test() };
@@ -84,7 +84,7 @@ predictions.write_csv(format!("{results}/quickstart/predictions.csv"))?;
 predictions
 
 // %% [markdown]
-// What each phase took, as in the report's bar charts.
+// The time of each phase, as in the report's bar charts.
 
 // %%
 let record = run.record(&mut model)?;
@@ -92,7 +92,7 @@ record.write(format!("{results}/quickstart/record.json"))?;
 record.phase_chart()?
 
 // %% [markdown]
-// The record holds everything that a fair comparison has to check.
+// The record holds all conditions that a fair comparison must check.
 
 // %%
 record.table()?

@@ -45,7 +45,7 @@ while (($# > 0)); do
     shift
 done
 [[ -d $images ]] || stop "give a folder of images, for example datasets/drawings (got \"$images\")"
-[[ -z $job || -f $job ]] || stop "there is no file $job"
+[[ -z $job || -f $job ]] || stop "$job: no such file; give the path of a job"
 [[ -n $dry ]] || type -P "$service" >/dev/null || stop "the command \`$service\` is missing; install it: $install"
 
 PATH=$PATH:$repository/.venv/bin

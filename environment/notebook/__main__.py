@@ -1,16 +1,16 @@
 """Notebooks from their sources, executed and shown. Runs in the project's Python environment.
 
     python environment/notebook make NOTEBOOK.rs...     write the .ipynb beside each source, and its %%rust form into colab/
-    python environment/notebook check NOTEBOOK.rs...    fail where an .ipynb is not what `make` writes
+    python environment/notebook check NOTEBOOK.rs...    fail if an .ipynb differs from `make`'s
     python environment/notebook prepare NOTEBOOK        what `run` does first: `make`, unless the .ipynb was edited
     python environment/notebook run NOTEBOOK FOLDER     execute an .rs or .ipynb; results go into FOLDER
         -p NAME VALUE       a parameter, as papermill's -p
         --directory PLACE   where its cells run (its own folder)
-        --installed         a %%rust form loads the installed package in place of installing one
-        --records PLACE     fail where a chart draws other numbers than the records (files or folders of JSON)
+        --installed         a %%rust form loads the installed package instead of installing one
+        --records PLACE     fail if a chart differs from the records (files or folders of JSON)
     python environment/notebook page NOTEBOOK.ipynb...  write a page, NOTEBOOK.html, beside each executed notebook
     python environment/notebook charts NOTEBOOK.ipynb PLACE...  compare its charts with records
-    python environment/notebook keep FOLDER NOTEBOOK.rs  take executed cells and records of FOLDER over into the repository
+    python environment/notebook keep FOLDER NOTEBOOK.rs  copy executed cells and records of FOLDER into the repository
 """
 
 import argparse
@@ -25,7 +25,7 @@ import source
 
 
 def value_of(text: str) -> object:
-    """A parameter's value: JSON where it is (3, 0.5, true, [32, 64]), else the text itself."""
+    """A parameter's value: JSON if valid (3, 0.5, true, [32, 64]), else the text itself."""
     try:
         return json.loads(text)
     except ValueError:

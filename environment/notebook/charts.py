@@ -1,7 +1,7 @@
-"""Whether the charts of an executed notebook draw what its records say.
+"""Checks the charts of an executed notebook against its records.
 
-A chart keeps its numbers in the output (`application/vnd.benchbook.chart+json`) and names where each comes from: a record
-and a JSON pointer into it. A chart that names no source may draw numbers of any record.
+A chart keeps its numbers in the output (`application/vnd.benchbook.chart+json`) and names the source of each: a record
+and a JSON pointer into it. A chart that names no source may show numbers of any record.
 """
 
 import json
@@ -37,9 +37,9 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 
 def read_records(paths: list[Path]) -> dict[str, Any]:
-    """JSON files by what identifies them: `id`, name and start of a run, or else the file's name.
+    """JSON files by their identity: `id`, name and start of a run, or else the file's name.
 
-    A study's file (`.jsonl`, a record a line) goes by its name.
+    A study's file (`.jsonl`, one record per line) is identified by its name.
     """
     records = {}
     for path in paths:
@@ -56,35 +56,49 @@ def read_records(paths: list[Path]) -> dict[str, Any]:
     return records
 
 
+def disagrees(run: dict[str, Any]) -> bool:
+    """Whether a check found that the run computed something else, so that its figures do not count."""
+    return any((run.get(check) or {}).get("found") == "unlike" for check in ("computes", "audit"))
+
+
 class Study:
-    """The runs of a study. A pointer leads to a number of each backend, over the good runs that are no warm-up; or of
-    each study, where one backend ran several.
+    """The runs of a study. A pointer selects one number per backend from the successful runs without warm-ups; or
+    one per study, if one backend ran several.
 
     | pointer | each backend's number |
     | --- | --- |
-    | `/phases/train` | the median of what it leads to in the runs |
-    | `/epochs/*/val_accuracy` | such a median for each part of a list |
+    | `/phases/train` | the median of the selected values of the runs |
+    | `/epochs/*/val_accuracy` | such a median for each element of a list |
+    | `/median/step_seconds` | the median over the runs of the median of each run's list |
     | `/ratio/libtorch/phases/train` | the median of the ratios to the run of `libtorch` in the same round |
     """
 
     def __init__(self, runs: list[dict[str, Any]]) -> None:
-        self.runs = [run for run in runs if run["status"]["state"] == "ok" and not run["place"]["warm_up"]]
+        self.runs = [run for run in runs if run["status"]["state"] == "ok" and not run["place"]["warm_up"] and not disagrees(run)]
 
     def resolve(self, pointer: str) -> dict[str, Any]:
         if pointer.startswith("/ratio/"):
             baseline, rest = pointer.removeprefix("/ratio/").split("/", 1)
             return self.ratios(baseline, f"/{rest}")
+        if pointer.startswith("/median/"):
+            lists = self.values(pointer.removeprefix("/median"))
+            found = {name: [statistics.median(run) for run in rounds.values() if run] for name, rounds in lists.items()}
+            return {name: statistics.median(runs) for name, runs in found.items() if runs}
         return self.medians(pointer)
 
     def values(self, pointer: str) -> dict[str, dict[int, Any]]:
-        """What the pointer leads to, by backend or study, and round."""
+        """The selected value, by backend or study, and round."""
         one_backend = len({run["place"]["backend"] for run in self.runs}) == 1
         several_studies = len({run["place"]["study"] for run in self.runs}) > 1
         key = "study" if one_backend and several_studies else "backend"
         found: dict[str, dict[int, Any]] = {}
         for run in self.runs:
             before, several, after = pointer.partition("/*/")
-            value = resolve(run, before)
+            try:
+                value = resolve(run, before)
+            except KeyError:
+                # A run that lacks the value has no part in the chart.
+                continue
             if several:
                 value = [resolve(part, f"/{after}") for part in value]
             if value is not None:
@@ -107,7 +121,7 @@ class Study:
 
 
 def resolve(record: Any, pointer: str) -> Any:
-    """What a JSON pointer (RFC 6901) leads to."""
+    """The value that a JSON pointer (RFC 6901) selects."""
     if isinstance(record, Study):
         return record.resolve(pointer)
     for part in pointer.split("/")[1:]:
@@ -117,14 +131,14 @@ def resolve(record: Any, pointer: str) -> Any:
 
 
 def faults(notebook: NotebookNode, records: dict[str, Any]) -> list[str]:
-    """One line for each series that is not what its source says."""
+    """One line for each series that differs from its source."""
     found = []
     for cell, chart in charts(notebook):
         title = chart["data"]["title"]
         try:
             targets = [resolve(records[source["record"]], source["pointer"]) for source in chart["data"].get("sources", [])]
         except (KeyError, IndexError, ValueError) as error:
-            found.append(f"code cell {cell}, chart {title!r}: its source {error} is in no record")
+            found.append(f"code cell {cell}, chart {title!r}: no record has its source {error}")
             continue
         series = list(all_series(chart))
         for index, (key, values, labels) in enumerate(series):
@@ -133,12 +147,12 @@ def faults(notebook: NotebookNode, records: dict[str, Any]) -> list[str]:
             else:
                 allowed = targets or [run for record in records.values() for run in (record.runs if isinstance(record, Study) else [record])]
             if not any(holds(target, key, values, labels) for target in allowed):
-                found.append(f"code cell {cell}, chart {title!r}: the values of {key!r}, {values}, are not those of its source")
+                found.append(f"code cell {cell}, chart {title!r}: the values of {key!r}, {values}, differ from its source")
     return found
 
 
 def all_series(chart: dict[str, Any]) -> Iterator[tuple[str, list[float], list[str]]]:
-    """Each series: what it is called in a record, its numbers without gaps, the labels of its numbers."""
+    """Each series: its name in a record, its numbers without gaps, the labels of its numbers."""
     data = chart["data"]
     if chart["chart"] == "bars":
         for series in data["series"]:
@@ -156,7 +170,7 @@ def all_series(chart: dict[str, Any]) -> Iterator[tuple[str, list[float], list[s
 
 
 def holds(target: Any, key: str, values: list[float], labels: list[str]) -> bool:
-    """Whether the place in the record holds these values under this name."""
+    """Whether this part of the record has these values under this name."""
     if isinstance(target, (int, float)):
         return same(values, [target])
     if isinstance(target, dict):
@@ -181,14 +195,14 @@ def holds(target: Any, key: str, values: list[float], labels: list[str]) -> bool
 
 
 def same(values: list[float], expected: list[Any]) -> bool:
-    """Whether both hold the same numbers. A message's number may be off by its last bit: the kernel reads JSON fast, not exactly."""
+    """Whether both have the same numbers. Their last bits may differ because the kernel's JSON parser is fast, not exact."""
     return len(values) == len(expected) and all(
         isinstance(number, (int, float)) and math.isclose(value, number, rel_tol=1e-12) for value, number in zip(values, expected, strict=True)
     )
 
 
 def check(notebook: NotebookNode, records: list[Path]) -> list[str]:
-    """The faults of a notebook's charts; a notebook without any chart is one, too."""
+    """The faults of a notebook's charts. A notebook without charts is a fault."""
     if not any(charts(notebook)):
-        return ["there is no chart in it"]
+        return ["the notebook has no chart"]
     return faults(notebook, read_records(records))

@@ -1,8 +1,8 @@
 """The `%%rust` form of a notebook: a Python notebook whose Rust cells run in Benchbook, for Colab, Kaggle and any other Python kernel.
 
 A source has this form if one of its Markdown cells is tagged `kernel`, which says where the Rust notebook runs. In the `%%rust`
-form cells that install Benchbook and draw images stand in that cell's place. The cell tagged `parameters` becomes Python, so that
-papermill and a person set it as in any Python notebook, and the Rust cell after it receives the values with `-i`.
+form, cells that install Benchbook and draw images replace that cell. The cell tagged `parameters` becomes Python, so that
+papermill and users set it as in any Python notebook, and the Rust cell after it receives the values with `-i`.
 """
 
 import re
@@ -19,7 +19,7 @@ METADATA = {
     "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
     "language_info": {"name": "python"},
 }
-# What a checkout has elsewhere. On Colab and Kaggle everything lies in the current folder.
+# Paths in a checkout. On Colab and Kaggle everything is in the current folder.
 PLACES = {"../datasets/drawings": "drawings", "../results": "."}
 # Values of settings, in Rust and in Python.
 VALUES = [
@@ -52,7 +52,7 @@ IMAGES = "!test -d drawings || benchbook drawings --out drawings"
 
 @cache
 def constant(file: str, name: str) -> str:
-    """The text in `name = "text"`, from a file of this repository."""
+    """Returns the text in `name = "text"` from a file of this repository."""
     path = Path(__file__).parents[2] / file
     found = re.search(rf'^{name} = "(.*)"', path.read_text(encoding="utf-8"), re.MULTILINE)
     if not found:
@@ -61,7 +61,7 @@ def constant(file: str, name: str) -> str:
 
 
 def wheel() -> str:
-    """Where a release has its wheel."""
+    """The address of a release's wheel."""
     version = constant("Cargo.toml", "version")
     name = f"benchbook-{version}-py3-none-{constant('environment/wheel.py', 'PLATFORM')}.whl"
     return f"{constant('Cargo.toml', 'repository')}/releases/download/v{version}/{name}"
@@ -78,7 +78,7 @@ def target(source: Path) -> Path:
 
 
 def form(notebook: NotebookNode, name: str) -> NotebookNode | None:
-    """The `%%rust` form of a notebook in Rust; none if no cell of it is tagged `kernel`."""
+    """The `%%rust` form of a Rust notebook; none if no cell is tagged `kernel`."""
     if not any(KERNEL in tags(cell) for cell in notebook.cells):
         return None
     made, received = [], ""
@@ -114,7 +114,7 @@ def tags(cell: NotebookNode) -> list[str]:
 
 
 def python(settings: str) -> tuple[str, list[str]]:
-    """The settings, `let` statements of Rust, as assignments of Python; and their names."""
+    """The settings (Rust's `let` statements) as Python assignments, and their names."""
     rust = papermill_translators.find_translator("benchbook", "rust")
     lines, names = [], []
     for line in settings.splitlines():
@@ -134,7 +134,7 @@ def python(settings: str) -> tuple[str, list[str]]:
 
 
 def use_installed(notebook: NotebookNode) -> None:
-    """Of the cell that installs Benchbook leaves its last line alone, which loads it."""
+    """Keeps only the last line of the cell that installs Benchbook, which loads it."""
     for cell in notebook.cells:
         if INSTALL in tags(cell):
             cell.source = cell.source.splitlines()[-1]

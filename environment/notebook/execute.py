@@ -1,4 +1,4 @@
-"""Executes a notebook from its first cell to its last, without a browser, and keeps what came of it."""
+"""Executes a notebook from its first cell to its last, without a browser, and keeps the results."""
 
 import sys
 import time
@@ -18,7 +18,7 @@ import colab
 import page
 import source
 
-# Of a healthy kernel the start takes a few seconds; a loaded machine may take longer.
+# A start takes a few seconds, or longer on a loaded machine.
 START_TIMEOUT_SECONDS = 180
 
 
@@ -53,7 +53,7 @@ class Progress:
 
 
 def traceback(notebook: NotebookNode, index: int | None) -> str:
-    """What the failing cell shows, without nbclient's words around it."""
+    """The failing cell's traceback, without nbclient's text around it."""
     outputs = notebook.cells[index].outputs if index is not None else []
     return "\n".join(line for output in outputs if output.output_type == "error" for line in output.traceback)
 
@@ -66,11 +66,11 @@ def run(
     directory: Path | None = None,
     installed: bool = False,
 ) -> int:
-    """Executes the notebook and fills the folder, also when a cell failed. Returns the exit status.
+    """Executes the notebook and writes the results into the folder, even if a cell fails. Returns the exit status.
 
-    Parameters go behind the cell tagged `parameters`, as papermill puts them. With folders or files of records, charts that
-    draw other numbers than these are a failure. Cells run in `directory`. Default: the notebook's own. With `installed` a
-    `%%rust` form loads the package that is there in place of installing one.
+    Parameters go after the cell tagged `parameters`, as papermill puts them. With folders or files of records, charts
+    with other numbers are a failure. Cells run in `directory`. Default: the notebook's own. With `installed` a
+    `%%rust` form loads the installed package instead of installing one.
     """
     path, notebook = source.prepare(path)
     if parameters:
@@ -82,10 +82,10 @@ def run(
         notebook,
         timeout=None,
         startup_timeout=START_TIMEOUT_SECONDS,
-        # Prints that follow one another are one output, as front ends show them.
+        # Consecutive prints are one output, as in front ends.
         coalesce_streams=True,
         kernel_name=notebook.metadata.get("kernelspec", {}).get("name", "benchbook"),
-        # Where Jupyter would run it, so that relative paths mean the same.
+        # The folder in which Jupyter would run it, for the same relative paths.
         resources={"metadata": {"path": str(directory or path.resolve().parent)}},
         on_cell_start=progress.start,
         on_cell_executed=progress.end,
@@ -97,16 +97,16 @@ def run(
     try:
         client.execute()
     except NoSuchKernel as error:
-        raise SystemExit(f"no kernel named {error.name}; `jupyter kernelspec list` names those there are") from error
+        raise SystemExit(f"no kernel named {error.name}; `jupyter kernelspec list` lists the installed ones") from error
     except CellExecutionError as error:
         fault = f"Failed {progress.where(notebook)}\n{traceback(notebook, progress.running) or error}"
     except DeadKernelError:
         fault = f"The kernel died {progress.where(notebook)}"
     except (AssertionError, KeyboardInterrupt):
-        # On an interrupt nbclient ends the kernel and then trips over its absence.
+        # After an interrupt nbclient ends the kernel and then fails because it is gone.
         fault = f"Interrupted {progress.where(notebook)}"
     except RuntimeError as error:
-        # So it reports a kernel that never came up.
+        # nbclient's report of a kernel that did not start.
         fault = f"The kernel did not start: {error}"
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -117,9 +117,9 @@ def run(
     if records is not None and not fault:
         wrong = charts.check(notebook, charts.files(records))
         if wrong:
-            fault = "\n".join(["Charts that are not what the records say:", *wrong])
+            fault = "\n".join(["Charts that differ from the records:", *wrong])
     if fault:
-        print(f"\n\n{fault}\n\nWhat there was until then: {folder}", file=sys.stderr)
+        print(f"\n\n{fault}\n\nResults so far: {folder}", file=sys.stderr)
         return 1
     print(f"  {len(progress.numbers)} cells in {seconds:.1f} s; the notebook, {path.stem}.html and {figures} figure files are in {folder}")
     return 0

@@ -1,4 +1,4 @@
-"""Outputs that the repository keeps: those of a recorded run on generated pictures, with the records beside them."""
+"""Outputs that the repository keeps: those of a recorded run on generated images, with the records beside them."""
 
 import shutil
 import sys
@@ -11,7 +11,7 @@ import source
 
 
 def records_of(path: Path) -> Path:
-    """Where the records of a kept notebook lie."""
+    """The folder of a kept notebook's records."""
     return path.parent / "records" / path.stem
 
 
@@ -20,17 +20,17 @@ def compare(notebook: Path, places: list[Path]) -> int:
     for line in wrong:
         print(f"{notebook}: {line}", file=sys.stderr)
     if not wrong:
-        print(f"{notebook}: its charts are what the records say")
+        print(f"{notebook}: its charts agree with the records")
     return 1 if wrong else 0
 
 
 def keep(folder: Path, text: Path) -> int:
-    """Takes the executed notebook of `folder` and the records beside it over into the repository."""
+    """Copies the executed notebook of `folder` and the records beside it into the repository."""
     executed = folder / f"{text.stem}.ipynb"
     if source.cells(nbformat.read(executed, as_version=4)) != source.cells(source.read(text)):
-        raise SystemExit(f"{executed} was not executed from {text} as it is: it has other cells, or parameters")
+        raise SystemExit(f"{executed} was not executed from the present {text}: its cells or parameters differ; run it again")
     records = [path for path in charts.files([folder]) if path.parent == folder]
-    # A run that could not begin has looked at no pictures.
+    # A run that failed to start has not read images.
     photos = [path for path in records for record in charts.lines(path) if record.get("data", {}).get("name", "") not in ("", "drawings")]
     if photos or not records:
         raise SystemExit(f"expected records of runs on datasets/drawings in {folder}, found {photos or 'none'}")
@@ -39,7 +39,7 @@ def keep(folder: Path, text: Path) -> int:
     target.mkdir(parents=True)
     for path in records:
         shutil.copy(path, target / path.name)
-    # Under the same cell names as `make` writes, so that only outputs differ.
+    # With the cell names that `make` writes, so that only outputs differ.
     made = nbformat.read(executed, as_version=4)
     for number, cell in enumerate(made.cells, 1):
         cell.id = f"cell-{number:02}"

@@ -13,7 +13,7 @@ FIGURE_SUFFIXES = {"image/svg+xml": "svg", "image/png": "png", "image/jpeg": "jp
 
 
 def dark_theme() -> str:
-    """JupyterLab's dark colours, which nbconvert brings along for pages that are always dark."""
+    """JupyterLab's dark colours, which nbconvert contains for pages that are always dark."""
     for folder in jupyter_path("nbconvert", "templates", "lab", "static"):
         css = Path(folder) / "theme-dark.css"
         if css.exists():
@@ -35,9 +35,9 @@ def write(path: Path) -> Path:
 
 
 def write_figures(notebook: NotebookNode, folder: Path) -> int:
-    """Writes each picture in the outputs as cell-NUMBER-PICTURE.SUFFIX, counting code cells from 1.
+    """Writes each image in the outputs as cell-NUMBER-IMAGE.SUFFIX, counting code cells from 1.
 
-    Pictures of an earlier run are removed. Returns the number of files.
+    Removes images of an earlier run. Returns the number of files.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("cell-*"):

@@ -32,7 +32,7 @@ def read(path: Path) -> NotebookNode:
 
 
 def cells(notebook: NotebookNode) -> list[tuple[str, str]]:
-    """What a person wrote: neither outputs nor metadata."""
+    """The hand-written part: no outputs and no metadata."""
     return [(cell.cell_type, cell.source.strip()) for cell in notebook.cells]
 
 
@@ -59,7 +59,7 @@ def make(path: Path) -> Path:
 
 
 def take_outputs(old: NotebookNode, new: NotebookNode) -> None:
-    """Other text around the code does not change what it put out."""
+    """Changed text around the code does not change its outputs."""
     before, after = ([cell for cell in notebook.cells if cell.cell_type == "code"] for notebook in (old, new))
     if [cell.source for cell in before] == [cell.source for cell in after]:
         for was, cell in zip(before, after, strict=True):
@@ -67,7 +67,7 @@ def take_outputs(old: NotebookNode, new: NotebookNode) -> None:
 
 
 def outdated_form(path: Path) -> tuple[Path, str] | None:
-    """The `%%rust` form of a source, file and text; none if there is none or the file is so already."""
+    """File and text of the `%%rust` form of a source; none without this form or if the file is up to date."""
     form, target = colab.form(read(path), path.stem), colab.target(path)
     text = form and nbformat.writes(form) + "\n"
     if not text or (target.exists() and target.read_text(encoding="utf-8") == text):
@@ -76,7 +76,7 @@ def outdated_form(path: Path) -> tuple[Path, str] | None:
 
 
 def records_beside(path: Path) -> list[Path]:
-    """All JSON files that the kept outputs of a notebook may draw from."""
+    """All JSON files that a notebook's kept charts may show."""
     return sorted(path.parent.glob("*.json")) + charts.files([path.parent / "records"])
 
 
@@ -88,30 +88,30 @@ def check(paths: list[Path]) -> int:
         outdated = outdated_form(path)
         if not written or outdated:
             differing.append(path)
-            print(f"{outdated[0] if written else target} is not what {path} says. To write it again: .venv/bin/python environment/notebook make {path}")
+            print(f"{outdated[0] if written else target} differs from {path}. To write it again: .venv/bin/python environment/notebook make {path}")
         if not written:
             continue
         notebook = nbformat.read(target, as_version=4)
-        # Outputs are kept with the records that they come from.
+        # Outputs are kept with their records.
         if any(charts.charts(notebook)):
             for fault in charts.check(notebook, records_beside(path)):
                 differing.append(path)
                 print(f"{target}: {fault}")
-    print(f"{len(paths) - len(set(differing))} of {len(paths)} notebooks are what their sources say")
+    print(f"{len(paths) - len(set(differing))} of {len(paths)} notebooks agree with their sources")
     return 1 if differing else 0
 
 
 def prepare(path: Path) -> tuple[Path, NotebookNode]:
     """The notebook for a path that may be a source or an .ipynb.
 
-    An .ipynb that was edited after its source is left as it is, so that nobody's edits are lost.
+    An .ipynb that was edited after its source is left unchanged, so that no edits are lost.
     """
     text = path.with_suffix(".rs")
     if path.suffix == ".ipynb" and path.exists():
         edited = not text.exists() or (not same_cells(text, path) and path.stat().st_mtime > text.stat().st_mtime)
         if edited:
             if text.exists():
-                print(f"{path} was edited after {text} and stays as it is. To take its edits over into the source:")
+                print(f"{path} was edited after {text} and is left unchanged. To copy its edits into the source:")
                 print(f"  .venv/bin/python -m jupytext --to rs:percent {path}")
             return path, nbformat.read(path, as_version=4)
     if not text.exists():

@@ -1,15 +1,15 @@
-"""A machine with a GPU: packs what it is to run, collects what it brings back, and tries both on a processor.
+"""Packs studies and tests for a machine with a GPU, collects the results, and tries both on a CPU.
 
     environment/gpu --pack [ARCHIVE]       write the archive (default: target/benchbook-gpu.tar.gz), below 60 MiB
     environment/gpu --collect FOLDER...    merge the results in these folders, and draw them, into results/gpu
-    environment/gpu --dry-run [FOLDER]     pack in miniature, run every step on this machine's processor, and collect
-    environment/gpu --paths                write kernel/GPU.md: what only a GPU reaches, and what of it was run
+    environment/gpu --dry-run [FOLDER]     pack in miniature, run every step on this machine's CPU, and collect
+    environment/gpu --paths                write kernel/GPU.md: the code paths that only a GPU reaches, and which were run
 
 On the machine, beside a Python with torch 2.11.0:
 
     tar -xzf benchbook-gpu.tar.gz && benchbook-gpu/run --minutes 10 --out results
 
-The same command goes on where it ended; --out has one file, at most 16 MiB.
+The same command resumes there; --out holds one file of at most 16 MiB.
 """
 
 import argparse
@@ -58,7 +58,7 @@ def main() -> int:
 
 
 def dry_run(parts: Parts, folder: Path | None, only: str | None, minutes: float) -> int:
-    """Packs, unpacks elsewhere, runs until nothing is left, and collects; the exit status is 1 if a step failed."""
+    """Packs, unpacks to another folder, runs all steps, and collects; the exit status is 1 if a step failed."""
     references = Path(os.environ.get("BENCHBOOK_REFERENCES", REPOSITORY / ".venv-references"))
     python = references / "bin/python"
     if not python.exists():
@@ -75,8 +75,9 @@ def dry_run(parts: Parts, folder: Path | None, only: str | None, minutes: float)
         file.extractall(folder / "machine", filter="data")
     command = [python, folder / "machine" / NAME / "run", "--minutes", str(minutes), "--out", out]
     command += ["--only", only] if only else []
-    # Nothing of this checkout may help.
+    # The archive must work without this checkout and its cache.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("BENCHBOOK_", "LIBTORCH", "VIRTUAL_ENV", "PYTHON"))}
+    environment["BENCHBOOK_CACHE"] = str(folder / "cache")
     for _ in range(LAST_CALL):
         ran = subprocess.run(command, cwd="/", env=environment, stdout=subprocess.PIPE, text=True)
         print(ran.stdout, end="", flush=True)

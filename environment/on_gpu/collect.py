@@ -1,42 +1,25 @@
-"""Merges what machines with GPUs brought back: one file of records a study, a page, charts, and the aims."""
+"""Merges the results of machines with GPUs: a file of records per study, a page, charts, the aims, and profiles."""
 
 import json
-import statistics
+import shutil
 import subprocess
 import tarfile
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from plan import COMPILED, PRECISIONS, PYTORCH, Scale, plan
+from aims import Record, aims, of, parsed, peak, step_seconds
+from plan import Scale, plan
 from run import DONE, FAILED, NOT_REACHED, RESULTS, UNFINISHED
 
-Record = dict[str, Any]
-# The better state of a step that several calls or machines have tried.
+# The categories of GPU events in PyTorch's profiler.
+ON_GPU = ("kernel", "gpu_memcpy", "gpu_memset")
+# The states from best to worst; the best of several attempts at a step counts.
 ORDER = [DONE, UNFINISHED, FAILED, NOT_REACHED]
 
 
-@dataclass(frozen=True)
-class Aim:
-    """A ratio within one study, and how large it may be, or how small."""
-
-    study: str
-    what: str
-    value: float | None
-    bound: float
-    at_most: bool = True
-
-    @property
-    def verdict(self) -> str:
-        if self.value is None:
-            return "not measured"
-        good = self.value <= self.bound if self.at_most else self.value >= self.bound
-        return "met" if good else "missed"
-
-
 def collect(folders: list[Path], into: Path, benchbook: Path, template: Path | None) -> str:
-    """Writes records, page, tables and charts into a folder; returns the summary, which is its README.md."""
+    """Writes records, page, tables and charts to a folder; returns the summary, which becomes its README.md."""
     into.mkdir(parents=True, exist_ok=True)
     steps, records, machines = merge(folders, into)
     (into / "steps.json").write_text(json.dumps(steps, indent=1) + "\n")
@@ -46,16 +29,16 @@ def collect(folders: list[Path], into: Path, benchbook: Path, template: Path | N
         quiet = {"check": True, "stdout": subprocess.DEVNULL}
         subprocess.run([*show, *studies, "--html", into / "page.html", "--csv", into / "tables"], **quiet)
         for study in studies:
-            # A study without a figure has nothing to draw.
+            # A study without a successful run has nothing to draw.
             if any(record["status"]["state"] == "ok" for record in records.get(study.stem, [])):
                 subprocess.run([*show, study, "--chart", into / f"{study.stem}.svg"], **quiet)
-    text = summary(steps, records, machines)
+    text = summary(steps, records, machines) + "".join(map(hottest, sorted((into / "profiles").rglob("*.json"))))
     (into / "README.md").write_text(text)
     return text
 
 
 def merge(folders: list[Path], into: Path) -> tuple[list[dict[str, Any]], dict[str, list[Record]], list[dict[str, Any]]]:
-    """The steps in the plan's order, the records by study, and the machines. Each line of a file of records stays once."""
+    """The steps in the plan's order, the records by study, and the machines. Repeated records are dropped."""
     steps: dict[str, dict[str, Any]] = {}
     records: dict[str, list[Record]] = {}
     machines: list[dict[str, Any]] = []
@@ -78,63 +61,24 @@ def merge(folders: list[Path], into: Path) -> tuple[list[dict[str, Any]], dict[s
                     steps[step["id"]] = step
             for path in sorted((place / "records").glob("*.json*")):
                 text = path.read_text()
-                found = [json.loads(line) for line in text.splitlines()] if path.suffix == ".jsonl" else [json.loads(text)]
+                found = parsed(text) if path.suffix == ".jsonl" else [json.loads(text)]
                 known = records.setdefault(path.stem, [])
                 known += [record for record in found if record not in known]
+            if (place / "profiles").exists():
+                shutil.copytree(place / "profiles", into / "profiles", dirs_exist_ok=True)
     for id, found in records.items():
         (into / "records" / f"{id}.jsonl").write_text("".join(json.dumps(record) + "\n" for record in found))
     order = [step.id for step in plan(Scale.GPU).steps]
     return sorted(steps.values(), key=lambda step: order.index(step["id"])), records, machines
 
 
-def of(records: list[Record], backend: str) -> list[Record]:
-    """The runs of a library that count."""
-    runs = [record for record in records if record["status"]["state"] == "ok" and (record.get("place") or {}).get("backend") == backend]
-    return [record for record in runs if not record["place"]["warm_up"]]
-
-
-def step_seconds(records: list[Record], backend: str) -> float | None:
-    """The median of a library's steps on one batch in memory, over all its runs."""
-    values = [seconds for record in of(records, backend) for seconds in record.get("step_seconds", [])]
-    return statistics.median(values) if values else None
-
-
-def peak(records: list[Record], backend: str) -> float | None:
-    """The median of the most GPU memory in use during training, in bytes, as the driver tells it."""
-    values = [record["resources"].get("train", {}).get("gpu_peak_bytes") for record in of(records, backend)]
-    values = [value for value in values if value]
-    return statistics.median(values) if values else None
-
-
-def ratio(value: float | None, base: float | None) -> float | None:
-    return value / base if value and base else None
-
-
-def aims(records: dict[str, list[Record]]) -> list[Aim]:
-    """What is aimed at, each as a ratio within one study."""
-    found = []
-    for precision in PRECISIONS:
-        study = f"vgg16-{precision}"
-        rows = records.get(study, [])
-        own = step_seconds(rows, "libtorch")
-        found.append(Aim(study, "a step, of PyTorch eager's time", ratio(own, step_seconds(rows, PYTORCH)), 1.0))
-        found.append(Aim(study, "a step, of torch.compile's time", ratio(own, step_seconds(rows, COMPILED)), 1.05))
-        found.append(Aim(study, "peak GPU memory, of PyTorch eager's", ratio(peak(rows, "libtorch"), peak(rows, PYTORCH)), 1.0))
-    for study in ("files", "files-pinned", "files-cached"):
-        rates = [record["rates"] for record in of(records.get(study, []), "libtorch") if record.get("rates")]
-        values = [rate["real"] / rate["synthetic"] for rate in rates]
-        value = statistics.median(values) if values else None
-        found.append(Aim(study, "images/s from files, of those with one batch in host memory", value, 0.95, at_most=False))
-    return found
-
-
 def summary(steps: list[dict[str, Any]], records: dict[str, list[Record]], machines: list[dict[str, Any]]) -> str:
     """Machines, steps, configurations and aims in Markdown."""
     lines = ["# Measured on a GPU", ""]
     for machine in machines:
-        gpus = {name for found in records.values() for record in found for name in record["environment"]["gpus"]}
-        device = ", ".join(sorted(gpus)) if machine["cuda"] else "no GPU: a dry run on the processor, whose figures mean nothing"
-        lines.append(f"- {device}; Python {machine['python']}, torch {machine['torch']}, {machine['cores']} cores")
+        device = ", ".join(machine["gpus"]) or "no GPU: a dry run on the processor, whose figures mean nothing"
+        line = f"- {device}; Python {machine['python']}, torch {machine['torch']}, {machine['cores']} cores"
+        lines += [line] if line not in lines else []
     lines += ["", "| step | what | state | s |", "| --- | --- | --- | --- |"]
     for step in steps:
         reason = f": {step['reason']}" if step["reason"] else ""
@@ -161,3 +105,39 @@ def reasons(records: list[Record], backend: str) -> str:
     rows = [record for record in records if (record.get("place") or {}).get("backend") == backend]
     messages = dict.fromkeys(record["status"].get("message", record["status"]["state"]) for record in rows)
     return "; ".join(messages).replace("|", "/").replace("\n", " ")[:300]
+
+
+def hottest(trace: Path) -> str:
+    """The most expensive entries of a profile, in Markdown: kernels and copies, or without a GPU the CPU's operations."""
+    heading = f"\n## {trace.parent.name}: {trace.stem}\n\n"
+    try:
+        events = [event for event in json.loads(trace.read_text())["traceEvents"] if event.get("ph") == "X"]
+    except ValueError:
+        return f"{heading}`{trace.name}` is unfinished: {trace.stat().st_size} bytes; the run ended while it was written.\n"
+    shown = [event for event in events if event.get("cat") in ON_GPU] or [event for event in events if event.get("cat") == "cpu_op"]
+    rows = sorted(own_times(shown).items(), key=lambda row: -row[1][1])
+    whole = sum(time for _, (_, time) in rows) or 1.0
+    ends = [event["ts"] + event["dur"] for event in shown]
+    span = max(ends, default=0.0) - min((event["ts"] for event in shown), default=0.0)
+    what = "kernels and copies" if shown and shown[0]["cat"] in ON_GPU else "operations of the processor"
+    lines = [f"Ten steps: {span / 1000:.1f} ms, of which {what} {whole / 1000:.1f} ms. Open `{trace.name}` in ui.perfetto.dev.", ""]
+    lines += ["| name | calls | ms | share |", "| --- | --- | --- | --- |"]
+    for name, (calls, time) in rows[:15]:
+        lines.append(f"| `{name.replace('|', '/')[:120]}` | {calls} | {time / 1000:.2f} | {time / whole:.1%} |")
+    return heading + "\n".join(lines) + "\n"
+
+
+def own_times(events: list[dict[str, Any]]) -> dict[str, tuple[int, float]]:
+    """The number of events by name, and their microseconds without nested events."""
+    found: dict[str, tuple[int, float]] = {}
+    around: list[dict[str, Any]] = []
+    for event in sorted(events, key=lambda event: (str(event["tid"]), event["ts"], -event["dur"])):
+        while around and (around[-1]["tid"] != event["tid"] or around[-1]["ts"] + around[-1]["dur"] <= event["ts"]):
+            around.pop()
+        if around:
+            calls, time = found[around[-1]["name"]]
+            found[around[-1]["name"]] = calls, time - event["dur"]
+        calls, time = found.get(event["name"], (0, 0.0))
+        found[event["name"]] = calls + 1, time + event["dur"]
+        around.append(event)
+    return found

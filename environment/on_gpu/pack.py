@@ -15,24 +15,24 @@ from plan import Scale, plan
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NAME = "benchbook-gpu"
-# What is copied to such a machine at a time has 64 MiB at most.
+# At most 64 MiB can be copied to such a machine at a time.
 MOST_BYTES = 60 << 20
-# Keras and what it imports, which a machine with JAX and PyTorch need not have. `run.py` uses those that are missing.
+# Keras and its imports, which a machine with JAX and PyTorch may lack. `run.py` uses the missing ones.
 PACKAGES = ["keras", "absl-py", "markdown-it-py", "mdurl", "namex", "optree", "packaging", "pygments", "rich"]
 PYTHON = "3.12"
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What an archive is made of."""
+    """The parts of an archive."""
 
-    # The server, beside which `benchbook-drawings` lies.
+    # The server's program, in a folder with `benchbook-drawings`.
     benchbook: Path
-    # The template whose worker and helper library are packed; the newest installed if not given.
+    # The template with the worker and the helper library. Default: the newest installed.
     template: Path | None = None
-    # The test program for devices; built if not given.
+    # The test program for devices. Default: built by cargo.
     tests: Path | None = None
-    # A Python whose packages are copied; without it they are downloaded for Python 3.12.
+    # A Python from which packages are copied. Default: download them for Python 3.12.
     packages_of: Path | None = None
 
 
@@ -47,6 +47,8 @@ def pack(parts: Parts, archive: Path, scale: Scale) -> int:
         drawings(parts, root / "data/drawings", scale)
         packages(parts, root / "packages")
         steps(root, scale)
+        for name in ("aims.py", "plan.py"):
+            shutil.copy(Path(__file__).with_name(name), root)
         shutil.copy(Path(__file__).with_name("run.py"), root / "run")
         (root / "run").chmod(0o755)
         strip(root)
@@ -60,14 +62,14 @@ def pack(parts: Parts, archive: Path, scale: Scale) -> int:
 
 
 def anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    """Without the user's name."""
+    """Removes the user's name."""
     member.uid = member.gid = 0
     member.uname = member.gname = ""
     return member
 
 
 def packed_job(parts: Parts, root: Path) -> None:
-    """The worker, the helper library and Rust's standard library, as `benchbook bench --pack` packs them."""
+    """Adds the worker, the helper library and Rust's standard library with `benchbook bench --pack`."""
     packed = root / "bench.tar.gz"
     template = ["--template", parts.template] if parts.template else []
     subprocess.run([parts.benchbook, "bench", *template, "--pack", packed], check=True, stdout=subprocess.DEVNULL)
@@ -77,7 +79,7 @@ def packed_job(parts: Parts, root: Path) -> None:
 
 
 def tests(parts: Parts, folder: Path) -> None:
-    """The test program for devices, and the values that operations are compared with."""
+    """Adds the test program for devices, and the expected values of operations."""
     shutil.copytree(REPOSITORY / "kernel/backend/tests/data/conformance", folder / "conformance")
     shutil.copy(parts.tests or built_tests(), folder / "gpu")
 
@@ -97,7 +99,7 @@ def built_tests() -> Path:
 
 
 def drawings(parts: Parts, folder: Path, scale: Scale) -> None:
-    """Images of the size of the nets."""
+    """Adds images of the nets' input size."""
     train, validation, test = scale.of((640, 64, 64), (24, 4, 8))
     counts = ["--train", str(train), "--validation", str(validation), "--test", str(test), "--size", str(scale.of(224, 64))]
     program = parts.benchbook.with_name("benchbook-drawings")
@@ -105,7 +107,7 @@ def drawings(parts: Parts, folder: Path, scale: Scale) -> None:
 
 
 def packages(parts: Parts, folder: Path) -> None:
-    """Each package in a folder of its own, so that those that a machine has are left out there."""
+    """Adds each package in a separate folder, so that a machine can ignore those that it has."""
     folder.mkdir()
     if parts.packages_of:
         copy_packages(parts.packages_of, folder)
@@ -114,7 +116,7 @@ def packages(parts: Parts, folder: Path) -> None:
 
 
 def copy_packages(python: Path, folder: Path) -> None:
-    """The packages as a Python has them."""
+    """Copies the packages of a Python."""
     program = (
         "import importlib.metadata as m, json, sys; d = m.distribution(sys.argv[1]);"
         "print(json.dumps([[str(f), str(f.locate())] for f in d.files if '..' not in f.parts and '__pycache__' not in f.parts]))"
@@ -130,7 +132,7 @@ def copy_packages(python: Path, folder: Path) -> None:
 
 
 def download_packages(folder: Path) -> None:
-    """The packages in the versions of environment/references.txt, from PyPI, for the machine's Python."""
+    """Downloads the packages in the versions of environment/references.txt from PyPI, for the machine's Python."""
     wheels = REPOSITORY / "target/gpu-wheels"
     lines = (line.partition("#")[0].strip() for line in (REPOSITORY / "environment/references.txt").read_text().splitlines())
     pins = [line for line in lines if line.partition("==")[0] in PACKAGES]
@@ -149,7 +151,7 @@ def download_packages(folder: Path) -> None:
 
 
 def steps(root: Path, scale: Scale) -> None:
-    """The list of steps, and the studies and jobs that they name."""
+    """Adds the list of steps, and the studies and jobs that they name."""
     made = plan(scale)
     (root / "steps.json").write_text(json.dumps([asdict(step) for step in made.steps], indent=1))
     for path, value in made.files.items():
@@ -158,7 +160,7 @@ def steps(root: Path, scale: Scale) -> None:
 
 
 def strip(root: Path) -> None:
-    """Removes symbols that nothing is linked with there, and rustc's description of the library."""
+    """Removes symbols that the machine does not link, and rustc's metadata of the library."""
     strip = shutil.which("strip")
     if not strip:
         raise SystemExit("gpu: `strip` is missing: install binutils")

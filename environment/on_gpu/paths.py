@@ -1,7 +1,7 @@
 """kernel/GPU.md: every code path that only a GPU reaches, and which of them a GPU has run.
 
-`paths.json` lists them by hand: where, what it does, what it was read against, and the nearest thing that was run. Whether
-a path was run on a GPU is not written there: the steps that run it are, and the records say whether they have.
+`paths.json` is written by hand: each path's place, purpose, source of reference, nearest executed equivalent, and the steps
+that run it. The records of these steps show whether a GPU has run the path.
 """
 
 import json
@@ -11,7 +11,7 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parents[2]
 LIST = Path(__file__).with_name("paths.json")
 PAGE = REPOSITORY / "kernel/GPU.md"
-# What `--collect` wrote for a machine with a GPU, once there was one.
+# The output of `--collect` for a machine with a GPU; absent before the first.
 KEPT = REPOSITORY / "kernel/gpu-records/steps.json"
 
 HEAD = """# What only a GPU reaches
@@ -31,7 +31,7 @@ def read() -> list[dict[str, Any]]:
 
 
 def page(paths: list[dict[str, Any]], steps: list[dict[str, Any]]) -> str:
-    """The page; only steps that ran where there is CUDA count."""
+    """The page; counts only steps that ran with CUDA."""
     states = {step["id"]: step["state"] for step in steps if step.get("cuda")}
     counted = sum(outcome(path, states) == NEVER for path in paths)
     state = f"{counted} of {len(paths)} paths were never run." if counted else f"All {len(paths)} paths were run."
@@ -44,7 +44,7 @@ def page(paths: list[dict[str, Any]], steps: list[dict[str, Any]]) -> str:
 
 
 def outcome(path: dict[str, Any], states: dict[str, str]) -> str:
-    """What the steps of a path ended with on a GPU."""
+    """The result of a path's steps on a GPU."""
     found = {states.get(step, "not reached") for step in path["steps"]}
     if not found or found == {"not reached"}:
         return NEVER
@@ -52,7 +52,7 @@ def outcome(path: dict[str, Any], states: dict[str, str]) -> str:
 
 
 def notes(paths: list[dict[str, Any]]) -> str:
-    """What reading has found and left as it is."""
+    """The known limitations that remain."""
     open_points = [(path["name"], path["open"]) for path in paths if path.get("open")]
     lines = [f"- `{name}`: {text}" for name, text in open_points]
     return "\n## Left as it is\n\n" + "\n".join(lines) + "\n"

@@ -1,8 +1,8 @@
-"""What a machine with a GPU is asked, in the order of importance: a list of steps, each a study, a job or a test program.
+"""The steps for a machine with a GPU, in order of importance: each is a study, a job or a test program.
 
-`pack` writes the list as JSON into the archive, with the studies and jobs that it names; `run.py` there knows nothing
-else. In miniature (`Scale.TINY`) the same steps run on a processor: smaller nets and batches, the same libraries,
-precisions and rounds.
+`pack` writes the list as JSON into the archive, with the studies and jobs that it names; `run.py` there uses only this
+list. In miniature (`Scale.TINY`) the same steps run on a CPU: smaller nets and batches, the same libraries, precisions
+and rounds.
 """
 
 import enum
@@ -13,12 +13,13 @@ PYTORCH, COMPILED, KERAS = "python-pytorch", "python-pytorch-compile", "python-k
 ALL = ["libtorch", PYTORCH, COMPILED, KERAS]
 PAIR = ["libtorch", PYTORCH]
 PRECISIONS = ("float32", "tf32", "bfloat16")
-# Where `run.py` keeps what the steps write, in the unpacked archive.
-RECORDS = "work/records"
+# Folders for the steps' output, in the unpacked archive.
+RECORDS, PROFILES = "work/records", "work/profiles"
+TITLE = "VGG16, torchvision's head, 224 x 224, batch 64, trainable"
 
 
 class Scale(enum.Enum):
-    """How large the steps are."""
+    """The size of the steps."""
 
     GPU = "cuda:0"
     TINY = "cpu"
@@ -34,22 +35,24 @@ class Scale(enum.Enum):
 
 @dataclass
 class Step:
-    """One thing that is asked. It is done if each command ends with `status` and together they print `says`."""
+    """One step. It succeeds if each command exits with `status` and their combined output matches `says`."""
 
     id: str
     title: str
-    # The most that it may take.
+    # Time limit.
     seconds: int
-    # Run at once. `{here}` stands for the unpacked archive, `{torch}` for PyTorch's folder.
+    # Run concurrently. `{here}` is the unpacked archive, `{torch}` PyTorch's folder.
     commands: list[list[str]]
     status: list[int] = field(default_factory=lambda: [0])
     # Regular expressions.
     says: list[str] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)
-    # A regular expression: as soon as it is printed, the commands get SIGINT.
+    # A regular expression: as soon as the output matches, the commands get SIGINT.
     interrupt_after: str | None = None
-    # A command that runs beside the others and is ended with them.
+    # A command that runs beside the others and ends with them.
     beside: list[str] | None = None
+    # A study: the step runs only if an aim of this study was missed.
+    if_missed: str | None = None
 
 
 @dataclass
@@ -60,10 +63,11 @@ class Plan:
     files: dict[str, Any] = field(default_factory=dict)
 
     def study(self, id: str, title: str, seconds: int, backends: list[str], job: dict[str, Any], **options: Any) -> None:
-        """Adds a study. Three rounds, so that ratios have intervals; the first steps of each run warm up by themselves."""
+        """Adds a study of three rounds, so that ratios have intervals; the first steps of each run are its warm-up. The option
+        `round` runs one of the three rounds."""
         path = f"plans/{id}.json"
         settings = {"name": id, "backends": backends, "repeats": 3, "warm_up": 0, "retries": 0, "limit_seconds": 150}
-        # On the processor, where values are settled, a step of VGG16 in 64-bit floats takes seconds.
+        # On the CPU, which computes the reference values, a step of VGG16 in 64-bit floats takes seconds.
         settings |= {"check": {"steps": 3, "batch_size": 2}, "records": f"{RECORDS}/{id}.jsonl", "job": job}
         self.files[path] = settings | options
         self.steps.append(Step(id, title, seconds, [["{here}/benchbook-bench/study", path]]))
@@ -76,7 +80,7 @@ class Plan:
 
 
 def compute(precision: str, **settings: Any) -> dict[str, Any]:
-    """`benchbook_backend::Compute`: what all libraries can be asked for, as `benchbook study --precision` has it."""
+    """`benchbook_backend::Compute`: settings that all libraries support, as for `benchbook study --precision`."""
     tf32 = precision in ("tf32", "bfloat16", "float16")
     number = "float32" if precision == "tf32" else precision
     common = {"precision": number, "tf32_matmul": tf32, "tf32_convolutions": tf32, "cudnn_benchmark": True}
@@ -84,7 +88,7 @@ def compute(precision: str, **settings: Any) -> dict[str, Any]:
 
 
 def short(scale: Scale) -> str:
-    """What is fast: 16 bits on a GPU, 32 on a processor."""
+    """The fast precision: 16 bits on a GPU, 32 on a CPU."""
     return scale.of("bfloat16", "float32")
 
 
@@ -114,11 +118,11 @@ def plan(scale: Scale) -> Plan:
     plan = Plan()
     machine(plan, scale)
     agreement(plan, scale)
-    for precision in PRECISIONS:
-        title = f"VGG16, torchvision's head, 224 x 224, batch 64, trainable, {precision}"
-        plan.study(f"vgg16-{precision}", title, 400, ALL, job(scale, vgg16(scale), precision), baseline=PYTORCH)
+    configurations(plan, scale)
+    profiles(plan, scale)
     variants(plan, scale)
     files(plan, scale)
+    rounds(plan, scale)
     watched(plan, scale)
     trouble(plan, scale)
     notebooks(plan, scale)
@@ -129,17 +133,17 @@ def plan(scale: Scale) -> Plan:
 
 
 def machine(plan: Plan, scale: Scale) -> None:
-    """What is there."""
+    """The machine and its libraries."""
     doctor = ["{here}/benchbook", "doctor"]
-    # There is no Rust and no Jupyter on such a machine, so doctor ends with 1; what it says of the GPU counts.
+    # Such a machine has no Rust and no Jupyter, so doctor exits with 1; only its line on the GPU matters.
     gpu = scale.of(r"(?m)^ok +GPU ", r"(?m)^absent +GPU ")
-    plan.steps.append(Step("doctor", "what `benchbook doctor` says", 60, [doctor], status=[0, 1], says=[gpu]))
+    plan.steps.append(Step("doctor", "what `benchbook doctor` says", 15, [doctor], status=[0, 1], says=[gpu]))
     libraries = ["{here}/benchbook-bench/libraries"]
-    plan.steps.append(Step("libraries", "the libraries that studies find", 60, [libraries], says=["LibTorch"]))
+    plan.steps.append(Step("libraries", "the libraries that studies find", 15, [libraries], says=["LibTorch"]))
 
 
 def agreement(plan: Plan, scale: Scale) -> None:
-    """Whether the GPU computes what the processor and Python's PyTorch compute."""
+    """Whether the GPU's results agree with those of the CPU and of Python's PyTorch."""
     tests = {
         "BENCHBOOK_TEST_DEVICE": scale.device,
         "BENCHBOOK_CONFORMANCE": "{here}/tests/conformance",
@@ -149,20 +153,56 @@ def agreement(plan: Plan, scale: Scale) -> None:
     ran = [r"test result: ok\. [1-9]\d* passed; 0 failed"]
     words = ["{here}/tests/gpu", "--test-threads=1", "--nocapture"]
     title = "each operation against PyTorch's stored values; out of memory, checkpoints, memory on the device"
-    plan.steps.append(Step("device-tests", title, 120, [words], says=ran, environment=tests))
+    plan.steps.append(Step("device-tests", title, 60, [words], says=ran, environment=tests))
     net = {"architecture": "vgg11", "head": "keras", "size": scale.of(64, 32), "batch_norm": False}
     for precision in ("float64", "float32"):
-        # Held to what three or more libraries settle on the processor in 64-bit floats: with 64-bit floats on the GPU
-        # to within rounding, with 32-bit floats to within theirs.
+        # Compared with the libraries' results on the CPU in 64-bit floats, within the rounding of the GPU's floats.
         title = f"logits, gradients and 20 steps in {precision} against the processor and Python's PyTorch"
         exact = {"tf32_matmul": False, "tf32_convolutions": False, "cudnn_benchmark": False}
         asked = job(scale, net, precision, compute=exact, batch_size=8)
         steps = {"steps": 20, "run_steps": 20, "batch_size": scale.of(8, 4)}
-        plan.study(f"agreement-{precision}", title, 120, PAIR, asked, check=steps)
+        plan.study(f"agreement-{precision}", title, 60, PAIR, asked, check=steps, round=0)
+
+
+def configurations(plan: Plan, scale: Scale) -> None:
+    """Twelve configurations, one round of each, within the first ten minutes.
+
+    Each limit is an estimate for four runs on an H100, never measured: 15 s for the reference values of the first two
+    libraries, 10 and 15 s for their runs, 60 s for torch.compile, which compiles four graphs in each run, and 30 s for XLA.
+    A study that does not finish in time resumes with the next call and keeps its completed runs.
+    """
+    for precision, limit in zip(PRECISIONS, (135, 125, 130), strict=True):
+        check = {"steps": 3, "batch_size": 2, "settled_by": len(PAIR)}
+        title = f"{TITLE}, {precision}, the first round"
+        plan.study(f"vgg16-{precision}", title, limit, ALL, job(scale, vgg16(scale), precision), baseline=PYTORCH, check=check, round=0)
+
+
+def rounds(plan: Plan, scale: Scale) -> None:
+    """The two further rounds that intervals need. All four libraries compute the reference values on the CPU, which compiles
+    twice more; without these values torch.compile and Keras have no ratios."""
+    for precision in PRECISIONS:
+        same = {"name": f"vgg16-{precision}", "records": f"{RECORDS}/vgg16-{precision}.jsonl", "baseline": PYTORCH}
+        title = f"{TITLE}, {precision}, two more rounds"
+        plan.study(f"vgg16-{precision}-rounds", title, 450, ALL, job(scale, vgg16(scale), precision), **same)
+
+
+def profiles(plan: Plan, scale: Scale) -> None:
+    """Profiles that show why a step is slower than its aim, or takes more memory."""
+    for precision in PRECISIONS:
+        backends = scale.of(["libtorch", PYTORCH, COMPILED], PAIR)
+        profile(plan, scale, f"vgg16-{precision}", backends, job(scale, vgg16(scale), precision))
+
+
+def profile(plan: Plan, scale: Scale, study: str, backends: list[str], job: dict[str, Any]) -> None:
+    """Profiles ten steps of a study's job with PyTorch's profiler, if an aim of the study was missed; in miniature always."""
+    id = f"profile-{study}"
+    options = {"check": None, "round": 0, "profiles": f"{PROFILES}/{study}"}
+    plan.study(id, f"kernels and operations of ten steps of {study}", 150, backends, job, **options)
+    plan.steps[-1].if_missed = scale.of(study, None)
 
 
 def variants(plan: Plan, scale: Scale) -> None:
-    """What else may be asked of a training step."""
+    """Other settings of a training step."""
     rows = [
         ("keras-head", "the Keras head", job(scale, vgg16(scale, "keras"))),
         ("batch-32", "batch 32", job(scale, vgg16(scale), batch_size=32)),
@@ -175,9 +215,9 @@ def variants(plan: Plan, scale: Scale) -> None:
 
 
 def files(plan: Plan, scale: Scale) -> None:
-    """Trainings from files to the end: does the GPU wait for its input?"""
+    """Whole trainings from files: does the GPU wait for its input?"""
     whole = {"steps_per_epoch": None, "epochs": scale.of(5, 2), "validate": True}
-    # A processor has no page-locked memory.
+    # A CPU has no page-locked memory.
     pinned = scale.of({"pinned_memory": True, "asynchronous_copies": True}, {})
     rows = [
         ("files", "end to end from files", {}, PAIR, {}),
@@ -187,21 +227,25 @@ def files(plan: Plan, scale: Scale) -> None:
     for id, title, settings, backends, changes in rows:
         asked = job(scale, vgg16(scale), short(scale), compute=settings, fit=whole | changes, rates=True)
         plan.study(id, title, 200, backends, asked)
+    # A profile's ten steps are within the first epoch, in which nothing is cached.
+    for id, _, settings, backends, _ in rows[:2]:
+        asked = job(scale, vgg16(scale), short(scale), compute=settings, fit=whole | {"epochs": 1})
+        profile(plan, scale, id, backends, asked)
 
 
 def watched(plan: Plan, scale: Scale) -> None:
-    """Memory, utilisation, clocks and energy: what records say beside what `nvidia-smi` says of the same time."""
+    """Memory, utilisation, clocks and energy: records and `nvidia-smi` at the same time."""
     plan.study("nvml", "memory, clocks and energy of phases beside nvidia-smi", 120, ["libtorch"], job(scale, vgg16(scale), short(scale)))
     query = "--query-gpu=timestamp,memory.used,utilization.gpu,clocks.sm,power.draw"
     plan.steps[-1].beside = scale.of(["nvidia-smi", query, "--format=csv,noheader,nounits", "-lms", "100"], None)
 
 
 def trouble(plan: Plan, scale: Scale) -> None:
-    """What must end well."""
-    # 54 MB an image and more at 224 x 224, so a thousand of four times as many pixels fill any GPU of 2026; the
-    # processor gets a limit instead.
-    large = {"architecture": "vgg16", "size": scale.of(448, 1024)}
-    asked = job(scale, large, fit={"batch_size": scale.of(2000, 24), "steps_per_epoch": 1})
+    """Failures and interrupts that must be handled."""
+    # The first convolution's output has 268 MB an image: 172 GB for all images of training, more than any GPU of 2026 has.
+    # On the CPU, a memory limit is set instead.
+    large = {"architecture": "vgg16", "size": 1024}
+    asked = job(scale, large, fit={"batch_size": scale.of(640, 24), "steps_per_epoch": 1})
     words = plan.job("out-of-memory", asked)
     if scale is Scale.TINY:
         words = ["sh", "-c", 'ulimit -v 8000000 && exec "$@"', "sh", *words]
@@ -212,7 +256,7 @@ def trouble(plan: Plan, scale: Scale) -> None:
     plan.study("interrupt", "an interrupt in a training", 60, ["libtorch"], long, check=None)
     plan.steps[-1].interrupt_after = "Epoch 2/"
     plan.steps[-1].status = [130]
-    plan.steps[-1].says = ["the same command goes on from there"]
+    plan.steps[-1].says = ["the same command resumes the study"]
 
     both = [plan.job(f"together-{number}", job(scale, vgg16(scale))) for number in (1, 2)]
     plan.steps.append(Step("together", "two processes on one GPU", 120, both))

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Runs what this archive holds on this machine: nothing is compiled, installed or downloaded.
+"""Runs this archive's steps on this machine. Compiles, installs and downloads nothing.
 
     ./run [--minutes 10] --out DIR
 
-The steps in `steps.json` run in their order. Each has a time limit and a record of its own in work/steps; what is left
-when the time is up runs at the next call. DIR/benchbook-gpu.tar.gz has everything so far, is written anew after each step,
-and is where a call on a fresh machine goes on from. `environment/gpu --collect DIR` in the checkout reads it.
+The steps in `steps.json` run in order. Each has a time limit and a record in work/steps; the next call runs the steps that
+remain when the time is up. DIR/benchbook-gpu.tar.gz holds all results so far. It is rewritten after each step, and a call on
+a new machine resumes from it. `environment/gpu --collect DIR` in the checkout reads it.
 
-It needs Python 3.10 or newer with torch 2.11.0, the Python that runs this file.
+The Python that runs this file must be 3.10 or newer and have torch 2.11.0.
 """
 
 from __future__ import annotations
@@ -29,19 +29,31 @@ import time
 from pathlib import Path
 from typing import Any
 
+from aims import aims, parsed
+
 HERE = Path(__file__).resolve().parent
 WORK = HERE / "work"
 RESULTS = "benchbook-gpu.tar.gz"
-# What may come back in one file, with room for the archive's own headers.
+# The folders of WORK that are returned, and those of them that may be left out.
+KEPT = ("steps", "records", "output", "profiles")
+SPARED = ("output", "profiles")
+# Maximum size of the returned file, with room for the archive's headers.
 MOST_BYTES = 15 << 20
-# What is kept of a step's output.
+# Maximum stored output of a step.
 MOST_OUTPUT = 256 << 10
-# A step is not begun with less than this left, and gets this long to end itself after SIGINT.
+# Minimum remaining time to begin a step, and a step's time to end after SIGINT.
 LEAST_SECONDS = 15
 GRACE_SECONDS = 15
-# Calls after which a step that failed is left alone. One that ran out of time goes on, as a study does from run to run.
+# Maximum number of attempts at a failing step. A step that ran out of time continues, since a study resumes run by run.
 MOST_ATTEMPTS = 3
-TERMINATED = "run: terminated; the same command goes on from there"
+STOPPED = "run: stopped; the same command resumes"
+STOPS = (signal.SIGINT, signal.SIGTERM)
+# Prints torch's version and the GPUs' names.
+TORCH = """
+import json, torch
+names = [torch.cuda.get_device_name(gpu) for gpu in range(torch.cuda.device_count())]
+print(json.dumps({"torch": torch.__version__, "gpus": names}))
+"""
 DONE, FAILED, UNFINISHED, NOT_REACHED = "done", "failed", "out of time", "not reached"
 
 
@@ -52,11 +64,12 @@ def main() -> int:
     parser.add_argument("--only", help="these steps alone, by their ids with commas between")
     chosen = parser.parse_args()
     end = time.monotonic() + chosen.minutes * 60
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    for number in STOPS:
+        signal.signal(number, lambda *_: sys.exit(STOPPED))
     steps = json.loads((HERE / "steps.json").read_text())
     chosen.out.mkdir(parents=True, exist_ok=True)
     resume(chosen.out / RESULTS)
-    for folder in ("steps", "records", "output"):
+    for folder in KEPT:
         (WORK / folder).mkdir(parents=True, exist_ok=True)
     only = set(chosen.only.split(",")) if chosen.only else {step["id"] for step in steps}
     unknown = only - {step["id"] for step in steps}
@@ -71,34 +84,57 @@ def main() -> int:
         if left < LEAST_SECONDS:
             print(f"the time is up; {len(queue) - number + 1} steps are left for the next call")
             break
+        if step["if_missed"] and not missed(step["if_missed"]):
+            not_reached(step, f"no aim of {step['if_missed']} was missed so far")
+            continue
         print(f"[{number}/{len(queue)}] {step['id']}: {step['title']} (at most {min(left, step['seconds']):.0f} s)", flush=True)
         record = take(step, environment, min(left - GRACE_SECONDS / 2, step["seconds"])) | {"cuda": machine["cuda"]}
-        write_json(WORK / "steps" / f"{step['id']}.json", record)
+        write_json(record_of(step), record)
         print(f"      {record['state']} after {record['seconds']:.0f} s{': ' + record['reason'] if record['reason'] else ''}", flush=True)
         pack(chosen.out / RESULTS)
     for step in steps:
-        path = WORK / "steps" / f"{step['id']}.json"
-        if not path.exists():
-            write_json(path, {"id": step["id"], "title": step["title"], "state": NOT_REACHED, "attempts": 0, "reason": "", "seconds": 0.0})
+        if not record_of(step).exists():
+            not_reached(step)
     pack(chosen.out / RESULTS)
-    states = [json.loads((WORK / "steps" / f"{step['id']}.json").read_text())["state"] for step in steps]
+    states = [json.loads(record_of(step).read_text())["state"] for step in steps]
     counted = ", ".join(f"{states.count(state)} {state}" for state in (DONE, FAILED, UNFINISHED, NOT_REACHED))
     print(f"{counted}; results: {chosen.out / RESULTS}")
     return 0 if FAILED not in states else 1
 
 
+def record_of(step: dict[str, Any]) -> Path:
+    """The file with the record of a step."""
+    return WORK / "steps" / f"{step['id']}.json"
+
+
+def not_reached(step: dict[str, Any], reason: str = "") -> None:
+    """Records that a step has not run; keeps the record of an earlier call."""
+    path = record_of(step)
+    if path.exists() and json.loads(path.read_text())["state"] != NOT_REACHED:
+        return
+    record = {"id": step["id"], "title": step["title"], "state": NOT_REACHED, "attempts": 0, "reason": reason, "seconds": 0.0}
+    write_json(path, record)
+
+
+def missed(study: str) -> bool:
+    """Whether an aim of a study was missed, by its records so far."""
+    path = WORK / "records" / f"{study}.jsonl"
+    records = parsed(path.read_text()) if path.exists() else []
+    return any(aim.verdict == "missed" for aim in aims({study: records}))
+
+
 def resume(results: Path) -> None:
-    """Takes up the state of an earlier call that another machine ran; what is here is newer than any archive."""
+    """Restores the state of an earlier call on another machine; existing local state is newer than any archive."""
     if results.exists() and not (WORK / "steps").exists():
         with tarfile.open(results) as archive:
             archive.extractall(WORK, filter="data")
 
 
 def order(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What is left: first what was never tried, then what ran out of time or failed."""
+    """The remaining steps: first those never tried, then those that ran out of time or failed."""
     new, again = [], []
     for step in steps:
-        path = WORK / "steps" / f"{step['id']}.json"
+        path = record_of(step)
         record = json.loads(path.read_text()) if path.exists() else {"state": NOT_REACHED, "attempts": 0}
         if record["state"] == NOT_REACHED:
             new.append(step)
@@ -108,27 +144,29 @@ def order(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def describe() -> dict[str, Any]:
-    """The machine, and why it does not suit if it does not."""
+    """Describes the machine; exits with the reason if it is unsuitable."""
     spec = importlib.util.find_spec("torch")
     if spec is None or spec.origin is None:
         sys.exit(f"run: {sys.executable} has no torch; start this file with a Python that has torch 2.11.0")
-    found = [sys.executable, "-c", "import torch; print(torch.__version__, torch.cuda.is_available(), torch.cuda.device_count())"]
-    version, available, count = subprocess.run(found, check=True, capture_output=True, text=True).stdout.split()
-    if not version.startswith("2.11.0"):
-        sys.exit(f"run: {sys.executable} has torch {version}, and this archive needs 2.11.0")
-    machine = {"python": platform.python_version(), "torch": version, "torch_folder": str(Path(spec.origin).parent)}
-    machine |= {"cuda": available == "True", "gpus": int(count), "cores": len(os.sched_getaffinity(0))}
+    asked = subprocess.run([sys.executable, "-c", TORCH], capture_output=True, text=True)
+    if asked.returncode != 0:
+        sys.exit(f"run: {sys.executable} cannot import torch: {(asked.stderr.strip().splitlines() or ['no message'])[-1]}")
+    torch = json.loads(asked.stdout.splitlines()[-1])
+    if not torch["torch"].startswith("2.11.0"):
+        sys.exit(f"run: {sys.executable} has torch {torch['torch']}, and this archive needs 2.11.0")
+    machine = torch | {"python": platform.python_version(), "torch_folder": str(Path(spec.origin).parent)}
+    machine |= {"cuda": bool(torch["gpus"]), "cores": len(os.sched_getaffinity(0))}
     machine["libraries"] = {name: importlib.util.find_spec(name) is not None for name in ("jax", "keras", "torchvision", "triton")}
     if shutil.which("nvidia-smi"):
         asked = subprocess.run(["nvidia-smi", "-q"], capture_output=True, text=True)
-        # Serial numbers and UUIDs are nobody's business.
+        # Leave out serial numbers and UUIDs, which identify the machine.
         lines = [line for line in asked.stdout.splitlines() if not re.search(r"UUID|Serial|Bus Id", line)]
         machine["nvidia_smi"] = "\n".join(lines)[:20_000]
     return machine
 
 
 def surroundings(machine: dict[str, Any]) -> dict[str, str]:
-    """The environment of the steps: this Python as the one that has the references, with the packages that it lacks."""
+    """The steps' environment: this Python for the references, with the packages that it lacks."""
     lacking = []
     for folder in sorted((HERE / "packages").iterdir()) if (HERE / "packages").exists() else []:
         names = [path.stem for path in folder.iterdir() if not path.name.endswith((".dist-info", ".data", "__pycache__"))]
@@ -145,16 +183,16 @@ def surroundings(machine: dict[str, Any]) -> dict[str, str]:
         "LIBTORCH": machine["torch_folder"],
         "PATH": f"{binaries}:{os.environ['PATH']}",
         "PYTHONUNBUFFERED": "1",
-        # Compiled code of torch.compile and JAX stays for the next call.
+        # Keeps the compiled code of torch.compile and JAX for the next call.
         "TORCHINDUCTOR_CACHE_DIR": str(WORK / "compiled/torch"),
     }
     return os.environ | settings
 
 
 def take(step: dict[str, Any], environment: dict[str, str], limit: float) -> dict[str, Any]:
-    """Runs a step's commands at once, within the limit, and says how they ended."""
+    """Runs a step's commands concurrently, within the limit, and returns their record."""
     began = time.monotonic()
-    path = WORK / "steps" / f"{step['id']}.json"
+    path = record_of(step)
     attempts = json.loads(path.read_text())["attempts"] if path.exists() else 0
     places = {"{here}": str(HERE), "{torch}": environment["LIBTORCH"]}
 
@@ -165,16 +203,28 @@ def take(step: dict[str, Any], environment: dict[str, str], limit: float) -> dic
 
     environment = environment | {name: placed(value) for name, value in step["environment"].items()}
     output = Output()
-    # A signal that comes while commands start is heeded when all of them are known.
-    terminations: list[int] = []
-    terminate = signal.signal(signal.SIGTERM, lambda number, _: terminations.append(number))
-    beside = start(step["beside"], environment, sink := Output()) if step["beside"] else None
-    processes = [start([placed(word) for word in command], environment, output) for command in step["commands"]]
+    sink = Output()
+    processes: list[subprocess.Popen[bytes]] = []
+    beside: list[subprocess.Popen[bytes]] = []
+    # A signal that arrives while commands start is handled once all of them are known.
+    stops: list[int] = []
+    heed = {number: signal.signal(number, lambda number, _: stops.append(number)) for number in STOPS}
     interrupted = timed_out = False
+    refused = ""
     try:
-        signal.signal(signal.SIGTERM, terminate)
-        if terminations:
-            sys.exit(TERMINATED)
+        try:
+            if step["beside"]:
+                beside.append(start(step["beside"], environment, sink))
+            for command in step["commands"]:
+                processes.append(start([placed(word) for word in command], environment, output))
+        except OSError as error:
+            refused = f"a command does not start: {error}"
+        for number, handler in heed.items():
+            signal.signal(number, handler)
+        if stops:
+            sys.exit(STOPPED)
+        if refused:
+            end(processes)
         while any(process.poll() is None for process in processes):
             if not interrupted and step["interrupt_after"] and re.search(step["interrupt_after"], output.text()):
                 interrupted = True
@@ -185,21 +235,23 @@ def take(step: dict[str, Any], environment: dict[str, str], limit: float) -> dic
                 break
             time.sleep(0.1)
     except BaseException:
-        # This call is interrupted itself: nothing that it has started goes on.
-        end(processes + ([beside] if beside else []))
+        # This call itself is interrupted: end everything that it has started.
+        end(processes + beside)
         raise
     for process in processes:
         process.wait()
         end_group(process)
         process.reader.join(timeout=5)
     if beside:
-        end([beside])
+        end(beside)
         (WORK / "output" / f"{step['id']}-beside.txt").write_text(sink.text())
     said, statuses = output.text(), [process.returncode for process in processes]
     (WORK / "output" / f"{step['id']}.txt").write_text(said[-MOST_OUTPUT:])
     missing = [pattern for pattern in step["says"] if not re.search(pattern, said)]
     reason, state = "", DONE
-    if timed_out:
+    if refused:
+        reason, state = refused, FAILED
+    elif timed_out:
         reason, state = f"it took longer than {limit:.0f} s; the next call goes on", UNFINISHED
     elif any(status not in step["status"] for status in statuses):
         last = next((line for line in reversed(said.splitlines()) if line.strip()), "")
@@ -212,7 +264,7 @@ def take(step: dict[str, Any], environment: dict[str, str], limit: float) -> dic
 
 
 class Output:
-    """What processes print, in the order in which it arrives."""
+    """The output of processes, in the order of arrival."""
 
     def __init__(self) -> None:
         self.lock, self.parts = threading.Lock(), bytearray()
@@ -220,7 +272,7 @@ class Output:
     def add(self, data: bytes) -> None:
         with self.lock:
             self.parts += data
-            # A progress line repeated for minutes is of no use.
+            # Drop old output, such as a progress line repeated for minutes.
             if len(self.parts) > 8 * MOST_OUTPUT:
                 del self.parts[: 4 * MOST_OUTPUT]
 
@@ -230,7 +282,7 @@ class Output:
 
 
 def start(command: list[str], environment: dict[str, str], output: Output) -> subprocess.Popen[bytes]:
-    """Starts a command in a process group of its own, and reads what it prints."""
+    """Starts a command in a new process group, and reads its output."""
     process = subprocess.Popen(
         command,
         cwd=HERE,
@@ -251,14 +303,14 @@ def start(command: list[str], environment: dict[str, str], output: Output) -> su
 
 
 def signal_all(processes: list[subprocess.Popen[bytes]], number: int) -> None:
-    """Sends a signal to those that still run, which pass it on."""
+    """Sends a signal to the running processes, which forward it."""
     for process in processes:
         if process.poll() is None:
             process.send_signal(number)
 
 
 def end(processes: list[subprocess.Popen[bytes]]) -> None:
-    """Lets processes end themselves, so that a study notes what it had, and ends what does not."""
+    """Interrupts processes, so that a study can save its state, and kills those that do not end."""
     signal_all(processes, signal.SIGINT)
     patience = time.monotonic() + GRACE_SECONDS
     for process in processes:
@@ -271,7 +323,7 @@ def end(processes: list[subprocess.Popen[bytes]]) -> None:
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:
-    """Ends what a command has started and what is still there."""
+    """Kills the remaining processes of a command's group."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
@@ -279,14 +331,17 @@ def end_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=1) + "\n")
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(value, indent=1) + "\n")
+    partial.replace(path)
 
 
 def pack(results: Path) -> None:
-    """Puts everything so far into one file that may come back; outputs are left out, longest first, if it is too large."""
-    files = [path for folder in ("steps", "records", "output") for path in sorted((WORK / folder).rglob("*")) if path.is_file()]
+    """Packs all results so far into the returned file; if it is too large, leaves out outputs and profiles, largest first."""
+    files = [path for folder in KEPT for path in sorted((WORK / folder).rglob("*")) if path.is_file()]
     files.append(WORK / "machine.json")
-    outputs = sorted((path for path in files if path.parent.name == "output"), key=lambda path: path.stat().st_size)
+    spared = [path for path in files if path.relative_to(WORK).parts[0] in SPARED]
+    outputs = sorted(spared, key=lambda path: path.stat().st_size)
     while True:
         buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode="w:gz") as archive:

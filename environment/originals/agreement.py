@@ -1,12 +1,12 @@
-"""Whole gradients of PyTorch's Python against Benchbook's, for `kernel/tests/test_agreement.py`.
+"""Whole gradients of Python's PyTorch, to compare with Benchbook's in `kernel/tests/test_agreement.py`.
 
     agreement.py make FOLDER ARCHITECTURE HEAD SIZE BATCH_NORM FORMAT
 
-writes weights as `torch.save` does (FORMAT `old` or `zip`), a batch as safetensors, and what Python computes from them.
+writes weights with `torch.save` (FORMAT `old` or `zip`), a batch as safetensors, and PyTorch's results.
 
     agreement.py torchvision FOLDER NAME SIZE
 
-does the same with a net of torchvision's own, random weights and running statistics of some batches.
+does the same with a net of torchvision, random weights and the running statistics of some batches.
 
     agreement.py recurrent FOLDER NAME SIZE
 

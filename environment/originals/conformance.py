@@ -1,10 +1,10 @@
-"""What PyTorch's Python computes of the graphs of the conformance suite, which every backend is run through.
+"""Values of Python's PyTorch for the graphs of the conformance suite, with which every backend is compared.
 
     cargo run --release -p benchbook-conformance --example cases > cases.json
     .venv-references/bin/python environment/originals/conformance.py cases.json kernel/backend/tests/data/conformance
 
-writes one safetensors file for each graph; with names after the folder only theirs, since safetensors writes the
-metadata in a new order each time. Weights and inputs follow from a formula, which `kernel/conformance` has too; the
+writes one safetensors file for each graph, or only for the graphs named after the folder, since safetensors writes the
+metadata in a different order each time. Weights and inputs follow from a formula, which `kernel/conformance` has too; the
 dropout masks are Benchbook's. Everything is computed in 32-bit floats on the CPU by the interpreter of
 `kernel/study/references`. The file's metadata holds the graph, the settings and the versions; its tensors are
 

@@ -3,8 +3,8 @@
     data_pass.py LIBRARY FOLDER [SAMPLES]
 
 LIBRARY is torch, tensorflow or keras; each with its usual loader for 224 x 224 pixels in batches of 32, in the order
-of the files. Prints one JSON object with the seconds from making the loader to the last batch. With SAMPLES, the
-pixels of the first batch are written there instead, `[32, 3, 224, 224]` float32 of 0 to 255, without rotation.
+of the files. Prints one JSON object with the seconds from creating the loader to the last batch. With SAMPLES, writes the
+pixels of the first batch to this file instead, `[32, 3, 224, 224]`, float32, 0 to 255, without rotation.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 SIDE, BATCH, WORKERS = 224, 32, 2
 
-# (pictures of a batch, all pixels of a batch as [n, 3, h, w] of 0 to 255)
+# The number of images of a batch, and a function that returns its pixels, [n, 3, h, w], 0 to 255.
 Counted = tuple[int, Callable[[], np.ndarray]]
 
 

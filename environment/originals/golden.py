@@ -1,8 +1,8 @@
-"""What PyTorch's Python computes for nets whose weights and pictures follow from a formula.
+"""Values of Python's PyTorch for nets whose weights and images follow from a formula.
 
     .venv-references/bin/python environment/originals/golden.py kernel/helper/tests/data/agreement.json
 
-writes the file that the tests of the helper library compare with (`kernel/helper/tests/integration/agreement.rs`
+writes the file with which the tests of the helper library compare (`kernel/helper/tests/integration/agreement.rs`
 has the same formula). The committed one was made with torch 2.11.0 on an x86-64 CPU with two threads.
 """
 

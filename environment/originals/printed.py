@@ -1,9 +1,9 @@
-"""What torchvision prints of its nets, and their parameters.
+"""The printed forms and parameters of torchvision's nets.
 
     .venv-references/bin/python environment/originals/printed.py kernel/nets/tests/data
 
 writes a file for each net: its printed form, an empty line, and a line for each entry of its state with its shape, without
-the batches that batch normalisation counts. Of VGG only `features`, since the report's heads are not torchvision's.
+the batches that batch normalisation counts. For VGG only `features`, since the report's heads are not torchvision's.
 """
 
 from __future__ import annotations

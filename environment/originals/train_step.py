@@ -1,7 +1,7 @@
-"""PyTorch's side of `environment/bench train`: the same step in PyTorch's own Python.
+"""PyTorch's side of `environment/bench train`: the same training step in Python.
 
-Reads one JSON object a line: first the settings, then `{"step": RATE}` again and again; answers each with a line of
-JSON. Between two questions it does nothing, so that the other side can be measured alone.
+Reads one JSON object per line: first the settings, then `{"step": RATE}` repeatedly. Answers each line with a line of
+JSON. The program is idle between two lines, so that the other side can be measured alone.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""The transforms of torchvision and Keras against Benchbook's on real photos, for `kernel/tests/test_transforms.py`.
+"""Compares the transforms of torchvision and Keras with Benchbook's on real photos, for `kernel/tests/test_transforms.py`.
 
     transforms.py PROGRAM PHOTOS
 
 PROGRAM is the example `pixels` of benchbook-data, PHOTOS a folder of JPEG files. Each photo is first written as PNG,
-so that both sides begin with the same pixels; what the JPEG decoders differ by is a comparison of its own. Random
-choices are Benchbook's: its program says what was drawn, and the original gets the same numbers. Prints a table
-and fails beyond a tolerance. Values are levels, 0 to 255, unless a row says otherwise.
+so that both sides start from the same pixels; the JPEG decoders are compared separately. Random
+choices are Benchbook's: its program prints the drawn numbers, which the original gets, too. Prints a table,
+and fails if a difference exceeds its tolerance. Values are levels, 0 to 255, unless a row states otherwise.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ RAW: dict[str, Any] = {"Custom": []}
 
 
 class Ours:
-    """What Benchbook's loader gives."""
+    """The values of Benchbook's loader."""
 
     def __init__(self, program: Path) -> None:
         self.program = program
 
     def pictures(self, folder: Path, **settings: Any) -> list[tuple[dict[str, Any], Pixels]]:
-        """Each picture's entry and its values, `[height, width, 3]`."""
+        """The entry and the values, `[height, width, 3]`, of each image."""
         config = {"height": HEIGHT, "width": WIDTH, "shuffle": False, "preprocessing": RAW, "seed": 5} | settings
         with tempfile.NamedTemporaryFile() as out:
             ran = subprocess.run(
@@ -62,7 +62,7 @@ rows: list[tuple[str, str, float, float, bool]] = []
 
 
 def largest(name: str, tolerance: float, differences: list[Pixels]) -> None:
-    """The largest difference of all pictures is at most `tolerance`."""
+    """The largest difference in all images is at most `tolerance`."""
     worst = max(float(np.abs(difference).max()) for difference in differences)
     rows.append((name, "largest difference", worst, tolerance, worst <= tolerance))
 
@@ -74,9 +74,9 @@ def apart(name: str, tolerance: float, differences: list[Pixels], level: float) 
 
 
 def average(name: str, tolerance: float, differences: list[Pixels]) -> None:
-    """The mean difference of each picture is at most `tolerance`."""
+    """The mean difference of each image is at most `tolerance`."""
     worst = max(float(np.abs(difference).mean()) for difference in differences)
-    rows.append((name, "mean difference of the worst picture", worst, tolerance, worst <= tolerance))
+    rows.append((name, "mean difference of the worst image", worst, tolerance, worst <= tolerance))
 
 
 def pil(entry: dict[str, Any]) -> Image.Image:
@@ -160,7 +160,7 @@ def turning(ours: Ours, photos: Path) -> None:
 
 
 def keras_changes(ours: Ours, photos: Path) -> None:
-    # Square, since Keras exchanges the coordinates of the centre of any other picture.
+    # Square, since Keras exchanges the coordinates of the centre of any other image.
     square = {"height": SIDE, "width": SIDE}
     plain = [values for _, values in ours.pictures(photos, **square)]
     for fill, mode in [("Nearest", "nearest"), ("Reflect", "reflect"), ("Wrap", "wrap"), (None, "constant")]:

@@ -1,4 +1,4 @@
-"""The nets of the comparison in PyTorch's own Python, with the names and the order of Benchbook's weights."""
+"""The nets of the comparison in Python's PyTorch, with the names and the order of Benchbook's weights."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def test_half_a_download_is_never_imported(checkout):
     tool(checkout, "kaggle", 'while [[ $1 != -p ]]; do shift; done; echo half >"$2/dogs-vs-cats.zip"; exit 1')
     ran = run(checkout)
     assert ran.returncode == 1 and ran.stdout == ""
-    assert "rules have to be accepted" in ran.stderr
+    assert "Accept its rules once" in ran.stderr
     assert not (checkout / "datasets/dogs-vs-cats.zip").exists()
     tool(checkout, "kaggle", 'while [[ $1 != -p ]]; do shift; done; cat "$2/dogs-vs-cats.zip" >&2; echo whole >"$2/dogs-vs-cats.zip"')
     ran = run(checkout)

@@ -5,6 +5,8 @@ The programs of a packed job are shell commands here; kernel/tests/test_gpu.py r
 
 import json
 import os
+import shlex
+import signal
 import subprocess
 import sys
 import tarfile
@@ -28,7 +30,8 @@ class Machine:
     def __init__(self, folder):
         self.folder, self.out = folder / "benchbook-gpu", folder / "out"
         self.folder.mkdir()
-        (self.folder / "run").write_text((ON_GPU / "run.py").read_text())
+        for name, source in {"run": "run.py", "aims.py": "aims.py", "plan.py": "plan.py"}.items():
+            (self.folder / name).write_text((ON_GPU / source).read_text())
         torch = folder / "python/torch"
         torch.mkdir(parents=True)
         words = "__version__ = '2.11.0+cu130'\nclass cuda:\n    is_available = staticmethod(lambda: False)\n    device_count = staticmethod(lambda: 0)\n"
@@ -36,7 +39,8 @@ class Machine:
         self.python = str(torch.parent)
 
     def steps(self, **scripts):
-        settings = {"seconds": 60, "status": [0], "says": [], "environment": {}, "interrupt_after": None, "beside": None}
+        settings = {"seconds": 60, "status": [0], "says": [], "environment": {}}
+        settings |= {"interrupt_after": None, "beside": None, "if_missed": None}
         steps = []
         for id, script in scripts.items():
             script = script if isinstance(script, dict) else {"commands": [script]}
@@ -119,14 +123,16 @@ def test_an_interrupt_is_sent_when_the_output_says_so_and_commands_run_side_by_s
     assert status == 0 and machine.states() == {"interrupt": "done", "together": "done"}, said
 
 
-def test_what_a_terminated_call_has_started_ends_with_it_and_the_next_call_goes_on(machine, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_a_stopped_call_has_started_ends_with_it_and_the_next_call_goes_on(machine, tmp_path, number):
     machine.steps(slow=f"[[ -e {tmp_path}/pid ]] && exit 0; echo $$ >{tmp_path}/pid; exec sleep 300")
     command = [sys.executable, machine.folder / "run", "--out", machine.out]
-    call = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": machine.python}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    call = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": machine.python}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text().strip():
         assert call.poll() is None
-    call.terminate()
-    assert call.wait() == 1
+    call.send_signal(number)
+    said = call.communicate()[1]
+    assert call.returncode == 1 and said == "run: stopped; the same command resumes\n", said
     # What has no parent any more is reaped by the system, a moment later.
     left, end = Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}"), time.monotonic() + 30
     while left.exists() and time.monotonic() < end:
@@ -136,6 +142,23 @@ def test_what_a_terminated_call_has_started_ends_with_it_and_the_next_call_goes_
     assert status == 0 and machine.states() == {"slow": "done"}, said
 
 
+def record(backend, milliseconds, peak, **more):
+    place = {"study": "vgg16-tf32", "backend": backend, "warm_up": False}
+    resources = {"train": {"gpu_peak_bytes": peak}}
+    return {"status": {"state": "ok"}, "place": place, "step_seconds": [milliseconds / 1000] * 10, "resources": resources} | more
+
+
+@pytest.mark.parametrize(("own", "state"), [(50, "not reached"), (53, "done")])
+def test_a_step_that_explains_a_missed_aim_is_left_out_until_one_is_missed(machine, own, state):
+    rows = [record("libtorch", own, 8e9), record("python-pytorch", 52, 8e9)]
+    study = "".join(f"echo {shlex.quote(json.dumps(row))} >>work/records/vgg16-tf32.jsonl;" for row in rows)
+    machine.steps(why={"commands": ["true"], "if_missed": "vgg16-tf32"}, study=study)
+    status, said = machine.run()
+    assert status == 0 and machine.states() == {"why": "not reached", "study": "done"}, said
+    status, said = machine.run()
+    assert status == 0 and machine.states() == {"why": state, "study": "done"}, said
+
+
 def test_the_wrong_torch_and_an_unknown_step_are_named(machine):
     machine.steps(one="true")
     assert "there is no step tow; steps are one" in machine.run("--only", "tow")[1]
@@ -143,10 +166,22 @@ def test_the_wrong_torch_and_an_unknown_step_are_named(machine):
     torch.write_text(torch.read_text().replace("2.11.0", "2.10.0"))
     status, said = machine.run()
     assert status != 0 and "has torch 2.10.0+cu130, and this archive needs 2.11.0" in said
+    torch.write_text("import libcudart_that_nobody_has\n")
+    status, said = machine.run()
+    assert status != 0 and "cannot import torch: ModuleNotFoundError: No module named 'libcudart_that_nobody_has'" in said
+
+
+def test_a_command_that_is_missing_fails_its_step_alone(machine):
+    machine.steps(watched={"commands": ["true"], "beside": ["nvidia-smi-that-nobody-has"]}, next="true")
+    status, said = machine.run()
+    assert status == 1 and machine.states() == {"watched": "failed", "next": "done"}, said
+    assert "a command does not start: [Errno 2] No such file or directory: 'nvidia-smi-that-nobody-has'" in said
 
 
 def test_what_comes_back_is_one_file_below_16_mib(machine):
     machine.steps(loud="head -c 30000000 /dev/urandom | base64 -w 100; mkdir -p work/output; head -c 20000000 /dev/urandom >work/output/big.txt")
+    (machine.folder / "work/profiles/files").mkdir(parents=True)
+    (machine.folder / "work/profiles/files/libtorch.json").write_bytes(os.urandom(20_000_000))
     machine.run()
     (file,) = machine.out.iterdir()
     assert file.stat().st_size < 16 << 20
@@ -160,6 +195,8 @@ def test_the_plan_has_the_issues_order_and_at_most_twelve_configurations_first()
         assert len(ids) == len(set(ids))
         first = [f"vgg16-{precision}" for precision in PRECISIONS]
         assert ids[: ids.index(first[-1]) + 1] == ["doctor", "libraries", "device-tests", "agreement-float64", "agreement-float32", *first]
+        if scale is Scale.GPU:
+            assert sum(step.seconds for step in made.steps[: ids.index(first[-1]) + 1]) <= 600
         studies = [made.files[f"plans/{id}.json"] for id in first]
         assert sum(len(study["backends"]) for study in studies) == 12 and studies[0]["backends"] == ALL
         for path, value in made.files.items():
@@ -167,12 +204,43 @@ def test_the_plan_has_the_issues_order_and_at_most_twelve_configurations_first()
             assert job["build"]["device"] == scale.device and not Path(job["data"]).is_absolute(), path
 
 
-def test_results_are_merged_and_the_aims_are_ratios_within_a_study():
-    def record(backend, milliseconds, peak, **more):
-        place = {"study": "vgg16-tf32", "backend": backend, "warm_up": False}
-        resources = {"train": {"gpu_peak_bytes": peak}}
-        return {"status": {"state": "ok"}, "place": place, "step_seconds": [milliseconds / 1000] * 10, "resources": resources} | more
+def test_later_rounds_go_on_with_the_first_rounds_records_of_the_same_job():
+    made = plan(Scale.GPU).files
+    for precision in PRECISIONS:
+        first, later = (made[f"plans/vgg16-{precision}{suffix}.json"] for suffix in ("", "-rounds"))
+        assert (first["round"], first["repeats"], later.get("round")) == (0, 3, None)
+        assert all(first[key] == later[key] for key in ("name", "records", "backends", "repeats", "warm_up", "job"))
 
+
+def test_a_profile_is_told_by_the_time_that_each_kernel_or_operation_itself_took(tmp_path):
+    def event(name, category, start, duration, thread=1):
+        return {"ph": "X", "cat": category, "name": name, "ts": start, "dur": duration, "tid": thread}
+
+    # A convolution of 100 microseconds, 70 of them in an operation within it; and another thread's.
+    operations = [event("aten::conv2d", "cpu_op", 0, 100), event("aten::mkldnn", "cpu_op", 20, 70), event("aten::add", "cpu_op", 50, 10, 2)]
+    assert collect.own_times(operations) == {"aten::conv2d": (1, 30), "aten::mkldnn": (1, 70), "aten::add": (1, 10)}
+    (tmp_path / "vgg16-tf32").mkdir()
+    trace = tmp_path / "vgg16-tf32/libtorch.json"
+    trace.write_text(json.dumps({"traceEvents": [*operations, {"ph": "i", "name": "[memory]"}]}))
+    told = collect.hottest(trace)
+    assert "Ten steps: 0.1 ms, of which operations of the processor 0.1 ms." in told
+    assert "| `aten::mkldnn` | 1 | 0.07 | 63.6% |" in told
+    kernels = [event("gemm", "kernel", 10, 40, 7), event("gemm", "kernel", 60, 40, 7), event("Memcpy HtoD", "gpu_memcpy", 0, 20, 8)]
+    trace.write_text(json.dumps({"traceEvents": operations + kernels}))
+    told = collect.hottest(trace)
+    assert "\n## vgg16-tf32: libtorch\n\nTen steps" in told and "aten" not in told
+    assert "| `gemm` | 2 | 0.08 | 80.0% |" in told and "| `Memcpy HtoD` | 1 | 0.02 | 20.0% |" in told
+
+
+def test_what_a_killed_process_left_unfinished_is_left_out(tmp_path):
+    row = json.dumps(record("libtorch", 50, 8e9))
+    assert collect.parsed(f"{row}\n{row[:100]}\n{row}\n") == [json.loads(row)] * 2
+    for text in ("", '{"traceEvents": [{"ph": "X", "na'):
+        (tmp_path / "libtorch.json").write_text(text)
+        assert f"`libtorch.json` is unfinished: {len(text)} bytes" in collect.hottest(tmp_path / "libtorch.json")
+
+
+def test_results_are_merged_and_the_aims_are_ratios_within_a_study():
     rows = [record("libtorch", 50, 8e9), record("python-pytorch", 52, 9e9), record("python-pytorch-compile", 45, 9e9)]
     files = [record("libtorch", 50, 8e9, rates={"real": 900.0, "synthetic": 1000.0, "loader": 5000.0})]
     found = {(aim.study, aim.what): aim for aim in collect.aims({"vgg16-tf32": rows, "files": files})}
@@ -196,6 +264,8 @@ def test_the_list_of_what_only_a_gpu_reaches_is_current_and_names_what_is_there(
     assert {step for path in listed for step in path["steps"]} <= steps
     kept = json.loads(paths.KEPT.read_text()) if paths.KEPT.exists() else []
     assert paths.PAGE.read_text() == paths.page(listed, kept), "run `environment/gpu --paths`"
+    section = (REPOSITORY / "README.md").read_text().split("## Measured on a GPU")[1].split("\n## ")[0]
+    assert ("**Never run**" in section) == (not kept), "README.md must say what kernel/gpu-records says"
 
 
 def test_a_path_is_run_where_a_step_that_runs_it_is_done_on_a_gpu():

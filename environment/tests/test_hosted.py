@@ -206,7 +206,7 @@ def test_a_failed_job_on_colab_is_an_error_and_the_machine_is_given_back(desk):
     status, said = desk.run("colab", desk.images)
     assert status == 1
     assert "bench: no images" in said
-    assert "colab: the job left no record" in said
+    assert "colab: the job wrote no record" in said
     assert desk.calls()[-1].startswith("colab stop -s benchbook-")
     assert not (desk.results / "record.json").exists()
 
@@ -255,7 +255,7 @@ def test_more_than_colab_takes_is_refused_before_a_machine_is_rented(desk):
     [
         (["colab"], 'give a folder of images, for example datasets/drawings (got "")'),
         (["colab", "nowhere"], 'got "nowhere"'),
-        (["colab", ".", "missing.json"], "there is no file missing.json"),
+        (["colab", ".", "missing.json"], "missing.json: no such file"),
         (["colab", "--epochs", "3"], "unknown option --epochs; see --help"),
         (["colab", "--gpu"], "--gpu needs a value"),
         (["kaggle", "--dry-run", "my images"], "give your name on Kaggle: --user NAME, or KAGGLE_USERNAME"),

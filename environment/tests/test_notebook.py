@@ -169,7 +169,7 @@ def test_check_names_a_form_that_is_not_what_its_source_says(with_form, capsys):
     path = with_form.parent / "colab" / "small.ipynb"
     path.write_text(path.read_text().replace("fitted", "other"))
     assert sources.check([with_form]) == 1
-    assert f"{path} is not what {with_form} says" in capsys.readouterr().out
+    assert f"{path} differs from {with_form}" in capsys.readouterr().out
     path.unlink()
     assert sources.check([with_form]) == 1
 

@@ -215,7 +215,7 @@ def test_an_interrupted_toolchain_is_not_taken_for_a_whole_one_and_goes_on(setup
     rust.stalls.add(archive)
     status, said = setup.interrupt(rust.stalled, "--toolchain-only", "--yes")
     assert status == 130, said
-    assert "interrupted; `" in said and "setup --toolchain-only --yes` goes on from there" in said
+    assert "interrupted; `" in said and "setup --toolchain-only --yes` resumes" in said
     assert not toolchain(setup).exists()
     # As if rustup had been killed while it was unpacking.
     left = setup.cache / "rust/partial/toolchains" / toolchain(setup).name / "bin/rustc"
@@ -279,7 +279,7 @@ def test_a_program_never_comes_over_plain_http(setup, rust, distribution, redire
         setup.variables["RUSTUP_UPDATE_ROOT"] = elsewhere
     status, said = setup.run("--toolchain-only", "--yes")
     assert status == 1
-    assert elsewhere in said and "programs come over https only" in said
+    assert elsewhere in said and "programs are downloaded over https only" in said
 
 
 def test_a_missing_linker_is_told_before_and_after_and_fails(setup, rust):
@@ -395,7 +395,7 @@ def test_of_two_set_ups_at_once_one_downloads(setup):
         assert server.stalled.wait(60)
         second = subprocess.Popen(setup.command("--libtorch-only", "--yes"), env=setup.variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         said = ""
-        while "Another set-up is at work" not in said:
+        while "Another set-up is using" not in said:
             said += second.stdout.readline() or pytest.fail(said)
         server.goes_on.set()
         for process in (first, second):
@@ -450,7 +450,7 @@ def test_on_a_terminal_it_asks_first(setup):
     running = subprocess.Popen(setup.command(), env=setup.variables, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
     said = b""
-    while b"Go on? [Y/n]" not in said:
+    while b"Proceed? [Y/n]" not in said:
         said += os.read(ours, 1024)
     os.write(ours, b"n\n")
     assert running.wait() == 1
@@ -475,8 +475,8 @@ def test_a_disk_without_room_is_named_beforehand(setup):
     status, said = in_mount(setup, "size=50m")
     assert status == 1
     assert said == (
-        f"benchbook setup: {setup.cache} has 52 MB free and the set-up needs 2050 MB for a while; "
-        "make room, or set BENCHBOOK_CACHE to a folder on another disk\n"
+        f"benchbook setup: {setup.cache} has 52 MB free and the set-up temporarily needs 2050 MB; "
+        "free space, or set BENCHBOOK_CACHE to a folder on another disk\n"
     )
 
 
@@ -487,7 +487,7 @@ def test_a_disk_that_fills_up_meanwhile_is_named(setup):
         setup.pins.write_text(torch + "\n")
         status, said = in_mount(setup, "size=1m", "--libtorch-only")
     assert status == 1
-    assert f"benchbook setup: {setup.cache}: No space left on device; mend that, or set BENCHBOOK_CACHE to a folder elsewhere" in said
+    assert f"benchbook setup: {setup.cache}: No space left on device; fix this, or set BENCHBOOK_CACHE to a folder elsewhere" in said
     assert "Still missing:\n  libtorch 2.11.0 for the CPU" in said
 
 

@@ -32,6 +32,9 @@ def test_help_says_size_and_place():
     for library in ("python-keras-jax", "python-theano", "python-mxnet", "python-pytorch@1.13"):
         (line,) = [line for line in said.splitlines() if line.split()[:1] == [library]]
         assert "MB to download" in line and "MB on disk" in line, line
+    for library in ("burn", "candle"):
+        (line,) = [line for line in said.splitlines() if line.split()[:1] == [library]]
+        assert re.search(r"\d (min|s), ", line) and "MB to download" in line, line
 
 
 def test_every_list_belongs_to_a_library_and_pins_each_package_once():
@@ -45,8 +48,11 @@ def test_every_list_belongs_to_a_library_and_pins_each_package_once():
 
 def test_the_libraries_are_those_of_studies():
     script = (ENVIRONMENT / "references").read_text()
-    entries = (ENVIRONMENT.parent / "kernel" / "study" / "src" / "references" / "list.rs").read_text()
-    for library in re.findall(r'"(python-[a-z-]+)"', entries):
+    sources = ENVIRONMENT.parent / "kernel" / "study" / "src" / "references"
+    libraries = re.findall(r'"(python-[a-z-]+)"', (sources / "list.rs").read_text())
+    libraries += re.findall(r'\bexecutable\("([a-z]+)"', (sources / "rust.rs").read_text())
+    assert {"python-theano", "burn", "candle"} <= set(libraries)
+    for library in libraries:
         assert re.search(rf'[ "]{library} ', script), library
 
 
@@ -65,9 +71,9 @@ def test_a_python_that_is_too_new_for_a_library_is_named(tmp_path, library, vers
     [
         (["--gpu"], "environment/references takes no --gpu"),
         (["torch"], "environment/references takes no torch"),
-        (["--cpu", "--cuda"], "both were given"),
-        (["--python"], "--python needs the name of a program"),
-        (["--python", "no-such-python"], "there is no program no-such-python"),
+        (["--cpu", "--cuda"], "got both"),
+        (["--python"], "--python needs a program"),
+        (["--python", "no-such-python"], "no program no-such-python on PATH"),
     ],
 )
 def test_wrong_arguments_are_refused_before_anything_is_made(arguments, words):

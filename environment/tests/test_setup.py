@@ -136,7 +136,7 @@ def test_without_rustup_missing_sources_stop_the_plan(machine):
     shutil.rmtree(machine.sysroot)
     status, said = machine.shell("plan_setup environment/run")
     assert status == 1
-    assert "no rustup to add it" in said
+    assert "rustup is not installed to add it" in said
 
 
 def test_another_architecture_is_refused(machine):
@@ -263,3 +263,24 @@ def test_a_browser_that_cannot_be_had_does_not_stop_the_tests(machine):
     status, said = machine.shell(f"{CHECKS} may_install=yes; sudo=; plan_browser; run_steps")
     assert status == 0, said
     assert "no network" in said and "will be skipped" in said
+
+
+SERVERS = f"{CHECKS} may_install=yes; sudo=; system_programs=/nowhere; plan_servers; announce_steps Plan; run_steps"
+
+
+def test_servers_are_installed_where_nothing_starts_them(machine):
+    servers = f'for name in slurmctld slurmd munged mpirun; do echo "#!/bin/sh" >{machine.tools}/$name; {shutil.which("chmod")} +x {machine.tools}/$name; done'
+    machine.complete().add("sshd", "")
+    machine.add("apt-get", f'echo "apt-get $*"; [[ $1 == update ]] || {{ {servers}; }}')
+    status, said = machine.shell(SERVERS.replace("plan_servers", "runs_systemd() { false; }; plan_servers"))
+    assert status == 0, said
+    assert "apt-get install -q -y --no-install-recommends slurm-wlm munge openmpi-bin" in said
+    assert "sshd, slurmctld, slurmd, munged and mpirun are installed" in said
+
+
+def test_servers_that_systemd_would_start_are_left_to_the_user(machine):
+    machine.complete().add("apt-get", 'echo "never run"')
+    status, said = machine.shell(SERVERS.replace("plan_servers", "runs_systemd() { true; }; plan_servers"))
+    assert status == 0, said
+    assert "apt-get update && apt-get install -y --no-install-recommends openssh-server slurm-wlm munge openmpi-bin" in said
+    assert "will be skipped" in said and "never run" not in said

@@ -8,10 +8,27 @@ import pytest
 REPOSITORY = Path(__file__).parents[2]
 # A crate or folder joins the list once its words follow the rules.
 PLACES = [
-    *(f"kernel/{crate}" for crate in ("chart", "data", "display", "drawings", "guard", "jupyter", "server", "weights")),
+    *(f"kernel/{crate}" for crate in ("chart", "data", "display", "drawings", "guard", "helper", "jupyter", "server", "weights")),
+    *(f"kernel/{crate}" for crate in ("backend", "conformance", "frames", "libtorch", "nets", "nvml", "tensorflow", "toy", "worker")),
+    "kernel/python",
+    "kernel/ranks",
+    *(f"kernel/references/{package}" for package in ("burn", "candle", "common")),
+    *(f"environment/{name}" for name in ("MEASURED.md", "README.md", "checks.sh", "hosted", "notebook", "references", "run", "setup.sh")),
+    *(f"environment/{name}" for name in ("soak", "steps.sh", "tensorflow", "test", "wheel")),
+    "datasets/README.md",
+    "datasets/generate",
+    "datasets/kaggle",
     "environment/bench",
     "environment/benchmarks",
+    "environment/gpu",
+    "environment/on_gpu",
+    "environment/originals",
+    "CHANGELOG.md",
     "CONTRIBUTING.md",
+    "README.md",
+    "kernel/ARCHITECTURE.md",
+    "kernel/study",
+    "notebooks",
 ]
 INSTEAD = {
     r"pictures?(?![(\w])": "image",
@@ -27,6 +44,8 @@ INSTEAD = {
     r"no difference shown": "not significant",
     r"learning part": "trainable layers",
     r"goes on where": "resumes",
+    r"goes? on from": "resumes",
+    r"(?:its|pip's|system's) words": "messages",
     r"there again": "available again",
     r"(?:before|with) (?:the|a) point": "dot, or decimal point",
 }
@@ -64,7 +83,7 @@ def findings(path, text):
 def files(place):
     root = REPOSITORY / place
     for path in [root] if root.is_file() else sorted(root.rglob("*")):
-        if path.is_file() and path.suffix in (".rs", ".py", ".md", "") and "tests" not in path.relative_to(REPOSITORY).parts:
+        if path.is_file() and path.suffix in (".rs", ".py", ".md", ".sh", "") and "tests" not in path.relative_to(REPOSITORY).parts:
             yield path.relative_to(REPOSITORY)
 
 

@@ -1,4 +1,4 @@
-"""The GitHub workflows: linted, and with the versions that the rest of the repository has."""
+"""The GitHub workflows: linted, and with the versions that the rest of the repository has. The hooks of pre-commit: they run checks that exist."""
 
 import re
 import subprocess
@@ -102,3 +102,12 @@ def test_a_release_builds_what_it_publishes():
     assert jobs["pypi"]["permissions"] == {"id-token": "write"}
     command = next(step["run"] for step in jobs["wheel"]["steps"] if "environment/wheel" in step.get("run", ""))
     assert command == "environment/wheel"
+
+
+def test_the_hooks_of_pre_commit_run_checks_of_the_repository():
+    hooks = yaml.safe_load((REPOSITORY / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    checks = subprocess.run([REPOSITORY / "environment/test", "--check"], capture_output=True, text=True).stdout.split()
+    for hook in hooks:
+        command, option, *names = hook["entry"].split()
+        assert (command, option) == ("environment/test", "--check") and names and set(names) <= set(checks), hook
+    assert {name for hook in hooks for name in hook["entry"].split()[2:]} | {"environment"} == set(checks), "each check but the tests has a hook"

@@ -171,9 +171,9 @@ def documentation(kernel: Kernel, name: str) -> tuple[str, str]:
 def test_documentation_shows_every_field_of_a_settings_struct(kernel: Kernel) -> None:
     plain, html = documentation(kernel, "Fit")
     for field, told in [
-        ("epochs: usize", "Epochs to train"),
-        ("learning_rate: Option<f64>", "Learning rate"),
-        ("callbacks: Vec<Builtin>", "What to do after each epoch"),
+        ("epochs: usize", "Epochs of this call"),
+        ("learning_rate: Option<f64>", "The learning rate"),
+        ("callbacks: Vec<Builtin>", "Built-in callbacks"),
         ("loader_threads: usize", "Threads that decode"),
     ]:
         assert f"pub {field}," in plain and told in plain, plain

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -178,3 +179,26 @@ def test_a_compiler_that_is_killed_is_told_in_words(kernel: Kernel, program: str
     assert f"while it worked on cell {count}" in cell.evalue and "memory" in cell.evalue
     assert "all variables are kept" in cell.evalue and "run the cell again" in cell.evalue
     assert kernel.value("beside_it + 1") == "2"
+
+
+def test_a_session_and_its_model_outlive_a_batch_that_does_not_fit(kernel: Kernel, draw: Any, tmp_path: Path) -> None:
+    """An output of 2⁴⁷ bytes an image, which no address space has. A GPU's memory ends in an error of the same kind."""
+    images = draw(tmp_path / "drawings", 4, 2, 2)
+    kernel.good(
+        f"""
+        let images = ImageFolder::open({json.dumps(str(images))})?;
+        let mut model = Model::build(Vgg11 {{ size: 32, ..Vgg11::new(images.classes()) }}, &images, Build::default())?;
+        """
+    )
+    cell = kernel.run(
+        """
+        {
+            let net = Sequential::image(3, 2048, 2048).conv(1 << 23, 1).global_avg_pool().dense(2);
+            let mut large = Model::build(net, &images, Build::default())?;
+            large.evaluate(&images.validation())?;
+        }
+        """
+    )
+    assert cell.status == "error" and cell.ename != "WorkerDied", cell.problem
+    assert "can't allocate memory" in cell.evalue, cell.evalue
+    kernel.good("model.evaluate(&images.validation())?;")

@@ -12,7 +12,7 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 # Those that need no compiled Python model: some two minutes. With BENCHBOOK_FULL all of them run, in some fifteen.
-SHORT = "doctor,libraries,device-tests,agreement-float32,nvml,out-of-memory,interrupt,together,notebooks"
+SHORT = "doctor,libraries,device-tests,agreement-float32,profile-vgg16-float32,nvml,out-of-memory,interrupt,together,notebooks"
 
 
 def dry_run(program: Path, template: Path, folder: Path, *words: str) -> dict[str, dict]:
@@ -27,15 +27,27 @@ def dry_run(program: Path, template: Path, folder: Path, *words: str) -> dict[st
     return {step["id"]: step for step in steps}
 
 
-def check_studies(folder: Path, studies: list[str], backends: list[str]) -> None:
-    """Each library has three rounds that ended well and compute what was settled."""
+def check_studies(folder: Path, studies: list[str], backends: list[str], rounds: int = 3) -> None:
+    """Each library has rounds that ended well and compute what was settled."""
     for study in studies:
         records = [json.loads(line) for line in (folder / f"collected/records/{study}.jsonl").read_text().splitlines()]
         for backend in backends:
             rows = [record for record in records if record["place"]["backend"] == backend]
-            assert [row["status"] for row in rows] == [{"state": "ok"}] * 3, (study, backend, [row["status"] for row in rows])
+            assert [row["status"] for row in rows] == [{"state": "ok"}] * rounds, (study, backend, [row["status"] for row in rows])
             assert {row["audit"]["found"] for row in rows} == {"alike"}, (study, backend, [row["audit"] for row in rows])
             assert all(row["step_seconds"] for row in rows)
+
+
+def check_profiles(folder: Path, studies: list[str], backends: list[str]) -> None:
+    """Each library has the ten steps' operations, in its file and in the page."""
+    page = (folder / "collected/README.md").read_text()
+    for study in studies:
+        for backend in backends:
+            events = json.loads((folder / f"collected/profiles/{study}/{backend}.json").read_text())["traceEvents"]
+            updates = [event for event in events if event.get("cat") == "cpu_op" and event["name"] == "aten::_fused_sgd_"]
+            assert len(updates) == 10, (study, backend)
+            table = page.split(f"## {study}: {backend}\n")[1].split("\n## ")[0]
+            assert "convolution" in table and "operations of the processor" in table, table
 
 
 def test_the_archive_runs_in_an_empty_folder_and_its_results_are_collected(program: Path, template: Path, tmp_path: Path) -> None:
@@ -44,7 +56,8 @@ def test_the_archive_runs_in_an_empty_folder_and_its_results_are_collected(progr
     states = {id: step["state"] for id, step in steps.items()}
     assert {id for id, state in states.items() if state == "done"} == set(SHORT.split(",")), states
     assert set(states.values()) == {"done", "not reached"}
-    check_studies(folder, ["agreement-float32"], ["libtorch", "python-pytorch"])
+    check_studies(folder, ["agreement-float32"], ["libtorch", "python-pytorch"], rounds=1)
+    check_profiles(folder, ["vgg16-float32"], ["libtorch", "python-pytorch"])
     assert (folder / "collected/page.html").stat().st_size > 10_000
     assert "<svg" in (folder / "collected/agreement-float32.svg").read_text()
 
@@ -55,4 +68,6 @@ def test_every_step_ends_well_in_miniature(program: Path, template: Path, tmp_pa
     assert {step["state"] for step in steps.values()} == {"done"}, steps
     pairs = ["keras-head", "batch-32", "channels-last", "frozen", "resnet50", "files", "files-pinned"]
     check_studies(tmp_path / "dry run", pairs, ["libtorch", "python-pytorch"])
-    check_studies(tmp_path / "dry run", [f"vgg16-{precision}" for precision in ("float32", "tf32", "bfloat16")], ["libtorch", "python-pytorch"])
+    configurations = [f"vgg16-{precision}" for precision in ("float32", "tf32", "bfloat16")]
+    check_studies(tmp_path / "dry run", configurations, ["libtorch", "python-pytorch"])
+    check_profiles(tmp_path / "dry run", [*configurations, "files", "files-pinned"], ["libtorch", "python-pytorch"])

@@ -481,7 +481,7 @@ REFUSED = {
     "pd.DataFrame({'a': [pd.Timestamp(0)]})": "column 'a' of dtype datetime64",
     "pd.DataFrame({'a': pd.Categorical(['x'])})": "column 'a' of dtype category does not pass to Rust; convert it",
     "pd.DataFrame({'a': ['x', None]})": "column 'a' of dtype",
-    "pd.DataFrame({1: [1]})": "names of columns",
+    "pd.DataFrame({1: [1]})": "column names must",
 }
 
 
@@ -493,7 +493,7 @@ def test_other_values_are_refused_with_their_name_and_what_to_do(python: Python)
         assert cell.ename == "CannotCross" and cell.evalue.startswith("-i wrong: "), cell.problem
         assert words in cell.evalue, (value, cell.evalue)
         assert cell.stdout == ""
-    assert python.failing("//", "-i nowhere").evalue == "-i nowhere: there is no Python variable `nowhere`"
+    assert python.failing("//", "-i nowhere").evalue == "-i nowhere: Python has no variable `nowhere`"
     python.good("type = 1")
     assert "-i type: " in python.failing("//", "-i type").evalue
 

@@ -1,16 +1,20 @@
-"""`benchbook study --on ssh:HOST` with the true packed job. A program in the place of `ssh` runs the host's commands here, in
-a home folder of its own, and ends them as sshd does: by the end of their standard input. No network is involved."""
+"""`benchbook study --on ssh:HOST` with the real packed job. A program in place of `ssh` runs the host's commands on this machine, in
+a separate home folder, and ends them as sshd does: by the end of their standard input. One test uses the real `ssh` and its own
+sshd."""
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +29,36 @@ cd "$REMOTE_HOME" && exec sh -c "$*"
 """
 
 
+# `ssh` with the test's configuration: the user's ~/.ssh is neither read nor written.
+TRUE_SSH = """#!/bin/sh
+exec {ssh} -F {folder}/ssh_config "$@"
+"""
+SSH_CONFIG = """
+Host there
+    HostName 127.0.0.1
+    Port {port}
+    User {user}
+    IdentityFile {folder}/user_key
+    IdentitiesOnly yes
+    UserKnownHostsFile {folder}/known_hosts
+    StrictHostKeyChecking yes
+"""
+SSHD_CONFIG = """
+ListenAddress 127.0.0.1
+Port {port}
+HostKey {folder}/host_key
+PidFile none
+AuthorizedKeysFile {folder}/user_key.pub
+AuthenticationMethods publickey
+StrictModes no
+UsePAM no
+SetEnv LIBTORCH={libtorch}
+ForceCommand cd {folder}/home && exec sh -c "$SSH_ORIGINAL_COMMAND"
+"""
+
+
 class Study:
-    """The command, its host, and both files of records."""
+    """The command, its host, and the local and remote files of records."""
 
     def __init__(self, program: Path, template: Path, images: Path, folder: Path) -> None:
         self.folder = folder
@@ -65,6 +97,11 @@ class Study:
         files = list((self.folder / "home").glob(".cache/benchbook/studies/*/records.jsonl"))
         return files[0].read_text().splitlines() if files else []
 
+    def goes_on(self) -> None:
+        """Waits for one more record."""
+        count = len(self.there())
+        wait_for(lambda: len(self.there()) > count)
+
     def worker(self) -> int | None:
         """The process that runs the study on the host."""
         for process in Path("/proc").glob("[0-9]*"):
@@ -77,7 +114,7 @@ class Study:
         return None
 
     def rounds(self) -> Counter[int]:
-        """How often each round counts. No line of the host is missing here, and none is here twice."""
+        """The number of counting runs of each round. Checks that the local file has every line of the host once."""
         lines = self.here.read_text().splitlines()
         assert sorted(lines) == sorted(set(self.there())), "the records here are those of the host"
         records = [json.loads(line) for line in lines]
@@ -153,6 +190,91 @@ def test_what_cannot_work_is_named_before_anything_is_sent(study: Study, tmp_pat
         assert ran.returncode in (1, 2)
         return ran.stderr
 
-    assert "`build.weights` is a file of this machine" in said(weights={"file": "/home/somebody/vgg16.pth"})
+    assert "`build.weights` must be random or published weights" in said(weights={"file": "/home/somebody/vgg16.pth"})
     assert "elsewhere: no host elsewhere (try `ssh elsewhere true`)" in said("ssh:elsewhere")
-    assert "--on needs ssh:HOST; got slurm" in said("slurm")
+    assert "--on needs ssh:HOST, slurm or slurm:PARTITION; got rsh:there" in said("rsh:there")
+
+
+class Daemon:
+    """An sshd on a local port, and the files with which a study reaches it as `there`."""
+
+    def __init__(self, sshd: str, study: Study) -> None:
+        folder = study.folder
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        for key in ("host_key", "user_key"):
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key], check=True)
+        (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {(folder / 'host_key.pub').read_text()}")
+        values = {"folder": folder, "port": port, "user": getpass.getuser(), "libtorch": study.environment["LIBTORCH"], "ssh": shutil.which("ssh")}
+        for name, text in {"ssh": TRUE_SSH, "ssh_config": SSH_CONFIG, "sshd_config": SSHD_CONFIG}.items():
+            (folder / name).write_text(text.format(**values))
+        with (folder / "sshd.log").open("w") as log:
+            self.process = subprocess.Popen([sshd, "-D", "-e", "-f", folder / "sshd_config"], stderr=log)
+        reach = [folder / "ssh", "-o", "BatchMode=yes", "there", "true"]
+        try:
+            wait_for(lambda: subprocess.run(reach, capture_output=True).returncode == 0, 20)
+        except AssertionError:
+            self.stop()
+            raise AssertionError((folder / "sshd.log").read_text()) from None
+
+    def cut(self) -> None:
+        """Ends the processes that serve connections with SIGTERM, which a user's sshd also gets from its monitor."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        assert children, "there is a connection"
+        for child in children:
+            os.kill(int(child), signal.SIGTERM)
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait()
+
+
+@pytest.fixture
+def sshd(study: Study) -> Iterator[Daemon]:
+    program = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:" + os.environ["PATH"])
+    if not program:
+        pytest.skip("no sshd: apt-get install openssh-server, which starts an SSH server where systemd runs")
+    # Debian's sshd refuses to start as root without this folder, which its service makes.
+    private = Path("/run/sshd")
+    made = os.geteuid() == 0 and not private.exists()
+    if made:
+        private.mkdir(mode=0o755)
+    try:
+        daemon = Daemon(program, study)
+        try:
+            yield daemon
+        finally:
+            daemon.stop()
+    finally:
+        if made:
+            private.rmdir()
+
+
+def test_over_a_true_sshd_kills_at_either_end_and_of_the_connection_lose_no_record_and_double_none(study: Study, sshd: Daemon) -> None:
+    rounds = 8
+    plan = json.loads((study.folder / "plan.json").read_text())
+    (study.folder / "plan.json").write_text(json.dumps(plan | {"repeats": rounds}))
+
+    child = study.start()
+    study.goes_on()
+    os.kill(wait_for(study.worker), signal.SIGKILL)
+    said, _ = child.communicate(timeout=120)
+    assert child.returncode == 137, said
+
+    child = study.start()
+    study.goes_on()
+    sshd.cut()
+    said, _ = child.communicate(timeout=120)
+    assert child.returncode == 255, said
+    wait_for(lambda: study.worker() is None)
+
+    child = study.start()
+    study.goes_on()
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    wait_for(lambda: study.worker() is None)
+    assert len([line for line in study.there() if '"state":"ok"' in line]) < rounds, "all kills were in the middle"
+
+    study.finish()
+    assert study.rounds() == Counter(range(rounds))

@@ -169,7 +169,7 @@ def test_a_published_record_runs_again_beside_its_figures_with_every_difference(
     assert record["job"]["data"] == "images" and record["job"]["fit"]["learning_rate"] == 0.001
 
     missing = benchbook(program, template, tmp_path, "reproduce", "record.json", status=2)
-    assert "the images of the record are not at images: name their place with --data FOLDER" in missing
+    assert "the images of the record are not at images; give their place with --data FOLDER" in missing
 
     # Another processor's instructions, and a byte behind an image's end.
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
@@ -194,4 +194,4 @@ def test_a_published_record_runs_again_beside_its_figures_with_every_difference(
     said = benchbook(program, template, tmp_path, "reproduce", "again.jsonl", "--line", "2", "--data", images, "--records", "third.jsonl")
     assert "\nimages " not in said and "validation accuracy" in said
     older = benchbook(program, template, tmp_path, "reproduce", RECORDS / "1-colab-keras" / "record.json", status=2)
-    assert "expected a record with its whole job" in older and "found none" in older
+    assert "must be a record with its whole job" in older and "got none" in older

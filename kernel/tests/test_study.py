@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -29,6 +30,11 @@ def job(pictures: Path, **fit: Any) -> dict[str, Any]:
     return {"data": str(pictures), "net": NET, "build": BUILD, "fit": settings | fit}
 
 
+def agreeing(said: str) -> int:
+    """The number of libraries that the printed table of a check says agree."""
+    return len(re.findall(r"\de-?\d+ +agrees$", said, re.MULTILINE))
+
+
 def study(
     program: Path, template: Path, folder: Path, plan: dict[str, Any], *options: str, status: int = 0
 ) -> tuple[str, list[dict]]:
@@ -38,7 +44,7 @@ def study(
     command = [program, "study", "--template", template, folder / "study.json", *options]
     ran = subprocess.run(command, capture_output=True, text=True, cwd=folder)
     assert ran.returncode == status, ran.stdout + ran.stderr
-    assert ("no backend has a figure" in ran.stderr) == (status == 1)
+    assert ("every run failed" in ran.stderr) == (status == 1)
     lines = (folder / "records.jsonl").read_text().splitlines()
     return ran.stdout, [json.loads(line) for line in lines]
 
@@ -146,7 +152,7 @@ def test_all_backends_compute_the_same_from_the_same_start(
         "job": job(pictures) | {"net": NET | {"dropout": 0.5}},
     }
     said, records = study(program, template, tmp_path, plan)
-    assert said.count("computes the same") == len(plan["backends"]), said
+    assert agreeing(said) == len(plan["backends"]), said
     assert all(record["status"] == {"state": "ok"} for record in records), records
     assert {record["computes"]["found"] for record in records} == {"alike"}
     assert {record["audit"]["found"] for record in records} == {"alike"}, records[0]["audit"]
@@ -156,7 +162,9 @@ def test_all_backends_compute_the_same_from_the_same_start(
         own = [record for record in records if record["place"]["backend"] == name]
         assert {record["images_seen"]["training"] for record in own} == {24}
         assert {record["net"]["trainable_parameters"] for record in own} == {15_108_929}
-        assert all(set(record["resources"]) == {"load", "build", "train", "test"} for record in own)
+        assert all(set(record["resources"]) == {"load", "build", "train", "test", "steps"} for record in own)
+        # The whole run is without the steps that are timed after it.
+        assert all(record["wall_seconds"] > 0.98 * sum(record["phases"].values()) for record in own)
         variables = dict(own[0]["environment"]["variables"])
         assert (variables["TF_ENABLE_ONEDNN_OPTS"], variables["TF_DETERMINISTIC_OPS"]) == ("1", "0")
         assert [record["training"]["seed"] for record in own] == [0, 1, 2]
@@ -168,7 +176,7 @@ def test_all_backends_compute_the_same_from_the_same_start(
 
 def test_a_reference_that_leaves_a_condition_out_has_no_record(tmp_path: Path) -> None:
     states = {"/library/version": False, "/library/parts/pillow": True}
-    job = {"net": {}, "record": {"library": {"parts": {}}}, "trace": None, "class_names": [], "states": states}
+    job = {"net": {}, "record": {"library": {"parts": {}}}, "ranks": 1, "trace": None, "class_names": [], "states": states}
     (tmp_path / "job.json").write_text(json.dumps(job))
     program = "import common; common.state({'/library/parts/pillow': '12.0', '/library/parts/numpy': '2.3'})"
     command = [python_of_references(), "-c", program, tmp_path / "job.json"]
@@ -189,10 +197,27 @@ def test_keras_own_adam_is_no_fault_and_no_ratio(program: Path, template: Path, 
     }
     said, records = study(program, template, tmp_path, plan)
     assert {record["status"]["state"] for record in records} == {"ok"}
-    assert said.count("computes the same") == 3 and "wrong" not in said, said
+    assert agreeing(said) == 3 and "disagrees" not in said, said
     # Keras' formula is settled with our own backends, which have it, too.
     assert {record["audit"]["found"] for record in records} == {"alike"}, records
     assert "optimiser adam(beta1 0.9, beta2 0.999, convention pytorch, epsilon 1e-8) against adam(" in said
+
+
+def test_the_first_libraries_settle_the_values_of_the_others_runs(program: Path, template: Path, pictures: Path, tmp_path: Path) -> None:
+    python_of_references()
+    plan = {
+        "name": "two of three",
+        "backends": ["libtorch", "python-pytorch", "python-keras"],
+        "warm_up": 0,
+        "check": {"steps": 4, "batch_size": 8, "settled_by": 2},
+        "job": job(pictures, epochs=1),
+    }
+    said, records = study(program, template, tmp_path, plan)
+    # TensorFlow from Rust helps where it is installed.
+    assert "python-pytorch: check of what it computes" in said and "python-keras: check" not in said, said
+    found = {record["place"]["backend"]: record["computes"]["found"] for record in records}
+    assert found == {"libtorch": "alike", "python-pytorch": "alike", "python-keras": "unchecked"}
+    assert {record["audit"]["found"] for record in records} == {"alike"} and all(record["step_seconds"] for record in records)
 
 
 def test_a_job_that_diverges_is_told_by_every_backend_and_judged_of_none(
@@ -207,7 +232,7 @@ def test_a_job_that_diverges_is_told_by_every_backend_and_judged_of_none(
         "job": job(pictures, epochs=1, learning_rate=1e20),
     }
     said, records = study(program, template, tmp_path, plan, status=1)
-    assert "its losses or gradients are not finite; a lower learning rate may help" in said, said
+    assert "its losses or gradients are not finite; try a lower learning rate" in said, said
     messages = {record["place"]["backend"]: record["status"]["message"] for record in records}
     assert "training stopped in epoch 1" in messages["libtorch"]
     assert "the training loss of epoch 1 is nan" in messages["python-pytorch"]
@@ -226,9 +251,9 @@ def test_the_originals_are_given_changed_pictures_and_do_not_change_them_themsel
         "job": job(pictures, epochs=1, augmentation=[{"Rotation": {"degrees": 180, "fill": "Nearest"}}]),
     }
     said, records = study(program, template, tmp_path, plan)
-    assert said.count("computes the same") == 2, said
+    assert agreeing(said) == 2, said
     original = records[1]["status"]
-    assert original["state"] == "absent" and "does not have fit.augmentation" in original["message"]
+    assert original["state"] == "absent" and "lacks fit.augmentation" in original["message"]
 
 
 def test_sixteen_bit_floats_are_those_of_pytorch(program: Path, template: Path, pictures: Path, tmp_path: Path) -> None:
@@ -242,13 +267,13 @@ def test_sixteen_bit_floats_are_those_of_pytorch(program: Path, template: Path, 
     }
     said, records = study(program, template, tmp_path, plan, "--precision", "bfloat16")
     # In 64-bit floats all three, and in bfloat16 the two that have it, within its own bounds.
-    assert said.count("computes the same") == 3, said
+    assert agreeing(said) == 3, said
     ran = [record for record in records if record["status"] == {"state": "ok"}]
     assert {record["audit"]["found"] for record in ran} == {"alike"} and len(ran) == 6, ran
     precision = {record["place"]["backend"]: record["library"]["precision"] for record in records}
     assert precision["libtorch"] == precision["python-pytorch"] == "bfloat16 autocast"
     keras = next(record["status"] for record in records if record["place"]["backend"] == "python-keras")
-    assert keras["state"] == "absent" and "does not have a build.compute other than TensorFlow's own" in keras["message"]
+    assert keras["state"] == "absent" and "lacks a build.compute other than TensorFlow's own" in keras["message"]
 
 
 def processes(folder: Path) -> list[int]:
@@ -294,7 +319,7 @@ def test_a_killed_study_ends_all_that_it_has_started_and_is_resumed(
     running = start()
     assert len(processes(tmp_path)) == 3, "server, study and job"
     second = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert second.returncode == 1 and f"another study is adding to {records}" in second.stderr, second
+    assert second.returncode == 1 and f"another study is writing to {records}" in second.stderr, second
 
     running.send_signal(kill)
     said, _ = running.communicate(timeout=60)
@@ -326,3 +351,30 @@ def test_a_killed_bench_ends_its_worker(program: Path, template: Path, pictures:
     ended = time.monotonic()
     while left := processes(tmp_path):
         assert time.monotonic() < ended + 10, left
+
+
+@pytest.mark.parametrize("words", [["study", "--help"], ["bench", "--help"], ["reproduce", "--help"], ["doctor"], ["machine"]])
+def test_a_command_ends_without_a_message_when_the_reader_of_its_output_does(program: Path, words: list[str]) -> None:
+    """As in `benchbook study --help | head -1`, with a pipe that is closed from the beginning."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    ran = subprocess.run([program, *words], stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert ran.stderr == "" and ran.returncode != 0
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ({"repeats": 2}, "`repeats` must be at least 3 (got 2)"),
+        ({"baseline": "torch"}, "`baseline` must be one of libtorch"),
+        ({"target_accuracy": 85}, "`target_accuracy` must be above 0 and at most 1"),
+    ],
+)
+def test_settings_are_refused_before_anything_is_computed(
+    program: Path, template: Path, pictures: Path, tmp_path: Path, setting: dict[str, Any], words: str
+) -> None:
+    (tmp_path / "study.json").write_text(json.dumps({"name": "refused", "backends": ["libtorch"], "job": job(pictures)} | setting))
+    command = [program, "study", "--template", template, tmp_path / "study.json"]
+    ran = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert ran.returncode == 1 and words in ran.stderr and ran.stdout == "", ran

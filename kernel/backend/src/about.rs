@@ -1,6 +1,6 @@
-//! What is known of a library before it is opened.
+//! The description of a library, known before it is opened.
 
-/// What users see of a library, and what its processes need.
+/// A library's names, colour, install command and environment variables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct About {
     /// The name in jobs and studies, for example `libtorch`.
@@ -13,7 +13,7 @@ pub struct About {
     pub colour: [u8; 3],
     /// The command that installs the library.
     pub install: &'static str,
-    /// Environment variables that a study sets, so that the library leaves no choice to the machine. Every process of a
+    /// Environment variables that a study sets, so that the library's choices do not depend on the machine. Every process of a
     /// study gets those of all libraries, since runs are compared only if their environments are equal.
     pub variables: &'static [(&'static str, &'static str)],
 }

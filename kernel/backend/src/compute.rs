@@ -1,4 +1,4 @@
-//! How a library computes where it leaves a choice.
+//! Settings that change how a library computes.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ pub enum Precision {
     /// 32-bit floats.
     #[default]
     Float32,
-    /// 64-bit floats: some twice as slow on a processor, and what a study's check computes in.
+    /// 64-bit floats: about half as fast on a CPU. A study's check uses them.
     Float64,
     /// Autocast to bfloat16.
     BFloat16,
@@ -30,8 +30,8 @@ impl std::fmt::Display for Precision {
     }
 }
 
-/// How a library computes where it leaves a choice. The defaults are PyTorch's own. What a library
-/// or a device does not have is an error, never ignored.
+/// Settings that change how a library computes. The defaults are PyTorch's own. A setting that a library
+/// or a device lacks is an error, never ignored.
 ///
 /// Tested on the CPU: precisions, loss scaling, channels last, TF32's switches. Not run yet, for want
 /// of a GPU: pinned memory, asynchronous copies, and what the others do there.
@@ -55,7 +55,7 @@ pub struct Compute {
     /// Whether batches are put into page-locked memory first (`DataLoader(pin_memory=True)`). For a
     /// GPU only. Default: false.
     pub pinned_memory: bool,
-    /// Whether the copy to a GPU is only ordered and not waited for (`to(device,
+    /// Whether copies to a GPU are asynchronous (`to(device,
     /// non_blocking=True)`), which needs pinned memory. Default: false.
     pub asynchronous_copies: bool,
 }
@@ -75,8 +75,8 @@ impl Default for Compute {
 }
 
 impl Compute {
-    /// 32-bit floats, with or without TF32, as every library can be asked for them: on a GPU TensorFlow always tries
-    /// several of cuDNN's algorithms, and has one switch for both kinds of TF32. On the processor nothing changes.
+    /// 32-bit floats, with or without TF32, in a form that every library supports: on a GPU TensorFlow always tries
+    /// several of cuDNN's algorithms, and has one switch for both kinds of TF32. On the CPU nothing changes.
     pub fn common(tf32: bool) -> Self {
         Self {
             tf32_matmul: tf32,

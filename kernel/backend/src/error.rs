@@ -1,9 +1,9 @@
-//! What can go wrong in a library.
+//! Errors of backends.
 
 use crate::device::Device;
 use crate::parameters::ParametersError;
 
-/// A failure inside a library.
+/// An error of a backend.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BackendError {
@@ -13,7 +13,7 @@ pub enum BackendError {
     /// The library is not installed, or cannot be used.
     #[error("{source}")]
     Unavailable {
-        /// What was looked for, where, and how to get it.
+        /// The searched files and folders, and how to install the library.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// An operation that the library does not have.
@@ -23,7 +23,7 @@ pub enum BackendError {
         library: &'static str,
         /// The layer's name.
         layer: String,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
     /// Two libraries with CUDA in one process.
@@ -45,7 +45,7 @@ pub enum BackendError {
         library: &'static str,
         /// The requested device.
         device: Device,
-        /// What there is.
+        /// The reason, or the devices that the library sees.
         found: String,
     },
     /// A setting that the library or the device does not have.
@@ -55,27 +55,27 @@ pub enum BackendError {
         library: String,
         /// The setting.
         option: &'static str,
-        /// What it can be there.
+        /// The supported value.
         expected: &'static str,
-        /// What was requested.
+        /// The requested value.
         found: String,
     },
-    /// A batch of another size than its labels say.
+    /// A batch whose number of values does not match its labels.
     #[error("{what} must have {expected} values, got {found}")]
     BatchLength {
         /// What the values are, with their shape.
         what: String,
-        /// How many there should be.
+        /// Required number of values.
         expected: usize,
-        /// How many came.
+        /// Number of values received.
         found: usize,
     },
-    /// A label that is no class.
+    /// A label out of range.
     #[error("label {label} of example {index} in the batch is out of range: the net has {classes} classes (0 to {})", classes - 1)]
     Label {
         /// The label.
         label: i64,
-        /// Its place in the batch, from 0.
+        /// The example's index in the batch, from 0.
         index: usize,
         /// Classes of the net.
         classes: usize,
@@ -85,13 +85,18 @@ pub enum BackendError {
         "the net has no base whose features could be computed; mark its end in the graph (`base`)"
     )]
     NoBase,
-    /// Features for a base that learns.
+    /// Held inputs of another net, or of another number of examples.
+    #[error(
+        "the held inputs are not this net's, or not as many as the labels; call `hold` with them"
+    )]
+    NotHeld,
+    /// Features for a trainable base.
     #[error("the base must be frozen to train on its features; set `frozen: true`")]
     TrainableBase,
     /// A training step before [`Network::compile`](crate::Network::compile).
     #[error("the first training step needs an optimiser; call `compile` first")]
     NoOptimizer,
-    /// The library reports a failure.
+    /// A failure that the library reports.
     #[error("{library} failed in {operation}: {message}")]
     Library {
         /// The library.

@@ -18,12 +18,13 @@ mod parameters;
 mod random;
 
 pub use about::About;
+pub use benchbook_ranks::Rank;
 pub use compute::{Compute, Precision};
 pub use device::Device;
 pub use error::BackendError;
 pub use network::{
     Backend, BackendInfo, Input, Network, Plan, Step, StepResult, class_numbers, code_elsewhere,
-    dropout_mask, without_code,
+    dropout_mask, without_code, without_ranks,
 };
 pub use optimizer::{Convention, Optimizer};
 pub use parameters::{Array, Parameters, ParametersError};

@@ -1,4 +1,4 @@
-//! What a library has to do.
+//! The traits that a library implements.
 
 use crate::about::About;
 use crate::compute::Compute;
@@ -7,25 +7,30 @@ use crate::error::BackendError;
 use crate::optimizer::Optimizer;
 use crate::parameters::Parameters;
 use benchbook_nets::{Net, Shape};
+use benchbook_ranks::Rank;
 use serde::Serialize;
+use std::any::Any;
 
-/// What a backend needs to know to build a model.
+/// Everything that a backend needs to build a model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// The layers.
     pub net: Net,
     /// Whether the base keeps its weights. Its batch normalisation then uses its running statistics.
     pub frozen: bool,
-    /// Where to compute.
+    /// The device.
     pub device: Device,
     /// CPU threads within one operation; `None` leaves the library's choice. With LibTorch the setting
     /// holds for the whole process, since it has no narrower one.
     pub threads: Option<usize>,
-    /// How the library computes where it leaves a choice.
+    /// Processes (ranks) that train the net together, each on its share of every batch; 1 for a single process. `mpirun` or
+    /// `srun` starts several.
+    pub ranks: usize,
+    /// Settings that change how the library computes.
     pub compute: Compute,
 }
 
-/// What a record says about the library that computed.
+/// The library's description in a record.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct BackendInfo {
     /// For example `LibTorch`.
@@ -42,13 +47,15 @@ pub struct BackendInfo {
     pub graph: &'static str,
 }
 
-/// The values of a batch, as the backend takes them.
+/// The inputs of a batch.
 #[derive(Clone, Copy, Debug)]
 pub enum Input<'a> {
     /// The net's inputs, `[batch, …input]`.
     Values(&'a [f32]),
     /// Outputs of the frozen base from [`Network::features`], `[batch, …features]`.
     Features(&'a [f32]),
+    /// The net's inputs from [`Network::hold`] of the same net.
+    Held(&'a dyn Any),
 }
 
 /// One training step's settings.
@@ -71,7 +78,7 @@ impl Step<'_> {
     }
 }
 
-/// What a step computed on its batch.
+/// The results of a step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepResult {
     /// Mean loss over the batch.
@@ -88,7 +95,19 @@ pub fn without_code(net: &Net, library: &'static str) -> Result<(), BackendError
     net.code().map_or(Ok(()), |layer| Err(code_elsewhere(&layer.name, library)))
 }
 
-/// What a library, or a process, says that is not given the code of a layer.
+/// Refuses to train in several processes ([`Plan::ranks`]).
+///
+/// # Errors
+/// [`BackendError::Option`].
+pub fn without_ranks(plan: &Plan, library: &'static str) -> Result<(), BackendError> {
+    if plan.ranks < 2 {
+        return Ok(());
+    }
+    let (library, found) = (library.into(), plan.ranks.to_string());
+    Err(BackendError::Option { library, option: "ranks", expected: "1", found })
+}
+
+/// The error of a library or process that does not have the code of a layer.
 pub fn code_elsewhere(layer: &str, library: &'static str) -> BackendError {
     let reason = "it is code of a cell, which only the model that was built with it can run (describe the net as \
                   `Sequential`, or as an architecture, to run it elsewhere)";
@@ -100,13 +119,13 @@ pub trait Backend: Sync {
     /// The library's names, colour, command to install and environment variables.
     fn about(&self) -> &'static About;
 
-    /// Where the library is, or its version. It is not opened.
+    /// The library's path or version, found without opening the library.
     ///
     /// # Errors
-    /// [`BackendError::Unavailable`], with the places that were searched and how to get it.
+    /// [`BackendError::Unavailable`], with the searched folders and how to install the library.
     fn installed(&self) -> Result<String, BackendError>;
 
-    /// Puts the library's CUDA part into the process, for a library that needs it there before its first use.
+    /// Loads the library's CUDA part, for a library that needs it before its first use.
     fn load_cuda(&self) {}
 
     /// Whether the library can build this plan, as far as that is known before it is opened.
@@ -130,9 +149,18 @@ pub trait Backend: Sync {
 }
 
 /// A net on a device.
+///
+/// If several ranks train the net together, each rank calls the same methods with the values of its share of a batch
+/// ([`Rank::share`]) and the labels of the whole batch. Losses, logits and gradients are those of the whole batch, and equal
+/// on all ranks.
 pub trait Network: Send {
     /// The library, its device and its settings.
     fn info(&self) -> BackendInfo;
+
+    /// This process's place among the ranks that train the net. Default: [`Rank::ALONE`].
+    fn rank(&self) -> Rank {
+        Rank::ALONE
+    }
 
     /// Sets the optimiser. The state of the former one is kept if it is the same optimiser, and
     /// dropped otherwise.
@@ -151,7 +179,16 @@ pub trait Network: Send {
         step: Step<'_>,
     ) -> Result<StepResult, BackendError>;
 
-    /// Loss and logits without dropout and without learning.
+    /// Copies the net's inputs of `batch` examples to the device, for any number of steps ([`Input::Held`]). Default: `None`,
+    /// for a library that takes the inputs of each step from the processor's memory.
+    ///
+    /// # Errors
+    /// [`BackendError::BatchLength`], [`BackendError::Library`].
+    fn hold(&self, _values: &[f32], _batch: usize) -> Result<Option<Box<dyn Any>>, BackendError> {
+        Ok(None)
+    }
+
+    /// Loss and logits without dropout; the weights do not change.
     ///
     /// # Errors
     /// [`BackendError::BatchLength`], [`BackendError::Library`].
@@ -173,7 +210,7 @@ pub trait Network: Send {
     /// [`BackendError::NoBase`], [`BackendError::BatchLength`], [`BackendError::Library`].
     fn features(&mut self, values: &[f32], batch: usize) -> Result<Vec<f32>, BackendError>;
 
-    /// Gradients of the mean loss at the present weights without dropout, for what learns.
+    /// Gradients of the mean loss at the present weights without dropout, for the trainable parameters.
     ///
     /// # Errors
     /// [`BackendError::BatchLength`], [`BackendError::Library`].
@@ -185,7 +222,7 @@ pub trait Network: Send {
     /// [`BackendError::Library`].
     fn parameters(&self) -> Result<Parameters, BackendError>;
 
-    /// By how much the weights differ from `base`, which has all of them. Default: computed from 32-bit floats.
+    /// The weights less those of `base`, which must have all of them. Default: computed from 32-bit floats.
     ///
     /// # Errors
     /// [`BackendError::Library`], [`BackendError::Parameters`].
@@ -218,28 +255,28 @@ pub trait Network: Send {
     /// [`BackendError::Parameters`], [`BackendError::Library`].
     fn set_parameters(&mut self, weights: &Parameters) -> Result<(), BackendError>;
 
-    /// What the optimiser remembers, by the names of the parameters with a suffix.
+    /// The optimiser's state, under the parameters' names with a suffix.
     ///
     /// # Errors
     /// [`BackendError::Library`].
     fn optimizer_state(&self) -> Result<Parameters, BackendError>;
 
-    /// Replaces what the optimiser remembers; what is missing starts afresh.
+    /// Replaces the optimiser's state; missing entries start anew.
     ///
     /// # Errors
     /// [`BackendError::Library`], [`BackendError::Parameters`].
     fn set_optimizer_state(&mut self, state: &Parameters) -> Result<(), BackendError>;
 
-    /// Waits until the device has done everything that it was given. Default: each call has waited.
+    /// Waits until the device has finished its work. Default: does nothing, because each call waits.
     ///
     /// # Errors
-    /// [`BackendError::Library`] for what the device failed in meanwhile.
+    /// [`BackendError::Library`] for an earlier operation that failed on the device.
     fn synchronize(&self) -> Result<(), BackendError> {
         Ok(())
     }
 
     /// The most bytes that the library's arrays had on the GPU since the net was built; `None` (the default) on the CPU, and
-    /// where the library does not tell.
+    /// where the library does not report it.
     ///
     /// # Errors
     /// [`BackendError::Library`].
@@ -252,13 +289,15 @@ impl<'a> Input<'a> {
     /// The values of `batch` examples, and the shape of one.
     ///
     /// # Errors
-    /// [`BackendError::BatchLength`]; [`BackendError::NoBase`] for features of a net without a base.
+    /// [`BackendError::BatchLength`]; [`BackendError::NoBase`] for features of a net without a base;
+    /// [`BackendError::NotHeld`] for [`Input::Held`].
     pub fn checked(self, net: &Net, batch: usize) -> Result<(&'a [f32], Shape), BackendError> {
         let (values, what, shape) = match self {
             Input::Values(values) => (values, "input", net.input()),
             Input::Features(values) => {
                 (values, "features", net.features().ok_or(BackendError::NoBase)?)
             }
+            Input::Held(_) => return Err(BackendError::NotHeld),
         };
         let (expected, found) = (batch * shape.len(), values.len());
         if found != expected {
@@ -272,7 +311,7 @@ impl<'a> Input<'a> {
 /// Labels as class numbers.
 ///
 /// # Errors
-/// [`BackendError::Label`] for the first that is no class; [`BackendError::BatchLength`] for class weights of another
+/// [`BackendError::Label`] for the first that is not a class; [`BackendError::BatchLength`] for class weights of another
 /// number than the classes'.
 pub fn class_numbers(
     labels: &[i64],

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Whose formula and defaults are meant where the libraries differ.
+/// The library whose formula and defaults apply where libraries differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Convention {
@@ -25,13 +25,13 @@ pub enum Convention {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Optimizer {
-    /// Stochastic gradient descent as in PyTorch: `b ← momentum · b + g`, `w ← w − rate · b`. Keras has the
-    /// rate within the momentum, `b ← momentum · b + rate · g`, `w ← w − b`: the same while the rate stays.
+    /// Stochastic gradient descent as in PyTorch: `b ← momentum · b + g`, `w ← w − rate · b`. Keras puts the
+    /// rate into the momentum, `b ← momentum · b + rate · g`, `w ← w − b`: the same while the rate is constant.
     Sgd {
         /// 0 for none.
         #[serde(default)]
         momentum: f64,
-        /// Whether the momentum is looked ahead (Nesterov): `w ← w − rate · (g + momentum · b)`.
+        /// Whether to use Nesterov momentum: `w ← w − rate · (g + momentum · b)`.
         #[serde(default)]
         nesterov: bool,
         /// Added to the gradient times the weight; 0 for none.
@@ -46,7 +46,7 @@ pub enum Optimizer {
         beta2: f64,
         /// Keeps the denominator from zero; where it is added depends on the convention.
         epsilon: f64,
-        /// Whose formula.
+        /// The library whose formula applies.
         convention: Convention,
     },
     /// RMSprop without centring and momentum.
@@ -55,7 +55,7 @@ pub enum Optimizer {
         decay: f64,
         /// Keeps the denominator from zero; where it is added depends on the convention.
         epsilon: f64,
-        /// Whose formula.
+        /// The library whose formula applies.
         convention: Convention,
     },
 }
@@ -120,7 +120,7 @@ impl Optimizer {
         }
     }
 
-    /// The learning rate that the optimiser's library takes by itself. [`Optimizer::Sgd`] is PyTorch's; for
+    /// The default learning rate of the optimiser's library. [`Optimizer::Sgd`] is PyTorch's; for
     /// Keras' rate set `Fit::learning_rate` to 0.01.
     pub fn default_rate(&self) -> f64 {
         match self {

@@ -2,26 +2,26 @@
 
 use crate::numbers::{commas, drawable, short};
 
-/// The range of an axis and where its labels stand.
+/// The range of an axis and its labels.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Axis {
-    /// What it measures, with the unit.
+    /// The quantity, with the unit.
     pub name: String,
     pub low: f64,
     pub high: f64,
     pub ticks: Vec<f64>,
     /// The text at each tick.
     pub labels: Vec<String>,
-    /// Whether places on it are powers of ten, so that 0 stands for 1.
+    /// Whether positions are exponents of ten, so that 0 means 1.
     pub log: bool,
 }
 
-/// How an axis chooses its range.
+/// Rules for the range of an axis.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Fit {
-    /// At most so many ticks, about.
+    /// The approximate largest number of ticks.
     pub ticks: usize,
-    /// Starts at zero where the values are not far from it.
+    /// Starts at zero if the values are not far from it.
     pub from_zero: bool,
     /// Ticks only at whole numbers.
     pub whole: bool,
@@ -37,7 +37,7 @@ impl Fit {
 }
 
 impl Axis {
-    /// An axis for these values; gaps are passed over. Without any value it goes from 0 to 1.
+    /// An axis for these values; ignores gaps. Without any value it is from 0 to 1.
     pub(crate) fn of(name: &str, values: impl Iterator<Item = f64>, fit: Fit) -> Self {
         let bounds = values.filter(|v| drawable(*v)).fold(None, |range, v| {
             let (low, high) = range.unwrap_or((v, v));
@@ -54,14 +54,14 @@ impl Axis {
             high = 0.0;
         }
         let size = low.abs().max(high.abs());
-        // A range that is smaller than what floats of this size can tell apart is no range.
+        // A range below the resolution of floats of this size counts as empty.
         if high - low <= size * 1e-12 || high - low < 1e-290 {
             let pad = if size < 1e-289 { 0.5 } else { size * 0.1 };
             let pad = if fit.whole { pad.max(0.5) } else { pad };
             (low, high) = (low - pad, high + pad);
         }
         let step = round_step((high - low) / fit.ticks.max(1) as f64, fit.whole);
-        // A quotient a hair off a whole number is that number, not the next one.
+        // A quotient that differs from a whole number only by rounding is that number, not the next one.
         const HAIR: f64 = 1e-9;
         let (first, last) = if fit.tight {
             ((low / step - HAIR).ceil(), (high / step + HAIR).floor())
@@ -77,8 +77,8 @@ impl Axis {
         Self { name: name.to_owned(), low, high, ticks, labels, log: false }
     }
 
-    /// A logarithmic axis: `exponents` are the places of values, powers of ten; those without a place (zero, gaps) are
-    /// passed over. It goes on beyond the highest by `extra`, a share of its length.
+    /// A logarithmic axis: `exponents` are the positions of values as exponents of ten; ignores values without a position
+    /// (zero, gaps). The axis exceeds the highest value by `extra`, a fraction of its length.
     pub(crate) fn log(name: &str, exponents: impl Iterator<Item = f64>, extra: f64) -> Self {
         let bounds = exponents.filter(|e| drawable(*e)).fold(None, |range, e| {
             let (low, high) = range.unwrap_or((e, e));
@@ -119,7 +119,7 @@ fn round_step(least: f64, whole: bool) -> f64 {
     if whole { step.max(1.0) } else { step }
 }
 
-/// Labels with just the decimals that the step needs, or powers of ten for very large and small.
+/// Labels with the decimals that the step needs, or powers of ten for very large and small values.
 fn labels(ticks: &[f64], step: f64) -> Vec<String> {
     let size = ticks.iter().fold(0.0f64, |size, tick| size.max(tick.abs()));
     let digits_below = |of: f64| -> usize {

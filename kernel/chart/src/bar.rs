@@ -22,28 +22,28 @@ use crate::vega::{self, VegaLite};
 pub struct BarSeries {
     /// Its name in the legend; a library's name gives it the library's colour.
     pub name: String,
-    /// One value a category; NaN leaves the bar out.
+    /// One value per category; NaN omits the bar.
     #[serde(with = "gaps")]
     pub values: Vec<f64>,
-    /// How far each error bar reaches up, and down as well if `below` is empty; or empty.
+    /// The upper length of each error bar, also the lower one if `below` is empty; empty without error bars.
     #[serde(with = "gaps")]
     pub error: Vec<f64>,
-    /// How far each error bar reaches down, or empty.
+    /// The lower length of each error bar; may be empty.
     #[serde(default, with = "gaps", skip_serializing_if = "Vec::is_empty")]
     pub below: Vec<f64>,
-    /// The single values behind each value, one list a category, drawn as points; or empty.
+    /// The single values behind each value, one list per category, drawn as points; may be empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub runs: Vec<Vec<f64>>,
 }
 
 impl BarSeries {
-    /// How far the error bar of a category reaches down and up.
+    /// The lower and upper length of the error bar of a category.
     pub(crate) fn reach(&self, category: usize) -> Option<(f64, f64)> {
         let up = *self.error.get(category)?;
         Some((self.below.get(category).copied().unwrap_or(up), up))
     }
 
-    /// A value with its error and the single values behind it, in words.
+    /// A value with its error and the single values behind it, as text.
     fn words_with_runs(&self, category: usize) -> String {
         let words = self.words(category);
         match self.runs.get(category).map(Vec::as_slice) {
@@ -55,7 +55,7 @@ impl BarSeries {
         }
     }
 
-    /// A value with its error in words.
+    /// A value with its error, as text.
     fn words(&self, category: usize) -> String {
         let value = self.values[category];
         match self.reach(category) {
@@ -77,7 +77,7 @@ pub struct BarData {
     pub title: String,
     /// The line under it.
     pub subtitle: String,
-    /// Where the numbers come from.
+    /// The sources of the numbers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<Source>,
     /// What the bars show, with the unit.
@@ -114,7 +114,7 @@ pub struct BarChart {
 sheet_methods!(BarChart, Bars);
 
 impl BarChart {
-    /// A chart with these categories and no bars yet.
+    /// A chart with these categories, without bars.
     pub fn new<C: Into<String>>(
         title: impl Into<String>,
         categories: impl IntoIterator<Item = C>,
@@ -143,14 +143,14 @@ impl BarChart {
         self
     }
 
-    /// Makes the y axis logarithmic, for values that differ by orders of magnitude. The length of a bar then shows the
-    /// order of magnitude only; a value of zero or below has no bar.
+    /// Makes the y axis logarithmic, for values that differ by orders of magnitude. The length of a bar then only shows the
+    /// order of magnitude; a value of zero or below has no bar.
     pub fn log_y(mut self) -> Self {
         self.data.log_y = true;
         self
     }
 
-    /// Makes the y axis logarithmic where the largest value is over `ratio` times the smallest one above zero.
+    /// Makes the y axis logarithmic if the largest value exceeds `ratio` times the smallest positive one.
     pub fn log_y_beyond(self, ratio: f64) -> Self {
         let positive = self.data.series.iter().flat_map(|series| &series.values);
         let positive = positive.copied().filter(|value| drawable(*value) && *value > 0.0);
@@ -159,19 +159,19 @@ impl BarChart {
         if high > low * ratio { self.log_y() } else { self }
     }
 
-    /// A bar in each category.
+    /// Adds a series with a bar in each category.
     ///
     /// # Errors
-    /// [`crate::Error::Length`] when there are not as many values as categories.
+    /// [`crate::Error::Length`] if the number of values is not that of the categories.
     pub fn series(self, name: impl Into<String>, values: impl Numbers) -> Result<Self> {
         self.series_with_error(name, values, Vec::<f64>::new())
     }
 
-    /// A bar in each category, with an error bar: `error` is half the height of each, for example
-    /// a standard deviation; an empty list leaves them out.
+    /// Adds a series with a bar in each category and error bars: `error` is half the height of each, for example
+    /// a standard deviation; an empty list omits them.
     ///
     /// # Errors
-    /// [`crate::Error::Length`] when there are not as many values or errors as categories.
+    /// [`crate::Error::Length`] if the number of values or errors is not that of the categories.
     pub fn series_with_error(
         mut self,
         name: impl Into<String>,
@@ -188,11 +188,11 @@ impl BarChart {
         Ok(self)
     }
 
-    /// Draws the single values behind the bars of the series that was added last, for example the runs behind a median:
-    /// one list a category. NaN and infinities are left out.
+    /// Draws the single values behind the bars of the newest series, for example the runs behind a median:
+    /// one list per category. Omits NaN and infinities.
     ///
     /// # Errors
-    /// [`crate::Error::Length`] when there are not as many lists as categories.
+    /// [`crate::Error::Length`] if the number of lists is not that of the categories.
     pub fn runs<L: Numbers>(mut self, lists: impl IntoIterator<Item = L>) -> Result<Self> {
         let finite = |list: L| list.numbers().into_iter().filter(|v| drawable(*v)).collect();
         let runs: Vec<Vec<f64>> = lists.into_iter().map(finite).collect();
@@ -204,11 +204,11 @@ impl BarChart {
         Ok(self)
     }
 
-    /// A bar in each category, with an error bar from `low` to `high`: an interval that need not have the value
-    /// in its middle.
+    /// Adds a series with a bar in each category and error bars from `low` to `high`: intervals that may be asymmetric
+    /// about the value.
     ///
     /// # Errors
-    /// [`crate::Error::Length`] when there are not as many values or ends as categories.
+    /// [`crate::Error::Length`] if the number of values or ends is not that of the categories.
     pub fn series_with_interval(
         self,
         name: impl Into<String>,
@@ -231,7 +231,7 @@ impl BarChart {
         Ok(chart)
     }
 
-    /// The data that is drawn.
+    /// The chart's data.
     pub fn data(&self) -> &BarData {
         &self.data
     }
@@ -241,7 +241,7 @@ impl BarChart {
         self.data.categories.len() == 1 && self.data.categories[0].is_empty()
     }
 
-    /// Where a value lies on the y axis; zero and below have no place on a logarithmic one.
+    /// The position of a value on the y axis; negative infinity for zero and below on a logarithmic axis.
     fn place(&self, value: f64) -> f64 {
         match self.data.log_y {
             true if value > 0.0 => value.log10(),
@@ -250,8 +250,8 @@ impl BarChart {
         }
     }
 
-    /// A linear y axis always holds zero: the length of a bar is what it says. It goes on beyond the bars
-    /// by `extra`, a share of their height, for the values.
+    /// A linear y axis always includes zero, so that the length of a bar shows its value. The axis exceeds the bars
+    /// by `extra`, a fraction of their height, for the printed values.
     fn y_axis(&self, bars: &[Bar], extra: f64) -> Axis {
         let ends = bars.iter().flat_map(|bar| {
             let (low, high) = bar.error.unwrap_or((bar.at, bar.at));
@@ -308,9 +308,9 @@ struct Bar {
     series: usize,
     middle: f64,
     half: f64,
-    /// The value as it was given.
+    /// The given value.
     value: f64,
-    /// Where the value lies on the y axis.
+    /// The position of the value on the y axis.
     at: f64,
     /// The ends of the error bar, on the y axis.
     error: Option<(f64, f64)>,
@@ -319,19 +319,19 @@ struct Bar {
 }
 
 impl Bar {
-    /// Whether the bar hangs down from zero.
+    /// Whether the bar is below zero.
     fn hangs(&self) -> bool {
         self.value < 0.0 && self.at.is_finite()
     }
 
-    /// The end of the bar, its error bar and its single values that is farthest from where the bar begins.
+    /// The farthest position of the bar, its error bar and its single values from the start of the bar.
     fn end(&self, y: &Axis) -> f64 {
         let (low, high) = self.error.unwrap_or((self.at, self.at));
         let runs = self.runs.iter().copied();
         if self.hangs() { runs.fold(low, f64::min) } else { runs.fold(high.max(y.low), f64::max) }
     }
 
-    /// The single values with their places on the x axis, side by side over the bar.
+    /// The single values with their positions on the x axis, side by side over the bar.
     fn points(&self) -> impl Iterator<Item = (f64, f64)> {
         let count = self.runs.len() as f64;
         let across = move |i: usize| ((i as f64 + 0.5) / count - 0.5) * 1.3 * self.half;
@@ -411,7 +411,7 @@ impl BarChart {
 
         let values: Vec<String> =
             bars.iter().map(|bar| short(bar.value).replace('-', "−")).collect();
-        // The labels of the y axis decide how wide the bars are, and that how values are written.
+        // The labels of the y axis determine the width of the bars, which determines the form of the values.
         let width = plot::inner_width(room, &self.y_axis(&bars, 0.2));
         let slot = bars.first().map_or(0.0, |bar| bar.half as f32 / 0.46) / x.high as f32 * width;
         let form = Values::fitting(&values, slot);
@@ -454,7 +454,7 @@ impl BarChart {
         for (x_at, y_at) in bars.iter().flat_map(Bar::points).filter(|(_, at)| at.is_finite()) {
             let across = inner.left + plot::share(x_at, &x) * inner.width();
             let down = inner.bottom - plot::share(y_at, &y) * inner.height();
-            // The ring keeps points apart from each other and from the bar.
+            // The ring separates points from each other and from the bar.
             canvas.marker(across, down, 3.4, 0, CARD);
             canvas.marker(across, down, 2.3, 0, INK);
         }

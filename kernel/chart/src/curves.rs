@@ -16,14 +16,14 @@ pub struct CurvesData {
     pub title: String,
     /// The line under it.
     pub subtitle: String,
-    /// Where the numbers come from.
+    /// The sources of the numbers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<Source>,
     /// The charts, from left to right.
     pub panels: Vec<LineData>,
 }
 
-/// Training and validation curves side by side, one panel a metric.
+/// Training and validation curves side by side, one panel per metric.
 ///
 /// ```
 /// use benchbook_chart::Curves;
@@ -43,14 +43,14 @@ pub struct Curves {
 sheet_methods!(Curves, Curves);
 
 impl Curves {
-    /// No panels yet.
+    /// A chart without panels.
     pub fn new(title: impl Into<String>) -> Self {
         let data = CurvesData { title: title.into(), ..CurvesData::default() };
         Self { data, panels: Vec::new(), sheet: Sheet::new(860, 360) }
     }
 
-    /// A panel with the metric of each epoch in training and in validation; an empty list leaves
-    /// its line out.
+    /// Adds a panel with the metric of each epoch in training and in validation; an empty list omits
+    /// its line.
     pub fn metric(
         self,
         name: impl Into<String>,
@@ -69,14 +69,14 @@ impl Curves {
         self.panel(chart)
     }
 
-    /// A panel with any line chart; its own size, title and subtitle are not used, its labels are.
+    /// Adds a panel with any line chart. Uses the chart's labels, but not its size, title and subtitle.
     pub fn panel(mut self, chart: LineChart) -> Self {
         self.data.panels.push(chart.data.clone());
         self.panels.push(chart);
         self
     }
 
-    /// The data that is drawn.
+    /// The chart's data.
     pub fn data(&self) -> &CurvesData {
         &self.data
     }
@@ -125,7 +125,7 @@ impl Curves {
         const GAP: f32 = 28.0;
         let room = Room::card(canvas);
         let room = plot::title(canvas, room, &self.data.title, &self.data.subtitle);
-        // Panels share their legend: the same name has the same colour and sign in each.
+        // Panels share a legend: equal names have equal colours and markers.
         let mut keys: Vec<Key> = Vec::new();
         for key in self.panels.iter().flat_map(LineChart::keys) {
             if !keys.iter().any(|known| known.name == key.name) {

@@ -1,7 +1,7 @@
 //! A drawing: SVG by plotters, and PNG from that SVG by resvg.
 //!
-//! Texts are real text. Roboto, which comes with this crate, is measured and drawn in a PNG; a page takes the first
-//! font of [`FONTS`] that it has, and both take the characters of other scripts from the fonts of the machine.
+//! Texts are real text. Texts are measured, and drawn in a PNG, with the Roboto of this crate. A page uses the first
+//! font of [`FONTS`] that it has. Both take the characters of other scripts from the machine's fonts.
 
 mod raster;
 
@@ -20,16 +20,15 @@ use crate::plot::{rgb, stroke};
 
 pub use raster::add_fonts;
 
-/// The fonts of all texts, best first. Those after Roboto are about as wide, so that labels fit where they were
-/// measured.
+/// The fonts of all texts, best first. The fonts after Roboto have a similar width, so that labels fit.
 pub(crate) const FONTS: &str = "Roboto, 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif";
 
-/// The card that every drawing stands on. It is opaque, because JupyterLab's dark theme does not
-/// tell an SVG that it is dark: dark text on a light card can be read on any page.
+/// The background card of every drawing. It is opaque, because an SVG cannot detect JupyterLab's dark theme;
+/// dark text on a light card is readable on any page.
 pub(crate) const CARD: Colour = Colour(0xfd, 0xfd, 0xfb);
 const CARD_EDGE: Colour = Colour(0xd9, 0xd9, 0xd4);
 
-/// Text that matters.
+/// Primary text.
 pub(crate) const INK: Colour = Colour(0x22, 0x25, 0x2a);
 /// Labels and numbers of axes.
 pub(crate) const SOFT: Colour = Colour(0x55, 0x5b, 0x63);
@@ -38,8 +37,8 @@ pub(crate) const AXIS: Colour = Colour(0x8a, 0x8f, 0x96);
 /// Grid lines.
 pub(crate) const GRID: Colour = Colour(0xe4, 0xe4, 0xe0);
 
-/// plotters addresses whole pixels. It is given a surface this many times finer, so that curves
-/// are smooth; everything handed to plotters (sizes, widths, margins) is in this unit.
+/// plotters addresses whole pixels. Its surface has this factor more pixels, so that curves
+/// are smooth; all sizes, widths and margins for plotters are in this unit.
 const FINE: f32 = 10.0;
 
 /// Pixels in the unit of plotters.
@@ -59,12 +58,12 @@ pub struct Drawing {
 }
 
 impl Drawing {
-    /// A card of this size, in CSS pixels, with round corners and what `draw` draws.
+    /// A card of this size, in CSS pixels, with round corners and the drawing of `draw`.
     pub(crate) fn card(width: u32, height: u32, draw: impl FnOnce(&Canvas<'_>)) -> Self {
         Self::sheet(width, height, 8, draw).0
     }
 
-    /// A card with corners of this radius, and what `draw` returns.
+    /// A card with corners of this radius; also returns the result of `draw`.
     pub(crate) fn sheet<R>(
         width: u32,
         height: u32,
@@ -91,8 +90,8 @@ impl Drawing {
         self.height
     }
 
-    /// The drawing as SVG with an accessible name and a description. It has no ids and no style sheet, so several
-    /// can stand in one page.
+    /// The drawing as SVG with an accessible name and a description. It has no ids and no style sheet, so one page can
+    /// contain several drawings.
     pub fn svg(&self, title: &str, description: &str) -> String {
         let Self { width, height, radius, body } = self;
         let (title, description) = (escape(&clean(title)), escape(&clean(description)));
@@ -117,7 +116,7 @@ impl Drawing {
     /// The drawing as a PNG file of `scale` times its size in pixels.
     ///
     /// # Errors
-    /// [`Error::Size`] when a side would have no pixel or more than 16384.
+    /// [`Error::Size`] if a side had no pixel or more than 16384.
     pub fn png(&self, scale: f32) -> Result<Vec<u8>> {
         self.pixmap(scale)?.encode_png().map_err(|error| Error::Encode(error.to_string()))
     }
@@ -140,7 +139,7 @@ fn clean(text: &str) -> String {
     text.chars().filter(|c| !matches!(c, '\0' | '\u{fffe}' | '\u{ffff}')).map(kept).collect()
 }
 
-/// Where a text stands relative to its point.
+/// The position of a text relative to its point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Align {
     Left,
@@ -148,7 +147,7 @@ pub(crate) enum Align {
     Right,
 }
 
-/// How a line of text looks.
+/// The style of a line of text.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Type {
     pub size: f32,
@@ -173,10 +172,10 @@ impl Type {
 
 pub(crate) type Backend<'a> = SVGBackend<'a>;
 
-/// Why plotters could not draw: never, for it draws into a string, but it says so.
+/// The result of drawing with plotters. Drawing into a string never fails, but plotters returns a result.
 pub(crate) type Drawn = std::result::Result<(), DrawingAreaErrorKind<io::Error>>;
 
-/// The surface of a [`Drawing`] while it is drawn. All places and sizes are CSS pixels.
+/// The surface of a [`Drawing`] while it is drawn. All positions and sizes are in CSS pixels.
 pub(crate) struct Canvas<'a> {
     pub area: DrawingArea<Backend<'a>, Shift>,
     width: u32,
@@ -257,7 +256,7 @@ impl<'a> Canvas<'a> {
         debug_assert!(drawn.is_ok(), "{drawn:?}");
     }
 
-    /// A small sign for the series number `index`: disc, square, triangle, diamond, in turn, so
+    /// A marker for the series number `index`, in the cycle disc, square, triangle, diamond, so
     /// that colour is not the only difference.
     pub(crate) fn marker(&self, x: f32, y: f32, radius: f32, index: usize, colour: Colour) {
         let r = radius;

@@ -1,6 +1,6 @@
 use thiserror::Error;
 
-/// What can be wrong with a chart, a table or an image grid.
+/// Errors of charts, tables and image grids.
 #[derive(Debug, Error, Clone, PartialEq)]
 #[expect(missing_docs, reason = "fields are what the message prints")]
 pub enum Error {
@@ -30,7 +30,7 @@ pub enum Error {
 /// `Result` with this crate's [`enum@Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Refuses two lists that should have one length and have not.
+/// Fails if two lists differ in length.
 pub(crate) fn same_length(what: impl Into<String>, expected: usize, found: usize) -> Result<()> {
     if expected == found {
         Ok(())
@@ -39,7 +39,7 @@ pub(crate) fn same_length(what: impl Into<String>, expected: usize, found: usize
     }
 }
 
-/// Refuses a list without any number; NaN and infinities are gaps.
+/// Fails for a list without numbers; NaN and infinities are gaps.
 pub(crate) fn some(what: &str, values: &[f64]) -> Result<()> {
     if values.is_empty() {
         return Err(Error::Empty { what: what.to_owned(), found: "no values".to_owned() });
@@ -47,7 +47,7 @@ pub(crate) fn some(what: &str, values: &[f64]) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a list without any finite number.
+/// Fails for a list without finite numbers.
 pub(crate) fn some_finite(what: &str, values: &[f64]) -> Result<()> {
     if values.iter().any(|v| v.is_finite()) {
         return Ok(());

@@ -13,7 +13,7 @@ use crate::plot::{self, Room, rgb};
 use crate::table::Table;
 use crate::vega::{self, VegaLite};
 
-/// Most bins of a histogram; more would be thinner than a pixel.
+/// Largest number of bins; more bins would be thinner than a pixel.
 const MOST_BINS: usize = 400;
 
 /// The data of a [`Histogram`].
@@ -23,21 +23,21 @@ pub struct HistogramData {
     pub title: String,
     /// The line under it.
     pub subtitle: String,
-    /// Where the numbers come from.
+    /// The sources of the numbers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<Source>,
     /// What was counted, with the unit.
     pub x: String,
-    /// The edges of the bins, one more than there are bins, rising.
+    /// The edges of the bins in increasing order, one more than bins.
     pub edges: Vec<f64>,
-    /// How many values lie in each bin; a value on an edge belongs to the bin on its right, the
+    /// The number of values in each bin; a value on an edge belongs to the bin on its right, the
     /// highest value to the last bin.
     pub counts: Vec<u64>,
-    /// How many values are not in a bin because they are NaN or infinite.
+    /// The number of values outside all bins because they are NaN or infinite.
     pub left_out: u64,
 }
 
-/// How often values occur, in bins of equal width.
+/// The frequency of values, in bins of equal width.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Histogram {
     data: HistogramData,
@@ -50,7 +50,7 @@ impl Histogram {
     /// Counts the values in `bins` bins (1 to 400) between the lowest and the highest.
     ///
     /// # Errors
-    /// [`crate::Error::Empty`] when there is no finite number among the values.
+    /// [`crate::Error::Empty`] if no value is finite.
     pub fn new(title: impl Into<String>, values: impl Numbers, bins: usize) -> Result<Self> {
         let (title, all) = (title.into(), values.numbers());
         let values: Vec<f64> = all.iter().copied().filter(|v| drawable(*v)).collect();
@@ -92,7 +92,7 @@ impl Histogram {
         self
     }
 
-    /// The data that is drawn.
+    /// The chart's data.
     pub fn data(&self) -> &HistogramData {
         &self.data
     }

@@ -5,7 +5,7 @@
 //! ([`benchbook_display::Rich`]): as SVG, and as text with its numbers. [`Chart::vega_lite`] gives it as a Vega-Lite
 //! specification, [`Table::write_csv`] a table as CSV.
 //!
-//! What adds numbers ([`plot`], `series`, `points`, [`Table::row`]) returns a `Result`; what adds words (`x`, `titled`,
+//! What adds numbers ([`plot()`], `series`, `points`, [`Table::row`]) returns a `Result`; what adds words (`x`, `titled`,
 //! `caption`) returns the chart.
 //!
 //! ```

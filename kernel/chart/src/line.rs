@@ -15,7 +15,7 @@ use crate::plot::{self, Key, Plane, Room, Sign, rgb, stroke};
 use crate::table::{Cell, Table};
 use crate::vega::{self, VegaLite};
 
-/// Lines with at most so many points get a marker at each.
+/// Lines with at most this number of points have a marker at each.
 const MARKED: usize = 40;
 
 /// One line of a [`LineChart`] or one cloud of a [`Scatter`].
@@ -23,16 +23,16 @@ const MARKED: usize = 40;
 pub struct Series {
     /// Its name in the legend.
     pub name: String,
-    /// Where the points stand on the x axis.
+    /// The positions of the points on the x axis.
     #[serde(with = "gaps")]
     pub x: Vec<f64>,
     /// Their values; NaN and infinities are gaps (`null` in JSON).
     #[serde(with = "gaps")]
     pub y: Vec<f64>,
-    /// Half the height of the error bar at each point, or empty.
+    /// Half the height of the error bar at each point; may be empty.
     #[serde(with = "gaps")]
     pub error: Vec<f64>,
-    /// Single points behind the line, x and y, drawn small and loose; or empty.
+    /// Single points behind the line, x and y, drawn small and without lines; may be empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub runs: Vec<(f64, f64)>,
 }
@@ -55,7 +55,7 @@ pub struct LineData {
     pub title: String,
     /// The line under it.
     pub subtitle: String,
-    /// Where the numbers come from.
+    /// The sources of the numbers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<Source>,
     /// What the x axis shows, with the unit.
@@ -64,7 +64,7 @@ pub struct LineData {
     pub y: String,
     /// The lines.
     pub series: Vec<Series>,
-    /// The range that the y axis covers at least.
+    /// The smallest range of the y axis.
     pub y_range: Option<(f64, f64)>,
     /// Whether the x axis is logarithmic.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -72,7 +72,7 @@ pub struct LineData {
 }
 
 impl LineData {
-    /// Where a value lies on the x axis; zero and below have no place on a logarithmic one.
+    /// The position of a value on the x axis; NaN for zero and below on a logarithmic axis.
     fn place(&self, x: f64) -> f64 {
         match self.log_x {
             true if x > 0.0 => x.log10(),
@@ -84,25 +84,25 @@ impl LineData {
 
 /// Lines over one x axis: loss by epoch, accuracy by time.
 ///
-/// The y axis starts at zero where the values are not far from it. An axis whose label starts
-/// with "acc", or contains "accuracy", goes from 0 to 1 as long as the values do.
+/// The y axis starts at zero if the values are not far from it. An axis whose label starts
+/// with "acc", or contains "accuracy", is from 0 to 1 if the values are.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LineChart {
     pub(crate) data: LineData,
     sheet: Sheet,
     markers: Option<bool>,
-    /// Whether the points are joined; a scatter chart leaves them loose.
+    /// Whether lines connect the points; in a scatter chart they do not.
     pub(crate) joined: bool,
 }
 
 sheet_methods!(LineChart, Lines);
 
-/// A [`LineChart`] of loose points, one cloud a series: time against accuracy, one run a point.
+/// A [`LineChart`] of unconnected points, one cloud per series: time against accuracy, one run per point.
 #[derive(Clone, Copy, Debug)]
 pub struct Scatter;
 
 impl Scatter {
-    /// A chart without points yet; `points` adds a cloud.
+    /// A chart without points; `points` adds a cloud.
     #[expect(clippy::new_ret_no_self, reason = "a scatter chart is a line chart without its lines")]
     pub fn new(title: impl Into<String>) -> LineChart {
         LineChart { markers: Some(true), joined: false, ..LineChart::new(title) }
@@ -110,7 +110,7 @@ impl Scatter {
 }
 
 impl LineChart {
-    /// A chart without lines yet; it shows itself as empty axes.
+    /// A chart without lines, shown as empty axes.
     pub fn new(title: impl Into<String>) -> Self {
         let data = LineData { title: title.into(), ..LineData::default() };
         Self { data, sheet: Sheet::new(680, 380), markers: None, joined: true }
@@ -128,10 +128,10 @@ impl LineChart {
         self
     }
 
-    /// A line through values at 1, 2, 3 … (epochs count from 1). NaN leaves a gap.
+    /// Adds a line through values at 1, 2, 3 … (epochs count from 1). NaN is a gap.
     ///
     /// # Errors
-    /// [`crate::Error::Empty`] when there are no values.
+    /// [`crate::Error::Empty`] without values.
     pub fn series(self, name: impl Into<String>, y: impl Numbers) -> Result<Self> {
         let (name, y) = (name.into(), y.numbers());
         some(&format!("series \"{name}\""), &y)?;
@@ -139,19 +139,19 @@ impl LineChart {
         self.points(name, x, y)
     }
 
-    /// A line through points.
+    /// Adds a line through points.
     ///
     /// # Errors
-    /// [`crate::Error::Length`] when there are not as many y as x.
+    /// [`crate::Error::Length`] if the number of y is not that of x.
     pub fn points(self, name: impl Into<String>, x: impl Numbers, y: impl Numbers) -> Result<Self> {
         self.points_with_error(name, x, y, Vec::<f64>::new())
     }
 
-    /// A line through points with error bars: `error` is half the height of each, for example a
-    /// standard deviation; an empty list leaves them out.
+    /// Adds a line through points with error bars: `error` is half the height of each, for example a
+    /// standard deviation; an empty list omits them.
     ///
     /// # Errors
-    /// [`crate::Error::Length`] when there are not as many y or errors as x.
+    /// [`crate::Error::Length`] if the number of y or errors is not that of x.
     pub fn points_with_error(
         mut self,
         name: impl Into<String>,
@@ -168,11 +168,11 @@ impl LineChart {
         Ok(self)
     }
 
-    /// Draws single points behind the line that was added last, for example the epochs of each run behind medians. Points
-    /// with NaN or an infinity are left out.
+    /// Draws single points behind the newest line, for example the epochs of each run behind medians. Omits points
+    /// with NaN or an infinity.
     ///
     /// # Errors
-    /// [`crate::Error::Length`] when there are not as many y as x.
+    /// [`crate::Error::Length`] if the number of y is not that of x.
     pub fn runs(mut self, x: impl Numbers, y: impl Numbers) -> Result<Self> {
         let (x, y) = (x.numbers(), y.numbers());
         same_length("y values of single points", x.len(), y.len())?;
@@ -189,7 +189,7 @@ impl LineChart {
         self
     }
 
-    /// Makes the y axis cover at least this range; it grows where the values go beyond it.
+    /// Sets the smallest range of the y axis, which values can extend.
     pub fn y_range(mut self, low: f64, high: f64) -> Self {
         self.data.y_range = Some((low.min(high), high.max(low)));
         self
@@ -201,7 +201,7 @@ impl LineChart {
         self
     }
 
-    /// The data that is drawn.
+    /// The chart's data.
     pub fn data(&self) -> &LineData {
         &self.data
     }
@@ -260,7 +260,7 @@ impl LineChart {
             let colour = series_colour(&series.name, i);
             let mut seen = HashSet::new();
             for (right, down) in series.drawable().map(point) {
-                // A marker on top of its like would only make the image larger.
+                // A marker on an equal marker would only make the image larger.
                 if seen.insert(((right * 2.0) as i32, (down * 2.0) as i32)) {
                     canvas.marker(right, down, 3.2, i, colour);
                 }
@@ -274,7 +274,7 @@ impl LineChart {
     }
 }
 
-/// Lines fill the width; loose points keep away from the edges.
+/// Lines fill the width; unconnected points keep a distance from the edges.
 fn x_axis(data: &LineData, placed: &[Series], room: Room, tight: bool) -> Axis {
     let points = |s: &Series| s.drawable().chain(s.runs.iter().copied()).collect::<Vec<_>>();
     let values = || placed.iter().flat_map(points).map(|(x, _)| x);
@@ -294,7 +294,7 @@ fn x_axis(data: &LineData, placed: &[Series], room: Room, tight: bool) -> Axis {
     if axis.ticks.len() >= 2 || whole {
         return axis;
     }
-    // Too short a range for two round ticks: finer ones.
+    // The range is too short for two round ticks, so use finer ones.
     Axis::of(&data.x, values(), Fit { ticks: 2 * ticks, ..fit })
 }
 

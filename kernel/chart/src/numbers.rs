@@ -46,7 +46,7 @@ impl<L: Numbers + ?Sized> Numbers for &L {
 }
 
 /// Values of this size and above are drawn as gaps, like infinity: the distance between two of
-/// them need not fit into a 64-bit float.
+/// them may exceed a 64-bit float.
 pub(crate) const HUGE: f64 = 1e300;
 
 /// Whether a value can be drawn; NaN, infinities and values beyond ±10³⁰⁰ are gaps.
@@ -54,7 +54,7 @@ pub(crate) fn drawable(value: f64) -> bool {
     value.abs() < HUGE
 }
 
-/// A number for people: three digits, or all digits of an integer, with commas between thousands.
+/// A number as readable text: three digits, or all digits of an integer, with commas between thousands.
 pub(crate) fn short(value: f64) -> String {
     if !value.is_finite() {
         return value.to_string();

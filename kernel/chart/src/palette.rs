@@ -1,4 +1,4 @@
-//! Colours: one for each name that has been given one, and a cycle for everything else.
+//! Colours: fixed colours for known names, and a cycle for other series.
 
 use serde::{Deserialize, Serialize};
 use std::sync::OnceLock;
@@ -29,8 +29,8 @@ impl Colour {
     }
 }
 
-/// Colours for series without a colour of their own. They differ in lightness as well as in hue, so any two can be told
-/// apart with any colour vision and in grey.
+/// Colours for series without a fixed colour. They differ in lightness as well as in hue, so any two are distinguishable
+/// with any colour vision and in grey.
 const CYCLE: [Colour; 6] = [
     Colour(0x33, 0x22, 0x88),
     Colour(0xcc, 0x66, 0x77),
@@ -43,10 +43,10 @@ const CYCLE: [Colour; 6] = [
 /// Names in [`normal`] form with their colours.
 static NAMED: OnceLock<Vec<(String, Colour)>> = OnceLock::new();
 
-/// Gives a colour of its own, in every chart, to each series whose name begins with one of these names, the longest of
-/// them. Only letters and digits count, in any case, and `python-` before the name does not: for `Keras`,
-/// `Keras 3, batch 32` and `python-keras`. A name with a version (`python-keras@3.15`) has none of its own, so that two
-/// versions differ. Holds for the process; only the first call counts.
+/// Sets the colour, in every chart, of each series whose name begins with one of these names (the longest match). Ignores
+/// case, other characters than letters and digits, and a leading `python-`: `Keras` matches
+/// `Keras 3, batch 32` and `python-keras`. A name with a version (`python-keras@3.15`) has no fixed colour, so that two
+/// versions differ. Applies to the whole process; only the first call has an effect.
 pub fn set_colours<'a>(named: impl IntoIterator<Item = (&'a str, Colour)>) {
     NAMED.get_or_init(|| named.into_iter().map(|(name, colour)| (normal(name), colour)).collect());
 }

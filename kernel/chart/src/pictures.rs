@@ -13,7 +13,7 @@ use crate::font;
 use crate::palette::Colour;
 use crate::plot::{self, Room};
 
-/// A coloured frame and sign around an image.
+/// A coloured frame and sign for an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mark {
     /// A correct prediction: blue frame, tick.
@@ -42,11 +42,11 @@ impl Mark {
 /// One image of a [`PictureGrid`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Picture {
-    /// Its pixels, of any size.
+    /// The pixels, of any size.
     pub pixels: RgbImage,
     /// The text under it.
     pub caption: String,
-    /// Whether it shows something right or wrong.
+    /// The mark of a right or wrong prediction.
     pub mark: Option<Mark>,
 }
 
@@ -72,7 +72,7 @@ const SHARP: f32 = 2.0;
 const QUALITY: u8 = 88;
 
 impl PictureGrid {
-    /// A grid of at most four columns, each 150 pixels wide, and no images yet.
+    /// A grid of at most four columns, each 150 pixels wide, without images.
     pub fn new(title: impl Into<String>) -> Self {
         Self {
             title: title.into(),
@@ -89,7 +89,7 @@ impl PictureGrid {
         self
     }
 
-    /// Another title.
+    /// Replaces the title.
     pub fn titled(mut self, title: impl Into<String>) -> Self {
         self.title = title.into();
         self
@@ -111,7 +111,7 @@ impl PictureGrid {
         self
     }
 
-    /// How many images stand in a row, 1 to 12.
+    /// The number of images in a row, 1 to 12.
     pub fn columns(mut self, columns: usize) -> Self {
         self.columns = columns.clamp(1, 12);
         self
@@ -133,7 +133,7 @@ impl PictureGrid {
         &self.pictures
     }
 
-    /// What the grid shows, in words.
+    /// A description of the grid.
     pub fn alt(&self) -> String {
         let captions: Vec<String> = self.pictures.iter().map(described).collect();
         let unit = if captions.len() == 1 { "image" } else { "images" };
@@ -143,7 +143,7 @@ impl PictureGrid {
     /// The grid as one image; twice its size in CSS pixels.
     ///
     /// # Errors
-    /// [`Error::Size`] when it would be more than 16384 pixels high.
+    /// [`Error::Size`] if the grid was more than 16384 pixels high.
     pub fn image(&self) -> Result<RgbImage> {
         let columns = self.columns.min(self.pictures.len()).max(1);
         let rows = self.pictures.len().div_ceil(columns);
@@ -151,7 +151,7 @@ impl PictureGrid {
         let width = 2.0 * 16.0 + columns as f32 * (tile + GAP) - GAP;
         let width = width.max(260.0);
 
-        // The title is written once on a trial card to learn how high it is.
+        // A trial card measures the height of the title.
         let write_title =
             |card: &Canvas<'_>, room| plot::title(card, room, &self.title, &self.subtitle);
         let (_, (trial, room)) = Drawing::sheet(width as u32, 1000, 0, |card| {

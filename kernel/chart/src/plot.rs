@@ -44,7 +44,7 @@ pub(crate) struct Key {
     pub sign: Sign,
 }
 
-/// What a legend shows beside a name; lines and points carry the number of their series, which sets the marker.
+/// The symbol beside a name in a legend; lines and points have the number of their series, which selects the marker.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Sign {
     Line { series: usize, marked: bool },
@@ -52,7 +52,7 @@ pub(crate) enum Sign {
     Block,
 }
 
-/// Writes title and subtitle at the top of the room; what is left of it is returned.
+/// Writes title and subtitle at the top of the room; returns the rest of the room.
 pub(crate) fn title(canvas: &Canvas<'_>, mut room: Room, title: &str, subtitle: &str) -> Room {
     let lines = if room.height() > 280.0 { 2 } else { 1 };
     for (text, style) in [(title, Type::TITLE), (subtitle, Type::AXIS)] {
@@ -106,7 +106,7 @@ pub(crate) fn legend(canvas: &Canvas<'_>, mut room: Room, keys: &[Key]) -> Room 
     room
 }
 
-/// Says in the middle of the room that there is nothing to see.
+/// Writes in the middle of the room that there are no data.
 pub(crate) fn nothing(canvas: &Canvas<'_>, room: Room, text: &str) {
     let (x, y) = ((room.left + room.right) / 2.0, (room.top + room.bottom) / 2.0);
     canvas.text(x, y, text, Align::Centre, Type::LABEL.in_colour(SOFT));
@@ -138,7 +138,7 @@ pub(crate) fn error_bar(
     Ok(())
 }
 
-/// Draws axes into the room and lets `data` draw between them. Returns the room between the axes.
+/// Draws axes into the room and calls `data` to draw between them. Returns the room between the axes.
 pub(crate) fn axes(
     canvas: &Canvas<'_>,
     mut room: Room,
@@ -152,7 +152,7 @@ pub(crate) fn axes(
         canvas.text(room.left, room.top + 6.0, &name, Align::Left, style);
         room.top += 20.0;
     }
-    // Half a label stands above the highest tick.
+    // Half a label is above the highest tick.
     room.top += 5.0;
     let mut inner = room;
     inner.left += gutter(y);
@@ -202,12 +202,12 @@ fn gutter(y: &Axis) -> f32 {
     y.label_width(|label| Type::AXIS.width(label)) + 8.0
 }
 
-/// The width between the axes in a room, where the x axis has no labels.
+/// The width between the axes in a room, if the x axis has no labels.
 pub(crate) fn inner_width(room: Room, y: &Axis) -> f32 {
     (room.width() - gutter(y) - 4.0).max(10.0)
 }
 
-/// Every how many ticks there is room for a label that needs `least` pixels of `length`.
+/// The interval of labelled ticks if a label needs `least` pixels of `length`.
 fn spacing(axis: &Axis, length: f32, least: f32) -> usize {
     let between = match axis.ticks.as_slice() {
         [first, second, ..] => (share(*second, axis) - share(*first, axis)) * length,
@@ -216,7 +216,7 @@ fn spacing(axis: &Axis, length: f32, least: f32) -> usize {
     (least / between.max(0.1)).ceil().max(1.0) as usize
 }
 
-/// Where a value lies on an axis, from 0 to 1.
+/// The position of a value on an axis, from 0 to 1.
 pub(crate) fn share(value: f64, axis: &Axis) -> f32 {
     ((value - axis.low) / (axis.high - axis.low)) as f32
 }
@@ -237,7 +237,7 @@ fn mapped(
     data(&mut plane)
 }
 
-/// The text colour that reads better on a fill.
+/// The more readable text colour on a fill.
 pub(crate) fn ink_on(fill: Colour) -> Colour {
     if fill.luminance() > 0.35 { INK } else { Colour(0xff, 0xff, 0xff) }
 }

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use benchbook_display::{Bundle, Rich, escape};
 
-/// A progress line in Keras' form, as text and as HTML. It is only an image of plain numbers:
-/// who trains decides when to show it.
+/// A progress line in Keras' form, as text and as HTML. It only formats numbers;
+/// the caller decides when to show it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -30,12 +30,12 @@ pub struct Progress {
 const BAR: u64 = 30;
 
 impl Progress {
-    /// `done` of `total` steps; a total of 0 means that it is not known.
+    /// `done` of `total` steps; a total of 0 is unknown.
     pub fn new(done: u64, total: u64) -> Self {
         Self { done, total, ..Self::default() }
     }
 
-    /// The time since the first step began: gives the remaining time, or at the end the time taken
+    /// Sets the time since the first step began, for the remaining time, or at the end the elapsed time
     /// and the time per step.
     pub fn elapsed(mut self, elapsed: Duration) -> Self {
         self.elapsed = Some(elapsed);
@@ -60,7 +60,7 @@ impl Progress {
         }
     }
 
-    /// ` - ETA: 3s - loss: 0.6900`: everything behind the bar.
+    /// ` - ETA: 3s - loss: 0.6900`: the text after the bar.
     fn numbers(&self) -> String {
         let mut out = String::new();
         if let Some(elapsed) = self.elapsed {
@@ -87,7 +87,7 @@ impl Progress {
         out
     }
 
-    /// What stands behind the bar, for a line without one: `8s 775ms/step - loss: 0.6672`.
+    /// The text after the bar, for a line without a bar: `8s 775ms/step - loss: 0.6672`.
     pub fn summary(&self) -> String {
         self.numbers().trim_start_matches(" - ").to_owned()
     }
@@ -106,7 +106,7 @@ impl Progress {
         format!("{} [{bar}]{}", self.count(), self.numbers())
     }
 
-    /// The line with a bar as HTML. The bar takes the browser's colours for light and dark pages.
+    /// The line with a bar as HTML. The bar uses the browser's colours for light and dark pages.
     pub fn to_html(&self) -> String {
         let place = match self.total {
             0 => String::new(),
@@ -152,6 +152,7 @@ impl Rich for Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use insta::assert_snapshot;
 
     #[test]
     fn the_last_line_has_the_form_of_the_report() {
@@ -167,35 +168,18 @@ mod tests {
 
     #[test]
     fn the_first_line_has_no_time_yet() {
-        let dots = ".".repeat(30);
-        assert_eq!(
-            Progress::new(0, 10).elapsed(Duration::ZERO).to_text(),
-            format!(" 0/10 [{dots}]")
-        );
+        assert_snapshot!(Progress::new(0, 10).elapsed(Duration::ZERO).to_text(), @" 0/10 [..............................]");
     }
 
     #[test]
     fn long_waits_and_small_losses() {
         let line = Progress::new(1, 1000).elapsed(Duration::from_secs(5)).metric("loss", 1.25e-5);
-        assert!(
-            line.to_text().ends_with("- ETA: 1:23:15 - loss: 1.2500e-05"),
-            "{}",
-            line.to_text()
-        );
-        assert!(
-            Progress::new(3, 0)
-                .metric("loss", f64::NAN)
-                .to_text()
-                .ends_with("3/Unknown - loss: NaN")
-        );
+        assert_snapshot!(line.to_text(), @"   1/1000 [..............................] - ETA: 1:23:15 - loss: 1.2500e-05");
+        assert_snapshot!(Progress::new(3, 0).metric("loss", f64::NAN).to_text(), @"3/Unknown - loss: NaN");
     }
 
     #[test]
     fn html_escapes_names() {
-        let html = Progress::new(1, 2).metric("<b>", 0.5).to_html();
-        assert!(
-            html.contains("&lt;b&gt;: 0.5000") && html.contains("max=\"2\" value=\"1\""),
-            "{html}"
-        );
+        assert_snapshot!(Progress::new(1, 2).metric("<b>", 0.5).to_html(), @r#"<div style="display:flex;align-items:center;gap:10px;font-variant-numeric:tabular-nums"><progress max="2" value="1" style="width:240px;accent-color:#0066b8">1/2</progress><code>1/2</code><span>&lt;b&gt;: 0.5000</span></div>"#);
     }
 }

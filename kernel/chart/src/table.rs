@@ -346,6 +346,7 @@ impl Rich for Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use insta::assert_snapshot;
 
     fn table() -> Table {
         Table::new(["library", "load [s]"])
@@ -358,21 +359,29 @@ mod tests {
 
     #[test]
     fn text_is_aligned_and_notes_are_numbered() {
-        let expected = "\
-library       load [s]
-----------  ----------
-TensorFlow        2.04
-a|b <i>     ~0.07~ [1]
-Độ            12.5 [1]
-[1] lists files";
-        assert_eq!(table().to_text(), expected);
+        assert_snapshot!(table().to_text(), @"
+        library       load [s]
+        ----------  ----------
+        TensorFlow        2.04
+        a|b <i>     ~0.07~ [1]
+        Độ            12.5 [1]
+        [1] lists files
+        ");
     }
 
     #[test]
     fn markdown_escapes_what_would_be_markup() {
-        let markdown = table().caption("Load").to_markdown();
-        assert!(markdown.starts_with("**Load**\n\n| library | load [s] |\n| :--- | ---: |\n"));
-        assert!(markdown.contains("| a\\|b &lt;i&gt; | ~~0.07~~ <sup>1</sup> |"), "{markdown}");
+        assert_snapshot!(table().caption("Load").to_markdown(), @r"
+        **Load**
+
+        | library | load [s] |
+        | :--- | ---: |
+        | TensorFlow | 2.04 |
+        | a\|b &lt;i&gt; | ~~0.07~~ <sup>1</sup> |
+        | Độ | 12.5 <sup>1</sup> |
+
+        <sup>1</sup> lists files
+        ");
     }
 
     #[test]
@@ -381,8 +390,12 @@ a|b <i>     ~0.07~ [1]
             .row([Cell::from("a, b"), Cell::from("\"so\"\nand so")])
             .and_then(|t| t.row([Cell::from("猫"), Cell::struck("2.04", "why")]))
             .expect("two cells a row");
-        let expected = "name,say\n\"a, b\",\"\"\"so\"\"\nand so\"\n猫,~2.04~\n";
-        assert_eq!(table.to_csv(), expected);
+        assert_snapshot!(table.to_csv(), @r#"
+        name,say
+        "a, b","""so""
+        and so"
+        猫,~2.04~
+        "#);
         let error = table.write_csv("no/such/folder/t.csv").expect_err("no such folder");
         assert!(error.to_string().starts_with("no/such/folder/t.csv cannot be written"), "{error}");
     }
@@ -392,7 +405,12 @@ a|b <i>     ~0.07~ [1]
         let table = Table::new(["类", "count"]).numeric();
         let table =
             table.row(["猫和狗", "9"]).and_then(|t| t.row(["cat", "12"])).expect("two cells");
-        assert_eq!(table.to_text(), "类      count\n------  -----\n猫和狗      9\ncat        12");
+        assert_snapshot!(table.to_text(), @"
+        类      count
+        ------  -----
+        猫和狗      9
+        cat        12
+        ");
     }
 
     #[test]
@@ -401,19 +419,38 @@ a|b <i>     ~0.07~ [1]
         for i in 0..1000 {
             table.push(vec![Cell::from(i)]);
         }
-        let bundle = table.bundle();
-        let lines: Vec<&str> = bundle.plain().lines().collect();
-        assert_eq!(lines[2..8], ["0", "1", "2", "3", "4", "…"]);
-        assert!(lines[13].starts_with("1000 rows; "), "{lines:?}");
+        assert_snapshot!(table.bundle().plain(), @"
+        i
+        ---
+        0
+        1
+        2
+        3
+        4
+        …
+        995
+        996
+        997
+        998
+        999
+        1000 rows; `to_text()`, `to_html()` and `write_csv(path)` give them all
+        ");
         assert_eq!(table.to_text().lines().count(), 1002);
     }
 
     #[test]
     fn html_escapes_and_strikes() {
-        let html = table().to_html();
-        assert!(html.contains("a|b &lt;i&gt;"), "{html}");
-        assert!(html.contains("0.07</s><sup>1</sup>"), "{html}");
-        assert_eq!(html.matches("lists files").count(), 1);
-        assert!(!html.contains(";color:") && !html.contains("background"), "{html}");
+        // Without colours, so that it fits a dark page.
+        assert_snapshot!(table().to_html(), @r#"
+        <table style="border-collapse:collapse;margin:4px 0">
+        <thead><tr><th align="left" style="text-align:left;padding:4px 12px;border-bottom:2px solid rgba(128,128,128,.5)">library</th><th align="right" style="text-align:right;padding:4px 12px;border-bottom:2px solid rgba(128,128,128,.5)">load [s]</th></tr></thead>
+        <tbody>
+        <tr><td align="left" style="text-align:left;padding:4px 12px;border-bottom:1px solid rgba(128,128,128,.5)">TensorFlow</td><td align="right" style="text-align:right;padding:4px 12px;border-bottom:1px solid rgba(128,128,128,.5)">2.04</td></tr>
+        <tr><td align="left" style="text-align:left;padding:4px 12px;border-bottom:1px solid rgba(128,128,128,.5)">a|b &lt;i&gt;</td><td align="right" style="text-align:right;padding:4px 12px;border-bottom:1px solid rgba(128,128,128,.5)"><s style="opacity:.65">0.07</s><sup>1</sup></td></tr>
+        <tr><td align="left" style="text-align:left;padding:4px 12px;border-bottom:1px solid rgba(128,128,128,.5)">Độ</td><td align="right" style="text-align:right;padding:4px 12px;border-bottom:1px solid rgba(128,128,128,.5)">12.5<sup>1</sup></td></tr>
+        </tbody>
+        </table>
+        <div style="font-size:90%;padding:0 12px"><sup>1</sup> lists files</div>
+        "#);
     }
 }

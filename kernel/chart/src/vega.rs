@@ -11,8 +11,8 @@ use crate::palette::series_colour;
 pub const VEGA_LITE_MIME: &str = "application/vnd.vegalite.v5+json";
 const SCHEMA: &str = "https://vega.github.io/schema/vega-lite/v5.json";
 
-/// A chart as a specification of [Vega-Lite](https://vega.github.io/vega-lite/) 5 with its data in it. In a notebook it is
-/// drawn by the front end ([`VEGA_LITE_MIME`]); what cannot draw it shows the chart's description.
+/// A chart as a specification of [Vega-Lite](https://vega.github.io/vega-lite/) 5 that contains the data. In a notebook
+/// the front end draws it ([`VEGA_LITE_MIME`]), or else shows the chart's description.
 ///
 /// ```
 /// use benchbook_chart::{Chart, LineChart};
@@ -36,7 +36,7 @@ impl VegaLite {
             "title": {"text": chart.title(), "subtitle": subtitle, "anchor": "start"},
             "description": chart.alt(),
         });
-        // Views side by side have sizes of their own.
+        // Views side by side have separate sizes.
         if view.get("hconcat").is_none() {
             spec["width"] = sheet.width.into();
             spec["height"] = sheet.height.into();
@@ -53,7 +53,7 @@ impl VegaLite {
         &self.spec
     }
 
-    /// Writes the specification as JSON over a file that is there.
+    /// Writes the specification as JSON and replaces an existing file.
     ///
     /// # Errors
     /// [`Error::Write`] when the file cannot be written.
@@ -72,7 +72,7 @@ impl Rich for VegaLite {
     }
 }
 
-/// The title of an axis; none where the chart has no label.
+/// The title of an axis; none if the chart has no label.
 pub(crate) fn title(label: &str) -> Value {
     if label.is_empty() { Value::Null } else { label.into() }
 }
@@ -82,19 +82,19 @@ pub(crate) fn quantity(field: &str, label: &str, scale: &Value) -> Value {
     json!({"field": field, "type": "quantitative", "title": title(label), "scale": scale})
 }
 
-/// Marks of rows with their own channels, on top of those that a view's layers share.
+/// Marks of rows with their own channels, in addition to those that a view's layers share.
 pub(crate) fn layer(rows: Vec<Value>, mark: Value, encoding: Value) -> Value {
     json!({"data": {"values": rows}, "mark": mark, "encoding": encoding})
 }
 
-/// The channel of colours: each series has the one that it has in the drawing.
+/// The channel of colours: each series has the colour of the drawing.
 pub(crate) fn colour(names: &[String], legend: Value) -> Value {
     let colours = names.iter().enumerate().map(|(i, name)| series_colour(name, i).hex());
     let scale = json!({"domain": names, "range": colours.collect::<Vec<_>>()});
     json!({"field": "series", "type": "nominal", "legend": legend, "scale": scale})
 }
 
-/// Names in which one that stands twice is numbered: Vega-Lite takes equal names for one series.
+/// Makes names unique with numbers, since Vega-Lite takes series of equal names for one series.
 pub(crate) fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
     for name in names {

@@ -14,16 +14,16 @@ fn folder() -> PathBuf {
     std::env::var_os("BENCHBOOK_CONFORMANCE").map_or_else(|| FOLDER.into(), PathBuf::from)
 }
 
-/// One graph with what PyTorch computed of it.
+/// One graph with PyTorch's values.
 #[derive(Clone, Debug)]
 pub struct Case {
     /// The file's name, for example `conv_groups`.
     pub name: String,
     /// The checked graph.
     pub net: Net,
-    /// Where it computes.
+    /// The device.
     pub device: Device,
-    /// How it is trained.
+    /// The training settings.
     pub settings: Settings,
     /// The stored tensors by name.
     pub tensors: BTreeMap<String, Array>,
@@ -65,7 +65,7 @@ pub fn cases() -> Vec<Case> {
     let entries = entries.unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let mut paths: Vec<_> = entries.map(|entry| entry.expect("a file's entry").path()).collect();
     paths.sort();
-    assert!(!paths.is_empty(), "there are no cases in {}", folder.display());
+    assert!(!paths.is_empty(), "no cases in {}", folder.display());
     paths.iter().map(|path| Case::read(path)).collect()
 }
 
@@ -102,6 +102,7 @@ impl Case {
             frozen: self.settings.frozen,
             device: self.device,
             threads: Some(1),
+            ranks: 1,
             compute: match self.device {
                 Device::Cpu => Compute::default(),
                 _ => Compute { tf32_convolutions: false, ..Compute::default() },
@@ -121,10 +122,10 @@ impl Case {
     /// The values of a stored tensor.
     ///
     /// # Panics
-    /// If there is none with this name.
+    /// If the case has no tensor with this name.
     pub fn tensor(&self, name: &str) -> &[f32] {
         let array = self.tensors.get(name);
-        &array.unwrap_or_else(|| panic!("{}: there is no tensor `{name}`", self.name)).values
+        &array.unwrap_or_else(|| panic!("{}: no tensor `{name}`", self.name)).values
     }
 
     /// The labels of the batch.
@@ -171,7 +172,7 @@ mod tests {
             .filter_map(|name| name.as_str().map(str::to_owned))
             .collect();
         let mut operations = expected::<Operation>(r#"{"type": "?"}"#);
-        // Code of a cell, which no file can hold.
+        // A cell's code cannot be stored in a file.
         assert!(operations.remove("custom"));
         let functions = expected::<Function>(r#""?""#);
         assert!(operations.contains("conv2d") && functions.contains("relu"));

@@ -1,9 +1,9 @@
-//! What every backend must compute, compared with values that Python's PyTorch computed.
+//! The tests that every backend must pass: values of Python's PyTorch, and rules of the interface.
 //!
 //! [`cases`] reads one file for each graph: one graph for each operation and variant, and a few small nets. [`run`] puts
 //! a backend through all of them and through the rules of its interface: weights and optimiser states out and in,
 //! freezing, features, wrong labels and lengths, a missing device, a loss that is not finite. A failure names its case.
-//! `environment/originals/conformance.py` makes the files and documents what they hold.
+//! `environment/originals/conformance.py` makes the files and documents their format.
 //!
 //! ```no_run
 //! # fn backend() -> &'static dyn benchbook_backend::Backend { unimplemented!() }
@@ -29,7 +29,7 @@ pub const SEED: u64 = 5;
 /// millionth for nets of this size.
 pub const TOLERANCE: f32 = 1e-4;
 
-/// A case that a backend says it cannot compute.
+/// A case that a backend does not support.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unsupported {
     /// The case's name.
@@ -38,11 +38,11 @@ pub struct Unsupported {
     pub reason: String,
 }
 
-/// Runs a backend through all cases and rules, on the CPU in 32-bit floats. Returns what the backend says it cannot do,
-/// which its own test compares with what is known.
+/// Runs a backend through all cases and rules, on the CPU in 32-bit floats. Returns the unsupported cases, which the
+/// backend's own test compares with a list.
 ///
 /// # Panics
-/// With every failure: its case, what was compared, and the difference.
+/// With every failure: its case, the compared value, and the difference.
 pub fn run(backend: &dyn Backend) -> Vec<Unsupported> {
     run_on(backend, Device::Cpu)
 }

@@ -57,7 +57,7 @@ fn differences(what: &str, found: &Parameters, expected: &Parameters) -> Vec<Str
         .collect()
 }
 
-/// A net that takes over weights and state trains on as the first one.
+/// A net with another net's weights and optimiser state continues the training like that net.
 fn resume(backend: &dyn Backend, case: &Case) -> Result<Vec<String>, BackendError> {
     let mut failures = Vec::new();
     for training in case.settings.trainings.values() {
@@ -157,13 +157,13 @@ fn device(backend: &dyn Backend, case: &Case) -> Result<Vec<String>, BackendErro
     })
 }
 
-/// Neither weights nor state change, and the next step is as if nothing had been.
+/// Neither weights nor state change, and the next step equals one without the failed step.
 fn not_finite(backend: &dyn Backend, case: &Case) -> Result<Vec<String>, BackendError> {
     let mut network = build(backend, case)?;
     network.compile(Optimizer::default());
     step(network.as_mut(), case, 1)?;
     let (weights, state) = (network.parameters()?, network.optimizer_state()?);
-    // Not by the input: fused layers of TensorFlow make 0 of a ReLU of NaN.
+    // Class weights cause the NaN, not the input: TensorFlow's fused layers turn the ReLU of NaN into 0.
     let factors = vec![f32::NAN; case.net.classes()];
     let broken = Step { class_weights: Some(&factors), ..Step::new(RATE, 2) };
     let input = Input::Values(case.tensor("input"));

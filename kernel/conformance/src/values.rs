@@ -1,4 +1,4 @@
-//! What a backend computes of a case, compared with the stored values.
+//! Comparison of a backend's values with a case's stored values.
 
 use crate::case::{Case, Training};
 use crate::{STEPS, TOLERANCE};
@@ -31,7 +31,7 @@ pub(crate) fn check(backend: &dyn Backend, case: &Case) -> Vec<String> {
 type Found = Result<Vec<String>, BackendError>;
 type Check<'a> = Box<dyn Fn(&mut dyn Network) -> Found + 'a>;
 
-/// The weights come out as they went in, bit for bit.
+/// Reading the weights returns the written weights, bit for bit.
 fn weights(network: &mut dyn Network, case: &Case) -> Found {
     let mut failures = Vec::new();
     let mut other = case.weights();

@@ -11,7 +11,7 @@ use crate::folder::{REPORT_VALIDATION_FRACTION, show};
 use crate::samples::{SampleFault, Samples, size};
 use crate::split::Split;
 
-/// A dataset in memory. Values go to the net as they are, without preprocessing or augmentation.
+/// A dataset in memory. The net gets the values without preprocessing or augmentation.
 ///
 /// ```
 /// use benchbook_data::Arrays;
@@ -38,7 +38,7 @@ impl Arrays {
     /// Samples of `shape` (`[channels, height, width]` or `[features]`), one after the other in
     /// `values` (`[samples, …shape]`, row-major), and the class number of each. A part of each class
     /// becomes the validation split: [`REPORT_VALIDATION_FRACTION`], drawn with seed 0; see
-    /// [`divide`](Self::divide) for another one and [`from_parts`](Self::from_parts) for a given one.
+    /// [`divide`](Self::divide) for another division and [`from_parts`](Self::from_parts) for a given one.
     ///
     /// # Errors
     /// [`DataError::Shape`], [`DataError::Lengths`] (values, shape and labels do not fit),
@@ -61,7 +61,7 @@ impl Arrays {
             .divide(REPORT_VALIDATION_FRACTION, 0)
     }
 
-    /// Samples whose division into training and validation is given, each part as values
+    /// Samples with a given division into training and validation, each part as values
     /// `[samples, …shape]` and labels.
     ///
     /// # Errors
@@ -80,7 +80,7 @@ impl Arrays {
         Ok(Self { shape, whole: train.clone(), divided: None, train, validation, test })
     }
 
-    /// Adds samples for test; without labels if `labels` is empty.
+    /// Adds test samples; without labels if `labels` is empty.
     ///
     /// # Errors
     /// As [`new`](Self::new), but for the division.
@@ -90,8 +90,8 @@ impl Arrays {
         Ok(self)
     }
 
-    /// Divides the training samples anew ([`Split::divide`]). The samples of
-    /// [`from_parts`](Self::from_parts) for validation are then no longer used.
+    /// Divides the training samples again ([`Split::divide`]). Drops the validation samples of
+    /// [`from_parts`](Self::from_parts).
     ///
     /// # Errors
     /// As [`Split::divide`].
@@ -131,7 +131,7 @@ impl Arrays {
         self.test.clone()
     }
 
-    /// The fraction and the seed of the division, or `None` where it was given.
+    /// The fraction and the seed of the division; `None` if the division was given.
     pub fn divided(&self) -> Option<(f64, u64)> {
         self.divided
     }
@@ -249,7 +249,7 @@ fn checked_names(
     Ok(names)
 }
 
-/// Checks the samples of one part and makes a split of them.
+/// Checks the samples of one part and creates a split from them.
 fn split(
     part: &'static str,
     shape: &Arc<[usize]>,

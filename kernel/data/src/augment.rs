@@ -17,10 +17,10 @@ use crate::seed::{Purpose, generator};
 use affine::Affine;
 use warp::{Sampling, Stage};
 
-/// A random change, drawn anew for each image and epoch.
+/// A random change, drawn for each image and epoch.
 ///
-/// Keras' generator turns, shifts, zooms and mirrors in this order; with the changes in this order
-/// the result is the one that Keras gives for the same angle, shift and zoom.
+/// Keras' generator rotates, shifts, zooms and mirrors in this order. With the changes in this order,
+/// the result equals Keras' for the same angle, shift and zoom.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Augmentation {
     /// Mirrors left and right with probability `p`, 0 to 1: torchvision's `RandomHorizontalFlip`;
@@ -35,15 +35,15 @@ pub enum Augmentation {
         /// The probability.
         p: f64,
     },
-    /// Turns about the centre by an angle drawn evenly from `-degrees` to `degrees`, with bilinear
+    /// Rotates about the centre by an angle drawn uniformly from `-degrees` to `degrees`, with bilinear
     /// interpolation: Keras' `rotation_range` (`apply_affine_transform` with `order=1`).
     Rotation {
         /// The largest angle in degrees, 0 to 180.
         degrees: f64,
-        /// What is seen where the turned image does not reach.
+        /// The pixels outside the rotated image.
         fill: Fill,
     },
-    /// Moves by a share of the height and a share of the width, each drawn evenly from minus to plus
+    /// Shifts by a fraction of the height and a fraction of the width, each drawn uniformly from minus to plus
     /// its limit, with bilinear interpolation: Keras' `height_shift_range` and `width_shift_range`
     /// as fractions. (Keras 3.15 exchanges the two axes; here `height` moves up and down.)
     Shift {
@@ -51,34 +51,33 @@ pub enum Augmentation {
         height: f64,
         /// The largest share of the width, 0 to 1.
         width: f64,
-        /// What is seen where the moved image does not reach.
+        /// The pixels outside the shifted image.
         fill: Fill,
     },
-    /// Enlarges (below 1) or reduces (above 1) height and width, each by a factor of its own drawn
-    /// evenly from `low` to `high`, with bilinear interpolation: Keras' `zoom_range=[low, high]`.
+    /// Enlarges (below 1) or reduces (above 1) height and width, each by a separate factor drawn
+    /// uniformly from `low` to `high`, with bilinear interpolation: Keras' `zoom_range=[low, high]`.
     /// Keras' `zoom_range=0.2` is 0.8 to 1.2.
     Zoom {
         /// The smallest factor, above 0.
         low: f64,
         /// The largest factor, at most 100.
         high: f64,
-        /// What is seen around a reduced image.
+        /// The pixels outside the reduced image.
         fill: Fill,
     },
-    /// Turns about the centre by an angle drawn evenly from `-degrees` to `degrees`, taking the
-    /// nearest pixel: torchvision's `RandomRotation` with its default interpolation. Changes of Keras' that
-    /// come after it in the list take nearest pixels as well.
+    /// Rotates about the centre by an angle drawn uniformly from `-degrees` to `degrees`, with the
+    /// nearest pixel: torchvision's `RandomRotation` with its default interpolation. Keras' changes
+    /// after it in the list use the nearest pixel, too.
     RandomRotation {
         /// The largest angle in degrees, 0 to 180.
         degrees: f64,
-        /// The colour seen where the turned image does not reach, RGB, each 0 to 255;
-        /// torchvision's default is black.
+        /// The colour outside the rotated image, RGB, each 0 to 255; torchvision's default is black.
         fill: [f32; 3],
     },
 }
 
 impl Augmentation {
-    /// Mirrored or not with equal chance: Keras' `horizontal_flip=True`.
+    /// Mirrors with probability 0.5: Keras' `horizontal_flip=True`.
     pub const FLIP: Self = Self::HorizontalFlip { p: 0.5 };
 
     /// The report's augmentation: Keras' `rotation_range=180` with its default
@@ -86,7 +85,7 @@ impl Augmentation {
     pub const ROTATION_180: Self = Self::Rotation { degrees: 180.0, fill: Fill::Nearest };
 }
 
-/// What is seen outside of an image that was turned, moved or reduced: Keras' `fill_mode`, as SciPy's
+/// The pixels outside an image that was rotated, shifted or reduced: Keras' `fill_mode`, as SciPy's
 /// `affine_transform` defines it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub enum Fill {
@@ -98,11 +97,11 @@ pub enum Fill {
     Constant([f32; 3]),
     /// The image mirrored at its edges, `d c b a | a b c d | d c b a`: `reflect`.
     Reflect,
-    /// The image repeated, the first pixel upon the last one: `wrap`.
+    /// The image repeated, with the first pixel on the last one: `wrap`.
     Wrap,
 }
 
-/// A change as it was drawn, in pixels of the resized image.
+/// A drawn change, in pixels of the resized image.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Change {
     /// Left and right are exchanged.
@@ -113,26 +112,26 @@ pub enum Change {
     Turned {
         /// The angle; Keras' `theta`.
         degrees: f64,
-        /// What is seen outside.
+        /// The pixels outside.
         fill: Fill,
     },
-    /// [`Augmentation::Shift`] by this many pixels: the result at row r and column c is the image
+    /// [`Augmentation::Shift`] by a number of pixels: the result at row r and column c is the image
     /// at (r + `rows`, c + `columns`).
     Shifted {
         /// Down in the image, up in the result.
         rows: f64,
         /// To the right in the image, to the left in the result.
         columns: f64,
-        /// What is seen outside.
+        /// The pixels outside.
         fill: Fill,
     },
     /// [`Augmentation::Zoom`] by these factors.
     Zoomed {
-        /// Of the height.
+        /// The factor of the height.
         height: f64,
-        /// Of the width.
+        /// The factor of the width.
         width: f64,
-        /// What is seen outside.
+        /// The pixels outside.
         fill: Fill,
     },
     /// [`Augmentation::RandomRotation`] by this angle.
@@ -144,8 +143,8 @@ pub enum Change {
     },
 }
 
-/// Draws the changes of one image of `(height, width)` pixels, which depend on `seed`, `epoch` and
-/// `index` only.
+/// Draws the changes of one image of `(height, width)` pixels, which depend only on `seed`, `epoch` and
+/// `index`.
 pub(crate) fn draw(
     list: &[Augmentation],
     (height, width): (usize, usize),
@@ -192,7 +191,7 @@ pub(crate) fn draw(
 }
 
 /// Changes and preprocesses an image: `[height, width, 3]` bytes to `[3, height, width]` values.
-/// `memory` is used again from image to image.
+/// `memory` is reused from image to image.
 pub(crate) fn apply(
     changes: &[Change],
     rgb: &[u8],
@@ -221,10 +220,10 @@ pub(crate) fn apply(
     }
 }
 
-/// How changes are carried out.
+/// The execution of changes.
 #[derive(Debug, Default, PartialEq)]
 struct Plan {
-    /// The samplings in the order of the changes; empty where there are flips at most.
+    /// The samplings in the order of the changes; empty if there are only flips.
     stages: Vec<Stage>,
     /// Without stages: whether left and right are exchanged.
     across: bool,
@@ -403,7 +402,7 @@ mod tests {
         assert_close(&red(&[still, flip]), &expected);
         assert_eq!(red(&[flip, flip]), red(&[]));
         assert_eq!(Plan::new(&[turned(5.0, Fill::Wrap), flip, still], SIZE).stages.len(), 1);
-        // Mirroring after a turn to one side is turning the mirrored image to the other side.
+        // Mirroring after a rotation equals rotating the mirrored image in the other direction.
         let there = Affine::rotation(20.0, 5, 5).after(Affine::mirror_across(5));
         let back = Affine::mirror_across(5).after(Affine::rotation(-20.0, 5, 5));
         for (a, b) in there.0.as_flattened().iter().zip(back.0.as_flattened()) {
@@ -411,8 +410,8 @@ mod tests {
         }
     }
 
-    /// Two turns to the nearest pixel are two samplings: a quarter and a quarter are exactly a half,
-    /// and a flip between them is carried out between them.
+    /// Two rotations with the nearest pixel are two samplings: two quarter turns are exactly a half turn,
+    /// and a flip between them is executed between them.
     #[test]
     fn samplings_of_the_nearest_pixel_follow_each_other() {
         let quarter = Change::TurnedToNearest { degrees: 90.0, fill: [0.0; 3] };

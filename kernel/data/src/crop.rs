@@ -1,18 +1,18 @@
-//! Which part of an image a network sees.
+//! Crops: the part of an image that a network sees.
 
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::seed::{Purpose, generator};
 
-/// Which part of an image is resized to the size that a network takes.
+/// The part of an image that is resized to the input size of a network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub enum Crop {
-    /// All of it; the aspect ratio is not kept: torchvision's `Resize((height, width))`, Keras'
+    /// The whole image; the aspect ratio changes: torchvision's `Resize((height, width))`, Keras'
     /// `target_size` and `image_size`.
     #[default]
     None,
-    /// The shorter side becomes `shorter` pixels, and of that the middle is kept: torchvision's
+    /// The middle of the image after its shorter side was resized to `shorter` pixels: torchvision's
     /// `Resize(shorter)` followed by `CenterCrop((height, width))`. Its weights for 224 × 224 pixels
     /// are evaluated with 256.
     Center {
@@ -23,7 +23,7 @@ pub enum Crop {
     /// The largest part from the middle that has the aspect ratio of the result: Keras'
     /// `crop_to_aspect_ratio=True`.
     AspectRatio,
-    /// A part drawn anew for each image and epoch: torchvision's `RandomResizedCrop`.
+    /// A part drawn for each image and epoch: torchvision's `RandomResizedCrop`.
     RandomResized {
         /// The smallest and the largest share of the image's area, above 0 to 1.
         scale: [f64; 2],
@@ -42,8 +42,8 @@ impl Crop {
         matches!(self, Self::RandomResized { .. })
     }
 
-    /// The crop for validation and test beside this one: itself, but for a random crop the middle,
-    /// of which torchvision cuts 224 pixels out of 256.
+    /// The crop for validation and test: the same crop, or the middle if this crop is random. torchvision's middle is
+    /// 224 of 256 pixels.
     pub(crate) fn for_evaluation(self, (height, width): (usize, usize)) -> Self {
         match self {
             Self::RandomResized { .. } => Self::Center {
@@ -54,7 +54,7 @@ impl Crop {
     }
 
     /// The part of an image of `source` that becomes `target`, both `(height, width)` in pixels.
-    /// What is random depends on `seed`, `epoch` and `index` only.
+    /// Random choices depend only on `seed`, `epoch` and `index`.
     pub(crate) fn window(
         &self,
         source: (u32, u32),
@@ -76,10 +76,10 @@ impl Crop {
 /// The part of an image that is resized, in pixels of the image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub enum Window {
-    /// All of it.
+    /// The whole image.
     #[default]
     Whole,
-    /// Cut out first and then resized, so that no pixel beyond it counts.
+    /// Cut out and then resized, so that pixels outside the part have no influence.
     Cut {
         /// First column.
         left: u32,
@@ -90,8 +90,8 @@ pub enum Window {
         /// Rows, at least 1.
         height: u32,
     },
-    /// Resized with all around it and cut out then, so that pixels beyond its edge count for those
-    /// at the edge.
+    /// Resized with its surroundings and then cut out, so that pixels outside the part influence those
+    /// at its edge.
     Within {
         /// Left edge.
         left: f64,
@@ -105,7 +105,7 @@ pub enum Window {
 }
 
 /// torchvision 0.26, `functional.py`: `_compute_resized_output_size` and `center_crop`. Resizing
-/// only what will be kept gives the same pixels as resizing everything.
+/// only the kept part gives the same pixels as resizing the whole image.
 fn center(source: (u32, u32), target: (usize, usize), shorter: usize) -> Window {
     let (height, width) = (f64::from(source.0), f64::from(source.1));
     let (short, long) = if height < width { (height, width) } else { (width, height) };
@@ -113,7 +113,7 @@ fn center(source: (u32, u32), target: (usize, usize), shorter: usize) -> Window 
     let (new_height, new_width) =
         if height < width { (shorter as f64, new_long) } else { (new_long, shorter as f64) };
     let (rows, columns) = (target.0 as f64, target.1 as f64);
-    // Python's `round` takes halves to the even neighbour.
+    // Python's `round` rounds halves to the even neighbour.
     let top = ((new_height - rows) / 2.0).round_ties_even();
     let left = ((new_width - columns) / 2.0).round_ties_even();
     let (down, across) = (height / new_height, width / new_width);

@@ -1,4 +1,4 @@
-//! What a training, an evaluation or a prediction takes its samples from.
+//! Datasets: the samples for training, validation and test.
 
 use std::sync::Arc;
 
@@ -7,19 +7,19 @@ use crate::split::Split;
 /// Data for training, validation and test. [`ImageFolder`](crate::ImageFolder) and
 /// [`Arrays`](crate::Arrays) are datasets, and so is a pair of splits `(train, validation)`.
 ///
-/// Batches come from a [`Loader`](crate::Loader) for one of the splits. A dataset of one's own makes
-/// its splits of image files ([`Split::new`]) or of any source of samples ([`Split::from_samples`]).
+/// Batches come from a [`Loader`](crate::Loader) for one of the splits. A custom dataset makes
+/// its splits from image files ([`Split::new`]) or from any source of samples ([`Split::from_samples`]).
 pub trait Dataset: Send + Sync {
     /// The name in records and messages.
     fn name(&self) -> String;
 
-    /// The samples to train on. Their class names are those of the dataset.
+    /// The training samples. Their class names are those of the dataset.
     fn train(&self) -> Split;
 
-    /// The samples to validate on; may be empty.
+    /// The validation samples; may be empty.
     fn validation(&self) -> Split;
 
-    /// The samples to test on, with or without labels. Default: none.
+    /// The test samples, with or without labels. Default: none.
     fn test(&self) -> Split {
         Split::from_parts("test", &self.class_names().into(), Vec::new())
     }

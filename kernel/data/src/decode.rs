@@ -1,4 +1,4 @@
-//! From the bytes of a file to 8-bit RGB.
+//! Decodes the bytes of an image file to 8-bit RGB.
 
 mod jpeg;
 
@@ -30,12 +30,12 @@ pub struct Picture {
 }
 
 impl Picture {
-    /// Reads and decodes a file, whatever its extension, with at most `max_pixels` pixels. It may have 8 bytes for each of
-    /// these, and 16 MiB more; what is no file (a pipe, a device) is not opened.
+    /// Reads and decodes a file, whatever its extension, with at most `max_pixels` pixels. The file may have 8 bytes for each of
+    /// these pixels plus 16 MiB. Pipes and devices are not opened.
     ///
     /// Grey and CMYK images become RGB, 16-bit channels are rounded to 8, transparency is
-    /// dropped (as by Pillow's `convert("RGB")`), and a JPEG is turned as its EXIF orientation says
-    /// (which neither torchvision's `ImageFolder` nor Keras does).
+    /// dropped (as by Pillow's `convert("RGB")`), and a JPEG is rotated by its EXIF orientation
+    /// (unlike in torchvision's `ImageFolder` and Keras).
     ///
     /// # Errors
     /// [`DataError::BadImage`] with the path and the reason.
@@ -68,10 +68,10 @@ impl fmt::Debug for Picture {
 
 /// Bytes of the largest pixel of these formats: RGBA with 16 bits a channel.
 const PIXEL: u64 = 8;
-/// Bytes that a file may have beside its pixels: profiles, previews, what a camera notes.
+/// Bytes that a file may have beside its pixels: profiles, previews, a camera's metadata.
 const METADATA: u64 = 16 << 20;
 
-/// Reads a file; `bytes` keeps its memory between calls, which saves the page faults of fresh memory
+/// Reads a file. `bytes` keeps its memory between calls, which avoids the page faults of new memory
 /// for every file. A file that is larger than `max_pixels` uncompressed pixels and their metadata is not read.
 pub(crate) fn read_bytes(
     path: &Path,
@@ -90,11 +90,11 @@ pub(crate) fn read_bytes(
     Ok(())
 }
 
-/// Opens a file to read it. What is no file (a pipe, socket, device or folder) is an error at once: to open a pipe would
+/// Opens a file for reading. A pipe, socket, device or folder is an error at once: opening a pipe would
 /// wait for a writer, and a device may have no end.
 ///
 /// # Errors
-/// Whatever the file system reports; [`ErrorKind::InvalidInput`] with what is there instead.
+/// The errors of the file system; [`ErrorKind::InvalidInput`] with the kind of the entry if it is not a file.
 pub fn open_file(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
     let kind = |file: &fs::Metadata| {
@@ -108,15 +108,15 @@ pub fn open_file(path: &Path) -> io::Result<File> {
         };
         Err(io::Error::new(ErrorKind::InvalidInput, format!("expected a file, found {name}")))
     };
-    // First without opening it, which has effects on some devices; then, without waiting, what has been opened.
+    // Check first without opening, which has effects on some devices; then, without waiting, check the opened file.
     kind(&fs::metadata(path)?)?;
     let file = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     kind(&file.metadata()?)?;
     Ok(file)
 }
 
-/// Decodes the bytes of a file into `picture`, whose memory is used again. A decoder that panics is a fault of the
-/// file, as far as a training is concerned.
+/// Decodes the bytes of a file into `picture`, whose memory is reused. A panic of a decoder counts as an error of the
+/// file, so that a training continues.
 pub(crate) fn decode_safely(
     bytes: &[u8],
     max_pixels: u64,
@@ -140,7 +140,7 @@ fn decode_into(bytes: &[u8], max_pixels: u64, picture: &mut Picture) -> Result<(
     }
 }
 
-/// The name of a format that is supported.
+/// The name of a supported format.
 fn name(format: ImageFormat) -> Option<&'static str> {
     match format {
         ImageFormat::Jpeg => Some("JPEG"),
@@ -172,7 +172,7 @@ fn decode_other(
     Ok(Picture { width: rgb.width(), height: rgb.height(), rgb: rgb.into_raw() })
 }
 
-/// A decoder that wants more bytes than there are has met a truncated file.
+/// The fault of a file. A decoder that needs more bytes than the file has found a truncated file.
 fn classify(source: image::ImageError, format: &'static str, bytes: usize) -> ImageFault {
     match &source {
         image::ImageError::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => {
@@ -192,7 +192,7 @@ fn check_size(width: u64, height: u64, limit: u64) -> Result<(), ImageFault> {
     Ok(())
 }
 
-/// Turns an image as its EXIF orientation says.
+/// Rotates and mirrors an image by its EXIF orientation.
 fn orient(picture: &mut Picture, orientation: Orientation) {
     if orientation == Orientation::NoTransforms {
         return;
@@ -235,7 +235,7 @@ pub(crate) mod tests {
         assert!(check_size(u64::MAX, 2, DEFAULT_MAX_PIXELS).is_err());
     }
 
-    /// An image without a pixel would leave the one before in the memory that is used again.
+    /// An image without pixels would leave the previous image in the reused memory.
     #[test]
     fn a_bmp_without_rows_or_columns_is_refused() {
         for (width, height) in [(4u32, 0u32), (0, 4)] {

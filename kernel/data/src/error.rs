@@ -1,4 +1,4 @@
-//! What can go wrong with a folder, a file or a loader.
+//! Errors of folders, files and loaders.
 
 use std::io;
 use std::path::PathBuf;
@@ -7,12 +7,12 @@ use thiserror::Error;
 
 use crate::samples::SampleFault;
 
-/// An error of this crate. Each one names the path or the setting that it is about.
+/// An error of this crate, with the path or the setting.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "fields are what the message prints")]
 pub enum DataError {
-    /// The folder to open is not there.
+    /// The folder to open does not exist.
     #[error("expected an image folder at {}, but {found}", .path.display())]
     FolderMissing { path: PathBuf, found: String },
     /// A folder that the layout needs is missing inside the opened one.
@@ -49,7 +49,7 @@ pub enum DataError {
         "shape of a sample must be [channels, height, width] or [features], each at least 1 (got {shape:?})"
     )]
     Shape { shape: Vec<usize> },
-    /// Values, shape and labels of arrays do not fit.
+    /// Values, shape and labels of arrays do not match.
     #[error(
         "{part}: {values} values are {} samples of shape {shape:?} ({} values each), but there are {labels} labels",
         samples(*.values, .shape), .shape.iter().product::<usize>()
@@ -94,7 +94,7 @@ pub enum DataError {
     /// A setting is outside its range.
     #[error("expected {name} to be {expected}, received {received}")]
     Setting { name: &'static str, expected: &'static str, received: String },
-    /// A loader was asked for a split without samples.
+    /// The split of a loader has no samples.
     #[error("expected samples in the split \"{split}\", found none")]
     EmptySplit { split: String },
     /// Every image of a pass was skipped.
@@ -103,7 +103,7 @@ pub enum DataError {
     /// The loader's threads cannot be started.
     #[error("cannot start {threads} loader threads: {source}")]
     Threads { threads: usize, source: rayon::ThreadPoolBuildError },
-    /// A cache would not fit.
+    /// A cache does not fit.
     #[error(
         "expected room for {} MB of decoded images in {place}, found {} MB (a smaller size or no \
          cache needs less)",
@@ -111,9 +111,9 @@ pub enum DataError {
     )]
     CacheSpace {
         place: String,
-        /// Bytes that are missing from it.
+        /// Bytes that the cache still needs.
         needed: u64,
-        /// Bytes that are free.
+        /// Free bytes.
         available: u64,
     },
     /// The folder of a cache cannot be used.
@@ -122,7 +122,7 @@ pub enum DataError {
     /// A thumbnail cannot be encoded.
     #[error("cannot encode a thumbnail of {width} × {height} pixels: {source}")]
     Encode { width: u32, height: u32, source: image::ImageError },
-    /// A loader thread panicked while it put a batch together, which is a defect of this crate.
+    /// A loader thread panicked while it assembled a batch, which is a defect of this crate.
     #[error("a loader thread panicked while it put batch {batch} of epoch {epoch} together")]
     Worker {
         /// The number of the batch in its epoch, from 0.
@@ -131,7 +131,7 @@ pub enum DataError {
     },
 }
 
-/// How many samples some values are, in words.
+/// The number of samples of some values, as text.
 fn samples(values: usize, shape: &[usize]) -> String {
     let size = shape.iter().product::<usize>().max(1);
     match (values / size, values % size) {
@@ -140,7 +140,7 @@ fn samples(values: usize, shape: &[usize]) -> String {
     }
 }
 
-/// Which classes are missing and which are surplus, the first few by name.
+/// The missing and the additional classes, with the first names.
 fn difference(expected: &[String], found: &[String]) -> String {
     const NAMED: usize = 5;
     let without = |these: &[String], those: &[String]| -> Option<String> {
@@ -172,7 +172,7 @@ pub enum ImageFault {
         "{bytes} bytes are over the limit of {limit} bytes (8 for each of `max_pixels`, and 16 MiB)"
     )]
     TooManyBytes { bytes: u64, limit: u64 },
-    /// The content is not an image, whatever the name says.
+    /// The content is not an image; the extension does not matter.
     #[error("expected the content of a JPEG, PNG, WebP or BMP file, found {found}")]
     NotAnImage { found: String },
     /// The file ends before the image does.

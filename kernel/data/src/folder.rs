@@ -1,4 +1,4 @@
-//! Folders of images, one folder a class, or all in one with the class in the name.
+//! Folders of images, with one folder per class or with the class in the file names.
 
 mod list;
 pub(crate) mod show;
@@ -17,36 +17,35 @@ use crate::split::{Sample, Split};
 pub(crate) use list::EXTENSIONS;
 use list::{Part, describe, read_part};
 
-/// The part of Kaggle's 25,000 training images that the report validated on: its log says 19,652
-/// for training and 5,348 for validation.
+/// The fraction of Kaggle's 25,000 training images that the report used for validation: its log states 19,652
+/// images for training and 5,348 for validation.
 pub const REPORT_VALIDATION_FRACTION: f64 = 5_348.0 / 25_000.0;
 
 const VALIDATION_NAMES: [&str; 3] = ["validation", "val", "valid"];
-/// `test1` is what Kaggle's archive of the competition is called.
+/// `test1` is the name in Kaggle's archive of the competition.
 const TEST_NAMES: [&str; 2] = ["test", "test1"];
 
 /// How to open a folder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct FolderOptions {
-    /// The part of each class that becomes the validation split when there is no validation folder,
-    /// above 0 and below 1. `None` (the default): [`REPORT_VALIDATION_FRACTION`] for Kaggle's flat
-    /// layout and for class folders without a split; an error for class folders in `train/`, whose
-    /// validation folder may be one with its name misspelt.
+    /// The fraction of each class for the validation split if there is no validation folder, above 0 and below 1.
+    /// Default: `None`, [`REPORT_VALIDATION_FRACTION`] for Kaggle's flat layout and for class folders without a split;
+    /// an error for class folders in `train/`, since the name of the validation folder may be misspelt.
     pub validation_fraction: Option<f64>,
-    /// The seed of that division. Default: 0.
+    /// The seed of this division. Default: 0.
     pub seed: u64,
 }
 
-/// How the images of a folder are laid out.
+/// The layout of a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Layout {
-    /// `train/cat/….jpg` or `cat/….jpg`: one folder a class.
+    /// `train/cat/….jpg` or `cat/….jpg`: one folder per class.
     ClassFolders,
     /// `train/cat.123.jpg`: the class is in the name, as in Kaggle's archive.
     Flat,
 }
 
-/// An entry that is not used, and why.
+/// An ignored entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ignored {
     /// The file or folder.
@@ -55,13 +54,12 @@ pub struct Ignored {
     pub reason: &'static str,
 }
 
-/// A folder of images for training, validation and test. Opening it lists the files and decodes
-/// none of them.
+/// A folder of images for training, validation and test. Opening it lists the files without decoding any.
 #[derive(Clone)]
 pub struct ImageFolder {
     root: PathBuf,
     layout: Layout,
-    /// Whether it has a folder `train`.
+    /// Whether the folder has a folder `train`.
     is_split: bool,
     divided: Option<(f64, u64)>,
     train: Split,
@@ -74,13 +72,13 @@ pub struct ImageFolder {
 impl ImageFolder {
     /// Opens a folder with the default [`FolderOptions`].
     ///
-    /// Three layouts are read: `train/{cat,dog}` with `validation/{cat,dog}` (or `val`, `valid`);
-    /// Kaggle's flat `train/cat.123.jpg`; and class folders without a split, as `PetImages/{Cat,Dog}`.
-    /// Of the last two a seeded part of each class becomes the validation split. `test/` (or `test1`)
-    /// is optional and need not have classes. There may be any number of classes from two. Class names
+    /// Supports three layouts: `train/{cat,dog}` with `validation/{cat,dog}` (or `val`, `valid`);
+    /// Kaggle's flat `train/cat.123.jpg`; and class folders without a split, such as `PetImages/{Cat,Dog}`.
+    /// With the last two, a seeded part of each class becomes the validation split. `test/` (or `test1`)
+    /// is optional and needs no classes. There are at least two classes. Class names
     /// are sorted before they are numbered, so cat is 0 and dog is 1. Files are sorted by name.
-    /// Hidden entries and those of the system (`__MACOSX`, `lost+found`, `Thumbs.db`) are skipped; what
-    /// else is not used is listed in [`ignored`](Self::ignored).
+    /// Hidden entries and those of the system (`__MACOSX`, `lost+found`, `Thumbs.db`) are skipped; other
+    /// unused entries are listed in [`ignored`](Self::ignored).
     ///
     /// # Errors
     /// [`DataError::FolderMissing`], [`DataError::PartMissing`] (no training or validation folder),
@@ -126,7 +124,7 @@ impl ImageFolder {
                 (all, Split::from_parts("validation", &class_names, samples), None)
             }
             None => {
-                // Beside `train/cat`, a missing validation folder may be one with its name misspelt.
+                // Beside `train/cat`, a missing validation folder may have a misspelt name.
                 let usual = !is_split || part.layout == Layout::Flat;
                 let fraction = options
                     .validation_fraction
@@ -172,8 +170,8 @@ impl ImageFolder {
         self.layout
     }
 
-    /// The fraction and the seed with which a validation split was taken from the training
-    /// images, or `None` where the folder has a validation folder.
+    /// The fraction and the seed of the division into training and validation images, or `None` if the folder has a
+    /// validation folder.
     pub fn divided(&self) -> Option<(f64, u64)> {
         self.divided
     }
@@ -198,26 +196,25 @@ impl ImageFolder {
         self.validation.clone()
     }
 
-    /// The test images, without labels unless they lie in class folders; empty where there is no
-    /// test folder.
+    /// The test images, with labels if they are in class folders; empty without a test folder.
     pub fn test(&self) -> Split {
         self.test.clone()
     }
 
-    /// The time that listing the files took.
+    /// The elapsed time of listing the files.
     pub fn listing(&self) -> Duration {
         self.listing
     }
 
-    /// Files and folders that are not used, sorted by path. Hidden ones are not listed.
+    /// Unused files and folders, sorted by path, without hidden ones.
     pub fn ignored(&self) -> &[Ignored] {
         &self.ignored
     }
 }
 
 impl Split {
-    /// The images of one folder: with labels where it has class folders or names like
-    /// `cat.123.jpg`, without otherwise. What is not used is not listed; [`ImageFolder`] does that.
+    /// The images of one folder, with labels if it has class folders or names like `cat.123.jpg`. Unlike
+    /// [`ImageFolder`], it does not list unused entries.
     ///
     /// # Errors
     /// As [`ImageFolder::open`].
@@ -258,7 +255,7 @@ impl Dataset for ImageFolder {
     }
 }
 
-/// The first of these folders that is there, in whichever case its name is written.
+/// The first of these folders that exists, ignoring the case of its name.
 fn find(root: &Path, names: &[&str]) -> Option<PathBuf> {
     let folders = list::folders(root);
     let exact = |wanted: &&str| folders.iter().find(|(name, _)| name == wanted);
@@ -268,8 +265,8 @@ fn find(root: &Path, names: &[&str]) -> Option<PathBuf> {
     found.map(|(_, path)| path.clone())
 }
 
-/// Reads class folders, or files with the class in their name, beside which there may be a folder for
-/// test: what a folder without `train/` holds.
+/// Reads a folder without `train/`: class folders or files with the class in their name, and optionally a folder for the
+/// test.
 fn read_undivided(
     root: &Path,
     mut test: Option<PathBuf>,
@@ -279,7 +276,7 @@ fn read_undivided(
     let reserved = usize::from(validation.is_some()) + usize::from(test.is_some());
     let others = list::folders(root).len() - reserved;
     // `valid` beside `invalid`, and `test` beside `control`, are classes. Otherwise a validation folder
-    // belongs to a training folder that is not there.
+    // belongs to a missing training folder.
     let may_be_class = |path: &PathBuf| others == 1 && list::folders(path).is_empty();
     if validation.as_ref().is_some_and(|path| !may_be_class(path)) {
         return Err(missing(root, &["train"]));
@@ -295,7 +292,7 @@ fn read_undivided(
     Ok((part, test))
 }
 
-/// A folder within `root` that can be opened instead of it, for a message.
+/// A folder in `root` that can be opened instead of `root`, for a message.
 fn opens_instead(root: &Path) -> String {
     let inner = list::folders(root).into_iter().find(|(_, path)| {
         let folders = list::folders(path);
@@ -304,7 +301,7 @@ fn opens_instead(root: &Path) -> String {
     inner.map_or(String::new(), |(_, path)| format!(" (or open {})", path.display()))
 }
 
-/// A net needs at least two classes to choose from.
+/// Fails for fewer than two classes.
 fn check_several(root: &Path, path: &Path, part: &Part) -> Result<(), DataError> {
     match (part.classes.len(), part.classes.keys().next()) {
         (1, Some(class)) => Err(DataError::OneClass {

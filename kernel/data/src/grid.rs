@@ -1,4 +1,4 @@
-//! Images side by side, small, with a caption each.
+//! Grids of thumbnails with captions.
 
 use std::path::Path;
 
@@ -43,7 +43,7 @@ impl Thumbnail {
     }
 }
 
-/// Images side by side with a caption each, as HTML and as text.
+/// A grid of thumbnails with captions, as HTML and as text.
 #[derive(Clone, Debug, Default)]
 pub struct PictureGrid {
     cells: Vec<Cell>,
@@ -65,21 +65,20 @@ impl PictureGrid {
         Self::default()
     }
 
-    /// Adds a file with a caption. A file that cannot be used takes its place with the reason,
-    /// because a grid is looked at, not computed with.
+    /// Adds a file with a caption. For an unusable file, the grid shows the reason instead of an error.
     pub fn with(self, path: &Path, caption: impl Into<String>) -> Self {
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
         self.with_picture(name, Picture::open(path, DEFAULT_MAX_PIXELS), caption)
     }
 
-    /// Adds an image, or why it cannot be used, with a title for its tooltip and a caption.
+    /// Adds an image, or the reason why it cannot be used, with a title for its tooltip and a caption.
     pub fn with_picture(
         mut self,
         title: impl Into<String>,
         picture: Result<Picture, DataError>,
         caption: impl Into<String>,
     ) -> Self {
-        // Twice the size on screen, for displays with two pixels to one of CSS.
+        // Twice the size on screen, for displays with two pixels per CSS pixel.
         let small = picture.and_then(|picture| Thumbnail::of(picture, SIDE * 2));
         let picture = small.map_err(|error| match error {
             DataError::BadImage { fault, .. } => fault.to_string(),
@@ -89,7 +88,7 @@ impl PictureGrid {
         self
     }
 
-    /// The grid as an HTML fragment. Its colours are those of the page, so that it can be read in a
+    /// The grid as an HTML fragment. It uses the colours of the page, so it is readable in a
     /// light and in a dark theme.
     pub fn html(&self) -> String {
         let cells: String = self.cells.iter().map(Cell::html).collect();
@@ -99,7 +98,7 @@ impl PictureGrid {
         )
     }
 
-    /// One line an image.
+    /// One line per image.
     pub fn text(&self) -> String {
         self.cells.iter().map(Cell::text).collect::<Vec<_>>().join("\n")
     }

@@ -1,7 +1,7 @@
 //! Datasets, decoding, transforms and the data loader. No tensor of any backend appears here: a
 //! batch is a plain vector.
 //!
-//! A [`Dataset`] ([`ImageFolder`], [`Arrays`], a pair of splits, or one of your own) has the parts training, validation and
+//! A [`Dataset`] ([`ImageFolder`], [`Arrays`], a pair of splits, or a custom type) has the parts training, validation and
 //! test, each a [`Split`]: a list of samples. A [`Loader`] reads a split on threads, and [`Epoch`] is the iterator over its
 //! batches. For image files a [`Batch`] has the shape `[batch, 3, height, width]` of the [`LoaderConfig`]. Other samples
 //! ([`Samples`]) keep their shape and values: size, filter, preprocessing and cache have no effect on them, and augmentation
@@ -34,7 +34,7 @@
 //! ```
 //!
 //! Every random choice depends on a seed, the number of the epoch and the index of the sample, and
-//! on nothing else, so the same seed gives the same batches whatever the number of threads.
+//! on nothing else, so the same seed gives the same batches with any number of threads.
 
 mod arrays;
 mod augment;
@@ -50,6 +50,8 @@ mod resize;
 mod samples;
 mod seed;
 mod split;
+
+pub use benchbook_ranks::Rank;
 
 pub use arrays::Arrays;
 pub use augment::{Augmentation, Change, Fill};

@@ -1,4 +1,4 @@
-//! From a split to batches of pixels, on threads of its own.
+//! The data loader: makes batches of a split, on separate threads.
 
 mod cache;
 mod canvas;
@@ -29,10 +29,11 @@ pub use clock::EpochTimes;
 pub use config::{LoaderConfig, OnBadImage};
 pub use epoch::Epoch;
 
-/// A batch of samples as a network takes them.
+/// A batch of samples for a network.
 #[derive(Clone, PartialEq)]
 pub struct Batch {
-    /// Preprocessed values, `[batch, …shape]`: `[batch, 3, height, width]` for image files.
+    /// Preprocessed values, `[batch, …shape]`: `[batch, 3, height, width]` for image files. With several ranks
+    /// ([`LoaderConfig::rank`]), the values of this rank's share of the batch.
     pub values: Vec<f32>,
     /// The class numbers, `[batch]`; empty if the split has samples without a class.
     pub labels: Vec<i64>,
@@ -48,7 +49,7 @@ impl Batch {
         self.indices.len()
     }
 
-    /// Whether there are no samples, which a loader never gives.
+    /// Whether there are no samples. A loader never returns an empty batch.
     pub fn is_empty(&self) -> bool {
         self.indices.is_empty()
     }
@@ -60,7 +61,7 @@ impl Batch {
 }
 
 impl fmt::Debug for Batch {
-    /// The shape in place of the values, which would fill a notebook.
+    /// The shape instead of the values, which would fill a notebook.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Batch")
             .field("shape", &self.shape())
@@ -75,20 +76,20 @@ impl fmt::Debug for Batch {
 pub struct Skipped {
     /// The index in the split's samples.
     pub index: usize,
-    /// The file; the name of a sample that is no file.
+    /// The file, or the name of a sample that is not a file.
     pub path: PathBuf,
     /// Why it cannot be used.
     pub reason: String,
 }
 
-/// Decodes, resizes, changes and batches the images of a split, ahead of whoever takes the
-/// batches. Cloning is cheap: clones share threads, cache and list of skipped files.
+/// Decodes, resizes, augments and batches the images of a split ahead of their use. Cloning is cheap: clones share
+/// threads, cache and list of skipped files.
 #[derive(Clone)]
 pub struct Loader {
     shared: Arc<Shared>,
 }
 
-/// What the loader's threads work with.
+/// The state that the loader's threads share.
 struct Shared {
     split: Split,
     labelled: bool,
@@ -98,21 +99,21 @@ struct Shared {
     pool: ThreadPool,
     skipped: Mutex<BTreeMap<usize, Skipped>>,
     store: Store,
-    /// Memory of batches that were given back.
+    /// The memory of returned batches.
     spare: Mutex<Vec<Vec<f32>>>,
 }
 
-/// What the random choices for one image and epoch came to.
+/// The random choices for one image and epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Drawn {
     /// The part of the image that was resized.
     pub window: Window,
-    /// The changes of the resized image, in their order.
+    /// The changes of the resized image, in order.
     pub changes: Vec<Change>,
 }
 
 impl Loader {
-    /// A loader for a split. Its threads start here; no file is read before an epoch is asked for.
+    /// Creates a loader for a split and starts its threads. Files are read from the first epoch on.
     ///
     /// # Errors
     /// [`DataError::Setting`] for a setting outside its range, [`DataError::EmptySplit`],
@@ -166,19 +167,18 @@ impl Loader {
         self.shared.batches()
     }
 
-    /// The bytes that the cache takes once every image file is in it; where it is off, what
-    /// [`Cache::Memory`] would take.
+    /// The bytes of a cache with every image file; without a cache, the bytes that [`Cache::Memory`] would need.
     pub fn cache_bytes(&self) -> u64 {
         cache::picture_bytes(self.config()) * self.split().files().len() as u64
     }
 
-    /// What the cache holds so far.
+    /// The current content of the cache.
     pub fn cached(&self) -> CacheReport {
         self.shared.store.report()
     }
 
-    /// What the random choices come to for the sample with this index, an image of `(height, width)`
-    /// pixels, in an epoch. They depend on these, the seed and the settings only.
+    /// The random choices for the sample with this index, an image of `(height, width)` pixels, in an epoch. They depend
+    /// only on these values, the seed and the settings.
     pub fn drawn(&self, epoch: u64, index: usize, source: (u32, u32)) -> Drawn {
         let config = self.config();
         let key = (config.seed, epoch, index);
@@ -188,33 +188,33 @@ impl Loader {
         }
     }
 
-    /// Takes a batch back whose values are no longer needed, for example because they were copied to a
-    /// device. The next one is made in its memory, which saves asking the system for it.
+    /// Returns a batch whose values are no longer needed, for example after a copy to a device. The loader reuses its
+    /// memory for the next batch.
     pub fn recycle(&self, batch: Batch) {
         let mut spare = self.shared.spare.lock().unwrap_or_else(PoisonError::into_inner);
-        // No more than can be in work at once.
+        // At most the number of batches in work.
         if spare.len() <= self.config().prefetch {
             spare.push(batch.values);
         }
     }
 
     /// The batches of one epoch, counted from 0. The order of the samples and the random changes
-    /// depend on the seed and on `epoch` only. Threads begin with the first batches at once.
+    /// depend only on the seed and on `epoch`. Threads start on the first batches at once.
     ///
-    /// With [`LoaderConfig::repeat`] the iterator never ends: it goes on with the order and changes
+    /// With [`LoaderConfig::repeat`] the iterator never ends: it continues with the order and changes
     /// of the following epochs.
     pub fn epoch(&self, epoch: u64) -> Epoch {
         self.epoch_from(epoch, 0)
     }
 
-    /// The batches of one epoch without the first `done`, for a training that goes on in the middle
-    /// of it. What they hold is what [`epoch`](Self::epoch) gives.
+    /// The batches of one epoch without the first `done`, for a training that resumes within the epoch. The batches equal
+    /// those of [`epoch`](Self::epoch).
     pub fn epoch_from(&self, epoch: u64, done: usize) -> Epoch {
         Epoch::start(Arc::clone(&self.shared), epoch, done.min(self.batches()))
     }
 
-    /// The indices of the samples in the order in which [`epoch`](Self::epoch) hands them out, for
-    /// whoever has computed something for each sample and goes through it in the same order.
+    /// The indices of the samples in the order of [`epoch`](Self::epoch), for values that were computed for each sample
+    /// and are used in the same order.
     pub fn order(&self, epoch: u64) -> Vec<usize> {
         self.shared.order(epoch)
     }
@@ -282,8 +282,8 @@ mod tests {
     use super::*;
     use crate::split::Sample;
 
-    /// The only thread is held up until the epoch is gone. What was queued for it must then run out
-    /// without a file being opened; these files do not exist and would be listed as skipped.
+    /// The only thread is blocked until the epoch has been dropped. The queued work must then end without opening
+    /// files, which do not exist and would be listed as skipped.
     #[test]
     fn a_dropped_epoch_leaves_its_queued_work_undone() {
         let sample = |index: usize| Sample { path: format!("missing/{index}").into(), label: None };

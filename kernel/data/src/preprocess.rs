@@ -1,5 +1,4 @@
-//! From 8-bit RGB to what the first layer takes: the convention that a set of weights was trained
-//! with.
+//! Preprocessing: from 8-bit RGB to the values for the first layer, by the convention of the weights.
 
 use std::fmt;
 
@@ -7,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::decode::Picture;
 
-/// What happens to the values of a pixel. Wrong preprocessing is a silent error: the network still
-/// runs and is merely worse, so the convention belongs to the weights.
+/// The preprocessing of pixels. Wrong preprocessing is a silent error: the network runs, but is less accurate. So the
+/// convention belongs to the weights.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub enum Preprocessing {
     /// `x / 255`, RGB, 0 to 1: Keras' `ImageDataGenerator(rescale=1./255)`, for random weights.
@@ -20,7 +19,7 @@ pub enum Preprocessing {
     /// BGR, minus ImageNet's mean (103.939, 116.779, 123.68), not scaled: the weights of the VGG
     /// authors, and so `keras.applications.vgg16.preprocess_input` (mode `caffe`).
     Caffe,
-    /// Steps of your own, applied in their order.
+    /// Custom steps, applied in order.
     Custom(Vec<PixelStep>),
 }
 
@@ -29,7 +28,7 @@ pub enum Preprocessing {
 pub enum PixelStep {
     /// Multiplies each value: Keras' `rescale`. `Rescale(1.0 / 255.0)` gives 0 to 1.
     Rescale(f32),
-    /// `(x - mean) / std` for each channel, in the order that the channels have by then:
+    /// `(x - mean) / std` for each channel, in the current order of the channels:
     /// torchvision's `Normalize`.
     Normalize {
         /// Subtracted from each channel.
@@ -42,7 +41,7 @@ pub enum PixelStep {
 }
 
 impl Preprocessing {
-    /// The steps in their order.
+    /// The steps in order.
     pub fn steps(&self) -> Vec<PixelStep> {
         match self {
             Self::Rescaled => vec![PixelStep::Rescale(1.0 / 255.0)],
@@ -83,11 +82,11 @@ pub(crate) struct PixelMap {
 }
 
 struct Channel {
-    /// The channel of the RGB image that this one is made from.
+    /// The source channel in the RGB image.
     source: usize,
     scale: f32,
     offset: f32,
-    /// The result for each 8-bit value, by the steps themselves and so rounded as they round.
+    /// The result for each 8-bit value, computed by the steps, so the rounding is the same.
     table: [f32; 256],
 }
 
@@ -133,7 +132,7 @@ impl PixelMap {
     }
 
     /// `[height, width, 3]` bytes to `[height + 1, width + 1, 4]` values, of which the fourth is 0. The
-    /// last row and the last column are there twice, so that every pixel has one beside and below it.
+    /// last row and the last column are repeated, so that every pixel has a right and a lower neighbour.
     pub(crate) fn interleaved(&self, rgb: &[u8], width: usize, out: &mut Vec<[f32; 4]>) {
         let [a, b, c] = &self.channels;
         let value =

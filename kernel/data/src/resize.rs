@@ -1,4 +1,4 @@
-//! Resizing to the size that a network takes.
+//! Resizing to the input size of a network.
 
 use fast_image_resize::images::TypedImage;
 use fast_image_resize::pixels::U8x3;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::crop::Window;
 use crate::decode::Picture;
 
-/// How the pixels of the resized image are made from those of the original.
+/// The filter that computes the pixels of the resized image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Filter {
     /// Bilinear with a support that grows with the reduction (antialias): Pillow's `BILINEAR`, and
@@ -35,7 +35,7 @@ pub struct Resize {
     pub height: usize,
     /// Width in pixels, at least 1.
     pub width: usize,
-    /// How pixels are made.
+    /// The filter.
     pub filter: Filter,
 }
 
@@ -47,8 +47,8 @@ impl Resize {
         Picture { width: self.width as u32, height: self.height as u32, rgb }
     }
 
-    /// Resizes a part of an image, which must lie in it, into `out`, which must hold
-    /// `height * width * 3` bytes. What was cut off for that is no longer in the image.
+    /// Resizes a part of an image, which must be inside it, into `out`, which must have
+    /// `height * width * 3` bytes. Removes the rest of the image.
     pub(crate) fn apply_into(
         &self,
         resizer: &mut Resizer,
@@ -70,13 +70,12 @@ impl Resize {
                 options = options.crop(left, top, width, height);
             }
         }
-        // One type for pixels, source and target: what is generic in this crate is compiled in ours, and
-        // `Resizer::resize`, which takes any of them, in 26 forms and for a minute.
+        // One concrete type for pixels, source and target: the generic `Resizer::resize` would be compiled in this crate
+        // for 26 types, which takes a minute.
         let source =
             TypedImage::<U8x3>::from_buffer(picture.width, picture.height, &mut picture.rgb);
         let target = TypedImage::<U8x3>::from_buffer(self.width as u32, self.height as u32, out);
-        // These fail only if a buffer does not have the size that its width and height say, and
-        // both were allocated by exactly these.
+        // These fail only if the size of a buffer does not match its width and height, from which both were allocated.
         let (Ok(source), Ok(mut target)) = (source, target) else {
             unreachable!("an image's buffer has the size that its width and height say")
         };
@@ -85,7 +84,7 @@ impl Resize {
     }
 }
 
-/// Moves the rows of a part, `[left, top, width, height]`, together and drops the rest.
+/// Reduces an image to a part, `[left, top, width, height]`, in place.
 fn cut(picture: &mut Picture, [left, top, width, height]: [u32; 4]) {
     let bytes = |pixels: u32| 3 * pixels as usize;
     for row in 0..height {

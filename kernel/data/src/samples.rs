@@ -5,11 +5,11 @@ use std::error::Error;
 use crate::decode::Picture;
 use crate::error::DataError;
 
-/// Why a sample cannot be read.
+/// The reason why a sample cannot be read.
 pub type SampleFault = Box<dyn Error + Send + Sync>;
 
-/// A source of samples of one's own, as `torch.utils.data.Dataset` is: what an index stands for.
-/// [`Split::from_samples`](crate::Split::from_samples) makes a split of it; the
+/// A custom source of samples by index, like `torch.utils.data.Dataset`.
+/// [`Split::from_samples`](crate::Split::from_samples) creates a split from it; the
 /// [`Loader`](crate::Loader) then adds order, batches, threads and repetition.
 pub trait Samples: Send + Sync {
     /// The number of samples.
@@ -20,26 +20,26 @@ pub trait Samples: Send + Sync {
         self.len() == 0
     }
 
-    /// The shape of one sample as the net takes it, without the batch: `[channels, height, width]`
+    /// The shape of one sample for the net, without the batch: `[channels, height, width]`
     /// or `[features]`.
     fn shape(&self) -> &[usize];
 
-    /// The class number of a sample; `None` where the class is unknown.
+    /// The class number of a sample; `None` if the class is unknown.
     fn label(&self, index: usize) -> Option<usize>;
 
-    /// Writes all values of a sample to `out`, which has as many as [`shape`](Self::shape) says. The
+    /// Writes all values of a sample to `out`, which has room for the values of [`shape`](Self::shape). The
     /// same index always gives the same values. Called from the loader's threads.
     ///
     /// # Errors
-    /// Why the sample cannot be read; [`OnBadImage`](crate::OnBadImage) says what becomes of it.
+    /// The reason why the sample cannot be read. [`OnBadImage`](crate::OnBadImage) decides whether it is skipped.
     fn read(&self, index: usize, out: &mut [f32]) -> Result<(), SampleFault>;
 
-    /// What messages and tables call a sample. Default: `sample 17`.
+    /// The name of a sample in messages and tables. Default: for example `sample 17`.
     fn name(&self, index: usize) -> String {
         format!("sample {index}")
     }
 
-    /// Whether [`read`](Self::read) is a mere copy, so that one thread makes whole batches.
+    /// Whether [`read`](Self::read) only copies values, so that one thread makes whole batches.
     /// Default: false.
     fn in_memory(&self) -> bool {
         false
@@ -49,14 +49,14 @@ pub trait Samples: Send + Sync {
 /// The number of values of a sample.
 ///
 /// # Errors
-/// [`DataError::Shape`] for a shape without values, or with more than can be counted.
+/// [`DataError::Shape`] for a shape without values, or with too many to count.
 pub(crate) fn size(shape: &[usize]) -> Result<usize, DataError> {
     let size = shape.iter().try_fold(1_usize, |size, length| size.checked_mul(*length));
     let valid = size.filter(|size| *size > 0 && !shape.is_empty());
     valid.ok_or_else(|| DataError::Shape { shape: shape.to_vec() })
 }
 
-/// The image that a sample of shape `[1, height, width]` or `[3, height, width]` shows, its smallest
+/// The image of a sample of shape `[1, height, width]` or `[3, height, width]`, with its smallest
 /// value as black and its largest as white; `None` for other shapes.
 pub(crate) fn picture(samples: &dyn Samples, index: usize) -> Option<Result<Picture, DataError>> {
     let &[channels @ (1 | 3), height, width] = samples.shape() else { return None };

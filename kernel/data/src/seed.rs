@@ -1,9 +1,9 @@
-//! Random number generators for each purpose, so that no choice shifts another.
+//! Separate random number generators for each purpose, so that choices do not influence each other.
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-/// What a generator is for. Two purposes never share a stream of numbers.
+/// The purpose of a generator. Two purposes never share a stream of numbers.
 #[derive(Clone, Copy)]
 pub(crate) enum Purpose {
     Split = 1,
@@ -14,7 +14,7 @@ pub(crate) enum Purpose {
     Crop = 6,
 }
 
-/// The generator for one purpose, one epoch and one sample (0 where there is none). ChaCha is used
+/// The generator for one purpose, one epoch and one sample (0 without a sample). ChaCha is used
 /// because its numbers are the same on every platform and in every version of `rand`.
 pub(crate) fn generator(purpose: Purpose, seed: u64, epoch: u64, index: u64) -> ChaCha8Rng {
     let mut key = [0; 32];

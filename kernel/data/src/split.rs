@@ -1,4 +1,4 @@
-//! A list of samples: what is trained, validated or tested on.
+//! A list of samples for training, validation or test.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -14,12 +14,12 @@ use crate::error::DataError;
 use crate::samples::Samples;
 use crate::seed::{Purpose, generator};
 
-/// One image file and, where it is known, the number of its class.
+/// One image file and, if known, the number of its class.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sample {
     /// The file.
     pub path: PathBuf,
-    /// The index into [`Split::class_names`], or `None` where the class is unknown.
+    /// The index into [`Split::class_names`], or `None` if the class is unknown.
     pub label: Option<usize>,
 }
 
@@ -32,7 +32,7 @@ pub struct Split {
     contents: Contents,
 }
 
-/// What a split lists.
+/// The samples of a split.
 #[derive(Clone)]
 pub(crate) enum Contents {
     Files(Arc<[Sample]>),
@@ -41,7 +41,7 @@ pub(crate) enum Contents {
 }
 
 impl Split {
-    /// A split from its parts, for images that do not lie in an image folder. `name` is for
+    /// A split from a list of files, for images outside an image folder. `name` is for
     /// messages and tables.
     ///
     /// # Errors
@@ -54,7 +54,7 @@ impl Split {
         Self::from_parts(name, &class_names.into(), files).checked()
     }
 
-    /// A split of all samples of a source of one's own.
+    /// A split of all samples of a custom source.
     ///
     /// # Errors
     /// [`DataError::Label`] if a label is not an index into `class_names`; [`DataError::Shape`] for a
@@ -103,7 +103,7 @@ impl Split {
         &self.class_names
     }
 
-    /// The image files in their order; empty for samples that are no files.
+    /// The image files in order; empty for samples that are not files.
     pub fn files(&self) -> &[Sample] {
         match &self.contents {
             Contents::Files(files) => files,
@@ -115,7 +115,7 @@ impl Split {
         &self.contents
     }
 
-    /// The path of each image file in order; nothing for samples that are no files.
+    /// The path of each image file in order; empty for samples that are not files.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         self.files().iter().map(|file| file.path.as_path())
     }
@@ -133,10 +133,10 @@ impl Split {
         self.len() == 0
     }
 
-    /// The class number of a sample; `None` where the class is unknown.
+    /// The class number of a sample; `None` if the class is unknown.
     ///
     /// # Panics
-    /// If there is no sample with this index, as all methods that take one.
+    /// If there is no sample with this index. The same holds for all methods with an index.
     pub fn label(&self, index: usize) -> Option<usize> {
         match &self.contents {
             Contents::Files(files) => files[index].label,
@@ -144,12 +144,12 @@ impl Split {
         }
     }
 
-    /// The file of a sample; `None` for a sample that is no file.
+    /// The file of a sample; `None` for a sample that is not a file.
     pub fn path(&self, index: usize) -> Option<&Path> {
         self.files().get(index).map(|file| file.path.as_path())
     }
 
-    /// What messages and tables call a sample: its path, or for example `sample 17`.
+    /// The name of a sample in messages and tables: its path, or for example `sample 17`.
     pub fn sample_name(&self, index: usize) -> String {
         match &self.contents {
             Contents::Files(files) => files[index].path.display().to_string(),
@@ -157,7 +157,7 @@ impl Split {
         }
     }
 
-    /// The image of a sample, for display; `None` where a sample is no image.
+    /// The image of a sample, for display; `None` if the sample is not an image.
     ///
     /// # Errors
     /// [`DataError::BadImage`] for a file that cannot be used, [`DataError::BadSample`].
@@ -187,7 +187,7 @@ impl Split {
         (0..self.len()).filter(|index| self.label(*index).is_none()).count()
     }
 
-    /// Whether both splits list the same samples in the same order, whatever their names.
+    /// Whether both splits list the same samples in the same order. Ignores the splits' names.
     pub fn same_samples(&self, other: &Self) -> bool {
         match (&self.contents, &other.contents) {
             (Contents::Files(mine), Contents::Files(theirs)) => mine == theirs,
@@ -199,7 +199,7 @@ impl Split {
     }
 
     /// At most `per_class` samples of each class (unlabelled ones count as one more class), drawn
-    /// with `seed`, in the order that they have here.
+    /// with `seed`, in the order of this split.
     pub fn subset(&self, per_class: usize, seed: u64) -> Self {
         let mut kept = Vec::new();
         for (class, indices) in self.indices_by_class().into_iter().enumerate() {
@@ -213,11 +213,11 @@ impl Split {
         self.select(&self.name, &kept)
     }
 
-    /// Divides each class alike (stratified) into a `train` split and a `validation` split with
-    /// `fraction` of the samples, above 0 and below 1, drawn with `seed`. The share of each class, and
-    /// with it the accuracy of guessing, is the same in both: 12,500 cats and 12,500 dogs give
+    /// Divides each class (stratified) into a `train` split and a `validation` split with
+    /// `fraction` of the samples, above 0 and below 1, drawn with `seed`. Both have the same share of each class, and
+    /// so the same accuracy of guessing: 12,500 cats and 12,500 dogs give
     /// 2,674 of each for validation, together the report's 5,348. Each class keeps at least one sample
-    /// in both. The order stays.
+    /// in both. The order does not change.
     ///
     /// # Errors
     /// [`DataError::Setting`] for a fraction out of range, [`DataError::Division`] for a class with
@@ -263,14 +263,13 @@ impl Split {
         Self { name: name.into(), class_names: Arc::clone(&self.class_names), contents }
     }
 
-    /// Decodes every image file and gives an error for each that cannot be used, in the order of the
-    /// samples. It takes as long as an epoch without training; it uses rayon's global threads.
+    /// Decodes every image file and returns an error for each unusable one, in the order of the
+    /// samples. Takes as long as an epoch without training, on rayon's global threads.
     pub fn verify(&self) -> Vec<DataError> {
         self.usable().1
     }
 
-    /// The samples whose image files can be used, and an error for each of the others: what
-    /// [`verify`](Self::verify) finds is left out.
+    /// The samples with usable image files, and an error for each of the others ([`verify`](Self::verify)).
     pub fn usable(&self) -> (Self, Vec<DataError>) {
         let open = |file: &Sample| Picture::open(&file.path, DEFAULT_MAX_PIXELS).err();
         let mut found: Vec<_> = self.files().par_iter().map(open).collect();
@@ -279,7 +278,7 @@ impl Split {
         (self.select(&self.name, &good), found.drain(..).flatten().collect())
     }
 
-    /// The indices of the samples class by class, and the unlabelled ones last.
+    /// The indices of the samples by class, with the unlabelled ones last.
     pub(crate) fn indices_by_class(&self) -> Vec<Vec<usize>> {
         let mut groups = vec![Vec::new(); self.classes() + 1];
         for index in 0..self.len() {
@@ -290,8 +289,8 @@ impl Split {
 }
 
 /// SHA-256 in hexadecimal digits of the names of splits, the classes of their samples, and the name and content of each
-/// image file or the values of each other sample. A resumed training recognises its data by it, and a comparison that two
-/// runs had the same images. Every sample is read, files on rayon's global threads.
+/// image file or the values of each other sample. A resumed training recognises its data by this digest, and a comparison
+/// checks with it that two runs had the same images. Reads every sample, files on rayon's global threads.
 pub fn digest(splits: &[Split]) -> String {
     let mut hash = Sha256::new();
     for split in splits {
@@ -345,7 +344,7 @@ pub(crate) fn choose(mut indices: Vec<usize>, count: usize, mut random: impl Rng
     indices
 }
 
-/// Classes whose counts are listed one by one; of more, the smallest and the largest are given.
+/// Largest number of classes whose counts are listed; with more, only the smallest and the largest count are given.
 pub(crate) const LISTED_CLASSES: usize = 12;
 
 /// The smallest and the largest of some counts: `40`, or `40 to 52`.

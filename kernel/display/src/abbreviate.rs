@@ -384,6 +384,7 @@ pub fn commas(count: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use insta::assert_snapshot;
     use std::collections::{BTreeMap, BTreeSet};
     use std::fmt::Debug;
 
@@ -395,10 +396,6 @@ mod tests {
     fn pretty(value: &dyn Debug) -> (String, String) {
         let short = abbreviate(|out| write!(out, "{value:#?}"));
         (short.text, short.left_out.unwrap_or_default())
-    }
-
-    fn expected(text: &str, left_out: &str) -> (String, String) {
-        (text.to_owned(), left_out.to_owned())
     }
 
     #[derive(Debug)]
@@ -415,33 +412,50 @@ mod tests {
             ("a [ \" , \\", ['[', '\'', ',', '\\'], "it's", BTreeMap::from([("{", vec![1])]));
         let net = Net { name: "]", weights: vec![0.5; 1000], shape: (1, 2) };
         for value in [&tricky as &dyn Debug, &net, &(0..1000).collect::<Vec<_>>(), &()] {
-            assert_eq!(of(value), expected(&format!("{value:?}"), ""));
-            assert_eq!(pretty(value), expected(&format!("{value:#?}"), ""));
+            assert_eq!(of(value), (format!("{value:?}"), String::new()));
+            assert_eq!(pretty(value), (format!("{value:#?}"), String::new()));
         }
+    }
+
+    /// The abbreviated text, and what it leaves out.
+    fn shown((text, left_out): (String, String)) -> String {
+        format!("{text}\n{left_out}")
     }
 
     #[test]
     fn long_lists_show_their_ends_and_their_counts() {
         let bytes: Vec<u8> = (0..3_000_000_u32).map(|i| (i % 251) as u8).collect();
-        assert_eq!(of(&bytes), expected("[0, 1, 2, ..., 45, 46, 47]", "3,000,000 values"));
+        assert_snapshot!(shown(of(&bytes)), @"
+        [0, 1, 2, ..., 45, 46, 47]
+        3,000,000 values
+        ");
         let set: BTreeSet<u32> = (0..1001).collect();
-        assert_eq!(of(&set), expected("{0, 1, 2, ..., 998, 999, 1000}", "1,001 values"));
+        assert_snapshot!(shown(of(&set)), @"
+        {0, 1, 2, ..., 998, 999, 1000}
+        1,001 values
+        ");
         let map: BTreeMap<u32, char> = (0..2000).map(|i| (i, ',')).collect();
-        let text = "{0: ',', 1: ',', 2: ',', ..., 1997: ',', 1998: ',', 1999: ','}";
-        assert_eq!(of(&map), expected(text, "2,000 values"));
-        assert_eq!(
-            pretty(&vec![1; 1001]),
-            expected(
-                "[\n    1,\n    1,\n    1,\n    ...,\n    1,\n    1,\n    1,\n]",
-                "1,001 values"
-            )
-        );
+        assert_snapshot!(shown(of(&map)), @"
+        {0: ',', 1: ',', 2: ',', ..., 1997: ',', 1998: ',', 1999: ','}
+        2,000 values
+        ");
+        assert_snapshot!(shown(pretty(&vec![1; 1001])), @"
+        [
+            1,
+            1,
+            1,
+            ...,
+            1,
+            1,
+            1,
+        ]
+        1,001 values
+        ");
     }
 
     #[test]
     fn nested_lists_show_their_ends_and_their_shape() {
-        let image = vec![vec![vec![0.5_f32; 3]; 224]; 224];
-        let (text, count) = of(&image);
+        let (text, count) = of(&vec![vec![vec![0.5_f32; 3]; 224]; 224]);
         assert_eq!(count, "150,528 values, 224 × 224 × 3");
         let row = "[[0.5, 0.5, 0.5], [0.5, 0.5, 0.5], [0.5, 0.5, 0.5], ..., [0.5, 0.5, 0.5], \
                    [0.5, 0.5, 0.5], [0.5, 0.5, 0.5]]";
@@ -453,13 +467,15 @@ mod tests {
     #[test]
     fn structs_and_tuples_keep_all_their_parts() {
         let net = Net { name: "a, b", weights: vec![0.0; 5000], shape: (1, 2) };
-        let text =
-            "Net { name: \"a, b\", weights: [0.0, 0.0, 0.0, ..., 0.0, 0.0, 0.0], shape: (1, 2) }";
-        assert_eq!(of(&net), expected(text, "5,000 values"));
+        assert_snapshot!(shown(of(&net)), @r#"
+        Net { name: "a, b", weights: [0.0, 0.0, 0.0, ..., 0.0, 0.0, 0.0], shape: (1, 2) }
+        5,000 values
+        "#);
         let pairs: Vec<(u32, Option<bool>)> = (0..2000).map(|i| (i, Some(true))).collect();
-        let text = "[(0, Some(true)), (1, Some(true)), (2, Some(true)), ..., \
-                    (1997, Some(true)), (1998, Some(true)), (1999, Some(true))]";
-        assert_eq!(of(&pairs), expected(text, "2,000 values"));
+        assert_snapshot!(shown(of(&pairs)), @"
+        [(0, Some(true)), (1, Some(true)), (2, Some(true)), ..., (1997, Some(true)), (1998, Some(true)), (1999, Some(true))]
+        2,000 values
+        ");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::figure::Figure;
 use crate::shape::{Point, circle, curve, ellipse, spike};
 use coat::Coat;
 
-/// What an image shows.
+/// The subject of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Animal {
     /// A cat.
@@ -36,7 +36,7 @@ pub enum Animal {
     Bear,
     /// A butterfly from above.
     Butterfly,
-    /// A snail with its house.
+    /// A snail with its shell.
     Snail,
     /// A snake in waves.
     Snake,
@@ -45,7 +45,7 @@ pub enum Animal {
 }
 
 impl Animal {
-    /// All animals, in the order in which they join a data set of more and more classes.
+    /// All animals, in the order in which they are added with the number of classes.
     pub const ALL: [Self; 10] = [
         Self::Cat,
         Self::Dog,
@@ -62,8 +62,8 @@ impl Animal {
     /// Cats and dogs.
     pub const CATS_AND_DOGS: [Self; 2] = [Self::Cat, Self::Dog];
 
-    /// The animals of a data set of so many classes, at most all, in the order in which a loader
-    /// numbers their folders: by name.
+    /// The animals of a data set with this many classes, at most all, in the order of a loader's
+    /// class numbers: by name.
     pub fn of_classes(classes: usize) -> Vec<Self> {
         let mut animals = Self::ALL[..classes.min(Self::ALL.len())].to_vec();
         animals.sort_by_key(|animal| animal.name());
@@ -94,19 +94,19 @@ enum Pet {
     Dog,
 }
 
-/// What all parts of one animal have in common.
+/// The common look of an animal's parts.
 struct Look {
     palette: Palette,
     coat: Coat,
-    /// How far the face is turned to the side, -1 to 1.
+    /// Horizontal turn of the face, -1 to 1.
     turn: f32,
-    /// How far it looks up or down, -1 to 1.
+    /// Vertical tilt of the face, -1 to 1.
     nod: f32,
     eyes: Eyes,
     collar: bool,
 }
 
-/// How the eyes are drawn.
+/// The drawing of the eyes.
 #[derive(Clone, Copy)]
 enum Eyes {
     /// A dark dot.
@@ -133,7 +133,7 @@ impl Look {
         }
     }
 
-    /// A colour for lines on the fur that shows on it.
+    /// A line colour that is visible on the fur.
     fn line_colour(&self) -> Colour {
         self.palette.fur.countered(0.8)
     }
@@ -162,7 +162,7 @@ pub(crate) fn figure(animal: Animal, palette: Palette, dice: &mut Dice) -> Figur
     figure
 }
 
-/// A cat or a dog: mostly its head, sometimes all of it.
+/// A cat or a dog: mostly its head, sometimes its whole body.
 fn pet(animal: Pet, look: &Look, dice: &mut Dice) -> Figure {
     let mut figure = Figure::default();
     match dice.count(0, 19) {
@@ -186,7 +186,7 @@ fn head(animal: Pet, look: &Look, dice: &mut Dice) -> Figure {
     }
 }
 
-/// One eye. `slant` turns it by so many degrees; a `slit` pupil is narrow.
+/// One eye, rotated by `slant` degrees; a `slit` pupil is narrow.
 fn eye(figure: &mut Figure, look: &Look, centre: Point, radii: Point, slant: f32, slit: bool) {
     let dark = Colour::BLACK;
     match look.eyes {

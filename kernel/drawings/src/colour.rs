@@ -23,7 +23,7 @@ impl Colour {
         Self([channel(0.0), channel(8.0), channel(4.0)])
     }
 
-    /// This colour moved towards `other`; `share` 0 is this one, 1 the other.
+    /// This colour mixed with `other`; `share` 0 is this colour, 1 the other.
     pub(crate) fn mix(self, other: Self, share: f32) -> Self {
         let mut mixed = self.0;
         for (own, theirs) in mixed.iter_mut().zip(other.0) {
@@ -49,13 +49,13 @@ impl Colour {
         shaded(Shader::SolidColor(self.with_opacity(1.0)))
     }
 
-    /// A paint of this colour that lets what lies under it through.
+    /// A translucent paint of this colour.
     pub(crate) fn glaze(self, opacity: f32) -> Paint<'static> {
         shaded(Shader::SolidColor(self.with_opacity(opacity)))
     }
 
-    /// Any colour that a drawing may have. Most are the browns, creams and greys of fur and wood, the rest
-    /// anything; fur and backgrounds both come from here, so that colour tells nothing.
+    /// A random colour of a drawing. Most are the browns, creams and greys of fur and wood, the rest arbitrary;
+    /// fur and backgrounds both use this function, so that colour does not indicate the class.
     pub(crate) fn any(dice: &mut Dice) -> Self {
         let lightness = dice.between(0.12, 0.92);
         if dice.chance(0.6) {
@@ -67,14 +67,14 @@ impl Colour {
         }
     }
 
-    /// This colour made darker where it is light and lighter where it is dark.
+    /// This colour, darkened if it is light and lightened if it is dark.
     pub(crate) fn countered(self, share: f32) -> Self {
         let other = if self.luma() > 0.36 { Self::BLACK } else { Self::WHITE };
         self.mix(other, share)
     }
 }
 
-/// A paint with edges smoothed.
+/// A paint with antialiased edges.
 pub(crate) fn shaded(shader: Shader<'_>) -> Paint<'_> {
     Paint { shader, anti_alias: true, ..Paint::default() }
 }
@@ -90,7 +90,7 @@ pub(crate) struct Palette {
     pub(crate) ink: Colour,
     /// Tongues and noses.
     pub(crate) flesh: Colour,
-    /// Insides of ears: seldom pink, or thumbnails of cats would be pinker above.
+    /// Insides of ears: seldom pink, or thumbnails of cats would be pinker at the top.
     pub(crate) inner_ear: Colour,
     /// Irises and collars.
     pub(crate) accent: Colour,
@@ -101,9 +101,9 @@ pub(crate) struct Palette {
 }
 
 impl Palette {
-    /// Colours in which the animal stands out from its background, as often darker as lighter.
+    /// Colours in which the animal stands out from its background, equally often darker and lighter.
     pub(crate) fn new(dice: &mut Dice) -> Self {
-        // Both sides of the pair are drawn anew until they differ, so that neither is favoured.
+        // Draws both colours again until they differ, so that neither is favoured.
         let (fur, ground) = loop {
             let pair = (Colour::any(dice), Colour::any(dice));
             if (pair.0.luma() - pair.1.luma()).abs() > 0.3 {

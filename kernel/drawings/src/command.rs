@@ -49,7 +49,7 @@ enum Form {
     Photo,
 }
 
-/// Draws them, with progress on a terminal.
+/// Draws the images, with progress on a terminal.
 ///
 /// # Errors
 /// The folder is not empty, or cannot be written.
@@ -72,7 +72,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let terminal = std::io::stderr().is_terminal();
     let written = generate(&plan, &arguments.out, existing, |ready| {
         if terminal && (ready.is_multiple_of(20) || u64::from(ready) == total) {
-            // A progress line that cannot be shown is no reason to stop.
+            // A progress line that cannot be shown is not an error.
             let _ = write!(std::io::stderr(), "\r{ready} of {total}");
         }
     })?;

@@ -3,8 +3,8 @@
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// A stream of choices that depends on nothing but its two numbers, so that images may be drawn
-/// in any order and by any number of threads.
+/// A stream of random choices that depends only on its two numbers, so that images may be drawn in
+/// any order and by any number of threads.
 pub(crate) struct Dice(ChaCha8Rng);
 
 impl Dice {
@@ -15,12 +15,12 @@ impl Dice {
         Self(generator)
     }
 
-    /// A number from `low` to `high`, every value as likely.
+    /// A number from `low` to `high`, uniformly distributed.
     pub(crate) fn between(&mut self, low: f32, high: f32) -> f32 {
         low + (high - low) * self.0.random::<f32>()
     }
 
-    /// A number around zero, at most `most` away from it, small ones more likely than large ones.
+    /// A number around zero, at most `most` away from it; small numbers are more likely than large ones.
     pub(crate) fn around_zero(&mut self, most: f32) -> f32 {
         most * (self.0.random::<f32>() - self.0.random::<f32>())
     }

@@ -8,16 +8,16 @@ use tiny_skia::{
 use crate::colour::{Colour, shaded};
 use crate::dice::Dice;
 
-/// How the lines of a drawing are made and how its surfaces are filled.
+/// Style of a drawing's lines and surfaces.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Style {
     /// Width of outlines as a share of the image's shorter side; `None` draws no outlines.
     outline: Option<f32>,
-    /// Second outline, turned by so many degrees, as in a sketch.
+    /// Second outline, rotated by this many degrees, as in a sketch.
     second_line: Option<f32>,
-    /// Where surfaces lie beside their outlines, as in a cheap print; shares of the shorter side.
+    /// Offset of surfaces from their outlines, as in a cheap print; fractions of the shorter side.
     slip: (f32, f32),
-    /// How much lighter and darker the two ends of a surface are.
+    /// Brightness difference between the two ends of a surface.
     shading: f32,
     /// Direction of the light in degrees.
     light: f32,
@@ -42,7 +42,7 @@ impl Style {
     }
 }
 
-/// One stroke of the brush.
+/// One element of a figure.
 struct Mark {
     path: Path,
     colour: Colour,
@@ -58,7 +58,7 @@ enum Kind {
     Line(f32),
 }
 
-/// The marks of one animal, in its own coordinates, in the order in which they are made.
+/// The marks of one animal, in its own coordinates and in drawing order.
 #[derive(Default)]
 pub(crate) struct Figure {
     marks: Vec<Mark>,
@@ -70,7 +70,7 @@ impl Figure {
         self.spotted_part(path, colour, Vec::new());
     }
 
-    /// Adds a part of the silhouette on which `spots` show as far as they lie inside it.
+    /// Adds a part of the silhouette with `spots`, clipped to it.
     pub(crate) fn spotted_part(
         &mut self,
         path: Option<Path>,
@@ -123,7 +123,7 @@ impl Figure {
         })
     }
 
-    /// Draws the figure; `place` takes its coordinates to pixels.
+    /// Draws the figure; `place` maps its coordinates to pixels.
     pub(crate) fn draw(&self, canvas: &mut Pixmap, place: Transform, style: &Style, ink: Colour) {
         let side = canvas.width().min(canvas.height()) as f32;
         let scale = place.get_scale().0.max(1e-6);
@@ -153,7 +153,7 @@ impl Figure {
     }
 }
 
-/// Fills what lies of the spots inside `path`.
+/// Fills the intersection of the spots and `path`.
 fn draw_spots(canvas: &mut Pixmap, path: &Path, spots: &[(Path, Colour)], place: Transform) {
     if spots.is_empty() {
         return;
@@ -170,7 +170,7 @@ pub(crate) fn round_stroke(width: f32) -> Stroke {
     Stroke { width, line_cap: LineCap::Round, line_join: LineJoin::Round, ..Stroke::default() }
 }
 
-/// The colour of a part, lighter where the light comes from and darker on the other side.
+/// The colour of a part, lighter towards the light and darker on the other side.
 fn surface_paint(path: &Path, colour: Colour, style: &Style) -> Paint<'static> {
     let bounds = path.bounds();
     let reach = bounds.width().max(bounds.height()) / 2.0;

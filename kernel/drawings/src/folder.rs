@@ -12,19 +12,19 @@ use crate::animal::Animal;
 use crate::output::{self, DESCRIPTION_FILE, DatasetError, failed, wrong};
 use crate::picture::{Frame, JPEG_QUALITY, Picture, Split};
 
-/// Raised whenever the same seed gives other images than before.
+/// Increased whenever the same seed gives different images.
 pub const GENERATOR_VERSION: u32 = 1;
 
 const GENERATOR: &str = "benchbook-drawings";
 
-/// Sides that an image may have, in pixels: below, an animal is no longer to be made out, and above,
-/// a file is no longer a photo's size.
+/// Allowed sides of an image, in pixels: below, an animal cannot be recognised; above, a file is
+/// larger than a photo.
 pub const SIDES: std::ops::RangeInclusive<u32> = 16..=4096;
 
-/// The numbers of classes that there are drawings of.
+/// The supported numbers of classes.
 pub const CLASSES: std::ops::RangeInclusive<usize> = 2..=Animal::ALL.len();
 
-/// What to generate.
+/// The settings of a data set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// Images in `train/`, as many of each class.
@@ -49,7 +49,7 @@ impl Default for Plan {
     }
 }
 
-/// What to do with a folder that already holds something.
+/// Treatment of a folder that is not empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Existing {
     /// Refuse to write.
@@ -58,7 +58,7 @@ pub enum Existing {
     Replace,
 }
 
-/// What was written.
+/// The result of writing a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Written {
     /// Number of images.
@@ -120,8 +120,8 @@ fn names(animals: &[Animal]) -> Vec<String> {
     animals.iter().map(|animal| animal.name().to_owned()).collect()
 }
 
-/// Where an image lies in its data set: `train/cat/cat.00000.jpg` or `test/00000.jpg`. Files of one
-/// folder are numbered from zero.
+/// The path of an image in its data set: `train/cat/cat.00000.jpg` or `test/00000.jpg`. Files of
+/// one folder are numbered from zero.
 pub fn file_name(picture: &Picture) -> PathBuf {
     let folder = Path::new(picture.split.name());
     match picture.split {
@@ -154,7 +154,7 @@ fn encode(picture: &Picture, frame: Frame) -> Result<Vec<u8>, DatasetError> {
 /// Estimates the size of the images in bytes from the first few of them.
 ///
 /// # Errors
-/// When the images would be too small or too large, or there are no drawings of so many classes.
+/// The images would be too small or too large, or there are no drawings of so many classes.
 pub fn estimate_bytes(plan: &Plan) -> Result<u64, DatasetError> {
     check(plan)?;
     let all = pictures(plan);
@@ -165,12 +165,12 @@ pub fn estimate_bytes(plan: &Plan) -> Result<u64, DatasetError> {
     Ok(total as u64 * all.len() as u64 / sample.len().max(1) as u64)
 }
 
-/// Writes the images of a plan into `folder`, all or none: they are made in a folder beside it, which
-/// then takes its name. `progress` is told how many of them are ready, from any thread.
+/// Writes the images of a plan into `folder`, all or none: they are created in a folder beside it,
+/// which then takes its name. `progress` receives the number of finished images, from any thread.
 ///
 /// # Errors
-/// When the folder holds something that may not be replaced, when the images would be too small or
-/// too large, when there are no drawings of so many classes, or when writing fails. The folder is then as it was.
+/// The folder may not be replaced, the images would be too small or too large, there are no
+/// drawings of so many classes, or writing fails. The folder then does not change.
 pub fn generate(
     plan: &Plan,
     folder: &Path,
@@ -237,7 +237,7 @@ fn check(plan: &Plan) -> Result<(), DatasetError> {
     Ok(())
 }
 
-/// Succeeds where the folder is missing, empty, or an earlier output that may be replaced.
+/// Succeeds if the folder is missing, empty, or an earlier output that may be replaced.
 fn check_folder(folder: &Path, existing: Existing) -> Result<(), DatasetError> {
     let found = output::entries(folder)?;
     if found == 0 {

@@ -20,25 +20,26 @@ use crate::animal::Animal;
 use crate::output::{self, CHECKSUM_FILE, DESCRIPTION_FILE, DatasetError, failed, wrong};
 use crate::picture::Split;
 
-/// The report's log: 5,348 of Kaggle's 25,000 labelled photos were for validation.
+/// From the report's log: 5,348 of Kaggle's 25,000 labelled photos were used for validation.
 pub const REPORT_SHARE: f64 = 5348.0 / 25000.0;
 
-/// What an import under way is one of, kept beside the images until it is complete.
+/// Identifies an import in progress; stored beside the images until it is complete.
 const NOTE_FILE: &str = "import.json";
 
 /// Images held in memory at a time, and their bytes.
 const CHUNK: usize = 256;
 const CHUNK_BYTES: usize = 128 << 20;
 
-/// What an archive may unpack to: so many times its own bytes, and so many more. Photos are compressed already, so that
-/// Kaggle's archive unpacks to its own size twice: once to the archives in it, and once to the images.
+/// Limits of an archive's unpacked size: a multiple of its own size, and an additional size. Photos
+/// are compressed already, so Kaggle's archive unpacks to its own size twice: to the inner archives
+/// and to the images.
 const RATIO: u64 = 10;
 const ALLOWANCE: u64 = 64 << 20;
 
-/// Pixels that one image may have: as many as the data loader takes by default.
+/// Maximum number of pixels of one image: the data loader's default.
 const MAX_PIXELS: u64 = 89_478_485;
 
-/// What to do with an image that cannot be decoded.
+/// Treatment of images that cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unreadable {
     /// Fail, naming it.
@@ -47,10 +48,10 @@ pub enum Unreadable {
     Skip,
 }
 
-/// How the labelled photos are divided.
+/// The division of the labelled photos.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Division {
-    /// Share of each class that is for validation, 0 to 1.
+    /// Fraction of each class for validation, 0 to 1.
     pub validation_share: f64,
     /// Seed of the choice.
     pub seed: u64,
@@ -63,27 +64,27 @@ impl Default for Division {
 }
 
 impl Division {
-    /// How many of a class with so many photos are for validation. Both classes are divided alike.
+    /// Number of a class's photos for validation. Both classes are divided alike.
     fn for_validation(&self, photos: usize) -> usize {
         (photos as f64 * self.validation_share).round() as usize
     }
 }
 
-/// What makes two imports the same.
+/// The properties that identify an import.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Origin {
     archive_sha256: String,
     division: Division,
 }
 
-/// What an import did; also the contents of `dataset.json`.
+/// The result of an import; also the contents of `dataset.json`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Imported {
-    /// Where the photos come from.
+    /// Origin of the photos.
     pub source: String,
     /// SHA-256 of the archive.
     pub archive_sha256: String,
-    /// How they were divided.
+    /// Their division.
     pub division: Division,
     /// Images in `train/`.
     pub train: usize,
@@ -93,9 +94,9 @@ pub struct Imported {
     pub test: usize,
     /// Images that an interrupted import had already written.
     pub resumed: usize,
-    /// Images that could not be decoded and were left out, with what the decoder found.
+    /// Images that were left out because they could not be decoded, with the decoder's messages.
     pub unreadable: BTreeMap<PathBuf, String>,
-    /// Groups of images with the same bytes that lie in more than one of the three parts.
+    /// Groups of identical images in more than one of the three parts.
     pub duplicates_across_parts: Vec<Vec<PathBuf>>,
 }
 
@@ -105,14 +106,14 @@ impl Imported {
     }
 }
 
-/// One image of the archive and where it goes.
+/// One image of the archive and its destination.
 struct Entry {
     archive: usize,
     index: usize,
     target: PathBuf,
 }
 
-/// What became of one image.
+/// The result for one image.
 enum Outcome {
     Written { resumed: bool, digest: String },
     Unreadable(String),
@@ -120,18 +121,17 @@ enum Outcome {
 
 /// Writes the images of `archive` into `folder`: `train/{cat,dog}`, `validation/{cat,dog}` and `test`.
 ///
-/// The archive may unpack to 10 times its own bytes and 64 MiB, which is far more than photos do; an image of more
-/// than 89,478,485 pixels counts as one that cannot be decoded.
+/// The archive may unpack to 10 times its own size plus 64 MiB, far more than photos need; an image
+/// of more than 89,478,485 pixels counts as undecodable.
 ///
-/// Every image is decoded before it is written, into `<folder>.part`, which takes the folder's name at
-/// the end; an import that was interrupted goes on from there. A folder that already holds this import
-/// is verified instead ([`verify`]). `progress` is told how many images of
-/// how many are done.
+/// Every image is decoded before it is written, into `<folder>.part`, which takes the folder's name
+/// at the end; an interrupted import resumes from it. A folder that already holds this import is
+/// verified instead ([`verify`]). `progress` receives the number of finished images and the total.
 ///
 /// # Errors
-/// When the share is not from 0 to 1, the folder holds something else than this import, the archive is
-/// damaged, unpacks to too much or holds no labelled images, an image cannot be decoded (unless these are to be skipped),
-/// or writing fails.
+/// The fraction is not from 0 to 1, the folder holds anything but this import, the archive is
+/// damaged, unpacks to too much or holds no labelled images, an image cannot be decoded (unless
+/// such images are skipped), or writing fails.
 pub fn import(
     archive: &Path,
     folder: &Path,
@@ -146,7 +146,7 @@ pub fn import(
     let origin = Origin { archive_sha256: file_digest(archive)?, division };
     let there = output::entries(folder)?;
     if there > 0 {
-        // A second call on a complete import looks at it again and changes nothing.
+        // A second call on a complete import verifies it and changes nothing.
         return match verify(folder)? {
             Some(complete) if complete.origin() == origin => Ok(complete),
             Some(_) => Err(other_import(folder)),
@@ -218,7 +218,7 @@ pub fn import(
     Ok(imported)
 }
 
-/// An earlier import, complete or interrupted, is one of another archive or division.
+/// The error for an earlier import, complete or interrupted, of another archive or division.
 fn other_import(folder: &Path) -> DatasetError {
     wrong(format!(
         "{} is an import of another archive, or with another seed or validation share; repeat those, or \
@@ -227,7 +227,7 @@ fn other_import(folder: &Path) -> DatasetError {
     ))
 }
 
-/// SHA-256 of a file that need not fit into memory.
+/// SHA-256 of a file, read in parts.
 fn file_digest(path: &Path) -> Result<String, DatasetError> {
     let metadata = fs::metadata(path).map_err(failed("open", path))?;
     if !metadata.is_file() {
@@ -241,14 +241,14 @@ fn file_digest(path: &Path) -> Result<String, DatasetError> {
     Ok(format!("{:x}", hash.finalize()))
 }
 
-/// The folder in which an import is made before it is complete.
+/// The folder of an incomplete import.
 fn part_folder(folder: &Path) -> PathBuf {
     let mut name = folder.as_os_str().to_owned();
     name.push(".part");
     PathBuf::from(name)
 }
 
-/// The archive and those inside it.
+/// The archive and its inner archives.
 fn open_all(path: &Path, budget: &mut Budget) -> Result<Vec<ZipArchive<File>>, DatasetError> {
     let zip = |error| failed("read as a zip archive", path)(error);
     let file = File::open(path).map_err(failed("open", path))?;
@@ -257,7 +257,7 @@ fn open_all(path: &Path, budget: &mut Budget) -> Result<Vec<ZipArchive<File>>, D
     for index in 0..outer.len() {
         let mut entry = outer.by_index(index).map_err(zip)?;
         if Path::new(entry.name()).extension().is_some_and(|extension| extension == "zip") {
-            // An archive can only be read from a place that allows jumps.
+            // Reading an archive requires seeking.
             let mut copy =
                 tempfile::tempfile().map_err(failed("create a temporary file for", path))?;
             let name = entry.name().to_owned();
@@ -285,7 +285,7 @@ fn read_entry(
     Ok(bytes)
 }
 
-/// What an archive may still unpack to, in bytes.
+/// Remaining limit on the archive's unpacked size, in bytes.
 struct Budget {
     limit: u64,
     left: u64,
@@ -298,7 +298,7 @@ impl Budget {
         Ok(Self { limit, left: limit })
     }
 
-    /// Copies what is left to be read, whatever size the archive states for it.
+    /// Copies the rest of the input, whatever size the archive states for it.
     fn unpack(
         &mut self,
         from: &mut impl Read,
@@ -307,7 +307,7 @@ impl Budget {
         entry: &str,
         failed: impl FnOnce(io::Error) -> DatasetError,
     ) -> Result<(), DatasetError> {
-        // A byte beyond the limit tells that there is more.
+        // A byte beyond the limit shows that there is more.
         let copied = io::copy(&mut from.take(self.left.saturating_add(1)), to).map_err(failed)?;
         self.left = self.left.checked_sub(copied).ok_or_else(|| {
             wrong(format!(
@@ -321,7 +321,7 @@ impl Budget {
     }
 }
 
-/// What an entry of the archive is by its name: a labelled or an unlabelled image and its number.
+/// Identifies an entry of the archive by its name: a labelled or an unlabelled image and its number.
 fn identify(name: &str) -> Option<(Option<Animal>, u32)> {
     let mut folders = name.split('/').rev();
     let stem = folders.next()?.strip_suffix(".jpg")?;
@@ -336,7 +336,7 @@ fn identify(name: &str) -> Option<(Option<Animal>, u32)> {
     parent.starts_with(Split::Test.name()).then(|| Some((None, stem.parse().ok()?)))?
 }
 
-/// All images of the archives with the files that they become, sorted by these.
+/// All images of the archives with their output files, sorted by file.
 fn plan(
     path: &Path,
     archives: &mut [ZipArchive<File>],
@@ -392,12 +392,12 @@ fn plan(
     }
 }
 
-/// Makes the folders, or finds those of an interrupted import.
+/// Creates the folders, or reuses those of an interrupted import.
 fn begin(part: &Path, origin: &Origin) -> Result<(), DatasetError> {
     let note = part.join(NOTE_FILE);
     match fs::read(&note) {
         Ok(text) if serde_json::from_slice::<Origin>(&text).ok().as_ref() == Some(origin) => {}
-        // The note is there before any image is, so without one nothing has been imported.
+        // The note is written before any image, so without it nothing has been imported.
         Err(error) if error.kind() == io::ErrorKind::NotFound && pictures_in(part)? == 0 => {}
         _ => return Err(other_import(part)),
     }
@@ -407,13 +407,13 @@ fn begin(part: &Path, origin: &Origin) -> Result<(), DatasetError> {
     fs::rename(&draft, &note).map_err(failed("write", &note))
 }
 
-/// Images in the folders of an import under way.
+/// Number of images of an incomplete import.
 fn pictures_in(part: &Path) -> Result<usize, DatasetError> {
     let folders = output::layout(&Animal::CATS_AND_DOGS);
     folders.iter().map(|folder| output::entries(&part.join(folder))).sum()
 }
 
-/// Decodes an image and writes its bytes. What is already there was decoded when it was written.
+/// Decodes an image and writes its bytes. An existing file was decoded when it was written.
 fn store(path: &Path, bytes: &[u8]) -> Result<Outcome, DatasetError> {
     let digest = output::digest(bytes);
     if fs::read(path).is_ok_and(|there| there == bytes) {
@@ -426,7 +426,7 @@ fn store(path: &Path, bytes: &[u8]) -> Result<Outcome, DatasetError> {
     Ok(Outcome::Written { resumed: false, digest })
 }
 
-/// Decodes a JPEG of at most [`MAX_PIXELS`] and says why that fails.
+/// Decodes a JPEG of at most [`MAX_PIXELS`]; the error is the reason of a failure.
 fn decode(bytes: &[u8]) -> Result<(), String> {
     use image::{ImageFormat, ImageReader, Limits};
     let mut limits = Limits::default();
@@ -439,7 +439,7 @@ fn decode(bytes: &[u8]) -> Result<(), String> {
     decoded.unwrap_or_else(|_| Err("the decoder panicked".into())).map(drop)
 }
 
-/// Groups of files with one digest that do not all lie in the same part.
+/// Groups of files with the same digest in different parts.
 fn duplicates(digests: &BTreeMap<PathBuf, String>) -> Vec<Vec<PathBuf>> {
     let mut groups: HashMap<&str, Vec<PathBuf>> = HashMap::new();
     for (path, digest) in digests {
@@ -454,7 +454,7 @@ fn duplicates(digests: &BTreeMap<PathBuf, String>) -> Vec<Vec<PathBuf>> {
     across
 }
 
-/// Writes checksums and description and gives the folder its name.
+/// Writes checksums and description and renames the folder.
 fn finish(
     part: &Path,
     folder: &Path,
@@ -467,7 +467,7 @@ fn finish(
     remove_note(folder)
 }
 
-/// Removes what marks an import under way, where it still is.
+/// Removes the note of an incomplete import, if it exists.
 fn remove_note(folder: &Path) -> Result<(), DatasetError> {
     let note = folder.join(NOTE_FILE);
     match fs::remove_file(&note) {
@@ -478,11 +478,10 @@ fn remove_note(folder: &Path) -> Result<(), DatasetError> {
     }
 }
 
-/// Looks at an import that is complete: whether each image still has its bytes. `None` where the
-/// folder holds none of this program's.
+/// Checks each image of a complete import against its checksum. `None` if the folder does not hold an import.
 ///
 /// # Errors
-/// An image is missing or has other bytes; the error names the first. Or the checksums cannot be read.
+/// An image is missing or has changed; the error names the first. Or the checksums cannot be read.
 pub fn verify(folder: &Path) -> Result<Option<Imported>, DatasetError> {
     let Some(imported) = fs::read(folder.join(DESCRIPTION_FILE))
         .ok()

@@ -6,18 +6,18 @@ use crate::dice::Dice;
 
 /// Light, exposure, tint and noise of one image.
 pub(crate) struct Light {
-    /// Direction in which it grows darker, in radians.
+    /// Direction of decreasing brightness, in radians.
     direction: f32,
-    /// Share of brightness lost from one side to the other.
+    /// Fraction of brightness lost from one side to the other.
     fall: f32,
-    /// Share of brightness lost in the corners.
+    /// Fraction of brightness lost in the corners.
     vignette: f32,
     /// Factors for red, green and blue.
     tint: [f32; 3],
     contrast: f32,
     /// Standard deviation of the noise, in steps of 255.
     noise: f32,
-    /// Radius of the blur as a share of the shorter side.
+    /// Radius of the blur as a fraction of the shorter side.
     blur: f32,
 }
 
@@ -47,7 +47,7 @@ impl Light {
             let along = (right * cosine + down * sine) / std::f32::consts::SQRT_2;
             let corner = (right * right + down * down) / 2.0;
             let shade = (1.0 - self.fall * (0.5 + along / 2.0)) * (1.0 - self.vignette * corner);
-            // Noise of a sum of uniform numbers: near enough to a normal distribution.
+            // Noise from a sum of uniform numbers, which is close enough to a normal distribution.
             let noise = if self.noise > 0.0 {
                 self.noise * (dice.around_zero(1.0) + dice.around_zero(1.0)) * 1.7
             } else {

@@ -13,13 +13,13 @@ use thiserror::Error;
 use crate::animal::Animal;
 use crate::picture::Split;
 
-/// Name of the file beside the images that says how they came there.
+/// Name of the file beside the images that describes their generation.
 pub const DESCRIPTION_FILE: &str = "dataset.json";
 
 /// Name of the file that lists the SHA-256 of every image, as `sha256sum` writes and checks it.
 pub const CHECKSUM_FILE: &str = "checksums.sha256";
 
-/// Why no data set was written: what is wrong, where, and what to do.
+/// Why no data set was written. The message names the problem, its place and the remedy.
 #[derive(Debug, Error)]
 #[error("{problem}")]
 pub struct DatasetError {
@@ -41,7 +41,7 @@ pub(crate) fn failed<E: Error + Send + Sync + 'static>(
     move |source| DatasetError { problem, source: Some(source.into()) }
 }
 
-/// Entries of a folder that is to be written; 0 where there is none yet.
+/// Number of entries of an output folder; 0 if it does not exist.
 pub(crate) fn entries(folder: &Path) -> Result<usize, DatasetError> {
     match fs::read_dir(folder) {
         Ok(entries) => Ok(entries.count()),
@@ -50,7 +50,7 @@ pub(crate) fn entries(folder: &Path) -> Result<usize, DatasetError> {
     }
 }
 
-/// The folders of a data set: `train/{cat,dog}`, `validation/{cat,dog}` and `test`, for these classes.
+/// The folders of a data set with these classes: `train/{cat,dog}`, `validation/{cat,dog}` and `test`.
 pub(crate) fn layout(animals: &[Animal]) -> Vec<PathBuf> {
     let class = |split: Split, animal: Animal| Path::new(split.name()).join(animal.name());
     let labelled = [Split::Train, Split::Validation];
@@ -62,7 +62,7 @@ pub(crate) fn layout(animals: &[Animal]) -> Vec<PathBuf> {
     folders
 }
 
-/// Makes the folders of [`layout`].
+/// Creates the folders of [`layout`].
 pub(crate) fn create_layout(folder: &Path, animals: &[Animal]) -> Result<(), DatasetError> {
     layout(animals)
         .into_iter()
@@ -86,7 +86,7 @@ pub(crate) fn write_checksums(
     fs::write(&path, lines).map_err(failed("write", &path))
 }
 
-/// Reads what [`write_checksums`] wrote; `None` where it is not of that form.
+/// Reads the file of [`write_checksums`]; `None` if its form is invalid.
 pub(crate) fn read_checksums(
     folder: &Path,
 ) -> Result<Option<BTreeMap<PathBuf, String>>, DatasetError> {

@@ -17,9 +17,9 @@ pub const JPEG_QUALITY: u8 = 90;
 /// The part of a data set that an image belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Split {
-    /// Images to learn from.
+    /// Images for training.
     Train,
-    /// Images to check what was learnt.
+    /// Images for validation.
     Validation,
     /// Images without a label.
     Test,
@@ -42,17 +42,17 @@ impl Split {
 /// Width and height of the images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Frame {
-    /// Squares of so many pixels a side.
+    /// Squares with this side in pixels.
     Square(u32),
-    /// The longer side has so many pixels; the shorter one is between half of that and all of it, and
-    /// upright and lying images are as frequent, as in a folder of photos.
+    /// The longer side has this many pixels; the shorter side has between half of them and all.
+    /// Portrait and landscape images are equally frequent, as in a folder of photos.
     Photo(u32),
 }
 
-/// One image of the endless row that a seed and a split stand for.
+/// One image of the endless sequence of a seed and a split.
 ///
-/// What it shows depends on these numbers alone, not on how many images are made, in which
-/// order or by how many threads.
+/// Its content depends only on these numbers, not on the number of images, their order or the
+/// number of threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Picture {
     /// The seed of the data set.
@@ -66,8 +66,7 @@ pub struct Picture {
 }
 
 impl Picture {
-    /// Which animal it shows. In labelled parts the classes take turns; in the test part it is drawn
-    /// by lot.
+    /// The animal of the image. In labelled parts the classes alternate; in the test part it is random.
     pub fn animal(&self) -> Animal {
         let animals = Animal::of_classes(self.classes);
         let last = animals.len() - 1;
@@ -94,7 +93,7 @@ impl Picture {
         let figure = animal::figure(self.animal(), palette, &mut dice);
         let transform = place.transform(&figure, wide as f32, high as f32);
         figure.draw(&mut canvas, transform, &style, palette.ink);
-        // The canvas is opaque everywhere, so its colours need no division by their opacity.
+        // The canvas is opaque, so its colours need no division by the opacity.
         let picture = RgbImage::from_fn(wide, high, |x, y| {
             let at = (y as usize * wide as usize + x as usize) * 4;
             image::Rgb([canvas.data()[at], canvas.data()[at + 1], canvas.data()[at + 2]])
@@ -102,10 +101,10 @@ impl Picture {
         light.fall_on(picture, &mut self.dice(Purpose::Noise))
     }
 
-    /// Draws the image and writes it as a JPEG file's bytes.
+    /// Draws the image and encodes it as a JPEG file.
     ///
     /// # Errors
-    /// When a side is longer than the 65,535 pixels that the format allows.
+    /// A side is longer than the 65,535 pixels that the format allows.
     pub fn jpeg(&self, frame: Frame) -> ImageResult<Vec<u8>> {
         let mut bytes = Vec::new();
         JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY).encode_image(&self.draw(frame))?;
@@ -118,8 +117,7 @@ impl Picture {
     }
 }
 
-/// What a stream of random numbers is for. Streams of their own keep what an image shows independent
-/// of its size.
+/// The purpose of a stream of random numbers. Separate streams keep an image's content independent of its size.
 #[derive(Clone, Copy)]
 enum Purpose {
     Drawing,
@@ -138,15 +136,15 @@ fn extent(frame: Frame, dice: &mut Dice) -> (u32, u32) {
     }
 }
 
-/// Where in the image an animal is. It is measured on the box around its silhouette, so that both
-/// animals are as large and lie as far from the middle.
+/// The place of the animal in the image, measured on the box around its silhouette, so that both
+/// animals have the same sizes and distances from the centre.
 struct Place {
-    /// Longer side of the box as a share of the image's shorter side.
+    /// Longer side of the box as a fraction of the image's shorter side.
     size: f32,
-    /// Where the box lies in the room that is left, -1 to 1 each way.
+    /// Position of the box in the remaining space, -1 to 1 in each direction.
     offset: (f32, f32),
     degrees: f32,
-    /// How much wider the animal is than it would be.
+    /// Factor on the animal's width.
     stretch: f32,
 }
 

@@ -10,7 +10,7 @@ use crate::dice::Dice;
 use crate::figure::round_stroke;
 use crate::shape::{Point, blob, circle, curve, distance, ellipse, polygon};
 
-/// Fills the canvas with a background and puts a few things into it that are no animals.
+/// Fills the canvas with a background and adds a few objects that are not animals.
 pub(crate) fn draw(canvas: &mut Pixmap, palette: &Palette, dice: &mut Dice) {
     let (wide, high) = (canvas.width() as f32, canvas.height() as f32);
     canvas.fill(palette.ground.with_opacity(1.0));
@@ -38,7 +38,8 @@ fn fill(canvas: &mut Pixmap, path: Option<Path>, paint: &Paint<'_>) {
     }
 }
 
-/// One small thing; triangles, drops and curves among them, so that no single form means an animal.
+/// One small object. Triangles, drops and curves are among the shapes, so that no single shape
+/// indicates an animal.
 fn thing(canvas: &mut Pixmap, (x, y): Point, size: f32, colour: Colour, dice: &mut Dice) {
     let degrees = dice.between(0.0, 360.0);
     let around = |turn: f32, reach: f32| {

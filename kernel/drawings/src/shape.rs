@@ -8,7 +8,8 @@ use tiny_skia::{Path, PathBuilder, Rect, Transform};
 /// A point, x then y.
 pub(crate) type Point = (f32, f32);
 
-/// The length of a vector. Not `f32::hypot`, whose last bit is the C library's: drawings are the same everywhere.
+/// The length of a vector. Not `f32::hypot`, whose last bit depends on the C library: drawings are
+/// the same everywhere.
 pub(crate) fn distance(x: f32, y: f32) -> f32 {
     let (x, y) = (f64::from(x), f64::from(y));
     (x * x + y * y).sqrt() as f32
@@ -72,15 +73,15 @@ pub(crate) fn curve(points: &[Point]) -> Option<Path> {
     builder.finish()
 }
 
-/// One stretch of a Catmull-Rom curve, from `from` to `to`.
+/// One segment of a Catmull-Rom curve, from `from` to `to`.
 fn add_curve(builder: &mut PathBuilder, before: Point, from: Point, to: Point, after: Point) {
     let lead = (from.0 + (to.0 - before.0) / 6.0, from.1 + (to.1 - before.1) / 6.0);
     let trail = (to.0 - (after.0 - from.0) / 6.0, to.1 - (after.1 - from.1) / 6.0);
     builder.cubic_to(lead.0, lead.1, trail.0, trail.1, to.0, to.1);
 }
 
-/// A triangle whose two sides from `left` and `right` to the tip bulge by `bulge` of their length:
-/// outwards where it is positive.
+/// A triangle whose two sides from `left` and `right` to the tip bulge by `bulge` of their length;
+/// positive values bulge outwards.
 pub(crate) fn spike(left: Point, tip: Point, right: Point, bulge: f32) -> Option<Path> {
     let centre = ((left.0 + tip.0 + right.0) / 3.0, (left.1 + tip.1 + right.1) / 3.0);
     let bulged = |a: Point, b: Point| {
@@ -99,8 +100,7 @@ pub(crate) fn spike(left: Point, tip: Point, right: Point, bulge: f32) -> Option
     builder.finish()
 }
 
-/// A band along a smooth curve through the points, `from` wide at its start and `to` wide at its end,
-/// where it is round.
+/// A band along a smooth curve through the points, `from` wide at its start and `to` wide at its rounded end.
 pub(crate) fn band(points: &[Point], from: f32, to: f32) -> Option<Path> {
     let last = points.len().checked_sub(1).filter(|last| *last > 0)?;
     let mut left = Vec::with_capacity(points.len() * 2 + 1);

@@ -1,22 +1,22 @@
 //! The messages between the worker, where cells run, and the server, which talks to Jupyter.
 //!
 //! A frame is a length (`u32`, little endian, of what follows), a kind (one byte) and a payload.
-//! What the user prints is carried as raw bytes, so that partial lines, `\r` and invalid UTF-8
+//! Prints are carried as raw bytes, so that partial lines, `\r` and invalid UTF-8
 //! arrive as they were written; everything else is JSON. One connection carries one worker's
-//! frames in the order in which they happened. The connection is a Unix socket of its own, so no
+//! frames in order. The connection is a Unix socket of its own, so no
 //! print can be mistaken for a frame.
 
 use benchbook_display::Bundle;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
 
-/// The longest frame, in bytes. Longer prints are split by [`Frame::write_to`].
+/// Maximum length of a frame, in bytes. [`Frame::write_to`] splits longer prints.
 pub const MAX_FRAME: usize = 1 << 30;
 
-/// The environment variable that tells the worker the path of the server's socket.
+/// The environment variable with the path of the server's socket.
 pub const SOCKET_VARIABLE: &str = "BENCHBOOK_FRAMES";
 
-/// Where printed bytes were written.
+/// The stream of printed bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
     /// Standard output.
@@ -25,37 +25,37 @@ pub enum Stream {
     Stderr,
 }
 
-/// What a worker tells the server.
+/// A frame from the worker to the server.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Frame {
     /// Printed bytes.
     Print(Stream, Vec<u8>),
-    /// Anything else.
+    /// A message other than printed bytes.
     Message(Message),
 }
 
-/// What a worker tells the server, other than printed bytes.
+/// A message from the worker to the server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Message {
     /// A rich output in the middle of a cell. With an id it can be updated later.
     Display {
-        /// What to show.
+        /// The content.
         bundle: Bundle,
-        /// The id by which [`Message::Update`] finds it.
+        /// The id that [`Message::Update`] refers to.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         display_id: Option<String>,
     },
-    /// A new content for every output that was shown under this id.
+    /// Replaces the content of every output with this id.
     Update {
-        /// What to show instead.
+        /// The new content.
         bundle: Bundle,
         /// The id given to [`Message::Display`].
         display_id: String,
     },
     /// The value of the cell's last expression.
     Result {
-        /// What to show.
+        /// The content.
         bundle: Bundle,
     },
     /// Clears the outputs of the cell.
@@ -67,15 +67,15 @@ pub enum Message {
     Error {
         /// The kind of failure, for example `Panic`, `KeyboardInterrupt` or the error's type.
         ename: String,
-        /// What it says.
+        /// The message.
         evalue: String,
         /// Where it happened, one line each.
         traceback: Vec<String>,
     },
-    /// The main thread panicked. The cell may catch it, so this is no failure yet; it is told at
-    /// once because an abort can follow, after which nothing is told any more.
+    /// The main thread panicked. The cell may still catch the panic. The message is sent at once because
+    /// the process may abort next.
     Panicked {
-        /// What it says.
+        /// The message.
         message: String,
         /// Where it happened, one line each.
         traceback: Vec<String>,
@@ -84,36 +84,36 @@ pub enum Message {
     ThreadPanicked {
         /// The thread's name, if it has one.
         thread: Option<String>,
-        /// What it says.
+        /// The message.
         message: String,
         /// Where it happened, one line each.
         traceback: Vec<String>,
-        /// Whether the newest cell's code led there, and not that of an earlier one.
+        /// Whether the newest cell's code started the thread, not an earlier cell's.
         newest: bool,
     },
-    /// The cell has failed before it moved this variable, or bound its name anew: the store has it
-    /// still, though evcxr takes it for gone.
+    /// The cell failed before it moved this variable or bound its name again. The store still has the
+    /// variable, although evcxr considers it gone.
     Kept {
         /// The variable's name.
         name: String,
         /// Whether it was bound with `mut`.
         mutable: bool,
     },
-    /// A model was written to a file, from which it can be loaded should the worker die.
+    /// A model was written to a file, from which it can be loaded if the worker dies.
     Checkpoint {
         /// The absolute path.
         path: String,
     },
-    /// The cell asks the user for a line of text. The server answers with [`Answer`].
+    /// The cell requests a line of text from the user. The server replies with [`Answer`].
     Input {
-        /// The text before the field.
+        /// The prompt.
         prompt: String,
         /// Whether the typed text is hidden.
         password: bool,
     },
     /// The worker has loaded the helper library and waits for cells.
     Ready {
-        /// What it says again in [`Message::Started`] and [`Message::Done`], and user code does not know.
+        /// Repeated in [`Message::Started`] and [`Message::Done`]. User code does not know it.
         token: String,
     },
     /// A cell has been compiled and begins to run.
@@ -121,8 +121,8 @@ pub enum Message {
         /// The token of [`Message::Ready`].
         token: String,
     },
-    /// The value of the cell's last expression is about to show itself. What it prints in evcxr's
-    /// way, between markers, is the result.
+    /// The value of the cell's last expression is about to be displayed. Prints between evcxr's markers are
+    /// the result.
     Showing,
     /// Every frame of the running cell has been sent.
     Done {
@@ -131,10 +131,10 @@ pub enum Message {
     },
 }
 
-/// What the server sends to a worker: the answer to [`Message::Input`].
+/// The server's answer to [`Message::Input`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
-    /// The typed line without its end, or why there is none.
+    /// The typed line without its line end, or the reason that there is none.
     pub line: Result<String, String>,
 }
 
@@ -143,10 +143,10 @@ const PRINT_STDERR: u8 = 2;
 const MESSAGE: u8 = 3;
 
 impl Frame {
-    /// Writes the frame. The caller keeps other writers away meanwhile.
+    /// Writes the frame. The caller must exclude other writers.
     ///
     /// # Errors
-    /// A message over [`MAX_FRAME`], or whatever the writer reports.
+    /// A message longer than [`MAX_FRAME`], or an error of the writer.
     pub fn write_to(&self, writer: &mut impl Write) -> io::Result<()> {
         let (kind, bytes) = match self {
             Frame::Print(Stream::Stdout, bytes) => (PRINT_STDOUT, bytes),
@@ -173,8 +173,8 @@ impl Frame {
     /// worker was killed while writing).
     ///
     /// # Errors
-    /// An unknown kind, a length over [`MAX_FRAME`], JSON that is no [`Message`], or whatever the
-    /// reader reports.
+    /// An unknown kind, a length over [`MAX_FRAME`], JSON that is not a [`Message`], or an error of the
+    /// reader.
     pub fn read_from(reader: &mut impl Read) -> io::Result<Option<Frame>> {
         let mut head = [0; 5];
         if !filled(reader, &mut head)? {
@@ -199,7 +199,7 @@ impl Frame {
 
 /// Writes head and payload at once.
 fn write_one(writer: &mut impl Write, kind: u8, payload: &[u8]) -> io::Result<()> {
-    // The callers keep within MAX_FRAME, which fits.
+    // Callers keep the length below MAX_FRAME, which fits into `u32`.
     let length = payload.len() as u32 + 1;
     let mut bytes = Vec::with_capacity(payload.len() + 5);
     bytes.extend_from_slice(&length.to_le_bytes());

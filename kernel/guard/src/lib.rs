@@ -15,39 +15,39 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
 use std::os::unix::net::UnixStream;
 
-/// The name of a guard among processes (`/proc/<process>/comm`).
+/// The process name of a guard (`/proc/<process>/comm`).
 pub const NAME: &str = "benchbook-guard";
 
-/// What a guard writes to standard error before it ends a worker that has closed its side of
-/// [`Control`].
+/// The message that a guard writes to standard error before it ends a worker that has closed its
+/// side of [`Control`].
 pub const LOST: &str = "the cell closed the descriptors that connect it to the kernel";
 
-/// The exit status of a worker that has found its side of [`Control`] closed.
+/// The exit status of a worker whose side of [`Control`] is closed.
 pub const LOST_STATUS: i32 = 113;
 
-/// What a guard tells evcxr when a line came without the token.
+/// The guard's message to evcxr about a line without the token.
 const FORGED: &str = "the cell wrote to the descriptor by which its process talks to the kernel; the text was ignored";
 
-/// The longest line that a worker may send, in bytes.
+/// Maximum length of a worker's line, in bytes.
 const LONGEST: usize = 1 << 16;
 
-/// The environment variable that tells the helper library the descriptor of its control.
+/// The environment variable with the control's descriptor, for the helper library.
 const VARIABLE: &str = "BENCHBOOK_CONTROL";
 
-/// The worker's side of its conversation with evcxr, by way of the guard.
+/// The worker's side of its connection to evcxr through the guard.
 pub struct Control {
     commands: BufReader<UnixStream>,
     replies: Replies,
 }
 
-/// Where a worker tells evcxr something.
+/// The worker's replies to evcxr.
 pub struct Replies {
     stream: UnixStream,
     token: String,
 }
 
 impl Control {
-    /// Takes over the control that [`split_worker`] has made for this process.
+    /// Takes over the control that [`split_worker`] has created for this process.
     ///
     /// # Errors
     /// The process has no guard.
@@ -59,7 +59,7 @@ impl Control {
         let descriptor: i32 = descriptor.ok_or_else(|| {
             io::Error::other(format!("{VARIABLE} is not set; a worker has a guard"))
         })?;
-        // SAFETY: the caller vouches for there being no other thread.
+        // SAFETY: the caller guarantees that there is no other thread.
         unsafe { std::env::remove_var(VARIABLE) };
         // SAFETY: `split_worker` has left the descriptor open for this call.
         let stream = unsafe { UnixStream::from_raw_fd(descriptor) };
@@ -70,12 +70,12 @@ impl Control {
         Ok(Self { commands, replies: Replies { stream, token } })
     }
 
-    /// What is asked of the worker, line by line, and where it answers.
+    /// The commands to the worker, line by line, and the destination of its replies.
     pub fn into_parts(self) -> (impl Iterator<Item = io::Result<String>>, Replies) {
         (self.commands.lines(), self.replies)
     }
 
-    /// What user code does not know.
+    /// A token that user code does not know.
     pub fn token(&self) -> &str {
         &self.replies.token
     }
@@ -85,23 +85,30 @@ impl Replies {
     /// Sends a line to evcxr.
     ///
     /// # Errors
-    /// The connection is gone.
+    /// The connection is closed.
     pub fn send(&mut self, line: &str) -> io::Result<()> {
         let line = format!("{} {line}\n", self.token);
         self.stream.write_all(line.as_bytes())
     }
 }
 
-/// Has this process end with the one that started it.
+/// Makes this process end when its parent ends.
 pub fn end_with_parent() {
-    // SAFETY: asks the operating system for a signal; no memory is involved.
+    // SAFETY: a system call (a request for a signal) without memory.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
 }
 
-/// Divides the process: the child returns, and the parent becomes its guard.
+/// Makes this process end when the reader of its output does, as in `benchbook study --help | head -1`. Rust otherwise
+/// ignores the signal, and printing panics.
+pub fn end_with_reader() {
+    // SAFETY: a system call (the default action of a signal) without memory; no handler is replaced.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+}
+
+/// Forks the process: the child returns, and the parent becomes its guard.
 ///
 /// # Errors
-/// The operating system refuses another process.
+/// The system cannot create a process.
 ///
 /// # Safety
 /// No other thread may run.
@@ -110,8 +117,8 @@ pub unsafe fn split() -> io::Result<()> {
     unsafe { divide(None) }.map(drop)
 }
 
-/// As [`split`], for a worker: the guard keeps the standard streams that evcxr holds at the other end,
-/// and the child has a [`Control`] instead. Guard and child leave the process group of the server.
+/// Like [`split`], for a worker: the guard keeps the standard streams connected to evcxr, and the
+/// child gets a [`Control`] instead. Guard and child leave the server's process group.
 ///
 /// # Errors
 /// As [`split`].
@@ -124,42 +131,42 @@ pub unsafe fn split_worker() -> io::Result<()> {
     let mut bytes = [0; 16];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     bytes.iter().for_each(|byte| token.push_str(&format!("{byte:02x}")));
-    // SAFETY: system calls without memory; the group of the server would take the worker along with
-    // what is sent to it, and the server with what a cell sends to its own group.
+    // SAFETY: system calls without memory. In the server's group, the worker would receive the
+    // server's signals, and the server the signals that a cell sends to its own group.
     unsafe { libc::setsid() };
     let mut relay = Relay { control: own, token, line: Vec::new(), open: true };
     writeln!(relay.control, "{}", relay.token)?;
     // SAFETY: passed on to the caller.
     let workers = unsafe { divide(Some((relay, workers))) }?;
-    // SAFETY: as above. Whoever the cell starts is in the worker's group.
+    // SAFETY: as above. Child processes of the cell are in the worker's group.
     unsafe { libc::setpgid(0, 0) };
     let nothing = File::open("/dev/null")?;
-    // SAFETY: all of these are open; standard error is where a worker that cannot start says so.
+    // SAFETY: all of these are open; a worker that cannot start reports it on standard error.
     unsafe {
         libc::dup2(nothing.as_raw_fd(), 0);
         libc::dup2(2, 1);
     }
     if let Some(workers) = workers {
-        // SAFETY: the caller vouches for there being no other thread.
+        // SAFETY: the caller guarantees that there is no other thread.
         unsafe { std::env::set_var(VARIABLE, workers.into_raw_fd().to_string()) };
     }
     Ok(())
 }
 
-/// What a guard carries between evcxr and a worker.
+/// Forwards data between evcxr and a worker.
 struct Relay {
     control: UnixStream,
     token: String,
-    /// The part of a line that has arrived.
+    /// The received part of a line.
     line: Vec<u8>,
-    /// evcxr still sends.
+    /// Whether evcxr still sends.
     open: bool,
 }
 
 /// Returns in the child, with its end of the connection.
 unsafe fn divide(connection: Option<(Relay, UnixStream)>) -> io::Result<Option<UnixStream>> {
-    // SAFETY: the sets are local and are filled before they are read; the caller vouches for there
-    // being no other thread, so the child has all of the process.
+    // SAFETY: the sets are local and are filled before they are read; the caller guarantees that
+    // there is no other thread, so the child has the whole process.
     unsafe {
         libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1);
         let mut heeded: libc::sigset_t = std::mem::zeroed();
@@ -182,7 +189,8 @@ unsafe fn divide(connection: Option<(Relay, UnixStream)>) -> io::Result<Option<U
                 Ok(connection.map(|(_, workers)| workers))
             }
             child => {
-                // With the worker's end open here, it would not be noticed that the worker has closed it.
+                // If the worker's end stayed open here, the guard could not detect that the worker
+                // has closed it.
                 let relay = connection.map(|(relay, _)| relay);
                 let parent = libc::getppid();
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
@@ -197,7 +205,7 @@ unsafe fn divide(connection: Option<(Relay, UnixStream)>) -> io::Result<Option<U
     }
 }
 
-/// Waits for the end of the child, kills what is left, and returns the child's status.
+/// Waits for the child's end, kills its remaining descendants, and returns its status.
 fn watch(child: i32, mut relay: Option<Relay>) -> i32 {
     let signals = signals();
     loop {
@@ -206,7 +214,7 @@ fn watch(child: i32, mut relay: Option<Relay>) -> i32 {
         if let Some(relay) = &relay {
             let of = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
             waiting.push(of(relay.control.as_raw_fd()));
-            // A negative descriptor is left out.
+            // `poll` skips a negative descriptor.
             waiting.push(of(if relay.open { 0 } else { -1 }));
         }
         // SAFETY: the array outlives the call and its length is passed with it.
@@ -220,7 +228,7 @@ fn watch(child: i32, mut relay: Option<Relay>) -> i32 {
             }
             if waiting[1].revents != 0 && !carrier.reply() {
                 relay = None;
-                // A worker that ends closes it, too, a moment before its end is known.
+                // A worker that ends also closes its side, shortly before its end is known.
                 if !ends_soon(child) {
                     eprintln!("{LOST}");
                     kill(child);
@@ -250,14 +258,14 @@ fn watch(child: i32, mut relay: Option<Relay>) -> i32 {
 }
 
 impl Relay {
-    /// Hands on what evcxr sends.
+    /// Forwards evcxr's data to the worker.
     fn command(&mut self) {
         let mut bytes = [0; 4096];
         // SAFETY: reads into the local buffer, whose length is passed.
         let length = unsafe { libc::read(0, bytes.as_mut_ptr().cast(), bytes.len()) };
         match usize::try_from(length) {
             Ok(length @ 1..) => {
-                // A worker that is gone is noticed by its end.
+                // A dead worker is detected by its end.
                 let _ = self.control.write_all(&bytes[..length]);
             }
             _ => {
@@ -267,7 +275,7 @@ impl Relay {
         }
     }
 
-    /// Hands on what the worker sends, as far as it has the token; false at its end.
+    /// Forwards the worker's lines that have the token to evcxr; false at the end.
     fn reply(&mut self) -> bool {
         let mut bytes = [0; 4096];
         // SAFETY: receives into the local buffer, whose length is passed.
@@ -292,7 +300,7 @@ impl Relay {
             }
             let line = String::from_utf8_lossy(&self.line).into_owned();
             self.line.clear();
-            // Forged text without an end may stand before it.
+            // Forged text without a line end may precede the line.
             match line.rsplit_once(&format!("{} ", self.token)) {
                 Some((before, line)) => {
                     if !before.is_empty() {
@@ -300,7 +308,7 @@ impl Relay {
                     }
                     tell(line);
                 }
-                // evcxr takes it for a print, and hands it on before the cell ends.
+                // evcxr treats the message as a print, and forwards it before the cell ends.
                 None => tell(FORGED),
             }
         }
@@ -308,13 +316,13 @@ impl Relay {
     }
 }
 
-/// Says a line to evcxr, which may be gone.
+/// Sends a line to evcxr, which may have ended.
 fn tell(line: &str) {
     let mut evcxr = io::stdout().lock();
     let _ = writeln!(evcxr, "{line}").and_then(|()| evcxr.flush());
 }
 
-/// A descriptor from which signals are read; all of them are blocked.
+/// A descriptor for reading signals, all of which are blocked.
 fn signals() -> File {
     // SAFETY: the set is local; the descriptor was just opened and has no other owner.
     unsafe {
@@ -327,7 +335,7 @@ fn signals() -> File {
 fn next(mut signals: &File) -> Option<i32> {
     let mut bytes = [0; size_of::<libc::signalfd_siginfo>()];
     signals.read_exact(&mut bytes).ok()?;
-    // The number is the first field.
+    // The first field is the signal's number.
     let number = u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
     i32::try_from(number).ok()
 }
@@ -337,7 +345,7 @@ fn kill(process: i32) {
     unsafe { libc::kill(process, libc::SIGKILL) };
 }
 
-/// Whether the process ends within a moment. It stays a zombie until [`reap`].
+/// Whether the process ends soon. It remains a zombie until [`reap`].
 fn ends_soon(process: i32) -> bool {
     for _ in 0..50 {
         let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
@@ -349,7 +357,7 @@ fn ends_soon(process: i32) -> bool {
     false
 }
 
-/// Takes the ends of all processes that have ended; the status of the child if it is among them.
+/// Reaps all processes that have ended; returns the child's status if it is among them.
 fn reap(child: i32) -> Option<i32> {
     let mut found = None;
     loop {
@@ -365,8 +373,8 @@ fn reap(child: i32) -> Option<i32> {
     }
 }
 
-/// Kills everything below this process. What a process starts while it is killed becomes a child of
-/// this one, and is killed in the next round.
+/// Kills all descendants of this process. Processes started during the killing become children of
+/// this process, and are killed in the next round.
 fn end_descendants() {
     loop {
         for process in children() {
@@ -375,13 +383,13 @@ fn end_descendants() {
         let mut status = 0;
         // SAFETY: the status is local.
         if unsafe { libc::waitpid(-1, &raw mut status, 0) } < 0 {
-            // There is none left.
+            // No child is left.
             return;
         }
     }
 }
 
-/// The processes whose parent is this one. Those of a killed child become so at once.
+/// The children of this process. The children of a killed child become its own at once.
 fn children() -> Vec<i32> {
     let own = std::process::id();
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
@@ -394,11 +402,11 @@ fn children() -> Vec<i32> {
     numbers.filter(is_child).collect()
 }
 
-/// Ends this process as the child has ended.
+/// Ends this process in the same way as the child.
 fn end_as(status: i32) -> ! {
     if libc::WIFSIGNALED(status) {
         let signal = libc::WTERMSIG(status);
-        // SAFETY: the limit and the set are local. The child has left its core already, if any.
+        // SAFETY: the limit and the set are local. The child has already written its core dump, if any.
         unsafe {
             let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
             libc::setrlimit(libc::RLIMIT_CORE, &raw const none);

@@ -1,7 +1,8 @@
-//! The libraries that train and are compared: one line each in [`ALL`].
+//! The list of libraries, [`ALL`], and backends by their ids.
 
 pub use benchbook_backend::*;
 pub use benchbook_libtorch::has_gpu;
+pub(crate) use benchbook_libtorch::profile;
 
 use benchbook_chart::{Cell, Colour, Table};
 use benchbook_study::references::{self, Reference};
@@ -23,36 +24,37 @@ pub static ALL: &[Runner] = &[
     Runner::Program(&references::KERAS_PYTORCH),
     Runner::Program(&references::THEANO),
     Runner::Program(&references::MXNET),
-    // A library for tests: the binaries that are installed do not contain it.
+    Runner::Program(&references::BURN),
+    Runner::Program(&references::CANDLE),
     #[cfg(test)]
     Runner::Rust(BackendId(&benchbook_toy::Toy)),
 ];
 
-/// The libraries that a study compares by itself.
+/// The libraries that a study compares by default.
 pub const COMPARED: [&str; 4] = ["libtorch", "tensorflow", "python-pytorch", "python-keras"];
 
 /// PyTorch's C++ library, through the crate `tch`.
 #[allow(non_upper_case_globals)]
 pub const LibTorch: BackendId = BackendId(&benchbook_libtorch::LibTorch);
 
-/// TensorFlow, through its C API. It is found and opened when it is first used.
+/// TensorFlow, through its C API, whose library is opened at the first use.
 #[allow(non_upper_case_globals)]
 pub const TensorFlow: BackendId = BackendId(&benchbook_tensorflow::TensorFlow);
 
-/// What runs a library.
+/// A library and the way to run it.
 #[derive(Clone, Copy)]
 pub enum Runner {
     /// A backend, which trains in this process.
     Rust(BackendId),
-    /// A program of its own, which runs in studies.
+    /// A separate program, which runs in studies.
     Program(&'static Reference),
 }
 
 impl Runner {
-    /// The library with this id, installed or not. A program may be named with a version, as in `python-pytorch@1.13`.
+    /// The library with this id, installed or not. The id of a program may have a version, as in `python-pytorch@1.13`.
     ///
     /// # Errors
-    /// The ids that there are, or that the library has no versions, in words.
+    /// A message for an unknown id, with the known ones, or for a version of a library without versions.
     pub fn find(id: &str) -> Result<Self, String> {
         let ids = || ALL.iter().map(|runner| runner.about().id).collect::<Vec<_>>().join(", ");
         let (name, version) = id.split_once('@').map_or((id, None), |(n, v)| (n, Some(v)));
@@ -82,10 +84,10 @@ impl Runner {
         Colour(red, green, blue)
     }
 
-    /// Where the library is, or its version.
+    /// The library's path or version.
     ///
     /// # Errors
-    /// The places that were searched and how to get it, in words.
+    /// A message with the searched places and the command to install it.
     pub fn installed(&self) -> Result<String, String> {
         match self {
             Self::Rust(backend) => backend.installed().map_err(|missing| missing.to_string()),
@@ -96,7 +98,7 @@ impl Runner {
     }
 }
 
-/// All libraries: what is installed, and how to get the rest.
+/// A table of all libraries, with the installed version or the command to install it.
 ///
 /// # Errors
 /// [`benchbook_chart::Error`].
@@ -148,7 +150,7 @@ impl fmt::Debug for BackendId {
 }
 
 impl BackendId {
-    /// The name in texts and charts, for example `LibTorch`.
+    /// The displayed name, for example `LibTorch`.
     pub fn name(self) -> &'static str {
         self.about().name
     }
@@ -156,13 +158,13 @@ impl BackendId {
     /// The backend with this id, installed or not.
     ///
     /// # Errors
-    /// The ids that there are, in words; or that the id is that of a program of its own, which runs only in studies.
+    /// A message for an unknown id, with the known ones, or for a program, which runs only in studies.
     pub fn find(id: &str) -> Result<Self, String> {
         match Runner::find(id)? {
             Runner::Rust(backend) => Ok(backend),
-            Runner::Program(_) => {
-                Err(format!("`{id}` is a program of its own, which only a study runs"))
-            }
+            Runner::Program(_) => Err(format!(
+                "`{id}` runs only in studies, as a separate program; choose a backend that is called from Rust"
+            )),
         }
     }
 }
@@ -170,8 +172,7 @@ impl BackendId {
 impl FromStr for BackendId {
     type Err = String;
 
-    /// The backend with this id. One that is not installed is an error that says how to get it, and never replaced by
-    /// another one.
+    /// The backend with this id. A missing library is an error with the command to install it.
     fn from_str(id: &str) -> Result<Self, String> {
         let found = Self::find(id)?;
         found.installed().map_err(|missing| missing.to_string())?;
@@ -208,7 +209,7 @@ mod tests {
             assert!([id, name, language, install].iter().all(|word| !word.is_empty()), "{id}");
             match runner {
                 Runner::Rust(backend) => assert_eq!(BackendId::find(id), Ok(*backend)),
-                Runner::Program(_) => assert!(BackendId::find(id).unwrap_err().contains("study")),
+                Runner::Program(_) => assert!(BackendId::find(id).unwrap_err().contains("studies")),
             }
         }
         let wrong = "mxnet".parse::<BackendId>().unwrap_err();
@@ -226,7 +227,7 @@ mod tests {
 
     #[test]
     fn the_toy_trains_a_model_and_refuses_what_it_does_not_have() {
-        // Two values of which the larger is the class.
+        // The class is the index of the larger value.
         let values = (0..32).flat_map(|at| if at % 2 == 0 { [0.5, -0.5] } else { [-0.5, 0.5] });
         let labels = (0..32).map(|at| at % 2).collect();
         let data = Arrays::new(values.collect(), [2], labels, ["left", "right"]).unwrap();
@@ -247,7 +248,7 @@ mod tests {
     #[test]
     fn colours_of_libraries_differ_with_any_colour_vision_and_stand_out_from_the_card() {
         let colours: Vec<Colour> = ALL.iter().map(Runner::colour).collect();
-        // 2.3 is just noticeable side by side.
+        // A difference of 2.3 is just noticeable side by side.
         assert!(nearest(&colours) > 20.0, "{}", nearest(&colours));
         assert!(colours.iter().all(|colour| contrast(*colour) > 2.1), "{colours:?}");
     }

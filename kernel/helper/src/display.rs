@@ -1,7 +1,7 @@
-//! Showing things in the middle of a cell, and changing them in place.
+//! Outputs in the middle of a cell, updated in place.
 //!
-//! In a worker the outputs go to the server as frames; anywhere else (a test, `benchbook bench`)
-//! their plain text goes to standard output.
+//! A worker sends outputs to the server as frames; other processes (tests, `benchbook bench`) print
+//! their plain text.
 
 mod pace;
 
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(crate) use pace::send_waiting;
 
-/// Shows `value` now, before the cell ends. The handle changes it in place.
+/// Shows `value` at once. The handle updates the output in place.
 pub fn display(value: &(impl Rich + ?Sized)) -> DisplayHandle {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let id = format!("benchbook-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
@@ -26,19 +26,19 @@ pub struct DisplayHandle {
 }
 
 impl DisplayHandle {
-    /// Shows `value` in the place of what the handle showed before. However often it is called, ten
-    /// updates a second leave; the newest one always does, at the latest when the cell ends.
+    /// Replaces the output by `value`. Sends at most ten updates a second, and always the newest, at the latest when
+    /// the cell ends.
     pub fn update(&self, value: &(impl Rich + ?Sized)) {
         pace::update(&self.id, value.bundle());
     }
 
-    /// As [`DisplayHandle::update`], and it leaves at once: for what must not be skipped.
+    /// As [`DisplayHandle::update`], sent at once: for updates that must not be skipped.
     pub fn update_now(&self, value: &(impl Rich + ?Sized)) {
         pace::update_now(&self.id, value.bundle());
     }
 }
 
-/// Removes the outputs of the running cell; with `wait`, when the next output arrives.
+/// Removes the outputs of the running cell: at once, or with `wait` when the next output arrives.
 pub fn clear_output(wait: bool) {
     send_waiting();
     crate::worker::send(Message::Clear { wait });

@@ -1,6 +1,6 @@
-//! Files from the network: with progress, resumed where a connection broke, checked, and kept.
+//! Downloads files with progress, resumes broken connections, checks the files and keeps them.
 //!
-//! They come by https only, also after a redirection, and never with more bytes than were published.
+//! Uses https only, also after redirections, and never receives more than the published number of bytes.
 
 use crate::files::write_atomically;
 use crate::interrupt::{self, Interrupted};
@@ -16,20 +16,20 @@ use ureq::Body;
 use ureq::http::header::{CONTENT_RANGE, LOCATION, RANGE};
 use ureq::http::{Response, StatusCode};
 
-/// A file that its publisher names together with its checksum and size.
+/// A published file with its checksum and size.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Download {
-    /// Where it is: an address with https.
+    /// The address, with https.
     pub url: String,
-    /// What it is called in the cache.
+    /// The file's name in the cache.
     pub name: String,
-    /// What its bytes must give.
+    /// The published checksum.
     pub checksum: Checksum,
-    /// How many bytes it has.
+    /// The published size.
     pub size: Size,
 }
 
-/// The size of a file as its publisher gives it.
+/// A published size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Size {
     /// In bytes.
@@ -39,7 +39,7 @@ pub enum Size {
 }
 
 impl Size {
-    /// The fewest and the most bytes that this may be.
+    /// The smallest and largest number of bytes with this size.
     fn range(self) -> (u64, u64) {
         match self {
             Size::Bytes(bytes) => (bytes, bytes),
@@ -57,7 +57,7 @@ impl Size {
     }
 }
 
-/// In words: `58889256 bytes`, `527.796 MiB`.
+/// `58889256 bytes`, `527.796 MiB`.
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -67,19 +67,19 @@ impl fmt::Display for Size {
     }
 }
 
-/// A checksum in hexadecimal digits, as publishers give it.
+/// A published checksum in hexadecimal digits.
 ///
-/// Only a whole SHA-256 keeps out a file that somebody has made to pass for the published one. Where a publisher gives
-/// less, https and the size are checked as well, and [`Download::checks`] says how much that is.
+/// Only a whole SHA-256 detects a deliberate forgery. With less, https and the size add protection;
+/// [`Download::checks`] states what is checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Checksum {
-    /// SHA-256, or the first of its 64 digits, which PyTorch puts into its files' names.
+    /// SHA-256, or its first digits, as in the names of PyTorch's files.
     Sha256(String),
-    /// MD5, which Keras has in its source.
+    /// MD5, as in Keras' source.
     Md5(String),
 }
 
-/// In words, with what it does not keep out.
+/// The algorithm, with its limits.
 impl fmt::Display for Checksum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -87,13 +87,13 @@ impl fmt::Display for Checksum {
             Checksum::Sha256(digits) => {
                 write!(
                     f,
-                    "the first {} of 64 digits of SHA-256, which is all that is published",
+                    "the first {} of 64 digits of SHA-256, the only published checksum",
                     digits.len()
                 )
             }
-            Checksum::Md5(_) => f.write_str(
-                "MD5, which is all that is published and can be made to fit another file",
-            ),
+            Checksum::Md5(_) => {
+                f.write_str("MD5, the only published checksum, which can be forged")
+            }
         }
     }
 }
@@ -125,29 +125,29 @@ impl Checksum {
     }
 }
 
-/// A file that could not be had.
+/// An error of a download.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DownloadError {
-    /// No network, no such server, or a connection that broke again and again.
+    /// There is no network or no such server, or the connection broke repeatedly.
     #[error(
-        "cannot download {name} from {url}: {problem} ({received} bytes are kept, the next attempt \
-         goes on from there). Without a network, put the file into {} under that name", folder.display()
+        "cannot download {name} from {url}: {problem}; try again, which resumes after the {received} bytes that are \
+         kept, or put the file into {}", folder.display()
     )]
     Network {
         /// The file.
         name: String,
-        /// Where it should be.
+        /// The address.
         url: String,
         /// What went wrong.
         problem: String,
-        /// What is there.
+        /// Bytes received so far.
         received: u64,
-        /// Where it would be found.
+        /// The folder of the cache.
         folder: PathBuf,
     },
-    /// The server has something else under that address.
-    #[error("cannot download {name} from {url}: the server answers {status}")]
+    /// The server answers with an error.
+    #[error("cannot download {name} from {url}: the server answers with status {status}")]
     Status {
         /// The file.
         name: String,
@@ -156,19 +156,19 @@ pub enum DownloadError {
         /// HTTP's status.
         status: u16,
     },
-    /// The address, or one that it leads to, is not https: anybody on the way could change the file.
-    #[error("cannot download {name} from {url}: expected https all the way, found {found}")]
+    /// The address, or one of its redirections, is not https, so the file could be changed on its way.
+    #[error("cannot download {name} from {url}: every address must be https (got {found})")]
     Insecure {
         /// The file.
         name: String,
         /// Where it should be.
         url: String,
-        /// The address without it.
+        /// The address without https.
         found: String,
     },
-    /// There are more or fewer bytes than were published.
+    /// The size is not the published one.
     #[error(
-        "expected {name} from {url} with {expected}, found {found} bytes{}; the file is removed",
+        "{name} from {url} must have {expected} (got {found} bytes{}); the file was removed, try again",
         if *more { " or more" } else { "" }
     )]
     Size {
@@ -178,41 +178,41 @@ pub enum DownloadError {
         url: String,
         /// The published size.
         expected: Size,
-        /// The bytes that came.
+        /// The received bytes.
         found: u64,
-        /// Whether more would have come.
+        /// Whether the server had more bytes.
         more: bool,
     },
-    /// The bytes are not those that were published.
+    /// The checksum is not the published one.
     #[error(
-        "expected {name} from {url} with the checksum {expected}, found {found}; the file is removed"
+        "{name} from {url} must have the checksum {expected} (got {found}); the file was removed, try again"
     )]
     Checksum {
         /// The file.
         name: String,
         /// Where it is from.
         url: String,
-        /// The published one.
+        /// The published checksum.
         expected: String,
-        /// That of what came.
+        /// The received file's checksum.
         found: String,
     },
-    /// A file that was there already is not the published one.
+    /// A file in the cache is not the published one.
     #[error(
-        "expected {} to be the file of {url} with the checksum {expected}, found {found}; put the right \
-         one there, or remove it so that it is downloaded", path.display()
+        "{} must be the file of {url} with the checksum {expected} (got {found}); replace it by the right file, or remove \
+         it to download it", path.display()
     )]
     Different {
-        /// The file, which is left as it is.
+        /// The file, which is unchanged.
         path: PathBuf,
-        /// Where the right one is.
+        /// The address of the right file.
         url: String,
         /// The published checksum.
         expected: String,
-        /// That of the file.
+        /// The file's checksum.
         found: String,
     },
-    /// A file that is there cannot be read.
+    /// A file in the cache cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Read {
         /// The file.
@@ -228,20 +228,20 @@ pub enum DownloadError {
         /// Why.
         source: io::Error,
     },
-    /// There is no folder for caches.
-    #[error("expected a cache folder, found neither BENCHBOOK_CACHE nor HOME")]
+    /// No folder for the cache is known.
+    #[error("there is no cache folder: set BENCHBOOK_CACHE or HOME")]
     NoCache,
     /// The user interrupted the cell. What was received is kept.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
 }
 
-/// Redirections in a row that are followed.
+/// Most redirections in a row.
 const REDIRECTIONS: usize = 10;
-/// Connections in a row that bring nothing before the download is given up.
+/// Connections in a row without data before the download fails.
 const FRUITLESS: usize = 3;
 const CONNECTING: Duration = Duration::from_secs(20);
-/// Without a byte for so long, a connection counts as broken.
+/// Time without data after which a connection counts as broken.
 const SILENCE: Duration = Duration::from_secs(60);
 
 /// `weights` in the cache folder: `$BENCHBOOK_CACHE`, `$XDG_CACHE_HOME/benchbook`, or
@@ -258,12 +258,12 @@ pub fn cache_folder() -> Result<PathBuf, DownloadError> {
     Ok(cache.ok_or(DownloadError::NoCache)?.join("weights"))
 }
 
-/// Where files may come from.
+/// The allowed addresses.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Schemes {
     /// Addresses with https.
     Secure,
-    /// Also http from this machine itself, where the tests' servers are.
+    /// Also http on this machine, for the tests' servers.
     #[cfg(test)]
     LoopbackToo,
 }
@@ -279,7 +279,7 @@ impl Schemes {
     }
 }
 
-/// Where a redirection leads to from an address: to a whole address, or to a path of the same server.
+/// The address of a redirection to a whole address or to a path of the same server.
 fn redirected(from: &str, to: &str) -> Option<String> {
     if to.contains("://") {
         return Some(to.into());
@@ -290,15 +290,14 @@ fn redirected(from: &str, to: &str) -> Option<String> {
 }
 
 impl Download {
-    /// What a file is checked by, in words.
+    /// What a file is checked by, as text.
     pub fn checks(&self) -> String {
         format!("{}; {}", self.size, self.checksum)
     }
 
-    /// The file in `folder`, downloaded if it is not there. A partial file of an earlier attempt is
-    /// continued; the file gets its name only when its checksum is right. One that somebody put there is
-    /// checked before it is first used, and again when its size or time has changed. `progress` hears of
-    /// the bytes that are there and of the bytes in all, where the server says so.
+    /// The path of the file in `folder`, downloaded if missing. Resumes the partial file of an earlier attempt, and names
+    /// the file only when its checksum is right. Checks an existing file before its first use, and again when its size or
+    /// time has changed. `progress` gets the received bytes, and the total if the server gives it.
     ///
     /// # Errors
     /// [`DownloadError`].
@@ -331,7 +330,7 @@ impl Download {
             .write(true)
             .open(&partial)
             .map_err(failed)?;
-        // Two kernels that want the same file: the second waits, and then finds it.
+        // A second kernel waits for the first, and then finds the file.
         file.lock().map_err(failed)?;
         if path.exists() {
             return self.check(path);
@@ -363,7 +362,7 @@ impl Download {
         Ok(path)
     }
 
-    /// Computes the checksum of a file that is there, unless that was done before.
+    /// Checks an existing file, unless it was checked before.
     fn check(&self, path: PathBuf) -> Result<PathBuf, DownloadError> {
         let failed = |source| DownloadError::Read { path: path.clone(), source };
         let mut file = File::open(&path).map_err(failed)?;
@@ -380,19 +379,19 @@ impl Download {
         Ok(path)
     }
 
-    /// What changes when the file does: size and time, with the checksum that it was found to have.
+    /// Identifies a checked file: its checksum, size and time.
     fn stamp(&self, file: &File) -> io::Result<String> {
         let metadata = file.metadata()?;
         let time = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
         Ok(format!("{} {} {}\n", self.checksum.digits(), metadata.len(), time.as_nanos()))
     }
 
-    /// Where the stamp of a checked file stands.
+    /// The file for the stamp of a checked file.
     fn remembered(&self, path: &Path) -> PathBuf {
         path.with_file_name(format!(".{}.checked", self.name))
     }
 
-    /// In a folder that cannot be written, the file is checked each time.
+    /// Writes the stamp; in a read-only folder the file is checked each time.
     fn remember(&self, path: &Path, stamp: &str) {
         let _ = write_atomically(&self.remembered(path), |file| file.write_all(stamp.as_bytes()));
     }
@@ -407,7 +406,7 @@ impl Download {
         }
     }
 
-    /// Connects until the whole file is there.
+    /// Connects until the file is complete.
     fn receive(
         &self,
         schemes: Schemes,
@@ -417,7 +416,7 @@ impl Download {
     ) -> Result<(), DownloadError> {
         let agent: ureq::Agent = ureq::Agent::config_builder()
             .https_only(schemes == Schemes::Secure)
-            // Followed here, where each address is looked at.
+            // `ask` follows redirections and checks each address.
             .max_redirects(0)
             .max_redirects_will_error(false)
             .http_status_as_error(false)
@@ -447,8 +446,7 @@ impl Download {
         }
     }
 
-    /// The answer to a request for the bytes from `at` on, after all redirections. `Ok(Err(why))` if another attempt
-    /// may help.
+    /// Requests the bytes from `at` on and follows redirections. `Ok(Err(why))` if another attempt may help.
     fn ask(
         &self,
         agent: &ureq::Agent,
@@ -476,7 +474,7 @@ impl Download {
                     Some(next) => address = next,
                     None => {
                         return Ok(Err(format!(
-                            "{address} redirects to `{to}`, which is no address"
+                            "{address} redirects to `{to}`, which is not an address"
                         )));
                     }
                 },
@@ -494,8 +492,7 @@ impl Download {
         DownloadError::Write { path: folder.join(&self.name), source }
     }
 
-    /// One connection: `Ok(Ok(()))` if the file is now complete, `Ok(Err(why))` if another one may
-    /// help.
+    /// Receives over one connection: `Ok(Ok(()))` if the file is now complete, `Ok(Err(why))` if another connection may help.
     fn connect(
         &self,
         agent: &ureq::Agent,
@@ -512,7 +509,7 @@ impl Download {
         };
         match response.status() {
             StatusCode::OK => {
-                // A server without ranges begins again.
+                // A server without ranges starts at the first byte.
                 at = 0;
                 file.set_len(0).map_err(unwritable)?;
             }
@@ -521,10 +518,10 @@ impl Download {
                 let range = range.and_then(|value| value.to_str().ok()).unwrap_or_default();
                 if !range.starts_with(&format!("bytes {at}-")) {
                     file.set_len(0).map_err(unwritable)?;
-                    return Ok(Err(format!("asked for bytes from {at}, received `{range}`")));
+                    return Ok(Err(format!("requested bytes from {at}, got `{range}`")));
                 }
             }
-            // Nothing is left to send: the checksum tells whether it is the right file.
+            // The file is complete; its checksum follows.
             StatusCode::RANGE_NOT_SATISFIABLE if at > 0 => return Ok(Ok(())),
             status if status.is_server_error() => {
                 return Ok(Err(format!("the server answers {status}")));
@@ -611,8 +608,7 @@ mod tests {
         download.fetch_by(Schemes::LoopbackToo, folder, progress)
     }
 
-    /// A server for as many connections as there are answers; it gives back the first byte that each
-    /// asked for.
+    /// A server with one connection per answer; returns the first byte that each requested.
     fn serve(answers: Vec<Answer>) -> (String, JoinHandle<Vec<usize>>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/file.bin", listener.local_addr().unwrap());
@@ -722,7 +718,10 @@ mod tests {
         let (url, server) =
             serve(vec![Answer::Cut(90_000), Answer::Cut(0), Answer::Cut(0), Answer::Cut(0)]);
         let failed = fetch(&download(url), folder.path(), &mut |_, _| ()).unwrap_err().to_string();
-        assert!(failed.contains("file.bin") && failed.contains("90000 bytes are kept"), "{failed}");
+        assert!(
+            failed.contains("file.bin") && failed.contains("90000 bytes that are kept"),
+            "{failed}"
+        );
         server.join().unwrap();
         let (url, server) = serve(vec![Answer::Whole]);
         let path = fetch(&download(url), folder.path(), &mut |_, _| ()).unwrap();
@@ -763,7 +762,7 @@ mod tests {
     #[test]
     fn only_https_is_followed() {
         let folder = tempfile::tempdir().unwrap();
-        // Nobody is asked: there is no server.
+        // No request is sent: there is no server.
         let plain = download("http://127.0.0.1:9/file.bin".into());
         let refused = plain.fetch(folder.path(), &mut |_, _| ()).unwrap_err();
         assert!(matches!(&refused, DownloadError::Insecure { .. }), "{refused}");
@@ -820,10 +819,10 @@ mod tests {
         let missing = fetch(&download(url.clone()), folder.path(), &mut |_, _| ()).unwrap_err();
         assert!(matches!(missing, DownloadError::Status { status: 404, .. }), "{missing}");
         server.join().unwrap();
-        // Nobody listens there any more.
-        let nobody = fetch(&download(url), folder.path(), &mut |_, _| ()).unwrap_err().to_string();
+        // The server is gone.
+        let gone = fetch(&download(url), folder.path(), &mut |_, _| ()).unwrap_err().to_string();
         let advice = format!("put the file into {}", folder.path().display());
-        assert!(nobody.contains(&advice), "{nobody}");
+        assert!(gone.contains(&advice), "{gone}");
     }
 
     #[test]

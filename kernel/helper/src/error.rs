@@ -1,4 +1,4 @@
-//! What training, testing and recording can report.
+//! The errors of models, runs and jobs.
 
 use crate::backend::{BackendError, ParametersError};
 use crate::download::DownloadError;
@@ -6,7 +6,7 @@ use crate::interrupt::Interrupted;
 use benchbook_data::DataError;
 use benchbook_nets::{NetError, Shape};
 use benchbook_weights::WeightsError;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A failure of a model, a run or a job.
 #[derive(Debug, thiserror::Error)]
@@ -18,40 +18,39 @@ pub enum Error {
     /// The net cannot be built.
     #[error(transparent)]
     Net(#[from] NetError),
-    /// The net is code that cannot be trained.
+    /// The net's own code cannot be trained.
     #[error("the net `{net}` must have {expected}")]
     Code {
         /// The net's name.
         net: String,
-        /// What it must have, and what was found.
+        /// What the net must have, and what was found.
         expected: String,
     },
     /// Weights cannot be read, written or used.
     #[error(transparent)]
     Weights(#[from] WeightsError),
-    /// Weights that do not fit the net.
+    /// The weights do not fit the net.
     #[error(transparent)]
     Parameters(ParametersError),
     /// Weights cannot be downloaded.
     #[error(transparent)]
     Download(DownloadError),
-    /// The library failed.
+    /// The backend failed.
     #[error(transparent)]
     Backend(BackendError),
-    /// A folder, a picture or a loader's setting.
+    /// A folder, an image or a setting of the loader is wrong.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// A chart that cannot be drawn.
+    /// A chart cannot be drawn.
     #[error(transparent)]
     Chart(#[from] benchbook_chart::Error),
-    /// A record or a study.
+    /// A record or a study failed.
     #[error(transparent)]
     Study(#[from] benchbook_study::Error),
     /// Training diverged.
     #[error(
-        "training stopped in epoch {epoch} at step {step}: expected a finite loss, found {loss} with \
-         learning rate {rate} (try a smaller one); the model keeps the weights from before this step \
-         and the history of {}", epochs(*kept)
+        "training stopped in epoch {epoch} at step {step}: the loss is {loss} with learning rate {rate}; try a smaller \
+         rate (the model keeps the weights from before this step and the history of {})", epochs(*kept)
     )]
     NotFinite {
         /// The epoch, from 1.
@@ -65,11 +64,10 @@ pub enum Error {
         /// Complete epochs in the history.
         kept: usize,
     },
-    /// A batch of one sample, of which batch normalisation cannot take the variance.
+    /// A batch has one sample, for which batch normalisation has no variance.
     #[error(
-        "epoch {epoch}, step {step}: the batch has one sample, and `{layer}` normalises each value over the batch, \
-         which takes at least two (found `batch_size` {batch_size}); choose a `batch_size` that leaves no batch of one, \
-         or use `layer_norm`"
+        "epoch {epoch}, step {step}: the batch has one sample, but `{layer}` normalises over the batch and needs at \
+         least two; choose a `batch_size` that leaves no batch of one (got {batch_size}), or use `layer_norm`"
     )]
     SingleSample {
         /// From 1.
@@ -81,10 +79,10 @@ pub enum Error {
         /// The setting.
         batch_size: usize,
     },
-    /// Training has left weights with which nothing can be computed.
+    /// Training has diverged and left weights that are not finite.
     #[error(
-        "training diverged: {found} (learning rate {rate}; try a smaller one){}; the model keeps these weights \
-         and the history of {}: load a checkpoint or build the net anew", of_weights(parameter), epochs(*kept)
+        "training diverged: {found} with learning rate {rate}{}; load a checkpoint or build the net again, and try a \
+         smaller rate (the model keeps these weights and the history of {})", of_weights(parameter), epochs(*kept)
     )]
     Diverged {
         /// What is not finite: the validation loss or a weight, after which epoch.
@@ -96,29 +94,29 @@ pub enum Error {
         /// Complete epochs in the history.
         kept: usize,
     },
-    /// The weights were not finite when something was to be computed with them.
+    /// A result cannot be computed, because weights are not finite.
     #[error(
-        "expected finite weights for {wanted}, found NaN or infinity in `{parameter}`: an earlier training \
-         diverged, or the file of the weights holds them; load a checkpoint or build the net anew"
+        "cannot compute the {wanted}: `{parameter}` holds NaN or infinity, from the weights file or from a training that \
+         diverged; load a checkpoint or build the net again"
     )]
     WeightsNotFinite {
-        /// What was asked for.
+        /// The result.
         wanted: String,
         /// The parameter.
         parameter: String,
     },
-    /// Finite weights have given a result that is none.
+    /// A result is not finite although all weights are.
     #[error(
-        "expected a finite {what}, found {found}: all weights are finite, but the net's outputs overflow, as after a \
-         training with too large a learning rate; load a checkpoint or build the net anew"
+        "the {what} is {found}: all weights are finite, but the net's outputs overflow, as after a training with too \
+         large a learning rate; load a checkpoint or build the net again"
     )]
     ResultNotFinite {
-        /// The result, and of which pictures.
+        /// The result, with its split or sample.
         what: String,
         /// NaN or an infinity.
         found: f64,
     },
-    /// The data has another number of classes than the net.
+    /// The numbers of classes of data and net differ.
     #[error(
         "`{net}` has {expected} classes, got {}: {classes:?}; build the net for `data.classes()`", classes.len()
     )]
@@ -130,8 +128,10 @@ pub enum Error {
         /// The classes of the data.
         classes: Vec<String>,
     },
-    /// Samples of another shape than the net's input.
-    #[error("`{net}` takes inputs of shape {expected}, got {found:?} from the split \"{split}\"")]
+    /// The shapes of samples and the net's input differ.
+    #[error(
+        "`{net}` takes inputs of shape {expected}, got {found:?} from the split \"{split}\"; build the net for that shape"
+    )]
     SampleShape {
         /// The net's name.
         net: String,
@@ -142,10 +142,10 @@ pub enum Error {
         /// The shape of its samples.
         found: Vec<usize>,
     },
-    /// Pictures of other classes than those that the model has learned.
+    /// The classes of a split are not those of the training.
     #[error(
-        "expected the split \"{split}\" to have the classes that the model was trained on, {expected:?}, \
-         found {found:?} (give pictures of no known class no labels: `Split::new`)"
+        "the split \"{split}\" must have the classes of the training, {expected:?} (got {found:?}); leave images of \
+         unknown classes without a label (`Split::new`)"
     )]
     OtherClasses {
         /// The split.
@@ -155,44 +155,44 @@ pub enum Error {
         /// The split's.
         found: Vec<String>,
     },
-    /// Pictures without a class where one is needed.
-    #[error("expected labelled pictures in the split \"{split}\", found some without a class")]
+    /// Images have no class, but the call needs one.
+    #[error(
+        "every image of the split \"{split}\" needs a class, got images without; label them, or call `predict`"
+    )]
     Unlabelled {
         /// The split.
         split: String,
     },
     /// A setting outside its range, or two that exclude each other.
-    #[error("expected {name} to be {expected}, found {found}")]
+    #[error("`{name}` must be {expected} (got {found})")]
     Setting {
         /// The setting.
         name: &'static str,
-        /// Its range.
+        /// Its valid values.
         expected: &'static str,
-        /// The value as it arrived.
+        /// The given value.
         found: String,
     },
-    /// A run is asked for something that it has not measured yet.
-    #[error(
-        "expected the phase `{missing}` before {wanted}, found none (call `run.{missing}(…)` first)"
-    )]
+    /// A run lacks the phase that a call needs.
+    #[error("`Run::{wanted}` needs the phase `{missing}`; call `run.{missing}(…)` first")]
     Phase {
-        /// What was asked for.
+        /// The method.
         wanted: &'static str,
-        /// The phase that is missing.
+        /// The missing phase.
         missing: &'static str,
     },
-    /// A file that holds no model of ours.
-    #[error("expected a model saved by `save`, found {found}: {}", path.display())]
+    /// A file is not a saved model.
+    #[error("{} is not a model of `Model::save`: it holds {found}", path.display())]
     NoModel {
         /// The file.
         path: PathBuf,
         /// What it holds.
         found: String,
     },
-    /// A model that was computed where, or as, this machine cannot.
+    /// A model was saved on a device, or with settings, that this machine lacks.
     #[error(
-        "cannot load {} where it was saved: {source}; `Model::load_on(path, device, compute)` \
-         computes elsewhere", path.display()
+        "cannot load {} with its saved device and settings: {source}; choose others with \
+         `Model::load_on(path, device, compute)`", path.display()
     )]
     NotHere {
         /// The file.
@@ -200,7 +200,7 @@ pub enum Error {
         /// What is missing.
         source: BackendError,
     },
-    /// A record, job or table that cannot be read or written.
+    /// A file cannot be read or written.
     #[error("cannot {action} {}: {source}", path.display())]
     File {
         /// `read` or `write`.
@@ -210,8 +210,8 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
-    /// A job or record whose JSON does not fit.
-    #[error("expected {what} in {}: {source}", path.display())]
+    /// The JSON of a file is wrong.
+    #[error("cannot read {what} from {}: {source}", path.display())]
     Json {
         /// What the file should hold.
         what: &'static str,
@@ -231,6 +231,16 @@ fn of_weights(parameter: &Option<String>) -> String {
         .as_ref()
         .map(|name| format!(", and `{name}` holds NaN or infinity"))
         .unwrap_or_default()
+}
+
+impl Error {
+    /// Makes [`Error::File`] of an error of the file system, as `map_err` needs it.
+    pub(crate) fn file<E: Into<std::io::Error>>(
+        action: &'static str,
+        path: &Path,
+    ) -> impl Fn(E) -> Self {
+        move |source| Error::File { action, path: path.into(), source: source.into() }
+    }
 }
 
 impl From<BackendError> for Error {

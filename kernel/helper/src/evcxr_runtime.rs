@@ -1,8 +1,7 @@
-//! Where the variables of a session live between cells.
+//! Keeps the variables of a session between cells.
 //!
-//! evcxr's code around every cell calls these functions; it would otherwise compile its own module
-//! with the same names into each cell. What it has to be told goes straight to it, not by way of
-//! the user's standard output.
+//! evcxr's code around every cell calls these functions, which replace the module that evcxr would compile into
+//! each cell. Messages to evcxr do not pass through the user's standard output.
 
 use crate::worker;
 use benchbook_frames::Message;
@@ -11,10 +10,10 @@ use std::collections::{HashMap, HashSet};
 pub use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-/// The marker that evcxr's conversion of errors prints; `println!` of the prelude knows it by name.
+/// The marker that evcxr's conversion of errors prints; the prelude's `println!` filters it by this name.
 pub const USER_ERROR_OCCURRED: &str = "EVCXR_ERROR_OCCURRED";
 
-/// What a failing `?` of a cell turns its error into, which is then the error of the cell.
+/// The error type of a cell: a failing `?` converts its error into it.
 pub struct EvcxrUserCodeError {}
 
 impl<T: std::fmt::Display> From<T> for EvcxrUserCodeError {
@@ -26,7 +25,7 @@ impl<T: std::fmt::Display> From<T> for EvcxrUserCodeError {
     }
 }
 
-/// A panic, of which the worker has kept what it says.
+/// A panic, whose message the worker keeps.
 pub struct Panicked;
 
 /// Runs the statements of a cell.
@@ -53,16 +52,16 @@ fn catch(statements: &mut dyn FnMut()) -> Result<(), Panicked> {
 enum Owner {
     Cell,
     Session,
-    Nobody,
+    None,
 }
 
-/// The variables that no cell holds at the moment, by name.
+/// The variables that the running cell does not hold, by name.
 #[derive(Default)]
 pub struct VariableStore {
     variables: HashMap<String, Box<dyn Any>>,
-    /// The variables that the running cell was given by [`VariableStore::hand_over`].
+    /// The variables that [`VariableStore::hand_over`] gave to the running cell.
     handed_over: HashSet<String>,
-    /// The running cell has come to its last statement.
+    /// Whether the running cell has reached its last statement.
     reached_end: bool,
 }
 
@@ -72,13 +71,13 @@ impl VariableStore {
         Self::default()
     }
 
-    /// Keeps a variable, in place of one of the same name.
+    /// Stores a variable, and drops an earlier one of the same name.
     pub fn put_variable<T: 'static>(&mut self, name: &str, value: T) {
         self.put(name, Box::new(value));
     }
 
-    /// Whether the variable, if there is one, still has the type that the cell expects. evcxr is
-    /// told if it has not: the user has defined the type anew.
+    /// Whether the variable, if it exists, still has the type that the cell expects. If the user has
+    /// redefined the type, tells evcxr.
     pub fn check_variable<T: 'static>(&mut self, name: &str) -> bool {
         self.check(name, TypeId::of::<T>())
     }
@@ -86,7 +85,7 @@ impl VariableStore {
     /// Hands a variable to the running cell.
     ///
     /// # Panics
-    /// There is none of this name and type; evcxr has then lost track of its variables.
+    /// No variable has this name and type, so evcxr has lost track of its variables.
     pub fn take_variable<T: 'static>(&mut self, name: &str) -> T {
         match self.take(name).downcast::<T>() {
             Ok(value) => *value,
@@ -94,29 +93,29 @@ impl VariableStore {
         }
     }
 
-    /// Gives the statement that moves a variable its value. The stand-in for cargo inserts the call
-    /// before it (`server/src/cargo/moved.rs`), and [`VariableStore::put_back`] at the end of the cell.
+    /// Returns a variable's value for the statement that moves it. The stand-in for cargo inserts the call
+    /// before the statement (`server/src/cargo/moved.rs`), and [`VariableStore::put_back`] at the cell's end.
     ///
     /// # Safety
     /// `value` can be read, and nothing but `put_back` uses what it points to afterwards.
     pub unsafe fn hand_over<T>(&mut self, name: &str, value: *const T) -> T {
         self.note_handed_over(name);
-        // SAFETY: as the caller says.
+        // SAFETY: guaranteed by the caller.
         unsafe { value.read() }
     }
 
-    /// Takes a variable that the cell moves or binds anew, at the end of the cell. If the cell has
-    /// failed before, the variable stays in the session; the server, told of it, has evcxr take it
-    /// up again as `let` or `let mut`. Otherwise it is dropped.
+    /// Takes, at the cell's end, a variable that the cell moves or rebinds. If the cell has failed before the
+    /// move, the variable stays in the session, and the server has evcxr bind it again with `let` or
+    /// `let mut`. Otherwise the variable is dropped.
     pub fn put_back<T: 'static>(&mut self, name: &str, mutable: bool, value: T) {
         match self.owner(name) {
-            // The cell has had it, so this is not a value any more.
+            // The cell has moved the value out.
             Owner::Cell => std::mem::forget(value),
             Owner::Session => {
                 self.put(name, Box::new(value));
                 self.stay::<T>(name, mutable);
             }
-            Owner::Nobody => {
+            Owner::None => {
                 let mut value = Some(value);
                 if catch(&mut || drop(value.take())).is_err() {
                     worker::panic_reached_top();
@@ -125,20 +124,19 @@ impl VariableStore {
         }
     }
 
-    /// Says, at the end of a cell that binds a variable anew and left the old one in the store, whether that
-    /// is still there: if the cell has failed before, the server, told of it, has evcxr take it up again.
+    /// Reports, at the end of a failed cell that rebinds a variable, that the old variable is still in the store;
+    /// the server then has evcxr bind it again.
     pub fn stay<T: 'static>(&mut self, name: &str, mutable: bool) {
         self.stay_as(name, mutable, TypeId::of::<T>());
     }
 
-    /// Says that a cell with a `return` has not been left by it.
+    /// Marks that a cell with a `return` has run to its last statement.
     #[inline(never)]
     pub fn reached_end(&mut self) {
         self.reached_end = true;
     }
 
-    /// Has a cell fail, at its end, that a `return` has left before it could put its variables into the store:
-    /// evcxr would believe them there.
+    /// Fails a cell that a `return` has left before its variables were stored, as evcxr assumes they are.
     #[inline(never)]
     pub fn check_end(&mut self) {
         if !std::mem::take(&mut self.reached_end) && !worker::cell_failed() {
@@ -146,12 +144,12 @@ impl VariableStore {
         }
     }
 
-    /// The variables that no cell holds.
+    /// The names of the stored variables.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.variables.keys().map(String::as_str)
     }
 
-    // What does not depend on the type is compiled here, once, and not in every cell.
+    // Code that does not depend on the type is compiled once, here, instead of in every cell.
 
     #[inline(never)]
     fn stay_as(&mut self, name: &str, mutable: bool, expected: TypeId) {
@@ -167,7 +165,7 @@ impl VariableStore {
         self.handed_over.insert(name.to_owned());
     }
 
-    /// Whose a variable is that was not put back, at the end of the cell.
+    /// The owner, at the cell's end, of a variable that was not put back.
     #[inline(never)]
     fn owner(&mut self, name: &str) -> Owner {
         if self.handed_over.remove(name) {
@@ -175,7 +173,7 @@ impl VariableStore {
         } else if worker::cell_failed() {
             Owner::Session
         } else {
-            Owner::Nobody
+            Owner::None
         }
     }
 
@@ -189,8 +187,9 @@ impl VariableStore {
         let fits =
             self.variables.get(name).is_none_or(|value| value.as_ref().type_id() == expected);
         if !fits {
-            let text =
-                format_args!("the type of `{name}` was defined anew, so the variable is lost\n");
+            let text = format_args!(
+                "the type of `{name}` was redefined, so the variable is lost; define it again\n"
+            );
             worker::print(worker::STDERR, text);
             worker::variable_changed_type(name);
         }
@@ -201,13 +200,13 @@ impl VariableStore {
     fn take(&mut self, name: &str) -> Box<dyn Any> {
         match self.variables.remove(name) {
             Some(value) => value,
-            None => panic!("the variable `{name}` has gone missing"),
+            None => panic!("the variable `{name}` is missing; define it again"),
         }
     }
 
-    /// Returns the value that all cells share under `name`, creating it on the first call. A value whose type is of
-    /// a crate that a later `:dep` has compiled again is replaced; what runs in the old one, such as the tasks of a
-    /// tokio runtime, runs on.
+    /// Returns the value that all cells share under `name`, and creates it on the first call. Replaces a value whose
+    /// type's crate a later `:dep` has compiled again; tasks of the old value, such as those of a tokio runtime,
+    /// continue.
     pub fn lazy_arc<T: 'static, F: FnOnce() -> T>(&mut self, name: &str, create: F) -> Arc<T> {
         let known = self.variables.get(name).and_then(|value| value.downcast_ref::<Arc<T>>());
         if let Some(value) = known {
@@ -230,10 +229,10 @@ impl VariableStore {
 #[cold]
 #[inline(never)]
 fn has_another_type(name: &str) -> ! {
-    panic!("the variable `{name}` has another type than expected")
+    panic!("the variable `{name}` has a different type than this cell expects; define it again")
 }
 
-/// A new store, never freed: it lives as long as the worker.
+/// A new store, which lives as long as the worker.
 pub fn create_variable_store() -> *mut VariableStore {
     Box::into_raw(Box::default())
 }

@@ -1,8 +1,8 @@
-//! Asking the user.
+//! Questions to the user.
 
 use std::io;
 
-/// Shows a field with `prompt` before it and waits for a line of text.
+/// Shows an input field after `prompt` and waits for a line of text.
 ///
 /// # Errors
 /// The front end does not allow questions (a notebook run from the command line, for example), or

@@ -1,9 +1,8 @@
-//! Stopping a long computation without losing what it has computed.
+//! Interrupts a long computation and keeps its results so far.
 //!
-//! An interrupt from the front end (SIGINT) sets a flag in the worker. Loops of the helper library
-//! ask [`check`] between two steps and return [`Interrupted`], so that the model keeps its weights,
-//! its optimiser state and its history, and the next cell can go on with them. In loops that the
-//! user writes, the kernel inserts [`poll`].
+//! An interrupt from the front end (SIGINT) sets a flag in the worker. Loops of the helper library call [`check`]
+//! between two steps and return [`Interrupted`], so that the model keeps its weights, optimiser state and history
+//! for the next cell. The kernel inserts [`poll`] into loops of the user.
 
 use std::cell::Cell;
 use std::fs;
@@ -19,11 +18,11 @@ static REQUESTED_AT: AtomicU64 = AtomicU64::new(0);
 /// When the running cell began, by [`now`]; 0 while none runs.
 static BEGAN_AT: AtomicU64 = AtomicU64::new(0);
 
-/// The thread that runs the cells of a worker. In other processes any thread takes a request.
+/// The thread that runs the cells of a worker. In other processes any thread serves a request.
 static CELLS: OnceLock<ThreadId> = OnceLock::new();
 
-/// How long a request waits for the thread that runs the cell, before the threads that the cell has
-/// started take it as well. That thread may be waiting for one of them.
+/// How long a request waits for the cell's thread before threads started by the cell serve it too: the cell's
+/// thread may be waiting for one of them.
 const PATIENCE: Duration = Duration::from_millis(250);
 
 /// The user interrupted the cell.
@@ -31,13 +30,13 @@ const PATIENCE: Duration = Duration::from_millis(250);
 #[error("interrupted")]
 pub struct Interrupted;
 
-/// Ends a loop of the helper library when the user has asked for it.
+/// Fails if the user has interrupted the cell, which ends the caller's loop.
 ///
-/// A request is for the cell: the thread that runs it takes it, and, if it does not look for it within a
-/// quarter of a second, the threads that this cell has started as well. Threads of earlier cells go on.
+/// The cell's own thread serves a request, and if it makes no check for a quarter of a second, so do the threads
+/// that the cell has started. Threads of earlier cells are not interrupted.
 ///
 /// # Errors
-/// [`Interrupted`] once after each request; the request is then taken as served.
+/// [`Interrupted`] once after each request, which then counts as served.
 #[inline]
 pub fn check() -> Result<(), Interrupted> {
     if REQUESTED.load(Relaxed) && concerns_this_thread() {
@@ -51,7 +50,7 @@ fn concerns_this_thread() -> bool {
     let concerns = match CELLS.get() {
         Some(cells) if *cells != thread::current().id() => {
             let waited = now().saturating_sub(REQUESTED_AT.load(Relaxed));
-            // It stays requested: the cell itself shall end, too.
+            // The request stays, since the cell's own thread must end too.
             waited >= PATIENCE.as_nanos() as u64 && is_of_this_cell()
         }
         _ => REQUESTED.swap(false, Relaxed),
@@ -68,24 +67,23 @@ fn is_of_this_cell() -> bool {
         static STARTED_AT: Cell<Option<u64>> = const { Cell::new(None) };
     }
     let began = BEGAN_AT.load(Relaxed);
-    // A thread whose beginning is not known may be one that the cell waits for.
+    // The cell may wait for a thread whose start is unknown.
     let started = STARTED_AT.get().or_else(started_at).unwrap_or(u64::MAX);
     STARTED_AT.set(Some(started));
     began > 0 && started >= began
 }
 
-/// When this thread started, by [`now`], at the end of the system's tick.
+/// When this thread started, by [`now`], rounded up to the system's tick.
 fn started_at() -> Option<u64> {
     let stat = fs::read_to_string("/proc/thread-self/stat").ok()?;
-    // Field 22 of `proc_pid_stat(5)`, counted from the state, which is field 3.
+    // Field 22 of proc_pid_stat(5); the state, after the name, is field 3.
     let ticks: u64 = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
     // SAFETY: asks for a number.
     let per_second = u64::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) }).ok()?;
     Some((ticks + 1).saturating_mul(1_000_000_000 / per_second.max(1)))
 }
 
-/// Nanoseconds since the system's start, by the clock that says when threads have started. May be called
-/// by a signal handler.
+/// Nanoseconds since the system's start, by the clock of threads' start times. Safe in signal handlers.
 fn now() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: fills the local structure.
@@ -93,8 +91,8 @@ fn now() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// Unwinds the cell when the user has asked for it; the kernel puts a call into every loop of a
-/// cell. Variables that the cell has not moved away are kept.
+/// Unwinds the cell if the user has interrupted it. The kernel inserts a call into every loop of a cell.
+/// Variables that the cell has not moved are kept.
 #[inline]
 pub fn poll() {
     if check().is_err() {
@@ -108,24 +106,24 @@ fn unwind() -> ! {
     std::panic::resume_unwind(Box::new(Interrupted))
 }
 
-/// Whether an interrupt is waiting to be served.
+/// Whether a request waits to be served.
 pub fn requested() -> bool {
     REQUESTED.load(Relaxed)
 }
 
-/// Asks the running cell to stop; safe to call from a signal handler.
+/// Requests that the running cell stop. Safe in signal handlers.
 pub fn request() {
     REQUESTED_AT.store(now(), Relaxed);
     REQUESTED.store(true, Relaxed);
 }
 
-/// A cell begins. Forgets a request that came too late for the one before.
+/// A cell begins. Drops a request that came too late for the previous cell.
 pub(crate) fn begin_cell() {
     forget();
     BEGAN_AT.store(now(), Relaxed);
 }
 
-/// The cell has ended. A request that comes now is for none, and its threads go on.
+/// The cell has ended. Later requests reach neither the cell nor its threads.
 pub(crate) fn end_cell() {
     BEGAN_AT.store(0, Relaxed);
     forget();
@@ -136,22 +134,22 @@ fn forget() {
     SERVED.store(false, Relaxed);
 }
 
-/// Whether the running cell has met an interrupt; asked when it ends with an error.
+/// Whether the running cell has served a request; read when the cell fails.
 pub(crate) fn take_served() -> bool {
     SERVED.swap(false, Relaxed)
 }
 
-/// The newest signal that asked for an end.
+/// The newest signal that requested the end of the program.
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
 
-/// Takes SIGINT from now on, for the thread that calls this: it runs the cells.
+/// Handles SIGINT from now on. The calling thread is the one that runs the cells.
 pub(crate) fn install() {
     let _ = CELLS.set(thread::current().id());
     take(libc::SIGINT);
 }
 
-/// Takes every signal that asks a program to end, so that it can end what it has started and remove its files. A hangup
-/// that is to be ignored (nohup) stays ignored.
+/// Handles every signal that ends a program, so that the program can end its child processes and remove its files. An
+/// ignored hangup (nohup) stays ignored.
 pub(crate) fn install_for_a_program() {
     let _ = CELLS.set(thread::current().id());
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
@@ -167,8 +165,7 @@ pub(crate) fn install_for_a_program() {
     }
 }
 
-/// The exit status of a program that ends because of the signal that it took: 128 and the signal's number, as shells
-/// have it.
+/// The exit status of a program that ends because of a handled signal: 128 plus the signal's number, as in shells.
 pub(crate) fn exit_status() -> i32 {
     128 + SIGNAL.load(Relaxed)
 }

@@ -1,20 +1,19 @@
-//! A whole run as one description: what `benchbook bench` and studies execute.
-//!
-//! A job goes through the same [`Run`] as the calls of a notebook.
+//! The description of a whole run, for `benchbook bench` and studies, which use the same [`Run`] as notebooks.
 
+use crate::backend::Rank;
 use crate::error::Error;
 use crate::files::read_json;
 use crate::model::{Build, Model, Predictions};
 use crate::record::Record;
 use crate::run::Run;
-use crate::train::{Callback, Fit};
-use benchbook_data::FolderOptions;
+use crate::train::{Callback, Fit, Silent};
+use benchbook_data::{FolderOptions, ImageFolder};
 use benchbook_nets::Named;
 use benchbook_study::runner::PHASE;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// What to run. In JSON only `data` is needed; every other field has a default.
+/// The settings of a run. JSON needs only `data`.
 ///
 /// ```json
 /// {
@@ -34,26 +33,25 @@ pub struct Job {
     /// An image folder: `train/<class>`, `validation/<class>`, optional `test/`; Kaggle's
     /// flat layout; or class folders without a split.
     pub data: PathBuf,
-    /// How to divide a folder without a validation part.
+    /// How to split a folder without a validation part.
     #[serde(default)]
     pub folder: FolderOptions,
     /// The net: an architecture with its settings, or a graph. Default: the report's VGG16.
     #[serde(default)]
     pub net: Named,
-    /// How it is built.
+    /// The settings of the model.
     #[serde(default)]
     pub build: Build,
-    /// The training.
+    /// The settings of the training.
     #[serde(default)]
     pub fit: Fit,
-    /// Where to write the predictions for the test pictures as CSV. Default: nowhere.
+    /// The CSV file for the predictions for the test images. Default: none.
     #[serde(default)]
     pub predictions: Option<PathBuf>,
-    /// Where to write the record. Default: nowhere.
+    /// The file for the record. Default: none.
     #[serde(default)]
     pub record: Option<PathBuf>,
-    /// Whether net and loader are also measured each by itself, after everything else (see
-    /// [`Run::rates`]). Default: false.
+    /// Whether net and loader are also measured separately at the end ([`Run::rates`]). Default: false.
     #[serde(default)]
     pub rates: bool,
 }
@@ -63,38 +61,27 @@ fn default_name() -> String {
 }
 
 impl Job {
-    /// Sixteen digits that are equal for equal jobs.
+    /// Sixteen hexadecimal digits that identify the job.
     ///
     /// # Errors
     /// [`Error::File`] if it cannot be written as JSON.
     pub(crate) fn digest(&self) -> Result<String, Error> {
-        use sha2::{Digest, Sha256};
-        let text = serde_json::to_vec(self).map_err(|error| Error::File {
-            action: "write",
-            path: "a job".into(),
-            source: error.into(),
-        })?;
-        Ok(crate::record::hexadecimal(&Sha256::digest(text)[..8]))
+        let text = serde_json::to_vec(self).map_err(Error::file("write", "a job".as_ref()))?;
+        Ok(crate::record::digest(text)[..16].into())
     }
 
-    /// The job as its record keeps it: without the places of its outputs, and of an absolute path only the last name, so
-    /// that a published record tells nothing of the machine's folders.
+    /// The job for its record, which may be published: without output paths, and with only the last part of absolute paths.
     ///
     /// # Errors
     /// [`Error::File`] if it cannot be written as JSON.
     pub(crate) fn published(&self) -> Result<serde_json::Value, Error> {
         let job = Self { record: None, predictions: None, ..self.clone() };
-        let failed = |error: serde_json::Error| Error::File {
-            action: "write",
-            path: "a job".into(),
-            source: error.into(),
-        };
-        let mut job = serde_json::to_value(job).map_err(failed)?;
+        let mut job = serde_json::to_value(job).map_err(Error::file("write", "a job".as_ref()))?;
         without_folders(&mut job);
         Ok(job)
     }
 
-    /// A job on a folder with the defaults of everything else.
+    /// A job on a folder with defaults.
     pub fn new(data: impl Into<PathBuf>) -> Self {
         Self {
             name: default_name(),
@@ -118,7 +105,7 @@ impl Job {
     }
 }
 
-/// Leaves the last name of each absolute path.
+/// Shortens each absolute path to its last part.
 fn without_folders(value: &mut serde_json::Value) {
     use serde_json::Value;
     match value {
@@ -132,21 +119,20 @@ fn without_folders(value: &mut serde_json::Value) {
     }
 }
 
-/// What a job leaves behind beside its record.
+/// The results of a job.
 pub struct Finished {
     /// The record.
     pub record: Record,
     /// The trained model.
     pub model: Model,
-    /// What it says of the test pictures, or of the validation pictures where there are none.
+    /// The model's predictions for the test images, or for the validation images if there are none.
     pub predictions: Predictions,
 }
 
-/// Runs a job through all four phases: load, build, train, test. An evaluation on the validation
-/// images goes after the test.
+/// Runs a job through the phases load, build, train and test, then evaluates the model on the validation images.
 ///
 /// # Errors
-/// As the calls of [`Run`], and [`Error::File`] for what it is asked to write.
+/// As the calls of [`Run`], and [`Error::File`] for output files.
 pub fn run(job: &Job, callback: &mut dyn Callback) -> Result<Record, Error> {
     run_whole(job, callback).map(|finished| finished.record)
 }
@@ -156,8 +142,14 @@ pub fn run(job: &Job, callback: &mut dyn Callback) -> Result<Record, Error> {
 /// # Errors
 /// As [`run`].
 pub fn run_whole(job: &Job, callback: &mut dyn Callback) -> Result<Finished, Error> {
+    if job.rates && job.build.ranks > 1 {
+        let (name, expected) = ("rates", "false with several ranks, whose clocks differ");
+        return Err(Error::Setting { name, expected, found: "true".into() });
+    }
     let mut run = Run::new(&job.name);
-    // Before the phase is announced, so that its energy and processor time are without it.
+    let is_first = job.build.rank().is_first();
+    let announce = |phase| announce(job.build.rank(), phase);
+    // Before the phase is announced, which excludes it from the phase's energy and CPU time.
     crate::run::wake(&job.build)?;
     announce("load");
     let (data, _batch) = run.load_with(&job.data, job.folder, &job.net, &job.build, &job.fit)?;
@@ -170,22 +162,48 @@ pub fn run_whole(job: &Job, callback: &mut dyn Callback) -> Result<Finished, Err
     announce("test");
     let predictions = run.test(&mut model, &split)?;
     announce("end");
-    // After the test, which it would warm.
+    // After the test, which it would speed up.
     run.evaluate(&mut model, &data.validation())?;
     if job.rates {
         run.rates(&mut model, &data)?;
     }
-    if let Some(path) = &job.predictions {
+    if let Some(path) = &job.predictions
+        && is_first
+    {
         predictions.write_csv(path)?;
     }
     let record = Record { job: Some(job.published()?), ..run.record(&mut model)? };
-    if let Some(path) = &job.record {
+    if let Some(path) = &job.record
+        && is_first
+    {
         record.write(path)?;
     }
     Ok(Finished { record, model, predictions })
 }
 
-/// Whether this process is a run of a study, whose standard output is read by whoever started it.
+/// Trains ten more steps on images as in the training, and writes what LibTorch does in them.
+///
+/// # Errors
+/// As [`Model::fit`]; [`Error::Backend`] for the file.
+pub(crate) fn profile(job: &Job, model: &mut Model, file: &Path) -> Result<(), Error> {
+    let data = ImageFolder::open_with(&job.data, job.folder)?;
+    let fit = Fit {
+        epochs: 1,
+        steps_per_epoch: Some(10),
+        validate: false,
+        callbacks: Vec::new(),
+        ..job.fit.clone()
+    };
+    let on_gpu = model.backend().device != "cpu";
+    let mut trained = Ok(());
+    crate::backend::profile(on_gpu, file, &mut || {
+        let fitted = model.fit_with(&data, fit.clone(), &mut Silent);
+        trained = fitted.and_then(|_| Ok(model.network().synchronize()?));
+    })?;
+    trained
+}
+
+/// Whether this process is a run of a study, which reads its standard output.
 pub(crate) fn is_studied() -> bool {
     std::env::var_os(STUDIED).is_some()
 }
@@ -193,9 +211,9 @@ pub(crate) fn is_studied() -> bool {
 /// Set for the processes of a study.
 pub(crate) const STUDIED: &str = "BENCHBOOK_STUDY";
 
-/// Tells the study which phase begins.
-pub(crate) fn announce(phase: &str) {
-    if is_studied() {
+/// Announces a phase to the study. With several ranks, only the first one does.
+pub(crate) fn announce(rank: Rank, phase: &str) {
+    if is_studied() && rank.is_first() {
         println!("{PHASE}{phase}");
     }
 }

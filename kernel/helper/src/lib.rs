@@ -1,7 +1,7 @@
-//! What a Benchbook cell sees: tensors, images, training, timing, plots and rich output.
+//! The library of Benchbook cells: tensors, images, training, timing, plots and rich output.
 //!
-//! `use benchbook::prelude::*;` is in effect in every cell. The raw libraries are re-exported for
-//! those who want them: [`tch`], [`image`], [`plotters`], [`serde_json`].
+//! `use benchbook::prelude::*;` is in effect in every cell. The underlying libraries are
+//! re-exported: [`tch`], [`image`], [`plotters`], [`serde_json`].
 
 pub use benchbook_chart as chart;
 pub use benchbook_data as data;
@@ -24,6 +24,7 @@ pub mod job;
 pub mod model;
 mod print;
 pub mod python;
+mod ranks;
 pub mod record;
 pub mod run;
 pub mod scale;
@@ -51,7 +52,7 @@ pub mod prelude {
     pub use crate::job::{self, Job};
     pub use crate::metrics::{self, Metric};
     pub use crate::model::{Build, Evaluation, Model, Predictions, Publisher, TchNet, Weights};
-    // A new architecture is in every cell by its line in that module.
+    // A new architecture needs only its line in that module.
     pub use crate::nets::architectures::*;
     pub use crate::nets::{Architecture, Net, Sequential};
     pub use crate::record::Record;

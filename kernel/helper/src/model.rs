@@ -1,4 +1,4 @@
-//! A net to train, with everything that it has learned and remembered.
+//! A net with its weights, history and optimiser state.
 
 mod build;
 mod checkpoint;
@@ -27,8 +27,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// A net with its weights, its history and its optimiser's state. An interrupted or failed training leaves all
-/// three usable: the next `fit` goes on.
+/// A net with its weights, history and optimiser state. An interrupted or failed training leaves all three usable for
+/// the next `fit`.
 pub struct Model {
     net: Net,
     build: Build,
@@ -36,23 +36,23 @@ pub struct Model {
     network: Box<dyn Network>,
     history: History,
     best: BTreeMap<PathBuf, f64>,
-    /// The weights of the best epoch, for early stopping that restores them.
+    /// The best epoch and its weights, for early stopping.
     best_weights: Option<(usize, Parameters)>,
     stores: Vec<FeatureStore>,
-    /// Class names of the data; empty before any were known.
+    /// Class names of the training data; empty before the first training.
     classes: Vec<String>,
     trained_with: Option<Fit>,
-    /// Where the newest call of `fit` stands; `None` where it cannot be resumed.
+    /// The newest call of `fit`; `None` if it cannot be resumed.
     call: Option<Call>,
     samples: Samples,
-    /// Samples that were left out, with the reason.
+    /// Skipped samples, with the reasons.
     skipped: BTreeMap<String, String>,
     build_parts: BuildParts,
 }
 
 impl Model {
-    /// Trains on the training split of a dataset, validates on its validation split, and shows it live in the
-    /// notebook. A second call goes on with weights, optimiser state and epoch count.
+    /// Trains on the training split of a dataset, validates on its validation split, and shows the progress live in the
+    /// notebook. A second call continues with weights, optimiser state and epoch count.
     ///
     /// # Errors
     /// [`Error::Data`] (a sample that cannot be used, named), [`Error::NotFinite`] (with epoch and
@@ -63,7 +63,7 @@ impl Model {
         self.fit_with(data, fit, &mut Live::default())
     }
 
-    /// Trains as [`Model::fit`] and sends its events to `callback` instead of showing them. A closure is called with
+    /// Trains as [`Model::fit`], and sends the events to `callback` instead of showing them. A closure is called with
     /// each complete epoch; `(Live::default(), callback)` does both.
     ///
     /// # Errors
@@ -78,10 +78,10 @@ impl Model {
         self.train(data, fit, call, callback)
     }
 
-    /// Goes on with the newest training where it stands, with its own settings, until its epochs are done: what
-    /// [`Model::load`] does for a file of [`Checkpoint`](crate::train::Checkpoint), and what an interrupted cell does.
-    /// From a checkpoint, losses and weights are those of the uninterrupted training, bit by bit, on
-    /// the same machine with the same number of threads. If nothing is left to do, nothing happens.
+    /// Resumes the newest training with its own settings until its epochs are done: after an interrupt, or after
+    /// [`Model::load`] of a [`Checkpoint`](crate::train::Checkpoint). From a checkpoint, losses and weights equal those of
+    /// the uninterrupted training bit by bit, on the same machine with the same number of threads. A complete training
+    /// is left as it is.
     ///
     /// # Errors
     /// As [`Model::fit`]; [`Error::Setting`] for a model that was never trained, for one from a file
@@ -90,7 +90,7 @@ impl Model {
         self.resume_with(data, &mut Live::default())
     }
 
-    /// Goes on as [`Model::resume`] and sends its events to `callback` instead of showing them.
+    /// Resumes as [`Model::resume`], and sends the events to `callback` instead of showing them.
     ///
     /// # Errors
     /// As [`Model::resume`], and the callback's own.
@@ -101,13 +101,13 @@ impl Model {
     ) -> Result<History, Error> {
         let (Some(fit), Some(call)) = (self.trained_with.clone(), self.call) else {
             return Err(Error::Setting {
-                name: "the model",
-                expected: "one whose training can go on (from a file of `Builtin::checkpoint` or \
-                           `Model::save`)",
+                name: "Model::resume",
+                expected: "called on a model with the state of its training, such as one from a file of \
+                           `Builtin::checkpoint` or `Model::save`",
                 found: match self.trained_with {
-                    None => "one that was never trained".into(),
-                    Some(_) => "one from a file without the optimiser's state, such as a best \
-                                checkpoint (`fit` trains it with a new one)"
+                    None => "a model that was never trained".into(),
+                    Some(_) => "a model from a file without the optimiser's state, such as a best checkpoint; train \
+                                it with `fit`"
                         .into(),
                 },
             });
@@ -118,8 +118,8 @@ impl Model {
             && kept != benchbook_data::digest(&[train.clone(), validation.clone()])
         {
             return Err(Error::Setting {
-                name: "the data",
-                expected: "that of the training that is to go on (`fit` trains on other data)",
+                name: "Model::resume",
+                expected: "given the data of the interrupted training; train on other data with `fit`",
                 found: format!(
                     "samples with other names or sizes among {} for training and {} for validation",
                     train.len(),
@@ -142,7 +142,14 @@ impl Model {
         if fit.cache_features && !self.build.frozen {
             return Err(Error::Setting {
                 name: "cache_features",
-                expected: "false with a trainable base, whose features change with each step",
+                expected: "false with a trainable base, because its features change with each step",
+                found: "true".into(),
+            });
+        }
+        if fit.cache_features && self.build.ranks > 1 {
+            return Err(Error::Setting {
+                name: "cache_features",
+                expected: "false with several ranks, each of which has only its share of a batch",
                 found: "true".into(),
             });
         }
@@ -150,7 +157,7 @@ impl Model {
         let samples = Samples::new(&train, &validation);
         let repeat = fit.steps_per_epoch.is_some();
         let training = LoaderConfig { repeat, ..self.training_config(&fit) };
-        // A part of the samples in order would be of one class only.
+        // The first samples in order may all be of one class.
         let part = fit.validation_steps.is_some();
         let validating = LoaderConfig {
             shuffle: part,
@@ -199,9 +206,9 @@ impl Model {
         result.map(|()| self.history.clone())
     }
 
-    /// Trains for up to 100 steps with learning rates from 1e-7 to 10 and shows the loss against the rate, with the rate
-    /// at which it falls fastest. Weights and the optimiser's state are then those of before. Batch size, optimiser,
-    /// seed and the like are those of the training that the rate is for.
+    /// Trains for up to 100 steps with learning rates from 1e-7 to 10, and shows the loss by rate with the rate at which
+    /// it falls fastest. Restores weights and optimiser state afterwards. `fit` should have the settings of the planned
+    /// training.
     ///
     /// # Errors
     /// As [`Model::fit`].
@@ -228,16 +235,16 @@ impl Model {
         found
     }
 
-    /// Takes over the features that another model has computed with
-    /// [`Fit::cache_features`](crate::train::Fit::cache_features), so that several heads can be
-    /// trained on one frozen base. The times of this model's trainings then do not contain them.
+    /// Shares the features that another model has computed with
+    /// [`Fit::cache_features`](crate::train::Fit::cache_features), to train several heads on one frozen base. The times
+    /// of this model's trainings do not include computing the features.
     ///
     /// # Errors
     /// [`Error::Setting`] unless both bases are frozen and equal, with equal inputs; [`Error::Backend`].
     pub fn share_features(&mut self, other: &Model) -> Result<(), Error> {
         let different = |what: &str| Error::Setting {
-            name: "the other model",
-            expected: "one with the same frozen base and preprocessing",
+            name: "Model::share_features",
+            expected: "given a model with the same frozen base and preprocessing",
             found: what.into(),
         };
         if !self.build.frozen || !other.build.frozen {
@@ -245,7 +252,7 @@ impl Model {
         }
         let base = |net: &Net| (net.input(), net.graph().nodes[..net.base()].to_vec());
         if base(&self.net) != base(&other.net) {
-            return Err(different("another base or size of the input"));
+            return Err(different("another base or input size"));
         }
         let resizing = |model: &Model| (model.build.crop, model.build.filter);
         if self.preprocessing != other.preprocessing || resizing(self) != resizing(other) {
@@ -260,8 +267,8 @@ impl Model {
         Ok(())
     }
 
-    /// The samples that trainings, evaluations and predictions have left out under
-    /// [`OnBadImage::Skip`](crate::prelude::OnBadImage), each with the reason.
+    /// The samples that trainings, evaluations and predictions have skipped under
+    /// [`OnBadImage::Skip`](crate::prelude::OnBadImage), with the reasons.
     pub fn skipped(&self) -> &BTreeMap<String, String> {
         &self.skipped
     }
@@ -277,15 +284,15 @@ impl Model {
         self.trained_with.as_ref().map(|fit| fit.on_bad_image).unwrap_or_default()
     }
 
-    /// Says on standard error which samples were left out.
+    /// Reports newly skipped samples on standard error.
     fn say_skipped(&mut self, loader: &Loader) {
         if let Some(text) = skipped(loader, &mut self.skipped) {
             eprintln!("{text}");
         }
     }
 
-    /// Loss and accuracy on a labelled split. What [`Fit::on_bad_image`](crate::train::Fit::on_bad_image) of the last
-    /// training says of bad images holds here, too.
+    /// Loss and accuracy on a labelled split. Bad images are treated by
+    /// [`Fit::on_bad_image`](crate::train::Fit::on_bad_image) of the last training.
     ///
     /// # Errors
     /// [`Error::Unlabelled`], [`Error::ClassCount`], [`Error::SampleShape`], [`Error::OtherClasses`], [`Error::Data`],
@@ -295,7 +302,7 @@ impl Model {
         self.evaluate_with(split, &mut [])
     }
 
-    /// Evaluates as [`Model::evaluate`] and gives each batch to these metrics.
+    /// Evaluates as [`Model::evaluate`], and updates `metrics` with each batch.
     ///
     /// ```no_run
     /// # use benchbook::prelude::*;
@@ -333,7 +340,7 @@ impl Model {
         })
     }
 
-    /// The class of each sample of a split, labelled or not. Bad images are treated as by [`Model::evaluate`].
+    /// The predicted class of each sample of a split, labelled or not. Bad images are treated as in [`Model::evaluate`].
     ///
     /// # Errors
     /// [`Error::ClassCount`], [`Error::SampleShape`], [`Error::OtherClasses`], [`Error::Data`],
@@ -388,32 +395,30 @@ impl Model {
         Ok(Predictions { split: split.clone(), classes, predictions, seconds })
     }
 
-    /// The class of one image file.
+    /// The predicted class of one image file.
     ///
     /// # Errors
-    /// As [`Model::predict`]; a file that cannot be read is named.
+    /// As [`Model::predict`]; [`Error::Data`] names a file that cannot be read.
     pub fn predict_file(&mut self, path: impl AsRef<Path>) -> Result<Predictions, Error> {
         let path = path.as_ref();
         let sample = benchbook_data::Sample { path: path.into(), label: None };
         let split = Split::new("file", self.classes.clone(), vec![sample])?;
-        // A single bad file is an error, whatever the training did with such files.
+        // With a single file, skipping would leave nothing.
         self.predictions(&split, OnBadImage::Fail)
     }
 
-    /// Says what a result that is not finite comes from.
+    /// Fails, with the cause, if a result is not finite.
     fn check_result(&self, found: f64, what: impl Fn() -> String) -> Result<(), Error> {
         if found.is_finite() {
             return Ok(());
         }
         Err(match self.network.not_finite()? {
-            Some(parameter) => {
-                Error::WeightsNotFinite { wanted: format!("a {}", what()), parameter }
-            }
+            Some(parameter) => Error::WeightsNotFinite { wanted: what(), parameter },
             None => Error::ResultNotFinite { what: what(), found },
         })
     }
 
-    /// Numbers stand for the classes, so they must be those of the training, if there was one.
+    /// Fails if a split's classes differ from those of the training, since labels are class numbers.
     fn check_same_classes(&self, split: &Split) -> Result<(), Error> {
         if self.classes.is_empty() || split.class_names() == self.classes {
             return Ok(());
@@ -425,12 +430,12 @@ impl Model {
         })
     }
 
-    /// All that was trained so far.
+    /// The history of all trainings.
     pub fn history(&self) -> History {
         self.history.clone()
     }
 
-    /// Keras' table of the net, and under it the starting weights and what happens to pixels.
+    /// Keras' table of the net, with the starting weights and the preprocessing of pixels.
     pub fn summary(&self) -> Summary {
         let table = self.net.summary(self.build.frozen);
         let weights = crate::record::weights(&self.net, &self.build);
@@ -442,7 +447,7 @@ impl Model {
         &self.net
     }
 
-    /// The settings that it was built with.
+    /// The settings of the build.
     pub fn settings(&self) -> &Build {
         &self.build
     }
@@ -452,8 +457,8 @@ impl Model {
         self.build.frozen
     }
 
-    /// Freezes the base, or lets it learn. Weights, history and the class names stay; the optimiser starts anew, since
-    /// it has other weights to change, and so do cached features.
+    /// Freezes or unfreezes the base. Keeps weights, history and class names; drops the optimiser's state, which is that
+    /// of other weights, and cached features.
     ///
     /// # Errors
     /// [`Error::Setting`] for a net without a base; [`Error::Backend`].
@@ -465,19 +470,19 @@ impl Model {
         build.check(&self.net)?;
         let plan = build.plan(self.net.clone());
         build.backend.supports(&plan)?;
-        // The same weights in another model of the library.
+        // Rebuild the network with the same weights.
         self.network = build.backend.build(&plan, &self.network.parameters()?)?;
         self.build = build;
         self.stores.clear();
         Ok(())
     }
 
-    /// What happens to pixels, in words: the preprocessing, and a crop or filter other than the default.
+    /// The preprocessing of pixels as text, with a crop or filter other than the default.
     pub(crate) fn pixels(&self) -> String {
         crate::record::pixels(&self.preprocessing, self.build.crop, self.build.filter)
     }
 
-    /// What happens to pixels before the net sees them.
+    /// The preprocessing of pixels.
     pub fn preprocessing(&self) -> &Preprocessing {
         &self.preprocessing
     }
@@ -492,7 +497,7 @@ impl Model {
         self.trained_with.as_ref()
     }
 
-    /// What building it took.
+    /// The parts of the build's time.
     pub fn build_parts(&self) -> BuildParts {
         self.build_parts
     }
@@ -505,12 +510,12 @@ impl Model {
         Ok(self.network.parameters()?)
     }
 
-    /// The model behind the boundary, for what this type does not offer.
+    /// The backend's network, for operations that this type lacks.
     pub fn network(&mut self) -> &mut dyn Network {
         self.network.as_mut()
     }
 
-    /// The loader's settings for this net's images, in order and unchanged.
+    /// The loader's settings for this net's images, in order and without augmentation.
     pub fn loader_config(&self, batch_size: usize) -> LoaderConfig {
         let preprocessing = self.preprocessing.clone();
         let config = self.build.loader_config(self.net.input(), preprocessing, batch_size);
@@ -524,23 +529,23 @@ impl Model {
             seed: fit.seed,
             augmentation: fit.augmentation.clone(),
             crop: fit.crop.unwrap_or(self.build.crop),
-            threads: fit.loader_threads,
+            threads: self.build.threads_of_rank(fit.loader_threads),
             on_bad_image: fit.on_bad_image,
             cache: fit.cache.clone(),
             ..self.loader_config(fit.batch_size)
         }
     }
 
-    /// Number of all values, and of those that training changes.
+    /// The number of all values, and of trainable ones.
     pub fn parameter_counts(&self) -> (usize, usize) {
         self.net.parameter_counts(self.build.frozen)
     }
 }
 
-/// Samples in a batch where nothing is learned; memory is small without gradients.
+/// Samples in a batch of an evaluation.
 pub(crate) const EVALUATION_BATCH: usize = 32;
 
-/// Whether a net can be trained and evaluated on a split. Nothing is computed and no file is read.
+/// Checks that a net can be trained and evaluated on a split, without reading files.
 fn check_data(net: &Net, build: &Build, split: &Split) -> Result<(), Error> {
     check_class_count(net, split.class_names())?;
     if !split.is_labelled() && !split.is_empty() {
@@ -549,7 +554,7 @@ fn check_data(net: &Net, build: &Build, split: &Split) -> Result<(), Error> {
     check_shape(net, build, split)
 }
 
-/// The first trainable layer of batch normalisation whose input has one value of each channel.
+/// The first trainable batch normalisation whose input has one value per channel.
 fn normalises_vectors(net: &Net, frozen: bool) -> Option<String> {
     let base = if frozen { net.base() } else { 0 };
     let mut trained = net.layers().iter().skip(base);
@@ -569,7 +574,7 @@ fn check_class_count(net: &Net, classes: &[String]) -> Result<(), Error> {
 }
 
 fn check_shape(net: &Net, build: &Build, split: &Split) -> Result<(), Error> {
-    // The shape does not depend on what a file of weights says of pixels.
+    // The shape does not depend on the preprocessing that a weights file may give.
     let preprocessing = build.preprocessing.clone().unwrap_or(Preprocessing::Rescaled);
     let found = build.loader_config(net.input(), preprocessing, 1).sample_shape(split)?;
     if *net.input().axes() == *found {
@@ -583,7 +588,7 @@ fn check_shape(net: &Net, build: &Build, split: &Split) -> Result<(), Error> {
     })
 }
 
-/// The probability of each class: of one logit the sigmoid and its complement, of several the softmax.
+/// The probability of each class: for one logit the sigmoid and its complement, for several the softmax.
 fn probabilities(logits: &[f32]) -> Vec<f32> {
     if let [logit] = logits {
         let one = 1.0 / (1.0 + (-logit).exp());
@@ -618,7 +623,7 @@ impl benchbook_display::Rich for Model {
     }
 }
 
-/// Keras' table. It shows itself as it is printed.
+/// Keras' table of a net, as printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Summary(pub String);
 

@@ -1,8 +1,8 @@
-//! `print!` and its relatives as cells see them.
+//! The print macros of cells.
 //!
-//! They send at once, so partial lines are live and the order among standard output, standard
-//! error and rich outputs is that of the code. Prints of other crates take the way through the
-//! pipes. The literal arms catch what evcxr's own code around a cell prints.
+//! They send at once, so partial lines appear live and standard output, standard error and rich outputs
+//! keep the order of the code. Prints of other crates go through pipes. The literal arms catch prints of
+//! evcxr's code around a cell.
 
 /// `print!` into the notebook.
 #[macro_export]
@@ -43,7 +43,7 @@ macro_rules! eprintln {
     };
 }
 
-/// Holds back what evcxr prints of the error of a failing `?`, which it calls `error`.
+/// Holds back evcxr's print of a failing `?`, whose error evcxr calls `error`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __eprintln_held {

@@ -1,4 +1,4 @@
-//! Values that pass between a Python notebook and its `%%rust` cells, by `-i` and `-o`.
+//! Passes values between a Python notebook and its `%%rust` cells, for `-i` and `-o`.
 //!
 //! | Python | Rust |
 //! | --- | --- |
@@ -62,7 +62,7 @@ pub enum CannotCross {
         name: String,
         /// Values in the first column.
         expected: usize,
-        /// Values in this one.
+        /// Values in this column.
         found: usize,
     },
     /// LibTorch cannot make or copy the tensor.
@@ -70,7 +70,7 @@ pub enum CannotCross {
     Tensor {
         /// The variable.
         name: String,
-        /// What LibTorch says.
+        /// LibTorch's error.
         source: tch::TchError,
     },
     /// The file in memory cannot be opened, read or written.
@@ -104,8 +104,8 @@ pub fn receive<T: FromPython>(name: &str, path: &str) -> Result<T, CannotCross> 
     read.map_err(|failure| failure.named(name, "read", path))
 }
 
-/// A variable on its way to Python. Its own method [`Outgoing::send`] exists for the types of [`ToPython`], and wins over that of
-/// [`Refuse`], which exists for all.
+/// A variable that goes to Python. The inherent method [`Outgoing::send`] exists for types with [`ToPython`] and takes
+/// precedence over the method of [`Refuse`], which exists for all types.
 pub struct Outgoing<'a, T: ?Sized>(pub &'a T);
 
 impl<T: ToPython> Outgoing<'_, T> {

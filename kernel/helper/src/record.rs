@@ -1,7 +1,6 @@
-//! What one run was, and what it took: everything that a later comparison must check.
+//! Fills in the record of a run of this library: its conditions and its measurements.
 //!
-//! The record itself, its reading and its drawing are `benchbook_study`'s, so that Python programs, studies and
-//! notebooks all mean the same. Here is what fills it in for a run of this library.
+//! `benchbook_study` defines, reads and draws records for all languages.
 
 mod memory;
 mod words;
@@ -15,19 +14,24 @@ use crate::error::Error;
 use crate::model::{Build, Weights};
 use benchbook_data::Dataset;
 use benchbook_nets::Shape;
+use sha2::{Digest, Sha256};
 use std::path::Path;
+
+/// SHA-256 in hexadecimal digits.
+pub(crate) fn digest(bytes: impl AsRef<[u8]>) -> String {
+    hexadecimal(&Sha256::digest(bytes))
+}
 
 /// SHA-256 of a file in hexadecimal digits.
 pub(crate) fn sha256(path: &Path) -> Result<String, Error> {
-    use sha2::{Digest, Sha256};
-    let failed = |source| Error::File { action: "read", path: path.into(), source };
-    let mut file = std::fs::File::open(path).map_err(failed)?;
+    let failed = Error::file("read", path);
+    let mut file = std::fs::File::open(path).map_err(&failed)?;
     let mut hash = Sha256::new();
     std::io::copy(&mut file, &mut hash).map_err(failed)?;
     Ok(hexadecimal(&hash.finalize()))
 }
 
-/// A dataset as a record states it; asks for the size of every file, which belongs in no phase.
+/// A dataset as a record states it. Reads the size of every file, so no timed phase may contain the call.
 pub(crate) fn facts(data: &dyn Dataset) -> Data {
     let splits = [data.train(), data.validation(), data.test()];
     let files_sha256 = Some(benchbook_data::digest(&splits));
@@ -44,14 +48,13 @@ pub(crate) fn facts(data: &dyn Dataset) -> Data {
     }
 }
 
-/// SHA-256 over names, one a line.
+/// SHA-256 of names, one per line.
 pub(crate) fn names_sha256(names: &[String]) -> String {
-    use sha2::{Digest, Sha256};
-    hexadecimal(&Sha256::digest(names.join("\n")))
+    digest(names.join("\n"))
 }
 
-/// The build of a library in this process, by its id: the size of the largest file of that name that is loaded, and a
-/// checksum of the file's first MiB, which has the list of the library's functions. `None` if no such file is loaded.
+/// Identifies the build of a library in this process by the largest loaded file whose name contains `id`: a checksum of
+/// its first MiB, which has the table of functions, and its size. `None` if no such file is loaded.
 pub(crate) fn library_build(id: &str) -> Option<String> {
     use std::io::Read;
     let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
@@ -64,19 +67,16 @@ pub(crate) fn library_build(id: &str) -> Option<String> {
     let largest = files.filter(named).max_by_key(|path| size(path))?;
     let mut start = Vec::new();
     std::fs::File::open(largest).ok()?.take(1 << 20).read_to_end(&mut start).ok()?;
-    use sha2::{Digest, Sha256};
-    let sum = hexadecimal(&Sha256::digest(&start)[..6]);
-    Some(format!("{sum}, {} bytes", size(largest)))
+    Some(format!("{}, {} bytes", &digest(start)[..12], size(largest)))
 }
 
 /// A net as a record states it before it is built.
 pub(crate) fn net_facts(net: &benchbook_nets::Net, build: &Build) -> Net {
-    use sha2::{Digest, Sha256};
     let graph = serde_json::to_vec(net.graph()).unwrap_or_default();
     Net {
         name: net.name().into(),
         classes: Some(net.classes()),
-        graph_sha256: Some(hexadecimal(&Sha256::digest(graph))),
+        graph_sha256: Some(digest(graph)),
         base: Some(if build.frozen { "frozen" } else { "trainable" }.into()),
         weights: Some(weights(net, build)),
         input_size: match net.input() {
@@ -97,8 +97,8 @@ pub(crate) fn weights(net: &benchbook_nets::Net, build: &Build) -> String {
     }
 }
 
-/// The package's version and, where whoever started the process told it (`BENCHBOOK_REVISION`), the
-/// commit it was built from. A commit found at run time could be another project's.
+/// The package's version, with the commit that `BENCHBOOK_REVISION` names at run time or at build time. The working
+/// folder's repository is not asked, since it may be another project's.
 pub(crate) fn revision() -> String {
     let version = env!("CARGO_PKG_VERSION");
     match std::env::var("BENCHBOOK_REVISION")

@@ -1,9 +1,8 @@
-//! The four phases of the report, measured while they happen.
+//! Measures the four phases of a run: load, build, train and test.
 //!
-//! A [`Run`] does nothing of its own: it calls what a notebook could call without it, looks at a
-//! monotonic clock before and after with the device synchronised on both sides, and keeps what a
-//! [`Record`] needs. The terminal's jobs go through it too, so that a figure from there and one
-//! from a notebook mean the same.
+//! A [`Run`] only wraps calls that a notebook can make without it: it reads a monotonic clock before and after, with the
+//! device synchronised on both sides, and keeps the measurements for a [`Record`]. Jobs of the terminal use it too, so
+//! their figures are measured like those of notebooks.
 
 use crate::backend::{Input, Step};
 use crate::error::Error;
@@ -42,7 +41,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// Begins a run and sets the process's peak memory back.
+    /// Begins a run and resets the process's peak memory.
     pub fn new(name: impl Into<String>) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         Self {
@@ -69,8 +68,8 @@ impl Run {
     /// the device. Returns the folder and that batch.
     ///
     /// # Errors
-    /// [`Error::Data`] (folder missing, class empty, a file that cannot be used, each named), [`Error::Net`],
-    /// [`Error::Weights`] (whose metadata say how to preprocess), [`Error::Backend`].
+    /// [`Error::Data`] (a missing folder, an empty class or an unusable file, by name), [`Error::Net`], [`Error::Weights`]
+    /// (the metadata on preprocessing), [`Error::Backend`].
     pub fn load(
         &mut self,
         folder: impl AsRef<Path>,
@@ -112,7 +111,7 @@ impl Run {
         backend.upload(&batch.values, device)?;
         let seconds = began.elapsed().as_secs_f64();
         self.phases.load = Some(seconds);
-        // The threads' times, as shares of the time that passed.
+        // Threads work in parallel: take the shares of their times in the elapsed time.
         let times = epoch.times();
         let (decoding, transforming) = (times.read + times.decode, times.resize + times.change);
         let share =
@@ -129,10 +128,10 @@ impl Run {
         Ok((data, batch))
     }
 
-    /// The phase `build`: the net with its weights on its device.
+    /// The phase `build`: builds the net with its weights on its device.
     ///
     /// # Errors
-    /// As [`Model::build`], and [`Error::File`] if the weights' file vanishes meanwhile.
+    /// As [`Model::build`], and [`Error::File`] if the weights file disappears meanwhile.
     pub fn build(
         &mut self,
         net: impl Buildable,
@@ -148,7 +147,7 @@ impl Run {
         Ok(model)
     }
 
-    /// The phase `train`, shown live in the notebook. A second training adds to it.
+    /// The phase `train`, shown live in the notebook. The times of several trainings add up.
     ///
     /// # Errors
     /// As [`Model::fit`]; the time until the error counts.
@@ -190,8 +189,8 @@ impl Run {
         result.and_then(|history| Ok(waited.map(|()| history)?))
     }
 
-    /// Times anything else: `run.phase("augmentation", || …)`. The record keeps the seconds under this name; a second
-    /// call of the same name adds to them.
+    /// Times any other work: `run.phase("augmentation", || …)`. The record keeps the seconds by name; calls with the
+    /// same name add up.
     pub fn phase<T>(&mut self, name: impl Into<String>, work: impl FnOnce() -> T) -> T {
         let began = Instant::now();
         let result = work();
@@ -199,8 +198,7 @@ impl Run {
         result
     }
 
-    /// Loss and accuracy on a labelled split. The record keeps the result; it is in no phase, its
-    /// seconds stand with it.
+    /// Loss and accuracy on a labelled split. The record keeps the result with its seconds, outside the phases.
     ///
     /// # Errors
     /// As [`Model::evaluate`].
@@ -210,7 +208,7 @@ impl Run {
         Ok(evaluation)
     }
 
-    /// The phase `test`: predicts every picture of a split.
+    /// The phase `test`: predicts every image of a split.
     ///
     /// # Errors
     /// As [`Model::predict`].
@@ -221,13 +219,13 @@ impl Run {
         Ok(predictions)
     }
 
-    /// The record of what was measured so far.
+    /// The record of the measurements so far.
     ///
     /// # Errors
-    /// [`Error::Phase`] if nothing was built.
+    /// [`Error::Phase`] before the phase `build`.
     pub fn record(&self, model: &mut Model) -> Result<Record, Error> {
         if self.phases.build.is_none() {
-            return Err(Error::Phase { wanted: "a record", missing: "build" });
+            return Err(Error::Phase { wanted: "record", missing: "build" });
         }
         let fit = if self.phases.train.is_some() { model.trained_with().cloned() } else { None };
         let build = model.settings().clone();
@@ -250,6 +248,7 @@ impl Run {
                 device: Some(info.device),
                 device_name,
                 threads: Some(info.threads),
+                ranks: Some(build.ranks).filter(|ranks| *ranks > 1),
                 precision: Some(info.precision),
                 settings,
                 parts: [("build", file), ("graph", Some(info.graph.into()))]
@@ -291,13 +290,12 @@ impl Run {
         Ok(record.complete())
     }
 
-    /// Net and loader each by itself, beside the training of before: what holds the run back. The
-    /// net's steps have a rate of 0 and leave the weights as they were up to the running statistics of
-    /// batch normalisation and the optimiser's state; so this belongs after everything else. It is in
-    /// no phase.
+    /// Measures net and loader separately, to compare with the training: the slower one limits the run. The net's steps
+    /// have learning rate 0, but change the running statistics of batch normalisation and the optimiser's state, so call
+    /// this last. It belongs to no phase.
     ///
     /// # Errors
-    /// [`Error::Phase`] if nothing was trained; as [`Model::fit`].
+    /// [`Error::Phase`] before the phase `train`; as [`Model::fit`].
     pub fn rates(&mut self, model: &mut Model, data: &dyn Dataset) -> Result<Rates, Error> {
         let missing = || Error::Phase { wanted: "rates", missing: "train" };
         let fit = model.trained_with().cloned().ok_or_else(missing)?;
@@ -321,14 +319,16 @@ impl Run {
             kept.ok_or_else(|| benchbook_data::DataError::EmptySplit { split: "train".into() })?;
         let step = Step { rate: 0.0, seed: fit.seed, class_weights: fit.class_weights.as_deref() };
         let network = model.network();
+        let held = network.hold(&batch.values, batch.len())?;
+        let input = held.as_deref().map_or(Input::Values(&batch.values), Input::Held);
         let mut stepped = 0;
-        // The first step warms up; then as long as it takes to be sure, at least three.
-        network.train_step(Input::Values(&batch.values), &batch.labels, step)?;
+        // One step to warm up, then at least three.
+        network.train_step(input, &batch.labels, step)?;
         network.synchronize()?;
         let began = Instant::now();
         while stepped < 3 * batch.len() || began.elapsed() < SYNTHETIC {
             crate::interrupt::check()?;
-            network.train_step(Input::Values(&batch.values), &batch.labels, step)?;
+            network.train_step(input, &batch.labels, step)?;
             stepped += batch.len();
         }
         network.synchronize()?;
@@ -339,7 +339,7 @@ impl Run {
     }
 }
 
-/// Wakes up a build's GPU, which takes a second or more that has nothing to do with the pictures.
+/// Initialises a build's GPU, which takes a second or more, outside the phases.
 ///
 /// # Errors
 /// [`Error::Backend`].
@@ -347,12 +347,12 @@ pub(crate) fn wake(build: &Build) -> Result<(), Error> {
     Ok(build.backend.upload(&[0.0], build.requested_device())?)
 }
 
-/// The pictures, with the files that were left out.
+/// The data with its skipped files.
 fn with_skipped(mut data: Data, skipped: &BTreeMap<String, String>) -> Data {
     /// Names that a record keeps.
     const NAMED: usize = 20;
     data.skipped = skipped.len();
-    // The class and the name, not the way to them.
+    // The folder of the class and the file name only.
     let name = |path: &String| {
         let name = Path::new(path).iter().rev().take(2).collect::<Vec<_>>();
         name.into_iter().rev().collect::<PathBuf>().display().to_string()
@@ -364,10 +364,10 @@ fn with_skipped(mut data: Data, skipped: &BTreeMap<String, String>) -> Data {
     data
 }
 
-/// How long the net runs by itself for [`Run::rates`].
+/// How long [`Run::rates`] runs the net alone.
 const SYNTHETIC: std::time::Duration = std::time::Duration::from_secs(2);
 
-/// Forwards everything and keeps the time of the very first step.
+/// Forwards all events and keeps the time of the first step.
 struct FirstStep<'a> {
     callback: &'a mut dyn Callback,
     seconds: &'a mut Option<f64>,

@@ -6,16 +6,16 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// The size of a notebook's job. What each means in pictures, epochs and batches stands in the
-/// notebook's settings; its name stands in the name of the run, and so in each chart of it.
+/// The size of a notebook's job. The notebook's settings define each size in images, epochs and batches; the run's name,
+/// and so each chart, states the size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scale {
-    /// The report's own numbers: for a GPU.
+    /// The report's numbers, for a GPU.
     Report,
     /// Minutes on two cores of a laptop.
     Laptop,
-    /// Seconds: to see whether all of it runs.
+    /// Seconds, to test that everything runs.
     Tiny,
 }
 
@@ -64,6 +64,6 @@ mod tests {
         assert_eq!("tiny".parse::<Scale>().unwrap(), Scale::Tiny);
         assert_eq!("auto".parse::<Scale>().unwrap(), Scale::fitting());
         let refused = "huge".parse::<Scale>().unwrap_err().to_string();
-        assert_eq!(refused, "expected scale to be auto, report, laptop or tiny, found huge");
+        assert_eq!(refused, "`scale` must be auto, report, laptop or tiny (got huge)");
     }
 }

@@ -1,14 +1,13 @@
-//! How the value of a cell's last expression is shown.
+//! Shows the value of a cell's last expression.
 //!
-//! The kernel turns a last expression `E` into `show!(E);`. Which form it takes is decided by
-//! method resolution, in this order: an `evcxr_display` method of the type's own, [`Rich`],
-//! `Debug`, and at last the name of the type. Each trait below is found one reference further out
-//! than the one before, so the first that applies wins, also for types that borrow.
+//! The kernel turns a last expression `E` into `show!(E);`. Method resolution selects the first form that applies: the
+//! type's own method `evcxr_display`, [`Rich`], `Debug`, or else the type's name. Each trait below needs one more
+//! reference than the one before, which gives this order, also for types that borrow.
 //!
 //! `Debug` text of more than 1000 values is abbreviated (`kernel/display/src/abbreviate.rs`).
 //!
-//! evcxr's `:fmt` and `:types` arrive as further arguments: the format in which a value with nothing
-//! but `Debug` is written, and whether its type stands before it.
+//! The commands `:fmt` and `:types` add arguments: the format for values with `Debug` only, and whether the type
+//! precedes the value.
 
 use crate::display::{Bundle, Rich};
 use crate::worker::send;
@@ -47,7 +46,7 @@ macro_rules! show {
     };
 }
 
-/// Tells the server that what comes is the value of this expression: an `evcxr_display` of the type's own prints it.
+/// Tells the server that the following print is the value of this expression, as `evcxr_display` prints it.
 pub fn begin(expression: &'static str) {
     EXPRESSION.set(expression);
     send(Message::Showing);
@@ -61,14 +60,14 @@ thread_local! {
     static EXPRESSION: Cell<&'static str> = const { Cell::new("") };
 }
 
-/// The form in which the value of this cell is shown.
+/// The form of this cell's value.
 #[derive(Clone, Copy)]
 pub struct Form {
     format: Option<Format>,
     types: bool,
 }
 
-/// Ends a form when it is dropped.
+/// Resets the form when dropped.
 pub struct FormGuard;
 
 impl Form {
@@ -78,7 +77,7 @@ impl Form {
         FormGuard
     }
 
-    /// The value, abbreviated where it is long; then a line says how much there is and how to see it all.
+    /// The value. A long one is abbreviated, followed by a line with its length and how to print all of it.
     fn write(self, value: &dyn Debug) -> String {
         let Abbreviated { text, left_out } = abbreviate(|out| match self.format {
             Some(format) => format(out, value),
@@ -91,7 +90,7 @@ impl Form {
         format!("{text}\n{count}; all of them: println!(\"{{:?}}\", {name})")
     }
 
-    /// What stands before a value: its type without paths, if it is asked for.
+    /// The prefix of a value: its type without paths, if `:types` is on.
     fn before(self, type_name: &str) -> String {
         match self.types {
             true => format!(": {} = ", crate::worker::short(type_name)),
@@ -119,7 +118,7 @@ impl<T: Rich + ?Sized> ShowRich for T {
     }
 }
 
-/// Types with nothing but `Debug`.
+/// Types with `Debug` only.
 pub trait ShowDebug {
     /// Shows the value as the result of the cell.
     fn evcxr_display(&self);
@@ -143,7 +142,7 @@ impl<T: ?Sized> ShowName for &T {
     }
 }
 
-// What does not depend on the type is compiled here, once, and not in every cell.
+// Code that does not depend on the type is compiled once, here, instead of in every cell.
 
 fn result(mut bundle: Bundle, type_name: &str) {
     let before = FORM.get().before(type_name);
@@ -155,16 +154,16 @@ fn result(mut bundle: Bundle, type_name: &str) {
 }
 
 fn debug(value: &dyn Debug, type_name: &str) {
-    // A unit has nothing to show: a loop, a call for its effect.
+    // The unit value of a loop or of a call for its effect is not shown.
     if type_name != "()" {
         result(Bundle::text(FORM.get().write(value)), type_name);
     }
 }
 
 fn name(type_name: &str) {
-    // The crate of the cells is called `ctx`, which the user has never heard of.
+    // `ctx` is the generated crate of the cells.
     let name = type_name.replace("ctx::", "");
-    let text = format!("a value of type {name} (derive or implement Debug to see what is in it)");
+    let text = format!("a value of type {name} (derive or implement Debug to show its content)");
     send(Message::Result { bundle: Bundle::text(text) });
 }
 

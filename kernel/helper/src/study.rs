@@ -1,7 +1,7 @@
-//! Studies: one job, several backends, each run in a process of its own.
+//! Studies: run one job on several backends, each run in its own process.
 //!
-//! The records, their statistics and the comparisons are `benchbook_study`'s; here is what knows how to start
-//! this library's own backends and the Python originals on the same job.
+//! `benchbook_study` has the records, their statistics and the comparisons; this module starts the backends and the
+//! Python programs on the same job.
 
 mod check;
 mod launch;
@@ -28,10 +28,11 @@ use crate::record::Record;
 use benchbook_study::runner;
 use launch::Workers;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// What to compare. In JSON only `job` is needed.
+/// The settings of a study. JSON needs only `job`.
 ///
 /// ```json
 /// {
@@ -47,43 +48,51 @@ pub struct StudyPlan {
     /// The study's name in its records. Default: `study`.
     #[serde(default = "default_name")]
     pub name: String,
-    /// Ids of libraries ([`libraries`](crate::backend::libraries) lists them). Default: [`COMPARED`](crate::backend::COMPARED). One that
-    /// is not there has a row that says how to get it. A program may be named with a version: `python-pytorch@1.13`.
+    /// Ids of libraries, as in [`libraries`](crate::backend::libraries); a program's id may have a version:
+    /// `python-pytorch@1.13`. The row of a missing library says how to install it. Default:
+    /// [`COMPARED`](crate::backend::COMPARED).
     #[serde(default = "default_backends")]
     pub backends: Vec<String>,
-    /// Rounds that count, at least 3. Default: 5; fewer are marked.
+    /// Measured rounds, at least 3. Default: 5; fewer are marked.
     #[serde(default = "default_repeats")]
     pub repeats: usize,
-    /// Rounds of warming up. Default: 1.
+    /// Rounds to warm up. Default: 1.
     #[serde(default = "default_warm_up")]
     pub warm_up: usize,
+    /// The only round to run after the warm-up, for job arrays: from `warm_up` to `warm_up + repeats - 1`. Default: all
+    /// rounds.
+    #[serde(default)]
+    pub round: Option<usize>,
     /// How often a run is repeated that other processes or a virtual machine's host disturbed
-    /// ([`Resources::disturbance`](benchbook_study::resources::Resources::disturbance)). What is disturbed even then stays, and its ratios are
-    /// struck through. Default: 2.
+    /// ([`Resources::disturbance`](benchbook_study::resources::Resources::disturbance)). A run that is still disturbed
+    /// stays, with its ratios struck through. Default: 2.
     #[serde(default = "default_retries")]
     pub retries: usize,
     /// The file of records. Default: `results/<name>.jsonl`.
     #[serde(default)]
     pub records: Option<PathBuf>,
-    /// The backend that the others are compared with; `None` (the default) for the first with figures.
+    /// The backend that the others are compared with. Default: `None`, the first with figures.
     #[serde(default)]
     pub baseline: Option<String>,
-    /// How the backends are first compared in what they compute; `None` to leave it out. Default: 20
-    /// steps.
+    /// The check that the backends compute the same, before the first run; `None` skips the check. Default: 20 steps.
     #[serde(default = "default_check")]
     pub check: Option<Check>,
-    /// Seconds that one run may take. Default: as long as it takes.
+    /// Time limit of one run in seconds. Default: none.
     #[serde(default)]
     pub limit_seconds: Option<u64>,
-    /// The validation accuracy, 0 to 1, to which the study measures the time. Default: none.
+    /// The folder for a profile of ten more training steps of each run, `BACKEND.json` for `ui.perfetto.dev`, which LibTorch
+    /// and PyTorch write after the phases. Default: none.
+    #[serde(default)]
+    pub profiles: Option<PathBuf>,
+    /// The validation accuracy, 0 to 1, for which the study gives the time to reach it. Default: none.
     #[serde(default)]
     pub target_accuracy: Option<f64>,
-    /// What an hour of the machine costs, for example `0.60 EUR`. Default: no costs.
+    /// The price of the machine per hour, for example `0.60 EUR`. Default: no costs.
     #[serde(default)]
     pub price_per_hour: Option<Price>,
-    /// What every backend runs. Each round adds its number, from 0, to the job's two seeds, of the starting weights and of
-    /// the training, so that the rounds are different trainings; the runs of a round have the same. `build.backend` is replaced, `build.threads` is set to all cores if it is not
-    /// given, and the optimiser is taken in each library's own formula. On a GPU TensorFlow can only do a
+    /// The job of every backend. Each round adds its number, from 0, to the job's two seeds, of the starting weights and of
+    /// the training; the runs of a round have equal seeds. The study replaces `build.backend`, sets `build.threads` to all
+    /// cores by default, and takes the optimiser in each library's own formula. On a GPU TensorFlow needs a
     /// `build.compute` of [`Compute::common`](crate::backend::Compute::common).
     pub job: Job,
 }
@@ -120,11 +129,13 @@ impl StudyPlan {
             backends: default_backends(),
             repeats: default_repeats(),
             warm_up: default_warm_up(),
+            round: None,
             retries: default_retries(),
             records: None,
             baseline: None,
             check: default_check(),
             limit_seconds: None,
+            profiles: None,
             target_accuracy: None,
             price_per_hour: None,
             job,
@@ -132,8 +143,8 @@ impl StudyPlan {
     }
 
     /// A plan that runs the job of a published record again, with the same library and without a check: three rounds, or
-    /// up to the published one. The job has paths as they were published, so [`Job::data`] and the weights' file may have
-    /// to be set. `plan.run()` gives the runs for a [`Reproduction`].
+    /// up to the published one. The job has the published paths, so [`Job::data`] and the weights file may have to be set.
+    /// `plan.run()` gives the runs for a [`Reproduction`].
     ///
     /// # Errors
     /// [`Error::Study`] for a record without a job, or with the job of another version of Benchbook.
@@ -151,7 +162,7 @@ impl StudyPlan {
         let (name, backend) = match &record.place {
             Some(place) => (place.study.clone(), place.backend.clone()),
             None => {
-                // A study adds the round to the seeds: round 1, the first that counts, gets the record's.
+                // A study adds the round to the seeds, so round 1, the first measured one, has the record's seeds.
                 for seed in [&mut job.build.seed, &mut job.fit.seed] {
                     *seed = seed.wrapping_sub(1);
                 }
@@ -159,7 +170,7 @@ impl StudyPlan {
             }
         };
         let round = record.place.as_ref().map_or(0, |place| place.round);
-        // Each reproduction is a study of its own: none keeps the runs of another.
+        // A unique name, so that a reproduction keeps no runs of an earlier one.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
         Ok(Self {
             backends: vec![backend],
@@ -183,12 +194,11 @@ impl StudyPlan {
         self.records.clone().unwrap_or_else(|| format!("results/{}.jsonl", self.name).into())
     }
 
-    /// Runs what is missing, shown live in the notebook. An interrupted study goes on where it was.
+    /// Runs the missing runs, shown live in the notebook. Resumes an interrupted study.
     ///
     /// # Errors
-    /// [`Error::Interrupted`], [`Error::Study`] for settings and the file of records, and what the check of
-    /// the common start needs: [`Error::Data`], [`Error::Weights`], [`Error::Backend`]. A backend that fails is no
-    /// error: it has a row.
+    /// [`Error::Interrupted`]; [`Error::Study`] for settings and the file of records; [`Error::Data`],
+    /// [`Error::Weights`] and [`Error::Backend`] for the job. A failed backend is not an error, but a row.
     pub fn run(&self) -> Result<Study, Error> {
         let lock = self.lock()?;
         let mut live = LiveStudy::default();
@@ -199,16 +209,16 @@ impl StudyPlan {
         self.measure_locked(&lock, checked.as_ref(), &mut |event| live.event(event))
     }
 
-    /// Keeps other studies away from the file of records.
+    /// Locks the file of records against other studies.
     ///
     /// # Errors
-    /// [`Error::Study`] if another study has it, or it cannot be made.
+    /// [`Error::Study`] if another study holds the lock, or the file cannot be created.
     pub fn lock(&self) -> Result<RecordsLock, Error> {
         Ok(RecordsLock::take(&self.records_file())?)
     }
 
-    /// Compares what the libraries compute from the same start; `None` if the plan leaves it out. Whatever the job asks
-    /// for, this is done in 64-bit floats on the processor, where rounding hides no wrong formula.
+    /// Compares what the libraries compute from the same start; `None` without [`StudyPlan::check`]. Always in 64-bit floats
+    /// on the CPU, where rounding does not hide a wrong formula.
     ///
     /// # Errors
     /// As [`StudyPlan::run`].
@@ -217,15 +227,19 @@ impl StudyPlan {
         observer: &mut dyn FnMut(&Event),
     ) -> Result<Option<Checked>, Error> {
         let Some(check) = &self.check else { return Ok(None) };
+        // Refused here, before minutes of computation.
+        self.runs()?.validate()?;
         let mut job = self.job.clone();
         job.build.compute = Compute::exact();
         job.build.device = Some(tch::Device::Cpu);
+        // Keras and TensorFlow hold the learning rate in 32 bits, so every library gets one that 32 bits hold.
+        job.fit.learning_rate = Some(f64::from(job.fit.rate() as f32));
         let mut workers = Workers::new(&job)?;
         check::run(*check, &self.backends, &mut workers, observer).map(Some)
     }
 
-    /// Runs what is missing for an observer of one's own. What `checked` found of a backend holds for all of its
-    /// runs of this job, those of earlier calls too.
+    /// Runs the missing runs and sends events to `observer`. The result of `checked` for a backend applies to all runs of
+    /// this job, with those of earlier calls.
     ///
     /// # Errors
     /// As [`StudyPlan::run`].
@@ -237,7 +251,7 @@ impl StudyPlan {
         self.measure_locked(&self.lock()?, checked, observer)
     }
 
-    /// Does what [`StudyPlan::measure`] does for a caller that has taken the lock before.
+    /// As [`StudyPlan::measure`], with a lock that the caller holds.
     ///
     /// # Errors
     /// As [`StudyPlan::run`].
@@ -247,6 +261,40 @@ impl StudyPlan {
         checked: Option<&Checked>,
         observer: &mut dyn FnMut(&Event),
     ) -> Result<Study, Error> {
+        let plan = runner::Plan {
+            computes: checked.map(Checked::found).unwrap_or_default(),
+            versions: checked.map(|checked| checked.versions.clone()).unwrap_or_default(),
+            ..self.runs()?
+        };
+        let mut workers = Workers::new(&self.job)?;
+        if let Some(checked) = checked {
+            workers.hold_to(checked.common());
+        }
+        if let Some(folder) = &self.profiles {
+            std::fs::create_dir_all(folder).map_err(Error::file("create", folder))?;
+            workers.write_profiles(folder);
+        }
+        let stop = crate::interrupt::requested;
+        let records = match runner::run_locked(&plan, lock, &mut workers, observer, &stop) {
+            Err(benchbook_study::Error::Interrupted) => {
+                crate::interrupt::check()?;
+                return Err(Error::Interrupted(Interrupted));
+            }
+            other => other?,
+        };
+        Ok(self.shown(Study::of(records)))
+    }
+
+    /// The measured rounds that no machine in the file of records has completed.
+    ///
+    /// # Errors
+    /// [`Error::Study`] for settings and the file of records.
+    pub fn missing_rounds(&self) -> Result<Vec<usize>, Error> {
+        Ok(runner::missing_rounds(&self.runs()?)?)
+    }
+
+    /// The settings of the runner, without the results of a check. Refuses a baseline or target accuracy that does not fit the plan.
+    fn runs(&self) -> Result<runner::Plan, Error> {
         if let Some(baseline) = self.baseline.as_ref().filter(|name| !self.backends.contains(name))
         {
             return Err(benchbook_study::Error::Setting {
@@ -266,31 +314,19 @@ impl StudyPlan {
             }
             .into());
         }
-        let plan = runner::Plan {
+        Ok(runner::Plan {
             study: self.name.clone(),
             job: self.job.digest()?,
             backends: self.backends.clone(),
             repeats: self.repeats,
             warm_up: self.warm_up,
+            round: self.round,
             records: self.records_file(),
             retries: self.retries,
             limit: self.limit_seconds.map(Duration::from_secs),
-            computes: checked.map(Checked::found).unwrap_or_default(),
-            versions: checked.map(|checked| checked.versions.clone()).unwrap_or_default(),
-        };
-        let mut workers = Workers::new(&self.job)?;
-        if let Some(checked) = checked {
-            workers.hold_to(checked.common());
-        }
-        let stop = crate::interrupt::requested;
-        let records = match runner::run_locked(&plan, lock, &mut workers, observer, &stop) {
-            Err(benchbook_study::Error::Interrupted) => {
-                crate::interrupt::check()?;
-                return Err(Error::Interrupted(Interrupted));
-            }
-            other => other?,
-        };
-        Ok(self.shown(Study::of(records)))
+            computes: BTreeMap::new(),
+            versions: BTreeMap::new(),
+        })
     }
 
     /// A study with the plan's baseline, target and price.

@@ -1,7 +1,6 @@
-//! Training in words that a Keras user knows.
+//! Training, with Keras' names.
 //!
-//! Training tells what happens as [`Event`]s; the notebook ([`Live`]), the terminal ([`KerasLog`])
-//! and the tests draw or collect them each in their own way.
+//! Training emits [`Event`]s; the notebook ([`Live`]), the terminal ([`KerasLog`]) and tests draw or collect them.
 
 mod callback;
 mod event;
@@ -35,28 +34,26 @@ use crate::error::Error;
 use benchbook_data::{Augmentation, Cache, Crop, OnBadImage};
 use serde::{Deserialize, Serialize};
 
-/// How the learning rate changes from the first step of a call of `fit` to its last.
+/// How the learning rate changes over the steps of a call of `fit`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Schedule {
-    /// The same in all steps.
+    /// Constant.
     #[default]
     Constant,
     /// Falls in equal steps towards zero: Keras' `PolynomialDecay` with power 1.
     Linear,
-    /// Falls along half a cosine towards zero: `CosineDecay` of Keras, `CosineAnnealingLR` of
-    /// PyTorch.
+    /// Falls along half a cosine towards zero: Keras' `CosineDecay`, PyTorch's `CosineAnnealingLR`.
     Cosine,
-    /// Is multiplied by `factor` after each `epochs` epochs: `StepLR` of PyTorch, `ExponentialDecay`
-    /// with `staircase` of Keras.
+    /// Multiplied by `factor` after every `epochs` epochs: PyTorch's `StepLR`, Keras' `ExponentialDecay` with `staircase`.
     Step {
         /// Epochs between two changes, at least 1.
         epochs: usize,
         /// Above 0.
         factor: f64,
     },
-    /// Rises in equal steps over the first `epochs` epochs and then falls along half a cosine towards
-    /// zero: `CosineDecay(warmup_target=…)` of Keras.
+    /// Rises in equal steps over the first `epochs` epochs, then falls along half a cosine towards zero: Keras'
+    /// `CosineDecay(warmup_target=…)`.
     Warmup {
         /// Epochs of the rise.
         epochs: usize,
@@ -64,8 +61,7 @@ pub enum Schedule {
 }
 
 impl Schedule {
-    /// The factor on the learning rate after `done` steps of a call of `fit` of so many epochs with
-    /// so many steps each.
+    /// The factor on the learning rate after `done` steps of a call of `fit` with `epochs` epochs of `steps` steps.
     pub fn factor(self, done: usize, epochs: usize, steps: usize) -> f64 {
         let falling = |done: usize, total: usize| {
             0.5 * (1.0 + (std::f64::consts::PI * done as f64 / total.max(1) as f64).cos())
@@ -91,59 +87,55 @@ impl Schedule {
     }
 }
 
-/// The settings of a training. Size and preprocessing of the pictures belong to the model.
+/// The settings of a training. Input size and preprocessing belong to the model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Fit {
-    /// Epochs to train in this call. Default: 1. A second call goes on counting where the first
-    /// ended.
+    /// Epochs of this call. Default: 1. A second call continues the numbers of the first.
     pub epochs: usize,
-    /// Batches in an epoch; `None` (the default) for one pass over the pictures. With a number, an
-    /// epoch begins where the one before ended, as Keras' generators do.
+    /// Batches in an epoch. Default: `None`, one pass over the images. With a number, an epoch begins where the previous
+    /// one ended, as with Keras' generators.
     pub steps_per_epoch: Option<usize>,
-    /// Pictures in a batch. Default: 32.
+    /// Images in a batch. Default: 32.
     pub batch_size: usize,
-    /// Batches of the validation after each epoch; `None` (the default) for all pictures. Which
-    /// pictures is drawn by `seed`, the same in every epoch.
+    /// Batches of the validation after each epoch, drawn by `seed`, the same in every epoch. Default: `None`, all images.
     pub validation_steps: Option<usize>,
-    /// Pictures in a batch of the validation; `None` (the default) for as many as in training.
+    /// Images in a batch of the validation. Default: `None`, `batch_size`.
     pub validation_batch_size: Option<usize>,
-    /// Whether each epoch ends with a validation, which callbacks that watch its figures need. Default:
-    /// true.
+    /// Whether each epoch ends with a validation, which callbacks on its metrics need. Default: true.
     pub validate: bool,
-    /// How gradients change the weights. Default: PyTorch's Adam. The optimiser's state stays with
-    /// the model as long as the optimiser is the same.
+    /// The optimiser. Default: PyTorch's Adam. The model keeps the state while the optimiser stays the same.
     pub optimizer: Optimizer,
-    /// Learning rate; `None` (the default) for the library's own, see
+    /// The learning rate. Default: `None`,
     /// [`Optimizer::default_rate`](crate::backend::Optimizer::default_rate).
     pub learning_rate: Option<f64>,
-    /// How the learning rate changes during this call. Default: not at all.
+    /// How the learning rate changes during this call. Default: constant.
     pub schedule: Schedule,
     /// Seed of order, augmentation and dropout. Default: 0.
     pub seed: u64,
-    /// Random changes of the training pictures. Default: none.
+    /// Random changes of the training images. Default: none.
     pub augmentation: Vec<Augmentation>,
-    /// Which part of a training picture is resized; `None` (the default) for the model's own
-    /// [`crop`](crate::model::Build::crop), which validation always has. [`Crop::RANDOM_RESIZED`] is
-    /// torchvision's `RandomResizedCrop`; a cache of decoded pictures excludes it. In JSON
+    /// The part of a training image that is resized. Default: `None`, the model's
+    /// [`crop`](crate::model::Build::crop), which validation always uses. [`Crop::RANDOM_RESIZED`] is
+    /// torchvision's `RandomResizedCrop`, which excludes `cache`. In JSON
     /// `{"RandomResized": {"scale": [0.08, 1.0], "ratio": [0.75, 1.333]}}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub crop: Option<Crop>,
-    /// A factor on the loss for each class in training, for classes of unlike size:
-    /// Keras' `class_weight`, PyTorch's `CrossEntropyLoss(weight=…)`. Default: none.
+    /// A factor on the training loss of each class, for unbalanced classes: Keras' `class_weight`, PyTorch's
+    /// `CrossEntropyLoss(weight=…)`. Default: none.
     pub class_weights: Option<Vec<f32>>,
-    /// What to do after each epoch, kept with the model; a callback of one's own goes to
-    /// [`Model::fit_with`](crate::model::Model::fit_with). Default: none.
+    /// Built-in callbacks, saved with the model. [`Model::fit_with`](crate::model::Model::fit_with) takes custom ones.
+    /// Default: none.
     pub callbacks: Vec<Builtin>,
-    /// Whether a frozen base is computed once for each picture instead of once in each epoch. The
-    /// result is the same up to rounding, the time is not, so the record states it. It excludes
-    /// augmentation, a `crop` and a trainable base. Default: false.
+    /// Whether the frozen base is computed once for each image instead of in each epoch. Excludes augmentation, a `crop`
+    /// and a trainable base. The result is equal up to rounding; the record states the setting, because the time
+    /// differs. Default: false.
     pub cache_features: bool,
-    /// Whether decoded pictures are kept in memory between epochs. Default: off.
+    /// Where decoded images are kept between epochs. Default: off.
     pub cache: Cache,
-    /// What to do with a file that cannot be used. Default: fail, naming it.
+    /// Whether an unusable file is an error or skipped. Default: an error with the file's name.
     pub on_bad_image: OnBadImage,
-    /// Threads that decode; 0 (the default) for as many as there are cores.
+    /// Threads that decode. Default: 0, one per core.
     pub loader_threads: usize,
 }
 
@@ -202,7 +194,7 @@ impl Fit {
             if callback.watches_validation() && !self.validate {
                 return Err(Error::Setting {
                     name: "validate",
-                    expected: "true with a callback that watches the validation",
+                    expected: "true with a callback that monitors the validation",
                     found: format!("false with {callback:?}"),
                 });
             }
@@ -212,7 +204,7 @@ impl Fit {
         {
             return Err(Error::Setting {
                 name: "schedule",
-                expected: "a step of at least 1 epoch and a finite factor above 0",
+                expected: "a step of at least 1 epoch with a finite factor above 0",
                 found: format!("{:?}", self.schedule),
             });
         }
@@ -229,14 +221,14 @@ impl Fit {
         if let (true, Some(crop)) = (self.cache_features, self.crop) {
             return Err(Error::Setting {
                 name: "cache_features",
-                expected: "false with a crop of the training, since validation has the net's own",
+                expected: "false with `crop`, because validation uses the model's own crop",
                 found: format!("true with {crop:?}"),
             });
         }
         if self.cache_features && !self.augmentation.is_empty() {
             return Err(Error::Setting {
                 name: "cache_features",
-                expected: "false with augmentation, since every epoch then has other features",
+                expected: "false with augmentation, because each epoch then has other features",
                 found: format!("true with {:?}", self.augmentation),
             });
         }

@@ -1,17 +1,17 @@
-//! The worker's side of a session: runs cells, and sends everything they produce as frames.
+//! The worker's side of a session: runs cells, and sends their outputs as frames.
 //!
-//! The `benchbook-worker` program loads this library and calls [`benchbook_worker_main`]. All
-//! state is here and not in that program, because the panic hook, the interrupt flag and the frame
-//! writer must be the ones that cells see: cells and this library share one `libstd.so`.
+//! The program `benchbook-worker` loads this library and calls [`benchbook_worker_main`]. The library has all state,
+//! because cells must see the same panic hook, interrupt flag and frame writer: cells and library share one `libstd.so`.
 //!
-//! evcxr talks to the worker in lines, by way of the worker's guard (`benchbook_guard`). The user's
-//! standard input is empty, and standard output and error are pipes that `streams` reads.
+//! evcxr sends lines to the worker through the worker's guard (`benchbook_guard`). The user's standard input is empty;
+//! standard output and error are pipes that `streams` reads.
 //!
-//! User code can reach the descriptors by which a worker talks, and it can copy the whole process. So what
-//! says that a cell begins or has ended carries a token that user code does not know; a descriptor that
-//! was closed ends the worker; and a process that a cell has forked is no worker (`server`).
+//! User code can reach the worker's descriptors and fork the process. So messages on the start and end of a cell carry a
+//! token that user code does not know, a closed descriptor ends the worker, and a forked process is not a worker
+//! (`server`).
 
 mod answers;
+mod command_line;
 mod crash;
 mod failure;
 mod job;
@@ -54,12 +54,12 @@ struct Server {
     answers: Answers,
     streams: streams::Streams,
     token: String,
-    /// The process that is connected.
+    /// The id of the connected process.
     process: u32,
 }
 
-/// The connection. A cell may close its descriptor, and the next file that is opened gets the number:
-/// sending, other than writing, then fails.
+/// The connection. A cell may close its descriptor, whose number the next opened file gets; `send`, unlike `write`, then
+/// fails.
 struct Frames(UnixStream);
 
 impl Write for Frames {
@@ -76,8 +76,8 @@ impl Write for Frames {
     }
 }
 
-/// The connection to the server; none outside a worker, and in a process that a cell has forked: its
-/// prints take the way of other libraries', and it must not speak for the worker.
+/// The connection to the server; `None` outside a worker, and in a process that a cell has forked, which must not send for
+/// the worker.
 fn server() -> Option<&'static Server> {
     SERVER.get().filter(|server| server.process == std::process::id())
 }
@@ -88,10 +88,10 @@ fn is_forked() -> bool {
 }
 
 impl Server {
-    /// Locks the frame writer after everything printed so far has been sent, so that what the
-    /// caller writes keeps its place among the prints.
+    /// Sends everything printed so far, then locks the frame writer, so that the caller's frame keeps its place among the
+    /// prints.
     fn ordered(&self) -> MutexGuard<'_, Frames> {
-        // What Rust's own stdout still holds belongs before this frame.
+        // Text in the buffer of Rust's stdout precedes this frame.
         stdout::flush();
         let mut frames = lock(&self.frames);
         self.streams.drain(&mut frames);
@@ -101,14 +101,14 @@ impl Server {
         frames
     }
 
-    /// Sends a frame that need not keep its place among the prints. It takes no lock of the standard
-    /// streams, so it can be called while the caller holds one: from the panic hook.
+    /// Sends a frame without regard to its place among the prints. Takes no lock of the standard streams, so the panic hook
+    /// can call it while a lock is held.
     fn send_aside(&self, frame: &Frame) {
         let _ = frame.write_to(&mut *lock(&self.frames));
     }
 
     fn send(&self, frame: &Frame) {
-        // If the server is gone there is nobody to tell; evcxr's pipe closes and ends the worker.
+        // If the server is gone, evcxr's pipe closes and ends the worker.
         let sent = frame.write_to(&mut *self.ordered());
         if let Err(error) = sent
             && error.kind() == io::ErrorKind::InvalidData
@@ -117,7 +117,7 @@ impl Server {
         }
     }
 
-    /// A message is too large to be sent: the cell fails, or is told.
+    /// Handles a message that is too large: fails the cell, or reports it.
     fn refused(&self, frame: &Frame, error: &io::Error) {
         match frame {
             Frame::Message(Message::Display { .. } | Message::Result { .. }) => panic!("{error}"),
@@ -126,14 +126,13 @@ impl Server {
                 let evalue = format!("its text is not shown: {error}");
                 self.send(&Frame::Message(Message::Error { ename, evalue, traceback }));
             }
-            // An update, which may leave after the call that asked for it.
+            // An update may be sent after its call has returned, so it cannot fail.
             _ => self.send(&Frame::Print(Stream::Stderr, format!("{error}\n").into_bytes())),
         }
     }
 }
 
-/// Sends a message to the server. Outside a worker, the plain text of outputs goes to standard
-/// output and everything else is dropped.
+/// Sends a message to the server. Outside a worker, prints the plain text of outputs and drops other messages.
 pub fn send(message: Message) {
     match server() {
         Some(server) => server.send(&Frame::Message(message)),
@@ -145,16 +144,16 @@ pub fn send(message: Message) {
     }
 }
 
-/// Tells the server that a model can be loaded from `path` should this process die.
+/// Reports a model file to the server, which offers it if this process dies.
 pub(crate) fn checkpoint_written(path: &std::path::Path) {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
     send(Message::Checkpoint { path: path.to_string_lossy().into_owned() });
 }
 
-/// Prints to the notebook at once, without waiting for the end of the line.
+/// Prints to the notebook at once, also a partial line.
 pub fn print(stream: Stream, text: fmt::Arguments<'_>) {
     match (server(), stream) {
-        // Formatting comes first: a `Display` implementation may print, too.
+        // Format first: a `Display` implementation may print too.
         (Some(server), _) => server.send(&Frame::Print(stream, text.to_string().into_bytes())),
         (None, Stream::Stdout) => std::print!("{text}"),
         (None, Stream::Stderr) => std::eprint!("{text}"),
@@ -164,26 +163,26 @@ pub fn print(stream: Stream, text: fmt::Arguments<'_>) {
 /// Asks the user for a line of text.
 ///
 /// # Errors
-/// The front end does not allow questions, the user interrupted, or this is no worker.
+/// The front end does not allow questions, the user interrupted, or the process is not a worker.
 pub(crate) fn ask(prompt: &str, password: bool) -> io::Result<String> {
     let Some(server) = server() else {
-        return Err(io::Error::other("input is only possible in a notebook cell"));
+        return Err(io::Error::other("input works only in a notebook cell"));
     };
     let line = server.answers.ask(|| {
         crate::display::send_waiting();
         server.send(&Frame::Message(Message::Input { prompt: prompt.into(), password }));
     })?;
     let answer: Answer = serde_json::from_str(&line)?;
-    // The server signals before it answers, so an interrupt is known by now. A cell that lets the
-    // error through with `?` is then reported as interrupted.
+    // The server signals before it answers, so an interrupt is known by now. A cell that passes the error on with `?` is
+    // then reported as interrupted.
     answer.line.map_err(|why| match interrupt::check() {
         Err(interrupted) => io::Error::new(io::ErrorKind::Interrupted, interrupted),
         Ok(()) => io::Error::other(why),
     })
 }
 
-/// Tells the server that the cell has ended, and waits until it has taken all that the cell sent.
-/// evcxr takes another way, and would otherwise be faster.
+/// Reports the cell's end to the server and waits until the server has taken all frames, which evcxr's own channel would
+/// otherwise overtake.
 fn finish() {
     let Some(server) = server() else { return };
     crate::display::send_waiting();
@@ -191,13 +190,15 @@ fn finish() {
     server.answers.wait_until_taken();
 }
 
-/// Connects to the server named by the environment and takes over the standard streams. Returns what
-/// talks with evcxr, and its log.
+/// Connects to the server that the environment names, and takes over the standard streams. Returns the connection to
+/// evcxr and evcxr's log.
 fn connect() -> io::Result<(Control, File)> {
     // SAFETY: no other thread of this library's or of a cell's runs yet.
     let control = unsafe { Control::take() }?;
     let path = std::env::var_os(SOCKET_VARIABLE).map(PathBuf::from).ok_or_else(|| {
-        io::Error::other(format!("{SOCKET_VARIABLE} is not set; the kernel server starts workers"))
+        io::Error::other(format!(
+            "{SOCKET_VARIABLE} is not set; only the kernel server starts workers"
+        ))
     })?;
     let socket = connect_to(&path)?;
     let (streams, log) = streams::take_over()?;
@@ -214,7 +215,7 @@ fn connect() -> io::Result<(Control, File)> {
     Ok((control, log))
 }
 
-/// The path of a socket is limited to 107 bytes; by way of its folder's descriptor it is short.
+/// Connects by way of the folder's descriptor, since a socket's path is limited to 107 bytes.
 fn connect_to(path: &Path) -> io::Result<UnixStream> {
     let folder = File::open(path.parent().unwrap_or(path))?;
     let name = path.file_name().unwrap_or_default();
@@ -222,7 +223,7 @@ fn connect_to(path: &Path) -> io::Result<UnixStream> {
     UnixStream::connect(short)
 }
 
-/// A panic while a lock was held leaves a stream that is still whole: frames are written at once.
+/// Locks despite poisoning: frames are written whole, so a panic cannot leave half of one.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

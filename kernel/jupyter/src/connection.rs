@@ -7,12 +7,10 @@ use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-/// Reads a connection file. One that others can read is used, with a warning in the log: whoever
-/// has the key can run code.
+/// Reads a connection file. If others can read the file, logs a warning: whoever has the key can run code.
 ///
 /// # Errors
-/// The file cannot be read, is not a connection file, or asks for another signature scheme than
-/// `hmac-sha256`.
+/// The file cannot be read, is not a connection file, or requires another signature scheme than `hmac-sha256`.
 pub fn read(path: &Path) -> Result<ConnectionInfo, Error> {
     let failed = |source| Error::ConnectionFile { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
@@ -32,8 +30,8 @@ pub fn read(path: &Path) -> Result<ConnectionInfo, Error> {
     Ok(connection)
 }
 
-/// Writes a connection file that only its owner can read (mode 0600), also in the place of one
-/// that others could read.
+/// Writes a connection file that only its owner can read (mode 0600), even if it replaces one that
+/// others could read.
 ///
 /// # Errors
 /// The file cannot be written.
@@ -46,7 +44,7 @@ pub fn write(path: &Path, connection: &ConnectionInfo) -> Result<(), Error> {
         .mode(0o600)
         .open(path)
         .map_err(failed)?;
-    // The mode above counts only for a new file.
+    // The mode above applies to new files only.
     file.set_permissions(Permissions::from_mode(0o600)).map_err(failed)?;
     let json = serde_json::to_vec_pretty(connection).map_err(|error| failed(error.into()))?;
     file.write_all(&json).map_err(failed)

@@ -15,7 +15,7 @@ use crate::wire::Outgoing;
 use jupyter_protocol::ConnectionInfo;
 use std::sync::{Arc, Mutex};
 
-/// What the threads of a kernel share: their queues, and what is to be known everywhere.
+/// The state that a kernel's threads share: queues and settings.
 pub(crate) struct Core {
     pub(crate) about: About,
     pub(crate) connection: ConnectionInfo,
@@ -27,15 +27,15 @@ pub(crate) struct Core {
     pub(crate) executor: Executor,
     pub(crate) assistant: Assistant,
     pub(crate) history: History,
-    /// Requests for the thread that answers what is asked of the history; `None` ends it.
+    /// Requests for the history thread; `None` ends it.
     pub(crate) historian: crossbeam_channel::Sender<Option<Request>>,
     pub(crate) meter: Mutex<Meter>,
-    /// Why the kernel ends, for the thread that waits for it.
+    /// The reason for the kernel's end, for the thread that waits for it.
     pub(crate) ends: Arc<Mailbox<End>>,
 }
 
 impl Core {
-    /// The queue of the channel on which a request came and its answer goes.
+    /// The queue of the channel for a request and its reply.
     pub(crate) fn posts(&self, channel: Channel) -> &Mailbox<Post> {
         match channel {
             Channel::Shell => &self.shell_posts,
@@ -43,12 +43,12 @@ impl Core {
         }
     }
 
-    /// Sends an answer on the channel on which the request came.
+    /// Sends a reply on the channel of its request.
     pub(crate) fn reply(&self, channel: Channel, message: Outgoing) {
         self.posts(channel).post(Post::Send(message));
     }
 
-    /// The user asks the running cell to stop, and those that wait not to start.
+    /// Interrupts the running cell and aborts the waiting ones.
     pub(crate) fn interrupt(&self) {
         self.executor.interrupt(&*self.control);
         self.stdin.cancel(crate::InputError::Interrupted);

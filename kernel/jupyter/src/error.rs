@@ -3,14 +3,14 @@
 use std::io;
 use std::path::PathBuf;
 
-/// Why a kernel could not start. Once it runs, no message ends it.
+/// Why a kernel could not start. Once it runs, no message can end it.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "fields are what the message prints")]
 pub enum Error {
     /// The connection file could not be read or written.
     #[error("could not read or write the connection file {}", path.display())]
     ConnectionFile { path: PathBuf, source: io::Error },
-    /// The connection file is not one.
+    /// The file is not a connection file.
     #[error(
         "expected a connection file with transport, ip, five ports, key and signature_scheme, \
          found something else in {}: {source}",
@@ -28,7 +28,7 @@ pub enum Error {
         endpoint: String,
         source: io::Error,
     },
-    /// A pipe or a thread that the kernel needs could not be made.
+    /// A pipe or a thread that the kernel needs could not be created.
     #[error("could not make what the kernel needs from the system")]
     System(#[source] io::Error),
 }

@@ -18,72 +18,71 @@ use std::collections::BTreeMap;
 ///
 /// A panic in any method fails the request that it served and nothing else.
 pub trait Evaluator {
-    /// Runs one cell. Whatever it shows goes to `output` before this returns.
+    /// Runs one cell. All its outputs go to `output` before this returns.
     ///
-    /// An interrupt that arrives meanwhile is announced by [`Control::interrupt`]; the cell then
-    /// ends soon with an [`Outcome::Error`] named `KeyboardInterrupt`. One can arrive before this
-    /// method has begun, and one that came too late for the cell before may still be noted; so
-    /// forget what is noted first, then ask [`Output::interrupted`].
+    /// [`Control::interrupt`] announces an interrupt during the cell, which then ends soon with an
+    /// [`Outcome::Error`] named `KeyboardInterrupt`. An interrupt can arrive before this method
+    /// begins, and a late interrupt of the previous cell may still be recorded; so first clear the
+    /// record, then check [`Output::interrupted`].
     fn execute(&mut self, cell: &Cell, output: &Output) -> Executed;
 
-    /// What could stand at `cursor` (a byte offset in `code`). Called when no cell runs or waits;
-    /// otherwise [`Control::complete`] is asked.
+    /// Completions at `cursor` (a byte offset in `code`). Called when no cell runs or waits;
+    /// otherwise the layer calls [`Control::complete`].
     fn complete(&mut self, code: &str, cursor: usize) -> Completions {
         let _ = code;
         Completions::none(cursor)
     }
 
-    /// What is known about the thing at `cursor` (a byte offset in `code`); `None` if nothing.
-    /// Called when no cell runs or waits; otherwise [`Control::inspect`] is asked.
+    /// Documentation of the code at `cursor` (a byte offset in `code`); `None` if there is none.
+    /// Called when no cell runs or waits; otherwise the layer calls [`Control::inspect`].
     fn inspect(&mut self, code: &str, cursor: usize, detail: Detail) -> Option<Bundle> {
         let _ = (code, cursor, detail);
         None
     }
 
-    /// Does a piece of what can be done ahead of the next request, and says whether there is
-    /// more. Called when nothing waits, until it returns false; a request that comes meanwhile waits
-    /// for the piece's end.
+    /// Does a piece of work ahead of the next request, and returns whether there is more. Called while nothing
+    /// waits, until it returns false; a request that arrives meanwhile waits for the piece's end.
     fn idle(&mut self) -> bool {
         false
     }
 
-    /// Ends everything that the evaluator has started. No method is called afterwards. At most
-    /// [`SHUTDOWN_GRACE`](crate::SHUTDOWN_GRACE) is waited for it.
+    /// Ends everything that the evaluator has started. No method is called afterwards. The kernel
+    /// waits for at most [`SHUTDOWN_GRACE`](crate::SHUTDOWN_GRACE).
     fn shutdown(&mut self, restart: bool) {
         let _ = restart;
     }
 }
 
-/// What can be asked at any time, from any thread, also while a cell runs.
+/// Services that are available at any time, from any thread, even while a cell runs.
 ///
 /// A panic in any method fails the request that it served and nothing else.
 pub trait Control: Send + Sync {
-    /// Asks the running cell to stop. Called only while a cell runs, once for each interrupt that
-    /// the user asks for, and must return at once: the end of the cell waits for it.
+    /// Interrupts the running cell. Called only while a cell runs, once for each interrupt by the
+    /// user; must return at once, since the end of the cell waits for it.
     fn interrupt(&self);
 
-    /// Ends the running cell (or the construction of the evaluator, or its work ahead) by all means, because the
-    /// kernel shuts down. Not called when nothing runs.
+    /// Forces the running cell (or the construction of the evaluator, or its work ahead) to end,
+    /// because the kernel shuts down. Not called when nothing runs.
     fn kill(&self);
 
-    /// Whether `code` could be run as it is.
+    /// Whether `code` is complete and can be run.
     fn is_complete(&self, code: &str) -> Completeness;
 
-    /// What could stand at `cursor` (a byte offset in `code`), as far as it is known without the
-    /// evaluator: a cell runs, waits, or the evaluator is being built.
+    /// Completions at `cursor` (a byte offset in `code`) without the evaluator: while a cell runs
+    /// or waits, or the evaluator is being built.
     fn complete(&self, code: &str, cursor: usize) -> Completions {
         let _ = code;
         Completions::none(cursor)
     }
 
-    /// What is known about the thing at `cursor` (a byte offset in `code`) without the evaluator.
+    /// Documentation of the code at `cursor` (a byte offset in `code`) without the evaluator.
     fn inspect(&self, code: &str, cursor: usize, detail: Detail) -> Option<Bundle> {
         let _ = (code, cursor, detail);
         None
     }
 
-    /// The memory of the GPU that the session uses; `None` without one. CPU and memory of this
-    /// process and its children are found by the layer.
+    /// The memory of the session's GPU; `None` without one. The layer itself measures CPU and
+    /// memory of this process and its children.
     fn gpu_memory(&self) -> Option<GpuMemory> {
         None
     }
@@ -95,16 +94,16 @@ pub struct Cell {
     /// The source text.
     pub code: String,
     /// The number that the front end shows beside the cell, from 1. A cell that is not counted
-    /// (`silent`, or `store_history` is false) has the number that the next counted cell will get.
+    /// (`silent`, or `store_history` is false) has the number of the next counted cell.
     pub execution_count: u64,
-    /// No output is published, apart from what [`Outcome`] says. See [`Output`].
+    /// Whether the cell publishes no output except its [`Outcome`]. See [`Output`].
     pub silent: bool,
-    /// The cell is counted and kept in the history.
+    /// Whether the cell is counted and saved in the history.
     pub store_history: bool,
-    /// Whether [`Output::input`] may ask the user.
+    /// Whether [`Output::input`] may request input.
     pub allow_stdin: bool,
-    /// Expressions to evaluate after a cell that did not fail, by the name that the front end
-    /// chose. Their values go to [`Outcome::Ok`].
+    /// Expressions to evaluate after a cell that did not fail, by the front end's names. Their
+    /// values go to [`Outcome::Ok`].
     pub user_expressions: BTreeMap<String, String>,
 }
 
@@ -113,8 +112,8 @@ pub struct Cell {
 pub struct Executed {
     /// How it ended.
     pub outcome: Outcome,
-    /// More to say in the reply's metadata, for example compile and run seconds. `started` and
-    /// `status` are added by the layer unless they are here.
+    /// Further metadata of the reply, for example compile and run seconds. The layer adds `started`
+    /// and `status` unless they are present.
     pub metadata: Map<String, Value>,
 }
 
@@ -131,17 +130,17 @@ pub enum Outcome {
     Ok {
         /// The values of [`Cell::user_expressions`], by name.
         user_expressions: BTreeMap<String, Expression>,
-        /// What the front end is asked to do.
+        /// Actions for the front end.
         payload: Vec<Payload>,
     },
     /// With a failure. The layer publishes exactly one `error` message for it.
     Error(Failure),
-    /// It was not run.
+    /// The cell was not run.
     Aborted,
 }
 
 impl Outcome {
-    /// Success with nothing more to say.
+    /// Success without further data.
     pub fn ok() -> Self {
         Self::Ok { user_expressions: BTreeMap::new(), payload: Vec::new() }
     }
@@ -152,9 +151,9 @@ impl Outcome {
 pub struct Failure {
     /// The kind of failure, for example `Panic` or `KeyboardInterrupt`.
     pub ename: String,
-    /// What it says, in one line or a few.
+    /// The message, in one line or a few.
     pub evalue: String,
-    /// What the front end shows, one element a line or paragraph; ANSI colours are understood.
+    /// The displayed text, one element a line or paragraph; may contain ANSI colours.
     pub traceback: Vec<String>,
 }
 
@@ -170,13 +169,13 @@ impl Failure {
 /// The value of a user expression.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Expression {
-    /// It has a value.
+    /// The value.
     Ok(Bundle),
-    /// It could not be evaluated.
+    /// The evaluation failed.
     Error(Failure),
 }
 
-/// What the front end is asked to do after a cell.
+/// An action for the front end after a cell.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "source", rename_all = "snake_case")]
 pub enum Payload {
@@ -201,7 +200,7 @@ pub enum Payload {
     },
 }
 
-/// What could stand at the cursor.
+/// Completions at the cursor.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Completions {
     /// The candidates, best first.
@@ -213,7 +212,7 @@ pub struct Completions {
 }
 
 impl Completions {
-    /// Nothing is known.
+    /// No completions.
     pub fn none(cursor: usize) -> Self {
         Self { matches: Vec::new(), start: cursor, end: cursor }
     }
@@ -224,7 +223,7 @@ impl Completions {
 pub struct Match {
     /// The text to insert.
     pub text: String,
-    /// What it is (`function`, `struct`, `keyword` …), shown by some front ends; may be empty.
+    /// The kind (`function`, `struct`, `keyword` …), shown by some front ends; may be empty.
     pub kind: String,
 }
 
@@ -244,7 +243,7 @@ pub enum Detail {
     Full,
 }
 
-/// Whether code could be run as it is.
+/// Whether code is complete and can be run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Completeness {
     /// It can be run.
@@ -254,17 +253,17 @@ pub enum Completeness {
         /// Spaces or tabs.
         indent: String,
     },
-    /// It cannot become valid by going on.
+    /// More text cannot make it valid.
     Invalid,
-    /// It cannot be told.
+    /// Unknown.
     Unknown,
 }
 
 /// Memory of a GPU, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GpuMemory {
-    /// What the session's processes hold.
+    /// Memory of the session's processes.
     pub used: u64,
-    /// What the device has.
+    /// Memory of the device.
     pub total: u64,
 }

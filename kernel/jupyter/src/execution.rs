@@ -13,11 +13,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-/// How long nothing has to come before the evaluator works ahead. A client that has just connected
-/// sends its first cell within this time.
+/// How long the queue must be empty before the evaluator works ahead. A client that has just
+/// connected sends its first cell within this time.
 const QUIET: Duration = Duration::from_millis(250);
 
-/// The other threads' side of the execute thread.
+/// The other threads' handle to the execute thread.
 #[derive(Default)]
 pub(crate) struct Executor {
     state: Mutex<State>,
@@ -26,29 +26,29 @@ pub(crate) struct Executor {
 
 #[derive(Default)]
 struct State {
-    /// The cells that wait.
+    /// The waiting cells.
     cells: VecDeque<Waiting>,
-    /// The questions that wait; there are none while a cell waits or runs.
+    /// The waiting completion and inspection requests; empty while a cell waits or runs.
     questions: Questions,
-    /// Set while a cell runs; true once it was interrupted.
+    /// Set while a cell runs; true once it is interrupted.
     running: Option<Arc<AtomicBool>>,
-    /// The evaluator has been built, or could not be.
+    /// Whether the evaluator has been built or has failed to build.
     ready: bool,
-    /// The evaluator does something ahead of the next request.
+    /// Whether the evaluator works ahead of the next request.
     ahead: bool,
-    /// The kernel ends; whether it restarts.
+    /// Set when the kernel ends; whether it restarts.
     closing: Option<bool>,
 }
 
-/// A cell that waits.
+/// A waiting cell.
 struct Waiting {
     request: Request,
     content: ExecuteRequest,
-    /// It is not run.
+    /// Whether the cell is skipped.
     aborted: bool,
 }
 
-/// What comes next on the execute thread.
+/// The next task of the execute thread.
 enum Next {
     Cell {
         request: Request,
@@ -62,13 +62,13 @@ enum Next {
     Close {
         restart: bool,
     },
-    /// Nothing waits.
+    /// The queue is empty.
     Idle,
 }
 
 impl Executor {
-    /// Takes a question if the thread is free for it, and gives back the one that it replaces;
-    /// otherwise gives it back as the error.
+    /// Queues a request if the thread is free for it, and returns the request that it replaces;
+    /// otherwise returns it as the error.
     pub(crate) fn offer(&self, request: Request) -> Result<Option<Request>, Box<Request>> {
         let mut state = locked(&self.state);
         let occupied = !state.cells.is_empty() || state.running.is_some();
@@ -80,19 +80,19 @@ impl Executor {
         Ok(replaced)
     }
 
-    /// Stops the running cell, and those that wait from starting.
+    /// Interrupts the running cell, and aborts the waiting ones.
     pub(crate) fn interrupt(&self, control: &dyn Control) {
         let mut state = locked(&self.state);
         state.abort_waiting();
         if let Some(interrupted) = &state.running {
             interrupted.store(true, Ordering::SeqCst);
-            // The lock is held so that the request cannot reach the cell after this one. A panic
-            // is logged; the interrupt then has no effect.
+            // Holds the lock so that the interrupt cannot reach the next cell. A panic is logged;
+            // the interrupt then has no effect.
             let _ = guarded(|| control.interrupt());
         }
     }
 
-    /// Ends the thread, killing what runs.
+    /// Ends the thread, killing the running cell.
     pub(crate) fn close(&self, restart: bool, control: &dyn Control) {
         let mut state = locked(&self.state);
         state.abort_waiting();
@@ -108,12 +108,12 @@ impl Executor {
         }
     }
 
-    /// Aborts the cells that wait.
+    /// Aborts the waiting cells.
     fn abort_waiting(&self) {
         locked(&self.state).abort_waiting();
     }
 
-    /// Takes a cell, and gives back the questions that would have kept it waiting.
+    /// Queues a cell, and returns the requests that would have delayed it.
     fn push(&self, request: Request, content: ExecuteRequest) -> Questions {
         let mut state = locked(&self.state);
         let aborted = state.closing.is_some();
@@ -122,7 +122,7 @@ impl Executor {
         std::mem::take(&mut state.questions)
     }
 
-    /// Waits for the next thing to do; not unless `patient`.
+    /// Waits for the next task; returns at once unless `patient`.
     fn next(&self, patient: bool) -> Next {
         let mut state = locked(&self.state);
         state.ahead = false;
@@ -160,7 +160,7 @@ impl Executor {
         locked(&self.state).ready = true;
     }
 
-    /// The cell is over; an interrupt does not reach it any more.
+    /// Marks the cell as ended; later interrupts do not reach it.
     fn finished(&self) {
         locked(&self.state).running = None;
     }
@@ -186,16 +186,16 @@ pub(crate) fn submit(core: &Core, request: Request) {
     }
 }
 
-/// What builds the evaluator.
+/// Builds the evaluator.
 pub(crate) type Factory = Box<dyn FnOnce() -> Result<Box<dyn Evaluator>, Failure> + Send>;
 
 /// The execute thread: builds the evaluator and runs cells until the kernel ends.
 pub(crate) fn serve(core: &Arc<Core>, build: Factory) {
     let mut evaluator = guarded(build).flatten();
     core.executor.ready();
-    // The number of the latest cell that was counted.
+    // The number of the latest counted cell.
     let mut count = 0;
-    // Whether the evaluator has nothing left to do ahead.
+    // Whether the evaluator has no more work ahead.
     let mut prepared = evaluator.is_err();
     loop {
         match core.executor.next(prepared) {

@@ -27,14 +27,14 @@ pub(crate) use code::{answer, assist, assist_with};
 pub(crate) use history::answer_from_history;
 pub(crate) use questions::{Assistant, Questions};
 
-/// A channel on which requests come.
+/// A channel for requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Channel {
     Shell,
     Control,
 }
 
-/// A request, and where its answer goes.
+/// A request and the channel for its reply.
 pub(crate) struct Request {
     pub(crate) message: Incoming,
     pub(crate) channel: Channel,
@@ -63,7 +63,7 @@ impl From<&Failure> for ErrorOutput {
     }
 }
 
-/// Handles a request, or hands it to the thread that does.
+/// Handles a request, or passes it to its thread.
 pub(crate) fn handle(core: &Arc<Core>, request: Request) {
     match request.kind() {
         "execute_request" => execution::submit(core, request),
@@ -102,7 +102,7 @@ pub(crate) fn handle(core: &Arc<Core>, request: Request) {
     }
 }
 
-/// Answers with what `content` gives, between busy and idle. A panic or an error is answered too.
+/// Replies with the result of `content`, between busy and idle. A panic or an error results in a reply too.
 pub(crate) fn serve<C: Content>(
     core: &Core,
     request: &Request,
@@ -118,7 +118,7 @@ pub(crate) fn serve<C: Content>(
     core.iopub.idle(&parent);
 }
 
-/// Answers that the request failed, between busy and idle. That of a cell is shown in it.
+/// Replies that the request failed, between busy and idle. A cell's failure is also published.
 pub(crate) fn fail(core: &Core, request: &Request, failure: &Failure) {
     let parent = request.parent();
     core.iopub.busy(&parent);
@@ -129,20 +129,20 @@ pub(crate) fn fail(core: &Core, request: &Request, failure: &Failure) {
     core.iopub.idle(&parent);
 }
 
-/// The reply that says that a request failed.
+/// The reply for a failed request.
 fn failed(request: &Request, failure: &Failure) -> Outgoing {
     tracing::warn!(kind = request.kind(), ename = failure.ename, evalue = failure.evalue, "failed");
     reply(request, &ErrorReply::new(failure))
 }
 
-/// A reply of the type that belongs to the request's.
+/// A reply of the request's reply type.
 fn reply(request: &Request, content: &impl Serialize) -> Outgoing {
     let kind = request.kind().replace("_request", "_reply");
     Outgoing::with_kind(&request.parent(), Cow::Owned(kind), content)
         .to(request.message.identities.clone())
 }
 
-/// Says busy and idle around a message that has no answer.
+/// Publishes busy and idle around a message without a reply.
 fn without_reply(core: &Core, request: &Request) {
     let parent = request.parent();
     core.iopub.busy(&parent);

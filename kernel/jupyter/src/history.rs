@@ -12,10 +12,10 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-/// How many entries of this session are kept in memory, and how many of all sessions on disk.
+/// Maximum number of entries in memory for this session, and on disk for all sessions.
 const KEPT_ENTRIES: usize = 10_000;
 
-/// How long a result may be to be kept, in bytes; a longer one is cut.
+/// Maximum length of a stored result, in bytes; longer results are cut.
 const KEPT_RESULT: usize = 16 << 10;
 
 /// A cell that was run.
@@ -28,11 +28,10 @@ struct Entry {
     output: Option<String>,
 }
 
-/// The history. What goes wrong with the file is logged and costs only the history of other
-/// sessions.
+/// The history. Errors of the file are logged and only lose the history of other sessions.
 pub(crate) struct History {
     keeper: Option<Keeper>,
-    /// This session's entries; their session is filled in when they are given out.
+    /// This session's entries; their session number is set when they are returned.
     entries: Mutex<Vec<Entry>>,
 }
 
@@ -66,8 +65,8 @@ impl History {
         }
     }
 
-    /// The entries that are asked for, oldest first; those of this session only if the file does not
-    /// answer, for which this waits half a second at most.
+    /// The requested entries, oldest first; only those of this session if the file does not respond
+    /// within half a second.
     pub(crate) fn find(&self, asked: &HistoryRequest) -> Vec<HistoryItem> {
         let (session, all) = self.all();
         let limit = |n: Option<i64>| n.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(0));
@@ -91,8 +90,8 @@ impl History {
         found.into_iter().map(item).collect()
     }
 
-    /// The number of this session, and the entries of all sessions in the order in which they were
-    /// run, those of this one last.
+    /// The number of this session, and the entries of all sessions in the order of execution, those
+    /// of this session last.
     fn all(&self) -> (u64, Vec<Entry>) {
         let others = self.keeper.as_ref().and_then(Keeper::read);
         let Others { session, mut entries } =
@@ -102,8 +101,8 @@ impl History {
     }
 }
 
-/// The lines from `start` to before `stop` of one session: a positive number is the session's own, 0
-/// is the current one, a negative number counts back from that.
+/// The lines from `start` to before `stop` of one session: a positive number is the session's own,
+/// 0 is the current session, a negative number counts back from it.
 fn range(mut entries: Vec<Entry>, current: u64, asked: &HistoryRequest) -> Vec<Entry> {
     let session = match asked.session.unwrap_or(0) {
         session @ 1.. => session.unsigned_abs(),
@@ -123,7 +122,7 @@ fn latest(mut entries: Vec<Entry>, n: usize) -> Vec<Entry> {
     entries.split_off(entries.len().saturating_sub(n))
 }
 
-/// The entries without those whose input is repeated later.
+/// Removes entries whose input is repeated later.
 fn unique(entries: Vec<Entry>) -> Vec<Entry> {
     let mut seen = HashSet::new();
     let mut kept: Vec<Entry> =
@@ -132,9 +131,9 @@ fn unique(entries: Vec<Entry>) -> Vec<Entry> {
     kept
 }
 
-/// A shell pattern, as IPython takes it: `*`, `?` and `[…]`. One that is none means its own text.
+/// A shell pattern as in IPython: `*`, `?` and `[…]`. An invalid pattern matches its own text.
 fn glob(pattern: &str) -> Pattern {
-    // The library gives `**` a meaning for paths; here it means what `*` means.
+    // The library treats `**` as a path pattern; here it means the same as `*`.
     let mut simple = pattern.to_owned();
     while simple.contains("**") {
         simple = simple.replace("**", "*");

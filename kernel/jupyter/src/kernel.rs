@@ -20,24 +20,24 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-/// How long the end of the kernel waits for the evaluator.
+/// How long the shutdown waits for the evaluator.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
 
 /// Why the kernel ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// A client asked for it.
+    /// A client requested a shutdown.
     Shutdown {
-        /// The client starts the kernel again.
+        /// Whether the client restarts the kernel.
         restart: bool,
     },
-    /// By SIGTERM or SIGHUP.
+    /// SIGTERM or SIGHUP.
     Terminated,
     /// The process that started the kernel has ended.
     Orphaned,
 }
 
-/// A kernel with its sockets bound: clients can connect, and what they send waits.
+/// A kernel with bound sockets: clients can connect, and their messages wait.
 pub struct Kernel {
     connection: ConnectionInfo,
     settings: Settings,
@@ -47,11 +47,11 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// Binds the sockets that the connection file names, and begins to heed signals and the parent.
-    /// A port of 0 takes any free one; [`Kernel::connection`] says which.
+    /// Binds the sockets of the connection file, and starts to watch signals and the parent. A port
+    /// of 0 takes any free port; [`Kernel::connection`] returns it.
     ///
     /// # Errors
-    /// [`Error::Bind`] if an address cannot be had, [`Error::System`] if a signal handler cannot
+    /// [`Error::Bind`] if an address is not available, [`Error::System`] if a signal handler cannot
     /// be installed.
     pub fn bind(mut connection: ConnectionInfo, settings: Settings) -> Result<Self, Error> {
         let watch = Watch::new(settings.parent, settings.signals).map_err(Error::System)?;
@@ -60,23 +60,23 @@ impl Kernel {
         Ok(Self { connection, settings, wire, watch, sockets })
     }
 
-    /// Where clients connect.
+    /// The address to which clients connect.
     pub fn connection(&self) -> &ConnectionInfo {
         &self.connection
     }
 
-    /// Serves clients until the kernel ends, and says why it ended.
+    /// Serves clients until the kernel ends, and returns the reason.
     ///
     /// The channels answer at once. `evaluator` is called on the execute thread; until it returns,
-    /// cells wait. If it fails, every cell fails with that failure. When the kernel ends, what runs
-    /// is killed ([`Control::kill`]), the evaluator is shut down on its thread, for which at most
-    /// [`SHUTDOWN_GRACE`] is waited, and what was sent is delivered.
+    /// cells wait. If it fails, every cell fails with that failure. When the kernel ends, it kills
+    /// the running cell ([`Control::kill`]), shuts the evaluator down on its thread, waiting at
+    /// most [`SHUTDOWN_GRACE`], and delivers all sent messages.
     ///
-    /// Each socket has a thread of its own; one more runs the cells, and one answers questions
-    /// about code while a cell runs. The calling thread waits for the end.
+    /// Each socket has a thread of its own; one more runs the cells, and one answers completions
+    /// and inspections while a cell runs. The calling thread waits for the end.
     ///
     /// # Errors
-    /// [`Error::System`] if a thread cannot be made.
+    /// [`Error::System`] if a thread cannot be started.
     pub fn run<F>(self, control: Arc<dyn Control>, evaluator: F) -> Result<End, Error>
     where
         F: FnOnce() -> Result<Box<dyn Evaluator>, Failure> + Send + 'static,
@@ -128,7 +128,7 @@ impl Kernel {
         let (executed, execute_ended) = crossbeam_channel::bounded::<()>(0);
         spawn("execute", move || {
             execution::serve(&shared, Box::new(evaluator));
-            // The sender tells by being dropped, also when this thread panics.
+            // Dropping the sender signals the end, even if this thread panics.
             drop(executed);
         })?;
 
@@ -142,7 +142,7 @@ impl Kernel {
         {
             tracing::warn!("the evaluator did not end in time; it is left behind");
         }
-        // The assistant may be held up by the control; it is not waited for.
+        // The control may block the assistant, so the kernel does not wait for it.
         core.assistant.close();
         let _ = core.historian.send(None);
         core.history.close();

@@ -10,10 +10,10 @@ use serde_json::{Map, Value};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// The key in a message's metadata that marks what is shown only for a while.
+/// The metadata key that marks transient outputs.
 const TRANSIENT: &str = "benchbook_transient";
 
-/// Where printed text was written.
+/// The stream to which text was printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
     /// Standard output.
@@ -22,13 +22,14 @@ pub enum Stream {
     Stderr,
 }
 
-/// Where a cell's outputs go. It can be cloned and used on any thread, in order within a thread.
+/// The destination of a cell's outputs. It can be cloned and used on any thread; the order within a
+/// thread is kept.
 ///
-/// What is shown after the cell has ended still goes to that cell. A silent cell publishes nothing,
-/// as the protocol asks: these methods then do nothing, apart from [`Output::input`].
+/// Outputs after the cell's end still belong to that cell. A silent cell publishes nothing, as the
+/// protocol requires: all methods except [`Output::input`] then do nothing.
 ///
 /// A failure is not shown here but returned as [`Outcome::Error`](crate::Outcome::Error), so that
-/// there is exactly one.
+/// there is exactly one `error` message.
 #[derive(Clone)]
 pub struct Output {
     shared: Arc<Shared>,
@@ -48,12 +49,12 @@ struct Shared {
     transient: Mutex<Transient>,
 }
 
-/// What is shown only for a while.
+/// The transient output of a cell.
 #[derive(Default)]
 struct Transient {
-    /// The id of what is shown now.
+    /// The display id of the current transient output.
     shown: Option<String>,
-    /// The cell has shown something that stays.
+    /// Whether the cell has permanent outputs.
     others: bool,
 }
 
@@ -80,8 +81,8 @@ impl Output {
         }
     }
 
-    /// Prints text. Small pieces that follow each other closely leave as one message, some ten of
-    /// which leave in a second, before whatever else the cell shows and before its end.
+    /// Prints text. Small pieces in quick succession are combined into messages, at most some ten a
+    /// second. They are sent before the cell's later outputs and before its end.
     pub fn stream(&self, stream: Stream, text: &str) {
         if !self.shared.silent && !text.is_empty() {
             locked(&self.shared.transient).others = true;
@@ -89,31 +90,30 @@ impl Output {
         }
     }
 
-    /// Shows a bundle. With an id, [`Output::update_display`] finds it, also from later cells.
+    /// Shows a bundle. With an id, [`Output::update_display`] can replace it, also from later cells.
     pub fn display(&self, bundle: &Bundle, display_id: Option<&str>) {
         self.publish(&DisplayData::new(bundle, display_id));
     }
 
-    /// Shows a bundle in the place of every one that was shown with this id.
+    /// Replaces every output with this id by a bundle.
     pub fn update_display(&self, bundle: &Bundle, display_id: &str) {
         self.publish(&UpdateDisplayData::new(bundle, display_id));
     }
 
-    /// Shows a value of the cell, numbered with its execution count.
+    /// Publishes a value of the cell with its execution count.
     pub fn result(&self, bundle: &Bundle) {
         self.publish(&ExecuteResult::new(self.shared.execution_count, bundle));
         *locked(&self.shared.result) = Some(bundle.plain().to_owned());
     }
 
-    /// Removes the outputs of the cell; with `wait`, only when the next one arrives, so that
-    /// nothing flickers.
+    /// Removes the outputs of the cell; with `wait`, only when the next output arrives, to avoid flicker.
     pub fn clear(&self, wait: bool) {
         self.publish(&ClearOutput { wait });
     }
 
-    /// Shows HTML for a while, in the place of what was shown so before. Nothing of it is left after
-    /// [`Output::end_transient`]. There is no plain text: a terminal, or `jupyter run` with its output
-    /// in a file, could not take it back.
+    /// Shows transient HTML in place of the previous transient output. [`Output::end_transient`]
+    /// removes all of it. There is no plain text, since a terminal, or `jupyter run` with its
+    /// output in a file, could not remove it.
     pub fn transient(&self, html: &str) {
         let bundle = only_html(html);
         let mut transient = locked(&self.shared.transient);
@@ -130,24 +130,24 @@ impl Output {
         let mut transient = locked(&self.shared.transient);
         let Some(id) = transient.shown.take() else { return };
         if transient.others {
-            // A single output cannot be removed; this one becomes empty.
+            // A single output cannot be removed, so it becomes empty.
             self.publish_transient(&UpdateDisplayData::new(&only_html(""), &id));
         } else {
             self.publish_transient(&ClearOutput { wait: false });
         }
     }
 
-    /// Asks the user for a line of text and waits for it.
+    /// Requests a line of text from the user and waits for it.
     ///
     /// # Errors
-    /// The front end does not allow questions, has no stdin channel or goes away, or the cell is
-    /// interrupted.
+    /// The front end does not allow input requests, has no stdin channel or disconnects, or the
+    /// cell is interrupted.
     pub fn input(&self, prompt: &str, password: bool) -> Result<String, InputError> {
         self.input_while(prompt, password, || true)
     }
 
-    /// As [`Output::input`]; no client is asked if, when all questions before have been answered, the
-    /// answer is no longer `wanted`.
+    /// Like [`Output::input`], but sends no request if the answer is no longer `wanted` once all
+    /// earlier requests have been answered.
     ///
     /// # Errors
     /// As [`Output::input`].
@@ -167,7 +167,7 @@ impl Output {
         )
     }
 
-    /// Ends the open question, of whatever cell: the answer is no longer wanted.
+    /// Cancels the pending input request of any cell.
     pub fn end_question(&self) {
         self.shared.core.stdin.cancel(InputError::Interrupted);
     }
@@ -191,7 +191,7 @@ impl Output {
         }
     }
 
-    /// The message's metadata say that it is not one of the cell's own outputs.
+    /// Marks the message's metadata as not one of the cell's own outputs.
     fn publish_transient<C: Content>(&self, content: &C) {
         if !self.shared.silent {
             let metadata = Map::from_iter([(TRANSIENT.to_owned(), Value::Bool(true))]);
@@ -205,10 +205,10 @@ fn only_html(html: &str) -> Bundle {
     Bundle { data: Map::from_iter([("text/html".to_owned(), html.into())]), metadata: Map::new() }
 }
 
-/// Why there is no answer from the user.
+/// Why there is no input from the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InputError {
-    /// The front end that sent the cell cannot ask its user (`allow_stdin` is false).
+    /// The front end that sent the cell does not support input (`allow_stdin` is false).
     #[error("the front end does not allow questions to its user (allow_stdin is false)")]
     NotAllowed,
     /// The front end that sent the cell has no stdin channel open.

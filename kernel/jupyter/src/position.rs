@@ -1,12 +1,12 @@
 //! Positions in code: Jupyter counts Unicode code points, Rust bytes.
 
-/// The byte offset of the code point number `count`; the end if there are fewer.
+/// The byte offset of code point `count`; the end if there are fewer.
 pub(crate) fn to_bytes(code: &str, count: usize) -> usize {
     code.char_indices().nth(count).map_or(code.len(), |(offset, _)| offset)
 }
 
-/// The number of code points before the byte `offset`; one that lies within a character counts as
-/// before it, one after the end as the end.
+/// The number of code points before the byte `offset`. An offset within a character counts as
+/// before it, one beyond the end as the end.
 pub(crate) fn to_code_points(code: &str, offset: usize) -> usize {
     code.char_indices().take_while(|(start, found)| start + found.len_utf8() <= offset).count()
 }

@@ -3,7 +3,7 @@
 use jupyter_protocol::{HelpLink, LanguageInfo};
 use std::path::PathBuf;
 
-/// What `kernel_info_reply` says.
+/// The content of `kernel_info_reply`.
 #[derive(Clone, Debug)]
 pub struct About {
     /// The kernel's name.
@@ -12,21 +12,21 @@ pub struct About {
     pub implementation_version: String,
     /// The language: its name and version, and how its files and cells are recognised.
     pub language: LanguageInfo,
-    /// What a terminal shows at the start.
+    /// The text that a terminal shows at the start.
     pub banner: String,
-    /// What the help menu offers.
+    /// The entries of the help menu.
     pub help_links: Vec<HelpLink>,
 }
 
-/// How the layer behaves.
+/// Settings of the layer.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What the kernel says of itself.
+    /// The kernel's description.
     pub about: About,
-    /// The file that keeps the history between sessions; made with mode 0600 when it is missing.
-    /// `None` keeps the history of this session only.
+    /// The file for the history of all sessions; created with mode 0600 if missing. `None` keeps
+    /// only this session's history.
     pub history: Option<PathBuf>,
-    /// The process whose end ends the kernel; see
+    /// The process whose end also ends the kernel; see
     /// [`parent_from_environment`](crate::parent_from_environment).
     pub parent: Option<u32>,
     /// Whether SIGTERM and SIGHUP end the kernel, and SIGINT interrupts the running cell.
@@ -34,7 +34,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// No history file, the parent that the environment names, and signals heeded.
+    /// No history file, the parent from the environment, and signals handled.
     pub fn new(about: About) -> Self {
         Self { about, history: None, parent: crate::parent_from_environment(), signals: true }
     }

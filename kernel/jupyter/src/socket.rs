@@ -13,21 +13,21 @@ use crate::zmtp::{Kind, Limits, Server};
 use jupyter_protocol::{ConnectionInfo, Transport};
 use std::time::Duration;
 
-/// How long the end of the kernel waits for clients that have not taken all that was sent.
+/// How long the kernel's shutdown waits for clients to receive all messages.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// What the shell channel holds at most: twice the largest message.
+/// Limits of the shell channel: twice the largest message.
 const SHELL: Limits =
     Limits { message: (MAX_BYTES, MAX_PARTS), unfinished: 2 * MAX_BYTES, unread: 64 << 20 };
 
-/// What control and stdin hold at most, on which no data comes.
+/// Limits of control and stdin, which carry no data.
 const SMALLER: Limits =
     Limits { message: (2 * MAX_CONTENT, MAX_PARTS), unfinished: 4 * MAX_CONTENT, unread: 64 << 20 };
 
-/// What iopub and heartbeat hold at most of what comes: subscriptions and pings.
+/// Limits of iopub's and heartbeat's incoming messages: subscriptions and pings.
 const LITTLE: Limits = Limits { message: (64 << 10, 64), unfinished: 4 << 20, unread: 1 << 20 };
 
-/// The sockets of a kernel, bound.
+/// The bound sockets of a kernel.
 pub(crate) struct Sockets {
     pub(crate) shell: Server,
     pub(crate) control: Server,
@@ -37,10 +37,10 @@ pub(crate) struct Sockets {
 }
 
 impl Sockets {
-    /// Binds all sockets. A port of 0 becomes the one that was taken.
+    /// Binds all sockets. Replaces a port of 0 by the bound port.
     ///
     /// # Errors
-    /// [`Error::Bind`] if an address cannot be had.
+    /// [`Error::Bind`] if an address is not available.
     pub(crate) fn bind(connection: &mut ConnectionInfo) -> Result<Self, Error> {
         let bind = |channel,
                     kind,
@@ -56,7 +56,7 @@ impl Sockets {
             *port(connection) = taken;
             Ok(server)
         };
-        // What a subscriber has not read is bounded by `iopub`, which tells it what is missing.
+        // `iopub` limits a subscriber's unread messages and reports dropped outputs to the subscriber.
         let publisher = Limits { unread: usize::MAX, ..LITTLE };
         Ok(Self {
             heartbeat: bind("heartbeat", Kind::Reply, LITTLE, |c| &mut c.hb_port, connection)?,
@@ -68,7 +68,7 @@ impl Sockets {
     }
 }
 
-/// An address as clients name it.
+/// The address in clients' form.
 fn endpoint(connection: &ConnectionInfo, port: u16) -> String {
     match connection.transport {
         Transport::TCP => format!("tcp://{}:{port}", connection.ip),

@@ -6,7 +6,7 @@ use jupyter_protocol::ReplyStatus;
 use std::collections::HashSet;
 use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 
-/// Measures processors and memory. Processor use is measured between two calls.
+/// Measures CPU and memory use. CPU use is measured between two calls.
 pub(crate) struct Meter {
     system: System,
     measured: bool,
@@ -14,12 +14,12 @@ pub(crate) struct Meter {
 
 impl Meter {
     pub(crate) fn new() -> Self {
-        // Otherwise a file of every process of the machine stays open from one measurement to the next.
+        // Otherwise sysinfo keeps a file of every process of the machine open between measurements.
         sysinfo::set_open_files_limit(0);
         Self { system: System::new(), measured: false }
     }
 
-    /// The use by this process and all below it, and by the whole machine.
+    /// The use by this process and its descendants, and by the whole machine.
     pub(crate) fn measure(&mut self, gpu: Option<GpuMemory>) -> UsageReply {
         self.system.refresh_memory();
         self.system.refresh_cpu_usage();
@@ -54,7 +54,7 @@ impl Meter {
     }
 }
 
-/// A process and all below it.
+/// A process and its descendants.
 fn family(system: &System, eldest: Pid) -> HashSet<Pid> {
     let mut family = HashSet::from([eldest]);
     loop {
@@ -70,8 +70,8 @@ fn family(system: &System, eldest: Pid) -> HashSet<Pid> {
     }
 }
 
-/// A process's memory in bytes: its proportional share (PSS) where the system tells it, as psutil
-/// has it, so that libraries that several processes share count once.
+/// A process's memory in bytes: its proportional share (PSS) if the system reports it, as in
+/// psutil, so that libraries shared by several processes count once.
 fn memory(process: &sysinfo::Process) -> u64 {
     let share = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", process.pid()));
     let kibibytes = share.ok().and_then(|text| {

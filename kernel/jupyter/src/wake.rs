@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// A flag on which a thread can wait with `poll`.
+/// A flag for which a thread can wait with `poll`.
 pub(crate) struct Wake {
     receiver: UnixStream,
     sender: UnixStream,
@@ -26,17 +26,17 @@ impl Wake {
 
     /// Raises the flag.
     pub(crate) fn raise(&self) {
-        // A full socket is raised already, and nothing else can go wrong while both ends are open.
+        // A full socket means that the flag is raised; no other error can occur while both ends are open.
         let _ = (&self.sender).write(&[1]);
     }
 
-    /// Lowers the flag. What is queued before this is taken after it.
+    /// Lowers the flag. Take queued items after this call.
     pub(crate) fn lower(&self) {
         let mut bytes = [0; 64];
         while matches!((&self.receiver).read(&mut bytes), Ok(64)) {}
     }
 
-    /// Another end that raises the flag with any byte, for a signal handler.
+    /// Another end, for a signal handler, that raises the flag with any byte.
     pub(crate) fn raiser(&self) -> io::Result<UnixStream> {
         self.sender.try_clone()
     }
@@ -65,15 +65,15 @@ impl<T> Mailbox<T> {
         self.wake.raise();
     }
 
-    /// Takes everything that was posted.
+    /// Takes all posted items.
     pub(crate) fn take(&self) -> VecDeque<T> {
         self.wake.lower();
         std::mem::take(&mut *locked(&self.queue))
     }
 }
 
-/// Locks. A thread that panicked while it held the lock does not take the others with it: the
-/// states that are shared here are consistent between any two statements.
+/// Locks. A panic of a thread with the lock does not affect the others: the shared states are
+/// consistent between any two statements.
 pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

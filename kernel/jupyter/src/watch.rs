@@ -12,12 +12,11 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level::{pipe, unregister};
 use std::io;
 
-/// How often the parent is looked for where the system cannot tell of its end: as often as ipykernel
-/// does.
+/// Interval of checks for the parent on systems that cannot report its end; ipykernel's interval.
 const LOOK: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
-/// The process that started the kernel, as jupyter_client says it in `JPY_PARENT_PID`; `None` when
-/// that is not set, or not a process id.
+/// The process that started the kernel, from jupyter_client's variable `JPY_PARENT_PID`; `None` if
+/// the variable is not set or not a process id.
 pub fn parent_from_environment() -> Option<u32> {
     std::env::var("JPY_PARENT_PID").ok()?.parse().ok().filter(|pid| *pid > 1)
 }
@@ -30,23 +29,23 @@ pub(crate) struct Watch {
     signals: Vec<SigId>,
 }
 
-/// How the end of the parent is noticed.
+/// How the end of the parent is detected.
 enum Parent {
-    /// It is not watched.
+    /// The parent is not watched.
     None,
-    /// It has ended already.
+    /// The parent has already ended.
     Gone,
     /// By a descriptor that becomes readable.
     Told(OwnedFd),
-    /// By asking whether this process has another parent now.
+    /// By checking whether this process has another parent.
     Looked(u32),
 }
 
 impl Watch {
-    /// Begins to watch.
+    /// Starts watching.
     ///
     /// # Errors
-    /// A pipe cannot be made or a signal handler cannot be installed.
+    /// A pipe cannot be created or a signal handler cannot be installed.
     pub(crate) fn new(parent: Option<u32>, signals: bool) -> io::Result<Self> {
         let mut watch = Self {
             parent: parent.map_or(Parent::None, Parent::new),
@@ -63,7 +62,7 @@ impl Watch {
         Ok(watch)
     }
 
-    /// Waits until the kernel has to end, and says why. A SIGINT interrupts the running cell.
+    /// Waits until the kernel must end, and returns the reason. SIGINT interrupts the running cell.
     pub(crate) fn wait(&self, core: &Core) -> End {
         loop {
             let parent = match &self.parent {

@@ -39,8 +39,8 @@ pub(crate) use signature::Signer;
 pub(crate) use status::{Aborted, ErrorReply, Status};
 pub(crate) use usage::{UsageReply, VirtualMemory};
 
-/// The version of the messaging protocol that is spoken.
+/// The supported version of the messaging protocol.
 pub const PROTOCOL_VERSION: &str = "5.4";
 
-/// What separates the identities from the message.
+/// The delimiter between the identities and the message.
 pub(crate) const DELIMITER: &[u8] = b"<IDS|MSG>";

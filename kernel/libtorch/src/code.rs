@@ -1,4 +1,4 @@
-//! Nets that are code of the crate `tch`: the user's own layers and forward pass.
+//! Nets in the user's code: layers and a forward pass of the crate `tch`.
 
 use crate::net::{Model, read};
 use crate::{NAME, failed, found, settings};
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use tch::nn::{Path, VarStore};
 use tch::{Kind, TchError, Tensor};
 
-/// Logits of a batch; the flag says whether a training step takes them. An error says in words what failed in the code.
+/// Logits of a batch; the flag is true in a training step. An error describes the failure in the code.
 pub type Forward = Box<dyn Fn(&Tensor, bool) -> Result<Tensor, String> + Send>;
 
 /// A forward pass with its variables, on a device.
@@ -18,8 +18,8 @@ pub struct Code {
 }
 
 impl Code {
-    /// Runs `make` with an empty store of variables on this device. LibTorch's generator, from which layers draw their
-    /// starting values, is set to the seed before.
+    /// Runs `make` with an empty store of variables on this device. Seeds LibTorch's generator first,
+    /// from which layers draw their starting values.
     ///
     /// # Errors
     /// [`BackendError::Device`], [`BackendError::Library`] for what fails in `make`.
@@ -35,13 +35,13 @@ impl Code {
         Ok(Self { forward, variables })
     }
 
-    /// The operation of a graph that stands for this code. Two examples go through it, in inference and in training, to
-    /// find the length of its output, which must be `[2, units]`, and its fingerprint. For a fingerprint that is the same
-    /// everywhere, the code must be on the CPU, fresh from a fixed seed, and not used afterwards: the pass in training
-    /// changes running statistics.
+    /// The graph's operation for this code. Runs two examples in inference and in training to
+    /// determine the length of the output, which must be `[2, units]`, and its fingerprint. For a
+    /// fingerprint that is the same everywhere, the code must be on the CPU, fresh from a fixed
+    /// seed, and not used afterwards: the pass in training changes running statistics.
     ///
     /// # Errors
-    /// In words: an output of another shape, variables that are not 32-bit floats, or a failing forward pass.
+    /// As text: an output of another shape, variables that are not 32-bit floats, or a failing forward pass.
     pub fn operation(&self, input: Shape) -> Result<Custom, String> {
         let mut parameters = Vec::new();
         for (name, tensor) in self.sorted() {
@@ -72,7 +72,7 @@ impl Code {
                     ));
                 }
             };
-            // Two digits are the same on every machine.
+            // Two digits are equal on every machine.
             let values = Vec::<f64>::try_from(output.to_kind(Kind::Double).flatten(0, -1));
             let values = values.map_err(|error| format!("an output of numbers; {error}"))?;
             digits.extend(values.iter().map(|value| format!("{value:.1e} ")));
@@ -94,7 +94,7 @@ impl Code {
     /// [operation](Self::operation) as its only layer.
     ///
     /// # Errors
-    /// [`BackendError::Option`] for 16-bit floats and `channels_last`, which the code would have to do itself;
+    /// [`BackendError::Option`] for 16-bit floats and `channels_last`, which the code would have to implement;
     /// [`BackendError::Parameters`].
     pub fn build(
         self,
@@ -127,10 +127,10 @@ impl Code {
         if let Some(seed) = train {
             set_seed(seed);
         }
-        // The code may change its input in place, which belongs to the loader.
+        // The code may change its input in place, and the loader owns the input.
         let mut own = x.f_empty_like()?;
         own.f_copy_(x)?;
-        // Puts the tracking of gradients back, which a panic within `tch::no_grad` leaves off.
+        // Restores the tracking of gradients, which a panic within `tch::no_grad` leaves off.
         let _guard = tch::no_grad_guard();
         let run = || (self.forward)(&own, train.is_some());
         let logits = if tracked { tch::with_grad(run) } else { run() }.map_err(TchError::Torch)?;
@@ -149,8 +149,8 @@ impl Code {
         self.sorted().into_iter().collect()
     }
 
-    /// Names of the variables that the code itself changes in training, such as running statistics. A frozen variable
-    /// is none of them: it is among the store's trainable ones.
+    /// Names of the variables that the code itself changes in training, such as running statistics.
+    /// Frozen variables are not included: they are among the store's trainable ones.
     pub(crate) fn buffers(&self) -> Vec<String> {
         let trainable: Vec<_> =
             self.variables.trainable_variables().iter().map(Tensor::data_ptr).collect();
@@ -166,7 +166,7 @@ impl Code {
     }
 }
 
-/// LibTorch's generator belongs to the process; there is no narrower one for dropout and starting values.
+/// LibTorch's generator belongs to the process; dropout and starting values have no generator of their own.
 fn set_seed(seed: u64) {
     tch::manual_seed(seed.cast_signed());
 }

@@ -1,13 +1,14 @@
-//! The layers of a net as LibTorch's operations: one arm for each.
+//! The forward pass with LibTorch's operations: one arm for each operation.
 
 use crate::net::{Mode, Model};
+use crate::ranks;
 use benchbook_nets::{FlattenOrder, Function, Layer, Operation, Padding, Shape, Source};
 use std::ops::Range;
 use tch::{Kind, TchError, Tensor};
 
 impl Model {
-    /// The output of the last of these layers. `input` is what the first of them takes: the net's input, or the
-    /// output of the layer before.
+    /// The output of the last of these layers. `input` is the input of the first: the net's input, or the
+    /// output of the previous layer.
     pub(crate) fn forward(
         &self,
         layers: Range<usize>,
@@ -15,7 +16,7 @@ impl Model {
         mode: Mode<'_>,
     ) -> Result<Tensor, TchError> {
         let (first, last) = (layers.start, layers.end - 1);
-        // Outputs that later layers take. Each is let go with its last use, as a chain of calls would.
+        // Outputs that later layers need. Each is freed after its last use, as in a chain of calls.
         let mut outputs: Vec<Option<Tensor>> = vec![];
         outputs.resize_with(layers.len(), || None);
         for index in layers {
@@ -73,11 +74,20 @@ impl Model {
                 self.cast(x)?.f_linear(&matrix, bias.as_ref())
             }
             Operation::BatchNorm(norm) => {
-                // Gradients that are only looked at leave the running statistics alone.
+                // Reading gradients must not change the running statistics.
                 let running = |suffix| match mode {
                     Mode::WithoutDropout => None,
                     Mode::Training { .. } | Mode::Inference => Some(weight(suffix)),
                 };
+                if self.ranks.is_some() && !matches!(mode, Mode::Inference) {
+                    let running = running("running_mean").zip(running("running_var"));
+                    return ranks::batch_norm(
+                        x,
+                        [weight("weight"), weight("bias")],
+                        running.map(|(mean, variance)| [mean, variance]),
+                        [norm.momentum, norm.epsilon],
+                    );
+                }
                 x.f_batch_norm(
                     Some(weight("weight")),
                     Some(weight("bias")),
@@ -96,7 +106,7 @@ impl Model {
                 x.f_layer_norm(length, scale, shift, norm.epsilon, true)
             }
             Operation::Activation(activation) => match activation.function {
-                // In place where nothing else needs what is overwritten.
+                // In place if nothing else needs the overwritten values.
                 Function::Relu if self.is_in_place(layer) => x.shallow_clone().f_relu_(),
                 Function::Relu => x.f_relu(),
                 Function::Relu6 => x.f_relu6(),
@@ -171,7 +181,7 @@ impl Model {
         }
     }
 
-    /// What LibTorch's recurrent layers take: `[batch, steps, features]`, a state of zeros `[1, batch, units]`, and the
+    /// The arguments of LibTorch's recurrent layers: `[batch, steps, features]`, a state of zeros `[1, batch, units]`, and the
     /// weights. The second bias is zero.
     fn recurrent(
         &self,
@@ -186,10 +196,10 @@ impl Model {
         let weights = [weight("weight_ih_l0")?, weight("weight_hh_l0")?, bias, zeros];
         let (features, units) = (x.size()[2], units as i64);
         if x.device().is_cuda() && tch::Cuda::cudnn_is_available() {
-            // cuDNN wants them one after the other in memory, and warns in each step if they are not.
+            // cuDNN needs contiguous weights and otherwise warns in each step.
             let _guard = tch::no_grad_guard();
             let kind = if matches!(layer.operation, Operation::LstmLayer(_)) { 2 } else { 3 };
-            // The result is the memory that the weights now share.
+            // The returned tensor is the memory that the weights now share.
             let _shared = Tensor::f_internal_cudnn_rnn_flatten_weight(
                 &weights, 4, features, kind, units, 0, 1, true, false,
             )?;
@@ -198,8 +208,8 @@ impl Model {
         Ok((x, start, weights))
     }
 
-    /// Whether a ReLU may overwrite its input: only it uses the value, and the layer that made it needs its own
-    /// output no more for the backward pass.
+    /// Whether a ReLU may overwrite its input: nothing else uses the value, and the previous layer does not need
+    /// its output for the backward pass.
     fn is_in_place(&self, layer: &Layer) -> bool {
         let [Source::Layer(before)] = layer.inputs[..] else { return false };
         let producer = &self.plan.net.layers()[before].operation;
@@ -218,7 +228,7 @@ fn axes(pair: [usize; 2]) -> [i64; 2] {
     pair.map(|length| length as i64)
 }
 
-/// The map with a padding that the operation itself does not have, and the padding that is left for it.
+/// Pads the map where the operation cannot, and returns the padding that is left for the operation.
 fn padded(x: &Tensor, padding: Padding, value: f64) -> Result<(Tensor, [usize; 2]), TchError> {
     if let Some(sides) = padding.symmetric() {
         return Ok((x.shallow_clone(), sides));

@@ -8,13 +8,13 @@ pub(crate) fn channels_last(tensor: &Tensor) -> Result<Tensor, TchError> {
     tensor.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_permute([0, 3, 1, 2])
 }
 
-/// `tensor` with the strides of `like`, copied only if its values lie otherwise in memory.
+/// `tensor` with the strides of `like`, copied only if its memory layout differs.
 pub(crate) fn same(tensor: &Tensor, like: &Tensor) -> Result<Tensor, TchError> {
     if tensor.stride() == like.stride() {
         return Ok(tensor.shallow_clone());
     }
     if tensor.is_contiguous() && like.is_contiguous() {
-        // The strides of axes of length 1 mean nothing, but fused optimisers compare them.
+        // Strides of axes of length 1 have no effect, but fused optimisers compare them.
         return tensor.f_as_strided(like.size(), like.stride(), None::<i64>);
     }
     let mut copy = like.f_detach()?.f_empty_like()?;
@@ -33,7 +33,7 @@ mod tests {
         for size in [[4, 3, 1, 1], [4, 1, 3, 3], [2, 3, 2, 2]] {
             let usual = Tensor::arange(size.iter().product::<i64>(), on).view(size);
             let last = channels_last(&usual).unwrap();
-            // As cuDNN gives gradients of 1 × 1 convolutions.
+            // The strides of cuDNN's gradients of 1 × 1 convolutions.
             let strided = usual.as_strided(size, last.stride(), None::<i64>);
             let other = if size[2] == 1 { &strided } else { &last };
             for (tensor, like) in [(&usual, other), (other, &usual)] {

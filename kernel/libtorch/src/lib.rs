@@ -1,10 +1,11 @@
-//! LibTorch through `tch`. The only crate of training that names its tensors.
+//! LibTorch through `tch`. Among the crates for training, only this one names its tensors.
 
 mod code;
 mod forward;
 mod layout;
 mod net;
 mod optimizer;
+mod ranks;
 mod running;
 mod scaler;
 mod settings;
@@ -20,8 +21,8 @@ use std::io::Write;
 use std::path::Path;
 use tch::{Cuda, Device, TchError, Tensor};
 
-/// The version that `tch` is made for; its build script refuses any other, and the server checks
-/// the library again before it starts a worker.
+/// The version that `tch` supports. Its build script refuses others, and the server checks the
+/// library before it starts a worker.
 const VERSION: &str = "2.11.0";
 const NAME: &str = "LibTorch";
 
@@ -51,8 +52,8 @@ impl Backend for LibTorch {
         Ok(VERSION.into())
     }
 
-    /// LibTorch finds CUDA only if its CUDA library is in the process, which no symbol of a program that also runs
-    /// without CUDA can ask for. Without the file this is a machine for the CPU.
+    /// LibTorch finds CUDA only if its CUDA library is loaded. A program that also runs without CUDA cannot link to it,
+    /// so it is opened here. Without the file, this is a build for the CPU.
     fn load_cuda(&self) {
         let folder = std::env::var_os("BENCHBOOK_LIBTORCH_LIB").unwrap_or_default();
         let path = Path::new(&folder).join("libtorch_cuda.so");
@@ -63,7 +64,7 @@ impl Backend for LibTorch {
         match unsafe { libloading::Library::new(&path) } {
             Ok(library) => {
                 std::mem::forget(library);
-                // Nothing can have it yet: this is the beginning of the process.
+                // The process has just started, so nothing else uses CUDA yet.
                 let _ = cuda::claim(NAME);
             }
             Err(error) => {
@@ -92,7 +93,7 @@ impl Backend for LibTorch {
     }
 }
 
-/// The device for a request.
+/// The device for the requested one.
 fn found(device: Requested) -> Result<Device, BackendError> {
     if device != Requested::Cpu {
         cuda::is_free_for(NAME)?;
@@ -107,15 +108,15 @@ fn found(device: Requested) -> Result<Device, BackendError> {
             library: NAME,
             device,
             found: match count {
-                0 if tch::utils::has_cuda() => "it sees no CUDA GPU".into(),
+                0 if tch::utils::has_cuda() => "it finds no CUDA GPU".into(),
                 0 => "it is a build without CUDA, or its CUDA part is not loaded".into(),
-                count => format!("it sees {count} CUDA GPUs, numbered from 0"),
+                count => format!("it has {count} CUDA GPUs, numbered from 0"),
             },
         }),
     }
 }
 
-/// Waits for the device; an error of what it was given before comes out here.
+/// Waits for the device. Returns errors of earlier asynchronous operations.
 fn synchronize(device: Device) -> Result<(), BackendError> {
     match device {
         Device::Cuda(gpu) => shim::synchronize(gpu).map_err(failed("waiting for the GPU")),
@@ -123,7 +124,30 @@ fn synchronize(device: Device) -> Result<(), BackendError> {
     }
 }
 
-/// Makes our error of LibTorch's, whose text ends in a C++ stack trace that helps nobody here.
+/// Profiles LibTorch during `work` and writes the profile as JSON for `ui.perfetto.dev` and
+/// `chrome://tracing`: operations and their allocations, and with `gpu` the GPU's kernels and
+/// copies, for which `work` should wait. Python's `torch.profiler` writes the same.
+///
+/// # Errors
+/// [`BackendError::Library`] if the file cannot be written (if it cannot be created, `work` does
+/// not run), or the profiler fails.
+pub fn profile(gpu: bool, file: &Path, work: &mut dyn FnMut()) -> Result<(), BackendError> {
+    let unwritten = |why: String| {
+        failed("writing a profile")(TchError::Torch(format!("{}: {why}", file.display())))
+    };
+    std::fs::File::create(file).map_err(|error| unwritten(error.to_string()))?;
+    shim::begin_profile(gpu).map_err(failed("beginning a profile"))?;
+    work();
+    shim::end_profile(file).map_err(failed("writing a profile"))?;
+    // LibTorch itself only prints write errors.
+    match std::fs::metadata(file) {
+        Ok(written) if written.len() > 0 => Ok(()),
+        Ok(_) => Err(unwritten("the file is empty; is the disk full?".into())),
+        Err(error) => Err(unwritten(error.to_string())),
+    }
+}
+
+/// Converts an error of LibTorch and removes the C++ stack trace at its end.
 fn failed(operation: &'static str) -> impl Fn(TchError) -> BackendError {
     move |error| {
         let text = match error {
@@ -158,11 +182,11 @@ mod tests {
 
     fn plan(vgg: &Vgg11, frozen: bool, compute: Compute) -> Plan {
         let net = Net::new(vgg.graph()).unwrap();
-        Plan { net, frozen, device: Requested::Cpu, threads: Some(2), compute }
+        Plan { net, frozen, device: Requested::Cpu, threads: Some(2), ranks: 1, compute }
     }
 
     fn images(count: usize) -> (Vec<f32>, Vec<i64>) {
-        // Dark images with a bright left half are class 1: something that can be learned.
+        // Dark images with a bright left half are class 1.
         let labels: Vec<i64> = (0..count as i64).map(|index| index % 2).collect();
         let pixels = labels.iter().enumerate().flat_map(|(index, label)| {
             (0..3 * 32 * 32).map(move |at| {
@@ -255,7 +279,7 @@ mod tests {
         }
     }
 
-    /// What a GPU does in each step, on the CPU, which has the same operations.
+    /// A GPU's training steps on the CPU, which supports the same operations.
     #[test]
     fn an_update_that_is_launched_before_its_loss_is_read_is_the_same_step() {
         let (pixels, labels) = images(4);
@@ -361,7 +385,7 @@ mod tests {
             let mut long = build(&vgg, false, 1);
             let exact = long.evaluate_step(input, &labels).unwrap().loss;
             let near = short.evaluate_step(input, &labels).unwrap().loss;
-            // bfloat16 keeps 8 bits, so a value is off by up to 1/256; over eight layers, a few %.
+            // bfloat16 keeps 8 bits, so a value has a relative error of up to 1/256; over eight layers, a few %.
             assert!(near != exact && (near - exact).abs() < 0.05 * exact, "{near} {exact}");
             short.compile(Optimizer::default());
             for seed in 0..2 {
@@ -378,7 +402,7 @@ mod tests {
         let (pixels, labels) = images(4);
         let input = Input::Values(&pixels);
         for (head, expected) in [
-            // Labels 0, 1, 0, 1 with factors 1 and 3. Each picture's loss l is measured alone.
+            // Labels 0, 1, 0, 1 with factors 1 and 3. Each image's loss l is measured alone.
             (
                 Head::Keras,
                 (|l: &[f64]| (l[0] + 3.0 * l[1] + l[2] + 3.0 * l[3]) / 4.0) as fn(&[f64]) -> f64,
@@ -412,6 +436,30 @@ mod tests {
             let refused = LibTorch.build(&plan, &weights).map(|_| ()).unwrap_err().to_string();
             assert!(refused.contains("must be false") && refused.contains("CPU"), "{refused}");
         }
+    }
+
+    #[test]
+    fn a_profile_has_the_operations_of_a_step_with_their_times() {
+        let (pixels, labels) = images(2);
+        let mut net = build(&vgg(Head::Keras, false), false, 1);
+        net.compile(Optimizer::momentum(0.9));
+        let mut step = |seed| {
+            net.train_step(Input::Values(&pixels), &labels, Step::new(1e-3, seed)).unwrap();
+        };
+        let file = format!("benchbook, two steps, {}.json", std::process::id());
+        let file = std::env::temp_dir().join(file);
+        profile(false, &file, &mut || [0, 1].into_iter().for_each(&mut step)).unwrap();
+        // Later steps are not recorded.
+        step(2);
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        let count = |name: &str| text.matches(&format!("\"name\": \"{name}\"")).count();
+        // VGG11 has eight convolutions; the optimiser's update is one operation.
+        let found = ["aten::conv2d", "aten::convolution_backward", "aten::_fused_sgd_"].map(count);
+        assert_eq!(found, [16, 16, 2]);
+        let absent = file.join("profile.json");
+        let refused = profile(false, &absent, &mut || unreachable!()).unwrap_err().to_string();
+        assert!(refused.contains("two steps") && refused.contains("No such file"), "{refused}");
     }
 
     #[test]

@@ -5,32 +5,37 @@ use crate::forward::batched;
 use crate::optimizer::State;
 use crate::running::Running;
 use crate::scaler::Scaler;
-use crate::{NAME, VERSION, failed, layout, optimizer, scaler, shim, synchronize};
+use crate::{NAME, VERSION, failed, layout, optimizer, ranks, scaler, shim, synchronize};
 use benchbook_backend::{
-    Array, BackendError, BackendInfo, Input, Network, Optimizer, Parameters, Plan, Precision, Step,
-    StepResult, class_numbers, dropout_mask,
+    Array, BackendError, BackendInfo, Input, Network, Optimizer, Parameters, Plan, Precision, Rank,
+    Step, StepResult, class_numbers, dropout_mask,
 };
 use benchbook_nets::{Layer, Loss, Net, Operation, Source};
+use benchbook_ranks::Ranks;
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use tch::{Device, Kind, Reduction, TchError, Tensor};
 
 pub(crate) struct Model {
     pub(crate) plan: Plan,
     pub(crate) device: Device,
-    /// For each layer the last one that takes its output, and how many do.
+    /// For each layer, the last layer that uses its output and the number of such layers.
     pub(crate) last_use: Vec<usize>,
     pub(crate) uses: Vec<usize>,
-    /// The place of each dropout layer among them, by its index among all layers.
+    /// Each dropout layer's position among the dropout layers, by its index among all layers.
     pub(crate) dropouts: BTreeMap<usize, usize>,
-    /// The forward pass, where the net is the user's code.
+    /// The forward pass of a net in the user's code.
     pub(crate) code: Option<Code>,
     tensors: BTreeMap<String, Tensor>,
-    /// Of batch normalisation, where training changes them.
+    /// Running statistics of batch normalisation that training changes.
     running: Option<Running>,
     optimizer: Option<(Optimizer, State)>,
-    /// Of the loss, where numbers are so short that gradients could vanish.
+    /// Scales the loss with 16-bit floats, whose small gradients could vanish.
     scaler: Option<Scaler>,
-    /// Whether a step's loss is read after its update was launched, for which a GPU would otherwise wait.
+    /// The processes that train the net together.
+    pub(crate) ranks: Option<&'static Ranks>,
+    /// Whether a step's loss is read after the update's launch, so that a GPU does not wait in between.
     pub(crate) defers: bool,
 }
 
@@ -44,23 +49,25 @@ pub(crate) enum Mode<'a> {
         seed: u64,
         masks: &'a Masks,
     },
-    /// As in training but nothing is dropped: for gradients that can be compared.
+    /// Training without dropout, for gradients that can be compared.
     WithoutDropout,
     Inference,
 }
 
-/// What a loss takes besides logits, on the device.
+/// The inputs of a loss other than logits, on the device.
 struct Targets {
     labels: Tensor,
     class_weights: Option<Tensor>,
+    /// The divisor of the sum of the examples' losses, if other ranks have the rest of the batch.
+    divisor: Option<f64>,
 }
 
-/// What a training step computes before anything changes.
-struct Computed {
-    loss: Tensor,
-    logits: Tensor,
-    /// Of [`Model::learned`], in that order.
-    gradients: Vec<Tensor>,
+/// Results of a training step before the update.
+pub(crate) struct Computed {
+    pub(crate) loss: Tensor,
+    pub(crate) logits: Tensor,
+    /// In the order of [`Model::learned`]; empty without learning.
+    pub(crate) gradients: Vec<Tensor>,
 }
 
 impl Drop for Model {
@@ -70,7 +77,7 @@ impl Drop for Model {
             self.optimizer = None;
             self.running = None;
             self.code = None;
-            // What cannot be given back stays with the process, as it would have without this.
+            // After a failure the memory stays with the process, as it would have without the call.
             let _ = shim::empty_cache();
         }
     }
@@ -120,12 +127,13 @@ impl Model {
             running: None,
             device,
             optimizer: None,
+            ranks: ranks::of(plan, device)?,
             scaler: (plan.compute.precision == Precision::Float16).then(Scaler::default),
             defers: device.is_cuda(),
             plan: plan.clone(),
         };
         if let Device::Cuda(gpu) = device {
-            shim::reset_peak(gpu).map_err(failed("asking for the GPU's memory"))?;
+            shim::reset_peak(gpu).map_err(failed("reading the GPU's memory use"))?;
         }
         model.set_parameters(weights)?;
         model.synchronize()?;
@@ -141,11 +149,18 @@ impl Model {
         &self.tensors[&format!("{}.{suffix}", layer.name)]
     }
 
-    /// A batch on the device with its shape. On the CPU it is the given values themselves, without a
-    /// copy, so neither it nor what a later backward pass keeps of it may outlive them.
+    /// This process's share of a batch on the device. On the CPU it borrows the given values without a
+    /// copy, so neither the tensor nor a backward pass that keeps it may outlive them.
     fn input(&self, input: Input<'_>, batch: usize) -> Result<Tensor, BackendError> {
-        let (values, shape) = input.checked(self.net(), batch)?;
-        let axes = batched(batch, shape);
+        let own = self.share(batch).len();
+        if let Input::Held(held) = input {
+            let held = held.downcast_ref::<Tensor>();
+            let held = held
+                .filter(|x| x.device() == self.device && x.size().first() == Some(&(own as i64)));
+            return held.map(Tensor::shallow_clone).ok_or(BackendError::NotHeld);
+        }
+        let (values, shape) = input.checked(self.net(), own)?;
+        let axes = batched(own, shape);
         let lengths = axes.iter().skip(1).rev().scan(1, |stride, length| {
             let this = *stride;
             *stride *= length;
@@ -157,8 +172,8 @@ impl Model {
         let compute = &self.plan.compute;
         let copied = || {
             // SAFETY: the memory holds as many contiguous floats as the shape says. No layer writes to the net's
-            // input (`is_in_place`). Every method that calls this lets go of the tensor, and of the graph that
-            // holds it, before it gives the borrowed values back.
+            // input (`is_in_place`). Every method that calls this drops the tensor, and the graph that holds
+            // it, before the borrow of the values ends.
             let mut batch = unsafe {
                 let start = values.as_ptr().cast();
                 Tensor::f_from_blob(start, &axes, &strides, Kind::Float, Device::Cpu)?
@@ -168,7 +183,7 @@ impl Model {
             }
             batch =
                 batch.f_to_device_(self.device, self.kind(), compute.asynchronous_copies, false)?;
-            // On the device, which reorders faster than the processor.
+            // On the device, which reorders faster than the CPU.
             if compute.channels_last && axes.len() == 4 {
                 batch = layout::channels_last(&batch)?;
             }
@@ -177,7 +192,7 @@ impl Model {
         copied().map_err(failed("copying a batch"))
     }
 
-    /// The type of weights, losses and whatever autocast leaves alone.
+    /// The type of weights, losses and everything that autocast does not convert.
     pub(crate) fn kind(&self) -> Kind {
         match self.plan.compute.precision {
             Precision::Float64 => Kind::Double,
@@ -185,7 +200,7 @@ impl Model {
         }
     }
 
-    /// What PyTorch's autocast does before a convolution or a dense layer; nothing without it.
+    /// Converts the input of a convolution or dense layer as PyTorch's autocast does.
     pub(crate) fn cast(&self, tensor: &Tensor) -> Result<Tensor, TchError> {
         let kind = match self.plan.compute.precision {
             Precision::Float32 | Precision::Float64 => return Ok(tensor.shallow_clone()),
@@ -195,7 +210,7 @@ impl Model {
         tensor.f_to_kind(kind)
     }
 
-    /// Logits, `[batch, outputs]`. A frozen base always runs in inference mode.
+    /// Logits of this process's share of a batch, `[share, outputs]`. A frozen base always runs in inference mode.
     fn outputs(
         &self,
         input: Input<'_>,
@@ -209,25 +224,35 @@ impl Model {
                 return Err(BackendError::TrainableBase);
             }
             Input::Features(_) => self.forward(base..end, &x, mode),
-            Input::Values(_) if self.plan.frozen && base > 0 => {
+            Input::Values(_) | Input::Held(_) if self.plan.frozen && base > 0 => {
                 let features = {
                     let _guard = tch::no_grad_guard();
                     self.forward(0..base, &x, Mode::Inference)
                 };
                 features.and_then(|features| self.forward(base..end, &features, mode))
             }
-            Input::Values(_) => self.forward(0..end, &x, mode),
+            Input::Values(_) | Input::Held(_) => self.forward(0..end, &x, mode),
         };
-        // As autocast does before a loss.
+        // Autocast computes losses in 32 bits.
         logits.and_then(|logits| logits.f_to_kind(self.kind())).map_err(failed("the forward pass"))
     }
 
-    /// Copies labels and class weights to the device. After the forward pass has begun, a copy would wait for it.
+    /// Copies the share's labels and class weights to the device. Called before the forward pass,
+    /// since a later copy would wait for it.
     fn targets(
         &self,
         labels: &[i64],
         class_weights: Option<&[f32]>,
     ) -> Result<Targets, BackendError> {
+        // The mean over the whole batch, as `Step::class_weights` says.
+        let divisor = self.ranks.map(|_| match (self.net().loss(), class_weights) {
+            (Loss::CrossEntropy, Some(factors)) => {
+                // `class_numbers` has checked the labels.
+                labels.iter().map(|label| f64::from(factors[*label as usize])).sum()
+            }
+            _ => labels.len() as f64,
+        });
+        let labels = &labels[self.share(labels.len())];
         let copied = || {
             let factors = |factors| {
                 Tensor::f_from_slice(factors)?.f_to_device(self.device)?.f_to_kind(self.kind())
@@ -235,12 +260,14 @@ impl Model {
             Ok(Targets {
                 labels: Tensor::f_from_slice(labels)?.f_to_device(self.device)?,
                 class_weights: class_weights.map(factors).transpose()?,
+                divisor,
             })
         };
         copied().map_err(failed("copying the labels"))
     }
 
-    /// The factors of a step's dropout layers, on the device for the same reason. A frozen base drops nothing.
+    /// The factors of a step's dropout layers for this process's share of the batch, copied early
+    /// for the same reason. A frozen base has no dropout.
     fn masks(&self, batch: usize, seed: u64) -> Result<Masks, BackendError> {
         let first = if self.plan.frozen { self.net().base() } else { 0 };
         let mut masks = Masks::new();
@@ -249,34 +276,44 @@ impl Model {
             if let Operation::Dropout(dropout) = &layer.operation
                 && dropout.rate > 0.0
             {
-                let values = dropout_mask(batch * layer.output.len(), dropout.rate, seed, ordinal);
-                let mask = Tensor::f_from_slice(&values).and_then(|t| t.f_to_device(self.device));
+                let each = layer.output.len();
+                let Range { start, end } = self.share(batch);
+                // Draws the factors of the preceding examples too, so that a batch's factors do not
+                // depend on its division.
+                let values = dropout_mask(end * each, dropout.rate, seed, ordinal);
+                let mask = Tensor::f_from_slice(&values[start * each..]);
+                let mask = mask.and_then(|mask| mask.f_to_device(self.device));
                 masks.insert(index, mask.map_err(failed("copying the dropout masks"))?);
             }
         }
         Ok(masks)
     }
 
-    /// Mean loss of logits.
+    /// Mean loss of logits; for a share of the batch, its part of the whole batch's mean.
     fn loss(&self, logits: &Tensor, targets: &Targets) -> Result<Tensor, TchError> {
-        let Targets { labels, class_weights } = targets;
-        match self.net().loss() {
+        let Targets { labels, class_weights, divisor } = targets;
+        let reduction = if divisor.is_some() { Reduction::Sum } else { Reduction::Mean };
+        let loss = match self.net().loss() {
             Loss::BinaryCrossEntropy => {
                 let target = labels.f_to_kind(self.kind())?;
-                // A factor for each example, of which the mean is taken over the examples: Keras' way.
+                // A factor for each example; the mean is over the examples, as in Keras.
                 let factors = class_weights.as_ref();
                 let factors = factors.map(|f| f.f_index_select(0, labels)).transpose()?;
                 logits.f_squeeze_dim(1)?.f_binary_cross_entropy_with_logits(
                     &target,
                     factors.as_ref(),
                     None::<&Tensor>,
-                    Reduction::Mean,
+                    reduction,
                 )
             }
             Loss::CrossEntropy => {
                 let weights = class_weights.as_ref();
-                logits.f_cross_entropy_loss(labels, weights, Reduction::Mean, -100, 0.0)
+                logits.f_cross_entropy_loss(labels, weights, reduction, -100, 0.0)
             }
+        }?;
+        match divisor {
+            None => Ok(loss),
+            Some(divisor) => loss.f_div_scalar(*divisor),
         }
     }
 
@@ -303,10 +340,10 @@ impl Model {
         };
         let gradients =
             scaled.and_then(|loss| self.backward(&loss)).map_err(failed("the backward pass"))?;
-        Ok(Computed { loss, logits, gradients })
+        self.of_all_ranks(Computed { loss, logits, gradients }, labels.len())
     }
 
-    /// A training step, but for the running statistics, which the forward pass may have moved in vain.
+    /// A training step without restoring the running statistics, which the forward pass changes even if the loss is not finite.
     fn learn(
         &mut self,
         input: Input<'_>,
@@ -338,7 +375,7 @@ impl Model {
         if let Some(scaler) = &mut self.scaler
             && !scaler.unscale(&gradients).map_err(failed("unscaling the gradients"))?
         {
-            // As PyTorch's GradScaler: the step is left out and the next one is scaled less.
+            // As in PyTorch's GradScaler, skips the step and reduces the scale.
             return Ok(result);
         }
         if let Some((optimizer, state)) = &mut self.optimizer {
@@ -362,7 +399,7 @@ impl Model {
     }
 }
 
-/// Weights by name with their gradients. Code may have variables that its forward pass does not use.
+/// Weights by name with their gradients. The user's code may have variables that its forward pass does not use.
 fn pairs<'a>(
     tensors: &'a BTreeMap<String, Tensor>,
     names: &'a [String],
@@ -377,7 +414,7 @@ fn not_finite(loss: &Tensor) -> Result<Tensor, TchError> {
     loss.f_detach()?.f_isfinite()?.f_logical_not()?.f_to_kind(Kind::Float)?.f_view_([1])
 }
 
-/// Reads loss and logits together; the one place of a step where the device is waited for.
+/// Reads loss and logits together. A step waits for the device only here.
 fn result(loss: &Tensor, logits: &Tensor) -> Result<StepResult, BackendError> {
     let read = || {
         let both = Tensor::f_cat(
@@ -399,7 +436,7 @@ pub(crate) fn read(tensor: &Tensor) -> Result<Array, TchError> {
     Ok(Array { shape: tensor.size().iter().map(|length| *length as usize).collect(), values })
 }
 
-/// A tensor of its own on the device.
+/// A copy on the device.
 pub(crate) fn write(array: &Array, device: Device) -> Result<Tensor, TchError> {
     let shape: Vec<i64> = array.shape.iter().map(|length| *length as i64).collect();
     Tensor::f_from_slice(&array.values)?.f_view_(shape)?.f_to_device(device)
@@ -418,6 +455,10 @@ impl Network for Model {
             precision: self.plan.compute.precision.to_string(),
             graph: "none",
         }
+    }
+
+    fn rank(&self) -> Rank {
+        self.ranks.map_or(Rank::ALONE, |ranks| ranks.rank)
     }
 
     fn compile(&mut self, optimizer: Optimizer) {
@@ -448,6 +489,16 @@ impl Network for Model {
         learnt
     }
 
+    fn hold(&self, values: &[f32], batch: usize) -> Result<Option<Box<dyn Any>>, BackendError> {
+        let mut held = self.input(Input::Values(values), batch)?;
+        if !self.device.is_cuda() {
+            // There it may borrow the values.
+            let copied = held.f_to_device_(self.device, self.kind(), false, true);
+            held = copied.map_err(failed("copying a batch"))?;
+        }
+        Ok(Some(Box::new(held)))
+    }
+
     fn evaluate_step(
         &mut self,
         input: Input<'_>,
@@ -458,12 +509,18 @@ impl Network for Model {
         let targets = self.targets(labels, None)?;
         let logits = self.outputs(input, labels.len(), Mode::Inference)?;
         let loss = self.loss(&logits, &targets).map_err(failed("the loss"))?;
+        let own = Computed { loss, logits, gradients: Vec::new() };
+        let Computed { loss, logits, .. } = self.of_all_ranks(own, labels.len())?;
         result(&loss, &logits)
     }
 
     fn logits(&mut self, input: Input<'_>, batch: usize) -> Result<Vec<f32>, BackendError> {
         let _guard = tch::no_grad_guard();
         let logits = self.outputs(input, batch, Mode::Inference)?;
+        let loss = Tensor::f_zeros([1], (logits.kind(), self.device));
+        let loss = loss.map_err(failed("the logits"))?;
+        let own = Computed { loss, logits, gradients: Vec::new() };
+        let logits = self.of_all_ranks(own, batch)?.logits;
         read(&logits).map(|array| array.values).map_err(failed("reading the logits"))
     }
 
@@ -484,6 +541,8 @@ impl Network for Model {
         let logits = self.outputs(input, labels.len(), Mode::WithoutDropout)?;
         let loss = self.loss(&logits, &targets).map_err(failed("the loss"))?;
         let gradients = self.backward(&loss).map_err(failed("the backward pass"))?;
+        let own = Computed { loss, logits, gradients };
+        let gradients = self.of_all_ranks(own, labels.len())?.gradients;
         let mut arrays = BTreeMap::new();
         let used = self.learned().zip(&gradients).filter(|(_, gradient)| gradient.defined());
         for (name, gradient) in used {
@@ -518,12 +577,12 @@ impl Network for Model {
     fn not_finite(&self) -> Result<Option<String>, BackendError> {
         let _guard = tch::no_grad_guard();
         let is_finite = |tensor: &Tensor| -> Result<bool, tch::TchError> {
-            // A sum with NaN or an infinity in it is none itself, and takes no memory.
+            // A sum with NaN or an infinity is not finite, and needs no memory.
             let sum = f64::try_from(tensor.f_sum(tensor.kind())?)?;
             Ok(sum.is_finite() || bool::try_from(tensor.f_isfinite()?.f_all()?)?)
         };
         for (name, tensor) in &self.tensors {
-            if !is_finite(tensor).map_err(failed("looking at the weights"))? {
+            if !is_finite(tensor).map_err(failed("checking the weights"))? {
                 return Ok(Some(name.clone()));
             }
         }
@@ -536,7 +595,7 @@ impl Network for Model {
             let _guard = tch::no_grad_guard();
             for parameter in self.plan.net.parameters() {
                 let array = weights.get(&parameter.name, &parameter.shape, "the given weights")?;
-                // The net's parameters are the code's variables, and the code keeps them.
+                // The parameters are the variables of the user's code, which keeps them.
                 let Some(variable) = tensors.get_mut(&parameter.name) else { continue };
                 let copied = write(array, self.device).and_then(|value| variable.f_copy_(&value));
                 copied.map_err(failed("copying the weights"))?;
@@ -562,7 +621,7 @@ impl Network for Model {
             let tensor = copied().map_err(failed("copying the weights"))?;
             tensors.insert(parameter.name.clone(), tensor);
         }
-        // Those of a frozen base do not change.
+        // A frozen base's running statistics do not change.
         let frozen = self.plan.frozen;
         let fixed = self.net().parameters().iter().filter(|p| !(p.learned || frozen && p.in_base));
         let fixed: Vec<&str> = fixed.map(|p| p.name.as_str()).collect();
@@ -615,7 +674,7 @@ impl Network for Model {
     fn peak_device_memory(&self) -> Result<Option<u64>, BackendError> {
         match self.device {
             Device::Cuda(gpu) => {
-                shim::peak_bytes(gpu).map(Some).map_err(failed("asking for the GPU's memory"))
+                shim::peak_bytes(gpu).map(Some).map_err(failed("reading the GPU's memory use"))
             }
             _ => Ok(None),
         }

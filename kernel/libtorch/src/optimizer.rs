@@ -11,10 +11,10 @@ use tch::{Device, Kind, TchError, Tensor};
 pub(crate) const SUFFIXES: [&str; 2] = [".mean", ".square"];
 const STEP: &str = "step";
 
-/// What an optimiser remembers between steps.
+/// The state of an optimiser.
 #[derive(Debug, Default)]
 pub(crate) struct State {
-    /// Updates done so far.
+    /// Number of updates so far.
     steps: u32,
     /// By the name of the parameter.
     moments: BTreeMap<String, Moments>,
@@ -27,13 +27,13 @@ struct Moments {
 }
 
 impl State {
-    /// Whether [`State::update`] heeds `found_inf`.
+    /// Whether [`State::update`] uses `found_inf`.
     pub(crate) fn is_fused(optimizer: &Optimizer) -> bool {
         !matches!(optimizer, Optimizer::RmsProp { .. })
     }
 
-    /// Changes the given weights by their gradients, in place. A fused optimiser changes nothing if `found_inf` holds 1;
-    /// whoever learns later that it held 1 calls [`State::take_back`].
+    /// Updates the weights in place from their gradients. A fused optimiser changes nothing if
+    /// `found_inf` holds 1; a caller that later reads 1 calls [`State::take_back`].
     pub(crate) fn update<'a>(
         &mut self,
         optimizer: &Optimizer,
@@ -77,12 +77,12 @@ impl State {
         }
     }
 
-    /// The last update was none.
+    /// Uncounts the last update, which `found_inf` prevented.
     pub(crate) fn take_back(&mut self) {
         self.steps = self.steps.saturating_sub(1);
     }
 
-    /// A weight's moments, made if the optimiser needs them and they are not there yet.
+    /// A weight's moments, created on first use if the optimiser needs them.
     fn moments_of(
         &mut self,
         name: &str,
@@ -102,7 +102,7 @@ impl State {
             moments.square = Some(weight.f_zeros_like()?);
         }
         for moment in [&mut moments.mean, &mut moments.square].into_iter().flatten() {
-            // One that was read from a file lies in memory as files do.
+            // A moment from a file has the memory layout of the file.
             *moment = layout::same(moment, weight)?;
         }
         Ok(moments)

@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 use tch::{TchError, Tensor};
 
-/// The tensors that hold them, each with what it held before the step.
+/// The tensors of the statistics, each with its value before the step.
 pub(crate) struct Running(Vec<[Tensor; 2]>);
 
 impl Running {
-    /// Makes the named vectors views of one tensor (34 kB for VGG16), so that keeping them for the case that the loss is
-    /// not finite is one copy on the device; `None` if there are none.
+    /// Makes the named vectors views of one tensor (34 kB for VGG16), so that one copy on the
+    /// device saves them in case the loss is not finite; `None` without running statistics.
     pub(crate) fn gather(
         tensors: &mut BTreeMap<String, Tensor>,
         names: &[&str],
@@ -28,7 +28,7 @@ impl Running {
         Self::of(&[&all])
     }
 
-    /// Keeps each of these tensors by itself; `None` if there are none.
+    /// Saves each of these tensors separately; `None` if there are none.
     pub(crate) fn of(tensors: &[&Tensor]) -> Result<Option<Self>, TchError> {
         let pair = |tensor: &&Tensor| Ok([tensor.shallow_clone(), tensor.f_empty_like()?]);
         let pairs = tensors.iter().map(pair).collect::<Result<Vec<_>, TchError>>()?;

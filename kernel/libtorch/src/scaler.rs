@@ -29,7 +29,7 @@ impl Scaler {
     }
 
     /// Divides the gradients in place and changes the scale. False if one of them is not finite, so
-    /// that the step must be left out.
+    /// that the step must be skipped.
     pub(crate) fn unscale(&mut self, gradients: &[Tensor]) -> Result<bool, TchError> {
         let Some(first) = gradients.first() else { return Ok(true) };
         let options = (Kind::Float, first.device());

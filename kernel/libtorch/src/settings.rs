@@ -1,10 +1,10 @@
-//! What LibTorch keeps for the whole process.
+//! LibTorch's settings that hold for the whole process.
 
 use crate::NAME;
 use benchbook_backend::{BackendError, Compute, Plan};
 use tch::{Cuda, Device};
 
-/// Makes a plan's threads and settings the process's.
+/// Applies a plan's threads and settings to the process.
 pub(crate) fn prepare(plan: &Plan, device: Device) -> Result<(), BackendError> {
     if let Some(threads) = plan.threads {
         tch::set_num_threads(threads.try_into().unwrap_or(i32::MAX));
@@ -12,7 +12,7 @@ pub(crate) fn prepare(plan: &Plan, device: Device) -> Result<(), BackendError> {
     apply(&plan.compute, device)
 }
 
-/// Makes a net's settings the process's, or says which one the device does not have.
+/// Applies a net's settings to the process, or refuses a setting that the device lacks.
 fn apply(compute: &Compute, device: Device) -> Result<(), BackendError> {
     let refused = |option, expected, found: bool| BackendError::Option {
         library: match device {
@@ -36,7 +36,7 @@ fn apply(compute: &Compute, device: Device) -> Result<(), BackendError> {
         let expected = "true with asynchronous_copies, which are synchronous otherwise";
         return Err(refused("pinned_memory", expected, false));
     }
-    // Set and not only left alone, since an earlier net of this process may have changed them.
+    // Set even to the defaults, since an earlier net of this process may have changed them.
     tf32::set(compute.tf32_matmul, compute.tf32_convolutions);
     if matches!(device, Device::Cuda(_)) {
         Cuda::cudnn_set_benchmark(compute.cudnn_benchmark);
@@ -44,7 +44,7 @@ fn apply(compute: &Compute, device: Device) -> Result<(), BackendError> {
     Ok(())
 }
 
-/// `at::Context`'s switches, which `tch` does not pass on. They are exported C++ functions of
+/// `at::Context`'s switches, which `tch` does not expose. They are exported C++ functions of
 /// LibTorch 2.11 (`aten/src/ATen/Context.h`); a member function takes its object as the first
 /// argument in the C++ ABI of Linux.
 mod tf32 {

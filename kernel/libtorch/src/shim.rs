@@ -1,6 +1,8 @@
-//! `shim.cpp`: what `tch` does not pass on of LibTorch's C++ interface.
+//! `shim.cpp`: functions of LibTorch's C++ interface that `tch` does not expose.
 
-use std::ffi::{CStr, c_char, c_void};
+use std::ffi::{CStr, CString, c_char, c_void};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use tch::{TchError, Tensor};
 
 /// An `at::Tensor`.
@@ -34,18 +36,31 @@ unsafe extern "C" {
         epsilon: f64,
         found_inf: Raw,
     ) -> *mut c_char;
+    fn bb_sync_batch_norm(
+        x: Raw,
+        weight: Raw,
+        bias: Raw,
+        running_mean: Raw,
+        running_variance: Raw,
+        momentum: f64,
+        epsilon: f64,
+        sum: extern "C" fn(*mut f64, usize) -> bool,
+        output: *mut *mut c_void,
+    ) -> *mut c_char;
     fn bb_synchronize(device: i8) -> *mut c_char;
     fn bb_peak_bytes(device: i8, bytes: *mut i64) -> *mut c_char;
     fn bb_reset_peak(device: i8) -> *mut c_char;
     fn bb_empty_cache() -> *mut c_char;
+    fn bb_begin_profile(gpu: bool) -> *mut c_char;
+    fn bb_end_profile(file: *const c_char) -> *mut c_char;
 }
 
-/// What a function of the shim returned.
+/// Converts the result of a function of the shim.
 fn checked(text: *mut c_char) -> Result<(), TchError> {
     if text.is_null() {
         return Ok(());
     }
-    // SAFETY: the shim returns text of its own that ends with a zero, and takes it back once.
+    // SAFETY: the shim allocates the text, which ends with a zero byte, and frees it once.
     unsafe {
         let message = CStr::from_ptr(text).to_string_lossy().into_owned();
         bb_free(text);
@@ -61,7 +76,7 @@ fn all(tensors: &[Tensor]) -> Vec<Raw> {
     tensors.iter().map(raw).collect()
 }
 
-/// The tensors of an update, one each for every weight: no moments where the optimiser has none.
+/// The tensors of an update, one each for every weight; no moments if the optimiser has none.
 pub(crate) struct Tensors {
     pub(crate) weights: Vec<Tensor>,
     pub(crate) gradients: Vec<Tensor>,
@@ -69,7 +84,7 @@ pub(crate) struct Tensors {
     pub(crate) squares: Vec<Tensor>,
 }
 
-/// `torch.optim.SGD(fused=True)`, which leaves everything as it is if there is a `found_inf` and it holds 1.
+/// `torch.optim.SGD(fused=True)`, which changes nothing if `found_inf` is given and holds 1.
 pub(crate) fn fused_sgd(
     tensors: &Tensors,
     rate: f64,
@@ -129,18 +144,47 @@ pub(crate) fn fused_adam(
     })
 }
 
+/// Batch normalisation in training over the examples of all ranks: `[batch, channels, …]`; `sum` computes sums
+/// over the ranks. Weights are scale and shift; the call updates the running statistics, mean and variance.
+pub(crate) fn sync_batch_norm(
+    x: &Tensor,
+    [scale, shift]: [&Tensor; 2],
+    running: Option<[&Tensor; 2]>,
+    [momentum, epsilon]: [f64; 2],
+    sum: extern "C" fn(*mut f64, usize) -> bool,
+) -> Result<Tensor, TchError> {
+    let [mean, variance] = running.map_or([std::ptr::null(); 2], |running| running.map(raw));
+    let mut output = std::ptr::null_mut();
+    // SAFETY: all tensors live through the call, and `output` is a tensor of its own if there was no error.
+    unsafe {
+        let (x, scale, shift) = (raw(x), raw(scale), raw(shift));
+        checked(bb_sync_batch_norm(
+            x,
+            scale,
+            shift,
+            mean,
+            variance,
+            momentum,
+            epsilon,
+            sum,
+            &raw mut output,
+        ))?;
+        Ok(Tensor::from_ptr(output.cast()))
+    }
+}
+
 fn index(gpu: usize) -> i8 {
     // LibTorch has room for 128 devices.
     i8::try_from(gpu).unwrap_or(i8::MAX)
 }
 
-/// Waits for everything that a GPU was given; an error of any of it comes out here.
+/// Waits for a GPU. Returns errors of earlier asynchronous operations.
 pub(crate) fn synchronize(gpu: usize) -> Result<(), TchError> {
     // SAFETY: no memory is passed.
     checked(unsafe { bb_synchronize(index(gpu)) })
 }
 
-/// The most bytes that tensors had on a GPU since [`reset_peak`].
+/// The peak memory of tensors on a GPU since [`reset_peak`], in bytes.
 pub(crate) fn peak_bytes(gpu: usize) -> Result<u64, TchError> {
     let mut bytes = 0;
     // SAFETY: the address is that of a local variable.
@@ -148,16 +192,29 @@ pub(crate) fn peak_bytes(gpu: usize) -> Result<u64, TchError> {
     Ok(u64::try_from(bytes).unwrap_or(0))
 }
 
-/// Sets the peak back to what is in use now.
+/// Resets the peak to the current use.
 pub(crate) fn reset_peak(gpu: usize) -> Result<(), TchError> {
     // SAFETY: no memory is passed.
     checked(unsafe { bb_reset_peak(index(gpu)) })
 }
 
-/// Gives memory that no tensor uses back to the driver, for other processes on the same GPU.
+/// Returns unused memory to the driver, for other processes on the same GPU.
 pub(crate) fn empty_cache() -> Result<(), TchError> {
     // SAFETY: no memory is passed.
     checked(unsafe { bb_empty_cache() })
+}
+
+/// Starts to record this thread's LibTorch operations, and with `gpu` the GPU's work.
+pub(crate) fn begin_profile(gpu: bool) -> Result<(), TchError> {
+    // SAFETY: no memory is passed.
+    checked(unsafe { bb_begin_profile(gpu) })
+}
+
+/// Ends the recording of [`begin_profile`] in this thread, and writes it to a file.
+pub(crate) fn end_profile(file: &Path) -> Result<(), TchError> {
+    let path = CString::new(file.as_os_str().as_bytes())?;
+    // SAFETY: the text ends with a zero and lives through the call.
+    checked(unsafe { bb_end_profile(path.as_ptr()) })
 }
 
 #[cfg(test)]
@@ -170,10 +227,13 @@ mod tests {
             println!("SKIPPED: has a CUDA GPU, whose allocator refuses nothing");
             return;
         }
-        // Without CUDA nobody has registered an allocator or a guard for it.
-        for refused in [synchronize(0), peak_bytes(0).map(drop), reset_peak(0), empty_cache()] {
+        // Without CUDA no guard is registered for it, and CUDA must be initialised before its
+        // allocator responds.
+        let allocator = [peak_bytes(0).map(drop), reset_peak(0), empty_cache()];
+        let allocator = allocator.map(|refused| (refused, "Cannot initialize CUDA"));
+        for (refused, words) in allocator.into_iter().chain([(synchronize(0), "cuda")]) {
             let Err(TchError::Torch(text)) = refused else { panic!("there is no CUDA here") };
-            assert!(!text.is_empty());
+            assert!(text.contains(words), "{text}");
         }
     }
 }

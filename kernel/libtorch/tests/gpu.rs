@@ -31,7 +31,14 @@ fn devices(test: &str) -> Vec<Device> {
 
 fn plan(device: Device, compute: Compute) -> Plan {
     let vgg = Vgg11 { head: Head::Keras, size: 32, ..Vgg11::new(2) };
-    Plan { net: Net::new(vgg.graph()).unwrap(), frozen: false, device, threads: Some(2), compute }
+    Plan {
+        net: Net::new(vgg.graph()).unwrap(),
+        frozen: false,
+        device,
+        threads: Some(2),
+        ranks: 1,
+        compute,
+    }
 }
 
 fn exact() -> Compute {
@@ -133,6 +140,30 @@ fn pinned_memory_and_asynchronous_copies_change_nothing() {
         for seed in 0..3 {
             let losses = [step(usual.as_mut(), seed), step(pinned.as_mut(), seed)];
             near(losses[0], losses[1], 1e-4, &format!("step {seed}"));
+        }
+    }
+}
+
+/// A batch that stays on the device is that of the same steps, with as many labels.
+#[test]
+fn a_held_batch_makes_the_same_steps() {
+    let (pixels, labels) = images();
+    for device in devices("a held batch") {
+        let settings = [
+            exact(),
+            Compute { channels_last: true, ..exact() },
+            Compute { precision: Precision::Float64, ..exact() },
+        ];
+        for compute in settings {
+            let (mut usual, mut holds) = (built(device, compute), built(device, compute));
+            let held = holds.hold(&pixels, labels.len()).unwrap().unwrap();
+            let input = Input::Held(held.as_ref());
+            for seed in 0..3 {
+                let found = holds.train_step(input, &labels, Step::new(1e-3, seed)).unwrap().loss;
+                near(step(usual.as_mut(), seed), found, 1e-4, &format!("{device}, step {seed}"));
+            }
+            let refused = holds.evaluate_step(input, &labels[..2]);
+            assert!(matches!(refused, Err(BackendError::NotHeld)), "{refused:?}");
         }
     }
 }

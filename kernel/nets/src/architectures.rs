@@ -2,19 +2,17 @@
 //! list. What is public here is in the crate's root and in every cell.
 
 mod alexnet;
-mod gru;
-mod lstm;
 mod mlp;
 mod mobilenet;
+mod recurrent;
 mod resnet;
 mod small_cnn;
 mod vgg;
 
 pub use alexnet::AlexNet;
-pub use gru::Gru;
-pub use lstm::Lstm;
 pub use mlp::Mlp;
 pub use mobilenet::MobileNetV2;
+pub use recurrent::{Gru, Lstm};
 pub use resnet::{ResNet, ResNet18, ResNet34, ResNet50};
 pub use small_cnn::SmallCnn;
 pub use vgg::{Head, Vgg, Vgg11, Vgg13, Vgg16, Vgg19};
@@ -23,7 +21,7 @@ use crate::graph::Graph;
 use crate::sequential::Sequential;
 use serde::{Deserialize, Serialize};
 
-/// A description that makes a graph.
+/// The settings of a net, from which its graph is built.
 pub trait Architecture {
     /// The net's graph. It is checked by [`Net::new`](crate::Net::new).
     fn graph(&self) -> Graph;

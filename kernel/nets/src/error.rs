@@ -1,4 +1,4 @@
-//! Why a graph is not a net.
+//! Errors in a graph.
 
 use crate::shape::Shape;
 
@@ -21,10 +21,10 @@ pub enum NetError {
         layer: String,
         /// What the operation needs.
         expected: String,
-        /// What it was given.
+        /// The inputs' shapes or the rejected setting.
         got: String,
     },
-    /// A node without a name of its own.
+    /// Two nodes with the same name.
     #[error(
         "net `{net}` has two layers called `{layer}`; layer names must differ, and `input` is the net's input"
     )]
@@ -34,7 +34,7 @@ pub enum NetError {
         /// The node's name.
         layer: String,
     },
-    /// An input that does not come before.
+    /// An input that is neither `input` nor an earlier layer.
     #[error(
         "net `{net}`, layer `{layer}`: unknown input `{input}`; inputs must be `input` or an earlier layer"
     )]
@@ -53,7 +53,7 @@ pub enum NetError {
         net: String,
         /// Nodes of the base.
         base: usize,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
     /// An output that nothing uses.
@@ -66,7 +66,7 @@ pub enum NetError {
         /// The node's name.
         layer: String,
     },
-    /// The last output is no vector of logits.
+    /// The last output is not a vector of logits.
     #[error(
         "net `{net}` must end with logits: a vector with 1 value (two classes) or 1 value per class, got {got} from \
          `{layer}`; end with `flatten` and `dense`"
@@ -81,7 +81,7 @@ pub enum NetError {
     },
     /// An input without values.
     #[error(
-        "net `{net}`: every axis of the input must be at least 1, and the values fit into memory, got {got}"
+        "net `{net}`: every axis of the input must be at least 1 and its values must fit into memory, got {got}"
     )]
     EmptyInput {
         /// The graph's name.

@@ -1,11 +1,11 @@
-//! A net as its author writes it.
+//! Graphs: nets before they are checked.
 
 use crate::operations::Operation;
 use crate::shape::Shape;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Operations by name. Nothing is checked before [`Net::new`](crate::Net::new).
+/// A list of named operations. [`Net::new`](crate::Net::new) checks it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Graph {
@@ -22,7 +22,7 @@ pub struct Graph {
     pub input: Shape,
     /// In order: a node's inputs come before it. The last one's output is the logits.
     pub nodes: Vec<Node>,
-    /// How many of the first nodes are the base, which can be frozen. The head sees only the output of the last of
+    /// Number of leading nodes that form the base, which can be frozen. The head uses only the output of the last of
     /// them. Default: 0, no base.
     #[serde(default)]
     pub base: usize,
@@ -38,7 +38,7 @@ fn class() -> String {
 pub struct Node {
     /// Unique; the prefix of its parameters' names, for example `features.0`. Not `input`.
     pub name: String,
-    /// What it computes.
+    /// The operation.
     pub operation: Operation,
     /// The nodes whose outputs it takes; `input` is the graph's input. Default: the node before, or the graph's input
     /// for the first.
@@ -52,7 +52,7 @@ pub struct Node {
     pub torch: Option<String>,
 }
 
-/// A node whose operation is not read yet, so that an error in the operation names the node.
+/// A node with its operation still in JSON, so that an error in the operation names the node.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NodeJson {

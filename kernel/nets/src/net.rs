@@ -8,17 +8,17 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-/// What training minimises: the mean over the batch.
+/// The loss, averaged over the batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Loss {
-    /// Of one logit; class 1 is the sigmoid's 1.
+    /// Binary cross-entropy of one logit; class 1 corresponds to a sigmoid of 1.
     BinaryCrossEntropy,
-    /// Of one logit per class.
+    /// Cross-entropy of one logit per class.
     CrossEntropy,
 }
 
-/// The value that a parameter starts from.
+/// Starting values of a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Init {
@@ -44,7 +44,7 @@ pub struct Parameter {
     /// In PyTorch's layout: convolutions `[outputs, inputs / groups, rows, columns]`, dense `[outputs, inputs]`,
     /// recurrent `[gates · units, inputs]`.
     pub shape: Vec<usize>,
-    /// What it starts from.
+    /// Starting values.
     pub init: Init,
     /// Whether gradients change it; the running statistics of batch normalisation are not learned.
     pub learned: bool,
@@ -80,7 +80,7 @@ pub enum Source {
 pub struct Layer {
     /// The node's name.
     pub name: String,
-    /// What it computes.
+    /// The operation.
     pub operation: Operation,
     /// Where its inputs come from.
     pub inputs: Vec<Source>,
@@ -148,7 +148,7 @@ impl Net {
             let rule = node.operation.rule();
             let output = rule.output(&input_shapes).map_err(wrong)?;
             if !is_countable(output.axes()) {
-                let expected = "an output whose values can be counted";
+                let expected = "an output that fits into memory";
                 return Err(wrong(Mismatch { expected: expected.into(), got: output.to_string() }));
             }
             let first = parameters.len();
@@ -221,7 +221,7 @@ impl Net {
         &self.layers
     }
 
-    /// How many of the first layers are the base; 0 if there is none.
+    /// Number of leading layers that form the base; 0 without a base.
     pub fn base(&self) -> usize {
         self.base
     }
@@ -244,7 +244,7 @@ impl Net {
         self.classes
     }
 
-    /// What training minimises: of one logit the binary cross-entropy, otherwise the cross-entropy.
+    /// The loss: binary cross-entropy for one logit, cross-entropy for several.
     pub fn loss(&self) -> Loss {
         self.loss
     }
@@ -264,13 +264,13 @@ impl Net {
         self.layers.iter().find(|layer| matches!(layer.operation, Operation::Custom(_)))
     }
 
-    /// Number of all values, and of those that training changes.
+    /// Numbers of all values and of trainable values.
     pub fn parameter_counts(&self, frozen: bool) -> (usize, usize) {
         let trained = self.parameters.iter().filter(|parameter| parameter.is_trained(frozen));
         (self.parameters.iter().map(Parameter::len).sum(), trained.map(Parameter::len).sum())
     }
 
-    /// The dropout layers' indices in order. The place in this list is what makes a mask's stream of random numbers.
+    /// The dropout layers' indices in order. A mask's random numbers depend on the layer's position in this list.
     pub fn dropouts(&self) -> impl Iterator<Item = usize> {
         let is_dropout = |layer: &Layer| matches!(layer.operation, Operation::Dropout(_));
         self.layers
@@ -281,7 +281,7 @@ impl Net {
     }
 }
 
-/// Whether the product of the lengths is within what memory can be addressed.
+/// Whether memory can address this many values.
 fn is_countable(axes: &[usize]) -> bool {
     let product = axes.iter().try_fold(1_usize, |product, length| product.checked_mul(*length));
     product.is_some_and(|values| isize::try_from(values).is_ok())
@@ -307,7 +307,7 @@ fn sources(
     node.inputs.iter().map(source).collect()
 }
 
-/// The head must see nothing of the base but its last output.
+/// Checks that the head uses only the last output of the base.
 fn check_base(graph: &Graph, layers: &[Layer]) -> Result<(), NetError> {
     let wrong = |reason| Err(NetError::Base { net: graph.name.clone(), base: graph.base, reason });
     if graph.base == 0 {
@@ -365,7 +365,10 @@ mod tests {
         refused(image().graph(), &["no layers"]);
         refused(Sequential::image(1 << 30, 1 << 30, 1 << 30).graph(), &["input", "[1073741824, "]);
         let huge = image().layer(Upsample { scale: [usize::MAX, 1] });
-        refused(huge.graph(), &["`up_sampling2d_1`", "can be counted", "[3, 18446744073709551615"]);
+        refused(
+            huge.graph(),
+            &["`up_sampling2d_1`", "fits into memory", "[3, 18446744073709551615"],
+        );
     }
 
     #[test]
@@ -377,7 +380,7 @@ mod tests {
         ];
         let graph = Graph { nodes, ..Sequential::image(3, 8, 8).graph() };
         let got = "got [4, 8, 8] and [8, 8, 8] from `one` and `two`";
-        refused(graph, &["`sum`", "one shape", "a convolution on one path", got]);
+        refused(graph, &["`sum`", "equal shape", "a convolution on one path", got]);
     }
 
     #[test]

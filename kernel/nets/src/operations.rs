@@ -1,4 +1,4 @@
-//! What a layer computes. A new operation is a file here and three lines below: the module, its type, and its entry in
+//! Operations of layers. A new operation is a file here and three lines below: the module, its type, and its entry in
 //! the list. An operation owns its shapes, parameters, starting values and printed names; backends have one arm for each.
 
 mod activation;
@@ -34,7 +34,7 @@ use crate::net::Init;
 use crate::shape::Shape;
 use serde::{Deserialize, Serialize};
 
-/// What every operation says of itself.
+/// Describes an operation.
 pub trait Rule {
     /// The shape of the output for one example.
     ///
@@ -65,7 +65,7 @@ pub trait Rule {
 pub struct Tensor {
     /// Lengths of the axes, in PyTorch's layout.
     pub shape: Vec<usize>,
-    /// What it starts from.
+    /// Starting values.
     pub init: Init,
     /// Whether gradients change it.
     pub learned: bool,
@@ -85,7 +85,7 @@ impl Tensor {
     }
 }
 
-/// What an operation needs, and what it was given.
+/// An operation's requirement and the inputs or setting that break it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mismatch {
     /// For example `a feature map [channels, height, width]`.
@@ -102,7 +102,7 @@ impl Mismatch {
 
 macro_rules! operations {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
-        /// What a layer computes. In JSON a map with `type` (`conv2d`, `batch_norm`, …) and the fields of the
+        /// The operation of a layer. In JSON a map with `type` (`conv2d`, `batch_norm`, …) and the fields of the
         /// operation.
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
         #[serde(tag = "type", rename_all = "snake_case")]
@@ -111,7 +111,7 @@ macro_rules! operations {
         }
 
         impl Operation {
-            /// What the operation says of itself.
+            /// The operation's description.
             pub fn rule(&self) -> &dyn Rule {
                 match self {
                     $(Operation::$name(operation) => operation),+
@@ -130,25 +130,25 @@ macro_rules! operations {
 operations! {
     /// Activation function of each value.
     Activation,
-    /// Average to a given size, whatever the input's.
+    /// Average pooling to a fixed output size.
     AdaptiveAvgPool2d,
-    /// Sum of two inputs of one shape.
+    /// Sum of inputs of equal shape.
     Add,
     /// Average of each window.
     AvgPool2d,
     /// Batch normalisation of each channel.
     BatchNorm,
-    /// Inputs one after the other along the channels.
+    /// Concatenation along the channels.
     Concat,
     /// Two-dimensional convolution (a cross-correlation, as in both libraries).
     Conv2d,
-    /// A forward pass that is code.
+    /// A forward pass in the user's code.
     Custom,
     /// Fully connected layer.
     Dense,
     /// Zeroes values in training.
     Dropout,
-    /// Makes a vector of a feature map.
+    /// Flattens a feature map into a vector.
     Flatten,
     /// Average of each channel.
     GlobalAvgPool2d,
@@ -162,7 +162,7 @@ operations! {
     LstmLayer,
     /// Largest value of each window.
     MaxPool2d,
-    /// Makes a sequence of a feature map.
+    /// Turns a feature map into a sequence.
     Rows,
     /// Repeats rows and columns.
     Upsample,
@@ -200,7 +200,7 @@ impl Padding {
         }
     }
 
-    /// Whether nothing is added.
+    /// Whether all four sides are zero.
     pub fn is_none(&self) -> bool {
         *self == Self::default()
     }
@@ -214,7 +214,7 @@ impl Padding {
         padding.is_none()
     }
 
-    /// As PyTorch prints it; asymmetric padding is `(left, right, top, bottom)`, the order of `ZeroPad2d`.
+    /// PyTorch's printed form; asymmetric padding is `(left, right, top, bottom)`, the order of `ZeroPad2d`.
     fn pytorch(&self) -> String {
         match self.symmetric() {
             Some([rows, columns]) => format!("({rows}, {columns})"),

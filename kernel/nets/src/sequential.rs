@@ -10,7 +10,7 @@ use crate::shape::Shape;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Layers one after the other, with Keras' names (`conv2d_1`, `dense_1`, …). Mistakes are found when the net is built.
+/// A chain of layers with Keras' names (`conv2d_1`, `dense_1`, …). [`Net::new`](crate::Net::new) reports mistakes.
 ///
 /// ```
 /// use benchbook_nets::Sequential;
@@ -54,7 +54,7 @@ impl Sequential {
         self
     }
 
-    /// Any operation, with a name of its own.
+    /// Adds any operation and gives it a unique name.
     pub fn layer(mut self, operation: impl Into<Operation>) -> Self {
         let operation = operation.into();
         let kind = kind(&operation);
@@ -90,12 +90,12 @@ impl Sequential {
         self.layer(Activation { function })
     }
 
-    /// The largest value of square windows beside each other.
+    /// Max pooling with adjacent square windows.
     pub fn max_pool(self, side: usize) -> Self {
         self.layer(MaxPool2d::square(side))
     }
 
-    /// The average of square windows beside each other.
+    /// Average pooling with adjacent square windows.
     pub fn avg_pool(self, side: usize) -> Self {
         let (kernel, stride) = ([side; 2], [side; 2]);
         self.layer(AvgPool2d { kernel, stride, padding: Padding::default() })
@@ -106,12 +106,12 @@ impl Sequential {
         self.layer(GlobalAvgPool2d {})
     }
 
-    /// A vector of the map, in PyTorch's order.
+    /// Flattens the map, in PyTorch's order.
     pub fn flatten(self) -> Self {
         self.layer(Flatten { order: Default::default() })
     }
 
-    /// A sequence of the map, one step for each row.
+    /// Turns the map into a sequence, one step per row.
     pub fn rows(self) -> Self {
         self.layer(Rows {})
     }
@@ -136,7 +136,7 @@ impl Sequential {
         self.layer(Dropout { rate })
     }
 
-    /// Everything so far is the base, which can be frozen.
+    /// Marks all layers so far as the base, which can be frozen.
     pub fn end_base(mut self) -> Self {
         self.graph.base = self.graph.nodes.len();
         self

@@ -1,6 +1,6 @@
-//! NVIDIA's management library (NVML), which comes with the driver and is opened where it is there.
+//! NVIDIA's management library (NVML), which the driver installs. It is opened at run time.
 //!
-//! Functions and types are those of `nvml.h` of CUDA 11 and newer. What a GPU or a driver does not tell is `None`.
+//! Functions and types are those of `nvml.h` of CUDA 11 and newer. A value that the GPU or driver does not report is `None`.
 
 use std::ffi::{CStr, c_char, c_uint, c_ulonglong, c_void};
 use std::sync::OnceLock;
@@ -24,16 +24,16 @@ pub struct Device<'a> {
     raw: *mut c_void,
 }
 
-/// Memory of a GPU, in bytes (`nvmlMemory_t`). Where the driver tells it apart, what it keeps for itself is in neither of
-/// the parts (`nvmlMemory_v2_t`).
+/// Memory of a GPU, in bytes (`nvmlMemory_t`). If the driver reports its own reserve (`nvmlMemory_v2_t`), neither `free`
+/// nor `used` includes it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Memory {
-    /// All of it.
+    /// Total memory.
     pub total: c_ulonglong,
-    /// What nobody uses.
+    /// Free memory.
     pub free: c_ulonglong,
-    /// What is in use by anybody.
+    /// Memory that all processes use together.
     pub used: c_ulonglong,
 }
 
@@ -79,14 +79,14 @@ struct Process {
 /// `nvmlReturn_t`: 0 is success.
 type Return = c_uint;
 
-/// How many processes on one GPU are looked at.
+/// The largest number of processes on one GPU that are read.
 const PROCESSES: usize = 256;
 
-/// `NVML_VALUE_NOT_AVAILABLE`, for a process whose memory the driver does not tell.
+/// `NVML_VALUE_NOT_AVAILABLE`, for a process whose memory the driver does not report.
 const NOT_AVAILABLE: c_ulonglong = c_ulonglong::MAX;
 
 impl Nvml {
-    /// The library, opened and started at the first call; `None` without a driver.
+    /// The library, opened and initialised at the first call; `None` without a driver.
     pub fn load() -> Option<&'static Self> {
         static NVML: OnceLock<Option<Nvml>> = OnceLock::new();
         NVML.get_or_init(|| Self::open(c"libnvidia-ml.so.1")).as_ref()
@@ -113,7 +113,7 @@ impl Nvml {
         (!found.is_null()).then_some(found)
     }
 
-    /// All GPUs that may be asked, in the driver's order, which is not CUDA's.
+    /// All accessible GPUs, in the driver's order, which differs from CUDA's.
     pub fn devices(&self) -> Vec<Device<'_>> {
         let Some(count) = self.function(c"nvmlDeviceGetCount_v2") else { return Vec::new() };
         let mut devices = 0;
@@ -127,7 +127,7 @@ impl Nvml {
         (0..devices).filter_map(|number| self.device(number)).collect()
     }
 
-    /// The GPU with this number in the driver's order; `None` if there is none or it may not be asked.
+    /// The GPU with this number in the driver's order; `None` if it does not exist or is not accessible.
     pub fn device(&self, number: u32) -> Option<Device<'_>> {
         let handle = self.function(c"nvmlDeviceGetHandleByIndex_v2")?;
         let mut raw = std::ptr::null_mut();
@@ -143,7 +143,7 @@ impl Nvml {
 }
 
 impl Device<'_> {
-    /// What a function `nvmlReturn_t name(nvmlDevice_t, T *)` writes.
+    /// The value that a function `nvmlReturn_t name(nvmlDevice_t, T *)` writes.
     ///
     /// # Safety
     /// nvml.h declares `name` with this `T`.
@@ -164,7 +164,7 @@ impl Device<'_> {
         unsafe { self.ask(c"nvmlDeviceGetMinorNumber") }
     }
 
-    /// Its memory; of drivers before 510 with what the driver keeps for itself.
+    /// Its memory; before driver 510 `used` includes the driver's own reserve.
     pub fn memory(self) -> Option<Memory> {
         // SAFETY: `nvmlMemory_v2_t *`, whose version is set.
         let apart: Option<MemoryApart> = unsafe { self.ask(c"nvmlDeviceGetMemoryInfo_v2") };
@@ -189,7 +189,7 @@ impl Device<'_> {
         (ended == 0).then_some(String::from_utf8(bytes).ok()?)
     }
 
-    /// Share of the last sampling period in which something ran, 0 to 1.
+    /// Share of the last sampling period in which a kernel ran, 0 to 1.
     pub fn utilisation(self) -> Option<f64> {
         // SAFETY: `nvmlUtilization_t *`.
         let utilization: Utilization = unsafe { self.ask(c"nvmlDeviceGetUtilizationRates") }?;
@@ -218,7 +218,7 @@ impl Device<'_> {
         (ended == 0).then_some(f64::from(clock))
     }
 
-    /// Whether heat or a fault of the power supply slows it down now. A power limit that was set is neither.
+    /// Whether heat or the power supply slows it down now. A configured power limit does not count.
     pub fn is_throttled(self) -> Option<bool> {
         /// `nvmlClocksThrottleReasonHwSlowdown`, `…SwThermalSlowdown`, `…HwThermalSlowdown`, `…HwPowerBrakeSlowdown`.
         const SLOWED: c_ulonglong = 0x8 | 0x20 | 0x40 | 0x80;
@@ -228,8 +228,8 @@ impl Device<'_> {
         reasons.map(|reasons| reasons & SLOWED != 0)
     }
 
-    /// The memory that a process holds, in bytes; `None` where the driver does not tell or does not know the
-    /// process by this number.
+    /// The memory that a process holds, in bytes; `None` if the driver does not report it or does not
+    /// know this process id.
     pub fn used_by(self, process: u32) -> Option<u64> {
         type List = unsafe extern "C" fn(*mut c_void, *mut c_uint, *mut Process) -> Return;
         let list = self.nvml.function(c"nvmlDeviceGetComputeRunningProcesses_v3")?;
@@ -251,7 +251,7 @@ mod tests {
     use std::ffi::CString;
     use std::process::Command;
 
-    /// A driver's library with two GPUs, of which the second tells nothing but its memory. The declarations
+    /// A driver's library with two GPUs, of which the second reports only its memory. The declarations
     /// are copied from nvml.h.
     const DRIVER: &str = r#"
         typedef unsigned int nvmlReturn_t;
@@ -340,7 +340,7 @@ mod tests {
         assert_eq!((other.minor(), other.utilisation(), other.joules()), (None, None, None));
         assert_eq!((one.megahertz(), one.is_throttled()), (Some(1980.0), Some(true)));
         assert_eq!((other.megahertz(), other.is_throttled()), (None, None));
-        // The driver does not tell of process 11, and does not know 13.
+        // The driver does not report the memory of process 11 and does not know process 13.
         assert_eq!([11, 12, 13].map(|process| one.used_by(process)), [None, Some(30), None]);
         assert_eq!(other.used_by(12), None);
     }

@@ -1,4 +1,4 @@
-"""The command `benchbook`: `setup` and studies on other machines here, everything else in the server's program."""
+"""The command `benchbook`: `setup` and studies on other machines run here, all other subcommands in the server."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""What fetching a toolchain and fetching libtorch share: errors, downloads, programs that do the work."""
+"""Errors, downloads and subprocesses for fetching a toolchain and libtorch."""
 
 import hashlib
 import http.client
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 
 class SetupError(Exception):
-    """A failure that a person can act on: what is wrong, where, what to do."""
+    """An error that the user can fix: what is wrong, where, what to do."""
 
 
 def run(words: list, failure: str, **variables: str | None) -> None:
@@ -26,7 +26,7 @@ def run(words: list, failure: str, **variables: str | None) -> None:
 
 
 def download(url: str) -> bytes:
-    """A file whose SHA-256 is published beside it, as `URL.sha256`."""
+    """Downloads a file and checks it against the SHA-256 published as `URL.sha256`."""
     expected = get(f"{url}.sha256").decode().split()[:1]
     content = get(url)
     found = hashlib.sha256(content).hexdigest()
@@ -37,7 +37,7 @@ def download(url: str) -> bytes:
 
 def get(url: str) -> bytes:
     if not is_secure(url):
-        raise SetupError(f"{url} is not fetched: programs come over https only")
+        raise SetupError(f"{url} must begin with https: programs are downloaded over https only")
     name = url.rpartition("/")[2]
     content = bytearray()
     try:
@@ -52,7 +52,7 @@ def get(url: str) -> bytes:
     except urllib.error.URLError as error:
         raise SetupError(f"{url} cannot be reached ({error.reason}); check the network and https_proxy") from None
     except (ConnectionError, TimeoutError, http.client.HTTPException) as error:
-        raise SetupError(f"the download of {url} broke off ({error}); start the command again") from None
+        raise SetupError(f"the download of {url} was interrupted ({error}); start the command again") from None
     if sys.stdout.isatty():
         print()
     return bytes(content)
@@ -79,5 +79,5 @@ def is_loopback(host: str) -> bool:
 class SecureRedirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, req, fp, code, msg, headers, newurl):
         if not is_secure(newurl) or (req.type == "https" and urlsplit(newurl).scheme != "https"):
-            raise SetupError(f"{req.full_url} redirects to {newurl}, which is not fetched: programs come over https only")
+            raise SetupError(f"{req.full_url} redirects to {newurl}, which must begin with https: programs are downloaded over https only")
         return super().redirect_request(req, fp, code, msg, headers, newurl)

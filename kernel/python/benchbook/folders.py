@@ -10,14 +10,14 @@ from pathlib import Path
 
 @contextmanager
 def complete(folder: Path) -> Iterator[Path]:
-    """Gives an empty folder beside `folder`, which takes its place when the block ends without an exception."""
-    # What an interrupted run left beside the place.
+    """Yields an empty folder beside `folder` and moves it to `folder` if the block ends without an exception."""
+    # Remove the remains of an interrupted run.
     for left in folder.parent.glob(folder.name + ".partial-*"):
         shutil.rmtree(left)
     partial = Path(tempfile.mkdtemp(prefix=folder.name + ".partial-", dir=folder.parent))
     try:
         yield partial
-        # A folder that was found unusable makes room.
+        # Replace an unusable folder.
         if folder.exists():
             shutil.rmtree(folder)
         partial.chmod(0o755)

@@ -1,4 +1,4 @@
-"""Fetches libtorch into the cache: PyTorch with CUDA as pip installs it, or the part of its wheels that a CPU needs."""
+"""Fetches libtorch into the cache: PyTorch with CUDA as pip installs it, or the part of its wheels for the CPU."""
 
 import importlib.util
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 from benchbook.fetching import SetupError, host, run
 from benchbook.folders import complete
 
-# The wheels from which the CPU's part is taken, with their checksums.
+# The wheels that contain the part for the CPU, with their checksums.
 PINS = Path(__file__).with_name("libtorch.txt")
 LIBRARIES = {
     "torch/lib/libtorch_cpu.so",
@@ -21,16 +21,16 @@ LIBRARIES = {
 }
 HEADERS = "torch/include/"
 VERSION = "torch/version.py"
-# The wheel's own libtorch.so asks for libtorch_cuda.so, which is left out; for the linker this is enough.
+# The wheel's own libtorch.so links to libtorch_cuda.so, which is omitted. The linker needs no more than this script.
 LINKER_SCRIPT = "INPUT(-ltorch_cpu -lc10)\n"
-# Settings of pip that would move, refuse or change what is fetched here.
+# Settings of pip that would change the target or the packages.
 UNWANTED = ("PIP_CONSTRAINT", "PIP_PREFIX", "PIP_REQUIRE_VIRTUALENV", "PIP_TARGET", "PIP_USER")
 
 
 def install(cache: Path, version: str, build: str) -> None:
-    """Puts `<cache>/libtorch-VERSION-BUILD` there, complete or not at all.
+    """Installs `<cache>/libtorch-VERSION-BUILD`, completely or not at all.
 
-    What an interrupted run had downloaded stays until the folder is complete, so that it is not downloaded again.
+    Downloads of an interrupted run are kept until the folder is complete, and are reused.
     """
     downloads = cache / f"downloads-{version}-{build}"
     temporary = downloads / "tmp"
@@ -69,14 +69,14 @@ def pip(downloads: Path, *words: object) -> None:
 
 
 def download_wheels(folder: Path) -> list[Path]:
-    """The wheels that `PINS` names. pip compares each with its checksum, also one that is already there."""
+    """Downloads the wheels in `PINS`. pip checks each against its checksum, including existing ones."""
     pin = folder / "pin.txt"
     for line in PINS.read_text().splitlines():
         if not line or line.startswith("#"):
             continue
-        # One at a time, so that an interruption costs one at most.
+        # One at a time, so that an interruption loses at most one.
         pin.write_text(line + "\n")
-        # One wheel for every Python: only its C++ libraries are used. pip's own cache would keep 530 MB for nothing.
+        # One wheel for every Python: only its C++ libraries are used. pip's own cache would needlessly keep 530 MB.
         pip(
             folder, "download", "--no-deps", "--no-cache-dir", "--require-hashes", "--only-binary=:all:",
             "--implementation", "cp", "--python-version", "3.11", "--platform", "manylinux_2_28_x86_64",
@@ -92,7 +92,7 @@ def unpack(archive: zipfile.ZipFile, name: str, to: Path) -> None:
 
 
 def build_version(version_py: str) -> str:
-    """The string after `__version__ = ` in torch/version.py."""
+    """Returns the string after `__version__ = ` in torch/version.py."""
     for line in version_py.splitlines():
         if line.startswith("__version__"):
             return line.split("'")[1]
@@ -100,8 +100,8 @@ def build_version(version_py: str) -> str:
 
 
 def assemble(folder: Path, wheels: list[Path]) -> None:
-    """Makes a libtorch folder of the wheels' part for a CPU."""
-    print("  unpacking the part for a CPU")
+    """Builds a libtorch folder from the wheels' part for the CPU."""
+    print("  unpacking the part for the CPU")
     missing = set(LIBRARIES)
     version = None
     for wheel in wheels:

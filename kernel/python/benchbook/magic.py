@@ -26,7 +26,7 @@ SESSIONS: dict[str, RustSession] = {}
 
 
 class RustError(Exception):
-    """The error of a Rust cell, shown with Rust's traceback and under Rust's name for it."""
+    """The error of a Rust cell, shown with Rust's traceback and name."""
 
     def __init__(self, evalue: str, traceback: list[str] | None = None) -> None:
         super().__init__(evalue)
@@ -41,13 +41,13 @@ class RustInterrupt(RustError, KeyboardInterrupt):
 
 
 def rust_error(ename: str, evalue: str, traceback: list[str] | None = None) -> RustError:
-    """Front ends show the name of the exception's class, and nbclient allows errors by it."""
+    """Creates an error of a class with this name, which front ends show and nbclient matches."""
     base = RustInterrupt if ename == "KeyboardInterrupt" else RustError
     return type(ename, (base,), {})(evalue, traceback)
 
 
 class Result:
-    """The value of a Rust cell, in the forms that the kernel has sent."""
+    """The value of a Rust cell, in the formats that the kernel sent."""
 
     def __init__(self, data: dict, metadata: dict) -> None:
         self.data, self.metadata = data, metadata
@@ -62,17 +62,17 @@ class Result:
 @magics_class
 class RustMagics(Magics):
     @magic_arguments()
-    @argument("-i", "--input", metavar="NAMES", action="append", default=[], help="Python variables that the cell gets: a,b")
-    @argument("-o", "--output", metavar="NAMES", action="append", default=[], help="Rust variables that Python gets: a,b")
-    @argument("--name", default=DEFAULT, help="the session; each has variables of its own")
+    @argument("-i", "--input", metavar="NAMES", action="append", default=[], help="Python variables to copy to Rust: a,b")
+    @argument("-o", "--output", metavar="NAMES", action="append", default=[], help="Rust variables to copy to Python: a,b")
+    @argument("--name", default=DEFAULT, help="the session; each has its own variables")
     @cell_magic
     def rust(self, line: str, cell: str) -> None:
-        """Run the cell in a Rust session, which begins with the first cell."""
+        """Run the cell in a Rust session, which starts with the first cell."""
         arguments = parse_argstring(self.rust, line)
         inputs, outputs = names(arguments.input, "-i"), names(arguments.output, "-o")
         for name in inputs:
             if name not in self.shell.user_ns:
-                raise rust_error("CannotCross", f"-i {name}: there is no Python variable `{name}`")
+                raise rust_error("CannotCross", f"-i {name}: Python has no variable `{name}`")
         try:
             values = {name: encode(name, self.shell.user_ns[name]) for name in inputs}
             Run(self.shell, arguments.name).all(values, cell, outputs)
@@ -83,10 +83,10 @@ class RustMagics(Magics):
     @argument("--name", default=DEFAULT, help="the session")
     @line_magic
     def rust_restart(self, line: str) -> None:
-        """End a Rust session with all its variables, and begin a new one."""
+        """End a Rust session with all its variables, and start a new one."""
         name = parse_argstring(self.rust_restart, line).name
         if name not in SESSIONS and name != DEFAULT:
-            raise UsageError(f"there is no Rust session `{name}`; there are: {', '.join(SESSIONS) or 'none'}")
+            raise UsageError(f"no Rust session `{name}`; sessions: {', '.join(SESSIONS) or 'none'}")
         end(name)
         begin(name)
 
@@ -100,7 +100,7 @@ class Run:
         self.interrupted = False
 
     def all(self, values: dict[str, tuple[str, list]], cell: str, outputs: list[str]) -> None:
-        """Brings values in, runs the cell, takes values out."""
+        """Copies values to Rust, runs the cell, copies values to Python."""
         note = note_of_end(self.name)
         self.session = begin(self.name)
         try:
@@ -115,11 +115,11 @@ class Run:
             how, *words = str(died).splitlines()
             text = (
                 f"the kernel of the Rust session `{self.name}` {how} while the cell ran; all variables, functions and imports of "
-                "the session are lost. The next %%rust cell begins a new session"
+                "the session are lost. The next %%rust cell starts a new session"
             )
             raise rust_error("KernelDied", text, [f"KernelDied: {text}", *words]) from None
         finally:
-            # Not before the cell, whose outputs the kernel may clear.
+            # After the cell, whose outputs the kernel may clear.
             if note:
                 print(note, file=sys.stderr)
 
@@ -132,12 +132,12 @@ class Run:
             raise rust_error("KeyboardInterrupt", "the cell was interrupted")
         reply = self.session.execute(code, self.show, **options)
         if reply["status"] == "aborted":
-            raise rust_error("KeyboardInterrupt", "the cell was interrupted before it began")
+            raise rust_error("KeyboardInterrupt", "the cell was interrupted before it started")
         if reply["status"] != "ok":
             raise rust_error(reply["ename"], reply["evalue"], reply["traceback"])
 
     def bring(self, values: dict[str, tuple[str, list]]) -> None:
-        """A silent cell of its own, so that the user's lines keep their numbers."""
+        """Runs a separate silent cell, so that the user's lines keep their numbers."""
         with ExitStack() as stack:
             lines = []
             for name, (kind, chunks) in values.items():
@@ -156,7 +156,7 @@ class Run:
                 unknown = next((name for name in names if f"cannot find value `{name}`" in str(error)), None)
                 if unknown is None:
                     raise
-                # The server knows of a variable that a crash or a cell has taken along.
+                # The server knows whether a crash or a cell removed the variable.
                 lost = re.search(rf"`{unknown}` was (?:lost|moved away)[^\n\x1b]*", "\n".join(error.traceback))
                 why = lost[0] if lost else f"the Rust session has no variable `{unknown}`"
                 raise CannotCross(f"-o {unknown}: {why}") from None
@@ -181,7 +181,7 @@ class Run:
             self.shell.display_pub.clear_output(wait=content["wait"])
 
     def may_ask(self) -> bool:
-        """Whether the front end of the Python kernel answers questions; a terminal always does."""
+        """Whether the Python kernel's front end answers questions; a terminal always does."""
         return getattr(getattr(self.shell, "kernel", None), "_allow_stdin", True)
 
     def ask(self, question: dict) -> str:
@@ -199,7 +199,7 @@ def names(lists: list[str], option: str) -> list[str]:
 
 
 def begin(name: str) -> RustSession:
-    """The session, started if it is not there."""
+    """Returns the session and starts it if necessary."""
     if name not in SESSIONS:
         try:
             SESSIONS[name] = RustSession()
@@ -211,7 +211,7 @@ def begin(name: str) -> RustSession:
 
 
 def note_of_end(name: str) -> str | None:
-    """Forgets a session whose kernel has ended since the last cell; what to tell of it."""
+    """Forgets a session whose kernel has ended since the last cell. Returns a message about it."""
     session = SESSIONS.get(name)
     if session is None or session.process.poll() is None:
         return None
@@ -219,7 +219,7 @@ def note_of_end(name: str) -> str | None:
     end(name)
     return (
         f"The kernel of the Rust session `{name}` {how}\nsince the last cell. All variables, functions and imports of the session "
-        "were lost; this cell has begun a new one."
+        "were lost; this cell has started a new one."
     )
 
 

@@ -7,7 +7,7 @@
 | `[1, 2]` | `let name: Vec<i64> = vec![1_i64, 2_i64];`, if all are of one type |
 | `None`, dictionaries, other lists | `serde_json::Value`, which Benchbook's cells have |
 
-The types are written out, since a cell is compiled without those that use its variables.
+The types are explicit because a cell is compiled without the later cells that use its variables.
 """
 
 import json
@@ -22,7 +22,7 @@ from benchbook.rust import is_variable
 
 INT_RANGES = {"i64": range(-(2**63), 2**63), "u64": range(2**64)}
 SHORT_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t", "\0": "\\0"}
-# A statement of the cell tagged `parameters`: `let name: Type = value;` with a comment behind it or not.
+# A statement of the cell tagged `parameters`: `let name: Type = value;`, optionally with a comment.
 STATEMENT = re.compile(r"^\s*let\s+(?:mut\s+)?(?P<name>\w+)\s*(?::\s*(?P<type>[^=]+?))?\s*=\s*(?P<value>.*);\s*(?://\s*(?P<help>.*))?$")
 
 
@@ -31,7 +31,7 @@ class RustTranslator(Translator):
     def translate_str(cls, val: str) -> str:
         return f"String::from({cls._literal(val)})"
 
-    # papermill sends what it does not know, such as dates, through here.
+    # papermill calls this for types that it does not know, such as dates.
     @classmethod
     def translate_escaped_str(cls, str_val: object) -> str:
         return cls.translate_str(str(str_val))
@@ -78,7 +78,7 @@ class RustTranslator(Translator):
 
     @classmethod
     def _json(cls, val: object) -> str:
-        # Text, so that no rule of the macro `json!` about nesting or signs matters.
+        # As text, because the macro `json!` restricts nesting and signs.
         return f"benchbook::serde_json::from_str::<benchbook::serde_json::Value>({cls._literal(json.dumps(val, default=str))}).unwrap()"
 
     @classmethod
@@ -127,7 +127,7 @@ class RustTranslator(Translator):
 
 
 class RustEngine(NBClientEngine):
-    """papermill's own engine; loading it has made Rust known."""
+    """papermill's own engine. Loading this module registers Rust."""
 
 
 papermill_translators.register("rust", RustTranslator)

@@ -1,4 +1,4 @@
-"""What a variable may be called in Rust."""
+"""Names of Rust variables."""
 
 import re
 
@@ -11,5 +11,5 @@ KEYWORDS = frozenset(
 
 
 def is_variable(name: str) -> bool:
-    """Whether Rust takes `name` as the name of a variable."""
+    """Whether `name` is a valid name of a Rust variable."""
     return IDENTIFIER.fullmatch(name) is not None and name not in KEYWORDS

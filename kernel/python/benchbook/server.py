@@ -1,7 +1,7 @@
-"""Finds the kernel's server, the program `benchbook` that is written in Rust, and says how to start it.
+"""Finds the kernel's server, the Rust program `benchbook`, and its command line.
 
-The kernelspec names it, so an installed wheel and a checkout are found in the same way: first the kernelspec of the
-running Python's environment, then whichever Jupyter finds.
+The kernelspec contains its path, so an installed wheel and a checkout are found in the same way: first the kernelspec
+of the running Python's environment, then the first one that Jupyter finds.
 """
 
 import os
@@ -14,13 +14,13 @@ NAME = "benchbook"
 
 
 class NotInstalled(Exception):
-    """No kernelspec `benchbook` is known to Jupyter."""
+    """Jupyter knows no kernelspec `benchbook`."""
 
 
 def kernelspec():
     """The kernelspec, as `jupyter_client.kernelspec.KernelSpec`.
 
-    Raises `NotInstalled` with what to do.
+    Raises `NotInstalled` with instructions.
     """
     from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
 
@@ -38,17 +38,17 @@ def kernelspec():
 
 
 def own_folders() -> list[Path]:
-    """Where the kernelspec of this installation belongs: in the running Python's environment, or in the user's."""
+    """Folders for this installation's kernelspec: in the running Python's environment, or in the user's."""
     paths = [sysconfig.get_path("data")]
     if site.ENABLE_USER_SITE:
         paths.append(sysconfig.get_path("data", sysconfig.get_preferred_scheme("user")))
-    # `pip install --target FOLDER` puts the data beside the package.
+    # `pip install --target FOLDER` puts data beside the package.
     paths.append(str(Path(__file__).resolve().parent.parent))
     return [Path(path, "share", "jupyter", "kernels", NAME) for path in paths]
 
 
 def command() -> list[str]:
-    """The words that start the server, without `--connection-file` and what follows it."""
+    """The server's command line, without `--connection-file` and the arguments after it."""
     spec = kernelspec()
     words = [word.replace("{resource_dir}", spec.resource_dir) for word in spec.argv]
     end = words.index("--connection-file") if "--connection-file" in words else len(words)
@@ -56,14 +56,14 @@ def command() -> list[str]:
 
 
 def program() -> Path:
-    """The server's executable: the one that BENCHBOOK_SERVER names, else the kernelspec's."""
+    """The server's executable: BENCHBOOK_SERVER, else the kernelspec's."""
     if named := os.environ.get("BENCHBOOK_SERVER"):
         return Path(named)
     return Path(command()[0])
 
 
 def environment() -> dict[str, str]:
-    """Environment variables to start the server with: this process's own, and where the running Python's packages are."""
+    """The server's environment: this process's variables, and the running Python's package folders."""
     folders = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
     return {
         **os.environ,

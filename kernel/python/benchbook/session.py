@@ -1,7 +1,7 @@
-"""A Rust session: the server's process, its sockets, and the cells that are sent to it.
+"""A Rust session: the server's process, its sockets, and its cells.
 
-jupyter_client's clients wait on an event loop, and the loop of a Python kernel is busy with the cell that waits. So the sockets
-are plain ones. They are Unix sockets in a folder of the user's own, so that no port can be taken by another program.
+jupyter_client's clients wait on an event loop, and the loop of a Python kernel is busy with the waiting cell. Plain
+sockets avoid the loop. They are Unix sockets in a private folder, so that no other program can take a port.
 """
 
 import os
@@ -23,23 +23,23 @@ from jupyter_client.session import Session as Wire
 from benchbook import server
 
 PREFIX = "benchbook-python-"
-# Milliseconds between two looks at whether the server still runs. Messages arrive without waiting for them.
+# Milliseconds between checks that the server still runs. Messages are received without this delay.
 LOOK = 200
-# Seconds that the server has for removing its files.
+# Seconds for the server to remove its files.
 PATIENCE = 10
 
 
 class Died(Exception):
-    """The server has ended by itself."""
+    """The server ended unexpectedly."""
 
 
 class RustSession:
-    """A kernel of its own, with variables of its own."""
+    """A kernel with its own variables."""
 
     def __init__(self) -> None:
         """Starts the server and returns when it answers.
 
-        Raises `Died`, or `server.NotInstalled`.
+        Raises `Died` or `server.NotInstalled`.
         """
         command, environment = server.command(), server.environment()
         remove_leftovers()
@@ -78,7 +78,7 @@ class RustSession:
 
     def _connect(self, kind: int, address: str) -> zmq.Socket:
         socket = self.context.socket(kind)
-        # The server asks its question of the client with the identity that sent the cell.
+        # The server sends its question to the identity that sent the cell.
         socket.identity = self.wire.bsession
         socket.rcvhwm = 0
         if kind == zmq.SUB:
@@ -87,7 +87,7 @@ class RustSession:
         return socket
 
     def _received(self, socket: zmq.Socket):
-        """The messages that have arrived."""
+        """Receives the messages that have arrived."""
         while socket.poll(0):
             _, message = self.wire.recv(socket)
             yield message
@@ -142,11 +142,11 @@ class RustSession:
         return reply
 
     def interrupt(self) -> None:
-        """Interrupts the running cell. Nothing else uses this socket, so a signal handler may call it."""
+        """Interrupts the running cell. A signal handler may call it because nothing else uses this socket."""
         self.wire.send(self.control, "interrupt_request", {})
 
     def how_it_ended(self) -> str:
-        """How the server has ended, and its last words."""
+        """Describes how the server ended, with the last lines of its log."""
         code = self.process.wait()
         try:
             how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit status {code}"

@@ -21,7 +21,7 @@ OTHER_CACHE = "set BENCHBOOK_CACHE to a folder"
 
 @dataclass(frozen=True)
 class Cost:
-    """Megabytes to download, to keep, and needed while both are there; minutes at some 10 MB/s."""
+    """Megabytes to download, on disk, and at the peak of the set-up; minutes at about 10 MB/s."""
 
     download: int
     disk: int
@@ -35,7 +35,7 @@ COSTS = {"rust": Cost(160, 640, 850, 1), "cpu": Cost(545, 525, 1200, 2), "cuda":
 
 @dataclass(frozen=True)
 class Part:
-    """Something that is missing and can be fetched."""
+    """A missing part that can be fetched."""
 
     name: str
     problem: str
@@ -46,7 +46,7 @@ class Part:
 
 def main(words: list[str]) -> int:
     options = parser().parse_args(words)
-    # In order with the messages of rustup and pip, also where the output is a file.
+    # Keeps the order with the messages of rustup and pip, even if the output is a file.
     sys.stdout.reconfigure(line_buffering=True)
     try:
         return setup(options, words)
@@ -54,14 +54,14 @@ def main(words: list[str]) -> int:
         print(f"benchbook setup: {sentence(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"\nbenchbook setup: interrupted; `{command(words)}` goes on from there", file=sys.stderr)
+        print(f"\nbenchbook setup: interrupted; `{command(words)}` resumes", file=sys.stderr)
         return 130
 
 
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="benchbook setup", description=__doc__.partition(": ")[2].capitalize())
     parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
-    parser.add_argument("--dry-run", action="store_true", help="say what is missing and fetch nothing")
+    parser.add_argument("--dry-run", action="store_true", help="list what is missing and fetch nothing")
     build = parser.add_mutually_exclusive_group()
     build.add_argument("--cpu", dest="build", action="store_const", const="cpu", help="libtorch for the CPU, even with a GPU")
     build.add_argument("--cuda", dest="build", action="store_const", const="cuda", help="libtorch with CUDA")
@@ -86,7 +86,7 @@ def setup(options: argparse.Namespace, words: list[str]) -> int:
             print("Nothing was changed.")
             return 1
         with locked(cache):
-            # Another set-up may have been faster.
+            # A concurrent set-up may have fetched the parts meanwhile.
             for part in missing_parts(machine(), options):
                 print(f"\n{part.name}")
                 try:
@@ -150,17 +150,17 @@ def lacks_libtorch(torch: dict, build: str | None) -> bool:
 
 
 def reason(part: dict) -> str:
-    # The way out that the server names is this command.
+    # Drop the server's advice, which is to run this command.
     return (part["problem"] or f"{part['found']} is another build").partition("; run `")[0]
 
 
 def beyond_setup(here: dict, options: argparse.Namespace) -> list[str]:
-    """What is missing and is not for this command to fetch, each with what to do."""
+    """Missing parts that this command cannot fetch, each with instructions."""
     missing = []
     if options.toolchain and not here["linker"]["found"]:
         missing.append(here["linker"]["problem"])
     if options.libtorch and "LIBTORCH" in os.environ and lacks_libtorch(here["libtorch"], options.build):
-        problem = here["libtorch"]["problem"] or f"LIBTORCH={os.environ['LIBTORCH']} has no CUDA; unset it to have one downloaded"
+        problem = here["libtorch"]["problem"] or f"LIBTORCH={os.environ['LIBTORCH']} has no CUDA; unset it to download one"
         missing.append(problem)
     return missing
 
@@ -184,42 +184,42 @@ def announce(parts: list[Part], cache: Path) -> None:
 
 
 def check_folder(cache: Path, parts: list[Part]) -> None:
-    """Finds out beforehand whether the cache can be written and has room."""
+    """Checks beforehand that the cache is writable and has enough space."""
     existing = next(folder for folder in (cache, *cache.parents) if folder.exists())
     if not os.access(existing, os.W_OK):
         raise SetupError(f"{existing} cannot be written; {OTHER_CACHE} that can")
     free = shutil.disk_usage(existing).free // 10**6
     needed = sum(part.cost.space for part in parts)
     if free < needed:
-        raise SetupError(f"{cache} has {free} MB free and the set-up needs {needed} MB for a while; make room, or {OTHER_CACHE} on another disk")
+        raise SetupError(f"{cache} has {free} MB free and the set-up temporarily needs {needed} MB; free space, or {OTHER_CACHE} on another disk")
 
 
 def confirmed() -> bool:
-    """Asks on a terminal; elsewhere nobody is there to answer."""
+    """Asks for confirmation on a terminal; otherwise proceeds."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return True
     try:
-        return input("Go on? [Y/n] ").strip().lower() in ("", "y", "yes")
+        return input("Proceed? [Y/n] ").strip().lower() in ("", "y", "yes")
     except EOFError:
         return False
 
 
 @contextmanager
 def locked(cache: Path) -> Iterator[None]:
-    """Keeps a second set-up of this cache waiting."""
+    """Makes a second set-up of this cache wait."""
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "setup.lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(f"Another set-up is at work on {cache}; this one waits for it.")
+            print(f"Another set-up is using {cache}; this one waits for it.")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def sentence(error: Exception, place: Path | None = None) -> str:
     if isinstance(error, OSError):
-        return f"{error.filename or place or 'the cache folder'}: {error.strerror or error}; mend that, or {OTHER_CACHE} elsewhere"
+        return f"{error.filename or place or 'the cache folder'}: {error.strerror or error}; fix this, or {OTHER_CACHE} elsewhere"
     return str(error)
 
 

@@ -1,4 +1,4 @@
-"""Fetches a Rust toolchain into the cache by rustup. The user's own rustup, toolchains and shell profiles stay as they are."""
+"""Fetches a Rust toolchain into the cache by rustup. The user's own rustup, toolchains and shell profiles do not change."""
 
 import os
 import shutil
@@ -8,10 +8,10 @@ from benchbook.fetching import SetupError, download, host, run
 
 
 def install(cache: Path, version: str, triple: str) -> None:
-    """Puts `<cache>/rust/rustup/toolchains/VERSION-TRIPLE` there, complete or not at all.
+    """Installs `<cache>/rust/rustup/toolchains/VERSION-TRIPLE`, completely or not at all.
 
-    rustup installs into a RUSTUP_HOME of its own, from which the finished toolchain is moved. What an interrupted run had
-    downloaded stays there and is not downloaded again.
+    rustup installs into a separate RUSTUP_HOME, from which the finished toolchain is moved. Downloads of an interrupted
+    run stay there and are reused.
     """
     name = f"{version}-{triple}"
     partial = cache / "rust" / "partial"
@@ -32,7 +32,7 @@ def install(cache: Path, version: str, triple: str) -> None:
     )
     toolchain = cache / "rust" / "rustup" / "toolchains" / name
     toolchain.parent.mkdir(parents=True, exist_ok=True)
-    # One that was found unusable makes room.
+    # Replace an unusable toolchain.
     shutil.rmtree(toolchain, ignore_errors=True)
     os.rename(partial / "toolchains" / name, toolchain)
     shutil.rmtree(partial)
@@ -43,7 +43,7 @@ def source() -> str:
 
 
 def fetch_rustup(folder: Path, cargo_home: Path, triple: str, variables: dict[str, str]) -> Path:
-    """Downloads rustup's installer and has it install rustup alone into `cargo_home`."""
+    """Downloads rustup's installer and installs only rustup into `cargo_home`."""
     root = os.environ.get("RUSTUP_UPDATE_ROOT") or "https://static.rust-lang.org/rustup"
     try:
         content = download(f"{root}/dist/{triple}/rustup-init")

@@ -1,8 +1,8 @@
 """Values that pass between Python and Rust, by `%%rust -i` and `-o`.
 
-Each value is written to a file in memory, which the Rust side opens by its path under `/proc`. Nothing has a name in a
-folder, so nothing has to be removed, and no limit of `/dev/shm` applies. What a file holds is described in
-`kernel/helper/src/python.rs`, the Rust side.
+Each value is written to a file in memory, which the Rust side opens by its path under `/proc`. These files have no
+name in a folder, so none has to be removed, and the limit of `/dev/shm` does not apply. The Rust side,
+`kernel/helper/src/python.rs`, describes their format.
 """
 
 import os
@@ -10,7 +10,7 @@ import struct
 import sys
 from array import array
 
-# Rust's numbers and the codes that `array` and `struct` have for them.
+# Rust's numbers and their codes in `array` and `struct`.
 NUMBERS = {
     **{"i8": "b", "i16": "h", "i32": "i", "i64": "q"},
     **{"u8": "B", "u16": "H", "u32": "I", "u64": "Q"},
@@ -19,7 +19,7 @@ NUMBERS = {
 DTYPES = "bool uint8 int8 int16 int32 int64 float16 float32 float64 complex64 complex128".split()
 CONVERT_TO = {"uint16": "int32", "uint32": "int64", "uint64": "int64", "longdouble": "float64", "clongdouble": "complex128"}
 CROSSES = "NumPy arrays, bool, int, float, str, lists of one of these types, and pandas DataFrames do"
-# The types that Rust must find also where the user has types of the same names.
+# Full paths, because the user may have types of the same names.
 PATHS = {"Tensor": "benchbook::tch::Tensor", "DataFrame": "benchbook::python::DataFrame"}
 ADVICE = {
     "tuple": "convert it: list({name})",
@@ -39,7 +39,7 @@ class CannotCross(Exception):
 
 
 class MemoryFile:
-    """A file in memory, which goes when it is closed and nobody has it open."""
+    """A file in memory, freed when its last handle is closed."""
 
     def __init__(self, chunks=()) -> None:
         self.file = open(os.memfd_create("benchbook"), "r+b", buffering=0)
@@ -47,7 +47,7 @@ class MemoryFile:
         for chunk in chunks:
             rest = memoryview(chunk)
             while rest.nbytes:
-                # At most 2 GiB are written at once.
+                # One call writes at most 2 GiB.
                 rest = rest[self.file.write(rest) :]
 
     def __enter__(self) -> "MemoryFile":
@@ -58,9 +58,9 @@ class MemoryFile:
 
 
 def encode(name: str, value) -> tuple[str, list]:
-    """The Rust type of a variable's value, and what to write for it.
+    """Returns the Rust type of a variable's value and the chunks to write.
 
-    Raises `CannotCross` with the variable and what to do.
+    Raises `CannotCross` with the variable and the conversion.
     """
     numpy, pandas = sys.modules.get("numpy"), sys.modules.get("pandas")
     try:
@@ -79,7 +79,7 @@ def encode(name: str, value) -> tuple[str, list]:
 def _type(value) -> str:
     """The Rust type of a number, a text or a list."""
     kind = type(value)
-    # A date or duration of NumPy would become the number of its nanoseconds.
+    # NumPy's dates and durations would become numbers of nanoseconds.
     if kind.__module__ == "numpy" and hasattr(value, "item") and value.dtype.kind in "biufU":
         value = value.item()
     for python, rust in ((bool, "bool"), (int, "i64"), (float, "f64"), (str, "String")):
@@ -89,7 +89,7 @@ def _type(value) -> str:
         advice = ADVICE.get(kind.__name__)
         raise CannotCross(f"a value of type {kind.__name__} does not pass to Rust; {advice or CROSSES}")
     if not value:
-        raise CannotCross("an empty list has no type of elements; write it in Rust, such as `let {name} = Vec::<f64>::new();`")
+        raise CannotCross("an empty list has no element type; write it in Rust, such as `let {name} = Vec::<f64>::new();`")
     kinds = sorted({_type(item) for item in value})
     if len(kinds) > 1:
         raise CannotCross(f"the list mixes {' and '.join(kinds)}; convert its elements to one type, such as [float(x) for x in {{name}}]")
@@ -138,7 +138,7 @@ def _data_frame(pandas, table) -> list:
     chunks = [struct.pack("=Q", table.shape[1])]
     for position, name in enumerate(table.columns):
         if not isinstance(name, str) or list(table.columns).count(name) > 1:
-            raise CannotCross(f"the names of columns must be different strings; got {name!r}")
+            raise CannotCross(f"column names must be unique strings; got {name!r}")
         kind, values = _column(pandas, name, table.iloc[:, position])
         chunks += [_encoded(name, "String") + _encoded(kind, "String") + struct.pack("=Q", len(table)), values]
     return chunks
@@ -162,7 +162,7 @@ def _column(pandas, name: str, column) -> tuple[str, bytes]:
 
 
 def decode(name: str, memory: MemoryFile):
-    """The value that Rust has written.
+    """Reads a value that Rust wrote.
 
     Raises `CannotCross` if the package that it needs is missing.
     """

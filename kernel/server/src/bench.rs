@@ -1,4 +1,4 @@
-//! `benchbook bench`: runs a job in a worker, without a notebook; or packs what that takes.
+//! `benchbook bench`: runs a job in a worker, without a notebook, or packs the files for it.
 
 use crate::libtorch;
 use crate::template::Installation;
@@ -27,7 +27,7 @@ pub struct Arguments {
     pub job: Vec<OsString>,
 }
 
-/// Runs the job, or packs, and returns the exit status.
+/// Runs the job or writes the archive, and returns the exit status.
 ///
 /// # Errors
 /// There is no template or no libtorch, the worker does not start, or the archive cannot be
@@ -45,9 +45,9 @@ fn opened(template: Option<&Path>) -> anyhow::Result<Installation> {
     Installation::open(&folder)
 }
 
-/// Runs a worker in a role other than that of cells, with its own words, and returns its exit status: 128 and the
-/// signal's number if one ended it, as shells have it. Signals are passed on to the worker, which ends with this process.
-/// If the words ask for help, the command's own options `A` are printed before the worker's.
+/// Runs a worker in a role other than running cells, with that role's arguments, and returns its exit status:
+/// 128 plus the signal's number if a signal ended it, as in shells. Forwards signals to the worker, which ends
+/// with this process. If the arguments ask for help, prints the command's own options `A` before the worker's.
 ///
 /// # Errors
 /// There is no template or no libtorch, or the worker does not start.
@@ -71,24 +71,24 @@ pub(crate) fn work<A: clap::Args>(
     Ok(ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
 }
 
-/// Runs a process that ends with this one, whatever ends this one, and that receives the signals sent to this one.
+/// Runs a process that receives this process's signals and ends with this process, however it ends.
 fn run_to_its_end(command: &mut Command) -> io::Result<ExitStatus> {
     let waited_for = signals();
     let parent = std::process::id();
-    // Blocked before the process starts, so that no signal can be missed, not even that of its end.
+    // Blocked before the process starts, so that no signal is missed, not even SIGCHLD of the new process.
     // SAFETY: the sets are local values; between fork and exec only system calls are made.
     unsafe {
         let mut before: libc::sigset_t = std::mem::zeroed();
-        // Whoever started this process may have it ignore the ends of its children.
+        // The parent process may have set SIGCHLD to be ignored.
         libc::signal(libc::SIGCHLD, libc::SIG_DFL);
         libc::pthread_sigmask(libc::SIG_BLOCK, &raw const waited_for, &raw mut before);
         command.pre_exec(move || {
-            // The new process would inherit them as blocked.
+            // The new process would inherit the blocked signals.
             libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut());
             if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
                 return Err(io::Error::last_os_error());
             }
-            // A parent that ended before that call sends no signal any more.
+            // A parent that ended before that call no longer sends a signal.
             if u32::try_from(libc::getppid()) != Ok(parent) {
                 return Err(io::Error::from_raw_os_error(libc::ESRCH));
             }
@@ -106,16 +106,16 @@ fn run_to_its_end(command: &mut Command) -> io::Result<ExitStatus> {
                 return Ok(status);
             }
         } else if signal > 0 && received.si_code <= 0 {
-            // What the terminal sends (a positive code) has reached the worker, too. The process has not been waited
-            // for yet, so its number is still its own.
+            // The worker has also received signals from the terminal (a positive code). The process
+            // has not been waited for yet, so its number is still valid.
             // SAFETY: sends a signal; no memory is involved.
             unsafe { libc::kill(child.id() as libc::pid_t, signal) };
         }
     }
 }
 
-/// The signals that end a program, and that of a child's end. One that this process was told to ignore, as by nohup,
-/// stays ignored.
+/// The signals that end a program, and SIGCHLD. Signals that this process ignores, for example
+/// under nohup, stay ignored.
 fn signals() -> libc::sigset_t {
     // SAFETY: the calls fill and read local values.
     unsafe {
@@ -133,11 +133,11 @@ fn signals() -> libc::sigset_t {
     }
 }
 
-/// The scripts of an archive. All are the same text, and each runs the role that its name says.
+/// The scripts of an archive. All have the same text, and each runs the role of its name.
 const SCRIPTS: [&str; 3] = ["bench", "study", "libraries"];
 
-/// Puts the worker, the helper library, Rust's standard library and the scripts, which find libtorch,
-/// into one archive.
+/// Packs the worker, the helper library, Rust's standard library and the scripts, which find
+/// libtorch, into an archive.
 fn pack(here: &Installation, archive: &Path) -> anyhow::Result<()> {
     let Installation { template, tools } = here;
     let folder = tempfile::tempdir()?;

@@ -1,4 +1,4 @@
-//! The one folder outside the checkout in which Benchbook keeps what it has built.
+//! The cache folder, the only folder outside the checkout in which Benchbook stores its builds.
 
 use crate::kernelspec;
 use crate::toolchain::on_path;
@@ -19,16 +19,17 @@ pub fn folder() -> anyhow::Result<PathBuf> {
         .ok_or_else(|| anyhow::anyhow!("no cache folder: set HOME or BENCHBOOK_CACHE"))
 }
 
-/// Checks that files can be written in a folder, or in the nearest one above it that exists.
+/// Checks that files can be written to a folder, or to its nearest existing parent.
 ///
 /// # Errors
-/// They cannot.
+/// The folder is not writable.
 pub fn check(folder: &Path) -> io::Result<()> {
     let existing = folder.ancestors().find(|folder| folder.exists()).unwrap_or(folder);
     tempfile::tempfile_in(existing).map(drop)
 }
 
-/// The shell command that fetches what is missing: `benchbook setup`, with the program's path unless it is on PATH.
+/// The shell command that fetches missing parts: `benchbook setup`, with the program's path unless
+/// it is on PATH.
 pub fn setup_command() -> String {
     let beside =
         || Some(kernelspec::wheel_prefix()?.join("bin/benchbook")).filter(|path| path.exists());

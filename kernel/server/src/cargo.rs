@@ -1,26 +1,26 @@
 //! The stand-in for cargo.
 //!
 //! evcxr compiles a cell by calling `cargo build` on a crate named `ctx`, and rust-analyzer inside
-//! it learns the crates of a session from `cargo metadata`. Both find *this program* under the name
+//! it gets the crates of a session from `cargo metadata`. Both find *this program* under the name
 //! `cargo`, because a session puts a link to it first on PATH and into a private `CARGO_HOME`
 //! (`session.rs`). It answers four commands for that crate:
 //!
-//! | command | what happens |
+//! | command | effect |
 //! | --- | --- |
 //! | `build` | one rustc call against the helper library of the template |
 //! | `check` | the same without generating code |
-//! | `metadata` | what the real cargo says, and the helper library's crates as well |
-//! | `clean` | the compiled cells are removed |
+//! | `metadata` | the real cargo's answer, with the helper library's crates added |
+//! | `clean` | removes the compiled cells |
 //!
-//! It is `rustc` there as well, for the few questions that a beginning session asks. Those and their
-//! like to cargo are answered as the real tools did at installation (`answers.rs`), the
-//! standard library's `metadata` too. Everything else, and every call for another crate, is handed to
-//! the real tool unchanged. The crates that the user adds with `:dep` are compiled by the real cargo in a crate of their own
+//! The same program is also `rustc`, for the few queries of a starting session. It answers these, similar queries to
+//! cargo and the standard library's `metadata` with the answers of the real tools at installation (`answers.rs`). It passes
+//! everything else, and every call for another crate, to the real tool. The real cargo compiles the crates that the user
+//! adds with `:dep`, in a separate crate
 //! (`dependencies.rs`), so they can neither rebuild the helper library nor change its features. All cells share one copy of
-//! them (`shared.rs`), and the user's cargo configuration does not reach them (`configuration.rs`).
+//! these crates (`shared.rs`), and the user's cargo configuration does not affect them (`configuration.rs`).
 //!
-//! The rustc call is not recorded and replayed but spelt out here, with the compiler and the
-//! libraries that the template's manifest names.
+//! The rustc call is written out here instead of recorded and replayed, with the compiler and the
+//! libraries of the template's manifest.
 
 pub mod answers;
 mod build;
@@ -49,44 +49,44 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-/// The template of the session, for the stand-in.
+/// The session's template; read by the stand-in.
 pub const TEMPLATE: &str = "BENCHBOOK_TEMPLATE";
-/// Variables that a session changes or removes. `CARGO` and `RUSTC` would take the place of the stand-in in
-/// rust-analyzer.
+/// Variables that a session changes or removes. rust-analyzer would prefer `CARGO` and `RUSTC` to the stand-in.
 pub const CHANGED: [&str; 6] =
     ["CARGO", "CARGO_HOME", "PATH", "RUSTC", "RUST_MIN_STACK", "RUST_SRC_PATH"];
 
-/// The variable that has another one as the user had it; absent if that was not set.
+/// The variable with the user's own value of another variable; absent if the user did not set it.
 pub fn saved(name: &str) -> String {
     format!("BENCHBOOK_USER_{name}")
 }
 
-/// The folder in which the kernel was started, which is the notebook's, for the stand-in.
+/// The folder in which the kernel was started, which is the notebook's; read by the stand-in.
 pub const NOTEBOOK: &str = "BENCHBOOK_NOTEBOOK";
-/// The compiler and the linker of the session, in the crate's folder, for the stand-in.
+/// The file of the session's compiler and linker, in the crate's folder; read by the stand-in.
 pub const TOOLS: &str = "tools.json";
 /// The folder of the crate that evcxr writes.
 pub const CRATE: &str = "BENCHBOOK_CRATE";
-/// While this file exists in the crate's folder, nothing is compiled: the user has interrupted.
+/// While this file exists in the crate's folder, nothing is compiled, because the user has
+/// interrupted the cell.
 pub const INTERRUPTED: &str = "interrupted";
 
-/// From when this file exists in the crate's folder, rust-analyzer is told of all crates. Until then it
-/// hears of none, and costs nothing: only `let`s, commands and questions need to know types.
+/// Once this file exists in the crate's folder, rust-analyzer receives all crates. Before that it
+/// receives none and costs nothing: only `let`s, commands, completions and inspections need types.
 pub const TYPES: &str = "types";
-/// What the stand-in has to say to the kernel's log, in the crate's folder.
+/// The stand-in's lines for the kernel's log; a file in the crate's folder.
 pub const LOG: &str = "stand-in.log";
 
-/// What the stand-in has to say to the user, in the crate's folder.
+/// The stand-in's messages to the user; a file in the crate's folder.
 const TOLD: &str = "told";
 
-/// The file that is compiled, in the crate's folder. Its name ends as evcxr expects the file of a
-/// message to end.
+/// The compiled file, in the crate's folder. Its name has the ending by which evcxr recognises a
+/// cell's messages.
 pub const CELL: &str = "target/cell/lib.rs";
 
-/// What the compiler said of unused results, in the crate's folder: its messages as JSON, one a line.
+/// The compiler's warnings about unused results as JSON, one a line; a file in the crate's folder.
 pub const UNUSED: &str = "target/cell/unused.jsonl";
 
-/// Whether this process was started under the name `cargo`, or as cargo's compiler wrapper.
+/// Whether this process was started as `cargo` or as cargo's compiler wrapper.
 pub fn is_called(program: &OsStr) -> bool {
     let name = Path::new(program).file_name();
     let names = ["cargo", "rustc", "rustup", dependencies::WRAPPER];
@@ -94,9 +94,9 @@ pub fn is_called(program: &OsStr) -> bool {
         && names.into_iter().any(|known| name == Some(OsStr::new(known)))
 }
 
-/// Does what cargo would be asked to do.
+/// Handles a call of cargo.
 pub fn main() -> ExitCode {
-    // A kernel that was killed compiles no more.
+    // A killed kernel must not continue to compile.
     benchbook_guard::end_with_parent();
     let mut arguments = std::env::args_os();
     let program = arguments.next().unwrap_or_default();
@@ -114,9 +114,9 @@ pub fn main() -> ExitCode {
     })
 }
 
-/// evcxr asks `rustup which cargo` before it looks at PATH. This rustup knows nothing of the toolchain in
-/// use, and hands everything else (`:toolchain`, say) to the real one. It is a link to this program, as the others are,
-/// since no script runs where the folder for temporary files allows no programs.
+/// evcxr calls `rustup which cargo` before it searches PATH. This rustup fails on `which` and passes everything
+/// else (`:toolchain`, say) to the real one. Like the other stand-ins, it is a link to this program, since
+/// scripts cannot run where the folder for temporary files allows no programs.
 fn rustup(arguments: &[OsString]) -> anyhow::Result<ExitCode> {
     if arguments.iter().any(|word| word == "which") {
         return Ok(ExitCode::FAILURE);
@@ -150,7 +150,7 @@ fn answer(here: &Installation, arguments: &[OsString]) -> anyhow::Result<ExitCod
     }
 }
 
-/// Answers as the real tool did at installation, or becomes the real tool.
+/// Prints the answer recorded at installation, or becomes the real tool.
 fn pass_on(here: &Installation, tool: &str, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
     match answers::recorded(here, tool, arguments) {
         Some(answer) => answer.repeat(),
@@ -162,17 +162,17 @@ fn pass_on(here: &Installation, tool: &str, arguments: &[OsString]) -> anyhow::R
     }
 }
 
-/// Whether rust-analyzer knows the crates of the session.
+/// Whether rust-analyzer receives the session's crates.
 fn types_are_wanted() -> bool {
     std::env::var_os(CRATE).is_some_and(|folder| Path::new(&folder).join(TYPES).exists())
 }
 
-/// A note between server and stand-in; the default if there is none.
+/// Reads a JSON file shared by server and stand-in; the default if there is none.
 fn read_json<T: DeserializeOwned + Default>(path: &Path) -> T {
     fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
 }
 
-/// Writes a note; one that says nothing is no file.
+/// Writes a JSON file; removes it for the default value.
 fn write_json<T: Serialize + Default + PartialEq>(path: &Path, note: &T) -> io::Result<()> {
     if *note != T::default() {
         return fs::write(path, serde_json::to_vec(note)?);
@@ -183,7 +183,7 @@ fn write_json<T: Serialize + Default + PartialEq>(path: &Path, note: &T) -> io::
     }
 }
 
-/// Leaves a line for the kernel's log. One that cannot be written is lost and nothing else.
+/// Appends a line to the kernel's log. A line that cannot be written is lost without further effect.
 fn log(line: &str) {
     let Some(folder) = std::env::var_os(CRATE) else { return };
     let file = OpenOptions::new().create(true).append(true).open(Path::new(&folder).join(LOG));
@@ -192,7 +192,7 @@ fn log(line: &str) {
     }
 }
 
-/// Leaves a line for the user.
+/// Appends a message to the user.
 fn tell(line: &str) {
     let mut file = OpenOptions::new().create(true).append(true).open(TOLD);
     if let Ok(file) = &mut file {
@@ -200,7 +200,7 @@ fn tell(line: &str) {
     }
 }
 
-/// What the stand-in has told the user since it was last asked.
+/// The stand-in's messages to the user since the last call.
 pub fn told(crate_folder: &Path) -> String {
     let path = crate_folder.join(TOLD);
     let text = fs::read_to_string(&path).unwrap_or_default();
@@ -210,7 +210,7 @@ pub fn told(crate_folder: &Path) -> String {
     text
 }
 
-/// Whether the current folder is the crate of this session.
+/// Whether the current folder is this session's crate.
 fn in_session() -> bool {
     let here = std::env::current_dir().and_then(|folder| folder.canonicalize());
     let session =
@@ -218,9 +218,9 @@ fn in_session() -> bool {
     here.ok() == session && session.is_some()
 }
 
-/// Undoes what a session changed in the environment.
+/// Restores the environment that the user had before the session.
 ///
-/// Outside a session nothing was changed.
+/// Outside a session, no variable changes.
 pub fn restore_environment(command: &mut Command) {
     if std::env::var_os(TEMPLATE).is_none() {
         return;

@@ -7,7 +7,7 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Says what is in the cache and how large it is, and removes it after a confirmation.
+/// Lists the cache's contents and sizes, and removes the cache after a confirmation.
 ///
 /// # Errors
 /// A file cannot be removed.
@@ -17,7 +17,7 @@ pub fn clean(confirmed: bool) -> anyhow::Result<ExitCode> {
         println!("nothing to remove: there is no {}", named.display());
         return Ok(ExitCode::SUCCESS);
     }
-    // Of a link, `remove_dir_all` would remove nothing else.
+    // `remove_dir_all` on a link would only remove the link.
     let folder = named.canonicalize().with_context(|| named.display().to_string())?;
     let mut entries: Vec<_> = fs::read_dir(&folder)
         .with_context(|| folder.display().to_string())?

@@ -1,8 +1,8 @@
-//! Fingerprints of types: equal as long as everything that decides a type's layout is unchanged.
+//! Fingerprints of types, which are equal while everything that determines a type's layout is unchanged.
 //!
-//! The compiler may give a struct that is defined anew the same `TypeId` as the old one, since that depends on
-//! paths and names and not on the types of fields. So before memory of an earlier cell is read (a variable, a static), the text of all definitions
-//! that its type is made of is compared.
+//! The compiler may give a redefined struct the `TypeId` of the earlier one, since it depends on
+//! paths and names and not on the types of fields. So before memory of an earlier cell is read (a variable, a static), the
+//! kernel compares the text of all definitions in its type.
 
 use crate::parsed::words;
 use ra_ap_syntax::ast::{self, AstNode, HasVisibility};
@@ -10,12 +10,12 @@ use ra_ap_syntax::{SyntaxElement, SyntaxKind, SyntaxNode};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The definitions that types can be made of: texts by name. A name may stand for several, in several modules.
+/// Definitions of types, by name. A name may have several definitions, in several modules.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Definitions(BTreeMap<String, BTreeSet<String>>);
 
 impl Definitions {
-    /// The definitions in a syntax tree, within modules and functions too.
+    /// The definitions in a syntax tree, including those in modules and functions.
     pub(crate) fn of(tree: &SyntaxNode) -> Self {
         let mut definitions = Self::default();
         for item in tree.descendants().filter_map(ast::Item::cast) {
@@ -43,7 +43,7 @@ impl Definitions {
         crate::template::hex(hash.finalize())[..16].to_owned()
     }
 
-    /// The definitions that a text names, those that these name, and so on.
+    /// The definitions that a text names, directly or through other definitions.
     fn behind(&self, text: &str) -> BTreeMap<&str, &BTreeSet<String>> {
         let mut found = BTreeMap::new();
         let mut open = vec![text];
@@ -59,14 +59,14 @@ impl Definitions {
         found
     }
 
-    /// All names that a text depends on and that are not defined here.
+    /// The names that a text depends on and that are not defined here.
     pub(crate) fn foreign<'a>(&'a self, text: &'a str) -> BTreeSet<&'a str> {
         let inner = self.behind(text).into_values().flatten().flat_map(|text| words(text));
         words(text).chain(inner).filter(|word| !self.0.contains_key(*word)).collect()
     }
 }
 
-/// The name of an item on which a type's layout may depend.
+/// The name of an item that can affect a type's layout.
 fn type_name(item: &ast::Item) -> Option<String> {
     use ast::HasName;
     let name = match item {
@@ -76,15 +76,15 @@ fn type_name(item: &ast::Item) -> Option<String> {
         ast::Item::TypeAlias(item) => item.name(),
         ast::Item::Trait(item) => item.name(),
         ast::Item::Const(item) => item.name(),
-        // In the length of an array.
+        // Used in array lengths.
         ast::Item::Fn(item) if item.const_token().is_some() => item.name(),
         _ => None,
     };
     name.map(|name| name.text().to_string())
 }
 
-/// The text of a node without what changes neither layout nor `TypeId`: blanks, comments, the visibility of items,
-/// and attributes other than `repr` and `cfg`.
+/// The text of a node without parts that affect neither layout nor `TypeId`: whitespace, comments,
+/// the visibility of items, and attributes other than `repr` and `cfg`.
 pub(crate) fn plain(node: &SyntaxNode) -> String {
     let mut text = String::new();
     add_plain(node, &mut text);
@@ -112,7 +112,7 @@ fn decides(attribute: &SyntaxNode) -> bool {
     ["repr", "cfg"].iter().any(|word| words(&text).any(|found| found == *word))
 }
 
-/// Whether an item has a visibility of its own, as text with a blank behind it.
+/// An item's visibility, followed by a blank.
 pub(crate) fn visibility(item: &impl HasVisibility) -> String {
     item.visibility()
         .map(|visibility| format!("{} ", visibility.syntax().text()))

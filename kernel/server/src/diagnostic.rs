@@ -1,8 +1,8 @@
-//! The compiler's messages as JSON, as far as the kernel reads them.
+//! The compiler's messages in JSON, with the fields that the kernel reads.
 
 use serde::Deserialize;
 
-/// A message, or a part of one.
+/// A compiler message, or a child of one.
 #[derive(Deserialize)]
 pub(crate) struct Diagnostic {
     pub(crate) level: String,
@@ -50,7 +50,7 @@ impl Diagnostic {
         self.code.as_ref().map_or("", |code| &code.code)
     }
 
-    /// The place that it is about.
+    /// The primary span.
     pub(crate) fn primary(&self) -> Option<&Span> {
         self.spans.iter().find(|span| span.is_primary)
     }

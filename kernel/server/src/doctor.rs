@@ -1,4 +1,4 @@
-//! `benchbook doctor`: what is here, what is missing, and how to get it.
+//! `benchbook doctor`: lists what is installed, what is missing, and how to install it.
 
 use crate::gpu_support::Support;
 use crate::machine::{Machine, Part};
@@ -8,7 +8,7 @@ use anyhow::ensure;
 use std::fmt;
 use std::path::Path;
 
-/// What was found.
+/// The findings.
 #[derive(Debug, Default)]
 pub struct Report {
     lines: Vec<Line>,
@@ -65,7 +65,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// Looks at everything that the kernel needs, in the order in which it needs it.
+/// Checks everything that the kernel needs, in the order of use.
 ///
 /// # Errors
 /// There is no cache folder.
@@ -103,7 +103,7 @@ pub fn examine(prefix: Option<&Path>) -> anyhow::Result<Report> {
         Some(Err(error)) => report.add("template", State::Bad, error.to_string(), None),
         None => {}
     }
-    // Each part that a worker needs has its own line.
+    // One line for each part that a worker needs.
     if let Some(template) = template.filter(|_| report.works()) {
         libraries(&mut report, template);
     }
@@ -112,7 +112,7 @@ pub fn examine(prefix: Option<&Path>) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// Without it, cells run, but neither crates nor what `benchbook setup` fetches have a place.
+/// Without a cache folder, cells run, but crates and downloads of `benchbook setup` have no place.
 fn cache_folder(report: &mut Report, folder: &Path) {
     const FIX: &str =
         "set BENCHBOOK_CACHE to a folder that can; `:dep` and `benchbook setup` need it";
@@ -125,7 +125,7 @@ fn cache_folder(report: &mut Report, folder: &Path) {
     }
 }
 
-/// Where sessions have their folders.
+/// The folder that holds session folders.
 fn temporary_folder(report: &mut Report) {
     const WHAT: &str = "TMPDIR";
     match crate::session::check() {

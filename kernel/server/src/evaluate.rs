@@ -1,7 +1,7 @@
-//! Runs cells with evcxr. No other file of the project names it.
+//! Runs cells with evcxr. Only this file and the files below it use evcxr.
 //!
-//! evcxr is unmodified. It finds the stand-in for cargo (`cargo.rs`) where it looks for cargo, and
-//! our worker in the seat of its child process; a cell is rewritten once before it gets there
+//! evcxr is unmodified. It finds the stand-in for cargo (`cargo.rs`) where it searches for cargo, and
+//! Benchbook's worker in place of its own child process. A cell is rewritten once before evcxr gets it
 //! (`evaluate/prepare.rs`).
 
 mod commands;
@@ -53,16 +53,15 @@ pub(crate) use items::{imported, paths};
 pub(crate) use prepare::SHOW;
 pub use thread::EvaluationThread;
 
-/// What every session begins with. The macros are named one by one, since a glob would leave it
-/// open whether `println!` is ours or the standard library's. The `?` makes evcxr wrap this cell,
-/// and from then on every cell, in a function that allows it; otherwise the first cell with a `?`
-/// would be compiled twice.
+/// The first code of every session. The macros are named one by one, because a glob import would leave it
+/// ambiguous whether `println!` is ours or the standard library's. The `?` makes evcxr wrap this cell and all
+/// later ones in a function that allows `?`; otherwise the first cell with a `?` would be compiled twice.
 const PRELUDE: &str = "use benchbook::prelude::*;
 use benchbook::{eprint, eprintln, print, println};
 Ok::<(), String>(())?;";
 
-/// What rust-analyzer is asked while no cell waits, so that it has the names of all crates and the
-/// implementations of all traits when the first `let` needs them.
+/// Questions sent to rust-analyzer while no cell waits, so that it has loaded the names of all
+/// crates and the implementations of all traits when the first `let` needs them.
 const WARM_UP: &[Question] = &[
     Question::Completions("benchbook::"),
     Question::Completions(
@@ -72,49 +71,48 @@ const WARM_UP: &[Question] = &[
 ];
 
 enum Question {
-    /// What could stand at the end of a text.
+    /// Completions at the end of a text.
     Completions(&'static str),
-    /// The types of the variables of a cell, which is not run.
+    /// The types of the variables of a cell, without running the cell.
     Types(&'static str),
 }
 
 /// Rust, evaluated by evcxr in a worker.
 pub struct Rust {
-    /// Never dropped: rust-analyzer takes seconds to free what the end of the process frees.
+    /// Never dropped: rust-analyzer takes seconds to free memory that the end of the process frees anyway.
     context: ManuallyDrop<CommandContext>,
     host: Host,
-    /// What workers wrote to their own standard error: the last words of one that died.
+    /// Output of workers on standard error: the last lines of a worker that died.
     last_words: crossbeam_channel::Receiver<String>,
     session: Arc<Session>,
     crate_folder: PathBuf,
     notice: Option<String>,
-    /// rust-analyzer knows the crates of the session.
+    /// Whether rust-analyzer has loaded the session's crates.
     types: bool,
-    /// How many of [`WARM_UP`] were done.
+    /// Number of [`WARM_UP`] questions answered.
     warmed: usize,
-    /// `:clear` has taken the prelude away, and an interrupt kept it from coming back.
+    /// `:clear` removed the prelude, and an interrupt prevented its return.
     prelude_due: bool,
-    /// How values are shown.
+    /// Format of displayed values.
     form: Form,
-    /// What the cells have defined.
+    /// Items defined by cells.
     items: Items,
-    /// The variables that are gone, with a sentence of how and what to do.
+    /// Variables that no longer exist, each with a sentence on the cause and the remedy.
     gone: HashMap<String, String>,
-    /// What is answered while a cell runs.
+    /// Answers completions and inspections while a cell runs.
     names: Arc<Names>,
 }
 
-/// What is said of items that are set aside, by their names, when the cell runs.
+/// Notes on items that are set aside, by item name; shown when the cell runs.
 type Notes = Arc<Mutex<BTreeMap<String, String>>>;
 
-/// How often more items of earlier cells may turn out not to fit a cell.
+/// How many rounds of setting aside conflicting items of earlier cells one cell may need.
 const MENDING: usize = 5;
 
 /// A variable's name and its type.
 type Variable = (String, String);
 
-/// A cell that the front end wants to be run. It passes through the phases below, each of which takes the one
-/// before.
+/// A cell to be run. It passes through the phases below; each phase consumes the previous one.
 struct Request<'a> {
     cell: &'a Cell,
     parsed: Parsed,
@@ -127,14 +125,14 @@ struct Ready<'a> {
     begun: Begun,
     prepared: Prepared,
     notes: Notes,
-    /// The variables before it.
+    /// The session's variables before the cell.
     before: Vec<Variable>,
-    /// How many processes the system had ended for want of memory.
+    /// Number of processes that the system had killed for lack of memory before the cell.
     killed: u64,
     since: Instant,
 }
 
-/// A cell that has run, or could not be compiled.
+/// A cell that has run or failed to compile.
 struct Ran<'a> {
     request: Request<'a>,
     prepared: Prepared,
@@ -142,19 +140,19 @@ struct Ran<'a> {
     result: Result<EvalOutputs, Error>,
     outdated: Vec<Outdated>,
     ended: Ended,
-    /// The system has ended a process for want of memory meanwhile.
+    /// Whether the system killed a process for lack of memory during the cell.
     out_of_memory: bool,
     took: Duration,
 }
 
-/// A cell of which it is known what became of the variables, with those that are gone.
+/// A cell after its variables were compared; the second field holds the lost variables.
 struct Settled<'a>(Ran<'a>, Vec<Variable>);
 
 impl Rust {
-    /// Starts a worker and evcxr. Takes seconds; the kernel answers meanwhile.
+    /// Starts a worker and evcxr. Takes seconds, during which the kernel answers requests.
     ///
     /// # Errors
-    /// Anything that keeps cells from running, with what to do about it.
+    /// Any reason why cells cannot run, with the remedy.
     pub fn start(
         here: &Installation,
         session: &Arc<Session>,
@@ -173,7 +171,7 @@ impl Rust {
             started.map_err(|error| anyhow::anyhow!("the worker could not start: {error}"))?;
         let lines = outputs.stdout;
         let listener = host.clone();
-        // evcxr waits until these lines are read.
+        // evcxr blocks until these lines are read.
         std::thread::Builder::new().name("evcxr output".into()).spawn(move || {
             lines.iter().for_each(|line| listener.log(&line));
         })?;
@@ -201,7 +199,7 @@ impl Rust {
         })
     }
 
-    /// Makes what is missing of the session's folder.
+    /// Restores missing parts of the session's folder.
     fn restore(&self) -> Result<(), Failure> {
         let restored = self.session.restore().and_then(|()| {
             if self.types {
@@ -215,15 +213,15 @@ impl Rust {
         })
     }
 
-    /// Has rust-analyzer learn the crates of the session, which takes it seconds. Until then it knows
-    /// none, since cells without a `let` need no types.
+    /// Makes rust-analyzer load the session's crates, which takes seconds. Before that it has no
+    /// crates, since cells without a `let` need no types.
     fn load_types(&mut self) {
         if self.types {
             return;
         }
         self.types = true;
-        // It loads anew when the manifest has changed: here by a blank, which means nothing. The
-        // manifest is written by evcxr before a cell, and here for the questions before the next.
+        // rust-analyzer reloads when the manifest changes; a blank changes it without effect. evcxr writes the
+        // manifest before a cell; this code writes it for questions before the next cell.
         let manifest = self.crate_folder.join("Cargo.toml");
         let level = format!("{OPT_LEVEL} ");
         let written = fs::write(self.crate_folder.join(TYPES), "").and_then(|()| {
@@ -239,8 +237,8 @@ impl Rust {
         }
     }
 
-    /// Has evcxr find the types of a cell's variables and give up where it would compile it, as after
-    /// an interrupt: nothing of the session changes.
+    /// Lets evcxr infer the types of a cell's variables and stops it before it compiles, as after
+    /// an interrupt. The session does not change.
     fn ask_types(&mut self, code: &str) {
         let interrupted = self.crate_folder.join(INTERRUPTED);
         if let Err(error) = fs::write(&interrupted, "") {
@@ -253,7 +251,7 @@ impl Rust {
         let _ = fs::remove_file(interrupted);
     }
 
-    /// Passes on what the stand-in for cargo has noted.
+    /// Forwards the log of the cargo stand-in.
     fn log(&self) {
         let path = self.crate_folder.join(LOG);
         let Ok(text) = fs::read_to_string(&path) else { return };
@@ -271,13 +269,13 @@ impl Rust {
         variables
     }
 
-    /// Has evcxr run code, of which the stand-in puts something back.
+    /// Lets evcxr run code; the stand-in restores the parts that `left_out` names.
     fn evaluate(&mut self, code: &str, left_out: &Reduced) -> Result<EvalOutputs, Error> {
         left_out.write(&self.crate_folder).map_err(|error| Error::from(error.to_string()))?;
         self.context.execute(code)
     }
 
-    /// Runs prepared code. After `:clear` everything that a session begins with is available again.
+    /// Runs prepared code. After `:clear`, restores the session's initial state.
     fn run(
         &mut self,
         code: &str,
@@ -292,7 +290,7 @@ impl Rust {
             return self.evaluate(code, left_out);
         };
         self.prelude_due = true;
-        // evcxr would kill the guard, and what the cells have started would go on.
+        // evcxr would kill the guard, and processes started by cells would continue.
         self.host.end_worker();
         show(&self.context.execute(&head)?, output);
         self.context.execute(PRELUDE)?;
@@ -300,14 +298,14 @@ impl Rust {
         self.evaluate(&tail, left_out)
     }
 
-    /// Passes a cell through its phases. It fails before the first one if it cannot be run.
+    /// Runs a cell through its phases, or fails before the first phase if the cell cannot be run.
     fn run_cell(&mut self, cell: &Cell, output: &Output) -> Result<Executed, Failure> {
         let parsed = Parsed::of(&cell.code)?;
         self.restore()?;
         self.names.begin(&cell.code);
         let begun = self.host.begin(Some(output));
         if output.interrupted() {
-            // It came before the state of the last cell was cleared.
+            // The interrupt arrived before the last cell's state was cleared.
             self.host.interrupt();
         }
         let request = Request { cell, parsed, output };
@@ -325,7 +323,7 @@ impl Rust {
         Ok(executed)
     }
 
-    /// Why a cell is not run.
+    /// The reason why a cell is refused, if any.
     fn refusal(&self, request: &Request<'_>) -> Option<Failure> {
         let parsed = &request.parsed;
         let at = self.place(parsed, request.cell.execution_count);
@@ -345,7 +343,7 @@ impl Rust {
         Place { cell, count, gone: &self.gone, names: &self.names }
     }
 
-    /// The first phase: the cell is rewritten, and what is to be compared afterwards is noted.
+    /// Phase 1: rewrites the cell and records the state to compare afterwards.
     fn prepare<'a>(&mut self, request: Request<'a>, begun: Begun) -> Ready<'a> {
         let parsed = &request.parsed;
         self.form.obey(parsed);
@@ -364,7 +362,7 @@ impl Rust {
         Ready { request, begun, prepared, notes, before, killed, since }
     }
 
-    /// The second phase: evcxr compiles and runs the cell, if need be without items that do not fit it.
+    /// Phase 2: lets evcxr compile and run the cell, if necessary without conflicting items.
     fn run_ready<'a>(&mut self, mut ready: Ready<'a>) -> Ran<'a> {
         let (mut result, mut outdated) = self.run_with_items(&ready);
         let mut inserted = BTreeSet::new();
@@ -398,7 +396,7 @@ impl Rust {
         Ran { request, prepared, before, result, outdated, ended, out_of_memory, took }
     }
 
-    /// The third phase: what the worker has kept is taken up again, and what is gone is noted.
+    /// Phase 3: restores the variables that the worker still has and records the lost ones.
     fn settle<'a>(&mut self, mut ran: Ran<'a>) -> Settled<'a> {
         let cell = &ran.request.parsed.text;
         let panics = ran.ended.panics.iter_mut().map(|panic| &mut panic.traceback);
@@ -412,7 +410,7 @@ impl Rust {
         Settled(ran, lost)
     }
 
-    /// The last phase: what the front end is told.
+    /// Phase 4: builds the reply to the front end.
     fn conclude(&mut self, settled: Settled<'_>) -> Executed {
         let Settled(ran, lost) = settled;
         let Ran { request, prepared, result, ended, out_of_memory, took, .. } = ran;
@@ -475,7 +473,7 @@ impl Rust {
         Executed { outcome, metadata }
     }
 
-    /// Runs a prepared cell. Variables whose types it defines anew are lost, which are returned.
+    /// Runs a prepared cell. Returns the variables that are lost because the cell redefines their types.
     fn run_with_items(&mut self, ready: &Ready<'_>) -> (Result<EvalOutputs, Error>, Vec<Outdated>) {
         let prepared = &ready.prepared;
         let items = self.items.with(prepared.items.clone());
@@ -486,7 +484,7 @@ impl Rust {
             .collect();
         let (mut code, left_out) = prepared.for_evcxr();
         if !prepared.runs && outdated.iter().any(|variable| !variable.rebound) {
-            // evcxr looks at the variables when something runs.
+            // evcxr checks variables only when code runs.
             code.push_str("\n();");
         }
         if let Err(error) = variables::write(&self.crate_folder, &outdated) {
@@ -502,7 +500,7 @@ impl Rust {
         (result, outdated)
     }
 
-    /// Remembers which items are set aside, for who looks for them.
+    /// Records the items that are set aside, for completion and inspection.
     fn note_aside(&mut self, own: &Items, notes: &Notes, count: u64) {
         own.names().for_each(|name| drop(self.gone.remove(name)));
         let notes = notes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -514,8 +512,8 @@ impl Rust {
         }
     }
 
-    /// What is said as soon as the cell is compiled: what is to be known of the installation, and of results that the
-    /// cell ignores.
+    /// Prints, as soon as the cell is compiled, notices about the installation and about results
+    /// that the cell ignores.
     fn first_words(
         &mut self,
         request: &Request<'_>,
@@ -549,7 +547,7 @@ impl Rust {
         })
     }
 
-    /// Has evcxr know again the variables that a failed cell has left in the store.
+    /// Restores to evcxr the variables that a failed cell has left in the store.
     fn take_up_again(&mut self, kept: &[(String, bool)], before: &[Variable], output: &Output) {
         let now = self.variables();
         let lines = kept.iter().filter_map(|(name, mutable)| {
@@ -563,13 +561,13 @@ impl Rust {
         if lines.is_empty() || self.take_up(&lines.concat(), output) {
             return;
         }
-        // The type of one may be unknown by now, which is no reason to lose the others.
+        // Restores the variables one by one: an unknown type of one variable must not lose the others.
         for line in lines.iter().filter(|_| lines.len() > 1) {
             self.take_up(line, output);
         }
     }
 
-    /// Returns whether it did.
+    /// Returns whether evcxr accepted the code.
     fn take_up(&mut self, code: &str, output: &Output) -> bool {
         let begun = self.host.begin_restoring(output);
         let result = self.context.execute(code);
@@ -582,14 +580,14 @@ impl Rust {
         failure.is_none()
     }
 
-    /// Remembers how the variables went that are no longer there, and returns them.
+    /// Records why variables are lost, and returns the lost variables.
     fn note_gone(&mut self, ran: &Ran<'_>) -> Vec<Variable> {
         let Ran { request: Request { cell, parsed, .. }, prepared, .. } = ran;
         let died = matches!(ran.result, Err(Error::SubprocessTerminated(_)));
         let succeeded = ran.result.is_ok() && ran.ended.failure.is_none();
         let now: HashMap<String, String> = self.variables().into_iter().collect();
         self.gone.retain(|name, _| !now.contains_key(name));
-        // `:clear` takes all of them away on purpose.
+        // `:clear` removes all variables on purpose.
         if commands::asks_for(parsed, ":clear") {
             return Vec::new();
         }
@@ -614,7 +612,7 @@ impl Rust {
             };
             self.gone.insert(name.clone(), how);
         }
-        // What the cell itself has bound; the latest cell that took a name counts.
+        // Variables bound by the cell itself; the latest cell that binds a name counts.
         for name in &prepared.bound {
             if now.contains_key(name) || gone.iter().any(|(known, _)| known == name) {
                 continue;
@@ -628,7 +626,7 @@ impl Rust {
         gone
     }
 
-    /// Evaluates the expressions that came with a cell.
+    /// Evaluates the `user_expressions` of an execute request.
     fn expressions(&mut self, cell: &Cell, output: &Output) -> BTreeMap<String, Expression> {
         let evaluated = cell.user_expressions.iter().map(|(name, code)| {
             let value = self.expression(code, cell.execution_count, output);
@@ -660,7 +658,7 @@ impl Rust {
         }
     }
 
-    /// The failure of a cell whose worker is gone.
+    /// The failure of a cell whose worker died.
     fn died_of(&self, cause: &Cause, ended: &Ended, lost: &[Variable], cell: &Cell) -> Failure {
         let count = cell.execution_count;
         let lost_names = match lost {
@@ -755,7 +753,7 @@ impl Evaluator for Rust {
     }
 }
 
-/// A word to the user before the first cell, if the checkout is ahead of what is installed.
+/// A notice before the first cell if the checkout is newer than the installation.
 fn notice(template: &Template) -> Option<String> {
     let changed = template.changed_sources();
     let first = changed.first()?;
@@ -769,11 +767,11 @@ fn notice(template: &Template) -> Option<String> {
     ))
 }
 
-/// Outputs of evcxr itself: what its commands say, and what `:timing` measured.
+/// Shows evcxr's own output: results of commands and the times of `:timing`.
 fn show(outputs: &EvalOutputs, output: &Output) {
     if !outputs.is_empty() {
         let plain = outputs.get("text/plain").unwrap_or_default();
-        // A worker gets its environment anew at `:clear`; evcxr's own `:restart` is not available.
+        // `:clear` gives the worker a new environment; evcxr's own `:restart` is not available.
         let (said, instead) = evcxr_contract::RESTART;
         let plain = plain.replace(said, instead);
         let mut bundle = Bundle::text(plain);
@@ -798,7 +796,7 @@ fn interrupted() -> Failure {
     )
 }
 
-/// Whether a cell could not be compiled because a file could not be written.
+/// Whether compilation failed because a file could not be written.
 fn no_space(error: &Error) -> bool {
     let says = |text: &str| {
         ["No space left on device", "Disk quota exceeded"].iter().any(|words| text.contains(words))
@@ -824,7 +822,7 @@ fn not_compiled(error: Error, prepared: &Prepared, at: Place<'_>) -> Failure {
     }
 }
 
-/// Names the variables that a failed cell has taken along.
+/// Adds the variables lost with a failed cell to its message.
 fn and_lost(mut failure: Failure, lost: &[Variable]) -> Failure {
     if lost.is_empty() {
         return failure;
@@ -848,7 +846,7 @@ fn is_model(kind: &str) -> bool {
     kind.rsplit("::").next() == Some("Model")
 }
 
-/// The places in a traceback, in the user's cell and not in the file that was compiled.
+/// Replaces places in the compiled file by places in the user's cell in a traceback.
 fn with_places(
     folder: &Path,
     traceback: Vec<String>,
@@ -881,7 +879,7 @@ fn with_places(
     lines
 }
 
-/// The traceback begins with what failed, as everywhere in Jupyter.
+/// Puts the error first in the traceback, as Jupyter does.
 fn with_traceback(mut failure: Failure, cell: &Cell) -> Failure {
     if failure.ename != "CompileError" {
         let head = format!("{}: {}", failure.ename, failure.evalue);

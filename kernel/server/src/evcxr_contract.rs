@@ -1,6 +1,6 @@
-//! What the kernel relies on of the text that evcxr generates, of the files that it writes and of what it says.
+//! Everything that the kernel relies on in evcxr's generated code, files and messages.
 //!
-//! evcxr promises none of this. The tests compare each of these texts with evcxr's own source, so that another
+//! evcxr does not guarantee any of this. The tests compare each of these texts with evcxr's source, so that an incompatible
 //! release fails here and nowhere else.
 
 use crate::parsed::words;
@@ -8,91 +8,90 @@ use crate::template::hex;
 use anyhow::bail;
 use sha2::{Digest, Sha256};
 
-/// The variable of a cell's function that keeps the session's variables.
+/// The variable in a cell's function that holds the session's variables.
 pub(crate) const STORE: &str = "evcxr_variable_store";
 
-/// What the name of a cell's function begins with.
+/// Prefix of the names of cell functions.
 pub(crate) const FUNCTION: &str = "run_user_code_";
 
 /// The module with the type of [`STORE`].
 const RUNTIME: &str = "evcxr_internal_runtime";
 
-/// The file, in the crate's folder, that tells evcxr where the library of a compiled cell is, and the variable that
-/// names the file to cargo.
+/// The file, in the crate's folder, with the path of a compiled cell's library, and the variable
+/// with the file's name for cargo.
 pub(crate) const EXECUTION_PATH: &str = ".evcxr-execution-so";
 pub(crate) const EXECUTION_VARIABLE: &str = "EVCXR_EXECUTION_SO_PATH";
 
 /// The variables by which a session sets evcxr's folders.
 pub(crate) const FOLDERS: [&str; 2] = ["EVCXR_TMPDIR", "EVCXR_CONFIG_DIR"];
 
-/// The lines between which an `evcxr_display` method prints a rich output; a MIME type follows on the first.
+/// The lines around a rich output of `evcxr_display`; a MIME type follows the first.
 pub(crate) const CONTENT: (&str, &str) = ("EVCXR_BEGIN_CONTENT ", "EVCXR_END_CONTENT");
 
-/// How the name of a file ends whose messages evcxr takes for those of a cell.
+/// evcxr assigns messages about files with this ending to the cell.
 pub(crate) const FILE: &str = "lib.rs";
 
-/// What evcxr says of a build that failed without a compile error.
+/// evcxr's message for a build that failed without a compile error.
 pub(crate) const NO_ERRORS: &str =
     "Compilation failed, but no parsable errors were found. STDERR:\n";
 
-/// What evcxr says of a worker that has ended, before the status.
+/// evcxr's message for a worker that has ended; the status follows.
 pub(crate) const TERMINATED: &str = "Subprocess terminated with status: ";
 
-/// The answer to a question for documentation where there is none.
+/// evcxr's answer for a name without documentation.
 pub(crate) const UNDOCUMENTED: &str = "No documentation found";
 
-/// What `:env` says of a command that is not available, and what is said instead.
+/// The part of `:env`'s output that names an unavailable command, and its replacement.
 pub(crate) const RESTART: (&str, &str) = ("(use :restart command", "(use the :clear command");
 
-/// The line of the manifest with the optimisation level.
+/// The manifest line with the optimisation level.
 pub(crate) fn opt_level(level: &str) -> String {
     format!("opt-level = {level}\n")
 }
 
-/// SHA-256 of the runtime module that evcxr 0.22 pastes, which `benchbook::evcxr_runtime` stands
-/// in for.
+/// SHA-256 of the runtime module that evcxr 0.22 pastes and that `benchbook::evcxr_runtime` replaces.
 const KNOWN_RUNTIME: &str = "2111ce0ccd9e67b0c069e3ec792823578fcc921827987cdac8a777c6afb01363";
 
-/// What surrounds the runtime module.
+/// The text before and after the runtime module.
 const MODULE: (&str, &str) = ("mod evcxr_internal_runtime {\n", "}\n#[unsafe(no_mangle)]\n");
 
-/// What evcxr calls to catch panics of the user's statements, and the helper library's compiled form of it.
+/// evcxr's call to catch panics of the user's statements, and the helper library's compiled counterpart.
 const CATCH: (&str, &str) = (
     "match std::panic::catch_unwind(\n  std::panic::AssertUnwindSafe(||{\n",
     "match evcxr_internal_runtime::catch_unwind(\n  evcxr_internal_runtime::AssertUnwindSafe(||{\n",
 );
 
-/// How evcxr learns of a panic, and the same where the user has a `println!` of his own.
+/// evcxr's notification of a panic, and a version that works if the user redefines `println!`.
 const NOTIFY: (&str, &str) = ("    println!(\"EVCXR", "    ::benchbook::println!(\"EVCXR");
 
-/// Where evcxr begins to catch panics in [`compiled`] source, and where it has done so.
+/// The start and end of evcxr's panic-catching code in [`compiled`] source.
 pub(crate) const BEGIN: &str = CATCH.1;
 pub(crate) const END: &str = "})) { \n  Ok(_) => {}\n  Err(_) => {\n    ::benchbook::println!(\"EVCXR_PANIC_NOTIFICATION\");\n}}\n";
 
-/// The closure that a `?` leaves, within.
+/// The closure around a cell with `?`.
 pub(crate) const QUESTION_MARK: (&str, &str) =
     ("let _ = (|| -> std::result::Result<(), EvcxrUserCodeError> {\n", "Ok(())})();\n");
 
-/// What begins with a cell with `.await`, and the future after some lines; the second end is one without `?`.
+/// The start of a cell with `.await`; the future follows after some lines. The second end applies without `?`.
 pub(crate) const AWAIT: &str = "let mut mutex";
 pub(crate) const FUTURE: &str = ".block_on(async {\n";
 pub(crate) const FUTURE_ENDS: [&str; 2] = ["Ok::<(), EvcxrUserCodeError>(())\n});\n", "});\n"];
 
-/// The name under which the store keeps tokio's runtime; there must be no second one.
+/// The name of tokio's runtime in the store; there must be only one runtime.
 pub(crate) const TOKIO: &str = "evcxr_tokio_runtime";
 
-/// Enters tokio's runtime until the end of the cell.
+/// Enters tokio's runtime until the cell ends.
 pub(crate) const ENTER_TOKIO: &str = "let evcxr_runtime = evcxr_variable_store.lazy_arc(\"evcxr_tokio_runtime\", || std::sync::Mutex::new(::tokio::runtime::Runtime::new().unwrap())); \
 let evcxr_runtime = match evcxr_runtime.lock() { Ok(runtime) => runtime.handle().clone(), Err(poisoned) => poisoned.into_inner().handle().clone() }; \
 let _evcxr_entered = evcxr_runtime.enter(); ";
 
-/// What ends the function of a cell.
+/// The end of a cell's function.
 pub(crate) const LAST: &str = "evcxr_variable_store\n}\n";
 
 /// The arguments and the body of a function that does nothing.
 const NOTHING: &str = "(\nmut x: *mut std::os::raw::c_void) -> *mut std::os::raw::c_void {x}";
 
-/// The type that a `?` turns every error into.
+/// The type to which `?` converts every error.
 const ERROR: &str = r#"
             struct EvcxrUserCodeError {}
             impl<T: std::fmt::Display> From<T> for EvcxrUserCodeError {
@@ -104,7 +103,7 @@ const ERROR: &str = r#"
             }
         "#;
 
-/// What evcxr's code does with a variable.
+/// How evcxr's code handles a variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Handling {
     Check,
@@ -112,17 +111,17 @@ pub(crate) enum Handling {
     Put,
 }
 
-/// A line that does nothing but check, take or put a variable.
+/// A line that only checks, takes or puts a variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Handled<'a> {
     pub(crate) name: &'a str,
     pub(crate) kind: &'a str,
-    /// It is taken as a `mut` variable.
+    /// Whether the variable is declared as `mut`.
     pub(crate) mutable: bool,
     pub(crate) handling: Handling,
 }
 
-/// The variable of a line, if the line does nothing but check, take or put one.
+/// The variable of a line that only checks, takes or puts it.
 pub(crate) fn handled(line: &str) -> Option<Handled<'_>> {
     let (before, call) = line.split_once("evcxr_variable_store.")?;
     let (rest, handling) = match before {
@@ -146,25 +145,25 @@ pub(crate) fn handled(line: &str) -> Option<Handled<'_>> {
     is_word.then_some(Handled { name, kind, mutable, handling })
 }
 
-/// A line that checks a variable in vain, as no variable has this type.
+/// A check of a variable that always fails, because no variable has this type.
 pub(crate) fn vain_check(name: &str) -> String {
     format!(
         "vars_ok &= ({STORE}.check_variable::<{RUNTIME}::VariableStore>(stringify!({name})));\n"
     )
 }
 
-/// A cell's line that takes a variable, which a failed cell has left in the store.
+/// A line for a cell that takes a variable that a failed cell left in the store.
 pub(crate) fn take_again(name: &str, kind: &str, mutable: bool) -> String {
     let mutability = if mutable { "mut " } else { "" };
     format!("let {mutability}{name}: {kind} = {STORE}.take_variable(\"{name}\");\n")
 }
 
-/// Whether a text has names of the code that evcxr puts around a cell.
+/// Whether a text contains names of evcxr's code around a cell.
 pub(crate) fn is_internal(text: &str) -> bool {
     ["evcxr", "Evcxr", FUNCTION].iter().any(|name| text.contains(name))
 }
 
-/// A message without names of the code that evcxr puts around a cell.
+/// A message without the names of evcxr's code around a cell.
 pub(crate) fn readable(message: &str) -> String {
     let known = [
         ("`?` couldn't convert the error to `EvcxrUserCodeError`", "`?` cannot show this error"),
@@ -175,11 +174,11 @@ pub(crate) fn readable(message: &str) -> String {
     known.iter().fold(message.to_owned(), |text, (internal, plain)| text.replace(internal, plain))
 }
 
-/// Why evcxr does not keep a variable.
+/// Why evcxr cannot store a variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotKept<'a> {
     Closure,
-    /// Its type is unknown, or private to its crate.
+    /// The type is unknown, or private to its crate.
     Unknown {
         private: bool,
     },
@@ -187,7 +186,7 @@ pub(crate) enum NotKept<'a> {
     Type(Option<&'a str>),
 }
 
-/// The variable that evcxr says it cannot keep, with why; `None` for another message.
+/// The variable that evcxr cannot store, with the reason; `None` for other messages.
 pub(crate) fn not_kept(message: &str) -> Option<(&str, NotKept<'_>)> {
     let (_, rest) = message.split_once("ariable `")?;
     let (name, about) = rest.split_once('`')?;
@@ -203,11 +202,11 @@ pub(crate) fn not_kept(message: &str) -> Option<(&str, NotKept<'_>)> {
     Some((name, why))
 }
 
-/// The source of a cell as it is compiled. evcxr pastes the module that keeps variables into every cell. The helper
-/// library has a compiled one with the same functions, which halves the time of a cell, and whose messages to evcxr
-/// cannot be mistaken for prints. Every line after it stays where it was, since evcxr finds the origin of
-/// a message by its line. A module that is not the known one is an error: its markers would be taken
-/// for prints of the user.
+/// The source of a cell in the form that is compiled. evcxr pastes the module that stores variables
+/// into every cell. The helper library has a compiled module with the same functions, which halves
+/// the time of a cell, and whose messages to evcxr cannot be mistaken for prints. All later lines
+/// keep their numbers, since evcxr finds the origin of a message by its line. An unknown module is
+/// an error: its markers would be taken for prints of the user.
 pub(crate) fn compiled(source: String) -> anyhow::Result<String> {
     let Some((before, rest)) = source.split_once(MODULE.0) else { return Ok(source) };
     let Some((module, after)) = rest.split_once(MODULE.1) else { return Ok(source) };
@@ -215,10 +214,10 @@ pub(crate) fn compiled(source: String) -> anyhow::Result<String> {
         bail!("evcxr's runtime module is not the one that Benchbook was made for");
     }
     let lines = "\n".repeat(module.matches('\n').count() + 1);
-    // The line of the closing brace stays as an empty one.
+    // The closing brace's line remains as an empty line.
     let end = MODULE.1.trim_start_matches('}');
-    // For an implementation of `From`, rustc reads those of all crates. With another `:efmt` it is another text,
-    // which is left where it is.
+    // An implementation of `From` makes rustc read those of all crates. With another `:efmt` the
+    // text differs and stays as it is.
     let error = format!(
         "use ::benchbook::evcxr_runtime::EvcxrUserCodeError;{}",
         "\n".repeat(ERROR.matches('\n').count())
@@ -228,10 +227,10 @@ pub(crate) fn compiled(source: String) -> anyhow::Result<String> {
     Ok(format!("{before}use ::benchbook::evcxr_runtime as {RUNTIME};{lines}{end}{after}"))
 }
 
-/// Whether a cell only defines something: there is nothing to run, so it is checked and no code is made of it,
-/// as no code would be for what nothing calls. The worker takes an empty library for a cell that does nothing.
+/// Whether a cell consists of definitions only. Such a cell is only checked, since nothing in it
+/// would be compiled to code. The worker treats an empty library as a cell that does nothing.
 pub(crate) fn runs_nothing(source: &str) -> bool {
-    // What has an effect without being called.
+    // Items that have an effect without being called.
     const EFFECTS: [&str; 5] = ["no_mangle", "export_name", "link_section", "used", "global_asm"];
     let Some(before) = source.trim_end().strip_suffix(NOTHING) else { return false };
     let Some((items, _)) = before.rsplit_once("#[unsafe(no_mangle)]") else { return false };
@@ -268,7 +267,7 @@ mod tests {
         SourceFile::parse(&text, Edition::Edition2024).syntax_node()
     }
 
-    /// The strings of a function of evcxr's that generates code, one a line.
+    /// The string literals of an evcxr function that generates code, one a line.
     fn generated(function: &str) -> String {
         let tree = parsed("eval_context.rs");
         let mut functions = tree.descendants().filter_map(ast::Fn::cast);
@@ -306,7 +305,7 @@ mod tests {
             text.contains(&start) && ENTER_TOKIO.contains(&format!("{STORE}.lazy_arc(\"{TOKIO}\""))
         );
         assert!(generated("current_user_fn_name").starts_with(FUNCTION));
-        // The functions of the text that is checked.
+        // The functions that generate the code for type checks.
         let checked = generated("analysis_code");
         let functions = checked.split("fn ").skip(1).filter_map(|rest| words(rest).next());
         assert_eq!(functions.filter(|name| is_internal(name)).count(), 2, "{checked}");

@@ -4,9 +4,9 @@ use benchbook_jupyter::GpuMemory;
 use benchbook_nvml::Nvml;
 use std::fs;
 
-/// What `process` holds of the memory of GPUs; `None` where there is no GPU. Before it uses one,
-/// nothing of all of them. In a container the driver may list processes by numbers that mean
-/// nothing there: then it is all that is in use on the GPUs that the process has opened.
+/// GPU memory of `process`; `None` without a GPU. Zero until the process uses a GPU. In a container
+/// the driver may list processes under numbers of another namespace; then the total memory in use
+/// on the GPUs that the process has opened.
 pub fn memory(process: Option<u32>) -> Option<GpuMemory> {
     let opened = process.map(opened_by).unwrap_or_default();
     let mut all = GpuMemory { used: 0, total: 0 };
@@ -26,7 +26,7 @@ pub fn memory(process: Option<u32>) -> Option<GpuMemory> {
     }
 }
 
-/// The numbers N of the `/dev/nvidiaN` that a process has open.
+/// The numbers N of the `/dev/nvidiaN` devices that a process has opened.
 fn opened_by(process: u32) -> Vec<u32> {
     let Ok(descriptors) = fs::read_dir(format!("/proc/{process}/fd")) else { return Vec::new() };
     let targets = descriptors.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());

@@ -1,4 +1,4 @@
-//! Which builds of libtorch serve the GPUs of this machine, and which one Benchbook would download.
+//! The builds of libtorch that support this machine's GPUs, and the one that Benchbook would download.
 
 use crate::cache;
 use crate::libtorch::{Libtorch, VERSION};
@@ -19,7 +19,7 @@ pub struct Gpu {
 struct Build {
     /// The suffix of its version.
     suffix: &'static str,
-    /// The lowest compute capability that it has kernels for.
+    /// The lowest supported compute capability.
     capability: f64,
     /// The oldest driver that runs its CUDA.
     driver: f64,
@@ -41,12 +41,12 @@ impl Build {
     }
 }
 
-/// What can be said of a GPU and a libtorch.
+/// Whether a libtorch supports a GPU.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Support {
     /// Cells can use it.
     Used,
-    /// They cannot; why, and what to do if anything can be done.
+    /// Cells cannot use the GPU; the reason, and the remedy if there is one.
     Unused(String),
 }
 
@@ -70,7 +70,7 @@ impl Gpu {
         })
     }
 
-    /// Whether a libtorch can use it.
+    /// Whether a libtorch supports this GPU.
     pub fn support(&self, libtorch: Option<&Libtorch>) -> Support {
         match libtorch.filter(|libtorch| libtorch.has_cuda()) {
             Some(libtorch) => self.support_by(libtorch),
@@ -88,12 +88,12 @@ impl Gpu {
                 build.driver,
                 self.how_to_use()
             )),
-            // Of a build that is not known here, the user knows more.
+            // For unknown builds, trust the user's choice.
             _ => Support::Used,
         }
     }
 
-    /// The way to a libtorch that serves it.
+    /// How to get a libtorch that supports this GPU.
     fn how_to_use(&self) -> String {
         let Self { name, capability, .. } = self;
         match BUILDS.iter().find(|build| build.serves(self)) {
@@ -119,7 +119,7 @@ impl Gpu {
     }
 }
 
-/// The build that Benchbook would download here, and why that one.
+/// The build that Benchbook would download, and the reason.
 pub fn download(gpus: &[Gpu]) -> (&'static str, String) {
     match gpus {
         [] => ("cpu", "there is no NVIDIA GPU".into()),

@@ -1,4 +1,4 @@
-//! `benchbook install`: builds the template if there is none that fits, and writes the kernelspec.
+//! `benchbook install`: builds the template unless a suitable one exists, and writes the kernelspec.
 
 use crate::cargo::configuration::keep_out;
 use crate::cargo::metadata;
@@ -15,23 +15,23 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// What to install, and where.
+/// Options of an installation.
 #[derive(Clone, Debug)]
 pub struct Install {
-    /// The checkout.
+    /// The checkout of Benchbook.
     pub source: PathBuf,
-    /// The folder that holds libtorch's `lib` and `include`; found as at run time if not given.
+    /// The folder that holds libtorch's `lib` and `include`; if `None`, searched for as at run time.
     pub libtorch: Option<PathBuf>,
-    /// The environment in which Jupyter finds the kernel; the user's own folder if not given.
+    /// The environment in which Jupyter finds the kernel; if `None`, the user's own folder.
     pub prefix: Option<PathBuf>,
-    /// Where cargo keeps what it compiles; in the cache if not given.
+    /// cargo's target folder; if `None`, in the cache.
     pub target: Option<PathBuf>,
 }
 
-/// Installs, and returns the template and the kernelspec's folder.
+/// Installs the kernel, and returns the template and the kernelspec's folder.
 ///
 /// # Errors
-/// Anything that is missing or does not compile, with what to do about it.
+/// A requirement is missing or does not compile; the message says what to do.
 pub fn install(options: &Install) -> anyhow::Result<(Template, PathBuf)> {
     let toolchain = Toolchain::find()?;
     let libtorch = match &options.libtorch {
@@ -43,25 +43,25 @@ pub fn install(options: &Install) -> anyhow::Result<(Template, PathBuf)> {
     let mut manifest = Manifest::of(&options.source, &toolchain.version)?;
     manifest.chosen_libtorch = Some(libtorch.folder.clone());
     let tools = Tools::with(toolchain);
-    // So that sessions use these, and do not have to look for them.
+    // Sessions use these tools and need not search.
     tools.remember()?;
     let folder = manifest.folder()?;
     let here = match Template::open(&folder) {
         Ok(template) => Installation { template: refresh(template, manifest)?, tools },
         Err(_) => build(&folder, manifest, tools, &libtorch, options.target.as_deref())?,
     };
-    // The checkout's own tests compile against it as well, also where this clone had nothing to build.
+    // The checkout's own tests compile against this libtorch too, even if this clone had nothing to build.
     if let Some(target) = &options.target {
         link_folder(&libtorch, &std::path::absolute(target)?)?;
     }
-    // Also of a template that another version of this program has made.
+    // Also for a template made by another version of this program.
     names::record(&here)?;
     record(&here.template)?;
     let kernelspec = kernelspec::write(&here.template, options.prefix.as_deref())?;
     Ok((here.template, kernelspec))
 }
 
-/// A template that fits but was described from another checkout or with another libtorch.
+/// Updates a valid template that was described from another checkout or with another libtorch.
 fn refresh(mut template: Template, manifest: Manifest) -> anyhow::Result<Template> {
     if template.manifest != manifest {
         template.manifest = manifest;
@@ -121,7 +121,7 @@ fn build(
     Ok(here)
 }
 
-/// Copies the source, so that a later edit of the checkout does not reach running sessions.
+/// Copies the source, so that later edits of the checkout do not affect running sessions.
 fn copy_source(template: &Template) -> anyhow::Result<()> {
     let checkout = template.manifest.checkout.as_ref().context("a build has a checkout")?;
     for path in template.manifest.sources.keys() {
@@ -129,14 +129,14 @@ fn copy_source(template: &Template) -> anyhow::Result<()> {
         fs::create_dir_all(to.parent().context("a source file has a folder")?)?;
         fs::copy(checkout.join(path), &to).with_context(|| path.clone())?;
         if path.starts_with("kernel/") && to.ends_with("Cargo.toml") {
-            // Neither tests nor the packages that only they need are in the copy.
+            // The copy contains neither tests nor the packages that only tests need.
             let mut package: toml::Table = fs::read_to_string(&to)?.parse()?;
             if package.remove("dev-dependencies").is_some() {
                 fs::write(&to, toml::to_string(&package)?)?;
             }
         }
     }
-    // The workspace of the copy has only the packages that were copied.
+    // The copy's workspace lists only the copied packages.
     let path = template.folder.join("source/Cargo.toml");
     let mut workspace: toml::Table = fs::read_to_string(&path)?.parse()?;
     let members = template::packages(checkout)?.into_iter().map(toml::Value::String).collect();
@@ -148,9 +148,9 @@ fn copy_source(template: &Template) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Copies of the standard library's source what types in cells depend on. Without the intrinsics of
-/// all processors (`std::arch`), which are half of it, and the parts that are only compiled into the
-/// library, rust-analyzer takes a third less time and memory. Documentation stays.
+/// Copies the parts of the standard library's source that types in cells depend on. Without the
+/// processor intrinsics (`std::arch`), which are half of it, and internal parts of the library,
+/// rust-analyzer takes a third less time and memory. Documentation stays.
 fn copy_standard_library(here: &Installation) -> anyhow::Result<()> {
     let from = here.tools.toolchain.source();
     let to = here.template.standard_library();
@@ -172,8 +172,8 @@ fn copy_standard_library(here: &Installation) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Begins a session to note what each one asks and compiles first. In a process of its own, since
-/// it changes the environment.
+/// Starts a session to record its first requests and compilations, in a separate process, since a
+/// session changes the environment.
 fn record(template: &Template) -> anyhow::Result<()> {
     let status = Command::new(std::env::current_exe()?)
         .arg("record")
@@ -185,8 +185,8 @@ fn record(template: &Template) -> anyhow::Result<()> {
 }
 
 /// A libtorch folder to compile against. It has no CUDA library, and its `libtorch.so` is a linker
-/// script: so the helper library asks for nothing that the CPU part lacks, whichever is used here.
-/// One path for all libtorchs of a target folder keeps cargo from compiling tch's C++ part again.
+/// script, so the helper library requires only the CPU part, whichever build is used here. One path
+/// for all libtorchs of a target folder prevents cargo from compiling tch's C++ part again.
 fn link_folder(from: &Libtorch, target: &Path) -> anyhow::Result<PathBuf> {
     let folder = target.join("libtorch");
     let library = folder.join("lib");
@@ -212,9 +212,9 @@ fn link_folder(from: &Libtorch, target: &Path) -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
-/// A cell calls libtorch only through the helper library, but rustc names libtorch when it links.
-/// Empty libraries of those names satisfy it and are read in no time. The same goes for C++'s, but where
-/// crates of the user's own may need it.
+/// Writes stub libraries. A cell calls libtorch only through the helper library, but rustc passes
+/// libtorch to the linker. Empty libraries of those names satisfy the linker and load in no time.
+/// The same applies to the C++ libraries, except where the user's crates may need them.
 fn stubs(template: &Template) -> anyhow::Result<()> {
     for name in ["torch", "torch_cpu", "c10", "gomp", "direct/stdc++"] {
         let path = Path::new("stubs").join(name);
@@ -233,7 +233,7 @@ fn stubs(template: &Template) -> anyhow::Result<()> {
 fn compile(here: &Installation, target: &Path, libtorch: &Path) -> anyhow::Result<()> {
     let Installation { template, tools: Tools { toolchain, .. } } = here;
     // tch's generic functions are compiled into cells and call its C functions, which rustc hides
-    // in a dylib unless the linker is told to export them as well.
+    // in a dylib unless the linker is told to export them.
     let exports = template.folder.join("exports.map");
     fs::write(&exports, "{ global: at*; get_and_reset_last_err; };\n")?;
     let cargo = |package: &str, more: &[&str]| -> anyhow::Result<Vec<PathBuf>> {
@@ -263,8 +263,9 @@ fn compile(here: &Installation, target: &Path, libtorch: &Path) -> anyhow::Resul
             }
             // Procedural macros.
             Some("so") => ("deps", name),
-            // Their code is in the helper library, so an `.rlib` would only be one more file to look at. Those of build
-            // scripts and procedural macros are compiled for the machine that builds, and no cell asks for them.
+            // The code of these crates is in the helper library, so an `.rlib` would only be one
+            // more file to read. Crates of build scripts and procedural macros are compiled for the
+            // build machine and not used by cells.
             Some("rmeta") if path.starts_with(&compiled) => ("deps", name),
             _ => continue,
         };
@@ -278,7 +279,7 @@ fn compile(here: &Installation, target: &Path, libtorch: &Path) -> anyhow::Resul
     Ok(())
 }
 
-/// Runs cargo with its progress on standard error, and returns the files that it made or found.
+/// Runs cargo with its progress on standard error, and returns the files that it built or reused.
 fn artifacts(mut command: Command) -> anyhow::Result<Vec<PathBuf>> {
     let mut child = command.stdout(Stdio::piped()).spawn().context("cargo does not run")?;
     let output = child.stdout.take().context("cargo's output is not there")?;

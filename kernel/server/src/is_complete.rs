@@ -1,12 +1,12 @@
-//! Whether a cell can be run as it is, for front ends that run it at the Enter key.
+//! Whether a cell is complete, for front ends that run it at the Enter key.
 
 use crate::evaluate::unclosed_bracket;
 use crate::nesting;
 use crate::parsed::Parsed;
 use benchbook_jupyter::Completeness;
 
-/// Looks at brackets, strings and comments that are still open, and at the parser's errors. Code that is
-/// nested too deeply to be compiled is invalid.
+/// Checks for open brackets, strings and comments, and for parse errors. Code that is nested too
+/// deeply to be compiled is invalid.
 pub fn is_complete(code: &str) -> Completeness {
     let look = || Parsed::of(code).map_or(Completeness::Invalid, |cell| look(&cell));
     nesting::deep(look).unwrap_or(Completeness::Unknown)
@@ -21,7 +21,7 @@ fn look(cell: &Parsed) -> Completeness {
     }
     match cell.error() {
         None => Completeness::Complete,
-        // An error at the end of the text may be mended by going on: `let a =`, `fn f()`.
+        // More text can fix an error at the end: `let a =`, `fn f()`.
         Some(error) if cell.at(error.range().end()) >= cell.text.trim_end().len() => more(0),
         Some(_) => Completeness::Invalid,
     }

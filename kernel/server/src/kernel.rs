@@ -1,7 +1,7 @@
-//! `benchbook kernel`: one running kernel.
+//! `benchbook kernel`: a running kernel.
 //!
-//! The sockets are bound first, so Jupyter gets its answers while evcxr, the worker and libtorch
-//! are still being started on the execute thread.
+//! It binds the sockets first, so that Jupyter gets answers while the execute thread still starts evcxr, the worker
+//! and libtorch.
 
 use crate::evaluate::{EvaluationThread, Rust};
 use crate::is_complete::is_complete;
@@ -20,17 +20,16 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-/// Serves one front end until it asks for the end.
+/// Serves one front end until it requests a shutdown.
 ///
 /// # Errors
-/// The connection file cannot be read or its ports cannot be bound. Everything else is told to
-/// the user in the notebook.
+/// The connection file cannot be read or its ports cannot be bound. All other errors appear in the notebook.
 ///
 /// # Safety
 /// No other thread may run yet, since the environment of this process is changed.
 pub unsafe fn serve(connection_file: &Path, template: Option<&Path>) -> anyhow::Result<ExitCode> {
     let connection = connection::read(connection_file)?;
-    // SAFETY: the caller vouches for there being no other thread.
+    // SAFETY: the caller guarantees that there is no other thread.
     let parts = unsafe { prepare(template) };
     let mut settings = Settings::new(about());
     settings.history = cache::folder().ok().map(|folder| folder.join("history.jsonl"));
@@ -72,11 +71,10 @@ unsafe fn prepare(template: Option<&Path>) -> anyhow::Result<(Installation, Sess
     Ok((here, session, host))
 }
 
-/// The template that is used if none is named: the one in the wheel from which this program was installed, else the
-/// one that was built last.
+/// The default template: the one in the wheel from which this program was installed, else the one built last.
 ///
 /// # Errors
-/// There is none.
+/// No template is installed.
 pub fn installed() -> anyhow::Result<PathBuf> {
     if let Some(template) = kernelspec::wheel_template() {
         return Ok(template);
@@ -92,7 +90,7 @@ pub fn installed() -> anyhow::Result<PathBuf> {
     Ok(newest.ok_or(TemplateError::Missing(templates))?)
 }
 
-/// What can be asked while a cell runs.
+/// Answers requests that arrive while a cell runs.
 struct Signals {
     host: Option<Host>,
     names: Arc<Names>,

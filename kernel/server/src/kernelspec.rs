@@ -1,4 +1,4 @@
-//! The file by which Jupyter finds the kernel.
+//! The kernelspec, with which Jupyter finds the kernel.
 
 use crate::template::Template;
 use crate::toolchain::on_path;
@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The name under which Jupyter knows the kernel.
+/// The kernel's name in Jupyter.
 pub const NAME: &str = "benchbook";
 
-/// What front ends show beside the name.
+/// The kernel's logos in front ends.
 const LOGOS: [(&str, &[u8]); 3] = [
     ("logo-svg.svg", include_bytes!("../kernelspec/logo-svg.svg")),
     ("logo-32x32.png", include_bytes!("../kernelspec/logo-32x32.png")),
@@ -33,7 +33,7 @@ struct Metadata {
     debugger: bool,
 }
 
-/// Writes `kernel.json` under `prefix` (an environment), or among the user's own kernels.
+/// Writes `kernel.json` below `prefix` (an environment), or to the user's own kernels.
 ///
 /// # Errors
 /// The folder cannot be written.
@@ -65,7 +65,7 @@ pub fn write(template: &Template, prefix: Option<&Path>) -> anyhow::Result<PathB
     Ok(folder)
 }
 
-/// Where the kernelspec is, or belongs.
+/// The kernelspec's folder, whether it exists or not.
 ///
 /// # Errors
 /// The user has no data folder.
@@ -77,10 +77,10 @@ pub fn folder(prefix: Option<&Path>) -> anyhow::Result<PathBuf> {
     Ok(base.join("jupyter/kernels").join(NAME))
 }
 
-/// The kernelspec's folder and the template that it uses: of `prefix` if one is given, else where Jupyter would find
-/// it: of the Python that called this program, of the wheel that it came with, of `JUPYTER_PATH`, of the active
-/// environment, of the checkout that it was built in, of the user, of the Python on PATH, or of the system. The current
-/// folder does not matter.
+/// The kernelspec's folder and the template that it uses. With `prefix`, only there; else in
+/// Jupyter's order: the Python that called this program, the wheel that contains it,
+/// `JUPYTER_PATH`, the active environment, the checkout that it was built in, the user's folder,
+/// the Python on PATH, and the system. The current folder does not matter.
 pub fn find(prefix: Option<&Path>) -> Option<(PathBuf, PathBuf)> {
     let environment = |variable| std::env::var_os(variable).map(PathBuf::from);
     let of_program = |program: &Path| Some(program.parent()?.parent()?.to_path_buf());
@@ -122,17 +122,17 @@ pub fn find(prefix: Option<&Path>) -> Option<(PathBuf, PathBuf)> {
     })
 }
 
-/// The environment of the checkout in whose `target/release` this program is.
+/// The environment of the checkout that contains this program in `target/release`.
 fn checkout_prefix() -> Option<PathBuf> {
     let program = std::env::current_exe().ok()?.canonicalize().ok()?;
     let target = program.parent()?.parent()?;
     Some(target.parent()?.join(".venv")).filter(|_| target.ends_with("target"))
 }
 
-/// Where a wheel has its server and its template, below the environment that it was installed into.
+/// The wheel's folder of server and template, relative to the environment.
 const WHEEL: &str = "share/benchbook";
 
-/// The environment into which the wheel with this program was installed; `None` for a program of a checkout.
+/// The environment into which this program's wheel was installed; `None` for a program built in a checkout.
 pub fn wheel_prefix() -> Option<PathBuf> {
     let program = std::env::current_exe().ok()?;
     let folder = program.parent()?.parent()?;
@@ -142,7 +142,7 @@ pub fn wheel_prefix() -> Option<PathBuf> {
     folder.ancestors().nth(2).map(Path::to_path_buf)
 }
 
-/// The template that the wheel with this program brought.
+/// The template of this program's wheel.
 pub fn wheel_template() -> Option<PathBuf> {
     Some(wheel_prefix()?.join(WHEEL).join("template"))
 }

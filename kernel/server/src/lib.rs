@@ -1,8 +1,8 @@
 //! The Benchbook kernel server and its command line.
 //!
 //! `kernel/ARCHITECTURE.md` gives an overview. [`kernel`] serves Jupyter, [`evaluate`] runs cells
-//! with evcxr, [`cargo`] is what evcxr finds in the place of cargo, [`worker`] is the server's side
-//! of the process in which cells run, and [`install`] builds the [`template`] that all sessions
+//! with evcxr, [`cargo`] is the program that evcxr calls instead of cargo, [`worker`] is the server's side
+//! of the process that runs cells, and [`install`] builds the [`template`] that all sessions
 //! share.
 
 pub mod bench;

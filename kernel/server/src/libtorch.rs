@@ -1,16 +1,16 @@
-//! Finds libtorch, each time a worker starts: so one build of the helper library runs with the small CPU part and with
+//! Finds libtorch each time a worker starts, so that one build of the helper library runs with the small CPU build and with
 //! any CUDA build of the same release.
 //!
-//! Looked for in this order:
-//! 1. `LIBTORCH`, which has to fit;
-//! 2. the Python that started the kernel (`BENCHBOOK_SITE_PACKAGES`), and the one into which the wheel was installed;
+//! The search order:
+//! 1. `LIBTORCH`, which must be suitable;
+//! 2. the Python that started the kernel (`BENCHBOOK_SITE_PACKAGES`), and the Python into which the wheel was installed;
 //! 3. the active environment (`VIRTUAL_ENV`, `CONDA_PREFIX`);
 //! 4. the Python on PATH;
 //! 5. the folder that was chosen when a checkout was installed;
-//! 6. the cache, where `benchbook setup` puts one.
+//! 6. the cache, where `benchbook setup` installs one.
 //!
-//! Neither driver nor GPU is checked here: an installed build is used as it is. What Benchbook itself
-//! would download is decided in [`crate::gpu_support`].
+//! The search does not check driver and GPU: it uses an installed build without these checks. [`crate::gpu_support`] decides
+//! which build Benchbook would download.
 
 use crate::cache;
 use crate::kernelspec;
@@ -20,7 +20,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The release that tch 0.24 is made for.
+/// The libtorch release that tch 0.24 requires.
 pub const VERSION: &str = "2.11.0";
 
 /// Why a libtorch cannot be used.
@@ -29,22 +29,22 @@ pub enum LibtorchError {
     /// The folder holds no libtorch.
     #[error("{folder}{chosen_by} holds no libtorch: there is no lib/libtorch_cpu.so; {FIX}", folder = .folder.display())]
     Missing {
-        /// The folder that was looked at.
+        /// The folder.
         folder: PathBuf,
-        /// Which setting named it.
+        /// The setting that named it.
         chosen_by: String,
     },
-    /// Its release is another one.
+    /// The folder holds another release.
     #[error("{folder}{chosen_by} is libtorch {found}, and Benchbook needs {VERSION}; {FIX}", folder = .folder.display())]
     Version {
-        /// The folder that was looked at.
+        /// The folder.
         folder: PathBuf,
-        /// Which setting named it.
+        /// The setting that named it.
         chosen_by: String,
-        /// Its version, or that it does not tell.
+        /// Its version, or a note that the version is unknown.
         found: String,
     },
-    /// None of the places holds one that fits.
+    /// No place holds a suitable libtorch.
     #[error("no libtorch {VERSION} was found{others}; {fix}", others = .0, fix = download_fix())]
     Nowhere(String),
 }
@@ -52,7 +52,7 @@ pub enum LibtorchError {
 const FIX: &str =
     "set LIBTORCH to a folder with libtorch 2.11.0, or unset it to have one looked for";
 
-/// How to get one, with what it costs. The sizes are those of PyPI's wheels for Linux x86-64.
+/// How to get libtorch, with download sizes. The sizes are those of PyPI's wheels for Linux x86-64.
 fn download_fix() -> String {
     let setup = cache::setup_command();
     format!(
@@ -71,7 +71,7 @@ pub struct Libtorch {
 }
 
 impl Libtorch {
-    /// Checks a folder. `chosen_by` says in messages why it was looked at.
+    /// Checks a folder. `chosen_by` names, for messages, the setting that chose it.
     ///
     /// # Errors
     /// It holds no libtorch, or one of another release.
@@ -93,10 +93,10 @@ impl Libtorch {
         }
     }
 
-    /// The first that fits, in the order above.
+    /// The first suitable libtorch, in the order above.
     ///
     /// # Errors
-    /// `LIBTORCH` names none that fits, or none of the places has one; those of other releases are named.
+    /// `LIBTORCH` names an unsuitable one, or no place has a suitable one; the message lists other releases.
     pub fn find(chosen: Option<&Path>) -> Result<Self, LibtorchError> {
         if let Some(folder) = std::env::var_os("LIBTORCH") {
             return Self::at(Path::new(&folder), "from LIBTORCH");
@@ -118,13 +118,13 @@ impl Libtorch {
         self.folder.join("lib")
     }
 
-    /// Whether it is a build with CUDA.
+    /// Whether this is a CUDA build.
     pub fn has_cuda(&self) -> bool {
         self.libraries().join("libtorch_cuda.so").exists()
     }
 }
 
-/// The first libtorch that fits, and what stands before it in the order and does not, in words.
+/// The first suitable libtorch, and descriptions of the unsuitable ones that precede it.
 pub fn survey(chosen: Option<&Path>) -> (Option<Libtorch>, Vec<String>) {
     let mut others = Vec::new();
     for folder in places(chosen) {
@@ -139,7 +139,7 @@ pub fn survey(chosen: Option<&Path>) -> (Option<Libtorch>, Vec<String>) {
     (None, others)
 }
 
-/// The folders to look at, without `LIBTORCH`.
+/// The folders to search, except `LIBTORCH`.
 fn places(chosen: Option<&Path>) -> Vec<PathBuf> {
     let paths = |name: &str| {
         let value = std::env::var_os(name).unwrap_or_default();
@@ -187,7 +187,7 @@ fn torch_in(prefix: &Path) -> Vec<PathBuf> {
     libraries.into_iter().flat_map(packages).collect()
 }
 
-/// The version that a folder tells: `build-version` of a libtorch, `version.py` of a PyTorch.
+/// The version in a folder: `build-version` of a libtorch, `version.py` of a PyTorch.
 fn version(folder: &Path) -> Option<String> {
     if let Ok(text) = fs::read_to_string(folder.join("build-version")) {
         return Some(text.trim().to_owned());

@@ -1,8 +1,8 @@
-//! rustc's own linker, called without the C compiler.
+//! Links cells with rustc's own linker, without the C compiler.
 //!
-//! A cell is linked against few libraries, so the four processes from `cc` to the linker take longer than
-//! the linking. At installation `cc` is asked where it would have looked; a cell whose linking fails
-//! with that is linked through `cc`.
+//! A cell is linked to few libraries, so the four processes from `cc` to the linker take longer than
+//! the linking. The installation stores the folders in which `cc` would search. If a cell cannot be linked with
+//! these, `cc` links it.
 
 use crate::toolchain::Toolchain;
 use serde::{Deserialize, Serialize};
@@ -10,13 +10,13 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What `cc` puts around the objects of a shared library, in this order.
+/// The object files that `cc` adds to a shared library, in this order.
 const OBJECTS: [&str; 4] = ["crti.o", "crtbeginS.o", "crtendS.o", "crtn.o"];
 
-/// Libraries in whose folders all others are that a cell may need.
+/// Libraries whose folders hold all other libraries that a cell may need.
 const LIBRARIES: [&str; 3] = ["libc.so", "libgcc_s.so", "libgcc_s.so.1"];
 
-/// A linker, and what `cc` would have told it.
+/// A linker and the arguments that `cc` would pass to it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Linker {
     program: PathBuf,
@@ -25,7 +25,8 @@ pub struct Linker {
 }
 
 impl Linker {
-    /// The toolchain's `rust-lld`; `None` if it has none, or if `cc` does not tell where its files are.
+    /// The toolchain's `rust-lld`; `None` if the toolchain has none or `cc` does not report where
+    /// its files are.
     pub fn find(toolchain: &Toolchain) -> Option<Self> {
         let program = toolchain.libraries().parent()?.join("bin/rust-lld");
         if !program.exists() {
@@ -42,12 +43,12 @@ impl Linker {
         Some(Self { program, objects, folders })
     }
 
-    /// Whether all of its files are still there.
+    /// Whether all of its files still exist.
     pub fn exists(&self) -> bool {
         self.program.exists() && self.objects.iter().chain(&self.folders).all(|path| path.exists())
     }
 
-    /// The compiler's words to link with it, and with the stubs of a folder.
+    /// The compiler's arguments for this linker and the stubs of a folder.
     pub fn arguments(&self, stubs: &Path) -> Vec<OsString> {
         let mut words: Vec<OsString> = Vec::new();
         for (name, path) in [("linker", &self.program), ("linker-flavor", &"ld.lld".into())]
@@ -69,7 +70,7 @@ fn assigned(name: &str, path: &Path) -> OsString {
     word
 }
 
-/// Where `cc` has one of its files; it repeats the name of one that it does not know.
+/// The path of one of `cc`'s files; `cc` repeats the names of unknown files.
 fn file(name: &str) -> Option<PathBuf> {
     let output = Command::new("cc").arg(format!("-print-file-name={name}")).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;

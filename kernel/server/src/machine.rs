@@ -1,5 +1,5 @@
-//! What this machine has of what a kernel needs. `benchbook doctor` shows it to people, `benchbook machine` gives it as
-//! JSON to `benchbook setup`, which fetches what is missing.
+//! The parts of this machine that a kernel needs. `benchbook doctor` prints them as text, and `benchbook machine` as
+//! JSON for `benchbook setup`, which downloads missing parts.
 
 use crate::gpu_support::{self, Gpu};
 use crate::libtorch::{Libtorch, VERSION, survey};
@@ -9,7 +9,7 @@ use crate::{cache, toolchain::Toolchain};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
-/// Everything that was looked for.
+/// All findings.
 #[derive(Debug, Serialize)]
 pub struct Machine {
     /// The cache folder.
@@ -25,39 +25,39 @@ pub struct Machine {
     pub gpus: Vec<Gpu>,
 }
 
-/// Something that was found, or why not.
+/// A found part, or why it cannot be used.
 #[derive(Debug, Serialize)]
 pub struct Part {
     /// Where it is.
     pub found: Option<PathBuf>,
-    /// Why it cannot be used, with what to do; `None` if it can.
+    /// Why it cannot be used, with the remedy; `None` if it can.
     pub problem: Option<String>,
 }
 
-/// The compiler that was looked for.
+/// The findings on the compiler.
 #[derive(Debug, Serialize)]
 pub struct Compiler {
-    /// The release that is needed, for example `1.95.0`.
+    /// The required release, for example `1.95.0`.
     pub version: String,
-    /// The machines for which it compiles.
+    /// The host triple.
     pub host: String,
-    /// Where rustc is.
+    /// The path of rustc.
     #[serde(flatten)]
     pub part: Part,
 }
 
-/// The libtorch that was looked for.
+/// The findings on libtorch.
 #[derive(Debug, Serialize)]
 pub struct Torch {
-    /// The release that is needed, for example `2.11.0`.
+    /// The required release, for example `2.11.0`.
     pub version: &'static str,
     /// Where it is.
     #[serde(flatten)]
     pub part: Part,
-    /// What was found, with its full version.
+    /// The libtorch found, with its full version.
     #[serde(skip)]
     pub libtorch: Option<Libtorch>,
-    /// Those of other releases, in words.
+    /// Descriptions of other releases.
     pub others: Vec<String>,
     /// The build that Benchbook would download: `cpu` or `cuda`.
     pub build: &'static str,
@@ -75,7 +75,7 @@ impl Part {
 }
 
 impl Machine {
-    /// Looks at everything. Without a template, any compiler fits.
+    /// Looks for everything. Without a template, any compiler is suitable.
     ///
     /// # Errors
     /// There is no cache folder.

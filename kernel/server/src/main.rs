@@ -32,11 +32,11 @@ enum Command {
         /// The template to run cells against; the newest installed if not given.
         #[arg(long)]
         template: Option<PathBuf>,
-        /// Taken and left alone: `jupyter run script.rs` gives the kernel the script's name, too.
+        /// Ignored: `jupyter run script.rs` passes the script's name, too.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
         others: Vec<OsString>,
     },
-    /// Build what cells need and tell Jupyter about the kernel.
+    /// Build the template of sessions and register the kernel with Jupyter.
     Install {
         /// The checkout of Benchbook.
         #[arg(long, default_value = ".")]
@@ -51,33 +51,33 @@ enum Command {
         #[arg(long)]
         target_dir: Option<PathBuf>,
     },
-    /// Show what was found on this machine, and how to mend what is missing.
+    /// List the parts found on this machine, and how to install missing ones.
     Doctor {
         /// The Python environment in which the kernel was installed.
         #[arg(long)]
         prefix: Option<PathBuf>,
     },
-    /// Fetch what is missing: the Rust toolchain and libtorch, into the cache.
+    /// Download missing parts, the Rust toolchain and libtorch, into the cache.
     Setup {
         /// Options; `benchbook setup --help` lists them.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<OsString>,
     },
-    /// Remove the cache folder, after saying what is in it.
+    /// Remove the cache folder, after listing its contents.
     Clean {
         /// Do not ask.
         #[arg(long)]
         yes: bool,
     },
-    /// Draw cats and dogs, the image folder of the notebooks where there are no photos.
+    /// Draw cats and dogs: the image folder of the notebooks if there are no photos.
     Drawings(benchbook_drawings::Arguments),
-    /// Print what this machine has as JSON; `setup` calls this.
+    /// Print this machine's parts as JSON; `setup` calls this.
     #[command(hide = true)]
     Machine,
-    /// Note what a session asks first; `install` calls this.
+    /// Record the answers to a session's first questions; `install` calls this.
     #[command(hide = true)]
     Record {
-        /// The template that keeps the notes.
+        /// The template that stores the answers.
         template: PathBuf,
     },
     /// Run a benchmark job in a terminal.
@@ -91,8 +91,8 @@ enum Command {
     Reproduce(study::Arguments),
 }
 
-/// What is logged unless `BENCHBOOK_LOG` says otherwise. rust-analyzer warns, with a backtrace, of
-/// every tool that ends early, as they do when a kernel is shut down.
+/// The default log filter. rust-analyzer warns, with a backtrace, of every tool that ends early, as
+/// tools do at a shutdown of the kernel.
 const LOG: &str = "warn,ra_ap_project_model=error";
 
 fn main() -> ExitCode {
@@ -106,7 +106,13 @@ fn main() -> ExitCode {
         )
         .with_writer(std::io::stderr)
         .init();
-    match run(Arguments::parse().command) {
+    let command = Arguments::parse().command;
+    if !matches!(command, Command::Kernel { .. } | Command::Install { .. } | Command::Record { .. })
+    {
+        // The others write to pipes of a session, which may close.
+        benchbook_guard::end_with_reader();
+    }
+    match run(command) {
         Ok(status) => status,
         Err(error) => {
             eprintln!("benchbook: {error:#}");

@@ -1,11 +1,11 @@
-//! What is known of names while rust-analyzer is busy.
+//! Completion and inspection while rust-analyzer is busy.
 //!
-//! evcxr's analysis belongs to the thread that runs the cells, so while a cell is compiled or runs
-//! (for an hour, if it trains) it cannot be asked. Completion and inspection are then answered from
-//! here: the variables with their types as they were when the cell began, what the notebook's own
-//! cells define, and an index of the libraries that cells see, made from their source at
-//! installation (`names/index.rs`). Types of expressions are followed through calls by what the
-//! functions say they return (`names/types.rs`); where that does not reach, nothing is offered.
+//! evcxr's analysis belongs to the thread that runs the cells, so it is not available while a cell is compiled or runs
+//! (for an hour, if it trains). Completion and inspection are then answered from
+//! the variables with their types at the start of the cell, the definitions in the notebook's
+//! cells, and an index of the libraries that cells see, made from their source at
+//! installation (`names/index.rs`). The types of expressions are followed through calls by the return types of
+//! functions (`names/types.rs`); if this fails, nothing is offered.
 
 mod index;
 pub(crate) mod place;
@@ -26,7 +26,7 @@ use types::Types;
 
 pub use index::record;
 
-/// The file of a template with the index.
+/// The template's index file.
 pub const INDEX: &str = "names.json";
 
 const KEYWORDS: &str = "as async await break const continue dyn else enum false fn for if impl in let loop match mod \
@@ -39,11 +39,11 @@ const COMMANDS: &str = ":build_env :clear :clear_cache :dep :doc :efmt :env :exp
 
 const MACROS: &str = "assert! assert_eq! dbg! eprintln! format! panic! print! println! todo! vec!";
 
-/// What is answered while a cell is compiled or runs. The thread that runs the cells tells it what
-/// there is; any thread may ask.
+/// Answers completions and inspections while a cell is compiled or runs. The thread that runs the
+/// cells updates it; any thread may read it.
 #[derive(Default)]
 pub struct Names {
-    /// The index of the template, read when it is first needed.
+    /// The template's index, read on first use.
     file: PathBuf,
     libraries: OnceLock<Index>,
     session: Mutex<SessionNames>,
@@ -53,25 +53,24 @@ pub struct Names {
 struct SessionNames {
     /// Types of variables, by name.
     variables: BTreeMap<String, String>,
-    /// What the cells that ran define.
+    /// The definitions of cells that ran.
     notebook: Index,
-    /// The text of the cell that is compiled or runs.
+    /// The text of the cell that is being compiled or run.
     running: String,
 }
 
 impl Names {
-    /// With the libraries of a template.
+    /// Names of a template's libraries.
     pub fn new(template: &Path) -> Self {
         Self { file: template.join(INDEX), ..Self::default() }
     }
 
-    /// A cell begins.
+    /// Records the start of a cell.
     pub fn begin(&self, code: &str) {
         code.clone_into(&mut self.session().running);
     }
 
-    /// A cell has ended: the variables and their types are these, and with `code` it defines what
-    /// that says.
+    /// Records the end of a cell: the session's variables and their types, and the definitions in `code`.
     pub fn end(&self, variables: Vec<(String, String)>, code: Option<&str>) {
         let mut session = self.session();
         session.variables = variables.into_iter().collect();
@@ -81,7 +80,7 @@ impl Names {
         }
     }
 
-    /// What could stand at `cursor`, a byte offset in `code`.
+    /// Completions at `cursor`, a byte offset in `code`.
     pub fn complete(&self, code: &str, cursor: usize) -> Completions {
         if let Some(line) = command(code, cursor) {
             let found = COMMANDS.split_whitespace().filter(|name| name.starts_with(line));
@@ -116,8 +115,8 @@ impl Names {
         without_second_call(code, Completions { matches, start: range.start, end: range.end })
     }
 
-    /// Completions that rust-analyzer has found, without those in text and without what is private to a library:
-    /// for it, all crates are the user's own. It finds no raw names.
+    /// Filters rust-analyzer's completions: removes those in text, and private names of libraries,
+    /// since rust-analyzer treats all crates as the user's own. rust-analyzer finds no raw names.
     pub fn checked(&self, code: &str, cursor: usize, mut found: Completions) -> Completions {
         if command(code, cursor).is_some() {
             return found;
@@ -143,8 +142,8 @@ impl Names {
         without_second_call(code, found)
     }
 
-    /// The public fields of a struct, as they are declared, each with its description; none of a type that is no
-    /// struct or not known.
+    /// The public fields of a struct in declaration order, each with its description; empty if the
+    /// type is unknown or no struct.
     pub fn fields(&self, name: &str) -> Vec<(String, String)> {
         let session = self.session();
         let types = self.types(&session, None);
@@ -159,7 +158,7 @@ impl Names {
             && !library.functions.contains_key(name)
     }
 
-    /// Whether a type, with all that it is made of, is known to have a function: `clone` or `default`.
+    /// Whether a type and everything it consists of is known to have a function: `clone` or `default`.
     pub fn have(&self, kind: &str, function: &str) -> bool {
         const PRIMITIVE: &str =
             "bool char str f32 f64 i8 i16 i32 i64 i128 isize u8 u16 u32 u64 u128 usize";
@@ -173,7 +172,7 @@ impl Names {
         })
     }
 
-    /// What is known of the name at `cursor`, a byte offset in `code`.
+    /// The documentation of the name at `cursor`, a byte offset in `code`.
     pub fn inspect(&self, code: &str, cursor: usize) -> Option<Bundle> {
         let word = &code[word(code, cursor)];
         if word.is_empty() {
@@ -212,7 +211,7 @@ impl Names {
         Types::new(&session.variables, [&session.notebook, self.libraries()], root)
     }
 
-    /// What can be named without a path.
+    /// The names available without a path.
     fn everywhere(&self, session: &SessionNames, types: &Types<'_>) -> Vec<Match> {
         let mut found: Vec<Match> =
             types.variables().map(|name| matched(name, "instance")).collect();
@@ -248,12 +247,12 @@ fn matched(text: impl Into<String>, kind: &str) -> Match {
     Match { text: text.into(), kind: kind.into() }
 }
 
-/// The fields of a struct, in the form in which documentation ends: as text and as HTML.
+/// The fields of a struct as an appendix of its documentation: as text and as HTML.
 pub fn shown_fields(fields: &[(String, String)]) -> (String, String) {
     let mut text = String::from("\n\nFields\n");
     let mut html = String::from("<p>Fields</p><dl>");
     for (declaration, docs) in fields {
-        // Writing into a string does not fail.
+        // Writing to a string cannot fail.
         let _ = write!(text, "\n{declaration}\n    {docs}");
         let _ =
             write!(html, "<dt><code>{}</code></dt><dd>{}</dd>", escape(declaration), escape(docs));
@@ -274,12 +273,12 @@ fn is_part_of_name(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// Whether a name at the cursor would be one of code, not of text, a comment or a command.
+/// Whether a name at the cursor would be code, rather than in text, a comment or a command.
 pub(crate) fn is_code(code: &str, cursor: usize) -> bool {
     Place::of(code, cursor).is_some()
 }
 
-/// The name at a cursor, with `r#`, in bytes.
+/// The byte range of the name at a cursor, including `r#`.
 pub(crate) fn word(code: &str, cursor: usize) -> Range<usize> {
     let start = code[..cursor].trim_end_matches(is_part_of_name).len();
     let raw = code[..start].strip_suffix("r#").filter(|before| !before.ends_with(is_part_of_name));
@@ -287,18 +286,18 @@ pub(crate) fn word(code: &str, cursor: usize) -> Range<usize> {
     raw.map_or(start, str::len)..code.len() - after.len()
 }
 
-/// What stands before the name at a cursor.
+/// The text before the name at a cursor.
 fn before(code: &str, cursor: usize) -> &str {
     &code[..word(code, cursor).start]
 }
 
-/// The beginning of a command's name before a cursor.
+/// The start of a command's name before a cursor.
 fn command(code: &str, cursor: usize) -> Option<&str> {
     let line = code[..cursor].rsplit('\n').next()?;
     (line.starts_with(':') && !line.contains(' ')).then_some(line)
 }
 
-/// A name that is to stand before brackets brings none.
+/// Removes the brackets from completions that are inserted before brackets.
 fn without_second_call(code: &str, mut found: Completions) -> Completions {
     if code[found.end..].starts_with('(') {
         for found in &mut found.matches {
@@ -308,7 +307,7 @@ fn without_second_call(code: &str, mut found: Completions) -> Completions {
     found
 }
 
-/// The name that a text ends with, before generic arguments: of `Vec::<f32>` that is `Vec`.
+/// The last name of a text, without generic arguments: `Vec` for `Vec::<f32>`.
 fn last_word(text: &str) -> &str {
     let text = match text.strip_suffix('>') {
         Some(_) => text.find("::<").map_or(text, |at| &text[..at]),

@@ -1,9 +1,9 @@
-//! How deep code may be nested, and how long it may be.
+//! Limits for the nesting and length of code.
 //!
-//! Parsers call themselves once for each level of nesting, and so does whatever walks through the types of
-//! an expression afterwards; without a limit, a text of some kilobytes ends the process by a stack
-//! overflow. So each text is looked at here before another parser sees it, on a stack that is large
-//! enough for any text of its length, and what passes is read on the stack of [`deep`].
+//! Parsers recurse for each level of nesting, and so does code that later visits the types of
+//! an expression. Without a limit, a text of some kilobytes would crash the process with a stack
+//! overflow. So each text is checked here before another parser reads it, on a stack that is large
+//! enough for any text of its length. Accepted text is read on the stack of [`deep`].
 
 use benchbook_jupyter::Failure;
 use ra_ap_parser::{Edition, LexedStr, Step, TopEntryPoint};
@@ -14,33 +14,33 @@ use std::thread;
 /// in a chain are one level each, an `if` with its block three.
 pub const LEVELS: usize = 2_000;
 
-/// How many words and signs a cell may have.
+/// The maximum number of tokens in a cell.
 pub const WORDS: usize = 500_000;
 
-/// A stack for whatever reads code that has passed [`check`]. Only what is used takes memory.
+/// Stack size for functions that read code accepted by [`check`]. Only used pages take memory.
 pub const STACK: usize = 512 << 20;
 
-/// The least stack, in bytes, of the compiler and of threads that drop the syntax trees of code that has
-/// passed [`check`].
+/// The least stack, in bytes, of the compiler and of threads that drop the syntax trees of code
+/// accepted by [`check`].
 pub const MIN_STACK: usize = 16 << 20;
 
-/// A parser's stack for each word or sign, of which none adds more than a few calls.
+/// A parser's stack per token; none adds more than a few calls.
 const STACK_FOR_A_WORD: usize = if cfg!(debug_assertions) { 16 << 10 } else { 4 << 10 };
 
-/// What is wrong with a text.
+/// A limit that a text exceeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Limit {
-    /// It is nested too deeply.
+    /// The text is nested too deeply.
     #[error(
         "the cell is nested {0} levels deep, and at most {LEVELS} can be compiled (a pair of brackets, a term of a sum and a call in a chain are one each, an `if` three); give the inner parts names of their own"
     )]
     Levels(usize),
-    /// It is too long.
+    /// The text is too long.
     #[error(
         "the cell has {0} words and signs, and at most {WORDS} can be compiled; read large data from a file"
     )]
     Words(usize),
-    /// There is no memory to look at it.
+    /// There is no memory to check the text.
     #[error("the system has no memory left to parse the cell; free some and run it again")]
     Memory,
 }
@@ -51,10 +51,10 @@ impl From<Limit> for Failure {
     }
 }
 
-/// Whether a text is within the limits.
+/// Checks that a text is within the limits.
 ///
 /// # Errors
-/// Which limit it exceeds.
+/// The exceeded limit.
 pub fn check(code: &str) -> Result<(), Limit> {
     let code = format!("fn f(){{{code}\n}}");
     let lexed = LexedStr::new(Edition::Edition2024, &code);
@@ -62,7 +62,7 @@ pub fn check(code: &str) -> Result<(), Limit> {
     if words > WORDS {
         return Err(Limit::Words(words));
     }
-    // A level needs at least one word or sign, and no more than a few levels are made of each.
+    // Each level needs at least one token, and each token adds at most a few levels.
     if words < LEVELS / 8 {
         return Ok(());
     }
@@ -73,7 +73,7 @@ pub fn check(code: &str) -> Result<(), Limit> {
     }
 }
 
-/// Runs `work` on a stack for code that has passed [`check`]. `None` if there is no memory for one.
+/// Runs `work` on a stack for code accepted by [`check`]. `None` if there is no memory for the stack.
 pub fn deep<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
     on_stack(STACK, work).inspect_err(|error| tracing::error!("no deep stack: {error}")).ok()
 }
@@ -85,8 +85,8 @@ fn on_stack<T: Send>(size: usize, work: impl FnOnce() -> T + Send) -> io::Result
     })
 }
 
-/// The deepest level of the syntax tree. The tree itself is not made: rust-analyzer drops trees on a thread
-/// of its own, whose stack a deep one would exceed.
+/// The depth of the syntax tree, computed without a tree: rust-analyzer drops trees on a thread of
+/// its own, whose stack a deep tree would overflow.
 fn levels(lexed: &LexedStr<'_>) -> usize {
     let parsed = TopEntryPoint::SourceFile.parse(&lexed.to_input(Edition::Edition2024));
     let (mut level, mut deepest) = (0_usize, 0);
@@ -131,7 +131,7 @@ mod tests {
         ] {
             assert!(check(&part.repeat(20_000)).is_err(), "{part}");
         }
-        // What does not go on as it begins may be within the limits; an overflow would end this process.
+        // Text that does not continue its nesting may be within the limits; an overflow would end this process.
         for part in
             [".f(", ".clone()", "?", " as u8 ", "match a { _ => ", "let a = ", "a::{", "mod m {"]
         {

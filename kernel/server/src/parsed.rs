@@ -1,7 +1,7 @@
 //! A cell's text, parsed once.
 //!
-//! [`Parsed`] carries the syntax tree of a cell and what follows from it. Every later step gets this value instead
-//! of the text: syntax errors, commands, the rewriting for evcxr, the items, the names of variables, and the places
+//! [`Parsed`] has the syntax tree of a cell and the values derived from it. Every later step uses this value instead
+//! of the text: syntax errors, commands, the rewriting for evcxr, the items, the names of variables, and the positions
 //! in messages.
 
 use crate::nesting::{self, Limit};
@@ -11,7 +11,7 @@ use ra_ap_syntax::{
 };
 use std::ops::Range;
 
-/// Stands before the cell when it is parsed, so that statements are understood.
+/// Text before the cell when it is parsed, so that the parser accepts statements.
 const OPEN: &str = "fn f(){";
 
 /// A cell with its syntax tree.
@@ -19,7 +19,7 @@ const OPEN: &str = "fn f(){";
 pub(crate) struct Parsed {
     /// The text.
     pub(crate) text: String,
-    /// The byte behind the commands, shell lines, comments and empty lines at the top.
+    /// The byte after the commands, shell lines, comments and empty lines at the top.
     pub(crate) begin: usize,
     root: SyntaxNode,
     errors: Vec<SyntaxError>,
@@ -39,7 +39,7 @@ impl Parsed {
         Ok(Self { begin, root: parsed.syntax_node(), errors: parsed.errors(), text })
     }
 
-    /// Whether the parser has nothing to say against it.
+    /// Whether the cell parses without errors.
     pub(crate) fn is_valid(&self) -> bool {
         self.errors.is_empty()
     }
@@ -49,7 +49,7 @@ impl Parsed {
         self.errors.first()
     }
 
-    /// The Rust code behind the commands.
+    /// The Rust code after the commands.
     pub(crate) fn rust(&self) -> &str {
         &self.text[self.begin..]
     }
@@ -59,7 +59,7 @@ impl Parsed {
         &self.text[..self.begin]
     }
 
-    /// The statements, the last expression and the items. `None` if brackets are missing.
+    /// The statements, the last expression and the items. `None` if brackets do not match.
     pub(crate) fn statements(&self) -> Option<ast::StmtList> {
         self.root.children().find_map(ast::Fn::cast)?.body()?.stmt_list()
     }
@@ -91,7 +91,7 @@ impl Parsed {
         self.nodes().filter_map(ast::LetStmt::cast)
     }
 
-    /// The names that the `let`s bind, each with the byte where it begins.
+    /// The names that the `let`s bind, each with its byte offset.
     pub(crate) fn bound(&self) -> impl Iterator<Item = (String, usize)> {
         let patterns = self.lets().filter_map(|statement| statement.pat());
         let nodes = patterns.flat_map(|pattern| pattern.syntax().descendants());
@@ -114,7 +114,7 @@ impl Parsed {
         line_and_column(&self.text, at)
     }
 
-    /// The token at a byte of the text, or that on its right.
+    /// The token at a byte of the text, or the one on its right.
     pub(crate) fn token_at(&self, at: usize) -> Option<SyntaxToken> {
         let offset = TextSize::try_from(at.checked_sub(self.begin)? + OPEN.len()).ok()?;
         self.root.token_at_offset(offset).right_biased()
@@ -128,7 +128,7 @@ pub(crate) fn line_and_column(text: &str, at: usize) -> (usize, usize) {
     (before.matches('\n').count() + 1, before[line_begins..].chars().count() + 1)
 }
 
-/// Where evcxr's commands, shell lines, comments and empty lines at the top of a cell end.
+/// The end of evcxr's commands, shell lines, comments and empty lines at the top of a cell.
 pub(crate) fn rust_begins(cell: &str) -> usize {
     let mut at = 0;
     for line in cell.split_inclusive('\n') {
@@ -141,7 +141,7 @@ pub(crate) fn rust_begins(cell: &str) -> usize {
     at
 }
 
-/// The call of a statement that is nothing else.
+/// The macro call of a statement that is only a macro call.
 pub(crate) fn called_macro(statement: &SyntaxNode) -> Option<ast::MacroCall> {
     let mut node = statement.clone();
     loop {
@@ -155,13 +155,13 @@ pub(crate) fn called_macro(statement: &SyntaxNode) -> Option<ast::MacroCall> {
     }
 }
 
-/// Everything that could be a name, also within strings: `format!("{a}")` names `a`.
+/// All words that could be names, including those in strings: `format!("{a}")` names `a`.
 pub(crate) fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|word| !word.is_empty())
 }
 
-/// A text with other text in the place of some bytes. The edits are in the order of the text; one that begins
-/// within an earlier one is left out with it.
+/// A text with some byte ranges replaced. The edits are in text order; an edit that begins within
+/// an earlier one is dropped.
 pub(crate) fn edited(
     text: &str,
     edits: impl IntoIterator<Item = (Range<usize>, String)>,

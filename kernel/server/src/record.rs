@@ -1,5 +1,5 @@
-//! `benchbook record`: begins a session once, so that the stand-in for cargo notes in the template
-//! what every session asks and compiles first.
+//! `benchbook record`: starts a session once, so that the stand-in for cargo stores the queries and first cells
+//! of every session in the template.
 
 use crate::cargo::answers::RECORDING;
 use crate::evaluate::Rust;
@@ -10,7 +10,7 @@ use benchbook_jupyter::Evaluator;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Adds what is not noted yet.
+/// Records the answers that are missing.
 ///
 /// # Errors
 /// Cells cannot be run with the template, or its folder cannot be written.

@@ -1,10 +1,10 @@
-//! What one running kernel has to itself: a folder for evcxr's crate, and an environment in which
+//! The private parts of a running kernel: a folder for evcxr's crate, and an environment in which
 //! `cargo` is the stand-in (see `cargo.rs`).
 //!
-//! The folder lies in the folder for temporary files, which may be full, or cleaned while the kernel
-//! runs. So it is made by [`Session::restore`], which runs before each cell and makes what is missing.
-//! A kernel holds a lock on a file in its folder; a folder whose lock is free was left by a kernel that
-//! was killed. A process number would say less: kernels in other containers and on other hosts may
+//! The session's folder is in the folder for temporary files, which may be full, or cleaned while the kernel
+//! runs. So [`Session::restore`], which runs before each cell, creates missing files of the folder.
+//! A kernel holds a lock on a file in its folder. A folder whose lock is free is from a killed kernel.
+//! Process numbers would not be reliable: kernels in other containers and on other hosts may
 //! share the folder for temporary files.
 
 use crate::cargo::{self, CHANGED, CRATE, NOTEBOOK, TEMPLATE, TOOLS};
@@ -21,36 +21,36 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The folder and the environment of a session. Dropping it removes the folder, too.
+/// A session's folder and environment. Dropping it removes the folder.
 #[derive(Debug)]
 pub struct Session {
     folder: PathBuf,
-    /// Held as long as the session lives.
+    /// Held for the session's lifetime.
     lock: Mutex<Option<File>>,
-    /// For the stand-in; none in tests.
+    /// For the stand-in; `None` in tests.
     tools: Option<Tools>,
 }
 
-/// The optimisation level of cells until `:opt` says otherwise.
+/// The optimisation level of cells, unless set with `:opt`.
 pub const OPT_LEVEL: &str = "1";
 
 const PREFIX: &str = "benchbook-session-";
 
-/// Stands before the name of a folder that is not locked yet.
+/// Prefix of folders that are not locked yet.
 const UNFINISHED: &str = "unfinished-";
 
-/// The file whose lock says that the session lives.
+/// The file whose lock marks the session as alive.
 const LOCK: &str = "lock";
 
-/// After this time without a change, a folder without a lock file is removed.
+/// Folders without a lock file are removed after this time without a change.
 const FORGOTTEN: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// What a session needs for its first cells, in bytes.
+/// Space for a session's first cells, in bytes.
 const SPACE: u64 = 4 << 20;
 
 impl Session {
     /// Chooses the folder, changes the environment of this process, and removes the folders of kernels
-    /// that were killed. [`Session::restore`] makes the folder.
+    /// that were killed. [`Session::restore`] creates the folder.
     ///
     /// # Errors
     /// The folder for temporary files has a path that no session can use.
@@ -60,7 +60,7 @@ impl Session {
     pub unsafe fn begin(here: &Installation) -> anyhow::Result<Self> {
         let parent = parent()?;
         remove_leftovers(&parent);
-        // The process is named for people; the time tells processes of other containers and hosts apart.
+        // The process is for readers; the time distinguishes processes of other containers and hosts.
         let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
         let folder = parent.join(format!("{PREFIX}{}-{time:x}", std::process::id()));
         let session = Self { folder, lock: Mutex::new(None), tools: Some(here.tools.clone()) };
@@ -75,12 +75,12 @@ impl Session {
             (NOTEBOOK, std::env::current_dir().unwrap_or_default().into()),
             (evcxr_contract::FOLDERS[0], session.crate_folder().into()),
             ("RUST_SRC_PATH", here.template.standard_library().into()),
-            // The compiler takes its stack from here, and so do threads of rust-analyzer's.
+            // The compiler and rust-analyzer's threads read their stack size from this variable.
             ("RUST_MIN_STACK", crate::nesting::MIN_STACK.to_string().into()),
         ];
         for name in CHANGED {
             let Some(value) = std::env::var_os(name) else { continue };
-            // SAFETY: the caller vouches for there being no other thread.
+            // SAFETY: the caller guarantees that there is no other thread.
             unsafe {
                 std::env::set_var(cargo::saved(name), value);
                 std::env::remove_var(name);
@@ -90,22 +90,22 @@ impl Session {
             // SAFETY: as above.
             unsafe { std::env::set_var(name, value) };
         }
-        // With the user's `EVCXR_CONFIG_DIR` still set, the configuration is copied.
+        // While the user's `EVCXR_CONFIG_DIR` is still set, the configuration is copied.
         let made = session.restore();
         // SAFETY: as above.
         unsafe { std::env::set_var(evcxr_contract::FOLDERS[1], session.configuration()) };
         if let Err(error) = made {
-            // The first cell tries again, and says what is wrong if it still is.
+            // The first cell tries again and reports a remaining problem.
             tracing::warn!("{error:#}");
         }
         Ok(session)
     }
 
-    /// Makes what is missing of the session's folder: all of it at first, and what has been removed by
-    /// whoever cleans the folder for temporary files.
+    /// Creates missing parts of the session's folder: at first all of it, later the parts that a
+    /// cleanup of the folder for temporary files has removed.
     ///
     /// # Errors
-    /// The folder cannot be made; the message names it and says what to do.
+    /// The folder cannot be created; the message names it and the remedy.
     pub fn restore(&self) -> anyhow::Result<()> {
         let missing = |path: &PathBuf| path.symlink_metadata().is_err();
         let tools = self.tools();
@@ -143,8 +143,8 @@ impl Session {
             let _ = fs::remove_file(&tool);
             symlink(&program, tool)?;
         }
-        // Where evcxr looks for settings: the optimisation level is part of the crate's manifest, and
-        // rust-analyzer would load everything anew if it were set later.
+        // evcxr's settings: the optimisation level is part of the crate's manifest, and
+        // rust-analyzer would reload everything if it were set later.
         let settings = format!("[evcxr]\nopt_level = \"{OPT_LEVEL}\"\n");
         write_whole(&self.folder.join("evcxr.toml"), settings.as_bytes())?;
         let configuration = self.configuration();
@@ -154,8 +154,8 @@ impl Session {
         Ok(())
     }
 
-    /// Makes the folder if need be, and takes its lock. A new folder gets its name when it is locked,
-    /// so no other kernel ever sees it without.
+    /// Creates the folder if necessary, and locks it. A new folder gets its final name once it is
+    /// locked, so other kernels never see it unlocked.
     fn lock(&self) -> anyhow::Result<()> {
         let name = self.folder.file_name().unwrap_or_default();
         let mut unfinished = OsString::from(UNFINISHED);
@@ -164,14 +164,14 @@ impl Session {
         let folder = if new { self.folder.with_file_name(unfinished) } else { self.folder.clone() };
         fs::DirBuilder::new().mode(0o700).recursive(true).create(&folder)?;
         let path = folder.join(LOCK);
-        // Opened for writing, since NFS locks nothing else.
+        // Opened for writing, since NFS locks only such files.
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&path)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 bail!("{} is locked by another kernel", path.display())
             }
-            // A file system without locks: then no other session takes this one for abandoned.
+            // A file system without locks: no other session treats this one as abandoned there.
             Err(TryLockError::Error(error)) => tracing::info!("{}: {error}", path.display()),
         }
         file.write_all(boot().as_bytes())?;
@@ -182,7 +182,7 @@ impl Session {
         Ok(())
     }
 
-    /// Where evcxr writes the crate that holds the current cell.
+    /// The folder to which evcxr writes the crate with the current cell.
     pub fn crate_folder(&self) -> PathBuf {
         self.folder.join("crate")
     }
@@ -192,8 +192,8 @@ impl Session {
         &self.folder
     }
 
-    /// Removes the folder now, whoever still holds the session: a kernel that ends while evcxr is
-    /// being started does not wait for it.
+    /// Removes the folder now, even while the session is in use: a kernel that ends while evcxr
+    /// starts does not wait for it.
     pub fn remove(&self) {
         match fs::remove_dir_all(&self.folder) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -237,7 +237,7 @@ fn parent() -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
-/// What an error that concerns the folder for temporary files begins with.
+/// The start of errors about the folder for temporary files.
 fn unfit(folder: &Path) -> String {
     format!(
         "the folder for temporary files, {}, cannot be used; mend it and run the cell again, or set TMPDIR to another folder and restart the kernel",
@@ -245,10 +245,10 @@ fn unfit(folder: &Path) -> String {
     )
 }
 
-/// Whether a session has room in a folder.
+/// Checks that a folder has space for a session.
 ///
 /// # Errors
-/// It has not, or the folder is not there.
+/// There is too little space, or the folder does not exist.
 fn room(folder: &Path) -> anyhow::Result<()> {
     let path = std::ffi::CString::new(folder.as_os_str().as_bytes())?;
     // SAFETY: the structure is local and is filled by the call, which takes a string that ends in 0.
@@ -260,14 +260,14 @@ fn room(folder: &Path) -> anyhow::Result<()> {
         system
     };
     let free = system.f_bavail.saturating_mul(system.f_frsize);
-    // Some file systems do not tell.
+    // Some file systems do not report their size.
     if system.f_blocks > 0 && free < SPACE {
         bail!("it is full: {free} bytes are free, and a session needs {SPACE}");
     }
     Ok(())
 }
 
-/// Writes something and removes it again.
+/// Writes and removes a file.
 fn probe(folder: &Path) -> anyhow::Result<()> {
     let path = folder.join("probe");
     let written = fs::create_dir_all(folder).and_then(|()| fs::write(&path, [0; 1 << 16]));
@@ -275,10 +275,10 @@ fn probe(folder: &Path) -> anyhow::Result<()> {
     Ok(written?)
 }
 
-/// Whether a session can be held in the folder for temporary files.
+/// Checks that the folder for temporary files can hold a session.
 ///
 /// # Errors
-/// It cannot; the message names the folder and says what to do.
+/// It cannot; the message names the folder and the remedy.
 pub fn check() -> anyhow::Result<PathBuf> {
     let folder = parent()?;
     room(&folder)
@@ -290,14 +290,14 @@ pub fn check() -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
-/// Writes a file beside its place and moves it, so that it is whole or not there.
+/// Writes a file atomically.
 fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let beside = path.with_extension("partial");
     fs::write(&beside, bytes)?;
     fs::rename(beside, path)
 }
 
-/// What tells this start of this machine from others; containers of one machine share it.
+/// Identifies this boot of the machine; containers of one machine share it.
 fn boot() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default()
 }
@@ -317,11 +317,12 @@ fn remove_leftovers(parent: &Path) {
     }
 }
 
-/// Whether the kernel of a session's folder is gone. Where that cannot be known, it is not.
+/// Whether the kernel of a session's folder has ended. `false` if unknown.
 fn is_abandoned(folder: &Path) -> bool {
     let path = folder.join(LOCK);
     match OpenOptions::new().write(true).open(&path) {
-        // Some network file systems lock within one host only, so a lock of another host is no proof.
+        // Some network file systems lock within one host only, so the lock state proves nothing
+        // about other hosts.
         Ok(file) => {
             file.try_lock().is_ok()
                 && (fs::read_to_string(&path).is_ok_and(|text| text == boot())

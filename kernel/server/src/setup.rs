@@ -1,4 +1,4 @@
-//! `benchbook setup`, which is written in Python (`kernel/python/benchbook/setup.py`): pip and rustup do its work.
+//! `benchbook setup`, which is implemented in Python (`kernel/python/benchbook/setup.py`) with pip and rustup.
 
 use crate::toolchain::on_path;
 use anyhow::{Context, bail};
@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-/// Becomes the Python that started this program, or the one on PATH, with its package `benchbook`.
+/// Replaces this process by `python -m benchbook setup`, with the Python that started it or the one on PATH.
 ///
 /// # Errors
 /// There is no Python.

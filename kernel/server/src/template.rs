@@ -1,27 +1,27 @@
-//! The template: everything that is compiled once, at installation, and that sessions only read.
+//! The template: everything that is compiled once, at installation, and only read by sessions.
 //!
-//! In a checkout it lies in the cache under a hash of all that it depends on: compiler, flags, libtorch's
-//! release and the helper library's source. A wheel carries one. Nothing compiled in it is ever changed, so
-//! sessions share it without copying and cannot disturb each other through it; sessions do not write to it,
-//! and it may be moved to any folder and any machine, since it names no path of either. What a machine adds is in
-//! [`crate::tools`] and [`crate::libtorch`].
+//! The template of a checkout is in the cache under a hash of everything that it depends on: compiler, flags, libtorch's
+//! release and the helper library's source. A wheel contains a template. Its compiled files never change and sessions do
+//! not write to it, so sessions share it without copying and cannot disturb each other. It can be moved to any folder and
+//! any machine, since it contains no paths. [`crate::tools`] and [`crate::libtorch`] find the parts that depend on the
+//! machine.
 //!
 //! ```text
 //! <template>/
-//!   template.json         what it was made from; written last, so its presence says "complete"
+//!   template.json         the manifest; written last, so the template is complete if it exists
 //!   lib/libbenchbook.so   the helper library
-//!   deps/                 what rustc has to know of the crates in it when it compiles a cell
-//!   stubs/                empty libraries with libtorch's names, to link cells against quickly
-//!   stubs/direct/         the same of C++'s, for cells without crates of the user's own
+//!   deps/                 metadata of its crates, for rustc
+//!   stubs/                empty libraries with libtorch's names, for fast linking of cells
+//!   stubs/direct/         an empty C++ standard library, for cells without the user's crates
 //!   bin/benchbook-worker  the worker
 //!   source/               the source, for rust-analyzer and hover
-//!   source/crates/        the same of the libraries that cells can name
+//!   source/crates/        the source of the libraries that cells can name
 //!   names.json            the names that its libraries define, for completion while a cell runs
-//!   metadata.json         what cargo says of the helper library's crates, for rust-analyzer
+//!   metadata.json         cargo's metadata of the helper library's crates, for rust-analyzer
 //!   library/              the part of the standard library's source that rust-analyzer needs
-//!   standard-library.json what cargo says of that
-//!   answers/              what the tools answer to the questions of a session that begins
-//!   cells/                the cells that every session begins with, compiled
+//!   standard-library.json cargo's metadata of the standard library
+//!   answers/              the tools' answers to the queries of a starting session
+//!   cells/                the first cells of every session, compiled
 //! ```
 
 use crate::cache;
@@ -35,16 +35,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Flags for everything that shares the worker's process. One libstd for all of it.
+/// Flags for all code in the worker's process, which shares one libstd.
 pub const RUSTFLAGS: &str = "-Cprefer-dynamic";
 
 /// The copy of the standard library's source, in a template's folder.
 pub const STANDARD_LIBRARY: &str = "library";
 
-/// Raised when the layout of a template changes.
+/// Increased when the layout of a template changes.
 const FORMAT: u32 = 5;
 
-/// Why a template cannot be used. Every message ends with what to do.
+/// Why a template cannot be used. Every message ends with the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum TemplateError {
     /// Never installed, or the cache was moved or emptied.
@@ -52,19 +52,19 @@ pub enum TemplateError {
         "Benchbook's compiled parts are not at {0}: they were never built, or the cache folder was moved or emptied; {FIX}"
     )]
     Missing(PathBuf),
-    /// An installation runs or was interrupted.
+    /// An installation is running or was interrupted.
     #[error(
         "Benchbook's compiled parts at {0} are incomplete: an installation is still running or was interrupted; wait for it, or {FIX}"
     )]
     Incomplete(PathBuf),
-    /// The description cannot be read.
+    /// The manifest cannot be read.
     #[error("{0} cannot be read: {1}; {FIX}")]
     Unreadable(PathBuf, String),
 }
 
 const FIX: &str = "install the wheel again, or run `environment/run` in a checkout";
 
-/// What a template was made from.
+/// The inputs of a template.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// Layout of the folder.
@@ -73,10 +73,10 @@ pub struct Manifest {
     pub rustc: String,
     /// The release of libtorch that it was compiled against, for example `2.11.0`.
     pub libtorch: String,
-    /// A libtorch that was chosen at installation; looked at after those of the environment.
+    /// The libtorch chosen at installation; tried after those of the environment.
     #[serde(default)]
     pub chosen_libtorch: Option<PathBuf>,
-    /// The checkout from which it was built, if it is used on the same machine.
+    /// The checkout that it was built from, if on this machine.
     #[serde(default)]
     pub checkout: Option<PathBuf>,
     /// The commit of the checkout, for records; `None` without git.
@@ -91,12 +91,12 @@ pub struct Manifest {
 pub struct Template {
     /// Where it is.
     pub folder: PathBuf,
-    /// What it was made from.
+    /// The inputs of the template.
     pub manifest: Manifest,
 }
 
 impl Template {
-    /// Opens the template in `folder` without checking that it still fits.
+    /// Opens the template in `folder` without checking that it is up to date.
     ///
     /// # Errors
     /// It is missing, incomplete or unreadable.
@@ -121,7 +121,7 @@ impl Template {
         Ok(Self { folder: folder.into(), manifest })
     }
 
-    /// The source files that differ from those it was built from; empty if the checkout is gone.
+    /// The source files that changed since the build; empty if the checkout no longer exists.
     pub fn changed_sources(&self) -> Vec<String> {
         let Some(checkout) = &self.manifest.checkout else { return Vec::new() };
         let Ok(now) = sources(checkout) else { return Vec::new() };
@@ -136,13 +136,13 @@ impl Template {
         self.folder.join("lib/libbenchbook.so")
     }
 
-    /// The part of the standard library's source from which types are inferred.
+    /// The part of the standard library's source that type inference needs.
     pub fn standard_library(&self) -> PathBuf {
         self.folder.join(STANDARD_LIBRARY)
     }
 
-    /// Where the crates that users add with `:dep` are compiled and kept between sessions. In the cache, since
-    /// a wheel's folder may be read-only.
+    /// Target folder for crates that users add with `:dep`; kept between sessions. In the cache,
+    /// since a wheel's folder may be read-only.
     ///
     /// # Errors
     /// There is no cache folder.
@@ -157,10 +157,10 @@ impl Template {
 }
 
 impl Manifest {
-    /// Describes what would be built from a checkout now.
+    /// The manifest of a build from a checkout now.
     ///
     /// # Errors
-    /// The checkout is none of Benchbook, or cannot be read.
+    /// The folder is not a checkout of Benchbook, or cannot be read.
     pub fn of(checkout: &Path, rustc: &str) -> anyhow::Result<Self> {
         let checkout = checkout.canonicalize().with_context(|| checkout.display().to_string())?;
         anyhow::ensure!(
@@ -189,12 +189,12 @@ impl Manifest {
         self.rustc.lines().find_map(|line| line.strip_prefix("release: ")).unwrap_or_default()
     }
 
-    /// The machines for which it was compiled, for example `x86_64-unknown-linux-gnu`.
+    /// The host triple, for example `x86_64-unknown-linux-gnu`.
     pub fn host(&self) -> &str {
         self.rustc.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or_default()
     }
 
-    /// A hash of all that the compiled files depend on.
+    /// A hash of all inputs of the compiled files.
     pub fn key(&self) -> String {
         let mut hash = Sha256::new();
         for part in [&self.rustc, RUSTFLAGS, &self.libtorch, &format!("{FORMAT}")] {
@@ -208,7 +208,7 @@ impl Manifest {
         hex(hash.finalize())[..16].to_owned()
     }
 
-    /// Where a checkout's template belongs.
+    /// The folder of a checkout's template.
     ///
     /// # Errors
     /// There is no cache folder.
@@ -238,7 +238,7 @@ impl Installation {
     }
 }
 
-/// The commit of a checkout, with `-dirty` behind it where files differ from it.
+/// The commit of a checkout, with the suffix `-dirty` if files differ from it.
 fn revision(checkout: &Path) -> Option<String> {
     let output = Command::new("git")
         .arg("-C")
@@ -249,7 +249,7 @@ fn revision(checkout: &Path) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// The folders of the packages that end up in the worker's process: the helper library, the worker and what they depend on.
+/// The folders of the packages in the worker's process: the helper library, the worker and their dependencies.
 pub(crate) fn packages(checkout: &Path) -> anyhow::Result<Vec<String>> {
     let mut folders = vec!["kernel/helper".to_owned(), "kernel/worker".to_owned()];
     let mut seen = 0;
@@ -270,8 +270,8 @@ pub(crate) fn packages(checkout: &Path) -> anyhow::Result<Vec<String>> {
     Ok(folders)
 }
 
-/// The hash of every source file, by path in the checkout, and of the files that fix the dependencies. Tests, examples,
-/// READMEs and hidden files do not count: they are not in the library.
+/// The hash of every source file, by path in the checkout, and of the files that fix the dependencies. Tests,
+/// examples, READMEs and hidden files are left out, since they do not affect the library.
 fn sources(checkout: &Path) -> anyhow::Result<BTreeMap<String, String>> {
     let mut found = BTreeMap::new();
     for name in ["Cargo.toml".into(), "Cargo.lock".into()].into_iter().chain(packages(checkout)?) {
@@ -302,7 +302,7 @@ fn collect(
     Ok(())
 }
 
-/// Copies a folder with all that is in it.
+/// Copies a folder with its contents.
 ///
 /// # Errors
 /// A file cannot be read or written.
@@ -336,10 +336,10 @@ mod tests {
             ("helper", true),
             ("worker", true),
             ("libtorch", true),
-            // By way of other packages.
+            // Through other packages.
             ("nets", true),
             ("nvml", true),
-            // Of the server, and of tests only.
+            // Used by the server or by tests only.
             ("server", false),
             ("conformance", false),
         ] {

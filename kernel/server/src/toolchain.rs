@@ -10,7 +10,7 @@ use std::time::UNIX_EPOCH;
 /// Why there is no toolchain.
 #[derive(Debug, thiserror::Error)]
 pub enum ToolchainError {
-    /// Neither rustup nor PATH knows the tool.
+    /// Neither rustup nor PATH has the tool.
     #[error("no `{0}` was found by rustup or on PATH; install Rust from https://rustup.rs")]
     Missing(&'static str),
     /// The compiler does not run.
@@ -18,18 +18,18 @@ pub enum ToolchainError {
     Broken(PathBuf, String),
 }
 
-/// A compiler and its cargo, called directly and not through rustup's proxies, which take some 30 ms.
+/// A compiler and its cargo, called directly, since rustup's proxies take some 30 ms.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Toolchain {
     /// The compiler.
     pub rustc: PathBuf,
-    /// Its build tool.
+    /// cargo.
     pub cargo: PathBuf,
     /// All of `rustc -vV`: version, commit, host, LLVM.
     pub version: String,
     /// The folder that holds `lib/rustlib`.
     pub sysroot: PathBuf,
-    /// Size and modification time of the compiler, by which a replaced one is noticed cheaply.
+    /// Size and modification time of the compiler, for cheap detection of a replaced one.
     pub stamp: String,
 }
 
@@ -44,7 +44,7 @@ impl Toolchain {
         Self::of(rustc, cargo)
     }
 
-    /// The toolchain of a compiler, which may be a proxy of rustup's.
+    /// The toolchain of a compiler, which may be a rustup proxy.
     ///
     /// # Errors
     /// It does not run, or no cargo is beside it or on PATH.
@@ -78,12 +78,12 @@ impl Toolchain {
         self.sysroot.join("lib/rustlib").join(self.host()).join("lib")
     }
 
-    /// The standard library's source, from which types of `let`s are inferred.
+    /// The standard library's source, for type inference in `let`s.
     pub fn source(&self) -> PathBuf {
         self.sysroot.join("lib/rustlib/src/rust/library")
     }
 
-    /// Whether the compiler's file is still the one that was recorded.
+    /// Whether the compiler's file has not changed since it was recorded.
     pub fn is_unchanged(&self) -> bool {
         stamp(&self.rustc) == self.stamp
     }

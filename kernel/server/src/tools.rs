@@ -1,8 +1,8 @@
 //! The tools of this machine that compile cells: rustc, cargo and the linker.
 //!
-//! A template works with one exact compiler. It is looked for in this order: `BENCHBOOK_RUSTC`; the cache, where
-//! `benchbook setup` puts one; rustup's toolchains; PATH. Since that takes up to a second, what was found is kept in
-//! the cache and taken again as long as none of the files has changed.
+//! A template works with one exact compiler. It is searched for in this order: `BENCHBOOK_RUSTC`; the cache, where
+//! `benchbook setup` installs one; rustup's toolchains; PATH. Since the search takes up to a second, the cache stores its
+//! result, which is used while none of the files changes.
 
 use crate::cache;
 use crate::linker::Linker;
@@ -13,13 +13,13 @@ use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The folder of the cache that remembers what was found.
+/// The cache folder of found tools.
 const FOLDER: &str = "tools";
 
-/// The folder of the cache in which `benchbook setup` has rustup keep a toolchain.
+/// The cache folder into which `benchbook setup` installs toolchains.
 pub const OWN_RUSTUP: &str = "rust/rustup";
 
-/// Why cells cannot be compiled on this machine. Each message ends with what to do.
+/// Why cells cannot be compiled on this machine. Each message ends with the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum ToolsError {
     /// No compiler of the template's version.
@@ -31,7 +31,7 @@ pub enum ToolsError {
     Compiler {
         /// The first line of the compiler's version.
         wanted: String,
-        /// Compilers of other versions, and what does not run.
+        /// Compilers of other versions, and those that do not run.
         others: Vec<String>,
         /// The command that fetches one.
         setup: String,
@@ -50,7 +50,7 @@ fn found(others: &[String]) -> String {
     if others.is_empty() { String::new() } else { format!(" (found: {})", others.join("; ")) }
 }
 
-/// A compiler and what links with it.
+/// A compiler and its linker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tools {
     /// The compiler.
@@ -63,7 +63,7 @@ impl Tools {
     /// The tools with which cells of this template are compiled.
     ///
     /// # Errors
-    /// The compiler of exactly its version is not here, or no linker.
+    /// There is no compiler of exactly the template's version, or no linker.
     pub fn find(manifest: &Manifest) -> Result<Self, ToolsError> {
         linker()?;
         let chosen = std::env::var_os("BENCHBOOK_RUSTC").is_some();
@@ -77,7 +77,7 @@ impl Tools {
         Ok(found)
     }
 
-    /// The compiler of a template, looked for anew.
+    /// The compiler of a template, searched for without the cache.
     ///
     /// # Errors
     /// There is none of exactly its version.
@@ -88,13 +88,13 @@ impl Tools {
         }
     }
 
-    /// A compiler with the linker that goes with it.
+    /// A compiler with its linker.
     pub fn with(toolchain: Toolchain) -> Self {
         let linker = Linker::find(&toolchain);
         Self { toolchain, linker }
     }
 
-    /// Keeps them in the cache for the next start.
+    /// Saves the tools in the cache for the next start.
     ///
     /// # Errors
     /// The cache cannot be written.
@@ -117,7 +117,7 @@ impl Tools {
         unchanged.then_some(tools)
     }
 
-    /// Writes them for the stand-in for cargo, which is started for each cell.
+    /// Writes the tools for the stand-in for cargo, which is started for each cell.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -125,7 +125,7 @@ impl Tools {
         Ok(fs::write(path, serde_json::to_vec(self)?)?)
     }
 
-    /// Reads what [`Tools::write`] wrote.
+    /// Reads the file of [`Tools::write`].
     ///
     /// # Errors
     /// The file cannot be read.
@@ -134,7 +134,7 @@ impl Tools {
     }
 }
 
-/// The file of the cache that remembers the tools for a compiler's version.
+/// The cache file with the tools for a compiler's version.
 fn memory(version: &str) -> anyhow::Result<PathBuf> {
     let name = &hex(Sha256::digest(version))[..16];
     Ok(cache::folder()?.join(FOLDER).join(name).with_extension("json"))
@@ -170,7 +170,7 @@ fn search(manifest: &Manifest) -> Result<Toolchain, ToolsError> {
     })
 }
 
-/// The compilers of this machine, those first that are most likely of this release.
+/// The compilers of this machine, the most likely ones for this release first.
 fn candidates(release: &str) -> Vec<PathBuf> {
     let own = cache::folder().ok().map(|cache| cache.join(OWN_RUSTUP));
     let rustup = std::env::var_os("RUSTUP_HOME")
@@ -192,7 +192,7 @@ fn candidates(release: &str) -> Vec<PathBuf> {
     found
 }
 
-/// The C compiler through which cells are linked if rustc's own linker does not do.
+/// The C compiler that links cells if rustc's own linker cannot.
 ///
 /// # Errors
 /// There is none on PATH.
@@ -200,7 +200,7 @@ pub fn linker() -> Result<PathBuf, ToolsError> {
     on_path("cc").ok_or_else(|| ToolsError::Linker(linker_fix()))
 }
 
-/// How to install a C compiler, with the package manager that is here.
+/// How to install a C compiler with this system's package manager.
 fn linker_fix() -> String {
     let known = [
         ("apt-get", "sudo apt-get install -y gcc libc6-dev"),

@@ -17,11 +17,11 @@ mod text;
 
 pub use host::{BeforeRun, Begun, Ended, GARBLED, Host, Panic};
 
-/// The command that starts a worker, with the libraries where it finds them and otherwise in the
+/// The command that starts a worker, with the libraries on its search path and otherwise in the
 /// user's own environment.
 ///
 /// # Errors
-/// There is no libtorch, or the search path holds a folder whose name has a colon.
+/// There is no libtorch, or a folder's name in the search path contains a colon.
 pub fn command(here: &Installation) -> anyhow::Result<Command> {
     let Installation { template, tools } = here;
     let libtorch = Libtorch::find(template.manifest.chosen_libtorch.as_deref())?;
@@ -37,7 +37,7 @@ pub fn command(here: &Installation) -> anyhow::Result<Command> {
         .env("BENCHBOOK_HELPER", template.helper())
         .env("BENCHBOOK_LIBTORCH_LIB", libtorch.libraries());
     if let Some(checkout) = &template.manifest.checkout {
-        // Where the Python originals of studies may have been installed.
+        // The Python references of studies may have been installed there.
         command.env("BENCHBOOK_CHECKOUT", checkout);
     }
     if let Some(revision) = &template.manifest.revision {
@@ -46,7 +46,7 @@ pub fn command(here: &Installation) -> anyhow::Result<Command> {
     Ok(command)
 }
 
-/// The command for the worker of a session, in evcxr's child seat.
+/// The command for a session's worker, which evcxr starts as its child process.
 ///
 /// # Errors
 /// As [`command`].

@@ -9,6 +9,7 @@ import contextlib
 import functools
 import json
 import math
+import os
 import platform
 import sys
 import time
@@ -20,6 +21,10 @@ from safetensors.numpy import load_file, save_file
 JOB = json.loads(Path(sys.argv[1]).read_text())
 NET, RECORD, TRACE, CLASSES = JOB["net"], JOB["record"], JOB["trace"], JOB["class_names"]
 CLOCK = time.perf_counter
+# This process among those that train together. The first one prints and writes files.
+RANKS, RANK = JOB["ranks"], int(os.environ["RANK"]) if JOB["ranks"] > 1 else 0
+if RANK > 0:
+    sys.stdout = open(os.devnull, "w")
 
 
 def run(library):
@@ -45,11 +50,15 @@ def run(library):
     facts["/library/parts/graph"] = library.graph
     facts |= {f"/library/parts/{name}": version for name, version in library.parts().items()}
     facts |= {"/net/parameters": parameters, "/net/trainable_parameters": trainable}
+    facts |= {"/library/ranks": RANKS} if RANKS > 1 else {}
     state(facts | {"/steps": library.steps(), "/images_seen/test": tested})
     write(RECORD, JOB["output"])
+    if JOB["profile"]:
+        announce("check")
+        library.profile(JOB["profile"])
+        announce("end")
     if TRACE:
-        with phase("check"):
-            trace(library)
+        trace(library)
 
 
 def state(facts):
@@ -68,9 +77,11 @@ def trace(library):
 
     `deviations` lists what differs from the job in the library's own objects; `dropped` feeds ones to each dropout layer;
     `weights` returns all values by their names; `start_from` sets them and empties the optimiser's memory; `set_masks`
-    makes dropout layers multiply by these arrays; `logits` computes in inference mode, `gradients` in training mode, and
-    `step` is the step that trains.
+    makes dropout layers multiply by these arrays; `logits` computes in inference mode, `gradients` in training mode;
+    `held` copies a batch to the device, and `step` is the step that trains on it. A study asks no other program than
+    PyTorch's for its `profile`.
     """
+    announce("check")
     start, batches = load_file(TRACE["start"]), load_file(TRACE["batches"])
     pixels, labels = batches["pixels"], batches["labels"].astype(numpy.int64)
     masks = [batches[f"factors.{number}"] for number in range(len(dropouts()))]
@@ -78,8 +89,10 @@ def trace(library):
     said["deviations"] += [words for dropped in map(dropout_deviations, dropouts(), library.dropped()) for words in dropped]
     if TRACE["before"]:
         before, after = load_file(TRACE["before"]), library.weights()
-        said["step_seconds"] = alone(library, pixels[0], labels[0])
         said["unchanged"] = [name for name, value in after.items() if numpy.array_equal(value, before[name])]
+        announce("steps")
+        said["step_seconds"] = alone(library, pixels[0], labels[0])
+        announce("check")
     library.start_from(start)
     arrays = {"logits": library.logits(pixels[0])}
     library.set_masks([numpy.ones_like(mask[0]) for mask in masks])
@@ -88,22 +101,25 @@ def trace(library):
     library.start_from(start)
     for step in range(TRACE["steps"]):
         library.set_masks([mask[step] for mask in masks])
-        said["losses"].append(library.step(pixels[step], labels[step]))
+        said["losses"].append(library.step(*library.held(pixels[step], labels[step])))
         if step + 1 == TRACE["changes_after"]:
             arrays |= {f"change.{name}": value - start[name] for name, value in library.weights().items()}
     arrays = {name: numpy.ascontiguousarray(sample(value), numpy.float32) for name, value in arrays.items()}
-    save_file(arrays, TRACE["arrays"])
+    if RANK == 0:
+        save_file(arrays, TRACE["arrays"])
     write(said, TRACE["output"])
+    announce("end")
 
 
 def alone(library, pixels, labels):
-    """Seconds of training steps on one batch that is in memory already: two that do not count, then ten, or fewer if ten
-    seconds are over."""
+    """Seconds of training steps on one batch that is on the device already: two that do not count, then ten, or fewer if
+    ten seconds are over."""
     size, began, seconds = JOB["batch_size"], CLOCK(), []
-    pixels, labels = numpy.resize(pixels, (size, *pixels.shape[1:])), numpy.resize(labels, size)
-    while len(seconds) < 12 and (len(seconds) < 3 or CLOCK() - began < 10):
+    batch = library.held(numpy.resize(pixels, (size, *pixels.shape[1:])), numpy.resize(labels, size))
+    # Ranks have to agree on the number of steps, which their clocks would not.
+    while len(seconds) < 7 if RANKS > 1 else len(seconds) < 12 and (len(seconds) < 3 or CLOCK() - began < 10):
         start = CLOCK()
-        library.step(pixels, labels)
+        library.step(*batch)
         seconds.append(CLOCK() - start)
     return seconds[2:]
 
@@ -115,6 +131,11 @@ def sample(value):
     while math.gcd(stride, 6) != 1:
         stride += 1
     return values[::stride]
+
+
+def share(batch):
+    """This rank's part of a list or an array: neighbours, as `benchbook_ranks::Rank::share` takes them."""
+    return batch[RANK * len(batch) // RANKS : (RANK + 1) * len(batch) // RANKS]
 
 
 def learned():
@@ -149,13 +170,17 @@ def different(what, found, expected):
 
 @contextlib.contextmanager
 def phase(name):
-    """Announces a phase to the study that watches this process, and measures its duration."""
-    print(f"@phase {name}", flush=True)
+    """Announces a phase and its end, and measures its duration."""
+    announce(name)
     began = CLOCK()
     yield
-    if name in RECORD["phases"]:
-        RECORD["phases"][name] = CLOCK() - began
-    print("@phase end", flush=True)
+    RECORD["phases"][name] = CLOCK() - began
+    announce("end")
+
+
+def announce(phase):
+    """Announces a phase, which ends the one before, to the study that watches this process."""
+    print(f"@phase {phase}", flush=True)
 
 
 @contextlib.contextmanager
@@ -200,7 +225,7 @@ def test_files():
 
 
 def write(value, path):
-    """Writes JSON to a file that the study named. JSON has no number that is not finite: `null` stands for it."""
+    """Writes JSON to a file that the study named; only the first rank does. JSON has no number that is not finite: `null` stands for it."""
 
     def finite(value):
         if isinstance(value, dict):
@@ -209,4 +234,5 @@ def write(value, path):
             return [finite(of) for of in value]
         return None if isinstance(value, float) and not math.isfinite(value) else value
 
-    Path(path).write_text(json.dumps(finite(value)))
+    if RANK == 0:
+        Path(path).write_text(json.dumps(finite(value)))

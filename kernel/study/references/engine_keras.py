@@ -1,12 +1,11 @@
 """What Keras' engines (its word is backends) do each in their own way: devices, threads, gradients, and what they say of
-themselves. The job's variant names the engine, which is chosen before Keras is imported.
-
-Images are read by tf.data with every engine, which `fit` takes with each of them
-(`keras/src/trainers/data_adapters/tf_dataset_adapter.py`), so that only the engine differs.
+themselves. The job's variant names the engine, which is chosen before Keras is imported, and what reads the images:
+tf.data for TensorFlow; torchvision for the others, which need no TensorFlow.
 """
 
 import functools
 import hashlib
+import importlib
 import json
 import os
 import sys
@@ -22,7 +21,6 @@ os.environ["KERAS_TORCH_DEVICE"] = DEVICE
 os.environ["NPROC"] = str(THREADS)
 
 import keras  # noqa: E402
-import tensorflow as tf  # noqa: E402
 from keras.src.backend.common import dtypes  # noqa: E402
 
 if JOB["compute"]["precision"] == "float64":
@@ -35,11 +33,14 @@ def checksum(text):
 
 
 class TensorFlow:
-    version = f"TensorFlow {tf.__version__}"
     # Keras leaves XLA out where TensorFlow sees no GPU. A run on the processor of a machine with one does the same.
     compiles = DEVICE != "cpu"
 
     def __init__(self):
+        import tensorflow as tf
+
+        self.tf, self.version = tf, f"TensorFlow {tf.__version__}"
+        tf.config.threading.set_intra_op_parallelism_threads(THREADS)
         # By itself TensorFlow takes the first GPU where there is one, and the processor where there is none.
         gpus = tf.config.list_physical_devices("GPU")
         chosen = [] if DEVICE == "cpu" else gpus[int(DEVICE.removeprefix("cuda:")) :][:1]
@@ -49,16 +50,16 @@ class TensorFlow:
         tf.config.experimental.enable_tensor_float_32_execution(JOB["compute"]["tf32_convolutions"])
 
     def build(self):
-        build = json.dumps(dict(tf.sysconfig.get_build_info()), sort_keys=True, default=str)
-        return f"{checksum(build)}, {tf.version.GIT_VERSION}"
+        build = json.dumps(dict(self.tf.sysconfig.get_build_info()), sort_keys=True, default=str)
+        return f"{checksum(build)}, {self.tf.version.GIT_VERSION}"
 
     def threads(self):
-        return tf.config.threading.get_intra_op_parallelism_threads()
+        return self.tf.config.threading.get_intra_op_parallelism_threads()
 
     def gradients(self, model, pixels, labels):
-        @tf.function(jit_compile=model.jit_compile)
+        @self.tf.function(jit_compile=model.jit_compile)
         def compute():
-            with tf.GradientTape() as tape:
+            with self.tf.GradientTape() as tape:
                 loss = model.compute_loss(pixels, labels, model(pixels, training=True))
             return tape.gradient(loss, [variable.value for variable in model.trainable_variables])
 
@@ -72,7 +73,6 @@ class Jax:
         import jax
 
         self.jax, self.version = jax, f"JAX {jax.__version__}"
-        tf.config.set_visible_devices([], "GPU")
         jax.config.update("jax_enable_x64", JOB["compute"]["precision"] == "float64")
         tf32 = JOB["compute"]["tf32_convolutions"]
         jax.config.update("jax_default_matmul_precision", "tensorfloat32" if tf32 else "float32")
@@ -86,7 +86,7 @@ class Jax:
     def build(self):
         import jaxlib
 
-        return f"jaxlib {jaxlib.__version__}, images by TensorFlow {tf.__version__}"
+        return f"jaxlib {jaxlib.__version__}"
 
     def threads(self):
         names = (task.read_text() for task in Path("/proc/self/task").glob("*/comm"))
@@ -108,7 +108,6 @@ class Torch:
         import torch
 
         self.torch, self.version = torch, f"PyTorch {torch.__version__}"
-        tf.config.set_visible_devices([], "GPU")
         torch.set_num_threads(THREADS)
         torch.backends.cuda.matmul.allow_tf32 = JOB["compute"]["tf32_matmul"]
         torch.backends.cudnn.allow_tf32 = JOB["compute"]["tf32_convolutions"]
@@ -117,7 +116,7 @@ class Torch:
 
     def build(self):
         version = self.torch.version.git_version[:12]
-        return f"{checksum(self.torch.__config__.show())}, commit {version}, images by TensorFlow {tf.__version__}"
+        return f"{checksum(self.torch.__config__.show())}, commit {version}"
 
     def threads(self):
         return self.torch.get_num_threads()
@@ -130,9 +129,12 @@ class Torch:
 
 def start():
     """The engine, set to the job's device and threads."""
-    # What reads images is TensorFlow with every engine.
-    tf.config.threading.set_intra_op_parallelism_threads(THREADS)
     return {"tensorflow": TensorFlow, "jax": Jax, "torch": Torch}[NAME]()
+
+
+def images():
+    """The module that reads images for the engine."""
+    return importlib.import_module("images_tensorflow" if NAME == "tensorflow" else "images_threads")
 
 
 def jit_compile(engine):

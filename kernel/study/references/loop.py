@@ -104,6 +104,10 @@ class Loop:
     def steps(self):
         return self.trained
 
+    def held(self, pixels, labels):
+        """In the processor's memory, on which these libraries compute."""
+        return pixels, labels
+
     def parts(self):
         return {"build": self.built_with(), "pillow": PIL.__version__}
 

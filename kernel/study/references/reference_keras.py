@@ -2,27 +2,24 @@
 
 https://keras.io/examples/vision/image_classification_from_scratch/ (compile, fit, predict)
 https://keras.io/guides/transfer_learning/ (a frozen base in inference mode)
-https://www.tensorflow.org/tutorials/load_data/images ("Using tf.data for finer control": the images)
 
 Differences from them:
 - the layers are Keras' own in the order of the job's graph (`net_keras.py` says where they differ from PyTorch's), from
   the weights that all backends start from;
 - the last layer gives logits, of which the loss is computed: the numerically better form of the same loss;
-- resizing smooths (antialias), as Pillow and so PyTorch's tutorial does; tf.image.resize alone would not;
-- images are neither cached nor changed at random; their order is the job's, the same for every library;
-- tf.data's autotuning is off, since the job sets the number of threads and two batches are read ahead (`OPTIONS` says why);
+- images are neither cached nor changed at random; their order is the job's, the same for every library; on TensorFlow tf.data
+  reads them (`images_tensorflow.py`), on the other engines torchvision in threads (`images_threads.py`);
 - `jit_compile` is the variant's; `auto` is what Keras chooses by itself (`engine_keras.py`);
 - batch size, epochs, optimiser, learning rate and threads are those of the study's job;
 - the last epoch's weights are kept and not written; the clock is read at the ends of the phases.
 """
 
-import functools
+import glob
 import sys
 
 import engine_keras
 import keras
 import numpy as np
-import tensorflow as tf
 from safetensors.numpy import load_file
 
 from common import CLASSES, CLOCK, JOB, NET, RECORD, Progress, different, learned, part, run, test_files
@@ -33,12 +30,7 @@ from net_keras import build, count, from_keras, set_weights
 keras.config.set_floatx(JOB["compute"]["precision"])
 keras.config.set_epsilon(1e-7)
 keras.config.set_image_data_format("channels_last")
-
-
-# The thread that tunes sleeps for ever longer periods, up to a minute, and can miss that its iterator is being deleted.
-# `fit` then waits at its end for the period that has begun.
-OPTIONS = tf.data.Options()
-OPTIONS.autotune.enabled = False
+IMAGES = engine_keras.images()
 
 
 class Clock(keras.callbacks.Callback):
@@ -78,43 +70,12 @@ class Clock(keras.callbacks.Callback):
         self.progress.epoch(line)
 
 
-def decoded(path, label):
-    image = tf.io.decode_image(tf.io.read_file(path), channels=3, expand_animations=False)
-    image = tf.image.resize(image, NET["input"][1:], antialias=True)
-    if JOB["preprocessing"] == "caffe":
-        return tf.reverse(image, [-1]) - tf.constant([103.939, 116.779, 123.68]), label
-    if JOB["preprocessing"] == "torchvision":
-        return (image / 255 - tf.constant([0.485, 0.456, 0.406])) / tf.constant([0.229, 0.224, 0.225]), label
-    return image / 255, label
-
-
 def listed(split):
-    paths = [sorted(tf.io.gfile.glob(f"{JOB['data']}/{split}/{name}/*")) for name in CLASSES]
+    """The paths of a split and their classes, sorted by classes and names."""
+    folders = (f"{glob.escape(JOB['data'])}/{split}/{glob.escape(name)}/*" for name in CLASSES)
+    paths = [sorted(glob.glob(folder)) for folder in folders]
     labels = [label for label, files in enumerate(paths) for _ in files]
     return sum(paths, []), labels
-
-
-def batches(paths, labels, size=JOB["batch_size"]):
-    files = tf.data.Dataset.from_tensor_slices((paths, labels))
-    images = files.map(decoded, num_parallel_calls=JOB["loader_threads"] or tf.data.AUTOTUNE)
-    return images.batch(size).with_options(OPTIONS)
-
-
-def passes():
-    """The passes of training in the job's order; batches are full but for the last one of a pass."""
-    now = []
-    for batch in (batch for epoch in JOB["order"] for batch in epoch):
-        now += batch
-        if len(batch) < JOB["batch_size"]:
-            yield now
-            now = []
-    yield now
-
-
-def training(labels):
-    """The batches of all epochs; `labels` holds the class of each path."""
-    data = [batches(paths, [labels[path] for path in paths]) for paths in passes() if paths]
-    return functools.reduce(lambda first, second: first.concatenate(second), data).prefetch(2)
 
 
 def make_optimizer():
@@ -145,7 +106,7 @@ class Keras:
         with part("load_parts", "list"):
             self.training, self.validation = listed("train"), listed("validation")
         with part("load_parts", "first_batch"):
-            next(iter(batches(*(files[: JOB["batch_size"]] for files in self.training))))
+            IMAGES.first(*self.training)
 
     def build(self):
         with part("build_parts", "initialise"):
@@ -163,15 +124,14 @@ class Keras:
 
     def train(self):
         epochs, steps = JOB["epochs"], len(JOB["order"][0])
-        data = training(dict(zip(*self.training)))
-        validation = batches(*self.validation).prefetch(2) if JOB["validate"] else None
-        settings = {"epochs": epochs, "steps_per_epoch": steps, "validation_data": validation, "verbose": 0}
+        data = IMAGES.training(dict(zip(*self.training)))
+        settings = IMAGES.validation(*self.validation) if JOB["validate"] else {}
+        settings |= {"epochs": epochs, "steps_per_epoch": steps, "shuffle": False, "verbose": 0}
         self.model.fit(data, callbacks=[Clock(self.metric)], **settings)
 
     def test(self):
         files = test_files()
-        data = batches(files, [0] * len(files), JOB["test_batch_size"]).prefetch(2)
-        return len(self.model.predict(data, verbose=0))
+        return len(self.model.predict(**IMAGES.test(files), verbose=0))
 
     def count(self):
         kinds = (self.model.weights, self.model.trainable_weights)
@@ -181,7 +141,7 @@ class Keras:
         return int(self.model.optimizer.iterations)
 
     def parts(self):
-        return {"build": self.engine.build()}
+        return {"build": self.engine.build()} | IMAGES.versions()
 
     def deviations(self):
         settings, optimizer, model = JOB["optimizer"], self.model.optimizer, self.model
@@ -246,9 +206,12 @@ class Keras:
         pairs = zip(self.model.trainable_variables, arrays, strict=True)
         return {names[id(variable)]: from_keras(variable, array) for variable, array in pairs}
 
+    def held(self, pixels, labels):
+        return given(pixels, labels)
+
     def step(self, pixels, labels):
         self.model.reset_metrics()
-        return float(self.model.train_on_batch(*given(pixels, labels))[0])
+        return float(self.model.train_on_batch(pixels, labels)[0])
 
 
 def with_mask(layer, mask):

@@ -4,6 +4,8 @@ https://docs.pytorch.org/tutorials/beginner/transfer_learning_tutorial.html (dat
 https://docs.pytorch.org/tutorials/beginner/introyt/trainingyt.html (the same without pretraining)
 https://docs.pytorch.org/tutorials/recipes/recipes/tuning_guide.html (loader processes, cuDNN, channels last,
   no synchronisation within an epoch)
+https://docs.pytorch.org/tutorials/intermediate/ddp_tutorial.html (DistributedDataParallel, for a job with several ranks,
+  which `torchrun` starts)
 https://docs.pytorch.org/vision/stable/transforms.html ("Performance considerations": the images)
 
 Differences from them:
@@ -16,6 +18,8 @@ Differences from them:
   at most 64 x 64 pixels are decoded in the training process, because sending them from another takes longer;
 - losses and hits are summed on the device, and read for the progress line and at the end of a pass;
 - SGD and Adam are PyTorch's fused ones where the release has them: the same in one pass over the weights;
+- several ranks divide the job's batches in their order, instead of a DistributedSampler's, and multiply their losses so
+  that the mean of the gradients is that of the whole batch where its parts are not of one size;
 - the variant `compile` compiles the model (`torch.compile`) for each batch size, anew in each run;
 - batch size, epochs, optimiser, learning rate, threads and loader processes are those of the study's job;
 - no schedule, no best weights; the clock is read at the ends of the phases, with the device synchronised.
@@ -28,16 +32,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-import PIL
 import torch
-import torchvision
 from PIL import Image
 from safetensors.torch import load_file
 from torch.utils.data import DataLoader
 from torchvision import datasets
-from torchvision.io import ImageReadMode, decode_image, read_file
 
-from common import CLASSES, CLOCK, JOB, NET, RECORD, Progress, different, learned, part, run, test_files
+from common import CLASSES, CLOCK, JOB, NET, RANK, RANKS, RECORD, Progress, different, learned, part, run, share, test_files
+from images_torchvision import RELEASE, decoded, transform, versions
 from net_pytorch import Net
 
 DEVICE, COMPUTE = torch.device(JOB["device"]), JOB["compute"]
@@ -48,26 +50,8 @@ AUTOCAST = DTYPE if SHORT else torch.bfloat16
 LAYOUT = torch.channels_last if COMPUTE["channels_last"] else torch.contiguous_format
 SMALL = 64 * 64
 COMPILE = JOB["variant"].get("compile") == "yes"
-RELEASE = tuple(int(part) for part in torch.__version__.split(".")[:2])
-if RELEASE >= (2, 1):
-    from torchvision.transforms import v2 as transforms
-
-    TO_FLOATS = transforms.ToDtype(torch.float32, scale=True)
-else:
-    # The first version has the same steps for tensors.
-    from torchvision import transforms
-
-    TO_FLOATS = transforms.ConvertImageDtype(torch.float32)
 # On the processor since 2.4.
 FUSED = {"fused": True} if RELEASE >= (2, 4) else {}
-CAFFE_MEANS = torch.tensor([103.939, 116.779, 123.68]).view(3, 1, 1)
-
-
-def decoded(path):
-    """Bytes [3, rows, columns]. torchvision does not read BMP, Pillow does."""
-    if path.lower().endswith(".bmp"):
-        return transforms.functional.pil_to_tensor(datasets.folder.default_loader(path))
-    return decode_image(read_file(path), ImageReadMode.RGB)
 
 
 class Folder(datasets.ImageFolder):
@@ -93,15 +77,6 @@ class Files(torch.utils.data.Dataset):
         return self.transform(decoded(self.paths[index])), 0
 
 
-def transform():
-    steps = [transforms.Resize(NET["input"][1:], antialias=True), TO_FLOATS]
-    if JOB["preprocessing"] == "torchvision":
-        steps.append(transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
-    elif JOB["preprocessing"] == "caffe":
-        steps.append(transforms.Lambda(lambda x: x.flip(0) * 255 - CAFFE_MEANS))
-    return transforms.Compose(steps)
-
-
 def loader(data, processes, **batches):
     pin, persistent = COMPUTE["pinned_memory"], processes > 0
     return DataLoader(data, num_workers=processes, pin_memory=pin, persistent_workers=persistent, **batches)
@@ -111,6 +86,20 @@ def clock():
     if DEVICE.type == "cuda":
         torch.cuda.synchronize()
     return CLOCK()
+
+
+def batches(count, size):
+    """This rank's numbers of each batch of so many samples in order."""
+    return [share(range(start, min(start + size, count))) for start in range(0, count, size)]
+
+
+def summed(*values):
+    """Sums over the ranks."""
+    if RANKS == 1:
+        return values
+    all_values = torch.tensor([float(value) for value in values], dtype=torch.float64)
+    torch.distributed.all_reduce(all_values)
+    return all_values.tolist()
 
 
 def to_device(tensor, **how):
@@ -128,12 +117,20 @@ def make_optimizer(values):
     return torch.optim.RMSprop(values, rate, settings["decay"], settings["epsilon"])
 
 
+def of_batch(loss, labels, size):
+    """A loss whose mean gradient over the ranks is that of the whole batch."""
+    return loss if RANKS == 1 else loss * (len(labels) * RANKS / size)
+
+
 class PyTorch:
     version, omitted = torch.__version__, []
     graph = "train" if COMPILE else "none"
 
     def __init__(self):
-        torch.manual_seed(JOB["seed"])
+        # Ranks drop other values, as they have other images.
+        torch.manual_seed(JOB["seed"] + RANK)
+        if RANKS > 1:
+            torch.distributed.init_process_group("gloo")
         torch.set_num_threads(JOB["threads"])
         torch.backends.cuda.matmul.allow_tf32 = COMPUTE["tf32_matmul"]
         torch.backends.cudnn.allow_tf32 = COMPUTE["tf32_convolutions"]
@@ -148,9 +145,11 @@ class PyTorch:
             folders = [Folder(f"{JOB['data']}/{split}") for split in ("train", "validation")]
             self.training, self.validation = folders
             with Image.open(self.training.samples[0][0]) as first:
-                self.processes = 0 if first.width * first.height <= SMALL else JOB["loader_threads"]
+                small = first.width * first.height <= SMALL
+                self.processes = 0 if small else max(1, JOB["loader_threads"] // RANKS)
             places = {path: place for place, (path, _) in enumerate(self.training.samples)}
-            self.epochs = [[[places[path] for path in batch] for batch in epoch] for epoch in JOB["order"]]
+            self.epochs = [[[places[path] for path in share(batch)] for batch in epoch] for epoch in JOB["order"]]
+            self.sizes = [len(batch) for epoch in JOB["order"] for batch in epoch]
         with part("load_parts", "first_batch"):
             ((images, _),) = loader(self.training, 0, batch_sampler=self.epochs[0][:1])
         with part("load_parts", "copy"):
@@ -164,6 +163,7 @@ class PyTorch:
             self.model.set_weights(load_file(JOB["start"]))
         with part("build_parts", "to_device"):
             self.model.to(DEVICE, torch.float32 if SHORT else DTYPE, memory_format=LAYOUT)
+            self.learner = torch.nn.parallel.DistributedDataParallel(self.model) if RANKS > 1 else self.model
             clock()
         if COMPILE:
             # In a folder of this run's own, so that what an earlier run compiled shortens none.
@@ -178,34 +178,44 @@ class PyTorch:
         else:
             self.scaler = torch.cuda.amp.GradScaler(enabled=scaled)
 
+    def copied(self, images):
+        """Images on the device; those that are there already as they are."""
+        images = to_device(images, memory_format=LAYOUT) if images.ndim == 4 else to_device(images)
+        return images.double() if DTYPE == torch.float64 else images
+
     def forward(self, images, labels=None):
         """The outputs, and with labels their loss, in the precision of the job."""
-        images = to_device(images, memory_format=LAYOUT) if images.ndim == 4 else to_device(images)
-        images = images.double() if DTYPE == torch.float64 else images
+        images = self.copied(images)
         with torch.autocast(DEVICE.type, AUTOCAST, enabled=SHORT):
-            output = self.model(images)
+            output = (self.learner if self.model.training else self.model)(images)
             return output, None if labels is None else self.model.loss(output, labels)
 
-    def learn(self, images, labels):
-        """One training step. The loss is scaled for 16-bit floats only, whose small gradients would vanish."""
+    def learn(self, images, labels, size):
+        """One training step with this rank's part of a batch of that size.
+
+        The loss is scaled for 16-bit floats only, whose small gradients would vanish.
+        """
         self.optimizer.zero_grad()
         output, loss = self.forward(images, labels)
-        self.scaler.scale(loss).backward()
+        self.scaler.scale(of_batch(loss, labels, size)).backward()
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.trained += 1
         return output, loss
 
-    def one_pass(self, batches, epoch, steps=None, progress=None):
+    def one_pass(self, loaded, epoch, steps=None, progress=None):
         """One pass, which trains if it has a progress line: loss, accuracy, images."""
         self.model.train(progress is not None)
         total, right, seen = torch.zeros((), dtype=torch.float64, device=DEVICE), 0, 0
         began, waited, waiting = clock(), 0.0, CLOCK()
         with torch.inference_mode(progress is None):
-            for step, (images, labels) in enumerate(itertools.islice(batches, steps), 1):
+            for step, (images, labels) in enumerate(itertools.islice(loaded, steps), 1):
                 waited += CLOCK() - waiting
                 labels = to_device(labels)
-                output, loss = (self.learn if progress else self.forward)(images, labels)
+                if progress:
+                    output, loss = self.learn(images, labels, self.sizes[self.trained])
+                else:
+                    output, loss = self.forward(images, labels)
                 total, seen = total + loss.detach() * len(labels), seen + len(labels)
                 found = output.squeeze(1) >= 0 if output.shape[1] == 1 else output.argmax(1)
                 right = right + found.eq(labels).sum()
@@ -214,15 +224,17 @@ class PyTorch:
                 if progress:
                     progress.step(epoch, step, steps, total / seen, right / seen)
                 waiting = CLOCK()
-        return total.item() / seen, right.item() / seen, seen, waited
+        total, right, seen = summed(total.item(), right.item(), seen)
+        return total / seen, right / seen, int(seen), waited
 
     def train(self):
         progress = Progress()
-        batches = iter(loader(self.training, self.processes, batch_sampler=sum(self.epochs, [])))
-        validation = loader(self.validation, self.processes, batch_size=JOB["batch_size"])
+        training = iter(loader(self.training, self.processes, batch_sampler=sum(self.epochs, [])))
+        parts = batches(len(self.validation), JOB["batch_size"])
+        validation = loader(self.validation, self.processes, batch_sampler=parts)
         for number in range(1, JOB["epochs"] + 1):
             began = clock()
-            loss, accuracy, seen, waited = self.one_pass(batches, number, len(self.epochs[number - 1]), progress)
+            loss, accuracy, seen, waited = self.one_pass(training, number, len(self.epochs[number - 1]), progress)
             epoch = {"epoch": number, "loss": loss, "accuracy": accuracy, "training_images": seen}
             epoch["input_wait_seconds"] = waited
             epoch["training_seconds"], began = clock() - began, clock()
@@ -232,11 +244,25 @@ class PyTorch:
                 epoch["validation_seconds"] = clock() - began
             progress.epoch(epoch)
 
+    def profile(self, path):
+        """What PyTorch does in ten more steps on images as in the training, for ui.perfetto.dev."""
+        order = list(itertools.islice(itertools.cycle(sum(self.epochs, [])), 10))
+        training = loader(self.training, self.processes, batch_sampler=order)
+        self.sizes += map(len, order)
+        kinds = [torch.profiler.ProfilerActivity.CPU]
+        kinds += [torch.profiler.ProfilerActivity.CUDA] if DEVICE.type == "cuda" else []
+        with torch.profiler.profile(activities=kinds, profile_memory=True) as profiler:
+            self.one_pass(training, 0, len(order), Progress())
+            clock()
+        profiler.export_chrome_trace(path)
+
     @torch.inference_mode()
     def test(self):
         self.model.eval()
-        files = loader(Files(test_files(), transform()), self.processes, batch_size=JOB["test_batch_size"])
-        return len(torch.cat([self.forward(images)[0] for images, _ in files]).cpu())
+        files = Files(test_files(), transform())
+        parts = loader(files, self.processes, batch_sampler=batches(len(files), JOB["test_batch_size"]))
+        (tested,) = summed(len(torch.cat([self.forward(images)[0] for images, _ in parts]).cpu()))
+        return int(tested)
 
     def count(self):
         values = self.model.named().values()
@@ -248,7 +274,7 @@ class PyTorch:
     def parts(self):
         build = hashlib.sha256(torch.__config__.show().encode()).hexdigest()[:12]
         build = f"{build}, commit {torch.version.git_version[:12]}"
-        return {"build": build, "torchvision": torchvision.__version__, "pillow": PIL.__version__}
+        return {"build": build} | versions()
 
     def deviations(self):
         settings, (group,) = JOB["optimizer"], self.optimizer.param_groups
@@ -289,6 +315,7 @@ class PyTorch:
         def given(layer, mask):
             return lambda x: x * mask.to(x.dtype) if layer.training else x
 
+        masks = [share(mask) for mask in masks]
         if not self.masks:
             self.masks = [to_device(torch.from_numpy(mask)).clone() for mask in masks]
             for layer, mask in zip(self.dropouts(), self.masks, strict=True):
@@ -315,14 +342,21 @@ class PyTorch:
     def gradients(self, pixels, labels):
         self.model.train()
         self.optimizer.zero_grad()
-        self.forward(torch.from_numpy(pixels), to_device(torch.from_numpy(labels)))[1].backward()
+        own = to_device(torch.from_numpy(share(labels)))
+        of_batch(self.forward(torch.from_numpy(share(pixels)), own)[1], own, len(labels)).backward()
         named = self.model.named().items()
         return {name: value.grad.cpu().numpy().copy() for name, value in named if value.grad is not None}
 
-    def step(self, pixels, labels):
+    def held(self, pixels, labels):
+        return self.copied(torch.from_numpy(share(pixels))), to_device(torch.from_numpy(share(labels))), len(labels)
+
+    def step(self, images, labels, size):
         self.model.train()
-        return self.learn(torch.from_numpy(pixels), to_device(torch.from_numpy(labels)))[1].item()
+        loss = self.learn(images, labels, size)[1].item()
+        return loss if RANKS == 1 else summed(loss * len(labels))[0] / size
 
 
 if __name__ == "__main__":
     run(PyTorch())
+    if RANKS > 1:
+        torch.distributed.destroy_process_group()

@@ -46,9 +46,22 @@ os.environ["THEANO_FLAGS"] = ",".join(f"{name}={value}" for name, value in FLAGS
 import theano  # noqa: E402
 import theano.tensor as tt  # noqa: E402
 from theano.sandbox.rng_mrg import MRG_RandomStream  # noqa: E402
+from theano.tensor.elemwise import Elemwise  # noqa: E402
 
 from loop import Loop  # noqa: E402
 from net_theano import Net  # noqa: E402
+
+# With OpenMP theano-pymc 1.1.2 writes the name of this setting into its C code instead of the value, which does not
+# compile (a missing `f` in `theano/tensor/elemwise.py`; Theano 1.0 wrote the value).
+written_by_theano, minimum = Elemwise._c_all, str(theano.config.openmp_elemwise_minsize)
+
+
+def _c_all(self, *arguments):
+    parts = written_by_theano(self, *arguments)
+    return tuple(part.replace("{int(config.openmp_elemwise_minsize)}", minimum) for part in parts)
+
+
+Elemwise._c_all = _c_all
 
 
 def updates_of(values, gradients):

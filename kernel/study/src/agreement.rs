@@ -1,61 +1,61 @@
-//! Whether libraries compute the same from the same weights on the same batches: outputs, losses, gradients, and what
-//! a few steps change.
+//! Compares what libraries compute from the same weights on the same batches: outputs, losses, gradients, and the
+//! changes of a few training steps.
 //!
-//! In 64-bit floats rounding is so small that fixed bounds tell a wrong formula from another order of summation, and
-//! the [majority](settle) settles what is right. What a library computes in the precision that is timed is held to
-//! these values.
+//! In 64-bit floats rounding is so small that fixed bounds separate a wrong formula from another order of summation.
+//! The [majority](settle) of the libraries gives the settled values, with which the values in the timed precision are
+//! compared.
 
 use std::collections::BTreeMap;
 
-/// What a library computed.
+/// The values that a library computed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Trace {
     /// Outputs for the first batch in inference mode.
     pub logits: Vec<f32>,
-    /// The loss of each training step on its batch, with given dropout masks, before the step's change.
+    /// The loss of each training step on its batch, with given dropout masks, before the step's update.
     pub losses: Vec<f64>,
     /// The gradient of the first batch's loss in training mode without dropout, by parameter.
     pub gradients: BTreeMap<String, Vec<f32>>,
-    /// What the first [`CHANGES_AFTER`] steps changed, by parameter, running statistics too.
+    /// The changes of the first [`CHANGES_AFTER`] steps by parameter, including running statistics.
     pub changes: BTreeMap<String, Vec<f32>>,
-    /// Ends of names of parameters that the library computes by another definition.
+    /// Suffixes of the names of parameters that the library defines differently.
     pub omitted: Vec<String>,
 }
 
 /// Steps after which changes are compared, and the steps that a timed program takes after its clock has stopped.
 pub const CHANGES_AFTER: usize = 3;
 
-/// How far a library may be from the settled values.
+/// The largest differences from the settled values that still count as agreement.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bounds {
-    /// Of the logits: the length of the difference over their length.
+    /// Logits: the length of the difference divided by the length of the logits.
     pub logits: f64,
-    /// Of a loss, relative.
+    /// Loss: relative difference.
     pub loss: f64,
-    /// Of each parameter's gradient, likewise; a gradient shorter than [`FLOOR`] of all gradients together counts as
-    /// that long.
+    /// Gradient of each parameter: relative length. A gradient shorter than [`FLOOR`] of all gradients together is
+    /// treated as that long.
     pub gradient: f64,
-    /// Of each parameter's change, likewise.
+    /// Change of each parameter: relative length.
     pub change: f64,
-    /// The relative distance of neighbouring numbers, which limits how small a change a weight can show.
+    /// The relative distance of neighbouring floats: the smallest change that a weight can show.
     pub resolution: f64,
 }
 
-/// The share of all gradients' length below which a gradient is not looked at by itself: batch normalisation makes
-/// the gradient of the bias before it exactly zero, and rounding makes something of it.
+/// The share of the length of all gradients below which a single gradient is not compared. Example: the gradient of a
+/// bias before batch normalisation is zero, and its computed value is rounding.
 pub const FLOOR: f64 = 1e-3;
 
 impl Bounds {
-    /// For 64-bit floats, of which 32 bits are compared.
+    /// For 64-bit floats, rounded to 32 bits for the comparison.
     ///
     /// Measured with LibTorch, TensorFlow, PyTorch and Keras on photos and drawings (VGG16 with and without batch
     /// normalisation, ResNet18, a small CNN; SGD, Adam, RMSprop): at most a tenth of each.
     pub const EXACT: Self =
         Self { logits: 1e-6, loss: 1e-6, gradient: 1e-5, change: 1e-4, resolution: 0.0 };
 
-    /// For 32-bit floats without TF32. A ReLU or a maximum that rounding decides otherwise moves whole gradients, so
-    /// theirs are wide: VGG16 with batch normalisation at 64² was off by 0.03 of its first layer's gradient. bfloat16
-    /// moves logits by 3e-3 and gradients by 0.2 to 0.3.
+    /// For 32-bit floats without TF32. Where rounding changes the result of a ReLU or a maximum, whole
+    /// gradients change, so the bounds of gradients are wide: VGG16 with batch normalisation at 64² had a relative
+    /// difference of 0.03 in the first layer. bfloat16 changes logits by 3e-3 and gradients by 0.2 to 0.3.
     pub const SINGLE: Self =
         Self { logits: 1e-4, loss: 1e-3, gradient: 0.1, change: 0.2, resolution: 1.2e-7 };
 
@@ -64,22 +64,22 @@ impl Bounds {
         Self { logits: 0.1, loss: 0.05, gradient: 0.5, change: 0.7, resolution: 1.2e-7 };
 }
 
-/// How far a library is from the settled values.
+/// The differences of a library from the settled values.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Agreement {
-    /// Relative distance of the logits.
+    /// Relative difference of the logits.
     pub logits: f64,
-    /// The largest relative difference of a loss, and the step, from 1.
+    /// The largest relative difference of a loss, and its step, from 1.
     pub loss: (f64, usize),
-    /// The largest relative distance of a gradient, and whose it is.
+    /// The largest relative difference of a gradient, and its parameter.
     pub gradient: (f64, String),
-    /// The largest relative distance of a change, and whose it is.
+    /// The largest relative difference of a change, and its parameter.
     pub change: (f64, String),
-    /// What is beyond the bounds, in words; empty if the library computes the same.
+    /// The differences beyond the bounds; empty if the library agrees.
     pub faults: Vec<String>,
 }
 
-/// Compares a library with settled values; `start` holds the length of each starting parameter. Of the losses, those
+/// Compares a library with the settled values. `start` holds the length of each starting parameter. Only the losses
 /// that `other` has are compared.
 pub fn agreement(
     truth: &Trace,
@@ -90,9 +90,8 @@ pub fn agreement(
     let mut found = Agreement::default();
     let mut faults = Vec::new();
     let mut judge = |distance: f64, bound: f64, what: &dyn std::fmt::Display| {
-        // NaN is within nothing.
         if distance.is_nan() || distance > bound {
-            faults.push(format!("{what} off by {distance:.1e}"));
+            faults.push(format!("{what}: relative difference {distance:.1e}"));
         }
     };
     found.logits = match (truth.logits.len(), other.logits.len()) {
@@ -100,16 +99,7 @@ pub fn agreement(
         _ => f64::NAN,
     };
     judge(found.logits, bounds.logits, &"logits");
-    if other.losses.is_empty() {
-        judge(f64::NAN, bounds.loss, &"losses");
-    }
-    for (step, (expected, loss)) in (1..).zip(truth.losses.iter().zip(&other.losses)) {
-        let off = (expected - loss).abs() / expected.abs().max(f64::MIN_POSITIVE);
-        judge(off, bounds.loss, &format_args!("loss of step {step}"));
-        if further(off, found.loss.0) {
-            found.loss = (off, step);
-        }
-    }
+    // Report gradients, which name a layer, before losses, which follow from the gradients.
     let whole = together(truth.gradients.values());
     for (name, expected) in &truth.gradients {
         let off = match other.gradients.get(name).filter(|found| found.len() == expected.len()) {
@@ -122,11 +112,17 @@ pub fn agreement(
         }
     }
     for name in other.gradients.keys().filter(|name| !truth.gradients.contains_key(*name)) {
-        judge(
-            f64::NAN,
-            bounds.gradient,
-            &format_args!("gradient of {name}, which does not learn,"),
-        );
+        judge(f64::NAN, bounds.gradient, &format_args!("gradient of {name} (not trainable)"));
+    }
+    if other.losses.is_empty() {
+        judge(f64::NAN, bounds.loss, &"losses");
+    }
+    for (step, (expected, loss)) in (1..).zip(truth.losses.iter().zip(&other.losses)) {
+        let off = (expected - loss).abs() / expected.abs().max(f64::MIN_POSITIVE);
+        judge(off, bounds.loss, &format_args!("loss of step {step}"));
+        if further(off, found.loss.0) {
+            found.loss = (off, step);
+        }
     }
     let omitted = |name: &str| {
         let mut ends = truth.omitted.iter().chain(&other.omitted);
@@ -136,7 +132,7 @@ pub fn agreement(
     let learned = truth.changes.iter().filter(|(name, _)| of_learned(name));
     let all = together(learned.map(|(_, change)| change));
     for (name, expected) in truth.changes.iter().filter(|(name, _)| !omitted(name)) {
-        // An optimiser may make a step of any length of a gradient that is nothing but rounding.
+        // From a gradient that is only rounding, an optimiser may make a step of any length.
         let gradient = truth.gradients.get(name);
         let noise = |values: &Vec<f32>| length(values) < FLOOR * bounds.resolution.sqrt() * whole;
         if gradient.is_some_and(noise) {
@@ -159,26 +155,26 @@ pub fn agreement(
     found
 }
 
-/// What several libraries say.
+/// The outcome of comparing several libraries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Settled {
-    /// More than half of them agree with this one.
+    /// More than half of the libraries agree with this one.
     By(usize),
-    /// No majority: two that disagree, and how.
+    /// No majority.
     Open {
-        /// Their places.
+        /// The indices of two libraries that disagree.
         between: [usize; 2],
-        /// How far the second is from the first.
+        /// The differences of the second from the first.
         how: String,
     },
 }
 
-/// What the majority computes. One library alone agrees with itself. `None` if there is none.
+/// Finds the library that the majority agrees with. A single library agrees with itself. `None` without libraries.
 pub fn settle(traces: &[&Trace], bounds: Bounds, start: &BTreeMap<String, f64>) -> Option<Settled> {
     let faults =
         |truth: usize, other: usize| agreement(traces[truth], traces[other], bounds, start).faults;
     let mut candidates: Vec<usize> = (0..traces.len()).collect();
-    // One that omits nothing says more.
+    // Prefer a trace that omits nothing.
     candidates.sort_by_key(|place| traces[*place].omitted.len());
     for candidate in &candidates {
         let agreeing = candidates.iter().filter(|other| faults(*candidate, **other).is_empty());
@@ -192,8 +188,8 @@ pub fn settle(traces: &[&Trace], bounds: Bounds, start: &BTreeMap<String, f64>) 
     Some(Settled::Open { between: [first, other], how: first_of(&faults) })
 }
 
-/// Some 65,536 of the values, so that a trace of any net is a few megabytes. The stride has no factor in common with
-/// kernels of 2 or 3, so that every tap is among them.
+/// Returns about 65,536 of the values, so that the trace of any net has a few megabytes. The stride is not divisible by 2 or
+/// 3, so that every position of a convolution's kernel is sampled.
 pub fn sample(values: &[f32]) -> Vec<f32> {
     let mut stride = values.len() / 65_536 + 1;
     while stride.is_multiple_of(2) || stride.is_multiple_of(3) {
@@ -202,7 +198,7 @@ pub fn sample(values: &[f32]) -> Vec<f32> {
     values.iter().step_by(stride).copied().collect()
 }
 
-/// The first few, and how many more there are.
+/// Joins the first three, and says how many more there are.
 pub fn first_of(what: &[String]) -> String {
     let first = what.iter().take(3).cloned().collect::<Vec<_>>().join("; ");
     match what.len().saturating_sub(3) {
@@ -211,7 +207,7 @@ pub fn first_of(what: &[String]) -> String {
     }
 }
 
-/// Whether a difference is larger than the largest so far; NaN is the largest of all.
+/// Whether a difference exceeds the largest so far; NaN exceeds everything.
 fn further(distance: f64, largest: f64) -> bool {
     !largest.is_nan() && (distance > largest || distance.is_nan())
 }
@@ -225,7 +221,7 @@ fn together<'a>(all: impl Iterator<Item = &'a Vec<f32>>) -> f64 {
     all.map(|values| length(values).powi(2)).sum::<f64>().sqrt()
 }
 
-/// The length of the difference over the length of `expected`, or over `least` if that is more; 0 for equal vectors.
+/// The length of the difference divided by the length of `expected`, or by `least` if that is more; 0 for equal vectors.
 fn distance(expected: &[f32], found: &[f32], least: f64) -> f64 {
     let squares = expected.iter().zip(found).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2));
     let difference = squares.sum::<f64>().sqrt();
@@ -239,6 +235,14 @@ fn distance(expected: &[f32], found: &[f32], least: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sample_has_no_stride_of_two_or_three() {
+        // 65,536 · 5 values: 6 and then 7 are the first strides without these factors.
+        let values: Vec<f32> = (0..65_536 * 5).map(|value| value as f32).collect();
+        assert_eq!(sample(&values)[..3], [0.0, 7.0, 14.0]);
+        assert_eq!(sample(&values[..100]), values[..100]);
+    }
 
     fn trace(losses: &[f64], gradient: &[f32], change: &[f32]) -> Trace {
         let of = |values: &[f32]| BTreeMap::from([("conv.weight".to_owned(), values.to_vec())]);
@@ -263,7 +267,7 @@ mod tests {
         for bounds in [Bounds::EXACT, Bounds::SINGLE, Bounds::SHORT] {
             let found = compared(&truth, &other, bounds);
             assert_eq!(found.gradient, (0.75, "conv.weight".to_owned()));
-            assert_eq!(found.faults, ["gradient of conv.weight off by 7.5e-1"]);
+            assert_eq!(found.faults, ["gradient of conv.weight: relative difference 7.5e-1"]);
         }
     }
 
@@ -298,12 +302,12 @@ mod tests {
         let frozen = trace(&[0.7], &[4.0, -8.0], &[0.0, 0.0]);
         assert_eq!(
             compared(&truth, &frozen, Bounds::SINGLE).faults,
-            ["change of conv.weight off by 1.0e0"]
+            ["change of conv.weight: relative difference 1.0e0"]
         );
         let mut surplus = truth.clone();
         surplus.gradients.insert("base.weight".into(), vec![1.0]);
         let faults = compared(&truth, &surplus, Bounds::SINGLE).faults;
-        assert_eq!(faults, ["gradient of base.weight, which does not learn, off by NaN"]);
+        assert_eq!(faults, ["gradient of base.weight (not trainable): relative difference NaN"]);
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! Published rates, against which an impossible one is seen.
+//! Published training rates, which expose an implausible rate.
 
 use crate::record::Record;
 use serde::Deserialize;
 
-/// A published training rate of VGG16 at 224 × 224 pixels with all layers learning, on one device.
+/// A published training rate of VGG16 at 224 × 224 pixels with all layers trainable, on one device.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ceiling {
@@ -11,7 +11,7 @@ pub struct Ceiling {
     pub device: String,
     /// `float32` or `float16`.
     pub precision: String,
-    /// Pictures a second.
+    /// Images per second.
     pub images_per_second: f64,
     /// Library, batch and year.
     pub conditions: String,
@@ -21,9 +21,8 @@ pub struct Ceiling {
 
 const ROWS: &str = include_str!("../data/ceilings.json");
 
-/// How far above the best published rate a rate is still believed: later libraries are faster, and no
-/// two machines are alike. The published rates of one device differ by up to 30% themselves (V100, 192 and
-/// 249).
+/// The factor above the best published rate from which a rate is implausible. Later libraries are faster, and
+/// machines differ: the published rates of one device differ by up to 30% (V100, 192 and 249).
 const TOLERANCE: f64 = 1.3;
 
 /// All rows.
@@ -32,7 +31,7 @@ pub fn ceilings() -> Vec<Ceiling> {
 }
 
 impl Ceiling {
-    /// Why a record's training rate is not believed; `None` if it is, or if nothing published is
+    /// Why a record's training rate is implausible; `None` if it is plausible, or if no published rate is
     /// comparable.
     pub fn fault(record: &Record) -> Option<String> {
         let rate = record.throughput.training.or(record.throughput.train_phase)?;
@@ -53,8 +52,8 @@ impl Ceiling {
         let times = rate / best.images_per_second;
         (times > TOLERANCE).then(|| {
             format!(
-                "{rate:.1} images/s is {times:.1} times the {} that were published for {} ({}; {}): part of the net \
-                 did not learn, the device was another one, or fewer pictures were seen",
+                "{rate:.1} images/s is {times:.1} times the {} published for {} ({}; {}); check that all layers are \
+                 trainable, the device's name, and the number of images",
                 best.images_per_second, best.device, best.conditions, best.source
             )
         })

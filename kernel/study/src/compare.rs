@@ -1,13 +1,14 @@
-//! Two backends side by side: a ratio of like with like, or what makes them unlike.
+//! Compares two backends: a ratio of runs with equal conditions, or the differences between them.
 
 use crate::ceiling::Ceiling;
 use crate::conditions::{Difference, Rule, between, json};
 use crate::record::{Environment, Record};
-use crate::statistics::Ratio;
+use crate::runner::STEPS;
+use crate::statistics::{Ratio, quantile};
 use serde_json::Value;
 use std::fmt;
 
-/// What is compared.
+/// The time that is compared.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Quantity {
     /// Seconds of the phase `load`.
@@ -19,17 +20,20 @@ pub enum Quantity {
     /// Seconds of the phase `test`.
     Test,
     /// Seconds of training and validation until the end of the first epoch that reaches this validation accuracy, 0 to
-    /// 1. A ratio needs runs that all reach it.
+    /// 1. A ratio needs runs that all reach the accuracy.
     ToAccuracy(f64),
+    /// Seconds of a training step on a batch in memory: the median of the steps after the phases
+    /// ([`Record::step_seconds`]), without reading images, compiling and the first step.
+    Step,
 }
 
 impl Quantity {
     /// The phases, in order.
     pub const PHASES: [Self; 4] = [Self::Load, Self::Build, Self::Train, Self::Test];
 
-    /// The phase that it is measured in.
+    /// The phase that the time is part of; a step is part of `train`.
     pub fn phase(self) -> Self {
-        if let Self::ToAccuracy(_) = self { Self::Train } else { self }
+        if let Self::ToAccuracy(_) | Self::Step = self { Self::Train } else { self }
     }
 
     /// The phase's name.
@@ -37,7 +41,7 @@ impl Quantity {
         match self {
             Self::Load => "load",
             Self::Build => "build",
-            Self::Train | Self::ToAccuracy(_) => "train",
+            Self::Train | Self::ToAccuracy(_) | Self::Step => "train",
             Self::Test => "test",
         }
     }
@@ -53,23 +57,23 @@ impl Quantity {
                 let reached = |(_, accuracy): &(f64, f64)| *accuracy >= target;
                 record.learned().into_iter().find(reached).map(|(seconds, _)| seconds)
             }
+            Self::Step => quantile(&record.step_seconds, 0.5),
         }
     }
 }
 
-/// Times per picture, as a ratio of the second to the first.
+/// The ratio of the times per image, second to first.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PerImage {
-    /// The ratio, smallest under the assumption in `basis`.
+    /// The smallest ratio under the assumption in `basis`.
     pub low: Ratio,
-    /// Largest under it; the same where nothing is assumed.
+    /// The largest ratio under the assumption; equal to `low` without one.
     pub high: Ratio,
-    /// How it was computed.
+    /// The formula, in words.
     pub basis: &'static str,
 }
 
-/// A ratio with its 95% interval, or from the smallest to the largest where an assumption stands between; their
-/// intervals then are `basis`' matter and not shown.
+/// Shows the ratio with its 95% interval, or without intervals the smallest and the largest where they differ.
 impl fmt::Display for PerImage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if format!("{:.2}", self.low.value) == format!("{:.2}", self.high.value) {
@@ -80,24 +84,23 @@ impl fmt::Display for PerImage {
     }
 }
 
-/// What a validation picture costs, in training pictures, where a record has only the time of both
-/// together: between nothing and a third, which is the forward pass without the backward pass of twice
-/// its cost.
+/// The cost of a validation image in training images, where a record has only the sum of both times: between 0 and a
+/// third, since the backward pass costs twice the forward pass.
 const VALIDATION_COST: [f64; 2] = [0.0, 1.0 / 3.0];
 
 impl PerImage {
-    const STEPS: &str = "seconds of the training steps, and of features computed before them, over the pictures trained on";
-    const PHASES: &str = "seconds of the phase over the pictures trained on, a validation picture counted as 0 to 1/3 of one";
-    const TEST: &str = "seconds of the phase over the pictures tested on";
+    const STEPS: &str = "seconds of the training steps, and of features computed before them, over the images trained on";
+    const PHASES: &str = "seconds of the phase over the images trained on, a validation image counted as 0 to 1/3 of one";
+    const TEST: &str = "seconds of the phase over the images tested on";
 
     fn of(first: &[&Record], second: &[&Record], quantity: Quantity) -> Option<Self> {
         let ratio = |of: &dyn Fn(&Record) -> Option<f64>| {
-            // A side that cannot tell for one of its runs cannot tell.
+            // Every run of a side must state the time.
             let all = |side: &[&Record]| side.iter().all(|record| of(record).is_some());
             if all(first) && all(second) { ratio(first, second, of) } else { None }
         };
         match quantity {
-            Quantity::Load | Quantity::Build | Quantity::ToAccuracy(_) => None,
+            Quantity::Load | Quantity::Build | Quantity::ToAccuracy(_) | Quantity::Step => None,
             Quantity::Test => {
                 let value = ratio(&|r| Some(r.phases.test? / nonzero(r.images_seen.test?)?))?;
                 Some(Self { low: value, high: value, basis: Self::TEST })
@@ -113,8 +116,8 @@ impl PerImage {
                 let at = |cost: f64| {
                     ratio(&|r| {
                         let validated = r.images_seen.validation.unwrap_or(0) as f64;
-                        let pictures = nonzero(r.images_seen.training?)? + cost * validated;
-                        Some(r.phases.train? / pictures)
+                        let images = nonzero(r.images_seen.training?)? + cost * validated;
+                        Some(r.phases.train? / images)
                     })
                 };
                 let [a, b] = [at(VALIDATION_COST[0])?, at(VALIDATION_COST[1])?];
@@ -125,8 +128,8 @@ impl PerImage {
     }
 }
 
-/// Whether two runs stood side by side in time: in the same round of one call of one study of one job, on the same
-/// cores of one machine, with the same environment variables and revision.
+/// Whether two runs are a pair: in the same round of one call of one study of one job, on the same cores of one machine,
+/// with the same environment variables and revision.
 fn side_by_side(first: &Record, second: &Record) -> bool {
     fn of(record: &Record) -> Option<impl PartialEq> {
         let place = record.place.as_ref()?;
@@ -137,12 +140,12 @@ fn side_by_side(first: &Record, second: &Record) -> bool {
     of(first).is_some() && of(first) == of(second)
 }
 
-/// Runs with the time, each with it.
+/// The runs that state the time, with the time.
 fn timed<'a>(side: &[&'a Record], of: &dyn Fn(&Record) -> Option<f64>) -> Vec<(&'a Record, f64)> {
     side.iter().filter_map(|record| Some((*record, of(record)?))).collect()
 }
 
-/// The two times of each pair of runs that stood [`side_by_side`].
+/// The two times of each [pair](side_by_side) of runs.
 fn pairs(
     first: &[&Record],
     second: &[&Record],
@@ -156,8 +159,8 @@ fn pairs(
     timed(first, of).into_iter().filter_map(pair).collect()
 }
 
-/// The second side's times over the first's: of the pairs, or of the two sides' medians where there are no pairs. Runs
-/// without the time are left out; `None` if a side has no other.
+/// The second side's time divided by the first's: the median of the pairs' ratios, or without pairs the ratio of the two
+/// medians. Skips runs without the time; `None` if a side has no run with it.
 fn ratio(
     first: &[&Record],
     second: &[&Record],
@@ -176,35 +179,34 @@ fn nonzero(count: usize) -> Option<f64> {
     (count > 0).then_some(count as f64)
 }
 
-/// What can be said of two backends' times.
+/// The comparison of the times of two backends.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Comparison {
     /// What was compared.
     pub quantity: Quantity,
-    /// The second's time over the first's.
+    /// The second backend's time divided by the first's.
     pub ratio: Ratio,
-    /// That of each pair of runs that stood side by side in time; empty where there is no pair.
+    /// The ratio of each pair of runs; empty without pairs.
     pub pairs: Vec<f64>,
-    /// Why the ratio does not count; empty where it does.
+    /// The differences that invalidate the ratio; empty if it counts.
     pub differences: Vec<Difference>,
-    /// Differences that the ratio is told with.
+    /// Differences that are reported beside a ratio that counts.
     pub told: Vec<Difference>,
-    /// Why a side's times do not count: impossible clocks, rates above what was ever published, disturbed runs.
+    /// Why the times of a side do not count: invalid durations, implausible rates, disturbed or unchecked runs.
     pub faults: Vec<String>,
-    /// The same per picture.
+    /// The ratio per image.
     pub per_image: Option<PerImage>,
-    /// What one of the sides takes for granted.
+    /// Assumptions of the records.
     pub assumptions: Vec<String>,
 }
 
 impl Comparison {
-    /// Whether the ratio is one of like with like, of figures that can be believed.
+    /// Whether the conditions are equal and the figures plausible.
     pub fn is_comparable(&self) -> bool {
         self.differences.is_empty() && self.faults.is_empty()
     }
 
-    /// The ratio in words, with its interval and what that shows: that the times are equivalent, or that the difference
-    /// is not significant.
+    /// The ratio with its interval, and whether the times are equivalent or the difference is not significant.
     pub fn words(&self) -> String {
         let words = self.ratio.with_interval();
         match (self.ratio.is_equivalent(), self.ratio.shows_difference()) {
@@ -214,7 +216,7 @@ impl Comparison {
         }
     }
 
-    /// Why the figure per image does not count; `None` where it does, that is where the number of images is the only
+    /// Why the ratio per image does not count; `None` if it counts, that is if the number of images is the only
     /// difference.
     pub fn why_not_per_image(&self) -> Option<String> {
         let of_images = |difference: &Difference| difference.condition.rule == Rule::PerImage;
@@ -222,7 +224,7 @@ impl Comparison {
         if counts { None } else { self.why_not() }
     }
 
-    /// Why the ratio does not count, as one sentence; `None` where it does.
+    /// Why the ratio does not count, as one sentence; `None` if it counts.
     pub fn why_not(&self) -> Option<String> {
         if self.is_comparable() {
             return None;
@@ -246,9 +248,8 @@ impl Comparison {
     }
 }
 
-/// Compares the runs of two backends: the second's time over the first's. Runs of the same round of one
-/// study are pairs. Runs that did not end well and rounds of warming up do not count; `None` if either
-/// side then has no figure.
+/// Compares the runs of two backends: the second's time divided by the first's. Runs of the same round of one study are
+/// pairs. Failed runs and warm-up rounds do not count; `None` if a side then has no figure.
 pub fn compare<'a>(
     first: &[&'a Record],
     second: &[&'a Record],
@@ -259,7 +260,7 @@ pub fn compare<'a>(
     };
     let (mut first, mut second) = (counting(first), counting(second));
     if let Quantity::ToAccuracy(_) = quantity {
-        // Without the runs that never reach the target, the others would look too good.
+        // Leaving out runs that never reach the target would favour the backend.
         let reaches = |side: &[&Record]| side.iter().all(|run| quantity.seconds(run).is_some());
         if !reaches(&first) || !reaches(&second) {
             return None;
@@ -276,7 +277,7 @@ pub fn compare<'a>(
     let mut assumptions = Vec::new();
     for record in first.iter().chain(&second) {
         let found = record.clock_faults().into_iter().chain(Ceiling::fault(record));
-        let found = found.map(|fault| format!("not believed: {}: {fault}", record.backend()));
+        let found = found.map(|fault| format!("implausible: {}: {fault}", record.backend()));
         add_new(&mut faults, found);
         if let Some(why) = disturbance(record, quantity) {
             let round = record.place.as_ref().map_or(0, |place| place.round);
@@ -309,22 +310,23 @@ fn add_new(known: &mut Vec<String>, found: impl Iterator<Item = String>) {
     }
 }
 
-/// What disturbed the compared phase of a run.
+/// The disturbance of the phase of a run in which the compared time was measured.
 fn disturbance(record: &Record, quantity: Quantity) -> Option<String> {
-    record.resources.get(quantity.name())?.disturbance()
+    let phase = if quantity == Quantity::Step { STEPS } else { quantity.name() };
+    record.resources.get(phase)?.disturbance()
 }
 
-/// The seed of the resamples: any will do, as long as it stays.
+/// The seed of the resamples; its value does not matter, but must not change.
 pub(crate) const SEED: u64 = 2019;
 
-/// Whether a run counts in a comparison: it ended well, its backend computes what the others do as far as anybody
-/// checked, and its round was no warm-up.
+/// Whether a run counts in a comparison: it succeeded, no check found that it disagrees with the other backends, and its
+/// round was not a warm-up.
 pub fn counts(record: &Record) -> bool {
     record.reason().is_none() && !record.place.as_ref().is_some_and(|place| place.warm_up)
 }
 
-/// What strikes a ratio of two sides, and what is told with it, each condition once: differences between runs of one
-/// round, and between a side's first run and the side's others.
+/// The differences that invalidate a ratio, and those that are only reported, each condition once: differences between runs
+/// of one round, and between the first run of a side and its other runs.
 fn unlike(
     first: &[&Record],
     second: &[&Record],
@@ -368,7 +370,7 @@ pub(crate) mod tests {
     };
     use crate::report::report_2019;
 
-    /// A record that states everything, in round `round` of a study.
+    /// A record that states all conditions, in round `round` of a study.
     pub(crate) fn stated(backend: &str, round: usize, train: f64) -> Record {
         let word = |text: &str| Some(text.to_owned());
         Record {
@@ -548,6 +550,29 @@ pub(crate) mod tests {
             compared(&first, &second).why_not().unwrap(),
             "disturbed: b in round 1 (other processes took 5.0 s of processor time in 11.0 s)"
         );
+    }
+
+    #[test]
+    fn steps_are_judged_by_their_own_disturbance() {
+        use crate::resources::Resources;
+        let disturbed = |phase: &str| {
+            let mut records = three("b", [1.0, 2.0, 3.0]);
+            records.iter_mut().for_each(|record| record.step_seconds = vec![0.1]);
+            let used =
+                Resources { seconds: 1.0, others_cpu_seconds: Some(0.9), ..Resources::default() };
+            records[1].resources.insert(phase.into(), used);
+            records
+        };
+        let mut first = three("a", [1.0, 2.0, 3.0]);
+        first.iter_mut().for_each(|record| record.step_seconds = vec![0.2]);
+        for (phase, is_judged) in [("train", false), ("steps", true)] {
+            let second = disturbed(phase);
+            let (first, second): (Vec<&Record>, Vec<&Record>) =
+                (first.iter().collect(), second.iter().collect());
+            let found = compare(&first, &second, Quantity::Step).unwrap();
+            let why = found.why_not().unwrap_or_default();
+            assert_eq!(why.contains("disturbed: b in round 1"), is_judged, "{phase}: {why}");
+        }
     }
 
     /// Each condition of a fair comparison, changed alone, must strike the ratio and be named.
@@ -732,8 +757,8 @@ pub(crate) mod tests {
         assert_eq!(compare(&sides.0, &sides.1, Quantity::Train), None);
     }
 
-    /// The report: K80, reported 3.18, per picture 1.04 to 1.21; P100, reported 1.33, per picture 0.43 to 0.51.
-    /// By hand for the K80: (938.33 / 58,956) / (294.98 / 19,200) = 1.036, and with 9,600 validation pictures at a
+    /// The report: K80, reported 3.18, per image 1.04 to 1.21; P100, reported 1.33, per image 0.43 to 0.51.
+    /// By hand for the K80: (938.33 / 58,956) / (294.98 / 19,200) = 1.036, and with 9,600 validation images at a
     /// third (938.33 / 58,956) / (294.98 / 22,400) = 1.209.
     #[test]
     fn the_reports_ratios_are_reproduced_and_struck_by_the_ordinary_comparison() {
@@ -760,8 +785,8 @@ pub(crate) mod tests {
         }
     }
 
-    /// A record that somebody measured and one from the report go the same way: a copy of the report's
-    /// figures that says "measured" is treated alike.
+    /// A measured record and a reported one take the same path: a copy of the report's figures with the provenance
+    /// "measured" gives the same comparison.
     #[test]
     fn the_report_has_no_path_of_its_own() {
         let mut copy = report_2019();
@@ -774,7 +799,7 @@ pub(crate) mod tests {
         assert_eq!(of(&copy), of(&report));
     }
 
-    /// The report: both K80 rates are 1.7 to 1.9 times over what was published; the P100's are below.
+    /// The report's K80 rates are 1.7 to 1.9 times the published ones; its P100 rates are below.
     #[test]
     fn the_reports_k80_rates_are_above_the_published_ceiling() {
         let faults: Vec<Option<String>> = report_2019().iter().map(Ceiling::fault).collect();

@@ -1,5 +1,5 @@
-//! The conditions of a run, in one table. Comparisons, the display of a record, `CONDITIONS.md` and what the Python
-//! references must state all come from it.
+//! The table of a run's conditions. Comparisons, the display of a record, `CONDITIONS.md` and the list of what the Python
+//! references must state come from this table.
 
 use crate::compare::Quantity::{self, Build, Load, Test, Train};
 use crate::record::Record;
@@ -7,37 +7,37 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// What a difference means for a ratio.
+/// The effect of a difference on a ratio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
-    /// It strikes the ratio.
+    /// The difference invalidates the ratio.
     Strikes,
-    /// It strikes the ratio of times; a figure per image allows for it.
+    /// The difference invalidates the ratio of times, but not the ratio per image.
     PerImage,
-    /// It strikes the ratio if it is within a round: a study changes the condition from round to round.
+    /// The difference invalidates the ratio within a round: a study changes the condition from round to round.
     WithinRound,
-    /// It strikes the ratio of two runs of one library. Between libraries, the condition is not compared.
+    /// The difference invalidates the ratio of two runs of one library. Between libraries, the condition is not compared.
     WithinLibrary,
-    /// It is told beside the ratio.
+    /// The difference is reported beside the ratio.
     Told,
 }
 
 /// A condition of a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Condition {
-    /// The name in texts.
+    /// The name in messages and tables.
     pub name: &'static str,
     /// The unit of a number; empty for none.
     pub unit: &'static str,
-    /// Where a record has it, as JSON pointers; the first one that is stated counts.
+    /// JSON pointers into a record; the first stated one counts.
     pub places: &'static [&'static str],
-    /// The phases that it matters to.
+    /// The phases that the condition influences.
     pub phases: &'static [Quantity],
-    /// What a difference means.
+    /// The effect of a difference.
     pub rule: Rule,
-    /// Whether there are runs without it. If not, runs that do not state it are never alike.
+    /// Whether a run may lack the condition. Otherwise a run that does not state it is never comparable.
     pub optional: bool,
-    /// Whether only the process that trains can state it.
+    /// Whether only the training process can state it.
     pub by_process: bool,
 }
 
@@ -49,7 +49,7 @@ const TRAINING: &[Quantity] = &[Train];
 
 use Rule::{PerImage, Strikes, Told, WithinLibrary, WithinRound};
 
-/// All conditions. The first part of the first place is the group that a record shows them in.
+/// All conditions. A record groups them by the first part of the first place.
 pub const CONDITIONS: &[Condition] = &[
     of("version", "", &["/library/version"], ALL, WithinLibrary).by_process(),
     of("called from", "", &["/library/language"], ALL, WithinLibrary).by_process(),
@@ -65,6 +65,7 @@ pub const CONDITIONS: &[Condition] = &[
     of("device", "", &["/library/device"], ALL, Strikes).by_process(),
     of("device name", "", &["/library/device_name"], ALL, Strikes).optional(),
     of("threads", "", &["/library/threads"], ALL, Strikes).by_process(),
+    of("ranks", "", &["/library/ranks"], ALL, Strikes).optional().by_process(),
     of("precision", "", &["/library/precision"], NET, Strikes),
     of("settings", "", &["/library/settings"], ALL, Strikes),
     of("net", "", &["/net/name"], NET, Strikes),
@@ -127,18 +128,18 @@ impl Condition {
         Self { by_process: true, ..self }
     }
 
-    /// The part of a record that it belongs to, for example `training`.
+    /// The part of a record that the condition belongs to, for example `training`.
     pub fn group(&self) -> &'static str {
         self.places[0].split('/').nth(1).unwrap_or_default()
     }
 
-    /// What a record, as JSON, states in one of the places; null for nothing.
+    /// The value in a record, as JSON; null if the record does not state it.
     pub fn of(&self, record: &Value) -> Value {
         let stated = self.places.iter().find_map(|place| stated(record, place));
         stated.cloned().unwrap_or_default()
     }
 
-    /// All that a record, as JSON, states of it, in words; `None` for nothing.
+    /// All stated values in a record, as text; `None` if the record states none.
     pub fn shown(&self, record: &Value) -> Option<String> {
         let stated = self.places.iter().filter_map(|place| stated(record, place));
         let parts: Vec<String> = stated.map(words).collect();
@@ -151,13 +152,13 @@ fn stated<'a>(record: &'a Value, place: &str) -> Option<&'a Value> {
     record.pointer(place).filter(|value| !value.is_null() && *value != "")
 }
 
-/// The places of the conditions that only the process that trains can state, and whether it may lack them.
+/// The places of the conditions that only the training process can state, and whether it may lack them.
 pub fn by_process() -> BTreeMap<&'static str, bool> {
     let own = CONDITIONS.iter().filter(|condition| condition.by_process);
     own.map(|condition| (condition.places[0], condition.optional)).collect()
 }
 
-/// A record as [`Condition::of`] reads it.
+/// A record as JSON, for [`Condition::of`].
 pub(crate) fn json(record: &Record) -> Value {
     serde_json::to_value(record).unwrap_or_default()
 }
@@ -167,10 +168,9 @@ pub(crate) fn json(record: &Record) -> Value {
 pub struct Difference {
     /// The condition.
     pub condition: &'static Condition,
-    /// The first run's value; null if the run does not state it. Of named values only those that the other run does
-    /// not have.
+    /// The first run's value; null if not stated. A list of named values is reduced to those that the other run lacks.
     pub first: Value,
-    /// The second run's value, likewise.
+    /// The second run's value, in the same form.
     pub second: Value,
 }
 
@@ -180,7 +180,7 @@ impl Difference {
         self.first.is_null() && self.second.is_null()
     }
 
-    /// Whether a ratio of this quantity is struck; `None` if the condition does not matter to the quantity.
+    /// Whether the difference invalidates a ratio of this quantity; `None` if the condition does not influence the quantity.
     pub fn strikes(&self, quantity: Quantity) -> Option<bool> {
         let matters = self.condition.phases.contains(&quantity.phase());
         matters.then_some(self.condition.rule != Told)
@@ -197,7 +197,7 @@ impl fmt::Display for Difference {
         if !unit.is_empty() {
             write!(f, " {unit}")?;
         }
-        // A seed is a number that counts nothing.
+        // A quotient of seeds has no meaning.
         match self.first.as_f64().zip(self.second.as_f64()).map(|(first, second)| second / first) {
             Some(factor) if factor.is_finite() && factor > 0.0 && *rule != WithinRound => {
                 write!(f, " ({factor:.2} ×)")
@@ -207,7 +207,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Every condition in which two runs differ, or that a run does not state though every run has it.
+/// Every condition in which two runs differ, or that a run must state and does not.
 pub fn differences(first: &Record, second: &Record) -> Vec<Difference> {
     between(&json(first), &json(second))
 }
@@ -237,7 +237,7 @@ fn named(value: &Value) -> Option<&Vec<Value>> {
     value.as_array().filter(|list| list.iter().all(Value::is_array))
 }
 
-/// A value in words: the first digits of a checksum, `name=value` for named values, and `adam(beta1 0.9, …)` for settings.
+/// A value as text: the first digits of a checksum, `name=value` for named values, and `adam(beta1 0.9, …)` for settings.
 pub fn words(value: &Value) -> String {
     let joined = |parts: Vec<String>| parts.join(", ");
     match value {
@@ -282,7 +282,7 @@ mod tests {
     use std::collections::BTreeSet;
     use std::fmt::Write;
 
-    /// A misspelt place would be "not stated" for ever.
+    /// A misspelt place would always be "not stated".
     #[test]
     fn every_place_is_a_field_of_the_record() {
         let mut record = Record { training: Some(Training::default()), ..Record::default() };
@@ -298,7 +298,7 @@ mod tests {
         assert_eq!(places.iter().collect::<BTreeSet<_>>().len(), places.len(), "each place once");
     }
 
-    /// Every field of net, data, training and library that describes what was run is a condition, or here is why not.
+    /// Every field that describes the run is a condition, or has a reason here.
     #[test]
     fn every_stated_field_is_compared_or_has_a_reason_not_to_be() {
         let beside = [
@@ -375,13 +375,13 @@ mod tests {
     fn the_documentation_has_the_table() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/CONDITIONS.md");
         let mut text = String::from(
-            "# The conditions of a run\n\nMade from the table in `src/conditions.rs`, which also compares and shows them \
-             (`UPDATE_CONDITIONS=1 cargo test -p benchbook-study` writes this file).\n\nA difference *strikes* a ratio of \
-             the phases that it matters to. *Per image*: a figure per image allows for it. *Within a round*, *within a \
-             library*: it strikes between runs of one round or one library, and is not compared otherwise. *Told*: it \
-             stands beside the ratio. A run may lack what is optional; anything else that a run does not state counts as \
-             a difference. The process that trains states what is marked so, all other conditions come from the job and \
-             the machine.\n\n| condition | place in the record | matters to | a difference | optional | stated by the process |\n\
+            "# The conditions of a run\n\nGenerated from the table in `src/conditions.rs`, which compares and shows the conditions, \
+             by `UPDATE_CONDITIONS=1 cargo test -p benchbook-study`.\n\nA difference *invalidates* the ratio of the phases \
+             that the condition influences. *Not per image*: the ratio per image still counts. *Within a round*, *within a \
+             library*: the condition is compared only between runs of one round or one library. *Reported*: the difference \
+             is shown beside the ratio. A run may lack an optional condition; any other condition that a run does not \
+             state counts as a difference. The training process states the marked conditions; all others come from the job \
+             and the machine.\n\n| condition | place in the record | influences | a difference | optional | stated by the process |\n\
              | --- | --- | --- | --- | --- | --- |\n",
         );
         for condition in CONDITIONS {
@@ -390,11 +390,11 @@ mod tests {
             let places: Vec<String> = places.iter().map(|place| format!("`{place}`")).collect();
             let phases: Vec<&str> = phases.iter().map(|phase| phase.name()).collect();
             let rule = match rule {
-                Strikes => "strikes",
-                PerImage => "strikes, not per image",
-                WithinRound => "strikes within a round",
-                WithinLibrary => "strikes within a library",
-                Told => "is told",
+                Strikes => "invalidates",
+                PerImage => "invalidates, not per image",
+                WithinRound => "invalidates within a round",
+                WithinLibrary => "invalidates within a library",
+                Told => "reported",
             };
             let mark = |flag: bool| if flag { "yes" } else { "" };
             writeln!(

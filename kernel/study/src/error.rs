@@ -1,52 +1,52 @@
 use std::path::PathBuf;
 
-/// What can be wrong with records and studies.
+/// Errors of records and studies.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A file cannot be read or written.
     #[error("cannot {action} {}: {source}", path.display())]
     File {
-        /// What was tried: "read", "append to" …
+        /// The operation: "read", "append to" …
         action: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// A file holds something else.
-    #[error("expected {what}, found something else: {}: {source}", path.display())]
+    /// A file does not hold the expected JSON.
+    #[error("cannot read {what} from {}: {source}", path.display())]
     Json {
-        /// What should be there.
+        /// The expected content, for example "a record".
         what: &'static str,
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The position and the cause.
         source: serde_json::Error,
     },
-    /// A study that cannot be run.
-    #[error("expected {expected} for `{name}`, found {found}")]
+    /// A setting is invalid.
+    #[error("`{name}` must be {expected} (got {found})")]
     Setting {
         /// The setting.
         name: &'static str,
-        /// What it may be.
+        /// The valid values.
         expected: String,
-        /// What it was.
+        /// The value.
         found: String,
     },
-    /// Another study holds the file of records.
+    /// Another study has locked the file of records.
     #[error(
-        "another study is adding to {}; wait for it to end, or choose another file of records \
+        "another study is writing to {}; wait until it ends, or choose another file of records \
          (`--records FILE`, `StudyPlan::records`)", path.display()
     )]
     InUse {
         /// The file.
         path: PathBuf,
     },
-    /// The user stopped a study. What was measured so far is in the records.
-    #[error("the study was interrupted; the same call goes on from there")]
+    /// The user interrupted a study. The file of records has the finished runs.
+    #[error("the study was interrupted; the same call resumes it")]
     Interrupted,
-    /// A chart that cannot be drawn.
+    /// A chart cannot be drawn.
     #[error(transparent)]
     Chart(#[from] benchbook_chart::Error),
 }

@@ -1,8 +1,7 @@
-//! Files that are either the old one or the new one, never half of it, and folders that a killed process leaves to
-//! the next one to remove.
+//! Writes files atomically, and removes the unfinished files and temporary folders of killed processes.
 //!
-//! What is unfinished belongs to a process that holds a lock on it (flock(2)): a process number would say nothing
-//! across containers and hosts. Where a file system has no locks, nothing is taken for a leftover.
+//! A process locks its unfinished files (flock(2)), since a process number means nothing across containers and hosts. On
+//! a file system without locks nothing is removed.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
@@ -11,20 +10,19 @@ use std::path::{Path, PathBuf};
 use tempfile::{NamedTempFile, TempDir};
 
 const PARTIAL: &str = ".partial";
-/// Random letters and digits in the name of an unfinished file.
+/// The number of random characters in the name of an unfinished file.
 const RANDOM: usize = 6;
-/// Symbolic links in a row, as Linux has it (path_resolution(7)).
+/// The limit of Linux for a chain of symbolic links (path_resolution(7)).
 const LINKS: usize = 40;
 
-/// Writes a file beside `path` and moves it there when it is complete and on the disk. A kill in the middle leaves
-/// the previous file whole; the unfinished one is removed by the next call for that folder.
+/// Writes a file beside `path` and renames it when it is complete and on the disk. If the process is killed, the previous
+/// file stays whole, and the next call for that folder removes the unfinished one.
 ///
-/// As with a file that is written in place, a symbolic link stays and the file that it leads to is replaced, a new
-/// file has the permissions that the umask allows, and an existing one keeps its own (but not its owner). A device
-/// or pipe is written to directly.
+/// A symbolic link stays, and the file that it points to is replaced. A new file has the permissions that the umask
+/// allows; an existing file keeps its permissions, but not its owner. Devices and pipes are written directly.
 ///
 /// # Errors
-/// Whatever the file system or `write` reports; the unfinished file is then removed.
+/// The errors of the file system or of `write`; the unfinished file is then removed.
 pub fn write_atomically(
     path: &Path,
     write: impl FnOnce(&mut File) -> io::Result<()>,
@@ -50,7 +48,7 @@ pub fn write_atomically(
     Ok(())
 }
 
-/// The path that a chain of symbolic links leads to, whether something is there or not.
+/// Follows symbolic links to a path, which need not exist.
 fn followed(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_path_buf();
     for _ in 0..LINKS {
@@ -62,7 +60,7 @@ fn followed(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::from_raw_os_error(libc::ELOOP))
 }
 
-/// An unfinished file for `path`, locked for as long as it is open.
+/// Creates an unfinished file for `path`, locked while it is open.
 fn begin(folder: &Path, path: &Path) -> io::Result<NamedTempFile> {
     let prefix = format!(".{}-", path.file_name().unwrap_or_default().to_string_lossy());
     loop {
@@ -78,16 +76,16 @@ fn begin(folder: &Path, path: &Path) -> io::Result<NamedTempFile> {
     }
 }
 
-/// Locks a file or folder that was just made. False if another process took it for a leftover before.
+/// Locks a file or folder that was just created; false if another process has removed it as a leftover.
 fn claim(file: &File, path: &Path) -> bool {
-    // Without locks on this file system nobody removes it, either.
+    // Without locks on this file system, no process removes it.
     let _ = file.try_lock();
     let inode = |data: io::Result<fs::Metadata>| data.map(|data| (data.dev(), data.ino())).ok();
     inode(file.metadata()) == inode(fs::symlink_metadata(path))
 }
 
-/// Removes what killed processes have left of unfinished files: a checkpoint of 100 million weights is too large to
-/// be forgotten. What cannot be removed is in nobody's way.
+/// Removes the unfinished files of killed processes, since a checkpoint of 100 million weights is large. Ignores files
+/// that cannot be removed.
 fn remove_leftovers(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
@@ -99,7 +97,7 @@ fn remove_leftovers(folder: &Path) {
     }
 }
 
-/// Whether [`begin`] gives such names.
+/// Whether a name has the form of [`begin`]'s.
 fn is_partial(name: &str) -> bool {
     let stem = name.strip_prefix('.').and_then(|name| name.strip_suffix(PARTIAL));
     let random = stem.and_then(|stem| stem.rsplit_once('-')).map(|(_, random)| random);
@@ -108,7 +106,7 @@ fn is_partial(name: &str) -> bool {
     })
 }
 
-/// The lock of a file or folder that no process holds; it is to be removed while the lock is held.
+/// Locks a file or folder that no process holds, so that the caller can remove it under the lock.
 fn abandoned(path: &Path) -> Option<File> {
     let kind = fs::symlink_metadata(path).ok()?.file_type();
     if !kind.is_file() && !kind.is_dir() {
@@ -118,11 +116,10 @@ fn abandoned(path: &Path) -> Option<File> {
     file.try_lock().is_ok().then_some(file)
 }
 
-/// The beginning of the names of temporary folders.
+/// The prefix of temporary folders.
 const SCRATCH: &str = "benchbook-study-";
 
-/// A temporary folder. It is removed with this value; what a killed process has left of its own is removed by the
-/// next one.
+/// A temporary folder, removed with this value. The next one removes the folders of killed processes.
 #[derive(Debug)]
 pub struct Scratch {
     folder: TempDir,
@@ -130,10 +127,10 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Makes one where the environment says (`TMPDIR`).
+    /// Creates a folder in `TMPDIR`.
     ///
     /// # Errors
-    /// Whatever the file system reports.
+    /// The errors of the file system.
     pub fn new() -> io::Result<Self> {
         Self::new_in(&std::env::temp_dir())
     }
@@ -198,7 +195,7 @@ mod tests {
         let make = |name: &str| File::create(folder.path().join(name)).unwrap();
         drop(make(".kept.txt-abc123.partial"));
         drop(make(".another.txt-abc123.partial"));
-        // A download that is to be resumed, and a name that is somebody else's.
+        // A download that can be resumed, and a file of another program.
         drop(make(".vgg16.pth.partial"));
         drop(make("notes-abc123.partial"));
         let used = make(".kept.txt-def456.partial");
@@ -243,7 +240,7 @@ mod tests {
         write("latest", "new").unwrap();
         assert_eq!(fs::read_link(&model).unwrap(), Path::new("store/old"));
         assert_eq!(fs::read(store.join("old")).unwrap(), b"new");
-        // A link to what is not there yet, and one to itself.
+        // A link to a missing file, and one to itself.
         symlink("store/first", folder.path().join("next")).unwrap();
         write("next", "first").unwrap();
         assert_eq!(fs::read(store.join("first")).unwrap(), b"first");

@@ -1,12 +1,11 @@
-//! Records of runs, their statistics, and comparisons that say when they are none.
+//! Records of runs, their statistics, and comparisons of comparable runs.
 //!
-//! A [`Record`] is what one run was and what it took, whoever wrote it: the helper library, a Python
-//! program, or somebody who typed in a published table. [`Records`] reads files of them, one JSON
-//! line each, from any number of machines. [`compare`] puts two backends' records side by side: it
-//! gives a ratio only of like with like, and otherwise says what differs. [`Study`] draws all of it.
-//! [`runner`] executes the runs of a study, each in a process of its own.
+//! A [`Record`] holds the conditions and results of one run. The helper library, a Python program or the author of a
+//! published table writes it. [`Records`] reads files of records, one JSON line each, from any number of machines.
+//! [`compare()`] compares the records of two backends: it gives a ratio if all conditions are equal, and otherwise lists
+//! the differences. [`Study`] draws tables and charts. [`runner`] executes the runs of a study, each in its own process.
 //!
-//! No library of deep learning is linked or named here beyond strings.
+//! This crate links no deep-learning library.
 
 pub mod agreement;
 mod ceiling;

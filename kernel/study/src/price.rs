@@ -1,9 +1,9 @@
-//! What an hour of a machine costs.
+//! The price of an hour of a machine.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A price per hour, in JSON a text such as `0.60 EUR`.
+/// A price per hour; in JSON a string such as `0.60 EUR`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Price {
@@ -14,7 +14,7 @@ pub struct Price {
 }
 
 impl Price {
-    /// What this many seconds cost.
+    /// The cost of this many seconds.
     pub fn of(&self, seconds: f64) -> f64 {
         self.amount * seconds / 3600.0
     }

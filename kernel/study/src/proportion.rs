@@ -1,4 +1,4 @@
-//! Shares of pictures, and how sure one can be of them.
+//! Accuracies and their confidence intervals.
 
 use crate::statistics::NORMAL_QUANTILE;
 use benchbook_display::{Bundle, Rich};
@@ -13,11 +13,11 @@ pub struct Evaluation {
     /// Mean loss.
     #[serde(deserialize_with = "crate::record::number")]
     pub loss: f64,
-    /// Share of recognised pictures, 0 to 1.
+    /// Share of correctly classified images, 0 to 1.
     pub accuracy: f64,
     /// Wilson's 95% interval of the accuracy: lower and upper end.
     pub interval: [f64; 2],
-    /// Pictures.
+    /// The number of images.
     pub images: usize,
     /// From the first file to the last result.
     pub seconds: f64,
@@ -27,7 +27,7 @@ impl fmt::Display for Evaluation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{}: loss {:.4}, accuracy {:.4} (95% interval {:.3} to {:.3}), {} pictures in {:.1} s",
+            "{}: loss {:.4}, accuracy {:.4} (95% interval {:.3} to {:.3}), {} images in {:.1} s",
             self.split,
             self.loss,
             self.accuracy,

@@ -1,8 +1,8 @@
-//! What one run was, and what it took: everything that a later comparison must check.
+//! The conditions and results of one run: everything that a later comparison must check.
 //!
-//! All conditions are optional, because records come from many hands: what nobody stated is `None`,
-//! and a comparison treats it as unknown, never as equal. Benchbook's own runs state all of them. The table of the
-//! conditions is [`CONDITIONS`](crate::conditions::CONDITIONS).
+//! All conditions are optional, because other programs and publications write records, too. A condition that is not
+//! stated is `None`, and a comparison treats it as unknown, never as equal. Benchbook's own runs state all conditions
+//! ([`CONDITIONS`](crate::conditions::CONDITIONS)).
 
 mod environment;
 mod show;
@@ -12,11 +12,12 @@ pub use crate::verdict::Rates;
 pub use environment::Environment;
 
 use crate::resources::Resources;
+use crate::runner::STEPS;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// The version of the record's form. A reader refuses what is newer than itself.
+/// The version of the record's format. Readers reject other versions.
 pub const SCHEMA: u32 = 3;
 
 /// One run.
@@ -27,89 +28,91 @@ pub struct Record {
     pub schema: u32,
     /// The run's name.
     pub name: String,
-    /// The study that it belongs to; `None` for a run on its own.
+    /// The run's place in a study; `None` for a single run.
     pub place: Option<Place>,
-    /// When it began: seconds since 1970, UTC; 0 where nobody knows. For the eye only: no duration is computed from it.
+    /// Start time: seconds since 1970, UTC; 0 if unknown. Only shown: no duration is computed from it.
     pub started: u64,
-    /// The whole run by a monotonic clock, in seconds.
+    /// Duration of the whole run by a monotonic clock, in seconds.
     pub wall_seconds: Option<f64>,
-    /// How it ended.
+    /// How the run ended.
     pub status: Status,
-    /// Whether its backend was found to compute the same as the others; `None` where nobody asked.
+    /// Whether the backend agrees with the others; `None` if this was not checked.
     pub computes: Option<Computes>,
-    /// Seconds of training steps on one batch that was in memory already, measured after the phases: the net alone.
+    /// Seconds of training steps on one batch, measured after the phases: the net without loading. With LibTorch, PyTorch and
+    /// Keras the pixels stay on the device; TensorFlow from Rust takes them from the processor's memory in each step, as its
+    /// C API does; the other libraries compute on the processor.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub step_seconds: Vec<f64>,
-    /// What the process that was timed computed after its clock had stopped, held to what was settled.
+    /// Whether the timed process, after its clock has stopped, agrees with the settled values.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audit: Option<Computes>,
-    /// Whether it was measured or is somebody's report.
+    /// Whether the figures were measured or published.
     pub provenance: Provenance,
-    /// What is not known but assumed, in words.
+    /// Assumptions about conditions that are not known.
     pub assumptions: Vec<String>,
     /// The library.
     pub library: Library,
     /// The net.
     pub net: Net,
-    /// The pictures.
+    /// The dataset.
     pub data: Data,
-    /// The training as it was asked for; `None` if nothing was trained.
+    /// The requested training; `None` if nothing was trained.
     pub training: Option<Training>,
-    /// Pictures that went through the net.
+    /// Numbers of images that went through the net.
     pub images_seen: ImagesSeen,
-    /// Changes of the weights.
+    /// Number of training steps.
     pub steps: Option<u64>,
     /// Seconds of the phases.
     pub phases: Phases,
-    /// Seconds of other phases that the user timed, by their names.
+    /// Seconds of other phases that the user timed, by name.
     pub other_phases: BTreeMap<String, f64>,
-    /// What `load` was spent on.
+    /// The parts of `load`.
     pub load_parts: LoadParts,
-    /// What `build` was spent on.
+    /// The parts of `build`.
     pub build_parts: BuildParts,
-    /// What `train` was spent on.
+    /// The parts of `train`.
     pub train_parts: TrainParts,
-    /// Pictures a second.
+    /// Images per second.
     pub throughput: Throughput,
-    /// Net and loader measured apart, if the run was asked for it.
+    /// The rates of net and loader alone, if the job requests them.
     pub rates: Option<Rates>,
     /// The most memory in use since the run began.
     pub peak_memory: PeakMemory,
-    /// What each phase used, by the phase's name, seen from outside by whoever started the process.
+    /// The resources of each phase, by name, measured from outside the process; `steps` are the [`step_seconds`](Self::step_seconds).
     pub resources: BTreeMap<String, Resources>,
-    /// How good the model was.
+    /// Losses and accuracies.
     pub metrics: Metrics,
     /// Each epoch.
     pub epochs: Vec<Epoch>,
     /// The machine.
     pub environment: Environment,
-    /// The program that measured: version, and commit where it is known.
+    /// Version of the measuring program, and its commit if known.
     pub revision: String,
-    /// The whole job as `benchbook bench` reads it, for `benchbook reproduce`; of absolute paths it has the last name only.
-    /// `None` for runs that no job describes.
+    /// The job as `benchbook bench` reads it, for `benchbook reproduce`. Absolute paths are reduced to their last name.
+    /// `None` for runs without a job.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job: Option<serde_json::Value>,
 }
 
-/// Where a record stands in a study.
+/// The place of a run in a study.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Place {
     /// The study's name.
     pub study: String,
-    /// The backend as the study calls it, for example `python-keras`.
+    /// The backend's id, for example `python-keras`.
     pub backend: String,
-    /// The round, from 0. Runs of one round stand side by side in time.
+    /// The round, from 0. Runs of one round follow each other directly.
     pub round: usize,
-    /// The job, in a form that is equal for equal jobs; empty where it was not noted.
+    /// A digest of the job, equal for equal jobs; empty if unknown.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub job: String,
-    /// Whether the round only warmed the machine up; it is kept and counts for nothing.
+    /// Whether the round only warms the machine up and does not count.
     pub warm_up: bool,
-    /// The call of `benchbook study` or `StudyPlan::run` that made the run; empty where it was not noted.
+    /// The call of `benchbook study` or `StudyPlan::run` that made the run; empty if unknown.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub call: String,
-    /// How often the round was run before for this backend and was disturbed. Of these runs, the last one counts.
+    /// The number of earlier, disturbed attempts of the round. The last attempt counts.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub attempt: usize,
 }
@@ -118,12 +121,12 @@ fn is_zero(number: &usize) -> bool {
     *number == 0
 }
 
-/// Two digits a byte, as checksums are written.
+/// Writes bytes as hexadecimal digits.
 pub fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A number that JSON has as `null` where it is none, as the loss of a model that diverged.
+/// Reads a number; `null` is NaN, as in the loss of a diverged model.
 pub(crate) fn number<'de, D: serde::Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
     Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))
 }
@@ -132,48 +135,48 @@ pub(crate) fn number<'de, D: serde::Deserializer<'de>>(from: D) -> Result<f64, D
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Status {
-    /// To its end.
+    /// The run succeeded.
     #[default]
     Ok,
-    /// It failed.
+    /// The run failed.
     Failed {
-        /// Its last words.
+        /// The exit status and the last line of standard error.
         message: String,
     },
-    /// The backend is not there, or cannot do this job.
+    /// The backend is not installed, or does not support this job.
     Absent {
         /// Why, and what to do.
         message: String,
     },
     /// Memory of host or device ran out.
     OutOfMemory {
-        /// Its last words.
+        /// The exit status and the last line of standard error.
         message: String,
     },
-    /// Somebody stopped it.
+    /// The user interrupted the run.
     Interrupted,
-    /// It was no run: the line only tells what a later check found of the backend whose runs stand before it.
+    /// Not a run: the record holds the result of a later check of the backend.
     Checked,
 }
 
-/// What comparing losses and gradients from a common start found.
+/// The result of comparing losses and gradients from a common start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "found", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Computes {
-    /// The same as another backend, within the tolerance.
+    /// The backend agrees with another backend, within the bounds.
     Alike {
-        /// The other one.
+        /// The other backend.
         reference: String,
-        /// How near, and how it was looked at, in words.
+        /// The differences, and the precision of the comparison, as text.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         nearness: String,
     },
-    /// Something else: its times are no times of this job.
+    /// The backend disagrees: its times are not times of this job.
     Unlike {
-        /// What differs, and by how much.
+        /// The differences.
         message: String,
     },
-    /// Nothing, since the check itself failed.
+    /// Inconclusive, since the check itself failed.
     Unchecked {
         /// Why.
         reason: String,
@@ -181,7 +184,7 @@ pub enum Computes {
 }
 
 impl Computes {
-    /// Whether the same was found, however near.
+    /// Whether two results are the same, ignoring the differences within the bounds.
     pub(crate) fn is(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Alike { reference, .. }, Self::Alike { reference: of_other, .. }) => {
@@ -193,7 +196,7 @@ impl Computes {
 }
 
 impl Status {
-    /// Why there is no result; `None` if there is one.
+    /// Why the run has no result; `None` if it has one.
     pub fn reason(&self) -> Option<String> {
         match self {
             Status::Ok => None,
@@ -201,23 +204,23 @@ impl Status {
             Status::Absent { message } => Some(format!("not available: {message}")),
             Status::OutOfMemory { message } => Some(format!("out of memory: {message}")),
             Status::Interrupted => Some("interrupted".into()),
-            Status::Checked => Some("no run".into()),
+            Status::Checked => Some("not a run".into()),
         }
     }
 }
 
-/// Where the figures are from.
+/// The origin of the figures.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Provenance {
     /// This program measured them.
     #[default]
     Measured,
-    /// Somebody published them.
+    /// The figures were published.
     Reported {
-        /// When.
+        /// The year of publication.
         year: u32,
-        /// Where.
+        /// The publication.
         source: String,
     },
 }
@@ -231,15 +234,15 @@ impl std::fmt::Display for Provenance {
     }
 }
 
-/// The library that computed.
+/// The library of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Library {
     /// For example `LibTorch`.
     pub name: String,
-    /// Its version.
+    /// The library's version.
     pub version: Option<String>,
-    /// The language that called it.
+    /// The language of the calling program.
     pub language: Option<String>,
     /// For example `cpu` or `cuda:0`.
     pub device: Option<String>,
@@ -247,16 +250,17 @@ pub struct Library {
     pub device_name: Option<String>,
     /// CPU threads within one operation.
     pub threads: Option<usize>,
+    /// Processes that trained together, each with so many threads; `None` for one.
+    pub ranks: Option<usize>,
     /// The type of the numbers, for example `float32`.
     pub precision: Option<String>,
-    /// What was set otherwise than the library does by itself, in words: `channels last`.
+    /// Settings that differ from the library's defaults, for example `channels last`.
     pub settings: Vec<String>,
-    /// The library's build and the versions of what it runs on and loads images with: `build`, `python`, `torchvision`,
-    /// `pillow`.
+    /// The library's build, and the versions of packages that it uses: `build`, `python`, `torchvision`, `pillow`.
     pub parts: BTreeMap<String, String>,
 }
 
-/// The net.
+/// The net of a run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Net {
@@ -270,77 +274,77 @@ pub struct Net {
     pub head: Option<String>,
     /// `trainable` or `frozen`.
     pub base: Option<String>,
-    /// Dropout rate, where the graph is not known.
+    /// Dropout rate, if the graph is unknown.
     pub dropout: Option<f64>,
-    /// Where the starting weights come from: a file's name, or `random` with its seed.
+    /// The source of the starting weights: a file's name, or `random` with its seed.
     pub weights: Option<String>,
-    /// SHA-256 of the weights' file, since its name says little.
+    /// SHA-256 of the weights' file.
     pub weights_sha256: Option<String>,
-    /// All values.
+    /// Number of parameters.
     pub parameters: Option<usize>,
-    /// Values that training changes.
+    /// Number of trainable parameters.
     pub trainable_parameters: Option<usize>,
     /// `[height, width]` in pixels.
     pub input_size: Option<[usize; 2]>,
-    /// What happens to pixels, in words.
+    /// The preprocessing of pixels.
     pub preprocessing: Option<String>,
 }
 
-/// The training as it was asked for.
+/// The requested training.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Training {
-    /// Pictures in a batch.
+    /// Images per batch.
     pub batch_size: Option<usize>,
     /// Epochs.
     pub epochs: Option<usize>,
-    /// Batches in an epoch; `None` for one pass over the pictures.
+    /// Batches per epoch; `None` for one pass over the images.
     pub steps_per_epoch: Option<usize>,
-    /// The optimiser with its settings, as a job states them.
+    /// The optimiser with its settings, as in a job.
     pub optimizer: Option<Value>,
     /// The learning rate of the first step.
     pub learning_rate: Option<f64>,
-    /// How the rate changes, as a job states it.
+    /// The schedule of the learning rate, as in a job.
     pub schedule: Option<Value>,
-    /// Random changes of the images, as a job states them; `none` for none.
+    /// Augmentation of the images, as in a job; `none` without.
     pub augmentation: Option<Value>,
-    /// Factors on the loss of the classes; `none` for none.
+    /// Weights of the classes in the loss; `none` without.
     pub class_weights: Option<Value>,
-    /// Seed of order, augmentation and dropout. In a study, each round has another one.
+    /// Seed of order, augmentation and dropout; in a study, different in each round.
     pub seed: Option<u64>,
-    /// Whether features of the frozen base were computed once for each picture.
+    /// Whether features of the frozen base were computed once for each image.
     pub cache_features: Option<bool>,
-    /// Where decoded pictures are kept for the next epoch: `none`, `memory` or `disk`.
+    /// The cache of decoded images: `none`, `memory` or `disk`.
     pub cache: Option<String>,
-    /// Threads or processes that decode.
+    /// Threads or processes that decode images.
     pub loader_threads: Option<usize>,
 }
 
-/// The pictures.
+/// The dataset of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Data {
-    /// The folder's own name, without the path that leads there.
+    /// The folder's name, without its path.
     pub name: String,
-    /// Class names in the order of their numbers.
+    /// Class names by their numbers.
     pub classes: Vec<String>,
-    /// Pictures for training.
+    /// Number of images for training.
     pub training: usize,
-    /// Pictures for validation.
+    /// Number of images for validation.
     pub validation: usize,
-    /// Pictures for the test.
+    /// Number of images for the test.
     pub test: usize,
-    /// SHA-256 over the splits, classes, names and contents of the files: equal for copies of one folder.
+    /// SHA-256 over the splits, classes, names and contents of the files: equal for copies of a folder.
     pub files_sha256: Option<String>,
-    /// Files that were no usable pictures and were left out.
+    /// Number of files that were skipped as unusable.
     pub skipped: usize,
-    /// The first of them, with the reason.
+    /// The first skipped files, with the reason.
     pub skipped_files: Vec<String>,
-    /// SHA-256 over the classes and names of all of them.
+    /// SHA-256 over the classes and names of all skipped files.
     pub skipped_sha256: Option<String>,
 }
 
-/// Pictures that went through the net, each as often as it did.
+/// Numbers of images that went through the net, repetitions included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ImagesSeen {
@@ -352,23 +356,23 @@ pub struct ImagesSeen {
     pub test: Option<usize>,
 }
 
-/// Seconds of the four phases of the report, by a monotonic clock with the device synchronised on
-/// both sides. A phase that a run did not do is `None`.
+/// Seconds of the four phases, by a monotonic clock, with the device synchronised before each reading. A phase that the
+/// run did not have is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Phases {
-    /// From the folder to the first batch on the device: listing, decoding, resizing, copying.
+    /// From opening the folder to the first batch on the device: listing, decoding, resizing, copying.
     pub load: Option<f64>,
-    /// From the settings to the net on the device: reading or drawing the weights, copying them.
+    /// From the settings to the net on the device: reading or generating the weights, copying.
     pub build: Option<f64>,
-    /// All epochs with their validations and checkpoints; decoding during training counts here.
+    /// All epochs with their validations and checkpoints, including decoding during training.
     pub train: Option<f64>,
-    /// Predicting the test pictures, from the first file to the last result.
+    /// Predicting the test images, from reading the first file to the last result.
     pub test: Option<f64>,
 }
 
 impl Phases {
-    /// The names, in order.
+    /// The phases' names, in order.
     pub const NAMES: [&'static str; 4] = ["load", "build", "train", "test"];
 
     /// All phases by name, in order.
@@ -391,61 +395,61 @@ pub struct LoadParts {
     pub list: Option<f64>,
     /// From the first file to the first batch: reading, decoding, resizing and preprocessing.
     pub first_batch: Option<f64>,
-    /// The share of `first_batch` that went into reading and decoding, where it is known.
+    /// The part of `first_batch` for reading and decoding, if known.
     pub decode: Option<f64>,
-    /// The share that went into resizing and preprocessing, where it is known.
+    /// The part of `first_batch` for resizing and preprocessing, if known.
     pub transform: Option<f64>,
     /// Copying the batch to the device.
     pub copy: Option<f64>,
 }
 
-/// Seconds of the parts of `build`, and the first step, which stands with them because it compiles
-/// and tunes; it is measured within `train`.
+/// Seconds of the parts of `build`, and of the first training step, in which libraries compile and tune. The first step
+/// is part of `train`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BuildParts {
-    /// Fetching weights from elsewhere: 0 where nothing is fetched.
+    /// Downloading weights; 0 without a download.
     pub download: Option<f64>,
-    /// Reading weights from the disk.
+    /// Reading weights from disk.
     pub read: Option<f64>,
-    /// Drawing starting values.
+    /// Generating starting values.
     pub initialise: Option<f64>,
-    /// Building the layers and moving the values to the device.
+    /// Building the layers and copying the values to the device.
     pub to_device: Option<f64>,
     /// From the beginning of the first epoch to the end of its first step, input included.
     pub first_step: Option<f64>,
 }
 
-/// What the seconds of `train` were spent on. The rest is bookkeeping and drawing.
+/// Seconds of the parts of `train`. The rest is bookkeeping and drawing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainParts {
-    /// Steps, with the waiting for input.
+    /// Training steps, including waiting for input.
     pub training: f64,
-    /// Part of `training` in the first epoch, which also warms up.
+    /// The first epoch's part of `training`, which includes warming up.
     pub first_epoch: f64,
-    /// Part of `training` in which the net waited for pictures.
+    /// The part of `training` in which the net waited for images.
     pub input_wait: Option<f64>,
     /// Validations.
     pub validation: f64,
-    /// Callbacks: writing checkpoints.
+    /// Callbacks, such as writing checkpoints.
     pub callbacks: f64,
-    /// Computing the features of a frozen base once.
+    /// Computing the cached features of a frozen base.
     pub features: f64,
 }
 
-/// Pictures a second.
+/// Images per second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Throughput {
-    /// Training pictures over the seconds of the training steps. With cached features these steps
-    /// run the head alone; `training.cache_features` says so.
+    /// Training images divided by the seconds of the training steps. With `training.cache_features`, these steps run only
+    /// the head.
     pub training: Option<f64>,
-    /// The same without the first epoch; `None` if there was no other.
+    /// The same without the first epoch; `None` after a single epoch.
     pub later_epochs: Option<f64>,
-    /// Training pictures over the whole phase `train`, which is what the report's times amount to.
+    /// Training images divided by the whole phase `train`, as in the 2019 report.
     pub train_phase: Option<f64>,
-    /// Test pictures over the phase `test`.
+    /// Test images divided by the phase `test`.
     pub test: Option<f64>,
 }
 
@@ -453,18 +457,18 @@ pub struct Throughput {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PeakMemory {
-    /// Resident memory of the process; `None` where the system does not tell.
+    /// Resident memory of the process; `None` if the system does not report it.
     pub host_bytes: Option<u64>,
-    /// Whether the counter was set back when the run began. If not (Linux permits it for the own
-    /// process, some containers do not), `host_bytes` is the peak since the process began.
+    /// Whether the counter was reset when the run began. Otherwise (some containers forbid it) `host_bytes` is the peak since
+    /// the process began.
     pub host_reset: bool,
-    /// Resident memory when the run began: the libraries, and what the session held before.
+    /// Resident memory when the run began: the libraries, and the session's values.
     pub host_before_bytes: Option<u64>,
-    /// Memory of the device; `None` where the library does not tell.
+    /// Memory of the device; `None` if the library does not report it.
     pub device_bytes: Option<u64>,
 }
 
-/// How good the model was.
+/// Losses and accuracies of the model.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Metrics {
@@ -476,7 +480,7 @@ pub struct Metrics {
     pub val_loss: Option<f64>,
     /// Validation accuracy of the last epoch.
     pub val_accuracy: Option<f64>,
-    /// The evaluations that the run asked for.
+    /// The evaluations during the run.
     pub evaluations: Vec<Evaluation>,
 }
 
@@ -486,35 +490,35 @@ pub struct Metrics {
 pub struct Epoch {
     /// From 1.
     pub epoch: usize,
-    /// Mean loss over the training pictures, each at the weights of its step.
+    /// Mean loss over the training images, each with the weights of its step.
     #[serde(deserialize_with = "number")]
     pub loss: f64,
-    /// Share of training pictures that were recognised, likewise.
+    /// Share of correctly classified training images, each with the weights of its step.
     pub accuracy: f64,
-    /// Mean loss over the validation pictures at the end of the epoch.
+    /// Mean loss over the validation images at the end of the epoch.
     pub val_loss: Option<f64>,
-    /// Share of validation pictures that were recognised.
+    /// Share of correctly classified validation images.
     pub val_accuracy: Option<f64>,
     /// Learning rate of the epoch's first step.
     pub learning_rate: Option<f64>,
-    /// Pictures trained on.
+    /// Images trained on.
     pub training_images: usize,
-    /// Pictures validated on.
+    /// Images validated on.
     pub validation_images: usize,
-    /// Training, with the waiting for input.
+    /// Training, including waiting for input.
     pub training_seconds: f64,
-    /// Part of `training_seconds` in which the net waited for pictures; `None` where the library
-    /// does not tell.
+    /// The part of `training_seconds` in which the net waited for images; `None` if the library
+    /// does not report it.
     pub input_wait_seconds: Option<f64>,
     /// Validation.
     pub validation_seconds: f64,
-    /// Callbacks: writing checkpoints.
+    /// Callbacks, such as writing checkpoints.
     pub callback_seconds: f64,
 }
 
 impl Record {
-    /// Fills in what follows from the epochs and phases: images seen, the parts of `train`,
-    /// throughput and the last epoch's metrics. So every writer computes them alike.
+    /// Fills in the values that follow from epochs and phases, so that every writer computes them alike: images seen, the
+    /// parts of `train`, throughput and the last epoch's metrics.
     pub fn complete(mut self) -> Self {
         if !self.epochs.is_empty() {
             let sum = |of: fn(&Epoch) -> f64| self.epochs.iter().map(of).sum::<f64>();
@@ -555,32 +559,32 @@ impl Record {
         self
     }
 
-    /// Why its figures do not count; `None` if they do.
+    /// Why the figures do not count; `None` if they count.
     pub fn reason(&self) -> Option<String> {
         let unlike = |found: &Option<Computes>, what: &str| match found {
-            Some(Computes::Unlike { message }) => Some(format!("wrong: {what}{message}")),
+            Some(Computes::Unlike { message }) => Some(format!("disagrees: {what}{message}")),
             _ => None,
         };
         self.status
             .reason()
             .or_else(|| unlike(&self.computes, ""))
-            .or_else(|| unlike(&self.audit, "the program that was timed: "))
+            .or_else(|| unlike(&self.audit, "timed program: "))
     }
 
-    /// Why nobody knows whether it computes what others do; `None` if that was checked.
+    /// Why the agreement with other backends is unknown; `None` if it was checked.
     pub fn unchecked(&self) -> Option<String> {
         let reason = |found: &Option<Computes>, what: &str| match found {
             Some(Computes::Unchecked { reason }) => {
                 Some(format!("{what} was not checked: {reason}"))
             }
             Some(Computes::Alike { .. } | Computes::Unlike { .. }) => None,
-            None => Some(format!("{what} was not checked, as a study does")),
+            None => Some(format!("{what} was not checked; run it in a study")),
         };
-        reason(&self.computes, "what it computes")
-            .or_else(|| reason(&self.audit, "the program that was timed"))
+        reason(&self.computes, "agreement with other backends")
+            .or_else(|| reason(&self.audit, "agreement of the timed program"))
     }
 
-    /// After each epoch with a validation: the seconds since the training began, and the accuracy.
+    /// The seconds since the training began and the accuracy after each epoch with a validation.
     pub fn learned(&self) -> Vec<(f64, f64)> {
         let mut seconds = self.train_parts.features;
         let mut points = Vec::new();
@@ -591,31 +595,36 @@ impl Record {
         points
     }
 
-    /// The name that tables and charts give it: the study's name for the backend, or the library's.
+    /// The name in tables and charts: the backend's id in the study, or the library's name.
     pub fn backend(&self) -> &str {
         self.place.as_ref().map_or(&self.library.name, |place| &place.backend)
     }
 
-    /// The phases that something else disturbed, with what and how much ([`Resources::disturbance`]).
+    /// The resources of the phases, without those of the steps that were timed after them.
+    pub(crate) fn resources_of_phases(&self) -> impl Iterator<Item = &Resources> {
+        self.resources.iter().filter(|(phase, _)| *phase != STEPS).map(|(_, used)| used)
+    }
+
+    /// The disturbed phases with their [disturbances](Resources::disturbance).
     pub fn disturbances(&self) -> Vec<String> {
         let phases = self.resources.iter();
         let found = phases.filter_map(|(name, used)| Some((name, used.disturbance()?)));
         found.map(|(name, why)| format!("{name}: {why}")).collect()
     }
 
-    /// Figures that no clock can have measured: a negative or infinite time, parts longer than the
-    /// whole, phases that together are longer than the run. Empty for a sound record.
+    /// Invalid durations: negative or infinite times, parts longer than the whole, phases longer than the run. Empty for a
+    /// valid record.
     ///
-    /// The report's log has such a figure: "Training complete in 437644m 45s", hours since 1970
-    /// taken for minutes, because one variable was both the start and the difference.
+    /// The report's log has such a duration: "Training complete in 437644m 45s" are the hours since 1970, because one
+    /// variable was both the start and the difference.
     pub fn clock_faults(&self) -> Vec<String> {
-        // Seconds of rounding and of clocks read one after the other.
+        // Relative and absolute (seconds) tolerance for rounding and for clocks that are read one after the other.
         const SLACK: f64 = 0.01;
         let mut faults = Vec::new();
         let mut together = 0.0;
         for (name, seconds) in self.phases.measured() {
             if !seconds.is_finite() || seconds < 0.0 {
-                faults.push(format!("{name} took {seconds} s, which is no time"));
+                faults.push(format!("{name}: invalid duration {seconds} s"));
             } else {
                 together += seconds;
             }
@@ -624,7 +633,7 @@ impl Record {
             && together > wall * (1.0 + SLACK) + SLACK
         {
             faults.push(format!(
-                "the phases take {together:.3} s together and the whole run {wall:.3} s"
+                "the phases take {together:.3} s, longer than the whole run ({wall:.3} s)"
             ));
         }
         let parts = &self.train_parts;
@@ -632,14 +641,16 @@ impl Record {
         if let Some(train) = self.phases.train
             && inside > train * (1.0 + SLACK) + SLACK
         {
-            faults.push(format!("the parts of train take {inside:.3} s and train {train:.3} s"));
+            faults.push(format!(
+                "the parts of train take {inside:.3} s, longer than train ({train:.3} s)"
+            ));
         }
-        // No training of this program's kind lasts a year; what does is a date.
+        // A duration of more than a year is a date.
         if let Some((name, seconds)) =
             self.phases.measured().into_iter().find(|(_, seconds)| *seconds > 365.25 * 86_400.0)
         {
             faults.push(format!(
-                "{name} took {seconds:.0} s, {:.0} years: a date and not a duration",
+                "{name}: invalid duration {seconds:.0} s ({:.0} years): it is a date",
                 seconds / (365.25 * 86_400.0)
             ));
         }
@@ -656,23 +667,27 @@ mod tests {
         Record { phases, wall_seconds: Some(200.0), ..Record::default() }
     }
 
-    /// The report, figure 12: between lines of 59 and 55 seconds the log says "437644m 45s". The same
-    /// variable was start and difference, so every second reading was a difference to 1970.
+    /// The report, figure 12: between lines of 59 and 55 seconds the log says "437644m 45s". One variable was start and
+    /// difference, so every second reading was the time since 1970.
     #[test]
     fn the_reports_437644_minutes_are_named_as_a_fault_of_the_clock() {
         assert!(trained(59.0).clock_faults().is_empty());
         for seconds in [437_644.0 * 60.0 + 45.0, 437_644.0 * 3600.0 + 45.0] {
             let faults = trained(seconds).clock_faults();
-            assert!(faults[0].contains("and the whole run 200.000 s"), "{faults:?}");
+            assert!(faults[0].contains("longer than the whole run (200.000 s)"), "{faults:?}");
         }
-        // Also where nobody knows how long the run was: the clock's reading is a date, in hours.
+        // Also without the duration of the run: the reading is a date, in hours.
         let read = Record { wall_seconds: None, ..trained(437_644.0 * 3600.0 + 45.0) };
-        assert!(read.clock_faults()[0].contains("50 years: a date"), "{:?}", read.clock_faults());
+        assert!(
+            read.clock_faults()[0].contains("(50 years): it is a date"),
+            "{:?}",
+            read.clock_faults()
+        );
     }
 
     #[test]
     fn a_negative_time_and_parts_longer_than_the_whole_are_faults() {
-        assert!(trained(-1.0).clock_faults()[0].contains("-1 s, which is no time"));
+        assert!(trained(-1.0).clock_faults()[0].contains("train: invalid duration -1 s"));
         let mut record = trained(10.0);
         record.train_parts = TrainParts { training: 9.0, validation: 2.0, ..record.train_parts };
         assert!(record.clock_faults()[0].contains("parts of train take 11.000 s"));
@@ -698,6 +713,6 @@ mod tests {
         assert_eq!((record.train_parts.training, record.train_parts.first_epoch), (15.0, 10.0));
         assert_eq!(record.throughput.later_epochs, Some(20.0));
         assert_eq!(record.throughput.train_phase, Some(10.0));
-        assert_eq!(record.train_parts.input_wait, None, "the epochs do not tell");
+        assert_eq!(record.train_parts.input_wait, None, "the epochs do not state it");
     }
 }

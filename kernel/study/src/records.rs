@@ -1,4 +1,4 @@
-//! Files of records: one JSON line each, only ever appended to.
+//! Files of records, one JSON line each. Files are only appended to.
 
 use crate::error::Error;
 use crate::files::write_atomically;
@@ -7,14 +7,14 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-/// A line that is no record this version can read. It does not keep the others from being read.
+/// A line that cannot be read. The other lines are read all the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreadable {
     /// The file.
     pub path: PathBuf,
     /// The line, from 1.
     pub line: usize,
-    /// What is wrong with it.
+    /// Why the line cannot be read.
     pub reason: String,
 }
 
@@ -24,10 +24,10 @@ impl std::fmt::Display for Unreadable {
     }
 }
 
-/// Records of any number of files and machines.
+/// The records of any number of files and machines.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Records {
-    /// In the order of the files and their lines.
+    /// The records in the order of the files and their lines.
     pub records: Vec<Record>,
     /// The lines that could not be read.
     pub unreadable: Vec<Unreadable>,
@@ -37,7 +37,7 @@ impl Records {
     /// Reads a file.
     ///
     /// # Errors
-    /// [`Error::File`]. A line that cannot be read is no error: it is named in `unreadable`.
+    /// [`Error::File`]. Lines that cannot be read are listed in `unreadable`.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let bytes = fs::read(path).map_err(|source| Error::File {
@@ -60,8 +60,7 @@ impl Records {
         Ok(read)
     }
 
-    /// Adds another machine's file. A record that is there already (the same run copied twice) is
-    /// left out.
+    /// Adds another file, for example from another machine, without records that are already here.
     ///
     /// # Errors
     /// [`Error::File`].
@@ -85,14 +84,13 @@ fn parse(line: &[u8]) -> Result<Record, String> {
     let version: Version = serde_json::from_slice(line).map_err(|wrong| wrong.to_string())?;
     match version.schema {
         Some(SCHEMA) => serde_json::from_slice(line).map_err(|wrong| wrong.to_string()),
-        Some(other) => Err(format!("expected a record of schema {SCHEMA}, found schema {other}")),
-        None => Err("expected a record, found no `schema`".into()),
+        Some(other) => Err(format!("the record must have schema {SCHEMA} (got {other})")),
+        None => Err("the record has no `schema`".into()),
     }
 }
 
-/// A record in a file of its own.
 impl Record {
-    /// Writes the record as JSON; the previous file of that name stays whole until then.
+    /// Writes the record as JSON, replacing a file of that name atomically.
     ///
     /// # Errors
     /// [`Error::File`], [`Error::Json`].
@@ -112,13 +110,13 @@ impl Record {
     /// Reads the record of a line, counted from 1; without a line, the only record of a file.
     ///
     /// # Errors
-    /// [`Error::File`]; [`Error::Setting`] for what is no record, and without a line for a file of several.
+    /// [`Error::File`]; [`Error::Setting`] if there is no record, or without a line for a file of several records.
     pub fn read_line(path: impl AsRef<Path>, line: Option<usize>) -> Result<Self, Error> {
         let path = path.as_ref();
         let failed = |source| Error::File { action: "read", path: path.into(), source };
         let bytes = fs::read(path).map_err(failed)?;
         let text = match line {
-            // A record in a file of its own takes many lines.
+            // A single record may take many lines.
             None => &bytes,
             Some(line) => {
                 let mut lines = bytes.split(|byte| *byte == b'\n');
@@ -135,33 +133,17 @@ impl Record {
         })
     }
 
-    /// Reads a record.
+    /// Reads the only record of a file.
     ///
     /// # Errors
-    /// [`Error::File`], [`Error::Setting`] for another schema, [`Error::Json`].
+    /// As [`Record::read_line`].
     pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
-        #[derive(serde::Deserialize)]
-        struct Version {
-            schema: Option<u32>,
-        }
-        let path = path.as_ref();
-        let bytes = fs::read(path).map_err(|source| Error::File {
-            action: "read",
-            path: path.into(),
-            source,
-        })?;
-        let json = |source| Error::Json { what: "a record", path: path.into(), source };
-        let version: Version = serde_json::from_slice(&bytes).map_err(json)?;
-        if version.schema != Some(SCHEMA) {
-            let found = version.schema.map_or("none".into(), |schema| schema.to_string());
-            return Err(Error::Setting { name: "schema", expected: SCHEMA.to_string(), found });
-        }
-        serde_json::from_slice(&bytes).map_err(json)
+        Self::read_line(path, None)
     }
 }
 
-/// Adds a record to a file, which is created if need be. The line is written in one piece, so that two
-/// processes can append to one file; a half line that a killed one left is ended first.
+/// Appends a record to a file, which is created if necessary. The line is written at once, so that two processes can
+/// append to one file. Ends a partial line of a killed process first.
 ///
 /// # Errors
 /// [`Error::File`].
@@ -182,8 +164,7 @@ pub fn append(path: impl AsRef<Path>, record: &Record) -> Result<(), Error> {
     write_whole(&mut file, &line).map_err(failed)
 }
 
-/// Writes a line to the end of a file. On a full disk nothing of it stays, unless another process has added something
-/// behind it; half a line would be named as unreadable for ever.
+/// Writes a line to the end of a file. On a full disk, removes the partial line unless another process has appended to it.
 fn write_whole(file: &mut File, line: &[u8]) -> std::io::Result<()> {
     let before = file.metadata()?.len();
     let mut written = 0;
@@ -203,15 +184,14 @@ fn write_whole(file: &mut File, line: &[u8]) -> std::io::Result<()> {
     file.sync_data()
 }
 
-/// A file of records that no other process adds to as long as this value lives (flock(2)). The lock ends with the
-/// process, whatever ends it.
+/// The lock of a file of records (flock(2)). The lock ends with this value, and with the process.
 #[derive(Debug)]
 pub struct RecordsLock {
     file: File,
 }
 
-/// Closing the file is not enough: a child that another thread is just starting holds a copy of the descriptor until
-/// its `exec`, and with it the lock.
+/// Closing the file does not suffice: a child that another thread is starting holds a copy of the descriptor, and so the
+/// lock, until its `exec`.
 impl Drop for RecordsLock {
     fn drop(&mut self) {
         let _ = self.file.unlock();
@@ -219,10 +199,10 @@ impl Drop for RecordsLock {
 }
 
 impl RecordsLock {
-    /// Takes the lock of a file, which is created if need be.
+    /// Locks a file, which is created if necessary.
     ///
     /// # Errors
-    /// [`Error::InUse`] if another study has it; [`Error::File`].
+    /// [`Error::InUse`] if another study holds the lock; [`Error::File`].
     pub fn take(path: &Path) -> Result<Self, Error> {
         let failed = |source| Error::File { action: "lock", path: path.into(), source };
         let file = opened(path).map_err(failed)?;
@@ -234,7 +214,7 @@ impl RecordsLock {
     }
 }
 
-/// A file to append to, created if need be with its folder.
+/// Opens a file for appending, and creates it and its folder if necessary.
 fn opened(path: &Path) -> std::io::Result<File> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
@@ -289,10 +269,7 @@ mod tests {
         let read = Records::read(&path).unwrap();
         assert_eq!(names(&read), ["first", "after the crash"]);
         let told: Vec<String> = read.unreadable.iter().map(ToString::to_string).collect();
-        assert!(
-            told[0].contains("line 2: expected a record of schema 3, found schema 4"),
-            "{told:?}"
-        );
+        assert!(told[0].contains("line 2: the record must have schema 3 (got 4)"), "{told:?}");
         assert!(told[1].contains("line 3") && told[1].contains("`nmae`"), "{told:?}");
         assert!(told[2].contains("line 5") && told[3].contains("line 6"), "{told:?}");
     }
@@ -317,10 +294,8 @@ mod tests {
         assert_eq!(Record::read(&path).unwrap(), named("one"));
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
         fs::write(&path, r#"{"schema": 7}"#).unwrap();
-        assert_eq!(
-            Record::read(&path).unwrap_err().to_string(),
-            "expected 3 for `schema`, found 7"
-        );
+        let error = Record::read(&path).unwrap_err().to_string();
+        assert!(error.contains("the record must have schema 3 (got 7)"), "{error}");
     }
 
     #[test]
@@ -333,8 +308,7 @@ mod tests {
         assert_eq!(Record::read_line(&several, Some(2)).unwrap().name, "second");
         named("alone").write(&one).unwrap();
         assert_eq!(Record::read_line(&one, None).unwrap().name, "alone");
-        for (line, words) in
-            [(None, "found none, and the file"), (Some(0), "0: "), (Some(9), "9: ")]
+        for (line, words) in [(None, "got none, and the file"), (Some(0), "0: "), (Some(9), "9: ")]
         {
             let error = Record::read_line(&several, line).unwrap_err().to_string();
             assert!(error.contains(words) && error.contains("a.jsonl"), "{error}");
@@ -400,7 +374,7 @@ mod tests {
 
     proptest::proptest! {
         #![proptest_config(proptest::prelude::ProptestConfig::with_cases(1000))]
-        /// Damage to one line costs that line at most, and what it is damaged with.
+        /// Changed bytes make at most their own line unreadable.
         #[test]
         fn changed_bytes_cost_their_line_alone(
             changes in proptest::collection::vec((0_usize..100_000, 0_u8..=255), 0..6),

@@ -1,9 +1,9 @@
-//! Libraries that studies run as programs of their own: Python's, and others.
+//! Libraries that studies run as separate programs, in Python and other languages.
 //!
-//! All programs read the same [`Job`], and the net in it is the graph that every backend builds. A Python library is two
-//! files: an interpreter of the graph in its library's own layers, and a program that loads images, trains and tests
-//! as that library's users do. `common.py` runs the program's phases, and traces what it computes. The files are part of
-//! this library, so that an installation needs no checkout to find them.
+//! All programs read the same [`Job`], which contains the graph that every backend builds. A Python library has two
+//! files: an interpreter of the graph in the library's own layers, and a program that loads images, trains and tests
+//! as the library's users do. `common.py` runs the phases and traces values. This crate embeds the files, so that an
+//! installation needs no checkout.
 //!
 //! Several entries may share a program: a *variant* is a program with settings ([`Reference::variant`]), for example
 //! Keras on JAX. A Python library may be named with a version (`python-pytorch@1.13`), which may have an
@@ -11,9 +11,11 @@
 
 mod environment;
 mod list;
+mod rust;
 
 pub use environment::Python;
 pub use list::*;
+pub use rust::{BURN, CANDLE, RUST};
 
 use crate::error::Error;
 use crate::record::Record;
@@ -23,39 +25,43 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-/// A library that a study runs as a program of its own.
+/// A library that a study runs as a separate program.
 #[derive(Clone)]
 pub struct Reference {
     /// The library's names, colour and command to install.
     pub about: About,
-    /// The formula of its optimisers.
+    /// The formulas of the optimisers.
     pub convention: Convention,
-    /// Which settings the library supports, on a GPU or not; otherwise the reason.
+    /// Whether the library supports the settings, on a GPU (`true`) or a processor; the error names the unsupported setting.
     pub supports: fn(&Compute, bool) -> Result<(), &'static str>,
-    /// The program, which trains, and leaves the trace that a job asks for.
+    /// The program, which trains and writes the trace that a job requests.
     pub program: Program,
+    /// Whether several processes, started by `torchrun`, can train together.
+    pub has_ranks: bool,
+    /// Whether the program writes [`Job::profile`].
+    pub has_profile: bool,
     /// The settings that make this library a variant of its program: [`Job::variant`].
     pub variant: &'static [(&'static str, &'static str)],
 }
 
-/// What is started.
+/// The kind of a program.
 #[derive(Clone, Copy)]
 pub enum Program {
-    /// Files that a Python runs.
+    /// Python files.
     Python(Python),
-    /// An executable, whose path the function returns; without it, where it was searched and how to get it, in words.
+    /// An executable. The function returns its path, or an error that says where it was searched and how to install it.
     Executable(fn() -> Result<PathBuf, String>),
 }
 
 /// A file's name and text.
 pub type File = (&'static str, &'static str);
 
-/// What a reference is told to do, as JSON in a file whose name is its only argument.
+/// The job of a reference, as JSON in a file. The file's name is the program's only argument.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Job {
-    /// What is known of the run beforehand: the requested conditions, and the machine.
+    /// The requested conditions and the machine.
     pub record: Record,
-    /// Where the record goes.
+    /// The path of the record to write.
     pub output: PathBuf,
     /// [`Reference::variant`].
     pub variant: BTreeMap<&'static str, &'static str>,
@@ -63,27 +69,27 @@ pub struct Job {
     pub net: serde_json::Value,
     /// Class names in the order of their numbers.
     pub class_names: Vec<String>,
-    /// An image folder with `train/<class>`, `validation/<class>` and perhaps `test`.
+    /// An image folder with `train/<class>`, `validation/<class>` and optionally `test`.
     pub data: PathBuf,
     /// Starting weights: safetensors with the names and shapes of the net's parameters.
     pub start: PathBuf,
-    /// Whether the base keeps its weights.
+    /// Whether the base is frozen.
     pub freeze: bool,
     /// `rescaled`, `torchvision` or `caffe`.
     pub preprocessing: &'static str,
-    /// Images in a batch.
+    /// Images per batch.
     pub batch_size: usize,
-    /// Images in a batch of the phase test.
+    /// Images per batch of the phase test.
     pub test_batch_size: usize,
     /// Epochs.
     pub epochs: usize,
-    /// Batches in an epoch; `None` for one pass over the images.
+    /// Batches per epoch; `None` for one pass over the images.
     pub steps_per_epoch: Option<usize>,
     /// Whether each epoch ends with a validation.
     pub validate: bool,
-    /// How the library computes where it leaves a choice, by the names in the job's JSON.
+    /// The [`Compute`] settings, by their names in a job.
     pub compute: serde_json::Value,
-    /// The optimiser with its settings, by their names in the job's JSON.
+    /// The optimiser with its settings, by their names in a job.
     pub optimizer: serde_json::Value,
     /// The learning rate.
     pub learning_rate: f64,
@@ -91,20 +97,24 @@ pub struct Job {
     pub seed: u64,
     /// CPU threads within one operation.
     pub threads: usize,
-    /// Processes (PyTorch) or threads (TensorFlow) that decode.
+    /// Processes that train together.
+    pub ranks: usize,
+    /// Processes (PyTorch) or threads (TensorFlow) that decode images.
     pub loader_threads: usize,
     /// `cpu` or `cuda:0`.
     pub device: String,
-    /// The images of every batch of every epoch, as paths: the order in which all libraries train.
+    /// The images of every batch of every epoch, as paths, in the same order for all libraries.
     pub order: Vec<Vec<Vec<PathBuf>>>,
-    /// The trace to leave.
+    /// The trace to write.
     pub trace: Option<Question>,
-    /// The places in the record of the conditions that the reference itself states, and whether it may lack them.
+    /// The profile of ten more training steps to write.
+    pub profile: Option<PathBuf>,
+    /// The conditions that the reference must state, as places in the record, and whether each is optional.
     pub states: BTreeMap<&'static str, bool>,
 }
 
-/// Asks a process what it computes of common batches from common weights. It answers with the [`Answer`] as JSON and the
-/// arrays of a [`Trace`](crate::agreement::Trace).
+/// Requests a trace from given batches and weights. The process writes an [`Answer`] as JSON and the arrays of a
+/// [`Trace`](crate::agreement::Trace).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Question {
     /// The batches as 32-bit floats: `pixels` `[steps, batch, …input]`, `labels` `[steps, batch]`, and for the n-th
@@ -112,36 +122,36 @@ pub struct Question {
     pub batches: PathBuf,
     /// The weights: safetensors with the names and shapes of the net's parameters.
     pub start: PathBuf,
-    /// The weights from which the process trained before; `None` if it only computes the trace.
+    /// The weights from which the process started its training; `None` if it only computes the trace.
     pub before: Option<PathBuf>,
-    /// How many steps to train.
+    /// Number of training steps.
     pub steps: usize,
-    /// After how many of them changes are compared.
+    /// The step after which changes are compared.
     pub changes_after: usize,
-    /// Where the arrays go: `logits`, `gradient.NAME` and `change.NAME`, each a [sample](crate::agreement::sample).
+    /// The path of the arrays to write: `logits`, `gradient.NAME` and `change.NAME`, each a [sample](crate::agreement::sample).
     pub arrays: PathBuf,
-    /// Where the answer goes.
+    /// The path of the answer to write.
     pub output: PathBuf,
 }
 
-/// What a process says of itself.
+/// A process's answer to a [`Question`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Answer {
-    /// The library's version, as its records have it.
+    /// The library's version, as in its records.
     pub version: String,
     /// [`Trace::omitted`](crate::agreement::Trace::omitted).
     #[serde(default)]
     pub omitted: Vec<String>,
-    /// What differs from the job in the library's own objects, in words.
+    /// Differences of the library's objects from the job, as text.
     #[serde(default)]
     pub deviations: Vec<String>,
-    /// The losses of the steps; `null` for those that are not finite.
+    /// The losses of the steps; `null` if not finite.
     pub losses: Vec<Option<f64>>,
-    /// Seconds of training steps on one batch of the job's size that is in memory already.
+    /// [`Record::step_seconds`], with the job's batch size.
     #[serde(default)]
     pub step_seconds: Vec<f64>,
-    /// Parameters that training has left exactly as they were.
+    /// Parameters that training has not changed.
     #[serde(default)]
     pub unchanged: Vec<String>,
 }
@@ -166,10 +176,10 @@ impl Job {
 }
 
 impl Reference {
-    /// Where the program is.
+    /// Finds the program.
     ///
     /// # Errors
-    /// Where it was searched, what is missing, and how to get it, in words.
+    /// A message with the searched places, what is missing, and how to install it.
     pub fn installed(&self) -> Result<PathBuf, String> {
         match self.program {
             Program::Python(python) => python.find(self.about.install),
@@ -187,21 +197,21 @@ impl Reference {
         Ok(Some(folder.join(python.files[0].0)))
     }
 
-    /// The library in a version, in the environment that has it. Each version is made once and lasts as long as the
-    /// process.
+    /// Returns the library in another version, which runs in its own environment. Entries are created once and live as long
+    /// as the process.
     ///
     /// # Errors
-    /// That a library has no versions, or that this is none, in words.
+    /// A message if the library has only one version, or the version is not a number.
     pub fn at(&'static self, version: &str) -> Result<&'static Self, String> {
         static KNOWN: Mutex<Vec<&'static Reference>> = Mutex::new(Vec::new());
         let About { id, name, .. } = self.about;
         let number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
         let Program::Python(python) = self.program else {
-            return Err(format!("`{id}` is there in one version only; received `{id}@{version}`"));
+            return Err(format!("`{id}` has only one version; remove `@{version}`"));
         };
         if !version.split('.').all(number) {
             return Err(format!(
-                "a version is numbers, as in `{id}@1.13`; received `{id}@{version}`"
+                "the version must be numbers, as in `{id}@1.13` (got `{id}@{version}`)"
             ));
         }
         let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,11 +1,11 @@
-//! The tables of the 2019 report, as records like any other.
+//! The tables of the 2019 report as records.
 
 use crate::record::Record;
 
 const LINES: &str = include_str!("../data/report-2019.jsonl");
 
-/// The report's four runs: Tesla K80 and P100, TensorFlow and PyTorch. What the report does not say and
-/// its figures only suggest is in each record's `assumptions`.
+/// The report's four runs: TensorFlow and PyTorch on Tesla K80 and P100. The field `assumptions` of each record has the
+/// conditions that the report does not state and its figures suggest.
 pub fn report_2019() -> Vec<Record> {
     let parse = |line: &str| {
         serde_json::from_str::<Record>(line)
@@ -21,8 +21,7 @@ mod tests {
     use crate::ceiling::ceilings;
     use serde_json::Value;
 
-    /// The notebooks read the report's numbers, and published rates, from a file of their own, which people can
-    /// edit beside them.
+    /// The file from which the notebooks read the report's numbers and published rates.
     fn of_notebooks() -> Value {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../notebooks/report.json");
         serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()

@@ -1,10 +1,10 @@
-//! What a process used, phase by phase, seen from outside: memory, processor time, GPU, energy.
+//! Measures the resources of a process from outside, phase by phase: memory, processor time, GPU, energy.
 //!
-//! Whoever starts a run watches it, so that programs in any language are measured by the same eyes.
-//! Memory and processor time are of the process's group, that is with its loader processes.
+//! The parent process measures, so that programs in any language are measured alike. Memory and processor time include
+//! the whole process group, and so its loader processes.
 
 pub(crate) mod machine;
-mod processes;
+pub(crate) mod processes;
 
 use benchbook_nvml::{Device, Nvml};
 use machine::Machine;
@@ -13,57 +13,57 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// What one phase used. `None` where the system does not tell.
+/// The resources of one phase; `None` if the system does not report a value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Resources {
-    /// How long it was watched, by a monotonic clock.
+    /// The measured duration, by a monotonic clock.
     pub seconds: f64,
     /// Processor time of all threads and processes of the run, in seconds.
     pub cpu_seconds: Option<f64>,
-    /// Processor time of everything else on the cores that the run may use, in seconds.
+    /// Processor time of other processes on the cores that the run may use, in seconds.
     pub others_cpu_seconds: Option<f64>,
-    /// Time that the host of a virtual machine took away from these cores, in seconds.
+    /// Time that a virtual machine's host took from these cores, in seconds.
     pub stolen_seconds: Option<f64>,
-    /// Time in which something on the machine waited for a core, in seconds (pressure stall information). A run with
-    /// more threads than cores waits for itself, so this has no limit.
+    /// Time in which a task on the machine waited for a core, in seconds (pressure stall information). Not limited, since a
+    /// run with more threads than cores waits for itself.
     pub stalled_seconds: Option<f64>,
-    /// The most resident memory, in bytes. Memory that processes share counts once, unless `shared_in_each`.
+    /// Peak of resident memory, in bytes. Shared memory counts once, unless `shared_in_each`.
     pub host_peak_bytes: Option<u64>,
-    /// The mean of the resident memory over the samples, in bytes.
+    /// Mean of the resident memory over the samples, in bytes.
     pub host_mean_bytes: Option<u64>,
-    /// Whether memory that processes share counts in each of them, since the system does not tell their shares.
+    /// Whether shared memory counts in each process, since the system does not report the shares.
     pub shared_in_each: bool,
-    /// The most memory in use on the run's GPU by anybody, in bytes.
+    /// Peak of the memory in use on the run's GPU by all processes, in bytes.
     pub gpu_peak_bytes: Option<u64>,
-    /// The mean utilisation of the run's GPU, 0 to 1: the share of time in which it did anything.
+    /// Mean utilisation of the run's GPU: the share of time in which it was busy, 0 to 1.
     pub gpu_utilisation: Option<f64>,
-    /// The mean clock of the run's cores over the samples, in MHz.
+    /// Mean clock of the run's cores over the samples, in MHz.
     pub cpu_megahertz: Option<f64>,
-    /// The mean clock of the run's GPU, likewise.
+    /// Mean clock of the run's GPU over the samples, in MHz.
     pub gpu_megahertz: Option<f64>,
-    /// The share of the samples in which heat or the power supply slowed the GPU down.
+    /// Share of the samples in which heat or power supply throttled the GPU, 0 to 1.
     pub gpu_throttled: Option<f64>,
     /// Energy of the run's GPU, in joules.
     pub gpu_joules: Option<f64>,
-    /// Energy of the first processor package, in joules, by RAPL; everything on the machine is in it.
+    /// Energy of the first processor package, in joules, by RAPL, for all processes.
     pub cpu_joules: Option<f64>,
-    /// How often memory and utilisation were looked at.
+    /// Number of samples of memory and utilisation.
     pub samples: usize,
 }
 
-/// A disturbance is more than this part of a phase's seconds, in seconds of one core.
+/// The processor time of other processes, as part of a phase's seconds, above which a phase is disturbed.
 pub(crate) const OTHERS_LIMIT: f64 = 0.1;
-/// Likewise of time that a virtual machine's host took away.
+/// The same limit for time taken by a virtual machine's host.
 const STOLEN_LIMIT: f64 = 0.05;
-/// The share of samples in which a GPU may be slowed down.
+/// The share of samples in which the GPU may be throttled.
 const THROTTLED_LIMIT: f64 = 0.05;
-/// Less than this is no disturbance: counters have ticks of a hundredth, and a system is never idle.
+/// Seconds below which nothing is a disturbance: counters have ticks of 0.01 s, and a system is never idle.
 const LEAST: f64 = 0.2;
 
 impl Resources {
-    /// Why the phase was disturbed: other processes or the host of a virtual machine took too much of its cores, or heat
-    /// or the power supply slowed the GPU down. The limits are 10 % and 5 % of one core and 0.2 s, and a twentieth of the samples.
+    /// What disturbed the phase; `None` if nothing did. Limits: other processes 10 % of one core, a virtual machine's host 5 %,
+    /// each at least 0.2 s; throttling of the GPU 5 % of the samples.
     pub fn disturbance(&self) -> Option<String> {
         let too_much = |taken: Option<f64>, limit: f64| {
             taken.filter(|taken| *taken > LEAST.max(limit * self.seconds))
@@ -71,27 +71,23 @@ impl Resources {
         let others = too_much(self.others_cpu_seconds, OTHERS_LIMIT)
             .map(|taken| format!("other processes took {taken:.1} s of processor time"));
         let stolen = too_much(self.stolen_seconds, STOLEN_LIMIT)
-            .map(|taken| format!("the host took {taken:.1} s of processor time"));
+            .map(|taken| format!("the virtual machine's host took {taken:.1} s of processor time"));
         let throttled = self.gpu_throttled.filter(|share| *share > THROTTLED_LIMIT).map(|share| {
-            format!(
-                "heat or the power supply slowed the GPU down {:.0} % of the time",
-                100.0 * share
-            )
+            format!("heat or power supply throttled the GPU {:.0} % of the time", 100.0 * share)
         });
         let found: Vec<String> = others.into_iter().chain(stolen).chain(throttled).collect();
         (!found.is_empty()).then(|| format!("{} in {:.1} s", found.join(", "), self.seconds))
     }
 }
 
-/// How many cores other processes kept busy in the last second: 0 on an idle machine. `None` where the system does
-/// not tell. It takes a second.
+/// Measures for one second how many cores are busy: 0 on an idle machine. `None` if the system does not report it.
 pub fn busy_cores() -> Option<f64> {
     let (began, before) = (Instant::now(), Machine::now()?);
     std::thread::sleep(Duration::from_secs(1));
     Some((Machine::now()?.busy - before.busy) / began.elapsed().as_secs_f64())
 }
 
-/// Watches one process group through its phases.
+/// Measures the phases of a process group.
 pub struct Watch {
     group: u32,
     gpu: Option<Device<'static>>,
@@ -116,17 +112,17 @@ struct Phase {
     throttled: Series,
 }
 
-/// What part of the resident memory of several processes remains if what they share counts once. The kernel walks all
-/// pages for it, 20 ms a gigabyte, in which the processes may have to wait; so it is asked for one hundredth of the time,
-/// one tenth while processes come and go, and the last part holds meanwhile.
+/// The factor by which counting shared memory once reduces the resident memory of several processes. The kernel walks all
+/// pages to compute it (20 ms per gigabyte), and the processes may have to wait. So it is computed in at most a hundredth
+/// of the time, or a tenth while processes start and end, and the last value is used meanwhile.
 #[derive(Default)]
 struct Shares {
     part: Option<f64>,
-    /// Whether the system told it.
+    /// Whether the system reported the value.
     told: bool,
-    /// The processes of which it was told.
+    /// The processes at the last computation.
     of: Vec<u32>,
-    /// When it was told, and how long that took.
+    /// When it was last computed, and how long that took.
     last: Option<(Instant, Duration)>,
 }
 
@@ -170,17 +166,17 @@ impl Series {
 }
 
 impl Watch {
-    /// Begins to watch the process group whose leader is `group`, and with it a GPU by its number in the driver's
-    /// order ([`Environment::gpu`](crate::record::Environment::gpu)).
+    /// Measures the process group with the leader `group`, and a GPU by its number in the driver's order
+    /// ([`Environment::gpu`](crate::record::Environment::gpu)).
     pub fn new(group: u32, gpu: Option<usize>) -> Self {
         let gpu = gpu.and_then(|number| Nvml::load()?.device(u32::try_from(number).ok()?));
         Self { group, gpu, phases: BTreeMap::new(), current: None, shares: Shares::default() }
     }
 
-    /// A phase begins; the one before, if any, ends.
+    /// Begins a phase, and ends the previous one.
     pub fn begin(&mut self, name: &str) {
         self.end();
-        // What was shared in another phase says little about this one.
+        // The shares of another phase do not apply.
         self.shares.of.clear();
         reset_peak(self.group);
         self.current = Some(Phase {
@@ -201,12 +197,12 @@ impl Watch {
         self.sample();
     }
 
-    /// Looks at memory and utilisation now.
+    /// Samples memory and utilisation.
     pub fn sample(&mut self) {
         let Some(phase) = &mut self.current else { return };
         if let Some(usage) = Usage::of_group(self.group) {
             let resident = usage.resident_bytes() as f64;
-            // A process on its own shares nothing with the group.
+            // A single process shares no memory with the group.
             let part = if usage.resident.len() < 2 { 1.0 } else { self.shares.part(&usage) };
             phase.host.add(resident * part);
             phase.shared_in_each |= usage.resident.len() > 1 && !self.shares.told;
@@ -230,10 +226,10 @@ impl Watch {
         }
     }
 
-    /// The running phase ends, and its process may already be at something else. One that is entered again goes on adding to what it used before.
+    /// Ends the current phase. A phase that begins again adds to its earlier resources.
     pub fn end(&mut self) {
         let Some(phase) = self.current.take() else { return };
-        // Read before the processor time, since the process may be about to end.
+        // Read first, since the process may be about to end.
         let exact = processes::peak(self.group).map(|bytes| bytes as f64);
         let usage = Usage::of_group(self.group);
         let used = |before: Option<f64>, now: Option<f64>| {
@@ -248,7 +244,7 @@ impl Watch {
         let new = Resources {
             seconds: phase.began.elapsed().as_secs_f64(),
             cpu_seconds,
-            // Counters are read one after the other.
+            // The counters are not read at the same time.
             others_cpu_seconds: busy.zip(cpu_seconds).map(|(all, own)| (all - own).max(0.0)),
             stolen_seconds: of_machine(|machine| machine.stolen),
             stalled_seconds: machine.and_then(|(before, now)| Some(now.stalled? - before.stalled?)),
@@ -267,7 +263,7 @@ impl Watch {
         self.phases.entry(phase.name).and_modify(|old| *old = merged(*old, new)).or_insert(new);
     }
 
-    /// What each phase used.
+    /// Returns the resources of each phase.
     pub fn finish(mut self) -> BTreeMap<String, Resources> {
         self.end();
         self.phases
@@ -302,8 +298,8 @@ fn merged(old: Resources, new: Resources) -> Resources {
     }
 }
 
-/// The energy counter of the first processor package, where the kernel lets everybody read it. It wraps
-/// round after some hours, which shows as a negative use and is left out.
+/// The energy counter of the first processor package, if all users may read it. It overflows after some hours; the
+/// resulting negative differences are dropped.
 fn rapl_joules() -> Option<f64> {
     let text = std::fs::read_to_string("/sys/class/powercap/intel-rapl:0/energy_uj").ok()?;
     text.trim().parse::<f64>().ok().map(|microjoules| microjoules / 1e6)
@@ -385,7 +381,7 @@ mod tests {
             Resources { seconds: 20.0, others_cpu_seconds, stolen_seconds, ..Resources::default() }
         };
         assert_eq!(of(1.9, 0.9).disturbance(), None);
-        let both = "other processes took 2.1 s of processor time, the host took 1.1 s of processor time in 20.0 s";
+        let both = "other processes took 2.1 s of processor time, the virtual machine's host took 1.1 s of processor time in 20.0 s";
         assert_eq!(of(2.1, 1.1).disturbance().unwrap(), both);
         let short = Resources { seconds: 0.1, ..of(0.15, 0.0) };
         assert_eq!(short.disturbance(), None);

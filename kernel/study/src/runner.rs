@@ -1,8 +1,7 @@
-//! Executes the runs of a study: each in a process of its own, backends taking turns.
+//! Executes the runs of a study, each in its own process, with alternating backends.
 //!
-//! The processes may be anything that trains and leaves a [`Record`] in a file. Their standard output is
-//! shown while they run; a line `@phase NAME` there tells that a phase begins (and `@phase end` that none
-//! runs), so that memory, processor time and energy are booked on the right one.
+//! A process trains and writes a [`Record`] to a file. Its standard output is shown while it runs. A line `@phase NAME`
+//! begins a phase, and `@phase end` ends it, so that memory, processor time and energy are assigned to phases.
 
 mod child;
 
@@ -15,60 +14,66 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The beginning of a line that tells of a phase.
+/// The prefix of a line that begins or ends a phase.
 pub const PHASE: &str = "@phase ";
+/// The phase after the timed ones, for a profile and the answer to the check's question.
+pub const CHECK: &str = "check";
+/// The phase of [`Record::step_seconds`], in the middle of [`CHECK`].
+pub const STEPS: &str = "steps";
 
-/// What a study runs.
+/// The plan of a study.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// Its name in the records.
+    /// The study's name in the records.
     pub study: String,
-    /// What is run, in a form that is equal for equal jobs: the runs of another job under the same name are
-    /// refused.
+    /// A digest of the job, equal for equal jobs. Another job under the same name is an error.
     pub job: String,
-    /// The backends, by the names that the launcher knows.
+    /// The backends, by the launcher's ids.
     pub backends: Vec<String>,
-    /// Rounds that count, at least 3.
+    /// Number of rounds that count, at least 3.
     pub repeats: usize,
-    /// Rounds before them, which warm caches and processor up and count for nothing.
+    /// Number of warm-up rounds before them, which do not count.
     pub warm_up: usize,
-    /// The file that the records are appended to; what is in it already is not run again.
+    /// The only round to run, from 0, after the warm-up rounds; `None` for all. A job array runs each round as a
+    /// separate process.
+    pub round: Option<usize>,
+    /// The file to which records are appended. Runs that it already contains are not repeated.
     pub records: PathBuf,
-    /// How often a disturbed run is repeated. What is disturbed even then stays, and its ratios are struck.
+    /// How often a disturbed run is repeated. If the last attempt is disturbed, the run's ratios do not count.
     pub retries: usize,
-    /// How long one run may take; `None` for as long as it takes.
+    /// The longest duration of a run; `None` for no limit.
     pub limit: Option<Duration>,
-    /// What was found of the backends' losses and gradients. It holds for the runs of earlier calls too, and a
-    /// line of its own says so where it is news.
+    /// The agreement of the backends. It applies to the runs of earlier calls, too; a changed agreement is appended as a
+    /// record with [`Status::Checked`].
     pub computes: BTreeMap<String, Computes>,
-    /// The versions of the backends' libraries, as far as they are known; runs of another version are made anew.
+    /// The known versions of the backends' libraries. Runs of other versions are repeated.
     pub versions: BTreeMap<String, String>,
 }
 
 /// One run, ready to start.
 pub struct Launch {
-    /// The process. It gets a group of its own and no standard input.
+    /// The process. It gets its own process group and no standard input.
     pub command: Command,
-    /// The file in which it leaves its record.
+    /// The file to which the process writes its record.
     pub record: PathBuf,
 }
 
-/// Why a run was not prepared.
+/// The error of preparing a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The backend is not there, or cannot do this job; with what to do.
+    /// The backend is not installed, or does not support the job. The message says what to do.
     Absent(String),
-    /// Preparing it failed, as with a full disk; the next round may go well.
+    /// Preparing the run failed, for example on a full disk. The next round may succeed.
     Failed(String),
 }
 
 impl Refusal {
-    /// Of an error.
+    /// [`Refusal::Absent`] with the message of an error.
     pub fn absent(error: impl std::fmt::Display) -> Self {
         Self::Absent(error.to_string())
     }
 
-    /// Of an error.
+    /// [`Refusal::Failed`] with the message of an error.
     pub fn failed(error: impl std::fmt::Display) -> Self {
         Self::Failed(error.to_string())
     }
@@ -81,29 +86,28 @@ impl std::fmt::Display for Refusal {
     }
 }
 
-/// Knows how to start backends.
+/// Starts backends.
 pub trait Launcher {
-    /// Begins a round. The runs of a round have the same seed, and every round has another one.
+    /// Begins a round. All runs of a round have the same seed; each round has a different one.
     fn begin_round(&mut self, round: usize);
 
-    /// What is known of a run beforehand: its conditions and the machine. The row of a run without a record of
-    /// its own has it.
+    /// The requested conditions of a run, and the machine. A run that writes no record is recorded with these.
     fn asked(&mut self, backend: &str, study: &str) -> Record;
 
-    /// Prepares a run of `backend`, for a study of this name.
+    /// Prepares a run of `backend` for a study.
     ///
     /// # Errors
     /// [`Refusal`].
     fn launch(&mut self, backend: &str, study: &str) -> Result<Launch, Refusal>;
 
-    /// What the run that has ended, and left this record, left beside it of what it computes; its other news go into the
-    /// record. Default: nothing.
+    /// Checks what a finished run computed, from the files that it wrote beside its record, and completes the record.
+    /// Default: no check.
     fn audit(&mut self, _backend: &str, _record: &mut Record) -> Option<Computes> {
         None
     }
 }
 
-/// What happens in a study.
+/// An event of a study.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// A run begins.
@@ -112,18 +116,18 @@ pub enum Event {
         backend: String,
         /// The run's number, from 1.
         run: usize,
-        /// Runs in all, those of earlier calls too.
+        /// Number of all runs, including those of earlier calls.
         runs: usize,
-        /// Whether it only warms up.
+        /// Whether the run is a warm-up.
         warm_up: bool,
     },
-    /// The process says something; a line that it replaces by the next one has `passing`.
+    /// The process has printed a line.
     Line {
         /// The backend.
         backend: String,
         /// The line.
         text: String,
-        /// Whether the next line takes its place.
+        /// Whether the next line replaces this one.
         passing: bool,
     },
     /// A phase begins.
@@ -133,21 +137,21 @@ pub enum Event {
         /// For example `train`.
         phase: String,
     },
-    /// Other processes keep the machine busy before the first run.
+    /// Other processes use the machine before the first run.
     Busy {
-        /// How many cores they use.
+        /// Number of busy cores.
         cores: f64,
     },
-    /// A run has ended, and its record is in the file.
+    /// A run has ended, and its record has been appended.
     End(Box<Record>),
-    /// The run that has ended was disturbed and is repeated.
+    /// A disturbed run is repeated.
     Repeat {
         /// The backend.
         backend: String,
-        /// What disturbed it.
+        /// The disturbance.
         why: String,
     },
-    /// A run of an earlier call is in the file already.
+    /// The file already has this run from an earlier call.
     Kept {
         /// The backend.
         backend: String,
@@ -156,16 +160,16 @@ pub enum Event {
     },
 }
 
-/// Runs what is missing of a study and returns all records of its file. Round by round every backend runs
-/// once; odd rounds go backwards, so that what drifts meets all alike. A backend that fails keeps its rows
-/// and is tried again in the next round; one that cannot start has one row.
+/// Executes the missing runs of a study and returns all records of its file. In each round every backend runs once. Odd
+/// rounds go backwards, so that drift affects all backends alike. A backend that fails is tried again in the next round;
+/// one that is not available has a single record.
 ///
-/// `stop` is asked ten times a second; when it says true, the running process is ended, its row says
-/// interrupted, and the same call later goes on from there. A running process also ends when this thread does, as
-/// when this process is killed.
+/// `stop` is called ten times per second. When it returns true, the running process is killed and recorded as interrupted,
+/// and the same call later resumes the study. A running process also ends with the calling thread, for example when this
+/// process is killed.
 ///
 /// # Errors
-/// [`Error::Interrupted`], [`Error::Setting`], [`Error::InUse`] while another study has the file of records, and
+/// [`Error::Interrupted`], [`Error::Setting`], [`Error::InUse`] while another study writes to the file of records, and
 /// [`Error::File`] for that file.
 pub fn run(
     plan: &Plan,
@@ -173,12 +177,12 @@ pub fn run(
     observer: &mut dyn FnMut(&Event),
     stop: &dyn Fn() -> bool,
 ) -> Result<Records, Error> {
-    check(plan)?;
+    plan.validate()?;
     let lock = RecordsLock::take(&plan.records)?;
     run_locked(plan, &lock, launcher, observer, stop)
 }
 
-/// Does what [`run`] does for a caller that has locked the file of records itself.
+/// As [`run`], for a caller that has locked the file of records.
 ///
 /// # Errors
 /// As [`run`].
@@ -189,21 +193,10 @@ pub fn run_locked(
     observer: &mut dyn FnMut(&Event),
     stop: &dyn Fn() -> bool,
 ) -> Result<Records, Error> {
-    check(plan)?;
+    plan.validate()?;
     let earlier =
         if plan.records.exists() { Records::read(&plan.records)? } else { Records::default() };
-    let places = earlier.records.iter().filter_map(|record| record.place.as_ref());
-    let mut others = places.filter(|place| place.study == plan.study && place.job != plan.job);
-    if let Some(other) = others.find(|place| !place.job.is_empty()) {
-        return Err(Error::Setting {
-            name: "name",
-            expected: format!(
-                "a name that has no runs of another job in {}",
-                plan.records.display()
-            ),
-            found: format!("{:?}, which has some of {}", other.study, other.backend),
-        });
-    }
+    refuse_other_jobs(plan, &earlier)?;
     let host = launcher.asked(&plan.backends[0], &plan.study).environment.host;
     let mut done: BTreeSet<(String, usize)> = earlier
         .records
@@ -217,7 +210,7 @@ pub fn run_locked(
         let of_backend = |place: &&Place| place.study == plan.study && place.backend == *backend;
         let mut rows = earlier.records.iter().rev();
         let last = rows.find(|record| record.place.as_ref().filter(of_backend).is_some());
-        // Runs of this call say it themselves.
+        // Records of this call contain the agreement.
         if let Some(last) =
             last.filter(|last| !last.computes.as_ref().is_some_and(|known| known.is(computes)))
         {
@@ -234,17 +227,18 @@ pub fn run_locked(
     let rounds = plan.warm_up + plan.repeats;
     let runs = rounds * plan.backends.len();
     let call = format!("{}-{}", begun(Record::default()).started, std::process::id());
-    let mut number = 0;
     let mut absent = BTreeSet::new();
     let mut asked_whether_busy = false;
-    for round in 0..rounds {
+    let of_this_call =
+        |round: &usize| *round < plan.warm_up || plan.round.is_none_or(|only| only == *round);
+    for round in (0..rounds).filter(of_this_call) {
         launcher.begin_round(round);
         let mut backends = plan.backends.clone();
         if round % 2 == 1 {
             backends.reverse();
         }
-        for backend in backends {
-            number += 1;
+        for (place, backend) in backends.into_iter().enumerate() {
+            let number = round * plan.backends.len() + place + 1;
             if absent.contains(&backend) {
                 continue;
             }
@@ -307,23 +301,74 @@ pub fn run_locked(
     Records::read(&plan.records)
 }
 
-/// Whether an earlier call has noted that a study's backend ended so.
+/// The counting rounds that are incomplete on every machine of the file of records. A round is complete if every backend
+/// has ended or is absent.
+///
+/// # Errors
+/// [`Error::Setting`], and [`Error::File`] for the file of records.
+pub fn missing_rounds(plan: &Plan) -> Result<Vec<usize>, Error> {
+    plan.validate()?;
+    let earlier = Records::read(&plan.records)?;
+    refuse_other_jobs(plan, &earlier)?;
+    let (mut ended, mut absent) = (BTreeSet::new(), BTreeSet::new());
+    let mut hosts = BTreeSet::new();
+    for record in &earlier.records {
+        let Some(place) = &record.place else { continue };
+        let host = &record.environment.host;
+        if tells(record, plan, None) {
+            ended.insert((host, place.round, &place.backend));
+            hosts.insert(host);
+        } else if matches!(record.status, Status::Absent { .. }) && place.study == plan.study {
+            // One row stands for all rounds.
+            absent.insert((host, &place.backend));
+        }
+    }
+    let is_whole = |round: &usize| {
+        hosts.iter().any(|host| {
+            plan.backends.iter().all(|backend| {
+                ended.contains(&(*host, *round, backend)) || absent.contains(&(*host, backend))
+            })
+        })
+    };
+    Ok((plan.warm_up..plan.warm_up + plan.repeats).filter(|round| !is_whole(round)).collect())
+}
+
+fn refuse_other_jobs(plan: &Plan, earlier: &Records) -> Result<(), Error> {
+    let places = earlier.records.iter().filter_map(|record| record.place.as_ref());
+    let mut others = places.filter(|place| place.study == plan.study && place.job != plan.job);
+    match others.find(|place| !place.job.is_empty()) {
+        None => Ok(()),
+        Some(other) => Err(Error::Setting {
+            name: "name",
+            expected: format!(
+                "a name without runs of another job in {}; choose another name or file of records",
+                plan.records.display()
+            ),
+            found: format!(
+                "{:?}, which has runs of {} with another job",
+                other.study, other.backend
+            ),
+        }),
+    }
+}
+
+/// Whether an earlier call has recorded the same status of the backend.
 fn has_row(earlier: &Records, place: &Place, status: &Status) -> bool {
     let same = |known: &Place| known.study == place.study && known.backend == place.backend;
     let mut rows = earlier.records.iter().filter(|record| record.status == *status);
     rows.any(|record| record.place.as_ref().is_some_and(same))
 }
 
-/// Whether an earlier run stands for one of this call. An interrupted one is made again, and one whose backend was
-/// not there; a failed one has told what it had to tell. Runs of another machine, of another version of the library,
-/// and of a round that was a warm-up and is none are no runs of this call.
+/// Whether an earlier run counts as a run of this call. Interrupted runs and runs of missing backends are repeated, failed
+/// runs are not. Runs on another machine, with another version of the library, or of a round that was a warm-up and no
+/// longer is do not count.
 fn tells(record: &Record, plan: &Plan, host: Option<&str>) -> bool {
     let ended =
         !matches!(record.status, Status::Interrupted | Status::Absent { .. } | Status::Checked);
     let Some(place) = record.place.as_ref().filter(|place| place.study == plan.study) else {
         return false;
     };
-    // What a row does not state, it may be.
+    // A record that does not state a value matches.
     let same = |stated: Option<&str>, here: Option<&str>| {
         stated.zip(here).is_none_or(|(stated, here)| stated == here)
     };
@@ -334,35 +379,50 @@ fn tells(record: &Record, plan: &Plan, host: Option<&str>) -> bool {
         && place.warm_up == (place.round < plan.warm_up)
 }
 
-/// Runs one process to its end as a study's runs are: its lines are told, and when `stop` says true it ends with
-/// all that it started.
+/// Runs one process to its end, reporting its lines but no phases. When `stop` returns true, kills the process and its children.
 pub fn one_process(
     command: Command,
     backend: &str,
     observer: &mut dyn FnMut(&Event),
     stop: &dyn Fn() -> bool,
 ) -> Status {
-    child::watch(command, backend, None, None, observer, stop).status
-}
-
-fn check(plan: &Plan) -> Result<(), Error> {
-    let wrong = |name, expected: &str, found: String| {
-        Err(Error::Setting { name, expected: expected.into(), found })
+    let mut observer = |event: &Event| {
+        if !matches!(event, Event::Phase { .. }) {
+            observer(event);
+        }
     };
-    if plan.repeats < 3 {
-        return wrong("repeats", "at least 3", plan.repeats.to_string());
-    }
-    if plan.backends.is_empty() {
-        return wrong("backends", "at least one name", "none".into());
-    }
-    let distinct: BTreeSet<&String> = plan.backends.iter().collect();
-    if distinct.len() != plan.backends.len() {
-        return wrong("backends", "each name once", plan.backends.join(", "));
-    }
-    Ok(())
+    child::watch(command, backend, None, None, &mut observer, stop).status
 }
 
-/// What was asked for, begun now.
+impl Plan {
+    /// Refuses settings that no study can have.
+    ///
+    /// # Errors
+    /// [`Error::Setting`].
+    pub fn validate(&self) -> Result<(), Error> {
+        let wrong = |name, expected: &str, found: String| {
+            Err(Error::Setting { name, expected: expected.into(), found })
+        };
+        if self.repeats < 3 {
+            return wrong("repeats", "at least 3", self.repeats.to_string());
+        }
+        if self.backends.is_empty() {
+            return wrong("backends", "at least one name", "none".into());
+        }
+        let distinct: BTreeSet<&String> = self.backends.iter().collect();
+        if distinct.len() != self.backends.len() {
+            return wrong("backends", "each name once", self.backends.join(", "));
+        }
+        let counted = self.warm_up..self.warm_up + self.repeats;
+        if let Some(round) = self.round.filter(|round| !counted.contains(round)) {
+            let expected = format!("a round that counts, {} to {}", counted.start, counted.end - 1);
+            return wrong("round", &expected, round.to_string());
+        }
+        Ok(())
+    }
+}
+
+/// Sets schema and start time of a requested run.
 fn begun(asked: Record) -> Record {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     Record { schema: SCHEMA, started: now.map_or(0, |since| since.as_secs()), ..asked }
@@ -388,21 +448,28 @@ fn one(
     let _ = std::fs::remove_file(&path);
     let (mut record, status) = match (ended.status, written) {
         (Status::Ok, Some(Ok(record))) => (record.complete(), Status::Ok),
-        (Status::Ok, Some(Err(wrong))) => {
-            (asked, Status::Failed { message: format!("its record cannot be read: {wrong}") })
-        }
-        (Status::Ok, None) => (asked, Status::Failed { message: "it left no record".into() }),
+        (Status::Ok, Some(Err(wrong))) => (
+            asked,
+            Status::Failed {
+                message: format!("cannot read the record that the process wrote: {wrong}"),
+            },
+        ),
+        (Status::Ok, None) => (
+            asked,
+            Status::Failed { message: "the process exited without writing a record".into() },
+        ),
         (status, _) => (asked, status),
     };
     record.schema = SCHEMA;
     record.started = started;
-    // What the process was given, whatever its library has set since.
+    // The environment at the start, since libraries change it.
     record.environment = environment;
     record.job = job;
     record.resources = ended.resources;
-    // What the check of the timed program takes is no part of the run.
-    let check = record.resources.remove("check").map_or(0.0, |used| used.seconds);
-    record.wall_seconds = Some(ended.seconds - check);
+    // The check of the timed program is not part of the run, nor are the steps on one batch that it times.
+    let check = record.resources.remove(CHECK).map_or(0.0, |used| used.seconds);
+    let steps = record.resources.get(STEPS).map_or(0.0, |used| used.seconds);
+    record.wall_seconds = Some(ended.seconds - check - steps);
     record.place = Some(place);
     record.status = status;
     record
@@ -462,6 +529,7 @@ mod tests {
             backends: backends.iter().map(ToString::to_string).collect(),
             repeats: 3,
             warm_up: 1,
+            round: None,
             records: folder.join("records.jsonl"),
             retries: 0,
             limit: None,
@@ -507,6 +575,21 @@ mod tests {
     }
 
     #[test]
+    fn a_run_is_over_before_its_check_and_the_steps_that_the_check_times() {
+        let folder = tempfile::tempdir().unwrap();
+        let check = "printf '@phase check\\n'; sleep 0.3; printf '@phase steps\\n'; sleep 0.3; printf '@phase check\\n'; \
+                     sleep 0.3; printf '@phase end\\n'";
+        let scripts = BTreeMap::from([("a", format!("{}\n{check}", good(0.001)))]);
+        let mut shell = Shell { folder: folder.path(), scripts, round: 0 };
+        let records =
+            run(&plan(folder.path(), &["a"]), &mut shell, &mut |_| {}, &|| false).unwrap();
+        let record = &records.records[0];
+        assert!(record.resources.keys().eq(["steps", "train"]), "{:?}", record.resources.keys());
+        assert!((0.25..0.6).contains(&record.resources["steps"].seconds));
+        assert!(record.wall_seconds.unwrap() < 0.6, "{:?}", record.wall_seconds);
+    }
+
+    #[test]
     fn every_run_of_a_round_is_told_the_round() {
         let folder = tempfile::tempdir().unwrap();
         let script = format!("echo round $ROUND; {}", good(0.001));
@@ -520,6 +603,91 @@ mod tests {
         };
         run(&plan(folder.path(), &["a", "b"]), &mut shell, &mut observer, &|| false).unwrap();
         assert_eq!(said, ["0", "0", "1", "1", "2", "2", "3", "3"]);
+    }
+
+    #[test]
+    fn a_round_of_its_own_warms_up_runs_once_and_is_that_of_the_whole_study() {
+        let folder = tempfile::tempdir().unwrap();
+        let scripts = BTreeMap::from([("a", good(0.001)), ("b", good(0.002))]);
+        let mut shell = Shell { folder: folder.path(), scripts, round: 0 };
+        let plan = Plan { round: Some(3), ..plan(folder.path(), &["a", "b"]) };
+        let mut begun = Vec::new();
+        let mut observer = |event: &Event| {
+            if let Event::Begin { run, runs, .. } = event {
+                begun.push((*run, *runs));
+            }
+        };
+        let warm_up_and_round_3 = [
+            ("a".into(), 0, true),
+            ("b".into(), 0, true),
+            ("b".into(), 3, true),
+            ("a".into(), 3, true),
+        ];
+        for _ in 0..2 {
+            let records = run(&plan, &mut shell, &mut observer, &|| false).unwrap();
+            assert_eq!(rows(&records), warm_up_and_round_3);
+        }
+        assert_eq!(begun, [(1, 8), (2, 8), (7, 8), (8, 8)], "the second call finds all there");
+        let all = run(&Plan { round: None, ..plan }, &mut shell, &mut |_| (), &|| false).unwrap();
+        assert_eq!(all.records.len(), 8, "the whole study resumes it");
+    }
+
+    #[test]
+    fn a_round_that_does_not_count_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut shell = Shell { folder: folder.path(), scripts: BTreeMap::new(), round: 0 };
+        for round in [0, 4] {
+            let plan = Plan { round: Some(round), ..plan(folder.path(), &["a"]) };
+            let error = run(&plan, &mut shell, &mut |_| (), &|| false).unwrap_err().to_string();
+            let expected = "`round` must be a round that counts, 1 to 3";
+            assert_eq!(error, format!("{expected} (got {round})"));
+        }
+    }
+
+    #[test]
+    fn a_round_is_missing_until_one_machine_has_all_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let plan = plan(folder.path(), &["a", "b"]);
+        let note = |host: &str, backend: &str, round, status| {
+            let place = Place {
+                study: "test".into(),
+                backend: backend.into(),
+                round,
+                job: "one".into(),
+                warm_up: round == 0,
+                call: String::new(),
+                attempt: 0,
+            };
+            let mut record = Record { place: Some(place), status, ..begun(Record::default()) };
+            record.environment.host = Some(host.into());
+            append(&plan.records, &record).unwrap();
+        };
+        note("first", "a", 0, Status::Ok);
+        assert_eq!(missing_rounds(&plan).unwrap(), [1, 2, 3]);
+        note("first", "a", 1, Status::Ok);
+        note("first", "b", 1, Status::Failed { message: "told".into() });
+        note("first", "a", 2, Status::Ok);
+        note("second", "b", 2, Status::Ok);
+        note("first", "a", 3, Status::Ok);
+        note("first", "b", 3, Status::Interrupted);
+        assert_eq!(missing_rounds(&plan).unwrap(), [2, 3]);
+        note("second", "a", 0, Status::Absent { message: "not installed".into() });
+        assert_eq!(missing_rounds(&plan).unwrap(), [3]);
+        let other = Plan { job: "two".into(), ..plan.clone() };
+        assert!(missing_rounds(&other).unwrap_err().to_string().contains("`name`"));
+    }
+
+    /// As by a job scheduler, which ends all processes of a job at once: the run's first.
+    #[test]
+    fn a_run_that_ends_by_the_signal_that_interrupts_the_study_is_interrupted_and_not_failed() {
+        let folder = tempfile::tempdir().unwrap();
+        let scripts = BTreeMap::from([("a", "kill -TERM $$".to_owned())]);
+        let mut shell = Shell { folder: folder.path(), scripts, round: 0 };
+        let plan = plan(folder.path(), &["a"]);
+        let ended = run(&plan, &mut shell, &mut |_| (), &|| true);
+        assert!(matches!(ended, Err(Error::Interrupted)));
+        let status = Records::read(&plan.records).unwrap().records[0].status.clone();
+        assert_eq!(status, Status::Interrupted);
     }
 
     /// A new machine of the same kind with the old one's file, a new version, and a round that is no warm-up now.
@@ -634,7 +802,10 @@ mod tests {
             (all.len(), all[0].reason().unwrap())
         };
         assert_eq!(status("bad"), (4, "failed: exit status 3: ValueError: no such layer".into()));
-        assert_eq!(status("silent"), (4, "failed: it left no record".into()));
+        assert_eq!(
+            status("silent"),
+            (4, "failed: the process exited without writing a record".into())
+        );
         assert!(status("greedy").1.starts_with("out of memory: "), "{:?}", status("greedy"));
         assert!(status("killed").1.contains("signal 9"), "{:?}", status("killed"));
         assert_eq!(status("absent"), (1, "not available: not installed; run the installer".into()));
@@ -712,7 +883,7 @@ mod tests {
                 |records: &[Record]| -> Vec<_> { records.iter().map(Record::reason).collect() };
             (records.records.len(), reasons(crate::Study::of(records).records()))
         };
-        let wrong = || vec![Some("wrong: a quarter of a gradient".to_owned()); 4];
+        let wrong = || vec![Some("disagrees: a quarter of a gradient".to_owned()); 4];
         let unlike = Computes::Unlike { message: "a quarter of a gradient".into() };
         let alike = Computes::Alike { reference: "b".into(), nearness: String::new() };
         plan.computes.insert("a".into(), unlike.clone());
@@ -739,7 +910,8 @@ mod tests {
             echo "@phase train"
             if [ -e '{0}' ]; then
                 rm '{0}'
-                setsid bash -c 'end=$((SECONDS + 4)); while [ $SECONDS -lt $end ]; do :; done' >/dev/null 2>&1 &
+                # Its parent ends at once, so that the run is not its ancestor.
+                (setsid bash -c 'end=$((SECONDS + 4)); while [ $SECONDS -lt $end ]; do :; done' >/dev/null 2>&1 &)
                 sleep 3
             fi
             echo "@phase end"; {1}"#,
@@ -773,6 +945,6 @@ mod tests {
         let mut shell = Shell { folder: folder.path(), scripts: BTreeMap::new(), round: 0 };
         let plan = Plan { repeats: 2, ..plan(folder.path(), &["a"]) };
         let error = run(&plan, &mut shell, &mut |_| (), &|| false).unwrap_err();
-        assert_eq!(error.to_string(), "expected at least 3 for `repeats`, found 2");
+        assert_eq!(error.to_string(), "`repeats` must be at least 3 (got 2)");
     }
 }

@@ -1,11 +1,10 @@
-//! Medians, quartiles and bootstrap intervals. Everything is drawn from fixed seeds, so that the same
-//! records give the same figures.
+//! Medians, quartiles and bootstrap intervals. Fixed seeds make the figures of the same records reproducible.
 
 use crate::proportion::wilson_of_share;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
-/// The share of resamples inside of an interval.
+/// The share of resamples inside an interval.
 pub const CONFIDENCE: f64 = 0.95;
 /// Two times are equivalent if the interval of their ratio lies within 5 % of 1.
 pub const EQUIVALENCE: f64 = 0.05;
@@ -13,15 +12,15 @@ pub const EQUIVALENCE: f64 = 0.05;
 pub const RESAMPLES: usize = 10_000;
 /// The 97.5% quantile of the normal distribution.
 pub(crate) const NORMAL_QUANTILE: f64 = 1.959_963_984_540_054;
-/// Values from which on an interval is a bootstrap's. Of fewer, no resample reaches beyond their range, which
-/// holds the median of n pairs only with probability 1 − 2^(1 − n): 75% of three. Theirs is Student's interval
-/// of the ratios' logarithms, which takes them for normally distributed.
+/// The number of values from which an interval is a bootstrap's. Resamples never leave the range of the values, which
+/// contains the median of n pairs only with probability 1 − 2^(1 − n): 75% for three. Fewer values have Student's interval of
+/// the logarithms of the ratios, which assumes a normal distribution.
 const ENOUGH: usize = 6;
 
 /// Median and quartiles of one quantity over the repeats.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Summary {
-    /// How many values there were.
+    /// The number of values.
     pub count: usize,
     /// The median.
     pub median: f64,
@@ -32,7 +31,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Of values in any order; `None` if there is none.
+    /// Summarises values in any order; `None` without values.
     pub fn of(values: &[f64]) -> Option<Self> {
         Some(Self {
             count: values.len(),
@@ -43,8 +42,8 @@ impl Summary {
     }
 }
 
-/// The places of values beyond Tukey's fences, one and a half interquartile ranges outside of the quartiles, that are also more
-/// than a tenth from the median. Of fewer than five values there is none.
+/// The indices of values outside Tukey's fences (1.5 interquartile ranges beyond the quartiles) that also differ from the
+/// median by more than 10 %. Fewer than five values have no outliers.
 pub fn outliers(values: &[f64]) -> Vec<usize> {
     let Some(Summary { median, lower, upper, count }) = Summary::of(values) else {
         return Vec::new();
@@ -57,8 +56,8 @@ pub fn outliers(values: &[f64]) -> Vec<usize> {
     if count < 5 { Vec::new() } else { far.map(|(place, _)| place).collect() }
 }
 
-/// A quantile between neighbours, linearly: type 7 of Hyndman and Fan (1996), the default of numpy
-/// and R. `None` without values.
+/// A quantile with linear interpolation: type 7 of Hyndman and Fan (1996), the default of numpy and R. `None` without
+/// values.
 pub fn quantile(values: &[f64], share: f64) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -73,13 +72,12 @@ pub fn quantile(values: &[f64], share: f64) -> Option<f64> {
 pub struct Ratio {
     /// The ratio.
     pub value: f64,
-    /// Its 95% interval: a bootstrap's from six values on, Student's below; `None` where one side has a single
-    /// value.
+    /// The 95% interval: a bootstrap's from six values on, Student's below; `None` if a side has a single value.
     pub interval: Option<(f64, f64)>,
 }
 
 impl Ratio {
-    /// Whether the interval leaves 1 out; `None` without an interval.
+    /// Whether the interval excludes 1; `None` without an interval.
     pub fn shows_difference(&self) -> Option<bool> {
         self.interval.map(|(low, high)| low > 1.0 || high < 1.0)
     }
@@ -89,7 +87,7 @@ impl Ratio {
         self.interval.map(|(low, high)| low > 1.0 - EQUIVALENCE && high < 1.0 + EQUIVALENCE)
     }
 
-    /// In words, with the interval where there is one: `1.20 (0.97 to 1.47)`.
+    /// The ratio with its interval, if any: `1.20 (0.97 to 1.47)`.
     pub fn with_interval(&self) -> String {
         match self.interval {
             Some((low, high)) => format!("{:.2} ({low:.2} to {high:.2})", self.value),
@@ -97,48 +95,39 @@ impl Ratio {
         }
     }
 
-    /// The median of the ratios `second / first` of runs that stood side by side in time, and the
-    /// percentile interval (Efron, 1979) of that median when the pairs are drawn again with replacement.
-    /// What slows both runs of a pair, such as a warm machine, cancels. `None` without pairs.
+    /// The median of the ratios `second / first` of pairs of runs, and the percentile interval (Efron, 1979) of the median over
+    /// pairs drawn with replacement. What slows both runs of a pair, such as a warm machine, cancels. `None` without pairs.
     pub fn of_pairs(pairs: &[(f64, f64)], seed: u64) -> Option<Self> {
         let ratios: Vec<f64> = pairs.iter().map(|(first, second)| second / first).collect();
         let value = quantile(&ratios, 0.5)?;
         if ratios.len() < ENOUGH {
             return Some(Self { value, interval: student(&[&ratios]) });
         }
-        let interval = Some({
-            bootstrap(seed, |draw| {
-                let again: Vec<f64> = ratios.iter().map(|_| ratios[draw(ratios.len())]).collect();
-                quantile(&again, 0.5).unwrap_or(f64::NAN)
-            })
-        });
-        Some(Self { value, interval })
+        let interval = bootstrap(seed, |draw| resampled_median(&ratios, draw));
+        Some(Self { value, interval: Some(interval) })
     }
 
-    /// The ratio of the medians of two sets of runs that were not made in pairs, each set drawn again
-    /// by itself. `None` if one is empty.
+    /// The ratio of the medians of two sets of runs without pairs, each set resampled on its own. `None` if a set is empty.
     pub fn of_groups(first: &[f64], second: &[f64], seed: u64) -> Option<Self> {
         let value = quantile(second, 0.5)? / quantile(first, 0.5)?;
         if first.len().min(second.len()) < ENOUGH {
             return Some(Self { value, interval: student(&[second, first]) });
         }
-        let interval = Some({
-            bootstrap(seed, |draw| {
-                let mut median = |values: &[f64]| {
-                    let again: Vec<f64> =
-                        values.iter().map(|_| values[draw(values.len())]).collect();
-                    quantile(&again, 0.5).unwrap_or(f64::NAN)
-                };
-                median(second) / median(first)
-            })
-        });
-        Some(Self { value, interval })
+        let interval =
+            bootstrap(seed, |draw| resampled_median(second, draw) / resampled_median(first, draw));
+        Some(Self { value, interval: Some(interval) })
     }
 }
 
-/// Student's 95% interval of the geometric mean of one sample, or of the first one's over the second's (Welch's
-/// error, with the degrees of freedom of the smaller one, which is never too narrow); `None` where one of them
-/// has a single value.
+/// The median of a resample: the same number of values, drawn with replacement.
+fn resampled_median(values: &[f64], draw: &mut dyn FnMut(usize) -> usize) -> f64 {
+    let again: Vec<f64> = values.iter().map(|_| values[draw(values.len())]).collect();
+    quantile(&again, 0.5).unwrap_or(f64::NAN)
+}
+
+/// Student's 95% interval of the geometric mean of one sample, or of the first sample's mean divided by the second's
+/// (Welch's error, with the degrees of freedom of the smaller sample, which is never too narrow). `None` if a sample has a
+/// single value.
 fn student(samples: &[&[f64]]) -> Option<(f64, f64)> {
     let (mut middle, mut variance, mut sign) = (0.0, 0.0, 1.0);
     let mut freedom = usize::MAX;
@@ -155,7 +144,7 @@ fn student(samples: &[&[f64]]) -> Option<(f64, f64)> {
     Some(((middle - reach).exp(), (middle + reach).exp()))
 }
 
-/// The mean, and the deviation of one value as the sample shows it: not a number for a single value.
+/// The mean and the sample's standard deviation, which is NaN for a single value.
 fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
     let count = values.len() as f64;
     let mean = values.iter().sum::<f64>() / count;
@@ -193,14 +182,14 @@ pub fn accuracy_interval(accuracies: &[f64], images: usize) -> Option<(f64, (f64
     Some((mean, (low, (mean + (high - mean).hypot(reach)).min(1.0))))
 }
 
-/// The median of one quantity and its 95% interval, as [`Ratio::of_pairs`] has it. `None` without values.
+/// The median of one quantity and its 95% interval, by the method of [`Ratio::of_pairs`]. `None` without values.
 pub fn median_interval(values: &[f64], seed: u64) -> Option<Ratio> {
     let pairs: Vec<(f64, f64)> = values.iter().map(|value| (1.0, *value)).collect();
     Ratio::of_pairs(&pairs, seed)
 }
 
-/// The percentile interval of a statistic over [`RESAMPLES`] resamples; `resample` gets a function
-/// that draws an index below its argument.
+/// The percentile interval of a statistic over [`RESAMPLES`] resamples. `resample` receives a function that draws an index
+/// below its argument.
 fn bootstrap(seed: u64, resample: impl Fn(&mut dyn FnMut(usize) -> usize) -> f64) -> (f64, f64) {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     // Lemire's reduction without the rejection: its bias is below the count over 2^32.

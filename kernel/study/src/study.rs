@@ -1,10 +1,12 @@
-//! All runs in one table and one chart.
+//! Groups runs and shows them in tables and charts.
 
 mod export;
 mod figures;
 mod nets;
 mod page;
 mod parts;
+mod scaling;
+mod steps;
 
 use crate::ceiling::Ceiling;
 use crate::compare::{Quantity, SEED, compare, counts};
@@ -18,15 +20,15 @@ use benchbook_chart::{Align, Cell, Chart, Table};
 use benchbook_display::{Bundle, Rich};
 use std::collections::BTreeSet;
 
-/// Rounds of a study by default; fewer are marked.
+/// The default number of rounds of a study; fewer are marked.
 pub const ADVISED_ROUNDS: usize = 5;
 
 /// Records, grouped by backend and machine, and compared with the first group.
 #[derive(Clone, Debug, Default)]
 pub struct Study {
-    /// The lines of the files.
+    /// All records of the files.
     records: Records,
-    /// The runs among them, each with what the last check found of its backend.
+    /// The runs among the records, each with the result of the last check of its backend.
     runs: Vec<Record>,
     baseline: Option<String>,
     target: Option<f64>,
@@ -39,7 +41,7 @@ struct Group<'a> {
     records: Vec<&'a Record>,
 }
 
-/// What the runs of one group share.
+/// The properties that the runs of a group share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Key {
     backend: String,
@@ -63,8 +65,8 @@ impl Key {
         }
     }
 
-    /// What tells it apart among `all`: the backend, unless one backend ran several studies; the machine and the study as
-    /// soon as there are several of them; the rest only where a name would stand twice.
+    /// The name of a group, unique among `all`: the backend, unless one backend ran several studies; machine and study if
+    /// there are several; version, host and job if the name would not be unique otherwise.
     fn name(&self, all: &[Self]) -> String {
         let several = |of: fn(&Self) -> &Option<String>| all.iter().any(|key| of(key) != of(self));
         let one_backend = all.iter().all(|key| key.backend == self.backend && key.study.is_some());
@@ -111,7 +113,7 @@ impl Group<'_> {
         Summary::of(&self.values(of))
     }
 
-    /// What the last check found.
+    /// The result of the last check.
     fn computes(&self) -> Option<&Computes> {
         self.records.iter().rev().find_map(|record| record.computes.as_ref())
     }
@@ -121,7 +123,7 @@ impl Group<'_> {
     fn accuracy(&self) -> Option<Accuracy> {
         let valid = self.valid();
         let accuracies: Vec<f64> = valid.iter().filter_map(|record| accuracy(record)).collect();
-        let images = valid.iter().find_map(|record| pictures(record))?;
+        let images = valid.iter().find_map(|record| images(record))?;
         if accuracies.is_empty() {
             return None;
         }
@@ -134,12 +136,12 @@ impl Group<'_> {
         Some(Accuracy { mean, interval, over_seeds: over_seeds.is_some() })
     }
 
-    /// The seconds until each run reached an accuracy, or in how many of the runs it was reached.
+    /// The seconds until each run reached an accuracy; otherwise a cell with the number of runs that reached it.
     fn times_to(&self, target: f64) -> Result<Vec<f64>, Cell> {
         let valid = self.valid();
         let to_target = Quantity::ToAccuracy(target);
         let times: Vec<f64> = valid.iter().filter_map(|record| to_target.seconds(record)).collect();
-        // With runs that never reach it, a median of the others would be too good.
+        // A median without the runs that never reach it would favour the backend.
         if times.len() == valid.len() && !times.is_empty() {
             return Ok(times);
         }
@@ -174,27 +176,27 @@ fn accuracy_cell(group: &Group<'_>) -> Cell {
         return "–".into();
     };
     let cell = Cell::from(format!("{mean:.3} ({low:.3} to {high:.3})"));
-    let few = "the interval covers other images, and no trainings with other seeds";
-    if over_seeds { cell } else { cell.note(few) }
+    let note = "the interval covers other images, but not other seeds";
+    if over_seeds { cell } else { cell.note(note) }
 }
 
-/// The median of the runs' most resident memory.
+/// The median of the runs' peaks of resident memory.
 fn memory_cell(group: &Group<'_>) -> Cell {
     let memory = group.summary(|record| peak_bytes(record).map(|bytes| bytes as f64));
     let Some(Summary { median, .. }) = memory else { return "–".into() };
     let cell = Cell::from(format!("{:.0} MB", median / 1e6));
     let valid = group.valid();
-    let mut resources = valid.iter().flat_map(|record| record.resources.values());
+    let mut resources = valid.iter().flat_map(|record| record.resources_of_phases());
     if resources.any(|used| used.shared_in_each) {
-        cell.note("what processes share counts in each of them")
+        cell.note("shared memory counts in each process")
     } else {
         cell
     }
 }
 
-/// The most resident memory, in bytes: of the run's phases where it was watched from outside, or as the run told it.
+/// The peak of resident memory, in bytes: measured from outside, or else stated by the run.
 pub(crate) fn peak_bytes(record: &Record) -> Option<u64> {
-    let watched = record.resources.values().filter_map(|used| used.host_peak_bytes).max();
+    let watched = record.resources_of_phases().filter_map(|used| used.host_peak_bytes).max();
     watched.or(record.peak_memory.host_bytes)
 }
 
@@ -203,7 +205,7 @@ fn accuracy(record: &Record) -> Option<f64> {
     evaluation.or(record.metrics.val_accuracy)
 }
 
-fn pictures(record: &Record) -> Option<usize> {
+fn images(record: &Record) -> Option<usize> {
     let evaluated = record.metrics.evaluations.last().map(|evaluation| evaluation.images);
     evaluated
         .or_else(|| record.epochs.last().map(|epoch| epoch.validation_images))
@@ -211,13 +213,13 @@ fn pictures(record: &Record) -> Option<usize> {
 }
 
 impl Study {
-    /// Of the records of any number of files.
+    /// Makes a study of the records of any number of files.
     pub fn of(records: Records) -> Self {
         let runs = judged(&records.records);
         Self { records, runs, ..Self::default() }
     }
 
-    /// Of records at hand.
+    /// Makes a study of single records.
     pub fn of_records(records: impl IntoIterator<Item = Record>) -> Self {
         let records = records.into_iter().collect();
         Self::of(Records { records, unreadable: Vec::new() })
@@ -231,7 +233,7 @@ impl Study {
         Ok(Self::of(Records::read(path)?))
     }
 
-    /// Adds another machine's file.
+    /// Adds another file, for example from another machine.
     ///
     /// # Errors
     /// [`Error::File`].
@@ -240,26 +242,25 @@ impl Study {
         Ok(Self { runs: judged(&records.records), records, ..self })
     }
 
-    /// The backend that the others are compared with; without it, each with the first that has figures on
-    /// its machine.
+    /// Sets the backend that the others are compared with. Default: the first backend with figures on the same machine.
     pub fn baseline(mut self, backend: impl Into<String>) -> Self {
         self.baseline = Some(backend.into());
         self
     }
 
-    /// Adds to the table the time until a validation accuracy, 0 to 1, is reached.
+    /// Adds the time until a validation accuracy, 0 to 1, to the table.
     pub fn target_accuracy(mut self, target: f64) -> Self {
         self.target = Some(target);
         self
     }
 
-    /// Adds to the table what a run costs, and what it costs to reach the target accuracy.
+    /// Adds the cost of a run, and of reaching the target accuracy, to the table.
     pub fn price_per_hour(mut self, price: Price) -> Self {
         self.price = Some(price);
         self
     }
 
-    /// All runs, the failed ones too, each with what the last check found of its backend.
+    /// All runs, including failed ones, each with the result of the last check of its backend.
     pub fn records(&self) -> &[Record] {
         &self.runs
     }
@@ -274,7 +275,7 @@ impl Study {
         let all: Vec<Key> = self.records().iter().map(Key::of).collect();
         for (record, key) in self.records().iter().zip(&all) {
             let mut key = key.clone();
-            // A run that came to nothing may not have told its version; it stands with those that did.
+            // A failed run may not state its version; it joins the runs that do.
             if key.version.is_none() {
                 let told = |other: &&Key| Key { version: None, ..(*other).clone() } == key;
                 key.version = all.iter().filter(told).find_map(|other| other.version.clone());
@@ -287,7 +288,7 @@ impl Study {
             }
         }
         for (_, group) in &mut groups {
-            // What was not there once and has run since is there.
+            // Drop records of a missing backend that was installed later.
             if group.records.iter().any(|record| !is_absent(record)) {
                 group.records.retain(|record| !is_absent(record));
             }
@@ -299,10 +300,10 @@ impl Study {
         groups.into_iter().map(|(_, group)| group).collect()
     }
 
-    /// One row a backend: medians with quartiles of the phases, rate, accuracy, memory, and the time of `train`
-    /// as a multiple of the baseline's, struck through where the two are not alike; with
-    /// [`target_accuracy`](Self::target_accuracy) and [`price_per_hour`](Self::price_per_hour), medians of the time to
-    /// the target and of the costs with their 95% intervals. Backends without a good run keep their row and say why.
+    /// A table with a row per backend: medians with quartiles of the phases, rate, accuracy, memory, and the time of `train`
+    /// as a multiple of the baseline's, struck through if conditions differ. [`target_accuracy`](Self::target_accuracy) and
+    /// [`price_per_hour`](Self::price_per_hour) add medians of the time to the target and of the costs with their 95%
+    /// intervals. Backends without a successful run are listed with the reason.
     ///
     /// # Errors
     /// [`Error::Chart`].
@@ -312,7 +313,7 @@ impl Study {
             "backend",
             "figures",
             "runs",
-            "computes",
+            "agreement",
             "load [s]",
             "build [s]",
             "train [s]",
@@ -393,7 +394,7 @@ impl Study {
         let mut notes: Vec<String> = rates.into_iter().collect();
         for record in &valid {
             for fault in record.clock_faults().into_iter().chain(Ceiling::fault(record)) {
-                let fault = format!("not believed: {fault}");
+                let fault = format!("implausible: {fault}");
                 if !notes.contains(&fault) {
                     notes.push(fault);
                 }
@@ -439,7 +440,7 @@ impl Study {
             return [dash(), dash()];
         };
         let told: Vec<String> = found.told.iter().map(ToString::to_string).collect();
-        let told = (!told.is_empty()).then(|| format!("told: {}", told.join("; ")));
+        let told = (!told.is_empty()).then(|| format!("also different: {}", told.join("; ")));
         let against = format!("× {}: ", base.name);
         let ratio = match found.why_not() {
             Some(why) => Cell::struck(found.words(), format!("{against}{why}")),
@@ -459,9 +460,8 @@ impl Study {
         [ratio, per_image]
     }
 
-    /// What a group is compared with: the baseline of its study and machine, or else of its machine; without a
-    /// baseline the first of them that has figures. Another machine's figures are never the base of a ratio
-    /// unless they were asked for.
+    /// The group that a group is compared with: the baseline of its study and machine, or else of its machine; without a
+    /// baseline, the first group with figures. Only an explicit baseline may be from another machine.
     fn base_of<'a, 'b>(&self, group: &Group<'_>, groups: &'b [Group<'a>]) -> Option<&'b Group<'a>> {
         let own = Key::of(group.records[0]);
         let key = |other: &Group<'_>| Key::of(other.records[0]);
@@ -484,7 +484,7 @@ impl Study {
     }
 }
 
-/// Why runs have no figures: each reason once, with how often.
+/// The reasons why runs have no figures, each once, with the number of runs.
 fn reasons(records: &[&Record]) -> Vec<String> {
     let mut all: Vec<(String, usize)> = Vec::new();
     for reason in records.iter().filter_map(|record| record.reason()) {
@@ -498,32 +498,32 @@ fn reasons(records: &[&Record]) -> Vec<String> {
     all.into_iter().map(several).collect()
 }
 
-/// Whether a backend was found to compute what the others do.
+/// The cell with the agreement of a backend.
 fn computed(group: &Group<'_>) -> Cell {
     match group.computes() {
         None => "not checked".into(),
         Some(Computes::Unchecked { reason }) => Cell::from("not checked").note(reason.clone()),
-        Some(Computes::Unlike { message }) => Cell::from("wrong").note(message.clone()),
+        Some(Computes::Unlike { message }) => Cell::from("disagrees").note(message.clone()),
         Some(Computes::Alike { reference, .. }) if *reference == group.records[0].backend() => {
-            "the reference".into()
+            "reference".into()
         }
         Some(Computes::Alike { reference, nearness }) => {
-            let cell = Cell::from(format!("as {reference}"));
+            let cell = Cell::from(format!("agrees with {reference}"));
             if nearness.is_empty() { cell } else { cell.note(nearness.clone()) }
         }
     }
 }
 
-/// The runs among the files' lines, each with what the last check found of its backend, in its version, for its job
-/// on its machine. A check that itself failed takes nothing back.
+/// The runs among the records, each with the result of the last check of its backend, version, job and machine. A failed
+/// check does not replace an earlier result.
 fn judged(records: &[Record]) -> Vec<Record> {
     let subject = |record: &Record| {
         let Environment { cpu, gpus, .. } = &record.environment;
-        // A check knows the machine as well, but not on which device runs computed.
+        // A check does not know the device of the runs.
         let key = Key { machine: None, ..Key::of(record) };
         record.place.as_ref().map(|_| (key, cpu.clone(), gpus.clone()))
     };
-    // Files are read in any order, so time tells which check was the last.
+    // Files are read in any order, so the time decides which check is the last.
     let mut in_time: Vec<&Record> = records.iter().collect();
     in_time.sort_by_key(|record| record.started);
     let mut last: Vec<(_, &Computes)> = Vec::new();
@@ -546,7 +546,7 @@ fn judged(records: &[Record]) -> Vec<Record> {
     runs.filter(|record| !repeated(record, records)).map(with_verdict).collect()
 }
 
-/// Whether a run was disturbed and another one took its place.
+/// Whether a disturbed run was replaced by another attempt.
 fn repeated(record: &Record, all: &[Record]) -> bool {
     let Some(place) = &record.place else { return false };
     let after = Place { attempt: place.attempt + 1, ..place.clone() };
@@ -567,7 +567,7 @@ fn warms_up(record: &Record) -> bool {
     record.reason().is_none() && record.place.as_ref().is_some_and(|place| place.warm_up)
 }
 
-/// What computed: the device's name, or the machine's processor.
+/// The device's name, or the machine's processor.
 fn machine(record: &Record) -> Option<String> {
     match record.provenance {
         Provenance::Measured => {
@@ -577,12 +577,12 @@ fn machine(record: &Record) -> Option<String> {
     }
 }
 
-/// The decimal places of a value in three digits.
+/// The decimal places for three significant digits.
 fn digits(value: f64) -> usize {
     if value > 0.0 { (2.0 - value.log10().floor()).clamp(0.0, 9.0) as usize } else { 0 }
 }
 
-/// A median with its quartiles, in three digits; a single value alone.
+/// A median with its quartiles in three significant digits; a single value without quartiles.
 pub(crate) fn spread(summary: &Summary) -> String {
     let digits = digits(summary.median);
     if summary.count == 1 {
@@ -603,15 +603,15 @@ impl Rich for Study {
         };
         let mut text = table.to_text();
         let mut html = format!("<div>{}{}</div>", table.to_html(), chart.svg());
-        // Published figures and runs of a notebook have no processes of their own.
+        // Published figures and runs in a notebook have no process of their own.
         if self.records().iter().any(|record| record.wall_seconds.is_some()) {
             text += &format!("\n{}", parts.to_text());
             html += &parts.to_html();
         }
         for line in self.unreadable() {
-            text += &format!("\nnot read: {line}");
+            text += &format!("\ncannot read {line}");
             html +=
-                &format!("<div>not read: {}</div>", benchbook_display::escape(&line.to_string()));
+                &format!("<div>cannot read {}</div>", benchbook_display::escape(&line.to_string()));
         }
         Bundle::text(text).html(html)
     }
@@ -622,23 +622,6 @@ mod tests {
     use super::*;
     use crate::record::Phases;
     use crate::report::report_2019;
-
-    #[test]
-    fn the_reports_table_has_its_ratios_struck_with_the_reason_and_the_figure_per_picture() {
-        let text = Study::of_records(report_2019()).table().unwrap().to_text();
-        let row = |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
-        let k80 = row("PyTorch, Tesla K80");
-        assert!(
-            k80.contains("reported, 2019")
-                && k80.contains("~3.18~ [")
-                && k80.contains("1.04 to 1.21"),
-            "{text}"
-        );
-        let p100 = row("PyTorch, Tesla P100");
-        assert!(p100.contains("~1.33~ [") && p100.contains("0.43 to 0.51"), "{text}");
-        assert!(text.contains("× TensorFlow-Keras, Tesla K80: not comparable: "), "{text}");
-        assert!(text.contains("not believed: TensorFlow-Keras: 65.1 images/s"), "{text}");
-    }
 
     fn run(backend: &str, round: usize, seconds: f64) -> Record {
         let place = Place {
@@ -708,7 +691,7 @@ mod tests {
                 .collect()
         };
         let mut records = on("h1", "1", "j", 10.0);
-        // It ended before it told its version.
+        // It ended before it stated its version.
         let mut failed = Record { status: Status::Interrupted, ..records[0].clone() };
         failed.library.version = None;
         records.push(failed);
@@ -730,7 +713,7 @@ mod tests {
         );
     }
 
-    /// A repaired version is checked anew; the wrong one's runs stay wrong, in whatever order files are read.
+    /// A corrected version is checked anew; the runs of the wrong version stay invalid in any order of files.
     #[test]
     fn a_verdict_holds_for_its_version_and_the_last_in_time_counts() {
         let of = |started: u64, version: &str, computes: Computes| {
@@ -749,7 +732,7 @@ mod tests {
         assert_eq!(reasons(vec![of(2, "1", unlike()), of(9, "1", alike())]), [false, false]);
     }
 
-    /// A model that diverged has losses that are no numbers, and JSON has none for them.
+    /// A diverged model has losses that JSON cannot represent.
     #[test]
     fn a_record_with_losses_that_are_no_numbers_can_be_read_back() {
         let epoch = crate::record::Epoch { loss: f64::NAN, ..Default::default() };
@@ -774,7 +757,7 @@ mod tests {
             vec![Unreadable { path: "a.jsonl".into(), line: 3, reason: "half <line>".into() }];
         let study = Study::of(Records { records: report_2019(), unreadable });
         let bundle = study.bundle();
-        assert!(bundle.plain().contains("not read: a.jsonl, line 3: half <line>"));
+        assert!(bundle.plain().contains("cannot read a.jsonl, line 3: half <line>"));
         let html = bundle.data["text/html"].as_str().unwrap();
         assert!(
             html.contains("<s style")

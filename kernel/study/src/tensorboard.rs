@@ -1,6 +1,6 @@
-//! Event files for TensorBoard: TFRecords of `Event` messages, written without TensorFlow.
+//! Writes event files for TensorBoard, TFRecords of `Event` messages, without TensorFlow.
 //!
-//! The forms are TensorFlow's: `core/lib/io/record_writer.h` for the frame of a record, `core/util/event.proto` and
+//! The formats are TensorFlow's: `core/lib/io/record_writer.h` for the framing of records, `core/util/event.proto` and
 //! `core/framework/summary.proto` for its content.
 
 use crate::error::Error;
@@ -9,10 +9,10 @@ use crate::record::{Epoch, Record};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// Writes one event file into `folder`, which TensorBoard shows as one run: for each epoch the scalars `loss`,
-/// `accuracy`, `val_loss`, `val_accuracy`, `learning_rate` and `seconds` (of the epoch with its validation and callbacks),
-/// at the epoch's number as step. What an epoch does not state has no scalar. `started` is the time at which the training
-/// began, in seconds since 1970. The same call replaces its file. Returns the file.
+/// Writes an event file to `folder`, which TensorBoard shows as one run. Each epoch has the scalars `loss`,
+/// `accuracy`, `val_loss`, `val_accuracy`, `learning_rate` and `seconds` (the epoch with its validation and callbacks),
+/// with the epoch's number as step. Values that are not stated have no scalar. `started` is the start of the training, in
+/// seconds since 1970. A second call replaces the file. Returns the file.
 ///
 /// # Errors
 /// [`Error::File`].
@@ -51,8 +51,8 @@ pub fn write_events(folder: &Path, started: f64, epochs: &[Epoch]) -> Result<Pat
 }
 
 impl Record {
-    /// Writes the epochs into an event file in `folder`, which TensorBoard shows as one run ([`write_events`]). Its times
-    /// begin when the phases `load` and `build` had ended.
+    /// Writes the epochs to an event file in `folder` ([`write_events`]). Its times begin at the end of the phases `load` and
+    /// `build`.
     ///
     /// # Errors
     /// [`Error::File`].
@@ -62,7 +62,7 @@ impl Record {
     }
 }
 
-/// A message of protocol buffers, field by field.
+/// A message in the wire format of protocol buffers.
 #[derive(Default)]
 struct Message(Vec<u8>);
 
@@ -110,12 +110,12 @@ fn record(data: &[u8]) -> Vec<u8> {
     [&length[..], &sum(&length), data, &sum(data)].concat()
 }
 
-/// A checksum of data that hold checksums would be weak, so TensorFlow changes it.
+/// TensorFlow's masking, since a CRC of data that contain CRCs is weak.
 fn masked(sum: u32) -> u32 {
     sum.rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
-/// CRC-32C (RFC 3720, appendix B.4), bit by bit: an event file has some hundred bytes an epoch.
+/// CRC-32C (RFC 3720, appendix B.4), bit by bit, since an event file has only some hundred bytes per epoch.
 fn crc32c(bytes: &[u8]) -> u32 {
     /// Castagnoli's polynomial, the lowest bit first.
     const POLYNOMIAL: u32 = 0x82f6_3b78;

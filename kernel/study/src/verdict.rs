@@ -1,36 +1,36 @@
-//! What holds a run back: the net, its input, or that they wait for each other.
+//! Finds the bottleneck of a run: the net, the loader, or contention between them.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Pictures a second of the parts of a training, each measured by itself.
+/// Images per second of the parts of a training, each measured separately.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rates {
-    /// The net alone: training steps on one batch that is there already.
+    /// The net alone: training steps on one batch, which stays on the device if the library can hold it there.
     pub synthetic: f64,
-    /// The loader alone: batches that nobody uses.
+    /// The loader alone: its batches are discarded.
     pub loader: f64,
-    /// Both together, as in the training.
+    /// Net and loader together, as in the training.
     pub real: f64,
 }
 
-/// What holds a run back.
+/// The bottleneck of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
-    /// The net computes as fast as it can; a faster loader would bring nothing.
+    /// The net; a faster loader would not help.
     Compute,
-    /// The loader delivers as fast as it can; a faster device would bring nothing.
+    /// The loader; a faster device would not help.
     Input,
-    /// Both together are clearly slower than the slower of them: they share cores, or take turns.
+    /// Contention: net and loader together are slower than the slower of them, since they share cores or alternate.
     Overlap,
 }
 
-/// How near a rate must be to another one to be called the same.
+/// The ratio from which two rates count as equal.
 const NEAR: f64 = 0.85;
 
 impl Rates {
-    /// The verdict; `None` if a rate is missing or impossible.
+    /// The bottleneck; `None` if a rate is missing or invalid.
     pub fn limit(&self) -> Option<Limit> {
         let all = [self.synthetic, self.loader, self.real];
         if !all.iter().all(|rate| rate.is_finite() && *rate > 0.0) {
@@ -50,10 +50,10 @@ impl Rates {
 impl fmt::Display for Rates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let words = match self.limit() {
-            None => "no verdict",
-            Some(Limit::Compute) => "held back by the net",
-            Some(Limit::Input) => "held back by the loader",
-            Some(Limit::Overlap) => "net and loader hold each other back",
+            None => "bottleneck unknown",
+            Some(Limit::Compute) => "limited by the net",
+            Some(Limit::Input) => "limited by the loader",
+            Some(Limit::Overlap) => "net and loader slow each other down",
         };
         write!(
             f,
@@ -78,7 +78,7 @@ mod tests {
         let words = Rates { synthetic: 2000.0, loader: 500.0, real: 480.0 }.to_string();
         assert_eq!(
             words,
-            "held back by the loader: 480.0 images/s, the net alone 2000.0, the loader alone 500.0"
+            "limited by the loader: 480.0 images/s, the net alone 2000.0, the loader alone 500.0"
         );
     }
 }

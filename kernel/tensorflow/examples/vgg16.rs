@@ -87,7 +87,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut net = {
         let weights = Parameters::initial(net.parameters(), 1);
         let (device, compute) = (Device::Cpu, Compute::default());
-        let plan = Plan { net, frozen: false, device, threads: Some(threads), compute };
+        let plan = Plan { net, frozen: false, device, threads: Some(threads), ranks: 1, compute };
         TensorFlow.build(&plan, &weights)?
     };
     // Rates and decays are Keras' defaults.

@@ -4,7 +4,7 @@ use crate::library::LoadError;
 use std::ffi::{c_char, c_float, c_int, c_uchar, c_void};
 use std::path::Path;
 
-/// Types of which only addresses are known.
+/// Opaque types.
 macro_rules! opaque {
     ($($name:ident)*) => { $(#[repr(C)] pub(crate) struct $name { _private: [u8; 0] })* };
 }

@@ -1,4 +1,4 @@
-//! TensorFlow as a backend: what it supports, and on which device.
+//! The backend TensorFlow: supported operations, settings and devices.
 
 use crate::graph::Graph;
 use crate::library;
@@ -8,7 +8,7 @@ use crate::session::{Config, Session};
 use crate::tensor::Tensor;
 use benchbook_backend::{
     About, Backend, BackendError, Compute, Device, Network, Parameters, Plan, Precision, cuda,
-    without_code,
+    without_code, without_ranks,
 };
 use benchbook_nets::Layer;
 
@@ -26,8 +26,8 @@ impl Backend for TensorFlow {
             language: "Rust",
             colour: [0xe6, 0x9f, 0x00],
             install: "environment/tensorflow",
-            // Its own choice of oneDNN depends on the processor. PyTorch, too, repeats nothing bit by bit by itself,
-            // which on a GPU may be slower.
+            // By default, TensorFlow uses oneDNN depending on the CPU. PyTorch by default is not
+            // bit-reproducible either, which on a GPU may be faster.
             variables: &[
                 ("TF_CPP_MIN_LOG_LEVEL", "2"),
                 ("TF_DETERMINISTIC_OPS", "0"),
@@ -42,6 +42,7 @@ impl Backend for TensorFlow {
 
     fn supports(&self, plan: &Plan) -> Result<(), BackendError> {
         without_code(&plan.net, NAME)?;
+        without_ranks(plan, NAME)?;
         let too_large = |layer: &&Layer| i32::try_from(layer.output.len()).is_err();
         if let Some(Layer { name, output, .. }) = plan.net.layers().iter().find(too_large) {
             let reason = format!("its output {output} has more than {} values", i32::MAX);
@@ -72,7 +73,7 @@ impl Backend for TensorFlow {
         check_compute(&plan.compute, gpu)?;
         // Before the net, since the first operation on a GPU may read it.
         if !library.allow_tf32(plan.compute.tf32_convolutions) && gpu {
-            let expected = "what this release of TensorFlow does, since it has no switch";
+            let expected = "this release's own behaviour, since it has no switch";
             let found = plan.compute.tf32_convolutions.to_string();
             return Err(refused(gpu, "tf32_convolutions", expected, found));
         }
@@ -84,7 +85,7 @@ fn unavailable(source: LoadError) -> BackendError {
     BackendError::Unavailable { source: source.into() }
 }
 
-/// Whether the first GPU is used for this device. It is an error in a process in which another library has CUDA.
+/// Whether this device is the first GPU. An error if another library in the process uses CUDA.
 fn uses_gpu(library: &'static Library, device: Device) -> Result<bool, BackendError> {
     if device != Device::Cpu && library.has_cuda() {
         cuda::claim(NAME)?;
@@ -93,7 +94,7 @@ fn uses_gpu(library: &'static Library, device: Device) -> Result<bool, BackendEr
         Device::Cpu => Ok(false),
         Device::Auto => Ok(library.gpus()? > 0),
         Device::Cuda(_) if library.gpus()? == 0 => {
-            let found = "it sees no CUDA GPU, or it is a build without CUDA";
+            let found = "it finds no CUDA GPU, or is a build without CUDA";
             Err(BackendError::Device { library: NAME, device, found: found.into() })
         }
         Device::Cuda(0) => Ok(true),
@@ -112,7 +113,7 @@ fn refused(gpu: bool, option: &'static str, expected: &'static str, found: Strin
     BackendError::Option { library, option, expected, found }
 }
 
-/// Refuses what this library does not have. Its maps always lie with the channel changing fastest.
+/// Refuses settings that TensorFlow lacks. Its maps always have the channel changing fastest.
 fn check_compute(compute: &Compute, gpu: bool) -> Result<(), BackendError> {
     let Compute { precision, tf32_matmul, tf32_convolutions, cudnn_benchmark, .. } = *compute;
     if !matches!(precision, Precision::Float32 | Precision::Float64) {
@@ -127,7 +128,7 @@ fn check_compute(compute: &Compute, gpu: bool) -> Result<(), BackendError> {
         }
     }
     if gpu && tf32_matmul != tf32_convolutions {
-        let expected = "what tf32_convolutions is, since there is one switch for both";
+        let expected = "equal to tf32_convolutions, since both have one switch";
         return Err(refused(gpu, "tf32_matmul", expected, tf32_matmul.to_string()));
     }
     if gpu && !cudnn_benchmark {

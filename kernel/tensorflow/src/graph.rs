@@ -1,4 +1,4 @@
-//! A graph of operations, and how operations are added to it.
+//! A graph of operations, and the builder of operations.
 
 use crate::api::{
     Api, FLOAT, INT32, Input, Output, TF_Graph, TF_Operation, TF_OperationDescription,
@@ -15,7 +15,7 @@ use std::ffi::{CStr, CString, c_int};
 pub(crate) struct Graph {
     pub(crate) api: &'static Api,
     pub(crate) raw: *mut TF_Graph,
-    /// The type of its numbers: [`FLOAT`] or [`DOUBLE`].
+    /// The type of its numbers: [`FLOAT`] or [`crate::api::DOUBLE`].
     pub(crate) numbers: c_int,
     operations: usize,
 }
@@ -52,7 +52,7 @@ impl Graph {
         self.placeholder(&batch(shape))
     }
 
-    /// The same values, which can also be fed.
+    /// The same values as an operation whose output can be fed.
     pub(crate) fn fed(&mut self, x: Output, shape: Shape) -> Result<Output, BackendError> {
         let fed = self.add(c"PlaceholderWithDefault").inputs(&[x]).numbers();
         fed.shape(c"shape", &batch(shape)).output()
@@ -174,7 +174,7 @@ impl Graph {
         Ok(gradients)
     }
 
-    /// The operations that a run for these ends consists of.
+    /// The operations that a run with these targets executes.
     pub(crate) fn needed(&self, ends: &[Output]) -> HashSet<*mut TF_Operation> {
         let mut waiting: Vec<_> = ends.iter().map(|end| end.operation).collect();
         let mut found = HashSet::new();
@@ -192,13 +192,13 @@ impl Graph {
         found
     }
 
-    /// The operations that take `value` in.
+    /// The operations with `value` as an input.
     pub(crate) fn readers(&self, value: Output) -> Vec<*mut TF_Operation> {
         self.consumers(value).into_iter().map(|input| input.operation).collect()
     }
 
     fn consumers(&self, value: Output) -> Vec<Input> {
-        // SAFETY: the list has room for as many as there are, which the first call tells.
+        // SAFETY: the list has room for all of them; the first call returns their number.
         unsafe {
             let count = (self.api.TF_OperationOutputNumConsumers)(value);
             let none = Input { operation: std::ptr::null_mut(), index: 0 };
@@ -208,9 +208,9 @@ impl Graph {
         }
     }
 
-    /// Has the gradients of a ReLU read its output `y` in place of its input `x`, which is zero or below in the same
-    /// places. Python's gradients do so, too. As long as nothing else reads `x`, TensorFlow computes the ReLU within the
-    /// layer before it and keeps one map instead of two.
+    /// Makes the gradients of a ReLU read its output `y` instead of its input `x`, which is zero or
+    /// below in the same places. Python's gradients do the same. If nothing else reads `x`,
+    /// TensorFlow computes the ReLU within the previous layer and keeps one map instead of two.
     pub(crate) fn let_gradients_read(&mut self, y: Output, x: Output) -> Result<(), BackendError> {
         for consumer in self.consumers(x) {
             // SAFETY: the operation is of this graph; its kind is a text that lives as long.
@@ -228,13 +228,13 @@ impl Graph {
 
 impl Drop for Graph {
     fn drop(&mut self) {
-        // SAFETY: made by `new` and deleted once; the session counts itself as a user.
+        // SAFETY: made by `new` and deleted once; the session holds its own reference.
         unsafe { (self.api.TF_DeleteGraph)(self.raw) }
     }
 }
 
-/// An operation that is being described. It becomes part of the graph with [`Adding::operation`] or
-/// [`Adding::output`], one of which must follow.
+/// The builder of an operation. [`Adding::operation`] or [`Adding::output`], one of which must follow, adds the
+/// operation to the graph.
 #[must_use]
 pub(crate) struct Adding {
     api: &'static Api,
@@ -260,7 +260,7 @@ impl Adding {
         self
     }
 
-    /// The operation runs only after those, and only if all of them run.
+    /// The operation runs only after all of these operations have run.
     pub(crate) fn after(self, operations: &[*mut TF_Operation]) -> Self {
         for operation in operations {
             // SAFETY: both belong to one graph, which is alive.
@@ -275,7 +275,7 @@ impl Adding {
         self.kind(c"T", numbers)
     }
 
-    /// The attribute `dtype` is.
+    /// As for `T`, but for the attribute `dtype`.
     pub(crate) fn numbers(self) -> Self {
         let numbers = self.numbers;
         self.kind(c"dtype", numbers)
@@ -335,10 +335,10 @@ impl Adding {
         self
     }
 
-    /// Adds it to the graph.
+    /// Adds the operation to the graph.
     pub(crate) fn operation(self) -> Result<*mut TF_Operation, BackendError> {
         let status = Status::new(self.api);
-        // SAFETY: the description is finished once, here, and used no more.
+        // SAFETY: the description is finished once, here, and not used afterwards.
         let operation = unsafe { (self.api.TF_FinishOperation)(self.raw, status.raw) };
         match self.failed {
             Some(error) => Err(error),
@@ -346,7 +346,7 @@ impl Adding {
         }
     }
 
-    /// Adds it to the graph and gives its first output.
+    /// Adds the operation to the graph and returns its first output.
     pub(crate) fn output(self) -> Result<Output, BackendError> {
         Ok(Output { operation: self.operation()?, index: 0 })
     }

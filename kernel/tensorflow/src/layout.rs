@@ -1,15 +1,15 @@
-//! The two orders in which the same values stand: Benchbook's and Keras'.
+//! Conversion between Benchbook's layout and Keras' (TensorFlow's).
 
 use benchbook_nets::Shape;
 
-/// How a parameter's values are ordered inside TensorFlow.
+/// The order of a parameter's values in TensorFlow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Layout {
-    /// As outside.
+    /// As in Benchbook.
     Same,
-    /// `[outputs, inputs]` outside, `[inputs, outputs]` inside.
+    /// `[outputs, inputs]` in Benchbook, `[inputs, outputs]` in TensorFlow.
     Dense { outputs: usize, inputs: usize },
-    /// `[outputs, inputs, rows, columns]` outside, `[rows, columns, inputs, outputs]` inside; `taps` is
+    /// `[outputs, inputs, rows, columns]` in Benchbook, `[rows, columns, inputs, outputs]` in TensorFlow; `taps` is
     /// rows · columns.
     Convolution { outputs: usize, inputs: usize, taps: usize },
 }
@@ -25,7 +25,7 @@ impl Layout {
         }
     }
 
-    /// The shape inside.
+    /// The shape in TensorFlow.
     pub(crate) fn inside(self, shape: &[usize]) -> Vec<usize> {
         match (self, shape) {
             (Layout::Dense { outputs, inputs }, _) => vec![inputs, outputs],
@@ -65,7 +65,7 @@ impl Layout {
     }
 }
 
-/// The lengths of the axes of one example inside: `[height, width, channels]` or `[length]`.
+/// The axes of one example in TensorFlow: `[height, width, channels]` or `[length]`.
 pub(crate) fn channels_last(shape: Shape) -> Vec<usize> {
     match shape {
         Shape::Map([channels, height, width]) => vec![height, width, channels],
@@ -78,7 +78,7 @@ pub(crate) fn batch_to_inside(shape: Shape, from: &[f32], to: &mut [f32]) {
     batch(shape, from, to, transpose);
 }
 
-/// The way back.
+/// The inverse of [`batch_to_inside`].
 pub(crate) fn batch_to_outside(shape: Shape, from: &[f32], to: &mut [f32]) {
     batch(shape, from, to, |from, to, channels, pixels| transpose(from, to, pixels, channels));
 }
@@ -100,8 +100,8 @@ fn transpose(from: &[f32], to: &mut [f32], rows: usize, columns: usize) {
     tiles(rows, columns, |row, column| to[column * rows + row] = from[row * columns + column]);
 }
 
-/// Visits every cell of a table tile by tile, so that what is read and what is written both stay in
-/// the processor's cache.
+/// Visits every cell of a table tile by tile, so that both the read and the written values stay in
+/// the CPU's cache.
 fn tiles(rows: usize, columns: usize, mut visit: impl FnMut(usize, usize)) {
     const SIDE: usize = 32;
     for top in (0..rows).step_by(SIDE) {
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_convolution_becomes_rows_columns_inputs_outputs() {
-        // Value = 1000·output + 100·input + 10·row + column, so that each tells where it belongs.
+        // Value = 1000·output + 100·input + 10·row + column, so that each value encodes its position.
         let shape = [33, 2, 3, 3];
         let layout = Layout::of(&shape);
         assert_eq!(layout.inside(&shape), [3, 3, 2, 33]);

@@ -1,4 +1,4 @@
-//! Finds TensorFlow's library, opens it, and says what holds for the whole process.
+//! Finds and opens TensorFlow's library. Its settings hold for the whole process.
 
 use crate::api::Api;
 use crate::graph::Graph;
@@ -12,40 +12,40 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 /// The oldest release whose library is accepted: the first that came with Keras 3.
 pub const MINIMUM: [u32; 2] = [2, 16];
 
-/// The library of a Python package, and that of TensorFlow's own download for C.
+/// File names of the library: in a Python package, and in TensorFlow's download for C.
 const FILES: [&str; 2] = ["libtensorflow_cc.so.2", "libtensorflow.so.2"];
 
-/// Names the folder, and nothing else is looked at.
+/// Names the only folder that is searched.
 const VARIABLE: &str = "BENCHBOOK_TENSORFLOW";
 
-/// The package folders of the Python that started the kernel, as the Python package `benchbook` sets it.
+/// The package folders of the Python that started the kernel. The Python package `benchbook` sets it.
 const SITE_PACKAGES: &str = "BENCHBOOK_SITE_PACKAGES";
 
-/// How to get the library.
+/// How to install the library.
 const FIX: &str = "run `environment/tensorflow` in a checkout, which fetches it (270 MB), or \
                    `pip install tensorflow-cpu` for the Python of `%%rust` cells, or set BENCHBOOK_TENSORFLOW \
                    to the folder of a TensorFlow 2.16 or newer, for example a Python environment's \
                    site-packages/tensorflow";
 
-/// Why there is no TensorFlow.
+/// Errors in finding or opening TensorFlow.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
-    /// It is in none of the places.
+    /// No searched folder has the library.
     #[error("TensorFlow was not found: expected {} in {}; {FIX}", FILES[0], Places(searched))]
     NotFound {
-        /// The folders that were looked at, in order.
+        /// The searched folders, in order.
         searched: Vec<PathBuf>,
     },
-    /// The system cannot open it.
+    /// The system cannot open the library.
     #[error("TensorFlow cannot be opened: {}: {}; {FIX}", path.display(), words(source))]
     Open {
         /// The file.
         path: PathBuf,
-        /// The system's words.
+        /// The system's message.
         source: libloading::Error,
     },
-    /// A function of the C API is not in it.
+    /// The library lacks a function of the C API.
     #[error(
         "expected TensorFlow's C API with {symbol}, found a library without it: {}: {}; {FIX}",
         path.display(),
@@ -56,7 +56,7 @@ pub enum LoadError {
         path: PathBuf,
         /// The function.
         symbol: &'static str,
-        /// The system's words.
+        /// The system's message.
         source: libloading::Error,
     },
     /// An older release.
@@ -74,7 +74,7 @@ pub enum LoadError {
     },
 }
 
-/// The system's words, which `libloading` keeps behind its own.
+/// The system's message, which `libloading` stores as the source of its own.
 fn words(error: &libloading::Error) -> String {
     std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
 }
@@ -85,7 +85,7 @@ impl fmt::Display for Places<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_empty() {
             return f.write_str(
-                "an active Python environment or Benchbook's cache, and there is neither",
+                "an active Python environment or Benchbook's cache, and neither exists",
             );
         }
         let places: Vec<String> = self.0.iter().map(|place| place.display().to_string()).collect();
@@ -93,14 +93,14 @@ impl fmt::Display for Places<'_> {
     }
 }
 
-/// Looks for the library without opening it: in the folder that `BENCHBOOK_TENSORFLOW` names, and
-/// only there if it is set; else in Benchbook's cache, where `environment/tensorflow` puts it, among
+/// Looks for the library without opening it: only in the folder that `BENCHBOOK_TENSORFLOW` names
+/// if it is set; else in Benchbook's cache, where `environment/tensorflow` puts it, among
 /// the packages of the Python that started the kernel (`BENCHBOOK_SITE_PACKAGES`), in the active
 /// Python environment (`VIRTUAL_ENV`, `CONDA_PREFIX`), and in the folders of `LD_LIBRARY_PATH`. The cache comes
-/// first, so that an unfit release elsewhere is no obstacle.
+/// first, so that an unsupported release elsewhere does not hide it.
 ///
 /// # Errors
-/// [`LoadError::NotFound`] with all places.
+/// [`LoadError::NotFound`] with all searched folders.
 pub(crate) fn find() -> Result<PathBuf, LoadError> {
     find_with(&|name| std::env::var_os(name).map(PathBuf::from).filter(|path| path != ""))
 }
@@ -130,7 +130,7 @@ fn find_with(variable: &dyn Fn(&str) -> Option<PathBuf>) -> Result<PathBuf, Load
     found.ok_or(LoadError::NotFound { searched: folders })
 }
 
-/// The package folders in a Python environment; the place where one would be if there is none.
+/// The package folders in a Python environment, or the path where one would be.
 fn packages(prefix: &Path) -> Vec<PathBuf> {
     let pythons = std::fs::read_dir(prefix.join("lib")).into_iter().flatten().flatten();
     let mut folders: Vec<PathBuf> = pythons
@@ -155,15 +155,15 @@ fn cache(variable: &dyn Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
     cache.map(|cache| cache.join("tensorflow"))
 }
 
-/// What TensorFlow reads from the environment once, when it is first used. A value that is there
-/// stays; otherwise the second column is set, so that the setting is known and not the release's.
+/// Variables that TensorFlow reads once, at its first use. An existing value stays; otherwise the
+/// second column is set, so that the setting does not depend on the release.
 const PINNED: [(&str, &str); 4] = [
     ("TF_ENABLE_ONEDNN_OPTS", "1"),
-    // On a GPU this also keeps cuDNN from trying its algorithms; the processes of a study have 0.
+    // On a GPU, 1 also disables cuDNN's benchmarks; the processes of a study have 0.
     ("TF_DETERMINISTIC_OPS", "1"),
     // Each net has its own threads; by default all nets share those of the first one.
     ("TF_OVERRIDE_GLOBAL_THREADPOOL", "1"),
-    // Its greetings would stand in the notebook; errors still do.
+    // Keeps informational messages out of the notebook; errors still appear.
     ("TF_CPP_MIN_LOG_LEVEL", "2"),
 ];
 
@@ -238,11 +238,11 @@ impl Library {
                 ),
             )
         };
-        // A build that does not say is taken for one that may use a GPU.
+        // A build without this information may use a GPU.
         // SAFETY: no arguments.
         let cuda = is_cuda.map_or(true, |is_cuda| unsafe { is_cuda() });
         let set_tf32 = set_tf32.ok().map(|set| *set);
-        // Its threads never end, so it cannot be closed.
+        // TensorFlow's threads never end, so the library cannot be closed.
         std::mem::forget(library);
         // SAFETY: no arguments; the text is a constant of the library.
         let version = unsafe { CStr::from_ptr((api.TF_Version)()) }.to_string_lossy().into_owned();
@@ -262,7 +262,7 @@ impl Library {
         &self.version
     }
 
-    /// The settings of the process that change how fast or how repeatably it computes, as
+    /// The settings of the process that affect speed or repeatability, as
     /// `NAME=value`.
     pub fn settings(&self) -> Vec<String> {
         let pinned = PINNED[..2].iter();
@@ -282,8 +282,8 @@ impl Library {
         self.set_tf32.map(|set| unsafe { set(allowed) }).is_some()
     }
 
-    /// Number of CUDA GPUs that it can use. The first question wakes them up, which takes a second or
-    /// more; a build for the CPU has none.
+    /// Number of CUDA GPUs that it can use, 0 for a build for the CPU. The first call initialises the GPUs, which
+    /// takes a second or more.
     ///
     /// # Errors
     /// [`BackendError::Library`].
@@ -308,7 +308,7 @@ impl fmt::Debug for Library {
     }
 }
 
-/// Whether a version such as `2.21.0-rc1` is older than [`MINIMUM`]; one that says nothing is.
+/// Whether a version such as `2.21.0-rc1` is older than [`MINIMUM`]; an unreadable version is.
 fn is_older(version: &str) -> bool {
     let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
     [parts.next().unwrap_or(0), parts.next().unwrap_or(0)] < MINIMUM
@@ -341,7 +341,7 @@ mod tests {
         let text = find(&both).unwrap_err().to_string();
         assert!(text.contains(chosen.to_str().unwrap()), "{text}");
         assert!(!text.contains(active.to_str().unwrap()), "{text}");
-        // A package folder, an environment and the file itself are all understood.
+        // A package folder, an environment and the file itself are all accepted.
         let file = place(chosen.clone());
         assert_eq!(find(&both).unwrap(), file);
         assert_eq!(find(&[(VARIABLE, &file)]).unwrap(), file);
@@ -386,7 +386,7 @@ mod tests {
             assert!(text.contains(words), "{words} is not in: {text}");
         }
         let text = find_with(&|_| None).unwrap_err().to_string();
-        assert!(text.contains("there is neither"), "{text}");
+        assert!(text.contains("neither exists"), "{text}");
     }
 
     #[test]
@@ -399,7 +399,7 @@ mod tests {
 
     #[test]
     fn a_library_without_the_c_api_is_named_with_the_function() {
-        // The C library's mathematics are a library that is on every machine and not TensorFlow.
+        // `libm` is on every machine and is not TensorFlow.
         let path = PathBuf::from("libm.so.6");
         let text = Library::open(path).unwrap_err().to_string();
         assert!(text.contains("TF_Version") && text.contains("libm.so.6"), "{text}");

@@ -43,7 +43,7 @@ struct Compiled {
     rate: Output,
     epsilon: Output,
     updates: Vec<*mut TF_Operation>,
-    /// Updates done so far.
+    /// Number of updates so far.
     steps: u32,
 }
 
@@ -65,26 +65,26 @@ pub(crate) struct TensorFlowNet {
     masks: Vec<Mask>,
     training: Ends,
     inference: Ends,
-    /// Of the trained variables, in that order.
+    /// In the order of the trained variables.
     gradients: Vec<Output>,
-    /// What an update of each of them waits for: see [`waits`].
+    /// The operations that each update waits for: see [`waits`].
     waits: Vec<Vec<*mut TF_Operation>>,
     /// Move the running statistics of batch normalisation.
     moves: Vec<*mut TF_Operation>,
-    /// What was asked for last. The graph gets it with the first step that needs it.
+    /// The requested optimiser. The first step that needs it adds it to the graph.
     optimizer: Option<Optimizer>,
     compiled: Option<Compiled>,
-    /// Optimisers that the graph has had.
+    /// Number of optimisers added to the graph so far.
     optimizers: usize,
 }
 
-// SAFETY: graphs, sessions and their operations belong to no thread (c_api.h asks only that a graph is
-// not changed by two threads at once, which `&mut self` sees to).
+// SAFETY: graphs, sessions and their operations belong to no thread (c_api.h only requires that no
+// two threads change a graph at once, which `&mut self` ensures).
 unsafe impl Send for TensorFlowNet {}
 
 impl TensorFlowNet {
-    /// Builds the net on the CPU or the first GPU. The plan's threads are those of one operation and those of
-    /// operations at once; `None` means all cores.
+    /// Builds the net on the CPU or the first GPU. The plan has two numbers of threads: within one
+    /// operation, and for parallel operations; `None` means all cores.
     pub(crate) fn new(
         library: &'static Library,
         plan: &Plan,
@@ -157,7 +157,7 @@ impl TensorFlowNet {
         self.variables.iter().filter(|variable| variable.trained)
     }
 
-    /// Adds the optimiser that was asked for to the graph, unless it is there.
+    /// Adds the requested optimiser to the graph, unless the graph has it.
     fn compiled(&mut self) -> Result<&mut Compiled, BackendError> {
         let optimizer = self.optimizer.ok_or(BackendError::NoOptimizer)?;
         let present = self.compiled.take();
@@ -187,7 +187,7 @@ impl TensorFlowNet {
             let first = slots.len();
             for suffix in optimizer::slots(&optimizer) {
                 let name = format!("{}{suffix}", variable.name);
-                // A net that gets an optimiser again must not find the former one's variable.
+                // A net with a new optimiser must not use the previous optimiser's variable.
                 let shared = format!("{}/{name}", self.optimizers);
                 slots.push(Variable::new(graph, &shared, name, variable.shape.clone(), false)?);
             }
@@ -204,7 +204,7 @@ impl TensorFlowNet {
         Ok(Compiled { optimizer, slots, rate, epsilon, updates, steps: 0 })
     }
 
-    /// Sets what an optimiser remembers; what is missing in `state` becomes zero.
+    /// Sets an optimiser's state; entries missing in `state` become zero.
     fn fill(&self, slots: &[Variable], state: &Parameters) -> Result<(), BackendError> {
         let longest = slots.iter().map(Variable::len).max().unwrap_or(0);
         let zeros = vec![0.0; longest];
@@ -220,14 +220,14 @@ impl TensorFlowNet {
         variables::set(&self.graph, &self.session, pairs.into_iter())
     }
 
-    /// A batch in the order inside.
+    /// A batch in TensorFlow's layout.
     fn batch(&self, shape: Shape, batch: usize, values: &[f32]) -> Tensor {
         let axes = [&[batch], channels_last(shape).as_slice()].concat();
         let fill = |to: &mut [f32]| batch_to_inside(shape, values, to);
         Tensor::filled(&self.library.api, &axes, fill)
     }
 
-    /// The net's or the head's input as the graph takes it.
+    /// The net's or the head's input for the graph.
     fn input(
         &self,
         input: Input<'_>,
@@ -237,6 +237,7 @@ impl TensorFlowNet {
         let (values, shape) = input.checked(&self.net, batch)?;
         let place = match input {
             Input::Values(_) => self.values,
+            Input::Held(_) => return Err(BackendError::NotHeld),
             Input::Features(_) => ends.features.ok_or(BackendError::NoBase)?,
         };
         Ok((place, self.batch(shape, batch, values)))
@@ -268,7 +269,7 @@ impl TensorFlowNet {
         Ok(vec![(self.labels, targets), (self.shares, Tensor::floats(api, &[batch], &shares))])
     }
 
-    /// What a training step and gradients need; without a seed nothing is dropped.
+    /// The inputs of a training step or gradients; without a seed there is no dropout.
     fn learning_feeds(
         &self,
         input: Input<'_>,
@@ -395,7 +396,7 @@ impl Network for TensorFlowNet {
 
     fn optimizer_state(&self) -> Result<Parameters, BackendError> {
         let Some(optimizer) = self.optimizer else { return Ok(Parameters::default()) };
-        // Chosen and not used yet: nothing to remember.
+        // Chosen but not used yet: no state.
         let compiled = self.compiled.as_ref().filter(|present| present.optimizer == optimizer);
         let slots = compiled.iter().flat_map(|compiled| &compiled.slots);
         let mut state = variables::read(&self.session, slots)?;
@@ -447,7 +448,7 @@ fn loss(
 }
 
 /// An operation that runs only if the loss is finite. `Switch` sends its first input to one of two
-/// outputs; what hangs on the other does not run.
+/// outputs; operations that depend on the other do not run.
 fn gate(graph: &mut Graph, loss: Output) -> Result<*mut TF_Operation, BackendError> {
     let finite = graph.apply(c"IsFinite", &[loss])?;
     let switch = graph.apply(c"Switch", &[loss, finite])?;
@@ -455,17 +456,17 @@ fn gate(graph: &mut Graph, loss: Output) -> Result<*mut TF_Operation, BackendErr
     graph.apply(c"Identity", &[taken]).map(|identity| identity.operation)
 }
 
-/// What the update of each value waits for. First the gate. Then every operation of a training step that
-/// reads the value: as long as one of them has it, an update would have to copy the weights first. Those that the value's
-/// own gradient needs have run before it anyway, and an edge from them would keep TensorFlow from computing a
-/// convolution, its bias and its ReLU as one operation.
+/// The operations that each value's update waits for: first the gate, then every operation of a training step
+/// that reads the value, since otherwise an update would have to copy the weights first. Operations that the
+/// value's own gradient needs have run before it anyway, and an edge from them would prevent TensorFlow from
+/// computing a convolution, its bias and its ReLU as one operation.
 fn waits(
     graph: &Graph,
     values: &[Output],
     gradients: &[Output],
     gate: *mut TF_Operation,
 ) -> Vec<Vec<*mut TF_Operation>> {
-    // Not those of the inference pass, nor gradients of what is frozen.
+    // Without the inference pass and without gradients of frozen variables.
     let step = graph.needed(gradients);
     let waits = values.iter().zip(gradients).map(|(value, gradient)| {
         let before = graph.needed(&[*gradient]);
@@ -531,7 +532,7 @@ mod tests {
         let net = Net::new(dense.graph()).unwrap();
         let weights = Parameters::initial(net.parameters(), 1);
         let (device, threads, compute) = (Device::Cpu, Some(2), Compute::default());
-        let plan = Plan { net, frozen: false, device, threads, compute };
+        let plan = Plan { net, frozen: false, device, threads, ranks: 1, compute };
         let mut net = TensorFlowNet::new(library, &plan, false, &weights).unwrap();
         net.compile(Optimizer::momentum(0.9));
         let places = |net: &TensorFlowNet| -> Vec<*const f32> {

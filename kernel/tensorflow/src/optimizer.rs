@@ -1,15 +1,15 @@
-//! How gradients change the weights: operations of the graph.
+//! Optimisers as operations of the graph.
 
 use crate::api::{Output, TF_Operation};
 use crate::graph::Graph;
 use crate::status::failed;
 use benchbook_backend::{BackendError, Convention, Optimizer};
 
-/// What an optimiser remembers for each weight, by the suffixes of its names.
+/// An optimiser's state of each weight, by the suffixes of the names.
 const MEAN: &str = ".mean";
 const SQUARE: &str = ".square";
 
-/// The suffixes of what an optimiser remembers for each weight.
+/// The suffixes of an optimiser's state of each weight.
 pub(crate) fn slots(optimizer: &Optimizer) -> &'static [&'static str] {
     match optimizer {
         Optimizer::Sgd { momentum: 0.0, .. } => &[],
@@ -19,8 +19,8 @@ pub(crate) fn slots(optimizer: &Optimizer) -> &'static [&'static str] {
     }
 }
 
-/// The rate and epsilon that the graph takes in step `t`, from 1. Adam's correction is computed here: TensorFlow's own
-/// takes 0.999 from 1 in 32 bits, which leaves five digits.
+/// The rate and epsilon of step `t`, from 1. Adam's correction is computed here: TensorFlow subtracts
+/// 0.999 from 1 in 32 bits, which leaves five digits.
 pub(crate) fn numbers(optimizer: &Optimizer, rate: f64, t: u32) -> [f64; 2] {
     match *optimizer {
         Optimizer::Sgd { .. } => [rate, 0.0],
@@ -37,7 +37,7 @@ pub(crate) fn numbers(optimizer: &Optimizer, rate: f64, t: u32) -> [f64; 2] {
     }
 }
 
-/// A weight, its gradient and what the optimiser remembers of it.
+/// A weight, its gradient and its state.
 pub(crate) struct Place<'a> {
     /// The variable.
     pub(crate) variable: Output,
@@ -56,7 +56,7 @@ pub(crate) struct Numbers {
     pub(crate) epsilon: Output,
 }
 
-/// Adds the operations that change one weight, and returns the last.
+/// Adds the operations that update one weight, and returns the last.
 pub(crate) fn update(
     optimizer: &Optimizer,
     graph: &mut Graph,
@@ -72,7 +72,7 @@ pub(crate) fn update(
             } else {
                 let factor = graph.scalar(weight_decay)?;
                 let decay = graph.apply(c"Mul", &[value, factor])?;
-                // Of one row, AddV2 would be taken for the bias of the product that makes the gradient.
+                // With one row, TensorFlow would take AddV2 for the bias of the product that computes the gradient.
                 graph.add(c"AddN").list(&[gradient, decay]).floats().output()?
             };
             if let [mean] = slots {
@@ -95,7 +95,7 @@ pub(crate) fn update(
             adam.after(after).operation()
         }
         (Optimizer::RmsProp { decay, convention, .. }, [square]) => {
-            // ResourceApplyRMSProp wants a momentum of the weight's size, which nothing here uses.
+            // ResourceApplyRMSProp needs a momentum of the weight's size, which is not used here.
             let (kept, new) = (graph.scalar(decay)?, graph.scalar(1.0 - decay)?);
             let before = graph.add(c"ReadVariableOp").inputs(&[*square]);
             let before = before.numbers().output()?;

@@ -1,4 +1,4 @@
-//! Running a graph on a device with so many threads.
+//! Sessions, which run a graph on a device with a number of threads.
 
 use crate::api::{Api, DOUBLE, Output, TF_Operation, TF_Session};
 use crate::graph::Graph;
@@ -7,7 +7,7 @@ use crate::tensor::Tensor;
 use benchbook_backend::BackendError;
 use std::ffi::{CStr, c_int};
 
-/// The device and its threads.
+/// The device and the number of threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Config {
     /// Whether the first CUDA GPU computes, otherwise the CPU.
@@ -31,10 +31,10 @@ impl Config {
         bytes.push(0x28);
         number(&mut bytes, self.threads);
         if self.gpu {
-            // gpu_options (6) with allow_growth (4): not all of its memory is taken at the start.
+            // gpu_options (6) with allow_growth (4): memory is allocated as needed.
             bytes.extend([0x32, 2, 0x20, 1]);
         }
-        // allow_soft_placement (7): what has no GPU kernel runs on the CPU, as in Keras.
+        // allow_soft_placement (7): operations without a GPU kernel run on the CPU, as in Keras.
         bytes.extend([0x38, 1]);
         // use_per_session_threads (9): the number holds for this net, not for the first one's process.
         bytes.extend([0x48, 1]);
@@ -52,7 +52,7 @@ fn number(bytes: &mut Vec<u8>, value: usize) {
     bytes.push(rest as u8);
 }
 
-/// A session. A run ends when the device has done everything, also what nobody fetches.
+/// A session. A run ends when the device has finished all operations, fetched or not.
 pub(crate) struct Session {
     api: &'static Api,
     raw: *mut TF_Session,
@@ -81,7 +81,7 @@ impl Session {
         Ok(Self { api, raw, numbers: graph.numbers })
     }
 
-    /// Runs what is needed for `fetches` and `targets`, and returns the fetched values. A graph of 64-bit floats is fed
+    /// Runs the operations that `fetches` and `targets` need, and returns the fetched values. A graph of 64-bit floats is fed
     /// such numbers.
     pub(crate) fn run(
         &self,
@@ -90,7 +90,7 @@ impl Session {
         fetches: &[Output],
         targets: &[*mut TF_Operation],
     ) -> Result<Vec<Tensor>, BackendError> {
-        // A run for nothing is an error to TensorFlow.
+        // TensorFlow refuses a run without fetches and targets.
         if fetches.is_empty() && targets.is_empty() {
             return Ok(Vec::new());
         }
@@ -154,8 +154,8 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         let status = Status::new(self.api);
-        // SAFETY: made by `new` and deleted once. Its variables go with it. What fails in closing
-        // cannot be helped any more.
+        // SAFETY: made by `new` and deleted once. Its variables go with it. Errors in closing
+        // have no consequence.
         unsafe {
             (self.api.TF_CloseSession)(self.raw, status.raw);
             (self.api.TF_DeleteSession)(self.raw, status.raw);

@@ -1,11 +1,11 @@
-//! What a function of the C API reports.
+//! The status of calls of the C API.
 
 use crate::api::{Api, OK, TF_Status};
 use crate::backend::NAME;
 use benchbook_backend::BackendError;
 use std::ffi::CStr;
 
-/// Where the functions of the C API leave their outcome.
+/// The status that functions of the C API write.
 pub(crate) struct Status {
     api: &'static Api,
     pub(crate) raw: *mut TF_Status,
@@ -42,7 +42,7 @@ pub(crate) fn failed(operation: &'static str, message: String) -> BackendError {
     BackendError::Library { library: NAME, operation, message }
 }
 
-/// TensorFlow adds where in the graph an operation is from, which says nothing to users of a net.
+/// Removes the operation's place in the graph, which does not help users of a net.
 fn first_words(message: &str) -> String {
     let lines = message.lines().take_while(|line| !line.starts_with("\t [[") && !line.is_empty());
     lines.map(str::trim).collect::<Vec<_>>().join(" ")

@@ -57,7 +57,7 @@ impl Tensor {
         Self::new(api, INT32, shape, |to: &mut [i32]| to.copy_from_slice(values))
     }
 
-    /// `T` is the type of numbers that `kind` says.
+    /// `T` is the type of numbers of `kind`.
     fn new<T>(
         api: &'static Api,
         kind: c_int,
@@ -68,7 +68,7 @@ impl Tensor {
         let dimensions: Vec<i64> = shape.iter().map(|length| *length as i64).collect();
         let bytes = count * size_of::<T>();
         // SAFETY: the dimensions are read during the call. The block has room for `count` values, is
-        // aligned for them (to 64 bytes), and is zeroed before it is seen as a slice; nobody else has
+        // aligned for them (to 64 bytes), and is zeroed before it is seen as a slice; no other code has
         // its address yet.
         unsafe {
             let raw = (api.TF_AllocateTensor)(
@@ -87,10 +87,10 @@ impl Tensor {
         }
     }
 
-    /// Takes over a tensor that TensorFlow made.
+    /// Takes ownership of a tensor that TensorFlow made.
     ///
     /// # Safety
-    /// `raw` is a tensor that nobody else deletes.
+    /// `raw` is a tensor that no other code deletes.
     pub(crate) unsafe fn from_raw(api: &'static Api, raw: *mut TF_Tensor) -> Self {
         Self { api, raw }
     }
@@ -116,15 +116,16 @@ impl Tensor {
         unsafe { (self.api.TF_TensorType)(self.raw) }
     }
 
-    /// `T` is the type of numbers that `expected` says.
+    /// `T` is the type of numbers of `expected`.
     fn slice<T>(&self, expected: c_int) -> Result<&[T], BackendError> {
         let kind = self.kind();
         if kind != expected {
             let message = format!("values must be floats, got type {kind} of TF_DataType");
             return Err(failed("reading values", message));
         }
-        // SAFETY: the tensor is alive; its data are as many bytes as it says, of the type that was just compared, and
-        // nothing writes to them while `self` is borrowed: a variable that shares them is changed by `&mut Net` alone.
+        // SAFETY: the tensor is alive; its data are as many bytes as it states, of the type that
+        // was just compared, and nothing writes to them while `self` is borrowed: only `&mut Net`
+        // changes a variable that shares them.
         unsafe {
             let count = (self.api.TF_TensorByteSize)(self.raw) / size_of::<T>();
             if count == 0 {
@@ -137,7 +138,8 @@ impl Tensor {
 
 impl Drop for Tensor {
     fn drop(&mut self) {
-        // SAFETY: this is the tensor's one owner; a session that still uses the values counts itself.
+        // SAFETY: this is the tensor's only owner; a session that still uses the values holds its
+        // own reference.
         unsafe { (self.api.TF_DeleteTensor)(self.raw) }
     }
 }

@@ -4,7 +4,7 @@ use crate::NAME;
 use benchbook_backend::{BackendError, dropout_mask};
 use benchbook_nets::{Flatten, FlattenOrder, Function, Layer, Operation, Padding, Shape};
 
-/// Refuses an operation that this backend does not have.
+/// Refuses an operation that this backend lacks.
 pub(crate) fn check(layer: &Layer) -> Result<(), BackendError> {
     let lacks = match &layer.operation {
         Operation::Conv2d(conv) if conv.groups > 1 => "convolutions in groups".into(),
@@ -28,7 +28,7 @@ pub(crate) struct Weights<'a> {
     pub(crate) bias: &'a [f32],
 }
 
-/// What a layer's backward pass returns.
+/// The results of a layer's backward pass.
 pub(crate) struct Gradients {
     pub(crate) input: Vec<f64>,
     pub(crate) weight: Vec<f64>,
@@ -117,7 +117,7 @@ pub(crate) fn backward(
 }
 
 fn factor(weights: Weights<'_>, at: usize) -> f64 {
-    // A flattening has no weights: it copies.
+    // Flattening has no weights.
     weights.weight.get(at).map_or(1.0, |weight| f64::from(*weight))
 }
 

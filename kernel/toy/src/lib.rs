@@ -1,4 +1,4 @@
-//! An example of a backend: plain loops on one thread of the CPU, for nets of convolutions, dense layers, ReLU, max
+//! An example backend: plain loops on one thread of the CPU, for nets of convolutions, dense layers, ReLU, max
 //! pooling, flattening and dropout. `CONTRIBUTING.md` shows how it was added.
 
 mod layer;
@@ -8,7 +8,7 @@ mod optimizer;
 
 use benchbook_backend::{
     About, Backend, BackendError, Compute, Device, Network, Parameters, Plan, Precision,
-    without_code,
+    without_code, without_ranks,
 };
 
 const NAME: &str = "Toy";
@@ -36,6 +36,7 @@ impl Backend for Toy {
 
     fn supports(&self, plan: &Plan) -> Result<(), BackendError> {
         without_code(&plan.net, NAME)?;
+        without_ranks(plan, NAME)?;
         plan.net.layers().iter().try_for_each(layer::check)?;
         check_device(plan.device)?;
         let Compute { precision, channels_last, pinned_memory, asynchronous_copies, .. } =

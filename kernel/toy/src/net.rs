@@ -44,8 +44,8 @@ impl Net {
         Ok((values.iter().copied().map(f64::from).collect(), first..net.layers().len()))
     }
 
-    /// The values before the first and after each of these layers. A net of the operations that this backend has is a
-    /// chain: nothing joins two branches.
+    /// The values before the first and after each of these layers. The supported operations cannot join two branches,
+    /// so every net is a chain.
     fn values(&self, layers: Range<usize>, x: Vec<f64>, masks: &Masks) -> Vec<Vec<f64>> {
         let mut values = vec![x];
         for index in layers {
@@ -66,12 +66,12 @@ impl Net {
         masks.filter(|(index, _)| *index >= first).collect()
     }
 
-    /// The first layer that learns.
+    /// The first trainable layer.
     fn first(&self) -> usize {
         if self.plan.frozen { self.plan.net.base() } else { 0 }
     }
 
-    /// Loss, logits and gradients of what learns.
+    /// Loss, logits and gradients of the trainable parameters.
     fn backward(
         &self,
         input: Input<'_>,

@@ -6,7 +6,7 @@ const STEP: &str = "step";
 /// Suffixes of the state's names: momentum or mean of gradients, and mean of squared gradients.
 pub(crate) const SUFFIXES: [&str; 2] = [".mean", ".square"];
 
-/// Changes weights by their gradients, in place.
+/// Updates weights by their gradients, in place.
 pub(crate) fn update(
     optimizer: Optimizer,
     rate: f64,
@@ -37,7 +37,7 @@ pub(crate) fn update(
     }
 }
 
-/// What is subtracted from a weight for a learning rate of 1.
+/// The update of a weight for a learning rate of 1, to be subtracted.
 fn formula(optimizer: Optimizer, step: f64, g: f64, w: f64, (m, v): (&mut f64, &mut f64)) -> f64 {
     match optimizer {
         Optimizer::Sgd { momentum, nesterov, weight_decay } => {

@@ -49,7 +49,7 @@ impl fmt::Display for LeftOut {
     }
 }
 
-/// What to read.
+/// The tensors to read.
 #[derive(Debug)]
 pub(crate) struct Fit {
     /// Indices of tensors in the file's list, each with the index of the net's parameter.
@@ -142,8 +142,8 @@ pub(crate) fn unwrapped(
     Ok(found)
 }
 
-/// Which tensors are which parameters. They cover the net, or its base if the file's head is missing or belongs to
-/// another classifier.
+/// Assigns tensors to parameters. The tensors cover the net, or its base if the file's head is
+/// missing or belongs to another classifier.
 ///
 /// # Errors
 /// [`WeightsError::Content`] with the first tensors that do not fit.
@@ -226,7 +226,8 @@ fn shape_of(parameter: &Parameter) -> TensorShape {
     TensorShape { name: parameter.name.clone(), shape: parameter.shape.clone() }
 }
 
-/// Whether a tensor that the net lacks would belong to its base: a convolution's, or one in a module of the base.
+/// Whether a tensor that the net lacks would belong to its base: one of a convolution, or in a
+/// module of the base.
 fn belongs_to_base(tensor: &Tensor, base: &[&Parameter], head: &[&Parameter]) -> bool {
     let module = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
     let own = module(&tensor.name);

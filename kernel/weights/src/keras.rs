@@ -35,7 +35,7 @@ use stored::{Stored, Variable};
 
 pub(crate) use archive::WEIGHTS as ARCHIVED_WEIGHTS;
 
-/// What a file must be.
+/// The expected kind of file, for messages.
 const EXPECTED: &str = "Keras' weights (HDF5)";
 /// Bytes of one value, a double at most.
 const VALUE: u64 = 8;
@@ -43,7 +43,7 @@ const VALUE: u64 = 8;
 /// Reads what a net needs of Keras' weights; see [`crate::read`].
 ///
 /// # Errors
-/// [`WeightsError`], also if neither the names nor the order of layers tell which is which.
+/// [`WeightsError`], also if neither the names nor the order of layers determine the assignment.
 pub fn read(path: &Path, net: &Net) -> Result<Weights, WeightsError> {
     let wrong = |problem: String| WeightsError::format(EXPECTED, &problem, path);
     let input = open_file(path).map_err(WeightsError::file("read", path))?;

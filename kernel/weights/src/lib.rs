@@ -38,7 +38,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// Tells the format by the file's content.
+    /// Detects the format from the file's content.
     ///
     /// # Errors
     /// [`WeightsError::File`]; [`WeightsError::Content`] for any other content.
@@ -86,7 +86,7 @@ pub struct Weights {
 /// - The head of another classifier (a last layer of another name or another number of outputs) is left out, which
 ///   [`Weights::left_out`] says. A net without a base ([`Net::base`]) needs every tensor.
 /// - In files of PyTorch and safetensors, name parts of wrappers are dropped: `module.` of `DataParallel` and
-///   `_orig_mod.` of `torch.compile`, wherever they stand, and a prefix that all of the net's tensors share. So are
+///   `_orig_mod.` of `torch.compile`, in any position, and a prefix that all of the net's tensors share. So are
 ///   `num_batches_tracked`.
 /// - The second bias of a recurrent layer is added to the first. In the candidate of a GRU, where that would compute
 ///   something else, it must be zero.

@@ -6,7 +6,7 @@ use benchbook_backend::Parameters;
 use benchbook_nets::{Layer, Net, Operation};
 use std::path::Path;
 
-/// Takes PyTorch's second biases out of the tensors that must fit the net. Returns their indices with their layers.
+/// Removes PyTorch's second biases from the tensors that must match the net. Returns their indices and layers.
 pub(crate) fn second_biases<'a>(tensors: &mut [Tensor], net: &'a Net) -> Vec<(usize, &'a Layer)> {
     let mut found = Vec::new();
     for (index, tensor) in tensors.iter_mut().enumerate() {
@@ -24,8 +24,8 @@ fn is_recurrent(layer: &Layer) -> bool {
     matches!(layer.operation, Operation::LstmLayer(_) | Operation::GruLayer(_))
 }
 
-/// Adds a layer's second bias to its first where that computes the same: everywhere but in the candidate n of a GRU,
-/// where it must be zero. A layer that was left out stays so.
+/// Adds a layer's second bias to its first. In the candidate n of a GRU, where the sum would
+/// compute a different result, the second bias must be zero. A layer that was left out stays so.
 ///
 /// # Errors
 /// [`WeightsError::Content`] for another value there, or another length.

@@ -1,4 +1,4 @@
-//! safetensors files, whole ([`read`], [`write`]) or for a net ([`crate::read`]).
+//! safetensors files, whole ([`read`], [`write()`]) or for a net ([`crate::read`]).
 
 use crate::error::WeightsError;
 use crate::fit::{self, Tensor};
@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::path::Path;
 
-/// What an optimiser remembers is kept under this prefix in the files of trained models. [`crate::read`] ignores it.
+/// Prefix of the optimiser's state in the files of trained models. [`crate::read`] ignores it.
 pub const OPTIMIZER_PREFIX: &str = "optimizer.";
 
 /// Bytes of the longest header that is read, as in the safetensors library.
@@ -41,7 +41,7 @@ pub fn read(path: &Path) -> Result<(Parameters, HashMap<String, String>), Weight
     Ok((Parameters { arrays: named.map(array).collect::<Result<_, WeightsError>>()? }, metadata))
 }
 
-/// Reads what a net needs.
+/// Reads the tensors that a net needs.
 pub(crate) fn read_for(path: &Path, net: &Net) -> Result<Weights, WeightsError> {
     let bytes = bytes(path)?;
     let (tensors, metadata) = parse(&bytes, path)?;

@@ -31,8 +31,8 @@ const INNER: [&str; 3] = ["state_dict", "model_state_dict", "model"];
 /// Reads what a net needs of a state dict that `torch.save` wrote, in its old or its zip format; see [`crate::read`].
 /// 16-bit floats are widened.
 ///
-/// A file that unpacks to far more than its size is refused: what is compressed (`torch.save` compresses nothing), and
-/// pickles of more than 4 MiB.
+/// Refuses a file that unpacks to far more than its size: compressed entries (`torch.save`
+/// compresses nothing), and pickles of more than 4 MiB.
 ///
 /// # Errors
 /// [`WeightsError`].
@@ -57,7 +57,7 @@ pub fn read(path: &Path, net: &Net) -> Result<Weights, WeightsError> {
 struct StateDict<'a> {
     path: &'a Path,
     opened: Opened<BufReader<File>>,
-    /// In the file's order, without those that no net has a use for.
+    /// In the file's order, without tensors that no net uses.
     tensors: Vec<(String, View)>,
 }
 
@@ -94,18 +94,18 @@ fn failed(source: io::Error, path: &Path) -> WeightsError {
     WeightsError::format("a state dict of PyTorch", &problem, path)
 }
 
-/// A file whose pickles are read and whose storages can be.
+/// A file with parsed pickles and readable storages.
 enum Opened<R: Read + Seek> {
     Zip { archive: Box<zip::ZipArchive<R>>, prefix: String, pickle: Pickle },
     Old { input: R, pickle: Pickle, blocks: HashMap<String, Block> },
 }
 
-/// Where the old format keeps a storage.
+/// The place of a storage in the old format.
 #[derive(Clone, Copy)]
 struct Block {
-    /// Of its first value in the file.
+    /// Offset of its first value in the file.
     at: u64,
-    /// Its values.
+    /// Number of its values.
     length: usize,
 }
 
@@ -179,7 +179,7 @@ impl<R: Read + Seek> Opened<R> {
             input.seek(SeekFrom::Start(end.ok_or_else(|| wrong("a storage beyond all files"))?))?;
             blocks.insert((**key).to_owned(), Block { at, length: length as usize });
         }
-        // Seeking beyond the end of a file is no error by itself.
+        // Seeking beyond the end of a file is not an error.
         let end = input.stream_position()?;
         if input.seek(SeekFrom::End(0))? < end {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -208,7 +208,7 @@ impl<R: Read + Seek> Opened<R> {
                 _ => None,
             })
         };
-        // Before the tensors beside it, such as `best_acc1` in the checkpoints of PyTorch's ImageNet example.
+        // Tried before the other tensors, such as `best_acc1` in the checkpoints of PyTorch's ImageNet example.
         let mut dicts = INNER.into_iter().filter_map(inner).filter(|views| !views.is_empty());
         let found = dicts.next().unwrap_or_else(|| views(root));
         if found.is_empty() {
@@ -241,7 +241,7 @@ impl<R: Read + Seek> Opened<R> {
     }
 }
 
-/// An entry of the archive, which takes no more memory than it does in the file.
+/// An uncompressed entry of the archive, which takes no more memory than in the file.
 fn stored<'a, R: Read + Seek>(
     archive: &'a mut zip::ZipArchive<R>,
     name: &str,
@@ -329,7 +329,7 @@ mod tests {
         Ok(parameters)
     }
 
-    /// Files that PyTorch 2.11 itself wrote: `tests/data/make.py` says how.
+    /// Files written by PyTorch 2.11, see `tests/data/make.py`.
     fn saved(name: &str) -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
     }

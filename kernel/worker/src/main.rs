@@ -1,8 +1,8 @@
 //! The process in which cells and benchmark jobs run.
 //!
-//! For cells it first divides itself in two: the process in which they run, and its guard
-//! (`benchbook_guard`). Then it sets the C library's allocator, loads the helper library, whose path is in `BENCHBOOK_HELPER`, and
-//! hands over to the function that the library has for this role. Everything that cells share with
+//! For cells it first forks: one process runs the cells, the other is its guard (`benchbook_guard`).
+//! Then it configures the C library's allocator, loads the helper library, whose path is in `BENCHBOOK_HELPER`, and
+//! calls the library's function for this role. Everything that cells share with
 //! the worker (the panic hook, the interrupt flag, the frame writer) is in that library.
 
 mod allocator;
@@ -11,11 +11,11 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let role = std::env::args().nth(1);
-    if role.is_none()
-        // SAFETY: no other thread runs yet.
-        && let Err(error) = unsafe { benchbook_guard::split_worker() }
-    {
-        eprintln!("benchbook-worker: no guard could be started: {error}");
+    if role.is_some() {
+        benchbook_guard::end_with_reader();
+    // SAFETY: no other thread runs yet.
+    } else if let Err(error) = unsafe { benchbook_guard::split_worker() } {
+        eprintln!("benchbook-worker: the guard process did not start: {error}");
         return ExitCode::FAILURE;
     }
     allocator::set();

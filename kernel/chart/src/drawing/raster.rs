@@ -1,5 +1,5 @@
-//! SVG as pixels. Roboto is always there; the machine's fonts are read when a text first has a character that Roboto
-//! lacks, since there may be hundreds.
+//! SVG as pixels. Roboto is always loaded; the machine's fonts, which may be hundreds, are read when a text first has a
+//! character that Roboto lacks.
 
 use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -29,7 +29,7 @@ static ALL: LazyLock<Mutex<Arc<fontdb::Database>>> = LazyLock::new(|| {
     Mutex::new(Arc::new(with(&machine, ROBOTO.as_ref().clone())))
 });
 
-/// Adds fonts, upright and regular faces first: the first that has a character is taken.
+/// Adds fonts, upright and regular faces first: the first font with a character is used.
 fn with(more: &fontdb::Database, mut fonts: fontdb::Database) -> fontdb::Database {
     let mut faces: Vec<_> = more.faces().cloned().collect();
     faces.sort_by_key(|face| (face.style != fontdb::Style::Normal, face.weight.0.abs_diff(400)));
@@ -39,11 +39,11 @@ fn with(more: &fontdb::Database, mut fonts: fontdb::Database) -> fontdb::Databas
     fonts
 }
 
-/// Makes the fonts of a file or folder known to charts drawn as PNG, for scripts that no font of the machine has. An
-/// SVG takes its fonts from the page that shows it.
+/// Adds the fonts of a file or folder to charts drawn as PNG, for scripts that no font of the machine has. An
+/// SVG uses the fonts of its page.
 ///
 /// # Errors
-/// [`Error::Font`] when there is no font.
+/// [`Error::Font`] if there is no font.
 pub fn add_fonts(path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
     let refused = |why: String| Err(Error::Font { path: path.to_owned(), why });
@@ -70,7 +70,7 @@ fn tree(drawing: &Drawing) -> Result<Tree> {
             select_font: FontResolver::default_font_selector(),
             select_fallback: Box::new(move |character, used, fonts| {
                 if fonts.len() == ROBOTO.len() {
-                    // It begins with the same fonts, so what is in use stays valid.
+                    // `ALL` begins with the fonts of `ROBOTO`, so ids in use stay valid.
                     *fonts = Arc::clone(&ALL.lock().unwrap_or_else(PoisonError::into_inner));
                 }
                 fallback(character, used, fonts)

@@ -14,8 +14,8 @@ impl Affine {
         Self([[-1.0, 0.0, height as f64 - 1.0], [0.0, 1.0, 0.0]])
     }
 
-    /// Turns about the centre, in the direction of Keras' `apply_affine_transform`. That function
-    /// exchanges the two coordinates of the centre of an image that is not square; this does not.
+    /// Rotates about the centre, in the direction of Keras' `apply_affine_transform`. Unlike that function, it does not
+    /// exchange the two coordinates of the centre of an image that is not square.
     pub(super) fn rotation(degrees: f64, height: usize, width: usize) -> Self {
         let (sin, cos) = degrees.to_radians().sin_cos();
         let (row, column) = centre(height, width);

@@ -4,32 +4,32 @@ use super::Fill;
 use super::affine::Affine;
 use crate::preprocess::PixelMap;
 
-/// A map and how the image is sampled through it.
+/// A map and its sampling.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Stage {
     pub(super) map: Affine,
     pub(super) sampling: Sampling,
 }
 
-/// How the values at a point between pixels are made.
+/// The computation of the values at a point between pixels.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Sampling {
     /// Every point is a pixel of the image, as with a flip.
     None,
-    /// Of the four pixels around the point.
+    /// Interpolation between the four pixels around the point.
     Bilinear(Fill),
     /// The nearest pixel, and a colour beyond the image's edge.
     Nearest([f32; 3]),
 }
 
 impl Stage {
-    /// Whether a change with this sampling can be done by the same sampling as this one.
+    /// Whether another change can be combined with this sampling.
     pub(super) fn joins(&self, next: Sampling) -> bool {
         match (self.sampling, next) {
             (Sampling::Nearest(_), Sampling::None) => true,
             (Sampling::Nearest(_), _) | (Sampling::Bilinear(_), Sampling::Nearest(_)) => false,
-            // A flip before a turn to the nearest pixel stays apart: pixels halfway between two
-            // would be rounded to the other side.
+            // A flip before a rotation with the nearest pixel is not combined: points halfway between two
+            // pixels would be rounded to the other side.
             (Sampling::None, Sampling::Nearest(_)) => false,
             (Sampling::None | Sampling::Bilinear(_), Sampling::None | Sampling::Bilinear(_)) => {
                 true
@@ -40,7 +40,7 @@ impl Stage {
     pub(super) fn join(&mut self, map: Affine, sampling: Sampling) {
         self.map = self.map.after(map);
         if sampling != Sampling::None {
-            // What is seen outside is said by the last change.
+            // The last change determines the pixels outside.
             self.sampling = sampling;
         }
     }
@@ -48,9 +48,9 @@ impl Stage {
 
 /// Samples and preprocesses: `[height, width, 3]` bytes to `[3, height, width]` values.
 ///
-/// Each pixel is preprocessed first and sampled then: preprocessing is linear in each channel and the
-/// weights of an interpolation add up to 1, so the order does not matter, and four lanes a pixel are
-/// what a processor adds and multiplies at once.
+/// Each pixel is preprocessed first and then sampled. Preprocessing is linear in each channel and the
+/// weights of an interpolation add up to 1, so the order does not matter. A processor adds and multiplies the four
+/// lanes of a pixel at once.
 pub(super) fn apply(
     stages: &[Stage],
     rgb: &[u8],
@@ -95,7 +95,7 @@ pub(super) struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// Fills the planes with what `sample` gives at the point of each pixel.
+    /// Fills the planes with the result of `sample` at the point of each pixel.
     fn draw(&self, map: &Affine, out: &mut [f32], sample: impl Fn(f64, f64) -> [f32; 4]) {
         let (first, rest) = out.split_at_mut(self.height * self.width);
         let (second, third) = rest.split_at_mut(self.height * self.width);
@@ -142,8 +142,8 @@ impl Source<'_> {
         if self.is_inside(y, x) {
             return self.between(y, x);
         }
-        // Half a pixel beyond the centres of the outermost pixels the two sides meet, and between
-        // the two centres that face each other there is no change.
+        // The two sides meet half a pixel beyond the centres of the outermost pixels, and between
+        // the two adjacent centres the value is constant.
         let (bottom, right) = self.last();
         let (y, x) = (reflect(y, self.height), reflect(x, self.width));
         self.between(y.clamp(0.0, bottom), x.clamp(0.0, right))
@@ -153,7 +153,7 @@ impl Source<'_> {
         self.between(wrap(y, self.height), wrap(x, self.width))
     }
 
-    /// Stages from the last to the first: each says which point of the one before it is meant.
+    /// Stages from the last to the first: each maps to a point of the previous one.
     fn chain(&self, stages: &[Stage], colours: &[[f32; 4]], y: f64, x: f64) -> [f32; 4] {
         let (mut y, mut x) = (y, x);
         for (stage, colour) in stages.iter().zip(colours).rev() {
@@ -178,7 +178,7 @@ impl Source<'_> {
                 }
             }
         }
-        // A flip of a whole pixel may come out a rounding error beside it.
+        // A flip by whole pixels may differ by a rounding error.
         self.nearest_edge(y, x)
     }
 

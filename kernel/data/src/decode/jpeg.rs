@@ -19,8 +19,8 @@ pub(super) fn decode_into(
     max_pixels: u64,
     picture: &mut Picture,
 ) -> Result<(), ImageFault> {
-    // Not strict: photos in well-known data sets carry stray bytes that every other decoder passes
-    // over. What matters, a file that ends too early, is checked here instead.
+    // Not strict: photos in well-known data sets contain stray bytes that every other decoder
+    // ignores. A truncated file is detected here instead.
     if !ends_with_its_picture(bytes) {
         return Err(ImageFault::Truncated { format: "JPEG", bytes: bytes.len() });
     }
@@ -34,7 +34,7 @@ pub(super) fn decode_into(
     let (width, height) = decoder.dimensions().unwrap_or_default();
     check_size(width as u64, height as u64, max_pixels)?;
     let orientation = decoder.exif().and_then(|exif| Orientation::from_exif_chunk(exif));
-    // A damaged scan leaves the rest of the buffer as it is, so it must not hold the last image.
+    // A damaged scan does not change the rest of the buffer, which must not contain the previous image.
     picture.rgb.clear();
     picture.rgb.resize(width * height * 3, 128);
     (picture.width, picture.height) = (width as u32, height as u32);

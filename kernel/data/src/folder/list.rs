@@ -15,7 +15,7 @@ const NOT_A_PICTURE: &str = "not an image by its extension";
 const NESTED: &str = "a folder inside a folder of images";
 const BESIDE_CLASSES: &str = "a file beside class folders";
 const NOT_A_FILE: &str = "a pipe, socket or device";
-/// What operating systems and programs leave in folders, in lower case. Hidden entries need no mention.
+/// Entries that operating systems and programs leave in folders, in lower case, without hidden ones.
 const OF_THE_SYSTEM: [&str; 9] = [
     "$recycle.bin",
     "@eadir",
@@ -43,7 +43,7 @@ struct Entry {
 }
 
 impl Entry {
-    /// Why it is no image, if it is none.
+    /// The reason why the entry is not an image, if it is not.
     fn fault(&self) -> Option<&'static str> {
         let extension = self.path.extension().map(|e| e.to_string_lossy().to_lowercase());
         if !extension.is_some_and(|extension| EXTENSIONS.contains(&extension.as_str())) {
@@ -54,7 +54,7 @@ impl Entry {
     }
 }
 
-/// The entries of a folder by name, without hidden ones and those of the system. Symbolic links count as what they lead to.
+/// The entries of a folder by name, without hidden ones and those of the system. Symbolic links count as their targets.
 fn entries(path: &Path) -> Result<Vec<Entry>, DataError> {
     let fault = |source| DataError::List { path: path.into(), source };
     let mut found = Vec::new();
@@ -71,7 +71,7 @@ fn entries(path: &Path) -> Result<Vec<Entry>, DataError> {
             false => Some(kind),
         };
         let is_folder = kind.is_some_and(|kind| kind.is_dir());
-        // A link to nothing is named when it is read.
+        // A link without a target is an error when it is read.
         let is_file = kind.is_none_or(|kind| kind.is_file());
         found.push(Entry { path, name, is_folder, is_file });
     }
@@ -109,7 +109,7 @@ pub(super) fn check_root(root: &Path) -> Result<(), DataError> {
     Err(DataError::FolderMissing { path: root.into(), found })
 }
 
-/// What a folder holds, for a message.
+/// The content of a folder, for a message.
 pub(super) fn describe(path: &Path) -> String {
     const SHOWN: usize = 8;
     let Ok(entries) = entries(path) else { return "a folder that cannot be listed".to_string() };
@@ -127,8 +127,7 @@ pub(super) fn describe(path: &Path) -> String {
     names.join(", ")
 }
 
-/// Reads `train/` or `validation/` in whichever layout it has: class folders if there is any folder
-/// besides those that are `excluded`.
+/// Reads `train/` or `validation/` in any layout: class folders if there is a folder that is not `excluded`.
 pub(super) fn read_part(
     path: &Path,
     excluded: &[PathBuf],

@@ -1,4 +1,4 @@
-//! How image folders and splits show themselves: counts by split and class, and sample images.
+//! The display of image folders and splits: counts by split and class, and sample images.
 
 use std::fmt::{self, Write};
 
@@ -11,11 +11,11 @@ use crate::split::{LISTED_CLASSES, Split, choose, span};
 
 /// Images in the grid of a folder or split.
 const SHOWN: usize = 12;
-/// Ignored entries that are named; the others are counted.
+/// Number of ignored entries that are listed; the others are counted.
 const NAMED: usize = 5;
 
 impl Split {
-    /// A grid of `count` images drawn with `seed`, as many of each class, with class names as
+    /// A grid of `count` images drawn with `seed`, equally many of each class, with class names as
     /// captions.
     pub fn grid(&self, count: usize, seed: u64) -> PictureGrid {
         let mut groups: Vec<_> =
@@ -119,7 +119,7 @@ impl ImageFolder {
         all.into_iter().filter(|split| !split.is_empty()).collect()
     }
 
-    /// What the table does not say, one remark a line.
+    /// Notes that are not in the table, one per line.
     fn remarks(&self) -> Vec<String> {
         let mut remarks = Vec::new();
         if let Some((fraction, seed)) = self.divided {

@@ -1,4 +1,4 @@
-//! Where resized images are kept between epochs.
+//! Caches of resized images between epochs.
 
 mod disk;
 
@@ -13,35 +13,35 @@ use crate::error::DataError;
 use crate::split::Split;
 use disk::Disk;
 
-/// Whether decoded images are kept.
+/// The cache of decoded images.
 ///
-/// What is kept are the resized images as bytes, before any random change, so every epoch after the
+/// It stores resized images as bytes, before any random change, so every epoch after the
 /// first saves reading, decoding and resizing.
-/// [`Loader::cache_bytes`](crate::Loader::cache_bytes) says how much that takes before any of it is
-/// taken; a loader for which there is not enough memory or disk is refused.
+/// [`Loader::cache_bytes`](crate::Loader::cache_bytes) gives the size of the cache in advance. A loader
+/// without enough memory or disk for its cache is refused.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cache {
     /// Every epoch reads and decodes every file.
     #[default]
     Off,
-    /// In memory, as long as the loader lives. A file that changes meanwhile is not noticed.
+    /// In memory, as long as the loader lives. Changes of files are not detected meanwhile.
     Memory,
-    /// In files below this folder, which later loaders and processes with the same settings use
-    /// again. An image is decoded anew if its file is another one by path, size, time of change or
-    /// inode, or if what is kept of it is damaged. Files are written whole or not at all. Removing
+    /// In files below this folder, which later loaders and processes with the same settings
+    /// reuse. An image is decoded again if the path, size, time or inode of its file differs, or if
+    /// the cached image is damaged. Files are written atomically. Removing
     /// the folder is safe at any time.
     Disk(PathBuf),
 }
 
-/// What a cache holds.
+/// The content of a cache.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CacheReport {
-    /// Images that this loader has put into the cache or found there.
+    /// Images that this loader has written to the cache or found there.
     pub pictures: usize,
-    /// The bytes that these images take.
+    /// The bytes of these images.
     pub bytes: u64,
-    /// Why images are no longer put into the cache, for example a full disk. Training goes on and
-    /// decodes what is missing in each epoch.
+    /// The reason why images are no longer cached, for example a full disk. Training continues and
+    /// decodes the missing images in each epoch.
     pub fault: Option<String>,
 }
 
@@ -54,7 +54,7 @@ pub(super) struct Store {
 
 enum Place {
     Off,
-    /// The resized image of each sample, `[height, width, 3]`, once it was decoded.
+    /// The resized image of each decoded sample, `[height, width, 3]`.
     Memory(Vec<OnceLock<Arc<[u8]>>>),
     Disk {
         disk: Disk,
@@ -65,19 +65,19 @@ enum Place {
 /// An image in the cache.
 pub(super) enum Kept {
     Shared(Arc<[u8]>),
-    /// In the buffer that was handed over, from this byte on.
+    /// In the caller's buffer, from this byte on.
     Read(usize),
 }
 
 impl Store {
     /// # Errors
-    /// [`DataError::CacheSpace`] if it would not fit, [`DataError::Cache`] if its folder cannot be
-    /// made.
+    /// [`DataError::CacheSpace`] if the cache does not fit, [`DataError::Cache`] if its folder cannot be
+    /// created.
     pub(super) fn open(split: &Split, config: &LoaderConfig) -> Result<Self, DataError> {
         let picture_bytes = picture_bytes(config);
         let needed = picture_bytes * split.files().len() as u64;
         let place = match &config.cache {
-            // Samples that are no image files are not decoded.
+            // Samples that are not image files are not decoded.
             _ if split.files().is_empty() => Place::Off,
             Cache::Off => Place::Off,
             Cache::Memory => {
@@ -104,7 +104,7 @@ impl Store {
         matches!(self.place, Place::Off)
     }
 
-    /// The image of a sample, if it is kept. `buffer` is for the content of a file.
+    /// The image of a sample, if it is cached. `buffer` is for the content of a file.
     pub(super) fn get(&self, index: usize, buffer: &mut Vec<u8>) -> Option<Kept> {
         match &self.place {
             Place::Off => None,
@@ -120,7 +120,7 @@ impl Store {
     pub(super) fn put(&self, index: usize, rgb: &[u8]) {
         match &self.place {
             Place::Off => {}
-            // Two epochs at once may both decode it, to the same bytes.
+            // Two concurrent epochs may both decode the image, with the same result.
             Place::Memory(slots) => {
                 if slots[index].set(rgb.into()).is_ok() {
                     self.pictures.fetch_add(1, Ordering::Relaxed);
@@ -150,7 +150,7 @@ impl Store {
     }
 }
 
-/// The bytes that one image takes in the cache.
+/// The bytes of one image in the cache.
 pub(super) fn picture_bytes(config: &LoaderConfig) -> u64 {
     let pixels = (config.height * config.width * 3) as u64;
     match config.cache {
@@ -159,8 +159,8 @@ pub(super) fn picture_bytes(config: &LoaderConfig) -> u64 {
     }
 }
 
-/// Bytes of memory that can be taken without swapping: `MemAvailable` (proc(5)). `None` where the
-/// system does not say.
+/// Bytes of memory that are available without swapping: `MemAvailable` (proc(5)). `None` if the
+/// system does not report them.
 fn available_memory() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;

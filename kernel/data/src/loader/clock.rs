@@ -4,25 +4,25 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// What the images of an epoch took so far, stage by stage: the sum over all threads, so on two
-/// threads two seconds of it pass in one.
+/// Time of each loading stage for an epoch's images so far, summed over all threads: on two
+/// threads, two seconds may elapse in one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EpochTimes {
     /// Images that came from files.
     pub decoded: u64,
     /// Images that came from the cache.
     pub cached: u64,
-    /// Reading files.
+    /// Time for reading files.
     pub read: Duration,
-    /// Decoding what was read.
+    /// Time for decoding.
     pub decode: Duration,
-    /// Cropping and resizing.
+    /// Time for cropping and resizing.
     pub resize: Duration,
-    /// Random changes, preprocessing and putting in the batch.
+    /// Time for random changes, preprocessing and copying to the batch.
     pub change: Duration,
-    /// Reading and writing the cache.
+    /// Time for reading and writing the cache.
     pub cache: Duration,
-    /// Waiting of whoever takes the batches, by one clock: what loading holds training up by.
+    /// Elapsed time that the training has waited for batches.
     pub wait: Duration,
 }
 
@@ -46,7 +46,7 @@ impl fmt::Display for EpochTimes {
     }
 }
 
-/// The same, as threads add to it.
+/// The same times, as atomic counters for the threads.
 #[derive(Default)]
 pub(super) struct Clock {
     pub(super) decoded: AtomicU64,
@@ -63,7 +63,7 @@ pub(super) struct Clock {
 pub(super) struct Stage(AtomicU64);
 
 impl Stage {
-    /// Does some work and adds the time that it took.
+    /// Runs `work` and adds its elapsed time.
     pub(super) fn time<T>(&self, work: impl FnOnce() -> T) -> T {
         let began = Instant::now();
         let done = work();

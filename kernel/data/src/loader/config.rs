@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use benchbook_ranks::Rank;
 use serde::{Deserialize, Serialize};
 
 use super::cache::Cache;
@@ -13,13 +14,13 @@ use crate::preprocess::{PixelStep, Preprocessing};
 use crate::resize::{Filter, Resize};
 use crate::split::{Contents, Split};
 
-/// What to do with a file that cannot be used.
+/// The treatment of unusable files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OnBadImage {
     /// The batch is an error that names the file, and the epoch ends.
     #[default]
     Fail,
-    /// The batch is smaller by this image (left out if none remains), and the file is listed in
+    /// The batch omits this image (and is itself omitted if it is empty), and the file is listed in
     /// [`Loader::skipped`](crate::Loader::skipped).
     Skip,
 }
@@ -32,35 +33,39 @@ pub struct LoaderConfig {
     pub height: usize,
     /// Width of the images in pixels. Default: 224.
     pub width: usize,
-    /// How images are resized. Default: bilinear with antialias.
+    /// The filter of resizing. Default: bilinear with antialias.
     pub filter: Filter,
-    /// Which part of an image is resized. Default: all of it.
+    /// The part of an image that is resized. Default: the whole image.
     pub crop: Crop,
     /// Images in a batch. Default: 32.
     pub batch_size: usize,
-    /// Whether each epoch has an order of its own. Default: true, as in Keras.
+    /// Whether each epoch has a different random order. Default: true, as in Keras.
     pub shuffle: bool,
     /// The seed of order and random changes. Default: 0.
     pub seed: u64,
-    /// How values are scaled. Default: `x / 255`.
+    /// The preprocessing of pixels. Default: `x / 255`.
     pub preprocessing: Preprocessing,
-    /// Random changes, in their order. Default: none.
+    /// Random changes, in order. Default: none.
     pub augmentation: Vec<Augmentation>,
-    /// Threads that decode; 0 for as many as there are cores. Default: 0.
+    /// Threads that decode. Default: 0, one per core.
     pub threads: usize,
-    /// Batches in work or waiting beside the one that was handed out, which bounds the memory: each takes
-    /// `12 * height * width` bytes an image, whatever the number of images in the folder. 0 works on a
-    /// batch only when it is asked for. Default: 2.
+    /// Batches in work or waiting, in addition to the returned one. This limits the memory: a batch has
+    /// `12 * height * width` bytes per image, for any number of images in the folder. With 0, work on a
+    /// batch starts when it is requested. Default: 2.
     pub prefetch: usize,
-    /// What to do with a file that cannot be used. Default: fail.
+    /// The treatment of unusable files. Default: fail.
     pub on_bad_image: OnBadImage,
-    /// Whether a last batch that is not full is left out. Default: false.
+    /// Whether a last batch that is not full is omitted. Default: false.
     pub drop_last: bool,
-    /// Whether an epoch's iterator goes on with the following epochs without end, for a fixed number
+    /// Whether an epoch's iterator continues with the following epochs without end, for a fixed number
     /// of steps as in Keras' `steps_per_epoch`. Default: false.
     pub repeat: bool,
     /// Whether decoded images are kept. Default: off.
     pub cache: Cache,
+    /// The process's place among the ranks that train together. A rank prepares the values of its share of every batch;
+    /// labels and indices are those of the whole batch. Several ranks need [`OnBadImage::Fail`]. Default: [`Rank::ALONE`].
+    #[serde(skip)]
+    pub rank: Rank,
     /// Images with more pixels are refused. Default: [`DEFAULT_MAX_PIXELS`].
     pub max_pixels: u64,
 }
@@ -83,6 +88,7 @@ impl Default for LoaderConfig {
             drop_last: false,
             repeat: false,
             cache: Cache::Off,
+            rank: Rank::ALONE,
             max_pixels: DEFAULT_MAX_PIXELS,
         }
     }
@@ -102,7 +108,7 @@ impl LoaderConfig {
         }
     }
 
-    /// The resize that the loader does.
+    /// The loader's resize.
     pub fn resize(&self) -> Resize {
         Resize { height: self.height, width: self.width, filter: self.filter }
     }
@@ -120,8 +126,8 @@ impl LoaderConfig {
         }
     }
 
-    /// The shape of one sample in the batches of a split: `[3, height, width]` for image files, otherwise the samples'
-    /// own. No thread is started and no file is read.
+    /// The shape of one sample in the batches of a split: `[3, height, width]` for image files, otherwise that of the
+    /// samples. Starts no thread and reads no file.
     ///
     /// # Errors
     /// As [`Loader::new`](crate::Loader::new).
@@ -148,6 +154,9 @@ impl LoaderConfig {
         range("batch_size", "at least 1", self.batch_size > 0, self.batch_size)?;
         range("max_pixels", "at least 1", self.max_pixels > 0, self.max_pixels)?;
         range("threads", "0 to 1024", self.threads <= 1024, self.threads)?;
+        const WITH_RANKS: &str = "Fail with several ranks, which would divide unlike batches";
+        let valid = self.rank == Rank::ALONE || self.on_bad_image == OnBadImage::Fail;
+        range("on_bad_image", WITH_RANKS, valid, format!("{:?}", self.on_bad_image))?;
         self.check_crop()?;
         self.augmentation.iter().try_for_each(check_augmentation)?;
         for step in self.preprocessing.steps() {
@@ -159,7 +168,7 @@ impl LoaderConfig {
         Ok(())
     }
 
-    /// Checks that nothing is asked of samples that only image files can have.
+    /// Fails for settings that only image files support, if the samples are not image files.
     pub(super) fn check_for_samples(&self) -> Result<(), DataError> {
         const NONE: &str = "empty for samples that are no image files";
         let (augmentation, crop) = (&self.augmentation, self.crop);

@@ -1,4 +1,4 @@
-//! Handing out the batches of an epoch in their order while later ones are in work.
+//! The iterator over the batches of an epoch, in order, while later batches are in work.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -12,20 +12,20 @@ use super::work::{BatchResult, Pass, Work};
 use super::{Batch, Shared};
 use crate::error::DataError;
 
-/// The batches of one epoch, in an order that depends on the seed only. After an error it ends.
-/// Dropping it stops the work: each thread finishes the image that it has in hand.
+/// The batches of one epoch, in an order that depends only on the seed. Ends after an error.
+/// Dropping it stops the work: each thread only finishes its current image.
 pub struct Epoch {
     shared: Arc<Shared>,
-    /// The pass that is being handed to the threads: the epoch, and later ones with `repeat`.
+    /// The pass that the threads work on: the epoch, or with `repeat` a later one.
     pass: u64,
     order: Vec<usize>,
-    /// The next batch of this pass to hand to the threads.
+    /// The next batch of this pass for the threads.
     next: usize,
     in_flight: VecDeque<InFlight>,
     cancelled: Arc<AtomicBool>,
     clock: Arc<Clock>,
     ended: bool,
-    /// Batches in a row of which every image was skipped.
+    /// Number of consecutive batches of which every image was skipped.
     empty: usize,
     wait: Duration,
 }
@@ -56,22 +56,22 @@ impl Epoch {
         started
     }
 
-    /// The time that `next` spent waiting for a batch so far: what decoding holds training up by.
+    /// The time that `next` has waited for batches: the delay of the training by decoding.
     pub fn wait(&self) -> Duration {
         self.wait
     }
 
-    /// What the images took so far, stage by stage.
+    /// The time of each stage so far.
     pub fn times(&self) -> EpochTimes {
         self.clock.times(self.wait)
     }
 
-    /// Hands batches to the threads until `count` of them are in work or waiting.
+    /// Gives batches to the threads until `count` are in work or waiting.
     fn fill(&mut self, count: usize) {
         while self.in_flight.len() < count && self.submit() {}
     }
 
-    /// Hands the next batch to the threads, if there is one.
+    /// Gives the next batch to the threads, if there is one.
     fn submit(&mut self) -> bool {
         let batches = self.shared.batches();
         if self.next == batches {

@@ -1,11 +1,12 @@
-//! What the loader's threads do.
+//! The work of the loader's threads.
 //!
-//! Each image of a batch is a job of its own, so that all threads share the first batch (samples in
-//! memory are one job together), and writes its values into its own part of the batch. Whichever job is
-//! the last one hands the batch out.
+//! Each image of a batch is a separate job, so that all threads share the first batch (samples in
+//! memory are one job together). A job writes its values into its own part of the batch. The last
+//! job sends the batch.
 
 use std::cell::RefCell;
 use std::fmt;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
@@ -23,10 +24,10 @@ use crate::error::{DataError, ImageFault};
 use crate::samples::SampleFault;
 use crate::split::Contents;
 
-/// `None` where every image of the batch was skipped.
+/// `None` if every image of the batch was skipped.
 pub(super) type BatchResult = Result<Option<Batch>, DataError>;
 
-/// What all batches of an epoch have in common.
+/// The state that all batches of an epoch share.
 #[derive(Clone)]
 pub(super) struct Pass {
     pub(super) cancelled: Arc<AtomicBool>,
@@ -38,7 +39,10 @@ pub(super) struct Pass {
 pub(super) struct Work {
     shared: Arc<Shared>,
     pass: Pass,
+    /// Indices of the samples of the whole batch.
     indices: Vec<usize>,
+    /// The part of the batch whose values this process prepares.
+    share: Range<usize>,
     canvas: Canvas,
     slots: Mutex<Slots>,
     sender: Sender<BatchResult>,
@@ -70,7 +74,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Memory that a thread uses for one image after another.
+/// Memory that a thread reuses from image to image.
 #[derive(Default)]
 struct Scratch {
     bytes: Vec<u8>,
@@ -80,8 +84,8 @@ struct Scratch {
     interleaved: Vec<[f32; 4]>,
 }
 
-/// What a thread keeps of it at most, in bytes: 20 million pixels. One huge image should not take
-/// its memory for the rest of a training.
+/// Maximum memory that a thread keeps, in bytes: 20 million pixels. One huge image should not occupy
+/// memory for the rest of a training.
 const KEPT: usize = 60_000_000;
 
 impl Scratch {
@@ -108,19 +112,26 @@ impl Work {
         indices: Vec<usize>,
         sender: Sender<BatchResult>,
     ) {
-        let count = indices.len();
+        let share = shared.config.rank.share(indices.len());
+        let count = share.len();
         let work = Arc::new(Self {
             shared: Arc::clone(shared),
             pass,
             canvas: Canvas::new(shared.spare(), count, shared.values()),
             indices,
+            share,
             slots: Mutex::new(Slots {
                 unfilled: count,
                 faults: (0..count).map(|_| None).collect(),
             }),
             sender,
         });
-        // A copy takes less time than handing it to another thread.
+        if count == 0 {
+            // The receiver is gone if the epoch was dropped, and then the batch is not needed.
+            let _ = work.sender.send(work.batch(Vec::new()));
+            return;
+        }
+        // A copy takes less time than starting it on another thread.
         let jobs = if shared.in_memory() { 1 } else { count };
         let each = count / jobs;
         for job in 0..jobs {
@@ -138,7 +149,7 @@ impl Work {
         // taken only after all of them have been counted below.
         let out = unsafe { self.canvas.slot(slot) };
         let done = SCRATCH.with_borrow_mut(|scratch| {
-            let done = self.picture(self.indices[slot], scratch, out);
+            let done = self.picture(self.indices[self.share.start + slot], scratch, out);
             scratch.shrink();
             done
         });
@@ -211,13 +222,14 @@ impl Work {
         Ok(())
     }
 
-    /// The batch, and what becomes of its bad images.
+    /// Finishes the batch and treats its bad images.
     fn batch(&self, faults: Vec<Option<Fault>>) -> BatchResult {
         let Self { shared, .. } = self;
         // SAFETY: all jobs that write to it are done; this is the last of them.
         let mut values = unsafe { self.canvas.take() };
         let mut indices = Vec::with_capacity(self.indices.len());
-        for (slot, (&index, fault)) in self.indices.iter().zip(faults).enumerate() {
+        let own = &self.indices[self.share.clone()];
+        for (slot, (&index, fault)) in own.iter().zip(faults).enumerate() {
             match (fault, shared.config.on_bad_image) {
                 (None, _) => {
                     let (each, at) = (shared.values(), indices.len());
@@ -236,10 +248,14 @@ impl Work {
                 (Some(fault), OnBadImage::Skip) => shared.skip(index, &fault),
             }
         }
+        values.truncate(indices.len() * shared.values());
+        if shared.config.rank.size > 1 {
+            // No rank skips an image (`LoaderConfig::check`).
+            indices.clone_from(&self.indices);
+        }
         if indices.is_empty() {
             return Ok(None);
         }
-        values.truncate(indices.len() * shared.values());
         let labels = if shared.labelled {
             let label = |index: &usize| shared.split.label(*index).map(|label| label as i64);
             indices.iter().filter_map(label).collect()
@@ -261,7 +277,7 @@ impl Shared {
         matches!(self.split.contents(), Contents::Rows(samples, _) if samples.in_memory())
     }
 
-    /// The file of a sample; the name of one that is no file.
+    /// The file of a sample, or the name of a sample that is not a file.
     fn path(&self, index: usize) -> PathBuf {
         self.split
             .path(index)

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use benchbook_data::{
-    Augmentation, Batch, Cache, Crop, DataError, Epoch, Fill, Loader, LoaderConfig, PixelStep,
-    Preprocessing, Split,
+    Augmentation, Batch, Cache, Crop, DataError, Epoch, Fill, Loader, LoaderConfig, OnBadImage,
+    PixelStep, Preprocessing, Rank, Split,
 };
 use tempfile::TempDir;
 
@@ -94,6 +94,32 @@ fn the_seed_and_the_epoch_decide_and_the_number_of_threads_does_not() {
     }
     assert_ne!(indices(&batches(&split, config(4, 4, 2), 2)), indices(&expected));
     assert_ne!(indices(&batches(&split, config(4, 3, 2), 1)), indices(&expected));
+}
+
+/// Batches of five, and a last batch of two, of which one of the three ranks has an empty share.
+#[test]
+fn ranks_make_parts_of_the_batches_of_one_process() {
+    let (_root, split) = train();
+    let whole = batches(&split, small(), 1);
+    let parts = [0, 1, 2].map(|number| {
+        let rank = Rank { number, size: 3 };
+        batches(&split, LoaderConfig { rank, ..small() }, 1)
+    });
+    for (at, batch) in whole.iter().enumerate() {
+        let values: Vec<f32> = parts.iter().flat_map(|part| part[at].values.clone()).collect();
+        assert!(values == batch.values, "batch {at}");
+        for part in &parts {
+            assert_eq!((&part[at].labels, &part[at].indices), (&batch.labels, &batch.indices));
+        }
+    }
+    assert!(parts[0].iter().any(|batch| batch.values.is_empty()), "a rank without an image");
+    let skips = LoaderConfig {
+        rank: Rank { number: 0, size: 2 },
+        on_bad_image: OnBadImage::Skip,
+        ..small()
+    };
+    let refused = Loader::new(&split, skips).unwrap_err().to_string();
+    assert!(refused.contains("on_bad_image"), "{refused}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::dice::Dice;
 use crate::figure::Figure;
 use crate::shape::{Point, band, blob, curve, ellipse};
 
-/// What a body is cut off at below a head in close view.
+/// The shoulders below a head in close view.
 pub(super) fn shoulders(figure: &mut Figure, look: &Look, dice: &mut Dice) {
     let (wide, low) = (dice.between(0.75, 1.15), dice.between(1.5, 1.9));
     let outline = blob(&[
@@ -25,7 +25,7 @@ pub(super) fn shoulders(figure: &mut Figure, look: &Look, dice: &mut Dice) {
     }
 }
 
-/// An animal that sits and looks at us.
+/// A sitting animal that faces the viewer.
 pub(super) fn sitting(figure: &mut Figure, animal: Pet, look: &Look, dice: &mut Dice) {
     let wide = match animal {
         Pet::Cat => dice.between(0.68, 0.85),
@@ -83,7 +83,7 @@ pub(super) fn sitting(figure: &mut Figure, animal: Pet, look: &Look, dice: &mut 
     figure.add(head(animal, look, dice), place);
 }
 
-/// An animal that stands, its side to us and its head to the right.
+/// A standing animal from the side, its head to the right.
 pub(super) fn standing(figure: &mut Figure, animal: Pet, look: &Look, dice: &mut Dice) {
     let (thick, leg) = match animal {
         Pet::Cat => (dice.between(0.44, 0.56), dice.between(0.2, 0.27)),
@@ -129,7 +129,7 @@ pub(super) fn standing(figure: &mut Figure, animal: Pet, look: &Look, dice: &mut
     figure.add(face, place);
 }
 
-/// The tail of an animal that stands, from its root `(x, y)` to the left and upwards.
+/// The tail of a standing animal, from its root `(x, y)` to the left and upwards.
 fn tail(animal: Pet, (x, y): Point, dice: &mut Dice) -> Option<tiny_skia::Path> {
     match animal {
         Pet::Cat => {

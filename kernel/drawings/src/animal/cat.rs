@@ -10,7 +10,7 @@ use crate::shape::{Point, blob, curve, ellipse, spike};
 pub(super) fn head(look: &Look, dice: &mut Dice) -> Figure {
     let mut figure = Figure::default();
     let (wide, high) = (dice.between(0.98, 1.2), dice.between(0.82, 0.98));
-    // Where the face is turned to, its features move and the ears hardly do.
+    // When the face turns, its features move and the ears hardly do.
     let (shift_x, shift_y) = (look.turn * 0.2 * wide, look.nod * 0.1);
 
     ears(&mut figure, look, (wide, high), dice);
@@ -43,7 +43,7 @@ pub(super) fn head(look: &Look, dice: &mut Dice) -> Figure {
     figure
 }
 
-/// Two ears that stand, each with its own small turn.
+/// Two upright ears, each with a small rotation.
 fn ears(figure: &mut Figure, look: &Look, (wide, high): Point, dice: &mut Dice) {
     let apart = dice.between(30.0, 46.0);
     let length = dice.between(1.5, 1.85);
@@ -62,7 +62,7 @@ fn ears(figure: &mut Figure, look: &Look, (wide, high): Point, dice: &mut Dice) 
     }
 }
 
-/// Nose, mouth and whiskers around `(x, y)`, where the nose is.
+/// Nose, mouth and whiskers around the nose at `(x, y)`.
 fn muzzle(figure: &mut Figure, look: &Look, (x, y): Point, dice: &mut Dice) {
     let line = look.line_colour();
     if dice.chance(0.45) {

@@ -6,7 +6,7 @@ use crate::colour::{Colour, Palette};
 use crate::dice::Dice;
 use crate::shape::{Point, blob, curve, ellipse, polygon};
 
-/// How the fur of one animal is marked.
+/// The pattern of an animal's fur.
 #[derive(Clone, Copy)]
 enum Pattern {
     Plain,
@@ -37,7 +37,7 @@ impl Coat {
         Self { pattern, markings: palette.markings }
     }
 
-    /// What the coat shows on a surface around `centre` that reaches `reach` far to each side.
+    /// The markings on a surface around `centre` that extends `reach` to each side.
     pub(super) fn spots(
         &self,
         centre: Point,
@@ -126,7 +126,7 @@ fn half(centre: Point, reach: Point, dice: &mut Dice) -> Option<Path> {
     ])
 }
 
-/// A single hair, as of whiskers; `bend` is how far its middle is off the straight line.
+/// A single hair, such as a whisker; `bend` is the distance of its middle from the straight line.
 pub(super) fn hair(from: Point, to: Point, bend: f32) -> Option<Path> {
     let middle = ((from.0 + to.0) / 2.0 + bend, (from.1 + to.1) / 2.0 - bend);
     curve(&[from, middle, to])

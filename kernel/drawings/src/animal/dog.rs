@@ -54,12 +54,12 @@ pub(super) fn head(look: &Look, dice: &mut Dice) -> Figure {
     figure
 }
 
-/// How the two ears hang.
+/// The shape of the two ears.
 struct Ears {
-    /// How far down their tips reach.
+    /// Vertical distance of their tips.
     length: f32,
     width: f32,
-    /// How far their tips stand away from the head.
+    /// Horizontal distance of their tips from the head.
     spread: f32,
 }
 

@@ -5,7 +5,7 @@ use crate::dice::Dice;
 use crate::figure::Figure;
 use crate::shape::{Point, band, blob, circle, curve, ellipse, polygon};
 
-/// A round head with long ears that stand side by side, and two front teeth.
+/// A round head with long upright ears side by side, and two front teeth.
 pub(super) fn rabbit(look: &Look, dice: &mut Dice) -> Figure {
     let mut figure = Figure::default();
     let (wide, high) = (dice.between(0.72, 0.9), dice.between(0.78, 0.92));
@@ -48,7 +48,7 @@ pub(super) fn bear(look: &Look, dice: &mut Dice) -> Figure {
     figure
 }
 
-/// Two eyes at `(±x, y)` of a face seen from the front, nose and mouth.
+/// Two eyes at `(±x, y)` of a face from the front, nose and mouth.
 fn face(figure: &mut Figure, look: &Look, (x, y): Point, dice: &mut Dice) {
     let shift = look.turn * 0.12;
     let size = dice.between(0.12, 0.18);
@@ -60,7 +60,7 @@ fn face(figure: &mut Figure, look: &Look, (x, y): Point, dice: &mut Dice) {
     figure.line(curve(&[(shift, 0.3), (shift, 0.5)]), look.line_colour(), 0.05);
 }
 
-/// A body that narrows to a forked tail, with a fin above and scales as the coat has it.
+/// A body that narrows to a forked tail, with a fin above and the coat's scales.
 pub(super) fn fish(look: &Look, dice: &mut Dice) -> Figure {
     let mut figure = Figure::default();
     let (long, high) = (dice.between(1.1, 1.35), dice.between(0.5, 0.7));
@@ -148,7 +148,7 @@ pub(super) fn butterfly(look: &Look, dice: &mut Dice) -> Figure {
     figure
 }
 
-/// A spiral house on a long foot, with two horns.
+/// A spiral shell on a long foot, with two horns.
 pub(super) fn snail(look: &Look, dice: &mut Dice) -> Figure {
     let mut figure = Figure::default();
     let house = dice.between(0.7, 0.85);
@@ -175,7 +175,7 @@ pub(super) fn snail(look: &Look, dice: &mut Dice) -> Figure {
     figure
 }
 
-/// A thick band in waves with a head and a forked tongue.
+/// A thick wavy band with a head and a forked tongue.
 pub(super) fn snake(look: &Look, dice: &mut Dice) -> Figure {
     let mut figure = Figure::default();
     let (waves, height) = (dice.between(1.4, 2.1), dice.between(0.3, 0.5));

@@ -15,7 +15,7 @@ struct Arguments {
     /// dogs-vs-cats.zip as downloaded
     #[arg(long)]
     zip: PathBuf,
-    /// Folder to write: missing, empty, or that of the same import, which then goes on
+    /// Folder to write: missing, empty, or that of the same import, which then resumes
     #[arg(long)]
     out: PathBuf,
     /// Share of each class that is for validation; by default the report's 5,348 of 25,000
@@ -36,7 +36,7 @@ fn main() -> anyhow::Result<()> {
     let terminal = std::io::stderr().is_terminal();
     let imported = import(&arguments.zip, &arguments.out, division, unreadable, |done, all| {
         if terminal {
-            // A progress line that cannot be shown is no reason to stop.
+            // A progress line that cannot be shown is not an error.
             let _ = write!(std::io::stderr(), "\r{done} of {all}");
         }
     })?;

@@ -1,4 +1,4 @@
-//! Updates at a pace that a front end can draw. A loop may ask for a million.
+//! Limits updates to a rate that a front end can draw: a loop may send millions.
 
 use super::Bundle;
 use benchbook_frames::Message;
@@ -6,21 +6,21 @@ use std::collections::HashMap;
 use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Between two updates of one output.
+/// Shortest time between two updates of one output.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The outputs that were updated lately, by their ids.
+/// The recently updated outputs by id.
 static OUTPUTS: LazyLock<Mutex<HashMap<String, Output>>> = LazyLock::new(Mutex::default);
 /// Tells [`deliver`] that an update waits.
 static WAITS: Condvar = Condvar::new();
-/// Whether that thread runs.
+/// Whether the thread of [`deliver`] runs.
 static DELIVERING: LazyLock<bool> =
     LazyLock::new(|| std::thread::Builder::new().name("updates".into()).spawn(deliver).is_ok());
 
 struct Output {
-    /// When the latest update left.
+    /// When the latest update was sent.
     sent: Instant,
-    /// A newer one.
+    /// A newer update, not sent yet.
     waiting: Option<Bundle>,
 }
 
@@ -39,7 +39,7 @@ pub(super) fn update_now(id: &str, bundle: Bundle) {
     leave(&mut lock(), id, bundle);
 }
 
-/// Sends every update that waits: the cell ends, or asks the user.
+/// Sends every waiting update, before the cell ends or asks the user.
 pub(crate) fn send_waiting() {
     let outputs = std::mem::take(&mut *lock());
     for (id, output) in outputs {
@@ -49,7 +49,7 @@ pub(crate) fn send_waiting() {
     }
 }
 
-/// Sends what waits when its time has come.
+/// Sends each waiting update when its pause is over.
 fn deliver() {
     let mut outputs = lock();
     loop {
@@ -73,7 +73,7 @@ fn deliver() {
     }
 }
 
-/// Sends an update, while no other of the same output can overtake it.
+/// Sends an update under the lock, which keeps the updates of an output in order.
 fn leave(outputs: &mut HashMap<String, Output>, id: &str, bundle: Bundle) {
     outputs.insert(id.to_owned(), Output { sent: Instant::now(), waiting: None });
     send(id, bundle);
@@ -99,8 +99,7 @@ mod tests {
     fn the_first_update_leaves_at_once_and_of_the_next_the_newest_waits() {
         for step in 0..100 {
             update("pace", Bundle::text(step.to_string()));
-            // The clock of the pause may run out in between on a slow machine, which only means
-            // that one more has left.
+            // On a slow machine the pause may end in between; then one more update is sent.
             let newest = waiting("pace");
             assert!(newest.is_none_or(|bundle| bundle.plain() == step.to_string()));
         }

@@ -1,4 +1,4 @@
-//! From a net's description to a model on a device.
+//! Builds a model on a device from a net's description.
 
 use super::checkpoint::Samples;
 use super::code::Prepared;
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-/// How a net is built: backend, device, starting weights and what happens to images before the net sees them.
+/// The settings of a model: backend, device, starting weights and preprocessing.
 ///
 /// ```no_run
 /// # use benchbook::prelude::*;
@@ -33,42 +33,51 @@ pub struct Build {
     pub frozen: bool,
     /// Seed of the random starting weights. Default: 0.
     pub seed: u64,
-    /// What happens to pixels; `None` (the default) follows the weights: x / 255 for random ones,
-    /// what a file's metadata say (an error if they are not understood), and torchvision's normalisation
-    /// for a file that says nothing.
+    /// The preprocessing of pixels. Default: `None`, that of the weights: x / 255 for random ones, a file's metadata
+    /// (an error if unknown), and torchvision's normalisation for a file without.
     pub preprocessing: Option<Preprocessing>,
-    /// Which part of an image is resized to the net's input, in training (unless
-    /// [`Fit::crop`](crate::train::Fit::crop) says otherwise), validation, evaluation and prediction.
-    /// Not a random one. Default: all of it. In JSON `"None"`, `"AspectRatio"` or
-    /// `{"Center": {"shorter": 256}}`.
+    /// The part of an image that is resized to the net's input, in training (unless
+    /// [`Fit::crop`](crate::train::Fit::crop) is set), validation, evaluation and prediction. Random crops are an
+    /// error. Default: the whole image. In JSON `"None"`, `"AspectRatio"` or `{"Center": {"shorter": 256}}`.
     #[serde(skip_serializing_if = "is_default")]
     pub crop: Crop,
-    /// How the pixels of the resized image are made, everywhere. Default: bilinear with antialias. In
-    /// JSON `"Bilinear"`, `"BilinearNoAntialias"`, `"Bicubic"` or `"Nearest"`.
+    /// The filter of every resizing. Default: bilinear with antialias. In JSON `"Bilinear"`, `"BilinearNoAntialias"`,
+    /// `"Bicubic"` or `"Nearest"`.
     #[serde(skip_serializing_if = "is_default")]
     pub filter: Filter,
-    /// Which library computes. Default: LibTorch.
+    /// The library. Default: LibTorch.
     pub backend: BackendId,
-    /// Where it computes; `None` (the default) for a GPU if the backend sees one. In JSON `"cpu"`, `"cuda:0"`.
+    /// The device. Default: `None`, a GPU if the backend finds one, else the CPU. In JSON `"cpu"`, `"cuda:0"`.
     #[serde(with = "device")]
     pub device: Option<tch::Device>,
-    /// CPU threads of the library; `None` (the default) leaves its choice. Holds for the process.
+    /// CPU threads of the library, for the whole process. Default: `None`, the library's choice.
     pub threads: Option<usize>,
-    /// How the library computes where it leaves a choice. Default: as PyTorch does.
+    /// Processes that train the net together, each on its share of every batch and with its share of the threads; only
+    /// `benchbook bench` and studies start several. Weights, losses and metrics are those of one process that trains
+    /// on the whole batches. LibTorch on the CPU only. Default: 1.
+    #[serde(skip_serializing_if = "is_alone")]
+    pub ranks: usize,
+    /// Precision and other choices of computation. Default: those of PyTorch.
     pub compute: Compute,
 }
 
-/// Skips defaults so that files stay short.
+/// Skips defaults to keep files short.
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// tch's devices as PyTorch's names.
+// The form that serde asks for.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_alone(ranks: &usize) -> bool {
+    *ranks == 1
+}
+
+/// Devices of `tch` by PyTorch's names.
 mod device {
     use crate::backend::Device;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    // The form that serde asks for.
+    // Serde requires a reference.
     #[allow(clippy::trivially_copy_pass_by_ref, clippy::ref_option)]
     pub(super) fn serialize<S: Serializer>(
         device: &Option<tch::Device>,
@@ -88,7 +97,7 @@ mod device {
     }
 }
 
-/// The device as backends know it. Other kinds of tch's have no backend here and are the CPU's in its own words.
+/// The device for backends. Kinds that no backend supports become the CPU; [`Build::check`] refuses them.
 fn known(device: tch::Device) -> Device {
     match device {
         tch::Device::Cuda(number) => Device::Cuda(number),
@@ -108,19 +117,19 @@ impl Default for Build {
             backend: BackendId::default(),
             device: None,
             threads: None,
+            ranks: 1,
             compute: Compute::default(),
         }
     }
 }
 
 impl Build {
-    /// The device as backends take it.
+    /// The device for backends.
     pub fn requested_device(&self) -> Device {
         self.device.map_or(Device::Auto, known)
     }
 
-    /// What happens to pixels before the net sees them, read from the weights file if the settings
-    /// do not say.
+    /// The preprocessing of pixels: the setting, or that of the weights.
     ///
     /// # Errors
     /// [`Error::Weights`].
@@ -131,14 +140,14 @@ impl Build {
         }
     }
 
-    /// The loader's settings for a net's images, with this preprocessing and the loader's own defaults.
+    /// The loader's settings for a net's images with this preprocessing, else defaults.
     pub(crate) fn loader_config(
         &self,
         input: Shape,
         preprocessing: Preprocessing,
         batch_size: usize,
     ) -> LoaderConfig {
-        // Other samples come in their own shape, and the loader ignores the size.
+        // For other samples the loader ignores the size.
         let [height, width] = match input {
             Shape::Map([_, height, width]) => [height, width],
             Shape::Vector(_) => [1, 1],
@@ -150,17 +159,23 @@ impl Build {
             crop: self.crop,
             filter: self.filter,
             batch_size,
+            threads: self.threads_of_rank(0),
+            rank: self.rank(),
             ..LoaderConfig::default()
         }
     }
 
-    /// What a backend needs to know to build a net with these settings.
+    /// A backend's plan of a net with these settings.
     pub(crate) fn plan(&self, net: Net) -> Plan {
         Plan {
             net,
             frozen: self.frozen,
             device: self.requested_device(),
-            threads: self.threads,
+            threads: match self.threads {
+                None if self.ranks < 2 => None,
+                threads => Some(self.threads_of_rank(threads.unwrap_or(0))),
+            },
+            ranks: self.ranks,
             compute: self.compute,
         }
     }
@@ -169,9 +184,13 @@ impl Build {
         if self.crop.is_random() {
             return Err(Error::Setting {
                 name: "Build::crop",
-                expected: "deterministic, since evaluation uses it too (set `Fit::crop` for random crops)",
+                expected: "deterministic, because evaluation uses it; set `Fit::crop` for random crops",
                 found: format!("{:?}", self.crop),
             });
+        }
+        if self.ranks == 0 {
+            let (name, expected) = ("Build::ranks", "at least 1");
+            return Err(Error::Setting { name, expected, found: "0".into() });
         }
         if let Some(device) = self.device
             && !matches!(device, tch::Device::Cpu | tch::Device::Cuda(_))
@@ -187,11 +206,11 @@ impl Build {
                 name: "Build::frozen",
                 expected: match net.code() {
                     None => {
-                        "false for a net without a base (mark its end with `end_base`, or set the graph's `base`)"
+                        "false for a net without a base; mark the base's end with `end_base`, or set the graph's `base`"
                     }
                     Some(_) => {
-                        "false for a net that is code (freeze variables where it makes them: \
-                                `variable.set_requires_grad(false)`)"
+                        "false for a net that is code; freeze single variables in the code with \
+                         `variable.set_requires_grad(false)`"
                     }
                 },
                 found: format!("true with `{}`", net.name()),
@@ -202,13 +221,12 @@ impl Build {
 }
 
 impl Model {
-    /// Builds a net for the classes and samples of a dataset on its device.
+    /// Builds a net on its device and checks it against the classes and samples of a dataset.
     ///
     /// # Errors
-    /// [`Error::Net`] (a net that cannot exist, naming the layer), [`Error::ClassCount`] (the net has another number
-    /// of classes than the data), [`Error::SampleShape`], [`Error::Setting`] (a random crop), [`Error::Weights`]
-    /// (missing, corrupt or of another shape, naming file and tensor), [`Error::Backend`] (no such device, an
-    /// operation that the backend lacks).
+    /// [`Error::Net`] with the faulty layer, [`Error::ClassCount`] and [`Error::SampleShape`] for data that does not fit
+    /// the net, [`Error::Setting`], [`Error::Weights`] and [`Error::Parameters`] with file and tensor, and
+    /// [`Error::Backend`] for a missing device or an unsupported operation.
     pub fn build(net: impl Buildable, data: &dyn Dataset, build: Build) -> Result<Self, Error> {
         let prepared = net.prepare(&build)?;
         build.check(&prepared.net)?;
@@ -218,7 +236,7 @@ impl Model {
         Ok(model)
     }
 
-    /// Builds a net without data. Its classes get their names from the first training.
+    /// Builds a net without data. The first training names the classes.
     ///
     /// # Errors
     /// As [`Model::build`].

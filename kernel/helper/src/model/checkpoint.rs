@@ -1,4 +1,4 @@
-//! Models in files.
+//! Saving and loading models.
 
 use super::{Build, Model, Weights};
 use crate::backend::{Array, BackendError, Compute, Parameters};
@@ -12,15 +12,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-/// The metadata key under which a model keeps what is no tensor.
+/// The metadata key of a model's [`Header`].
 const KEY: &str = "benchbook.model";
-/// Metadata key of weights made by others, in words.
+/// The metadata key of the preprocessing, as text, in weights from other programs.
 const PREPROCESSING: &str = "preprocessing";
 const STATE_PREFIX: &str = "optimizer.";
-/// The form of [`Header`] that this version writes and reads.
+/// The version of [`Header`] that is written and read.
 const SCHEMA: u32 = 2;
 
-/// What a model's file holds beside its tensors.
+/// The content of a model's file beside its tensors.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Header {
     schema: u32,
@@ -31,13 +31,13 @@ pub(super) struct Header {
     fit: Option<Fit>,
     #[serde(default)]
     history: History,
-    /// Where the newest call of `fit` stands; `None` for a model that was never trained.
+    /// The newest call of `fit`; `None` for a model that was never trained.
     #[serde(default)]
     call: Option<Call>,
     /// The best value that each checkpoint file holds, by its path.
     #[serde(default)]
     best: BTreeMap<PathBuf, f64>,
-    /// Digest of the samples that the newest training is of ([`Samples`]).
+    /// Digest of the newest training's samples ([`Samples`]).
     #[serde(default)]
     samples: Option<String>,
 }
@@ -48,14 +48,13 @@ impl Header {
     }
 }
 
-/// The number that says how the rest of a header is to be read.
+/// The version of a header.
 #[derive(Deserialize)]
 struct Version {
     schema: u32,
 }
 
-/// The header among a file's metadata: `None` if there is none, and in words what is there instead of
-/// one that this version knows.
+/// The header in a file's metadata; `None` if there is none. The error is a message about an unknown header.
 fn header(metadata: &HashMap<String, String>) -> Result<Option<Header>, String> {
     let Some(text) = metadata.get(KEY) else { return Ok(None) };
     let unknown =
@@ -69,17 +68,15 @@ fn header(metadata: &HashMap<String, String>) -> Result<Option<Header>, String> 
     serde_json::from_str(text).map(Some).map_err(unknown)
 }
 
-/// How pixels are to be preprocessed for weights with these metadata. A file that says nothing is taken
-/// for torchvision's, whose own say nothing.
+/// The preprocessing for weights with these metadata. Files without metadata count as torchvision's, which have none.
 ///
 /// # Errors
-/// [`WeightsError::Content`] if it says something that is not understood.
+/// [`WeightsError::Content`] for unknown metadata.
 pub(super) fn preprocessing(
     metadata: &HashMap<String, String>,
     path: &Path,
 ) -> Result<Preprocessing, WeightsError> {
-    const EXPECTED: &str =
-        "metadata that say how pixels are preprocessed (otherwise set `Build::preprocessing`)";
+    const EXPECTED: &str = "known metadata on the preprocessing; else set `Build::preprocessing`";
     let unclear = |problem: String| WeightsError::format(EXPECTED, &problem, path);
     if let Some(header) = header(metadata).map_err(unclear)? {
         return Ok(header.preprocessing);
@@ -90,10 +87,10 @@ pub(super) fn preprocessing(
     }
 }
 
-/// The preprocessing that these words mean: those of its printed form, or the name of who uses it.
+/// The preprocessing for a text: its printed form, or the name of a user of it.
 fn named(words: &str) -> Option<Preprocessing> {
     let lower = words.to_lowercase();
-    // Files of the VGG authors' weights say BGR.
+    // Files of the VGG authors' weights have BGR.
     if lower.contains("bgr") || lower.contains("caffe") {
         return Some(Preprocessing::Caffe);
     }
@@ -104,8 +101,8 @@ fn named(words: &str) -> Option<Preprocessing> {
     printed.into_iter().find(|preprocessing| preprocessing.to_string() == words)
 }
 
-/// The data of a training, by which a resumed one knows it again. Sizes are asked for when a
-/// file is written or a training is resumed, and never in a training that does neither.
+/// Identifies the data of a training, so that a resumed training recognises it. Reads the files' sizes only when a file
+/// is written or a training is resumed.
 #[derive(Default)]
 pub(super) struct Samples {
     splits: Option<[Split; 2]>,
@@ -117,14 +114,14 @@ impl Samples {
         Self { splits: Some([train.clone(), validation.clone()]), digest: OnceLock::new() }
     }
 
-    /// Of names, classes and sizes; `None` before a training and for a file that holds none.
+    /// Digest of names, classes and sizes; `None` before a training and for a file without it.
     pub(super) fn digest(&self) -> Option<&str> {
         let digest = || self.splits.as_ref().map(|splits| benchbook_data::digest(splits));
         self.digest.get_or_init(digest).as_deref()
     }
 }
 
-/// Writes weights, history and, if a training is to go on from there, the optimiser's state.
+/// Writes weights, history and, with [`Contents::Everything`], the optimiser's state.
 pub(super) fn save(header: &Header, snapshot: &Snapshot<'_>, path: &Path) -> Result<(), Error> {
     let mut parameters = snapshot.network.parameters()?;
     if snapshot.contents == Contents::Everything {
@@ -149,7 +146,8 @@ impl Model {
         Header {
             schema: SCHEMA,
             net: self.net.graph().clone(),
-            build: self.build.clone(),
+            // A single process can resume the training of several ranks.
+            build: Build { ranks: 1, ..self.build.clone() },
             preprocessing: self.preprocessing.clone(),
             classes: self.classes.clone(),
             fit: self.trained_with.clone(),
@@ -160,8 +158,7 @@ impl Model {
         }
     }
 
-    /// Writes the model with its history and its optimiser's state (safetensors). The previous file
-    /// of that name stays whole until the new one is complete.
+    /// Writes the model with its history and its optimiser's state (safetensors). Replaces the file atomically.
     ///
     /// # Errors
     /// [`Error::Weights`], [`Error::Backend`].
@@ -175,13 +172,12 @@ impl Model {
         save(&self.header().with(&self.samples), &snapshot, path.as_ref())
     }
 
-    /// Reads a model that [`Model::save`] or a checkpoint wrote, and puts it where it was computed. With
-    /// the optimiser's state in it, training goes on as if it had not been interrupted
-    /// ([`Model::resume`]).
+    /// Reads a model from a file of [`Model::save`] or a checkpoint, with its saved device and settings. With the
+    /// optimiser's state in the file, [`Model::resume`] continues the training as if it had not been interrupted.
     ///
     /// # Errors
     /// [`Error::Weights`], [`Error::NoModel`], [`Error::Backend`]; [`Error::NotHere`] for a device or a
-    /// setting that this machine does not have ([`Model::load_on`] takes others).
+    /// setting that this machine lacks ([`Model::load_on`] takes others).
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
         use BackendError as E;
         let path = path.as_ref();
@@ -193,8 +189,7 @@ impl Model {
         })
     }
 
-    /// Reads a model as [`Model::load`] and computes where and how these say instead of where and how
-    /// it was saved:
+    /// Reads a model as [`Model::load`], with this device and these settings instead of the saved ones:
     /// `Model::load_on("best.safetensors", Device::Cpu, Compute::default())`.
     ///
     /// # Errors
@@ -228,13 +223,13 @@ impl Model {
         Ok(model)
     }
 
-    /// Reads what [`Model::save`] or a checkpoint wrote into a model of the same net: weights, history, class names and
-    /// the optimiser's state, so that [`Model::resume`] goes on, and what happens to pixels. For a net that is code
-    /// ([`TchNet`](super::TchNet)), which no file can hold; [`Model::load`] also builds the net.
+    /// Reads a file of [`Model::save`] or a checkpoint into a model of the same net: weights, history, class names,
+    /// optimiser state for [`Model::resume`], and preprocessing. For nets that are code ([`TchNet`](super::TchNet)), which
+    /// files cannot hold; [`Model::load`] also builds the net.
     ///
     /// # Errors
-    /// [`Error::Weights`], [`Error::NoModel`]; [`Error::Backend`] for the weights of another net, naming the first one
-    /// that is missing or of another shape. The model is left as it was.
+    /// [`Error::Weights`], [`Error::NoModel`]; [`Error::Backend`] for weights of another net, with the first weight that is
+    /// missing or has another shape. The model is then unchanged.
     pub fn restore(&mut self, path: impl AsRef<Path>) -> Result<(), Error> {
         let path = path.as_ref();
         let saved = Saved::read(path)?;
@@ -249,7 +244,7 @@ impl Model {
                 found: format!("a weight `{surplus}`, which `{}` does not have", self.net.name()),
             });
         }
-        // As in `Model::load`: the weights were trained on such pixels.
+        // The weights were trained with this preprocessing.
         self.preprocessing = saved.header.preprocessing.clone();
         self.build = Build {
             preprocessing: Some(self.preprocessing.clone()),
@@ -271,7 +266,7 @@ impl Model {
             self.network.compile(fit.optimizer);
             if !state.arrays.is_empty() {
                 self.network.set_optimizer_state(&state)?;
-                // Without that state the call cannot go on where it stands.
+                // Without the optimiser's state, the call cannot be resumed.
                 self.call = header.call;
             }
         }
@@ -288,7 +283,7 @@ impl Model {
 struct Saved {
     header: Header,
     parameters: Parameters,
-    /// Of the optimiser; empty if the file has none.
+    /// The optimiser's state; empty if the file has none.
     state: Parameters,
 }
 
@@ -307,7 +302,7 @@ impl Saved {
         Ok(Self { header, parameters, state })
     }
 
-    /// The first weight that a net does not have.
+    /// The first weight that is not in the net.
     fn surplus(&self, net: &Net) -> Option<&str> {
         let has =
             |name: &&String| net.parameters().iter().any(|parameter| parameter.name == **name);

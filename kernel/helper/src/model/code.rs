@@ -1,4 +1,4 @@
-//! Nets that are code: layers and forward pass in the crate `tch`, written in a cell.
+//! Nets that are code of the crate `tch`, with their own layers and forward pass.
 
 use super::Build;
 use crate::backend::{Device, LibTorch, Parameters};
@@ -7,7 +7,6 @@ use crate::interrupt::Interrupted;
 use crate::worker;
 use benchbook_libtorch::{Code, Forward};
 use benchbook_nets::{Architecture, Graph, Net, Node, Shape};
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -15,9 +14,9 @@ use std::sync::Arc;
 use tch::Tensor;
 use tch::nn::{ModuleT, Path};
 
-/// What [`Model::build`](super::Model::build) takes: an [`Architecture`], or code ([`TchNet`]).
+/// An argument of [`Model::build`](super::Model::build): an [`Architecture`], or code ([`TchNet`]).
 pub trait Buildable {
-    /// The net, with its code on the device of these settings if it has any.
+    /// The net, with its code, if any, on the device of these settings.
     ///
     /// # Errors
     /// [`Error::Net`], and for code [`Error::Setting`] and [`Error::Backend`].
@@ -47,7 +46,7 @@ impl<A: Architecture> Buildable for A {
 }
 
 impl Prepared {
-    /// The starting values: the code's own, or drawn from the seed.
+    /// The starting values: those of the code, or random ones from the seed.
     pub(super) fn initial(&self, seed: u64) -> Result<Parameters, Error> {
         Ok(match &self.code {
             Some(code) => code.parameters()?,
@@ -59,13 +58,12 @@ impl Prepared {
 /// Makes the layers on a path of variables.
 type Make = Arc<dyn Fn(&Path<'_>) -> Box<dyn ModuleT> + Send + Sync>;
 
-/// A net of your own in the crate `tch`: a function that makes its layers from a path of variables, and returns anything
-/// with a forward pass (`nn::Module` or `nn::ModuleT`; of a closure, `nn::func` or `nn::func_t`). It trains on LibTorch
-/// with everything that a described net has, but cannot be frozen in part by [`Build::frozen`], printed layer by layer, or
-/// run by another library.
+/// A custom net of the crate `tch`: a function that makes its layers on a path of variables and returns a value with a
+/// forward pass (`nn::Module` or `nn::ModuleT`; for a closure, `nn::func` or `nn::func_t`). It trains on LibTorch like any
+/// net, but [`Build::frozen`], printed layers and other libraries do not support it.
 ///
-/// The function runs when the model is built, after LibTorch's generator was set to [`Build::seed`]. Each training step
-/// sets it, too, so that dropout is repeatable. Variables that do not require gradients are not trained.
+/// The function runs when the model is built, after LibTorch's generator is seeded with [`Build::seed`]. Each training
+/// step seeds it too, so that dropout is repeatable. Variables that do not require gradients are not trained.
 ///
 /// ```no_run
 /// # use benchbook::prelude::*;
@@ -87,7 +85,7 @@ pub struct TchNet {
     name: String,
     input: Shape,
     make: Make,
-    /// The cell that has made the net, in which errors find the user's line.
+    /// The text of the cell that made the net, for the line of an error.
     cell: Option<Arc<str>>,
 }
 
@@ -107,7 +105,7 @@ impl TchNet {
         Self { name, input, make, cell: worker::compiled_cell().map(Into::into) }
     }
 
-    /// The layers that the function makes on a path, as a forward pass whose panics are errors.
+    /// Makes the layers on a path; returns the forward pass, whose panics become errors.
     fn layers(&self, path: &Path<'_>) -> Result<Forward, String> {
         let module = caught("the function", self.cell.as_deref(), || (self.make)(path))?;
         let cell = self.cell.clone();
@@ -139,19 +137,18 @@ impl Buildable for &TchNet {
         if build.backend != LibTorch {
             return Err(Error::Setting {
                 name: "Build::backend",
-                expected: "LibTorch for a net that is code of the crate `tch`",
+                expected: "LibTorch for a net of the crate `tch`",
                 found: build.backend.about().name.into(),
             });
         }
-        // The device first, since nothing needs to be computed where it is missing.
+        // First the requested device, which may be missing.
         let code = Code::new(build.requested_device(), build.seed, |path| self.layers(path))?;
-        // Other instances on the CPU from one seed, so that the fingerprint does not depend on these.
+        // A second instance on the CPU with a fixed seed, for a fingerprint that depends on neither.
         let probe = Code::new(Device::Cpu, 0, |path| self.layers(path))?;
         let mut operation = probe
             .operation(self.input)
             .map_err(|expected| Error::Code { net: name.clone(), expected })?;
-        let digest = Sha256::digest(operation.fingerprint.as_bytes());
-        operation.fingerprint = crate::record::hexadecimal(&digest[..8]);
+        operation.fingerprint = crate::record::digest(operation.fingerprint)[..16].into();
         let graph = Graph {
             name,
             class: "TchNet".into(),
@@ -168,7 +165,7 @@ impl Buildable for &TchNet {
     }
 }
 
-/// Runs the user's code; a panic is an error in words with the user's line.
+/// Runs the user's code; a panic becomes a message with the user's line.
 fn caught<T>(what: &str, cell: Option<&str>, code: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(code)).map_err(|payload| {
         if payload.is::<Interrupted>() {
@@ -189,10 +186,10 @@ mod tests {
     use benchbook_data::Arrays;
     use tch::nn;
 
-    /// LibTorch's generator belongs to the process, in which tests run side by side.
+    /// Tests run in parallel, but LibTorch has one generator per process.
     static GENERATOR: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
-    /// Two values of which the larger is the class, in `count` examples.
+    /// `count` examples of two values; the class is the index of the larger one.
     fn data(count: i64) -> Arrays {
         let values = (0..count).flat_map(|at| if at % 2 == 0 { [0.5, -0.5] } else { [-0.5, 0.5] });
         let labels = (0..count).map(|at| at % 2).collect();

@@ -1,4 +1,4 @@
-//! What a model says about samples.
+//! A model's predictions.
 
 use super::wilson_interval;
 use crate::error::Error;
@@ -10,7 +10,7 @@ use std::fmt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// One sample.
+/// The prediction for one sample.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prediction {
     /// The file's path, or the sample's name.
@@ -21,7 +21,7 @@ pub struct Prediction {
     pub class: usize,
     /// The probability of each class, `[classes]`.
     pub probabilities: Vec<f32>,
-    /// The class that the sample has, where it is known.
+    /// The sample's true class, if known.
     pub truth: Option<usize>,
 }
 
@@ -32,16 +32,16 @@ impl Prediction {
     }
 }
 
-/// All samples of a split, in its order. Shows itself as a grid of the first ones where they are images.
+/// The predictions for a split, in its order. Shown as a grid of the first images.
 #[derive(Clone)]
 pub struct Predictions {
     /// The split.
     pub split: Split,
     /// Class names.
     pub classes: Vec<String>,
-    /// One for each sample.
+    /// One prediction per sample.
     pub predictions: Vec<Prediction>,
-    /// From the first file to the last result.
+    /// Elapsed time from the first file to the last result.
     pub seconds: f64,
 }
 
@@ -54,13 +54,13 @@ fn images(count: usize) -> String {
 const SHOWN: usize = 12;
 
 impl Predictions {
-    /// Recognised pictures and pictures whose class is known.
+    /// Number of correct predictions, and of images whose class is known.
     pub fn correct(&self) -> (usize, usize) {
         let known = self.predictions.iter().filter(|p| p.truth.is_some());
         (known.clone().filter(|p| p.truth == Some(p.class)).count(), known.count())
     }
 
-    /// The first `count` pictures with what they were taken for, marked where the class is known.
+    /// The first `count` images with their predicted classes, marked right or wrong if the class is known.
     ///
     /// # Errors
     /// [`Error::Data`] if a file can no longer be read.
@@ -68,11 +68,10 @@ impl Predictions {
         self.grid_of(self.to_string(), self.predictions.iter().take(count))
     }
 
-    /// The `count` wrong pictures that the net was surest of, the surest first.
+    /// The `count` wrong predictions with the highest probability, in decreasing order.
     ///
     /// # Errors
-    /// [`Error::Unlabelled`] if the class of no picture is known, [`Error::Data`] if a file can no
-    /// longer be read.
+    /// [`Error::Unlabelled`] if no image has a known class, [`Error::Data`] if a file can no longer be read.
     pub fn most_wrong(&self, count: usize) -> Result<PictureGrid, Error> {
         self.accuracy()?;
         let mut wrong: Vec<&Prediction> =
@@ -82,7 +81,7 @@ impl Predictions {
         self.grid_of(title, wrong.into_iter().take(count))
     }
 
-    /// The `count` pictures of which the net was least sure, right or wrong, the least sure first.
+    /// The `count` predictions with the lowest probability, right or wrong, in increasing order.
     ///
     /// # Errors
     /// [`Error::Data`] if a file can no longer be read.
@@ -125,10 +124,10 @@ impl Predictions {
         Ok(grid)
     }
 
-    /// Share of recognised pictures, 0 to 1, and the ends of Wilson's 95% interval.
+    /// Share of correct predictions, 0 to 1, and the ends of Wilson's 95% interval.
     ///
     /// # Errors
-    /// [`Error::Unlabelled`] if the class of no picture is known.
+    /// [`Error::Unlabelled`] if no image has a known class.
     pub fn accuracy(&self) -> Result<(f64, [f64; 2]), Error> {
         let (correct, known) = self.correct();
         if known == 0 {
@@ -138,11 +137,11 @@ impl Predictions {
         Ok((correct as f64 / known as f64, [low, high]))
     }
 
-    /// The accuracy of all pictures and of each class, 0 to 1, as bars with Wilson's 95% intervals. A class
-    /// without a picture has no bar.
+    /// The accuracy of all images and of each class, 0 to 1, as bars with Wilson's 95% intervals. A class without images
+    /// has no bar.
     ///
     /// # Errors
-    /// [`Error::Unlabelled`] if the class of no picture is known, [`Error::Chart`].
+    /// [`Error::Unlabelled`] if no image has a known class, [`Error::Chart`].
     pub fn accuracy_chart(&self) -> Result<BarChart, Error> {
         let mut names = vec!["all".to_owned()];
         let mut counts = vec![self.correct()];
@@ -168,10 +167,10 @@ impl Predictions {
         Ok(chart.subtitle(format!("{}, 95% intervals (Wilson)", images(known))))
     }
 
-    /// How often each class was taken for each, with the accuracy and its interval above it.
+    /// The numbers of predictions by true and predicted class, under the accuracy with its interval.
     ///
     /// # Errors
-    /// [`Error::Unlabelled`] if the class of no picture is known, [`Error::Chart`].
+    /// [`Error::Unlabelled`] if no image has a known class, [`Error::Chart`].
     pub fn confusion_matrix(&self) -> Result<ConfusionMatrix, Error> {
         let (accuracy, [low, high]) = self.accuracy()?;
         let mut counts = vec![vec![0_u64; self.classes.len()]; self.classes.len()];
@@ -185,9 +184,9 @@ impl Predictions {
         Ok(matrix.subtitle(format!("accuracy {accuracy:.3} (95%: {low:.3} to {high:.3})")))
     }
 
-    /// Writes `id,path,label,probability` with a line for each sample: the file's name without its
-    /// ending, the file, the predicted class and its probability; with more than two classes also the probability of
-    /// each. The file is replaced in one move.
+    /// Writes a CSV file with the columns `id,path,label,probability`: the file name without extension, the path, the
+    /// predicted class and its probability; with more than two classes also the probability of each. Replaces the file
+    /// atomically.
     ///
     /// # Errors
     /// [`Error::File`].
@@ -211,12 +210,12 @@ impl Predictions {
             text.push('\n');
         }
         write_atomically(path, |file| file.write_all(text.as_bytes()))
-            .map_err(|source| Error::File { action: "write", path: path.into(), source })?;
+            .map_err(Error::file("write", path))?;
         Ok(path.into())
     }
 }
 
-/// A field as RFC 4180 wants it.
+/// A CSV field, quoted after RFC 4180 where necessary.
 fn quoted(field: &str) -> String {
     if field.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", field.replace('"', "\"\""))

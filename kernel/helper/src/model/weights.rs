@@ -1,4 +1,4 @@
-//! Where a net's starting weights come from, and which preprocessing they were trained with.
+//! The source of a net's starting weights, and the preprocessing that they were trained with.
 
 use super::checkpoint;
 use crate::backend::Parameters;
@@ -13,57 +13,57 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// Where the starting weights come from. What a file lacks, often the head, starts from random
-/// numbers; the head of a net for other classes, such as ImageNet's 1,000, is left out.
+/// The source of the starting weights. Tensors that a file lacks, often the head, start at random; the head of a net for
+/// other classes, such as ImageNet's 1,000, is skipped.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Weights {
-    /// He's normal numbers from the seed; pixels become x / 255.
+    /// Random numbers from the seed (He's normal distribution); pixels become x / 255.
     #[default]
     Random,
-    /// A file; its content tells the format, and the format the preprocessing unless
-    /// [`Build::preprocessing`](super::Build::preprocessing) is given:
+    /// A file. The content determines the format, and the format determines the preprocessing unless
+    /// [`Build::preprocessing`](super::Build::preprocessing) is set:
     ///
-    /// - safetensors with the net's names (`features.0.weight`, …): what its metadata say, those of a saved model or
-    ///   `preprocessing` with words such as `BGR`, `caffe`, `torchvision` or `x / 255, RGB`. A file that says nothing is
-    ///   taken for torchvision's; one that says something else is an error;
+    /// - safetensors with the net's names (`features.0.weight`, …): that of its metadata, from a saved model or under the
+    ///   key `preprocessing` (`BGR`, `caffe`, `torchvision`, `x / 255, RGB`). Without metadata: torchvision's. Other
+    ///   metadata are an error;
     /// - a state dict that PyTorch saved (`.pth`, `.pt`): torchvision's;
-    /// - Keras' HDF5 (`.h5`, `.weights.h5`): Caffe's, which Keras uses for the VGG weights that it publishes;
+    /// - Keras' HDF5 (`.h5`, `.weights.h5`): Caffe's, which Keras uses for its published VGG weights;
     /// - Keras 3's `.keras`: x / 255.
     File(PathBuf),
-    /// ImageNet's, as published for this net: downloaded once by https, checked by what is published of it
+    /// Weights for ImageNet that were published for this net: downloaded once by https, checked by the published checksum
     /// ([`Download::checks`](crate::download::Download::checks)), and kept in the cache folder.
     ImageNet(Publisher),
 }
 
-/// Who has published weights for ImageNet.
+/// A publisher of weights for ImageNet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Publisher {
     /// torchvision's `IMAGENET1K_V1`: every VGG, with and without batch normalisation, every ResNet, AlexNet and
     /// MobileNetV2.
     Torchvision,
-    /// `keras.applications`, converted from the VGG authors' own: VGG16 and VGG19 without batch
-    /// normalisation.
+    /// `keras.applications`, converted from the VGG authors' files: VGG16 and VGG19 without batch normalisation.
     Keras,
 }
 
 impl Weights {
-    /// Those of a file of safetensors, PyTorch (`.pth`) or Keras (`.h5`, `.weights.h5`, `.keras`).
+    /// The weights of a file in the format of safetensors, PyTorch (`.pth`) or Keras (`.h5`, `.weights.h5`, `.keras`). The
+    /// tensors are read when a net is built.
     ///
     /// # Errors
-    /// [`Error::Weights`] for a file that is missing or of another format. Its tensors are read when a net is built.
+    /// [`Error::Weights`] for a missing file or another format.
     pub fn from_file(path: impl Into<PathBuf>) -> Result<Self, Error> {
         let path = path.into();
         Format::of(&path)?;
         Ok(Weights::File(path))
     }
 
-    /// What happens to pixels, if [`Build::preprocessing`](super::Build::preprocessing) says nothing else. A download
-    /// is not needed to know it.
+    /// The preprocessing of these weights, used unless [`Build::preprocessing`](super::Build::preprocessing) is set.
+    /// Downloads nothing.
     ///
     /// # Errors
-    /// [`Error::Weights`] for a file that cannot be read or whose words are not understood.
+    /// [`Error::Weights`] for a file that cannot be read or has unknown metadata.
     pub fn preprocessing(&self) -> Result<Preprocessing, Error> {
         Ok(match self {
             Weights::Random => Preprocessing::Rescaled,
@@ -80,7 +80,8 @@ impl Weights {
         })
     }
 
-    /// The file on this machine for a net of this name, where there is one by now; nothing is downloaded.
+    /// The local file for a net of this name; a download's file may not exist yet. `None` for random weights and nets that
+    /// the publisher lacks.
     pub fn file(&self, net: &str) -> Option<PathBuf> {
         match self {
             Weights::Random => None,
@@ -92,8 +93,7 @@ impl Weights {
         }
     }
 
-    /// Downloads what has to come from elsewhere and is not here yet, and checks what is, so that reading
-    /// takes no longer than the disk.
+    /// Downloads published weights if necessary and checks them, so that [`Weights::read`] only reads the disk.
     pub(super) fn fetch(&self, net: &Net) -> Result<(), Error> {
         match self {
             Weights::ImageNet(publisher) => publisher.fetch(net.name()).map(drop),
@@ -101,7 +101,7 @@ impl Weights {
         }
     }
 
-    /// For records: a file's name, or `random` with its seed.
+    /// A description for records: a file's name, the publisher, or `random` with the seed.
     pub fn describe(&self, seed: u64) -> String {
         match self {
             Weights::Random => format!("random (He, seed {seed})"),
@@ -112,7 +112,7 @@ impl Weights {
         }
     }
 
-    /// Puts what the net needs of them, after [`Weights::fetch`], in the place of random values. False for random ones.
+    /// Replaces random values by those of the file, after [`Weights::fetch`]. False for random weights.
     pub(super) fn read(&self, net: &Net, parameters: &mut Parameters) -> Result<bool, Error> {
         let path = match self {
             Weights::Random => return Ok(false),
@@ -129,11 +129,11 @@ impl Weights {
 impl Publisher {
     /// The published file for a net of this name; `None` if there is none.
     ///
-    /// Sources, read in November 2026: torchvision's `torchvision/models/vgg.py` and its neighbours (the digits in a name
-    /// are the first of its SHA-256, which torchvision checks too, and `_file_size` is in MiB; its pull request 3851 of
-    /// 2021 put these files for VGG11 and VGG13 in the place of others), and `WEIGHTS_PATH_NO_TOP` with its `file_hash`,
-    /// an MD5 sum, in `keras/src/applications/vgg16.py` and `vgg19.py`. Their sizes are those that Keras' own downloads
-    /// report. None of these sources gives a whole SHA-256.
+    /// Sources, read in November 2026: torchvision's `torchvision/models/vgg.py` and its neighbours (a name has the first
+    /// digits of the file's SHA-256, which torchvision checks too, and `_file_size` is in MiB; pull request 3851 of 2021
+    /// replaced the files of VGG11 and VGG13), and `WEIGHTS_PATH_NO_TOP` with its `file_hash`, an MD5 sum, in
+    /// `keras/src/applications/vgg16.py` and `vgg19.py`, with the sizes that Keras' downloads report. No source gives a
+    /// whole SHA-256.
     pub fn download(self, net: &str) -> Option<Download> {
         match self {
             Publisher::Torchvision => {
@@ -153,7 +153,7 @@ impl Publisher {
                     "mobilenet_v2" => ("b0353104", 13_555),
                     _ => return None,
                 };
-                // Of "One weird trick".
+                // From the paper "One weird trick".
                 let published = if net == "alexnet" { "alexnet-owt" } else { net };
                 let name = format!("{published}-{digits}.pth");
                 Some(Download {
@@ -185,13 +185,13 @@ impl Publisher {
     fn published(self, net: &str) -> Result<Download, Error> {
         self.download(net).ok_or_else(|| Error::Setting {
             name: "weights",
-            expected: "those of a net that was published: torchvision has AlexNet, the VGGs, the ResNets and MobileNetV2, \
-                       Keras VGG16 and VGG19 without batch normalisation",
+            expected: "published for the net: torchvision has AlexNet, the VGGs, the ResNets and MobileNetV2, Keras has \
+                       VGG16 and VGG19 without batch normalisation",
             found: format!("{self:?} for {net}"),
         })
     }
 
-    /// The file, downloaded if it is not in the cache, with progress in the cell.
+    /// The path in the cache, after a download with progress in the cell if necessary.
     fn fetch(self, net: &str) -> Result<PathBuf, Error> {
         let download = self.published(net)?;
         let mut shown = Shown::new(download.name.clone());
@@ -209,7 +209,7 @@ struct Shown {
     output: Option<DisplayHandle>,
 }
 
-/// Between two updates: a terminal gets a line for each.
+/// Time between two updates: each is a line in a terminal.
 const PAUSE: Duration = Duration::from_secs(1);
 
 impl Shown {
@@ -223,7 +223,7 @@ impl Shown {
             return;
         }
         self.drawn = Some(Instant::now());
-        // In kilobytes, so that the numbers can be read.
+        // In kilobytes, for readable numbers.
         let total = total.unwrap_or(done);
         let progress =
             Progress::new(done / 1000, total.div_ceil(1000)).elapsed(self.began.elapsed());
@@ -234,7 +234,7 @@ impl Shown {
         }
     }
 
-    /// Says what a file that was downloaded has been checked by.
+    /// Shows how a downloaded file was checked.
     fn checked(&self, download: &Download) {
         if let Some(output) = &self.output {
             output.update(&Line(format!("{}: checked by {}", self.name, download.checks())));

@@ -6,7 +6,7 @@ use crate::chart::Table;
 use crate::display::{Bundle, Rich};
 use std::io::{self, Read, Write};
 
-/// Named columns of equal length: what a pandas `DataFrame` is in Rust.
+/// Named columns of equal length: the counterpart of a pandas `DataFrame`.
 ///
 /// ```
 /// use benchbook::python::DataFrame;
@@ -25,7 +25,7 @@ pub struct DataFrame {
     columns: Vec<(String, Column)>,
 }
 
-/// The values of a column of a [`DataFrame`].
+/// The values of a column.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Column {
     /// From a column of dtype `bool`.
@@ -166,7 +166,7 @@ macro_rules! columns {
                 $(if found == <Vec<$value> as FromPython>::type_name() {
                     return Ok(Self::$variant(Vec::read(file)?));
                 })*
-                Err(io::Error::other(format!("expected a type of columns, got {found}")).into())
+                Err(io::Error::other(format!("the type of a column must be bool, i64, f64 or String, got {found}")).into())
             }
         }
     };
@@ -194,7 +194,7 @@ impl Rich for DataFrame {
         let mut table = Table::new(self.columns.iter().map(|(name, _)| name.as_str()));
         for row in 0..self.rows().min(SHOWN) {
             let cells = self.columns.iter().map(|(_, column)| column.text(row));
-            // Each row has one cell a column, so none is refused.
+            // Each row has one cell per column, so the table accepts it.
             table = table.clone().row(cells).unwrap_or(table);
         }
         let count = format!("{} rows, {} columns", self.rows(), self.columns.len());

@@ -1,4 +1,4 @@
-//! How each type is written and read.
+//! The form of each type in a file.
 
 use super::CannotCross;
 use std::io::{self, Read, Write};
@@ -30,14 +30,14 @@ pub trait FromPython: Sized {
     fn read(file: &mut dyn Read) -> Result<Self, Failure>;
 }
 
-/// Why a value cannot be written or read, before the variable is known.
+/// The error of a write or read, without the variable's name.
 #[derive(Debug)]
 pub enum Failure {
-    /// The file.
+    /// An error of the file.
     File(io::Error),
-    /// LibTorch.
+    /// An error of LibTorch.
     Tensor(TchError),
-    /// A kind that NumPy does not have, and one to convert to.
+    /// A kind that NumPy lacks, and one to convert to.
     Kind(Kind, Kind),
 }
 
@@ -235,14 +235,14 @@ impl ToPython for Tensor {
             let instead = if kind == Kind::ComplexHalf { Kind::ComplexFloat } else { Kind::Float };
             return Err(Failure::Kind(kind, instead));
         };
-        // LibTorch may conjugate and negate when a value is read, not in memory.
+        // LibTorch may conjugate and negate lazily, when a value is read.
         let tensor =
             self.f_resolve_conj()?.f_resolve_neg()?.f_to_device(Device::Cpu)?.f_contiguous()?;
         name.write(file)?;
         tensor.size().write(file)?;
         let length = tensor.numel() * kind.elt_size_in_bytes();
         if length > 0 {
-            // SAFETY: the tensor is contiguous, in main memory, and outlives the slice; nobody writes to it meanwhile.
+            // SAFETY: the tensor is contiguous, in main memory, and outlives the slice; nothing writes to it meanwhile.
             let bytes =
                 unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast::<u8>(), length) };
             file.write_all(bytes)?;
@@ -259,13 +259,16 @@ impl FromPython for Tensor {
     fn read(file: &mut dyn Read) -> Result<Self, Failure> {
         let found = String::read(file)?;
         let Some((kind, _)) = KINDS.iter().find(|(_, name)| *name == found) else {
-            return Err(io::Error::other(format!("expected a dtype of NumPy, got {found}")).into());
+            return Err(io::Error::other(format!(
+                "the dtype must be one that LibTorch and NumPy share, got {found}"
+            ))
+            .into());
         };
         let shape = Vec::<i64>::read(file)?;
         let tensor = Tensor::f_empty(shape, (*kind, Device::Cpu))?;
         let length = tensor.numel() * kind.elt_size_in_bytes();
         if length > 0 {
-            // SAFETY: LibTorch has allocated these bytes for this tensor, which nobody else has yet.
+            // SAFETY: LibTorch has allocated these bytes for this tensor, which has no other owner yet.
             let bytes =
                 unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast::<u8>(), length) };
             file.read_exact(bytes)?;

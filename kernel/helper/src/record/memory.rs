@@ -1,8 +1,8 @@
-//! The most memory that a run used.
+//! Peak memory of a run.
 
 use super::PeakMemory;
 
-/// Sets the process's peak back to what is in use now.
+/// Resets the process's peak to the memory in use now.
 pub(crate) fn reset() -> PeakMemory {
     // 5 resets VmHWM (proc_pid_clear_refs(5)).
     let host_reset = std::fs::write("/proc/self/clear_refs", "5").is_ok();
@@ -14,12 +14,12 @@ pub(crate) fn reset() -> PeakMemory {
     }
 }
 
-/// The peak since [`reset`], of which `since` is the result.
+/// The peak since [`reset`] returned `since`.
 pub(crate) fn now(since: &PeakMemory) -> PeakMemory {
     PeakMemory { host_bytes: status("VmHWM:"), ..since.clone() }
 }
 
-/// A line of `/proc/self/status` in bytes; the file has kibibytes.
+/// A field of `/proc/self/status`, converted from kibibytes to bytes.
 fn status(field: &str) -> Option<u64> {
     let text = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(field))?;

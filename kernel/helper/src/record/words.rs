@@ -13,14 +13,14 @@ pub(crate) fn setting(value: &impl Serialize) -> Value {
     serde_json::to_value(value).unwrap_or_default()
 }
 
-/// A crop of the training's own and random changes of the images; `none` for none.
+/// The training's own crop and its augmentations; `none` without any.
 fn augmentation(fit: &Fit) -> Value {
     let crop = fit.crop.map(|crop| json!({ "crop": crop }));
     let all: Vec<Value> = crop.into_iter().chain(fit.augmentation.iter().map(setting)).collect();
     if all.is_empty() { "none".into() } else { all.into() }
 }
 
-/// What happens to pixels. Of crop and filter only what is not the default is said.
+/// The preprocessing of pixels, with crop and filter where they differ from the default.
 pub(crate) fn pixels(preprocessing: &Preprocessing, crop: Crop, filter: Filter) -> String {
     let mut parts = vec![match preprocessing {
         Preprocessing::Custom(steps) => words(&setting(steps)),
@@ -35,8 +35,8 @@ pub(crate) fn pixels(preprocessing: &Preprocessing, crop: Crop, filter: Filter) 
     parts.join(", ")
 }
 
-/// What differs from what the library does by itself; the precision has a field of its own. On the processor, what
-/// is only for a GPU is no difference.
+/// The settings that differ from the library's defaults, without the precision, which has its own field, and on the CPU
+/// without settings that only affect GPUs.
 pub(crate) fn compute_settings(compute: &Compute, device: &str) -> Vec<String> {
     let standard = Compute::default();
     let Compute {
@@ -62,7 +62,7 @@ pub(crate) fn compute_settings(compute: &Compute, device: &str) -> Vec<String> {
     differs.map(|(name, value, _)| format!("{name} {}", if value { "on" } else { "off" })).collect()
 }
 
-/// A training as it was asked for.
+/// The requested settings of a training.
 pub(crate) fn training(fit: &Fit) -> Training {
     Training {
         batch_size: Some(fit.batch_size),

@@ -1,4 +1,4 @@
-//! Every tensor has a form, whatever its layout; the values are those that PyTorch prints.
+//! Tensors of every layout and kind have a printed form, with the values that PyTorch prints.
 
 use crate::display::Rich;
 use crate::tch::{Device, Kind, Tensor};

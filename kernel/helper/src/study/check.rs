@@ -1,8 +1,8 @@
-//! Whether libraries compute the same from the same start, in 64-bit floats; and whether what is timed does.
+//! Checks that libraries, and then each timed run, compute the same from the same start.
 //!
-//! Each library gets the same weights, batches and dropout masks, and leaves a [`Trace`]. In 64-bit floats on the processor
-//! the majority of them settles what is right ([`run`]). A run that is timed traces the same after its clock has
-//! stopped, with its own model and optimiser in its own precision, and is held to the settled values ([`audit`]).
+//! Each library gets the same weights, batches and dropout masks, and writes a [`Trace`]. In 64-bit floats on the CPU the
+//! majority settles the right values ([`run`]). After its clock has stopped, a timed run writes such a trace with its own
+//! model, optimiser and precision, which is compared with the settled values ([`Common::audit`]).
 
 use super::launch::Workers;
 use super::trace::{self, Request, seed};
@@ -28,53 +28,57 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// How libraries are compared in what they compute.
+/// The settings of the check.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Check {
-    /// Steps of training in 64-bit floats. Default: 20.
+    /// Training steps in 64-bit floats. Default: 20.
     pub steps: usize,
     /// Images in a batch. Default: 8.
     pub batch_size: usize,
-    /// Steps that each run takes after its clock has stopped, at most [`Check::steps`]. Default: 3.
+    /// Training steps of each run after its clock has stopped, at most [`Check::steps`]. Default: 3.
     pub run_steps: usize,
+    /// How many of the study's libraries, from the first, settle the values in 64-bit floats; the others only have their runs
+    /// compared with these, since compiling for the check may take them minutes, and have no ratio. One whose optimiser has
+    /// another formula than those of the first (Keras' Adam beside PyTorch's) is not compared. Default: `None`, all.
+    pub settled_by: Option<usize>,
 }
 
 impl Default for Check {
     fn default() -> Self {
-        Self { steps: 20, batch_size: 8, run_steps: CHANGES_AFTER }
+        Self { steps: 20, batch_size: 8, run_steps: CHANGES_AFTER, settled_by: None }
     }
 }
 
-/// What a library computed in 64-bit floats, or why it computed nothing.
+/// The result of a library in 64-bit floats, or why there is none.
 pub type Computed = Result<Found, String>;
 
-/// What a library computed in 64-bit floats.
+/// The result of a library in 64-bit floats.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Found {
     /// The loss of each step.
     pub losses: Vec<f64>,
-    /// The library with which it was compared, one of the majority.
+    /// The library of the majority that it was compared with.
     pub against: String,
-    /// How far it is from that one.
+    /// The distance from that library.
     pub agreement: Agreement,
-    /// Why nobody can say who is right, where no majority settles it.
+    /// Why no majority settles the right values, if none does.
     pub open: Option<String>,
 }
 
-/// What the libraries computed.
+/// The result of a check.
 #[derive(Clone, Debug)]
 pub struct Checked {
-    /// How they were compared.
+    /// The settings.
     pub check: Check,
     /// The libraries in the study's order.
     pub backends: Vec<(String, Computed)>,
-    /// The versions of their libraries.
+    /// The libraries' versions.
     pub versions: BTreeMap<String, String>,
     common: Arc<Common>,
 }
 
-/// What every trace begins with, and what was settled.
+/// The common start of all traces, and the settled values.
 #[derive(Debug)]
 pub(super) struct Common {
     folder: Scratch,
@@ -84,12 +88,12 @@ pub(super) struct Common {
     lengths: BTreeMap<String, f64>,
     /// The settled values for each library of the study, by its optimiser's formula.
     truths: BTreeMap<String, Arc<Trace>>,
-    /// Images of each epoch's training, of a validation, and of the test.
+    /// Expected images of the whole training, of a validation and of the test.
     images: [Option<usize>; 3],
 }
 
 impl Checked {
-    /// What was found of each library, for its records.
+    /// The result for each library, for its records.
     pub fn found(&self) -> BTreeMap<String, Computes> {
         let found = |computed: &Computed| match computed {
             Err(reason) => Computes::Unchecked { reason: reason.clone() },
@@ -110,7 +114,7 @@ impl Checked {
         &self.common
     }
 
-    /// One row a library.
+    /// A table with a row per library.
     ///
     /// # Errors
     /// [`benchbook_chart::Error`].
@@ -131,8 +135,8 @@ impl Checked {
                 Ok(Found { losses, agreement, open, .. }) => {
                     let verdict = match (open, agreement.faults.as_slice()) {
                         (Some(reason), _) => Cell::from("open").note(reason.clone()),
-                        (None, []) => Cell::from("computes the same"),
-                        (None, faults) => Cell::from("wrong").note(first_of(faults)),
+                        (None, []) => Cell::from("agrees"),
+                        (None, faults) => Cell::from("disagrees").note(first_of(faults)),
                     };
                     let Agreement { logits, loss, gradient, change, .. } = agreement;
                     let first = losses.first().map_or("–".into(), |loss| format!("{loss:.6}"));
@@ -150,7 +154,7 @@ impl Checked {
         Ok(table)
     }
 
-    /// The losses of the steps, one line a library.
+    /// A chart of the losses by step, with a line per library.
     pub fn chart(&self) -> LineChart {
         let mut chart =
             LineChart::new("The same start, the same images").x("step").y("loss of the batch");
@@ -177,20 +181,20 @@ impl Rich for Checked {
     }
 }
 
-/// The largest distances in words.
+/// The largest distances as text.
 fn nearness(agreement: &Agreement) -> String {
     let Agreement { logits, loss, gradient, change, .. } = agreement;
     format!(
-        "logits off by {logits:.1e}, losses by {:.1e}, gradients by {:.1e}, changes of the weights by {:.1e} at most",
+        "largest relative difference: logits {logits:.1e}, losses {:.1e}, gradients {:.1e}, changes of the weights {:.1e}",
         loss.0, gradient.0, change.0
     )
 }
 
-/// One trace: a library with an optimiser's formula, which need not be the library's own.
+/// The trace of a library with an optimiser's formula, which may be that of another library.
 struct Traced {
     runner: Runner,
     rule: Optimizer,
-    /// Its place among the study's libraries; `None` for one that only helps to settle another's formula.
+    /// The library's place in the study; `None` for a trace that only helps to settle another library's formula.
     asked: Option<usize>,
     result: Result<Trace, String>,
 }
@@ -208,12 +212,17 @@ pub(super) fn run(
         Runner::Program(reference) => workers.job.fit.optimizer.in_convention(reference.convention),
     };
     let mut plan: Vec<(Runner, Optimizer, Option<usize>)> = Vec::new();
+    // Libraries that settle nothing, by their places.
+    let mut others: Vec<(usize, Optimizer)> = Vec::new();
     for (place, runner) in runners.iter().enumerate() {
-        if let Ok(runner) = *runner {
+        let Ok(runner) = *runner else { continue };
+        if check.settled_by.is_none_or(|first| place < first) {
             plan.push((runner, rule(runner), Some(place)));
+        } else {
+            others.push((place, rule(runner)));
         }
     }
-    // A formula that no other library of the study has is settled with the help of our own backends, which have all.
+    // The Rust backends have all formulas, and help to settle one that few libraries of the study have.
     let mut rules: Vec<Optimizer> = Vec::new();
     for (_, rule, _) in &plan {
         if !rules.contains(rule) {
@@ -246,8 +255,7 @@ pub(super) fn run(
                 && values.into_iter().all(|value| value.is_finite());
             match (finite, answer.deviations.as_slice()) {
                 (false, _) => {
-                    Err("its losses or gradients are not finite; a lower learning rate may help"
-                        .into())
+                    Err("its losses or gradients are not finite; try a lower learning rate".into())
                 }
                 (true, []) => Ok(trace),
                 (true, deviations) => Err(first_of(deviations)),
@@ -256,11 +264,17 @@ pub(super) fn run(
         traces.push(Traced { runner, rule, asked, result });
         crate::interrupt::check()?;
     }
+    let settles_nothing = || "the study's first libraries settle the values".to_owned();
     let mut computed: Vec<Computed> = runners
         .iter()
-        .map(|runner| Err(runner.as_ref().err().cloned().unwrap_or_default()))
+        .map(|runner| Err(runner.as_ref().err().cloned().unwrap_or_else(settles_nothing)))
         .collect();
-    let truths = judge(&traces, &lengths, &mut computed);
+    let mut truths = judge(&traces, &lengths, &mut computed);
+    for (place, rule) in others {
+        let mut same = traces.iter().filter(|traced| traced.rule == rule);
+        let truth = same.find_map(|traced| truths.get(&traced.asked?).cloned());
+        truths.extend(truth.map(|truth| (place, truth)));
+    }
     let backends: Vec<_> = backends.iter().cloned().zip(computed).collect();
     let truths = truths.into_iter().map(|(place, truth)| (backends[place].0.clone(), truth));
     let steps = check.run_steps.min(check.steps);
@@ -269,8 +283,7 @@ pub(super) fn run(
     Ok(Checked { check, backends, versions, common: Arc::new(common) })
 }
 
-/// Settles each optimiser's formula by itself, fills in what was found of the study's libraries, and returns the settled
-/// values by their places.
+/// Settles each optimiser's formula, sets the results of the study's libraries, and returns the settled values by place.
 fn judge(
     traces: &[Traced],
     lengths: &BTreeMap<String, f64>,
@@ -325,7 +338,7 @@ fn judge(
             truths.insert(place, Arc::clone(&settled));
         }
     }
-    // A library that helped to settle another's formula and could not is in doubt itself.
+    // A library that could not settle another's formula is in doubt too.
     for traced in traces {
         let Some(place) = traced.asked else { continue };
         if let (Ok(found), Some((_, why))) =
@@ -337,8 +350,8 @@ fn judge(
     truths
 }
 
-/// The bounds of 64-bit floats. Keras' Adam takes the powers of its betas in 32 bits whatever the type of the weights
-/// (`ops.cast(0.999, "float64")` goes through TensorFlow's 32-bit constants), which moves the first steps by 1e-5.
+/// The bounds for 64-bit floats. Keras' Adam computes the powers of its betas in 32 bits for any type of weights
+/// (`ops.cast(0.999, "float64")` uses TensorFlow's 32-bit constants), which moves the first steps by 1e-5.
 fn bounds_of(rule: Optimizer) -> Bounds {
     match rule {
         Optimizer::Adam { convention: Convention::Keras, .. } => {
@@ -348,14 +361,12 @@ fn bounds_of(rule: Optimizer) -> Bounds {
     }
 }
 
-/// The files of the common batches and weights, and the lengths of the latter.
+/// Writes the common batches and weights; returns their folder and the lengths of the sampled weights.
 fn common_files(
     check: Check,
     workers: &mut Workers,
 ) -> Result<(Scratch, BTreeMap<String, f64>), Error> {
-    let temporary =
-        |source| Error::File { action: "make a folder in", path: std::env::temp_dir(), source };
-    let folder = Scratch::new().map_err(temporary)?;
+    let folder = crate::files::scratch()?;
     let batches = batches(check, &workers.job)?;
     write_batches(&batches, &workers.net, &folder.path().join(BATCHES))?;
     let start = workers.start()?;
@@ -366,7 +377,7 @@ fn common_files(
     Ok((folder, lengths.collect()))
 }
 
-/// The deviation of the noise on the common images, in parts of the root mean square of their values.
+/// Standard deviation of the noise on the common images, relative to the root mean square of their values.
 const NOISE: f64 = 0.01;
 const BATCHES: &str = "batches.safetensors";
 const START: &str = "start.safetensors";
@@ -383,7 +394,7 @@ fn question(common: &Path, own: &Path, steps: usize, before: Option<PathBuf>) ->
     }
 }
 
-/// What a library computes in 64-bit floats, in a process of its own: one that crashes takes nobody along.
+/// Traces a library in 64-bit floats in its own process, so that a crash affects no other library.
 fn trace_alone(
     runner: Runner,
     rule: Optimizer,
@@ -423,18 +434,18 @@ fn trace_alone(
     trace::read(&question).map_err(|error| words(&error))
 }
 
-/// The word before a question's file among a worker's arguments.
+/// A worker's option for the file of a question.
 pub(crate) const ANSWER: &str = "--answer";
 
 impl Common {
-    /// What a run of this library has to leave after its clock has stopped; `None` if nothing was settled for it.
+    /// The question to a run of this library after its clock has stopped; `None` without settled values for the library.
     pub(super) fn question(&self, backend: &str, own: &Path, before: PathBuf) -> Option<Question> {
         self.truths.get(backend)?;
         Some(question(self.folder.path(), own, self.steps, Some(before)))
     }
 
-    /// What the trace of a run says of the program that was timed: whether its counts are those of the job, its objects as
-    /// the job says, all weights trained, and the values those that were settled.
+    /// Checks a timed run by its record and trace: the counts and settings of the job, trained weights, and the settled
+    /// values.
     pub(super) fn audit(
         &self,
         backend: &str,
@@ -460,7 +471,7 @@ impl Common {
                 own.is_some_and(|own| own > benchbook_study::agreement::FLOOR * whole)
             };
             let still = answer.unchanged.iter().filter(|name| learns(name));
-            faults.extend(still.map(|name| format!("training has left {name} as it was")));
+            faults.extend(still.map(|name| format!("training did not change {name}")));
         }
         let compute = &job.build.compute;
         let on_gpu = record.library.device.as_deref().is_some_and(|device| device != "cpu");
@@ -482,7 +493,7 @@ impl Common {
         }
     }
 
-    /// Numbers of images that are not those of the job.
+    /// The numbers of images that differ from the job's.
     fn miscounted(&self, job: &Job, record: &Record) -> Vec<String> {
         let [training, validation, test] = self.images;
         let validation = if job.fit.validate { validation } else { Some(0) };
@@ -505,7 +516,7 @@ impl Common {
     }
 }
 
-/// The first batches of the job's own training, as every backend will get them.
+/// The first batches of the job's training, for every backend.
 fn batches(check: Check, job: &Job) -> Result<Vec<Batch>, Error> {
     let data = ImageFolder::open_with(&job.data, job.folder)?;
     let preprocessing = job.build.resolved_preprocessing()?;
@@ -524,16 +535,15 @@ fn batches(check: Check, job: &Job) -> Result<Vec<Batch>, Error> {
     if batches.len() < check.steps || check.steps == 0 {
         return Err(Error::Setting {
             name: "check",
-            expected: "at least one step, and a batch no larger than the training pictures",
-            found: format!("{check:?}, of which there are {} batches", batches.len()),
+            expected: "at least 1 step, with batches that the training images fill",
+            found: format!("{check:?}, which has {} batches", batches.len()),
         });
     }
     Ok(batches)
 }
 
-/// Writes values, labels and the factors of each dropout layer, as [`Question::batches`] says. The values get a little
-/// noise: where an image has areas of one colour, neighbours are equal, and which of them is a maximum would be
-/// rounding's choice.
+/// Writes values, labels and the factors of each dropout layer, as [`Question::batches`] describes. Adds a little noise to
+/// the values: in areas of one colour neighbours are equal, and rounding would choose the maximum.
 fn write_batches(batches: &[Batch], net: &Net, path: &Path) -> Result<(), Error> {
     let (steps, size) = (batches.len(), batches[0].len());
     let shaped = |shape: &[usize]| [&[steps, size], shape].concat();
@@ -544,8 +554,8 @@ fn write_batches(batches: &[Batch], net: &Net, path: &Path) -> Result<(), Error>
     let noise = normal(values.len(), spread, seed(0), 0);
     values.iter_mut().zip(noise).for_each(|(value, noise)| *value += noise);
     arrays.insert("pixels".to_owned(), Array { shape: shaped(&batches[0].sample_shape), values });
-    // Three quarters of a batch are of one class: random weights see the same in all images, and with as many examples
-    // of each class the gradients would cancel until rounding is all that is left of them.
+    // Three quarters of a batch are of one class: random weights respond alike to all images, so with balanced classes the
+    // gradients would cancel down to rounding errors.
     let labels = batches.iter().enumerate().flat_map(|(step, batch)| {
         let one = step % net.classes();
         let given = batch.labels.iter().enumerate();

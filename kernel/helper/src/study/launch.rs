@@ -1,4 +1,4 @@
-//! Starts a backend's run: this library's own in a worker, every other one as a program of its own.
+//! Starts a backend's run: Rust backends in a worker, other libraries as separate programs.
 
 use super::check::Common;
 use super::trace;
@@ -14,7 +14,7 @@ use crate::train::Schedule;
 use benchbook_data::{
     Crop, Filter, ImageFolder, Loader, LoaderConfig, OnBadImage, Preprocessing, Split,
 };
-use benchbook_nets::{Architecture, Net};
+use benchbook_nets::{Architecture, Net, Operation};
 use benchbook_study::files::Scratch;
 use benchbook_study::record::Computes;
 use benchbook_study::references::{self, Question, Reference};
@@ -25,24 +25,26 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-/// What a study's runs share: the job with everything fixed that it left open, and a folder for files.
+/// The common state of a study's runs: the job with every open setting fixed, and a folder for files.
 pub(super) struct Workers {
     pub(super) job: Job,
     pub(super) net: Net,
     /// Class names of the job's data.
     class_names: Vec<String>,
     folder: Scratch,
-    /// The starting weights as a file, once they were needed.
+    /// The file of the starting weights, written at the first use.
     start: Option<PathBuf>,
-    /// What is trained on.
+    /// The training split.
     train: Split,
-    /// Images of the whole training, of a validation and of the test.
+    /// Expected images of the whole training, of a validation and of the test.
     images: [Option<usize>; 3],
-    /// What was settled, and to which each run is held.
+    /// The settled values that each run is compared with.
     common: Option<Arc<Common>>,
-    /// What the run that was started last is asked.
+    /// The question to the newest run.
     question: Option<Question>,
-    /// What the job asks for, as far as it is the same for every backend.
+    /// The folder for profiles.
+    profiles: Option<PathBuf>,
+    /// The requested conditions that all backends share.
     asked: Record,
     /// The job's own seeds of the starting weights and of the training.
     seeds: [u64; 2],
@@ -54,7 +56,7 @@ impl Workers {
         let mut job = job.clone();
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         job.build.threads = Some(job.build.threads.unwrap_or(cores));
-        // One device for all, so that they can be compared; a library that does not see it has a row that says so.
+        // One device for all backends, for comparable runs; the row of a library without the device says so.
         let gpu =
             || if tch::Cuda::is_available() { tch::Device::Cuda(0) } else { tch::Device::Cpu };
         job.build.device.get_or_insert_with(gpu);
@@ -68,7 +70,7 @@ impl Workers {
         let preprocessing = job.build.resolved_preprocessing()?;
         job.build.preprocessing = Some(preprocessing);
         let net = Net::new(job.net.graph())?;
-        // A worker of a study leaves its record to the study.
+        // The study writes the records.
         (job.record, job.predictions) = (None, None);
         let data = ImageFolder::open_with(&job.data, job.folder)?;
         let asked = Record { job: Some(published), ..asked(&job, &net, &data)? };
@@ -77,7 +79,7 @@ impl Workers {
         let order = order(&job, &train)?;
         let test = if data.test().is_empty() { data.validation() } else { data.test() };
         let trained: usize = order.iter().flatten().map(Vec::len).sum();
-        // Bad images that are left out, and early ends, are nobody's miscount.
+        // Skipped images and early stopping change the counts legitimately.
         let whole = job.fit.on_bad_image == OnBadImage::Fail;
         let count = |images: usize| Some(images).filter(|_| whole);
         let images = [
@@ -85,11 +87,9 @@ impl Workers {
             count(data.validation().len()).filter(|_| job.fit.validation_steps.is_none()),
             count(test.len()),
         ];
-        let temporary =
-            |source| Error::File { action: "make a folder in", path: std::env::temp_dir(), source };
-        let folder = Scratch::new().map_err(temporary)?;
+        let folder = crate::files::scratch()?;
         let seeds = [job.build.seed, job.fit.seed];
-        let (start, common, question) = (None, None, None);
+        let (start, common, question, profiles) = (None, None, None, None);
         Ok(Self {
             job,
             net,
@@ -100,6 +100,7 @@ impl Workers {
             images,
             common,
             question,
+            profiles,
             asked,
             seeds,
         })
@@ -113,23 +114,34 @@ impl Workers {
         self.images
     }
 
-    /// Holds the runs to what was settled.
+    /// Compares later runs with the settled values.
     pub(super) fn hold_to(&mut self, common: &Arc<Common>) {
         self.common = Some(Arc::clone(common));
     }
 
-    pub(super) fn threads(&self) -> usize {
-        self.job.build.threads.unwrap_or(1)
+    /// Has later runs write profiles into a folder.
+    pub(super) fn write_profiles(&mut self, folder: &Path) {
+        self.profiles = Some(std::path::absolute(folder).unwrap_or(folder.into()));
     }
 
-    /// The starting weights as a file that every backend can read.
+    fn profile(&self, backend: &str) -> Option<PathBuf> {
+        Some(self.profiles.as_ref()?.join(format!("{backend}.json")))
+    }
+
+    /// The threads of one process.
+    pub(super) fn threads(&self) -> usize {
+        self.job.build.threads_of_rank(self.job.build.threads.unwrap_or(1))
+    }
+
+    /// The file of the starting weights, which every backend can read.
     pub(super) fn start(&mut self) -> Result<PathBuf, Error> {
         if let Some(path) = &self.start {
             return Ok(path.clone());
         }
         let path = self.folder.path().join("start.safetensors");
-        // What is set for a GPU may not suit the processor, and weights do not depend on it.
+        // The weights do not depend on settings for a GPU, which the CPU may not support.
         let build = Build {
+            ranks: 1,
             backend: BackendId::default(),
             device: Some(tch::Device::Cpu),
             compute: Compute::default(),
@@ -141,7 +153,7 @@ impl Workers {
         Ok(path)
     }
 
-    /// A command of this library's own worker, for a library that is installed.
+    /// The command of a worker, for an installed backend.
     pub(super) fn worker(&self, role: &str, backend: BackendId) -> Result<Command, Refusal> {
         backend.installed().map_err(Refusal::absent)?;
         backend.supports(&self.job.build.plan(self.net.clone())).map_err(Refusal::absent)?;
@@ -152,7 +164,7 @@ impl Workers {
         Ok(command)
     }
 
-    /// A command of a program of its own with its job.
+    /// The command of a separate program with its job.
     pub(super) fn program(
         &mut self,
         reference: &Reference,
@@ -163,11 +175,16 @@ impl Workers {
         let alone = trace.as_ref().is_some_and(|question| question.before.is_none());
         self.suits(reference, alone).map_err(Refusal::absent)?;
         let mut command = Command::new(reference.installed().map_err(Refusal::absent)?);
+        let ranks = self.job.build.ranks;
+        if ranks > 1 {
+            command.args(["-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]);
+            command.arg(ranks.to_string());
+        }
         command.args(reference.write(self.folder.path()).map_err(Refusal::failed)?);
         let start = self.start().map_err(Refusal::failed)?;
         let fit = &self.job.fit;
         let optimizer = fit.optimizer.in_convention(reference.convention);
-        // Published weights are on the disk only now.
+        // `start` has downloaded published weights.
         let file = self.job.build.weights.file(self.net.name());
         let sum = file.map(|path| sha256(&path)).transpose();
         asked.net.weights_sha256 = sum.map_err(Refusal::failed)?;
@@ -196,6 +213,7 @@ impl Workers {
             learning_rate: fit.rate(),
             seed: fit.seed,
             threads: self.threads(),
+            ranks,
             loader_threads: fit.loader_threads,
             device: device(self.job.build.requested_device()),
             order: if alone {
@@ -204,6 +222,7 @@ impl Workers {
                 order(&self.job, &self.train).map_err(Refusal::failed)?
             },
             trace,
+            profile: self.profile(reference.about.id),
             states: benchbook_study::conditions::by_process(),
         };
         let path = self.folder.path().join(format!("{}.json", reference.about.id));
@@ -214,12 +233,15 @@ impl Workers {
         Ok(command)
     }
 
-    /// Why a program of its own cannot do this job, if it cannot: a setting that they lack would make the
-    /// comparison one of different work. A trace alone is given the images, as changed as they may be.
+    /// Refuses a job with settings that separate programs lack, which would compare different work. For a trace alone the
+    /// program gets preprocessed images, so only the build's settings matter.
     fn suits(&self, reference: &Reference, is_trace: bool) -> Result<(), String> {
         without_code(&self.net, reference.about.name).map_err(|error| error.to_string())?;
         let (build, fit) = (&self.job.build, &self.job.fit);
         let on_gpu = device(build.requested_device()) != "cpu";
+        if build.ranks > 1 {
+            self.suits_ranks(reference, on_gpu, is_trace)?;
+        }
         let of_build = (reference.supports)(&build.compute, on_gpu).err();
         let of_run = [
             (
@@ -237,10 +259,17 @@ impl Workers {
             ("fit.cache", fit.cache != benchbook_data::Cache::Off),
             ("fit.validation_steps", fit.validation_steps.is_some()),
             ("fit.validation_batch_size", fit.validation_batch_size.is_some()),
+            (
+                "`profiles` of the study",
+                self.profiles.is_some() && (build.ranks > 1 || !reference.has_profile),
+            ),
         ];
         let mut of_run = of_run.iter().filter(|(_, is_set)| *is_set && !is_trace);
         if let Some(name) = of_build.or_else(|| of_run.next().map(|(name, _)| *name)) {
-            return Err(format!("{} does not have {name}, which the job sets", reference.about.id));
+            return Err(format!(
+                "{} lacks {name}, which the job sets; unset it, or leave this backend out",
+                reference.about.id
+            ));
         }
         if is_trace {
             return Ok(());
@@ -249,7 +278,7 @@ impl Workers {
             let folder = self.job.data.join(split);
             if !folder.is_dir() {
                 return Err(format!(
-                    "programs of their own read train/<class> and validation/<class>; there is no {}",
+                    "separate programs read train/<class> and validation/<class>; the folder {} is missing",
                     folder.display()
                 ));
             }
@@ -258,8 +287,45 @@ impl Workers {
     }
 }
 
+impl Workers {
+    /// Why several ranks of a program cannot do this job, if they cannot.
+    fn suits_ranks(
+        &self,
+        reference: &Reference,
+        on_gpu: bool,
+        is_trace: bool,
+    ) -> Result<(), String> {
+        let ranks = self.job.build.ranks;
+        if !reference.has_ranks || on_gpu {
+            let device = if on_gpu { " on a GPU" } else { "" };
+            return Err(format!("{} does not have build.ranks{device}", reference.about.id));
+        }
+        let mut layers = self.net.layers().iter();
+        if let Some(layer) = layers.find(|l| matches!(l.operation, Operation::BatchNorm(_))) {
+            return Err(format!(
+                "PyTorch's SyncBatchNorm, which layer `{}` would need in {ranks} ranks, computes on GPUs only",
+                layer.name
+            ));
+        }
+        let batch = self.job.fit.batch_size;
+        let small = |images: usize| (1..ranks).contains(&(images % batch));
+        let [_, validation, test] = self.images;
+        let [validation, test] = [validation, test].map(|images| images.unwrap_or(0));
+        if !is_trace
+            && (small(self.train.len())
+                || small(validation)
+                || (1..ranks).contains(&(test % EVALUATION_BATCH)))
+        {
+            return Err(format!(
+                "DistributedDataParallel needs an image for each of the {ranks} ranks in every batch, also in the last one"
+            ));
+        }
+        Ok(())
+    }
+}
+
 impl Launcher for Workers {
-    /// Adds the round to the job's seeds, so that the rounds' accuracies are those of different trainings.
+    /// Adds the round to the job's seeds, so that the rounds are different trainings.
     fn begin_round(&mut self, round: usize) {
         let [weights_seed, seed] = self.seeds.map(|seed| seed.wrapping_add(round as u64));
         (self.job.build.seed, self.job.fit.seed) = (weights_seed, seed);
@@ -310,6 +376,9 @@ impl Launcher for Workers {
                     trace::write_json(&question, &path).map_err(Refusal::failed)?;
                     command.arg("--trace").arg(path);
                 }
+                if let Some(file) = self.profile(backend) {
+                    command.arg("--profile").arg(file);
+                }
                 command
             }
         };
@@ -323,12 +392,12 @@ impl Launcher for Workers {
     }
 }
 
-/// What every process of a study gets, so that no library chooses for itself. They also share the settings of
-/// the C library's allocator with the worker that starts them (`worker/src/allocator.rs`); records state them.
+/// The environment variables of every process of a study, which fix settings that libraries would choose. Processes also
+/// inherit the C library's allocator settings from the worker (`worker/src/allocator.rs`); records state both.
 fn variables(threads: usize) -> Vec<(&'static str, String)> {
     let threads = threads.to_string();
     let common = [
-        // So that all count GPUs as the driver does, which watches them.
+        // Number GPUs as the driver does, which measures them.
         ("CUDA_DEVICE_ORDER", "PCI_BUS_ID".into()),
         ("OMP_NUM_THREADS", threads.clone()),
         ("MKL_NUM_THREADS", threads),
@@ -337,7 +406,7 @@ fn variables(threads: usize) -> Vec<(&'static str, String)> {
     common.into_iter().chain(of_libraries.map(|(name, value)| (*name, (*value).into()))).collect()
 }
 
-/// The images of every batch of every epoch, as this library's own training takes them.
+/// The images of every batch of every epoch, in the order of this library's training.
 fn order(job: &Job, train: &Split) -> Result<Vec<Vec<Vec<PathBuf>>>, Error> {
     let fit = &job.fit;
     let input = Net::new(job.net.graph())?.input();
@@ -355,7 +424,7 @@ fn order(job: &Job, train: &Split) -> Result<Vec<Vec<Vec<PathBuf>>>, Error> {
         });
         batches.collect::<Vec<_>>()
     });
-    // With a fixed number of steps, an epoch goes on where the one before ended.
+    // With `steps_per_epoch`, an epoch starts where the previous one ended.
     let steps = fit.steps_per_epoch.unwrap_or_else(|| loader.batches());
     Ok((0..fit.epochs).map(|_| passes.by_ref().take(steps).collect()).collect())
 }
@@ -368,11 +437,12 @@ fn device(requested: Device) -> String {
     }
 }
 
-/// The record of a run before it has begun: its conditions and the machine.
+/// The record of a run before its start: its conditions and the machine.
 fn asked(job: &Job, net: &Net, data: &ImageFolder) -> Result<Record, Error> {
     let build = &job.build;
     let mut environment = Environment::here();
-    for (name, value) in variables(build.threads.unwrap_or(1)) {
+    let threads = build.threads.map(|threads| build.threads_of_rank(threads));
+    for (name, value) in variables(threads.unwrap_or(1)) {
         environment.set(name, &value);
     }
     let device = device(build.requested_device());
@@ -385,7 +455,8 @@ fn asked(job: &Job, net: &Net, data: &ImageFolder) -> Result<Record, Error> {
         library: benchbook_study::record::Library {
             device: Some(device),
             device_name,
-            threads: build.threads,
+            threads,
+            ranks: Some(build.ranks).filter(|ranks| *ranks > 1),
             precision: Some(build.compute.precision.to_string()),
             settings,
             ..Default::default()

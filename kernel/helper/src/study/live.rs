@@ -1,24 +1,24 @@
-//! A study as a notebook shows it while it runs.
+//! The live display of a study in a notebook.
 
 use crate::display::{Bundle, DisplayHandle, Rich, display, escape};
 use benchbook_study::runner::Event;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Draws the running process: what runs, its last lines, and how the runs before it ended.
+/// Shows the running process, its last lines, and the results of the runs before it.
 #[derive(Default)]
 pub struct LiveStudy {
     output: Option<DisplayHandle>,
     drawn: Option<Instant>,
-    picture: Picture,
+    view: View,
 }
 
 #[derive(Clone, Default)]
-struct Picture {
+struct View {
     heading: String,
     ended: VecDeque<String>,
     lines: VecDeque<String>,
-    /// Whether the last line is to be replaced by the next one.
+    /// Whether the next line replaces the last one.
     passing: bool,
 }
 
@@ -26,7 +26,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 const LINES: usize = 6;
 const ENDED: usize = 8;
 
-impl Rich for Picture {
+impl Rich for View {
     fn bundle(&self) -> Bundle {
         let all: Vec<&str> = (self.ended.iter())
             .chain([&self.heading])
@@ -39,7 +39,7 @@ impl Rich for Picture {
     }
 }
 
-/// A line of a table of contents: `libtorch, run 3 of 16: train 12.3 s`.
+/// The line of a finished run, for example `libtorch, round 3: train 12.30 s`.
 pub(crate) fn ended(record: &crate::record::Record) -> String {
     let place = record.place.as_ref();
     let round = place.map_or(String::new(), |place| {
@@ -61,55 +61,55 @@ pub(crate) fn ended(record: &crate::record::Record) -> String {
 /// The warning before the first run.
 pub(crate) fn busy(cores: f64) -> String {
     format!(
-        "Other processes keep {cores:.1} cores busy. End them, or the runs that they disturb are repeated and \
-         then marked."
+        "Other processes keep {cores:.1} cores busy; end them. Disturbed runs are repeated, and marked if \
+         disturbed again."
     )
 }
 
 impl LiveStudy {
-    /// Takes an event in, and draws unless it did a moment ago.
+    /// Handles an event, and draws unless it drew a moment ago.
     pub fn event(&mut self, event: &Event) {
-        let picture = &mut self.picture;
+        let view = &mut self.view;
         let at_once = !matches!(event, Event::Line { .. });
         match event {
             Event::Begin { backend, run, runs, warm_up } => {
                 let kind = if *warm_up { " (warm-up)" } else { "" };
-                picture.heading = format!("{backend}, run {run} of {runs}{kind}");
-                picture.lines.clear();
-                picture.passing = false;
+                view.heading = format!("{backend}, run {run} of {runs}{kind}");
+                view.lines.clear();
+                view.passing = false;
             }
             Event::Line { text, passing, .. } => {
-                if picture.passing {
-                    picture.lines.pop_back();
+                if view.passing {
+                    view.lines.pop_back();
                 }
-                if picture.lines.len() == LINES {
-                    picture.lines.pop_front();
+                if view.lines.len() == LINES {
+                    view.lines.pop_front();
                 }
-                picture.lines.push_back(text.clone());
-                picture.passing = *passing;
+                view.lines.push_back(text.clone());
+                view.passing = *passing;
             }
-            Event::Phase { phase, backend } => picture.heading = format!("{backend}: {phase}"),
+            Event::Phase { phase, backend } => view.heading = format!("{backend}: {phase}"),
             Event::End(record) => {
-                if picture.ended.len() == ENDED {
-                    picture.ended.pop_front();
+                if view.ended.len() == ENDED {
+                    view.ended.pop_front();
                 }
-                picture.ended.push_back(ended(record));
-                picture.heading.clear();
-                picture.lines.clear();
+                view.ended.push_back(ended(record));
+                view.heading.clear();
+                view.lines.clear();
             }
-            Event::Busy { cores } => picture.ended.push_back(busy(*cores)),
+            Event::Busy { cores } => view.ended.push_back(busy(*cores)),
             Event::Repeat { backend, why } => {
-                picture.ended.push_back(format!("{backend} was disturbed and runs again: {why}"));
+                view.ended.push_back(format!("{backend} was disturbed and runs again: {why}"));
             }
             Event::Kept { backend, run } => {
-                picture.heading = format!("{backend}, run {run}: kept from an earlier call");
+                view.heading = format!("{backend}, run {run}: kept from an earlier call");
             }
         }
         if at_once || self.drawn.is_none_or(|drawn| drawn.elapsed() >= PAUSE) {
             self.drawn = Some(Instant::now());
             match &self.output {
-                Some(output) => output.update(&self.picture),
-                None => self.output = Some(display(&self.picture)),
+                Some(output) => output.update(&self.view),
+                None => self.output = Some(display(&self.view)),
             }
         }
     }
@@ -131,11 +131,11 @@ mod tests {
         for event in [line("1/2", true), line("2/2", true), line("Epoch 1/1", false)] {
             live.event(&event);
         }
-        assert_eq!(live.picture.bundle().plain(), "libtorch, run 1 of 8 (warm-up)\nEpoch 1/1");
+        assert_eq!(live.view.bundle().plain(), "libtorch, run 1 of 8 (warm-up)\nEpoch 1/1");
         let mut record = crate::record::Record::default();
         record.library.name = "libtorch".into();
         record.phases.train = Some(1.5);
         live.event(&Event::End(Box::new(record)));
-        assert!(live.picture.bundle().plain().starts_with("libtorch: train 1.50 s"));
+        assert!(live.view.bundle().plain().starts_with("libtorch: train 1.50 s"));
     }
 }

@@ -1,38 +1,42 @@
-//! What a network computes of common batches from common weights, in the process that has it.
+//! Traces a network: what it computes on common batches from common weights, in the network's process.
 
-use crate::backend::{Input, Network, Parameters, Step};
+use crate::backend::{Input, Network, Parameters, Rank, Step};
 use crate::error::Error;
 use crate::files::read_json;
-use crate::job::Job;
+use crate::job::{self, Job};
+use crate::ranks;
 use crate::train::Fit;
 use benchbook_nets::{Architecture, Net};
 use benchbook_study::agreement::{Trace, sample};
 use benchbook_study::references::{Answer, Question};
+use benchbook_study::runner::{CHECK, STEPS};
 use benchbook_weights::safetensors;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::time::Instant;
 
-/// A question to a worker that builds the job's network for it.
+/// A question for a worker, which builds the job's network to answer it.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Request {
     pub(super) job: Job,
     pub(super) question: Question,
 }
 
-/// Answers a request with a network that is built for it.
+/// Builds the network of a request and traces it.
 ///
 /// # Errors
 /// [`Error::File`] and [`Error::Json`] for the request, [`Error::Weights`], [`Error::Backend`].
 pub(crate) fn answer(file: &Path) -> Result<(), Error> {
-    let Request { job, question } = read_json(file, "a question")?;
+    let Request { mut job, question } = read_json(file, "a question")?;
+    ranks::join(&mut job.build)?;
     let build = &job.build;
-    // One CUDA library a process: it is the job's.
+    // A process can use one CUDA library: here the job's.
     build.backend.load_cuda();
     let (weights, _) = safetensors::read(&question.start)?;
     let mut network = build.backend.build(&build.plan(Net::new(job.net.graph())?), &weights)?;
-    trace(network.as_mut(), &job.fit, &question)
+    trace(network.as_mut(), &job.fit, &question)?;
+    ranks::leave(build)
 }
 
 /// The seed of a step's dropout.
@@ -40,7 +44,7 @@ pub(super) fn seed(step: usize) -> u64 {
     0x5eed + step as u64
 }
 
-/// Writes the answer and the arrays. The network's weights and its optimiser's memory are others afterwards.
+/// Writes the answer and the arrays. Changes the network's weights and its optimiser's state.
 ///
 /// # Errors
 /// [`Error::File`], [`Error::Weights`], [`Error::Backend`], [`Error::Interrupted`].
@@ -57,6 +61,11 @@ pub(crate) fn trace(
         let size = array.values.len() / array.shape[0].max(1);
         &array.values[step * size..][..size]
     };
+    let rank = network.rank();
+    let announce = |phase| job::announce(rank, phase);
+    announce(CHECK);
+    // What this rank computes of a batch of the common ones.
+    let pixels = |step: usize| share(rank, of_step("pixels", step), of_step("labels", step).len());
     let labels =
         |step| -> Vec<i64> { of_step("labels", step).iter().map(|label| *label as i64).collect() };
     let mut answer = Answer { version: network.info().version, ..Answer::default() };
@@ -66,14 +75,16 @@ pub(crate) fn trace(
         let now = network.parameters()?.arrays;
         let same = now.iter().filter(|(name, array)| before.arrays.get(*name) == Some(*array));
         answer.unchanged = same.map(|(name, _)| name.clone()).collect();
+        announce(STEPS);
         answer.step_seconds = alone(network, fit, of_step("pixels", 0), &labels(0))?;
+        announce(CHECK);
     }
     let begin = |network: &mut dyn Network| -> Result<(), Error> {
         network.set_parameters(&start)?;
         Ok(network.set_optimizer_state(&Parameters::default())?)
     };
     begin(network)?;
-    let first = Input::Values(of_step("pixels", 0));
+    let first = Input::Values(pixels(0));
     let mut traced = Trace { logits: network.logits(first, labels(0).len())?, ..Trace::default() };
     let sampled = |parameters: Parameters| -> BTreeMap<String, Vec<f32>> {
         let arrays = parameters.arrays.into_iter();
@@ -84,7 +95,7 @@ pub(crate) fn trace(
     begin(network)?;
     for step in 0..question.steps {
         crate::interrupt::check()?;
-        let input = Input::Values(of_step("pixels", step));
+        let input = Input::Values(pixels(step));
         let settings = Step::new(rate, seed(step));
         traced.losses.push(network.train_step(input, &labels(step), settings)?.loss);
         if step + 1 == question.changes_after {
@@ -93,12 +104,23 @@ pub(crate) fn trace(
     }
     let finite = |loss: &f64| Some(*loss).filter(|loss| loss.is_finite());
     answer.losses = traced.losses.iter().map(finite).collect();
-    safetensors::write(&arrays(traced), &question.arrays, HashMap::new())?;
-    write_json(&answer, &question.output)
+    if rank.is_first() {
+        safetensors::write(&arrays(traced), &question.arrays, HashMap::new())?;
+        write_json(&answer, &question.output)?;
+    }
+    announce("end");
+    Ok(())
 }
 
-/// Seconds of training steps on one batch of the job's size that is in memory already: two that do not count, then ten,
-/// or fewer if ten seconds are over.
+/// The values of a rank's share of a batch.
+fn share(rank: Rank, values: &[f32], batch: usize) -> &[f32] {
+    let each = values.len() / batch;
+    let share = rank.share(batch);
+    &values[share.start * each..share.end * each]
+}
+
+/// Seconds of training steps on one batch of the job's size, which stays on the device if the library can hold it there: up
+/// to ten steps in ten seconds, after two to warm up.
 fn alone(
     network: &mut dyn Network,
     fit: &Fit,
@@ -109,12 +131,21 @@ fn alone(
     let sample = values.len() / labels.len();
     let values: Vec<f32> = values.iter().copied().cycle().take(size * sample).collect();
     let labels: Vec<i64> = labels.iter().copied().cycle().take(size).collect();
+    let rank = network.rank();
+    let own = share(rank, &values, size);
+    let held = network.hold(own, size)?;
+    let input = held.as_deref().map_or(Input::Values(own), Input::Held);
     let (began, mut seconds) = (Instant::now(), Vec::new());
-    while seconds.len() < 12 && (seconds.len() < 3 || began.elapsed().as_secs() < 10) {
+    // Ranks have to agree on the number of steps, which their clocks would not.
+    let goes_on = |done: usize| match rank.size {
+        1 => done < 12 && (done < 3 || began.elapsed().as_secs() < 10),
+        _ => done < 7,
+    };
+    while goes_on(seconds.len()) {
         crate::interrupt::check()?;
         let step = Step::new(fit.rate(), seed(seconds.len()));
         let start = Instant::now();
-        network.train_step(Input::Values(&values), &labels, step)?;
+        network.train_step(input, &labels, step)?;
         network.synchronize()?;
         seconds.push(start.elapsed().as_secs_f64());
     }
@@ -131,7 +162,7 @@ fn arrays(trace: Trace) -> Parameters {
     Parameters { arrays: all.chain([logits]).collect() }
 }
 
-/// Reads what a process has answered.
+/// Reads the answer and the trace of a process.
 pub(super) fn read(question: &Question) -> Result<(Answer, Trace), Error> {
     let answer: Answer = read_json(&question.output, "an answer")?;
     let (arrays, _) = safetensors::read(&question.arrays)?;
@@ -155,5 +186,5 @@ pub(super) fn write_json(value: &impl Serialize, path: &Path) -> Result<(), Erro
     let written = serde_json::to_vec(value)
         .map_err(std::io::Error::from)
         .and_then(|text| std::fs::write(path, text));
-    written.map_err(|source| Error::File { action: "write", path: path.into(), source })
+    written.map_err(Error::file("write", path))
 }

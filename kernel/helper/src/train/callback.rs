@@ -1,4 +1,4 @@
-//! What happens after an epoch.
+//! Callbacks that are built in: what happens after an epoch.
 
 use super::EpochMetrics;
 use crate::error::Error;
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 use std::path::PathBuf;
 
-/// The value that a callback looks at.
+/// The metric that a callback compares.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Monitor {
@@ -32,7 +32,7 @@ impl Monitor {
         }
     }
 
-    /// A value that every other one is better than.
+    /// The worst value: every other one is better.
     pub fn worst(self) -> f64 {
         match self {
             Monitor::ValidationAccuracy | Monitor::Accuracy => f64::NEG_INFINITY,
@@ -54,15 +54,15 @@ impl Monitor {
     }
 }
 
-/// What Benchbook itself can do after each epoch. It is kept with the model, so that a resumed training does it too.
+/// A built-in callback. A model's file has its callbacks, so that a resumed training runs them too.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case")]
 pub enum Builtin {
-    /// Saves the model whenever it is better than before.
+    /// Saves the model whenever it improves.
     BestCheckpoint(BestCheckpoint),
-    /// Ends the training when it no longer gets better.
+    /// Ends the training when it no longer improves.
     EarlyStopping(EarlyStopping),
-    /// Lowers the learning rate when it no longer gets better.
+    /// Lowers the learning rate when the training no longer improves.
     ReduceOnPlateau(ReduceOnPlateau),
     /// Saves everything that [`Model::resume`](crate::model::Model::resume) needs.
     Checkpoint(Checkpoint),
@@ -71,7 +71,7 @@ pub enum Builtin {
 }
 
 impl Builtin {
-    /// Saves the weights to `path` whenever the validation accuracy is better than before.
+    /// Saves the weights to `path` whenever the validation accuracy improves.
     pub fn best_checkpoint(path: impl Into<PathBuf>) -> Self {
         Builtin::BestCheckpoint(BestCheckpoint { path: path.into(), monitor: Monitor::default() })
     }
@@ -81,14 +81,9 @@ impl Builtin {
         Builtin::Checkpoint(Checkpoint { path: path.into(), every: 1 })
     }
 
-    /// Ends the training after `patience` epochs without a better validation accuracy.
+    /// Ends the training after `patience` epochs in which the validation accuracy does not improve.
     pub fn early_stopping(patience: usize) -> Self {
-        Builtin::EarlyStopping(EarlyStopping {
-            monitor: Monitor::default(),
-            patience,
-            min_delta: 0.0,
-            restore_best_weights: false,
-        })
+        Builtin::EarlyStopping(EarlyStopping::new(patience))
     }
 
     /// Writes the epochs to `path` (CSV).
@@ -96,7 +91,7 @@ impl Builtin {
         Builtin::CsvLog(CsvLog { path: path.into() })
     }
 
-    /// The file that it writes.
+    /// The file that the callback writes.
     pub fn path(&self) -> Option<&PathBuf> {
         match self {
             Builtin::BestCheckpoint(BestCheckpoint { path, .. })
@@ -106,7 +101,7 @@ impl Builtin {
         }
     }
 
-    /// Whether it does nothing without a validation.
+    /// Whether the callback needs the validation.
     pub(crate) fn watches_validation(&self) -> bool {
         let monitor = match self {
             Builtin::BestCheckpoint(BestCheckpoint { monitor, .. })
@@ -140,12 +135,12 @@ impl Builtin {
     }
 }
 
-/// The whole training in a file: weights, optimiser's state, history, settings and where it stands.
+/// Saves the whole training: weights, optimiser state, history, settings and position.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Checkpoint {
-    /// The file (safetensors), replaced in one move.
+    /// The file (safetensors), replaced atomically.
     pub path: PathBuf,
-    /// Epochs between two writings; the last epoch is always written.
+    /// Saves after every `every` epochs, and after the last one. Default: 1.
     #[serde(default = "one")]
     pub every: usize,
 }
@@ -154,9 +149,9 @@ fn one() -> usize {
     1
 }
 
-/// Keras' `CSVLogger`: a line an epoch with `epoch`, `accuracy`, `loss`, `val_accuracy`, `val_loss`,
-/// `learning_rate` and the seconds of training and validation. The file is written anew each time,
-/// so that a resumed training leaves the same one as an uninterrupted one.
+/// Keras' `CSVLogger`: a line per epoch with `epoch`, `accuracy`, `loss`, `val_accuracy`, `val_loss`, `learning_rate` and
+/// the seconds of training and validation. Rewrites the file each time, so that a resumed training leaves the same file
+/// as an uninterrupted one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CsvLog {
     /// The file.
@@ -164,7 +159,7 @@ pub struct CsvLog {
 }
 
 impl CsvLog {
-    /// The whole table.
+    /// The text of the file.
     pub(crate) fn text(epochs: &[EpochMetrics]) -> String {
         let mut text = String::from(
             "epoch,accuracy,loss,val_accuracy,val_loss,learning_rate,training_seconds,validation_seconds\n",
@@ -188,31 +183,29 @@ impl CsvLog {
     }
 }
 
-/// Keras' `ReduceLROnPlateau` without cooldown and smallest rate: the learning rate is multiplied by
-/// `factor` after each `patience` epochs in a row of a call of `fit` whose value is not better than the
-/// best one before by more than `min_delta`. Keras' own settings are `factor: 0.1, patience: 10,
-/// min_delta: 1e-4`.
+/// Keras' `ReduceLROnPlateau` without cooldown and minimal rate: multiplies the learning rate by `factor` after every
+/// `patience` epochs in a row, within a call of `fit`, whose value does not improve on the best one by more than
+/// `min_delta`. Keras' defaults are `factor: 0.1, patience: 10, min_delta: 1e-4`.
 ///
-/// PyTorch's waits for one epoch more, so its `patience=2` is `patience: 3` here, and its threshold is a
-/// share of the best value (`threshold=1e-4`) unless `threshold_mode="abs"` makes it this one.
+/// PyTorch waits one epoch longer, so its `patience=2` is `patience: 3` here; its threshold is relative to the best value
+/// (`threshold=1e-4`), unless `threshold_mode="abs"`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReduceOnPlateau {
-    /// What is compared.
+    /// The compared metric.
     #[serde(default)]
     pub monitor: Monitor,
     /// Between 0 and 1.
     pub factor: f64,
-    /// Epochs without a better value before the rate falls, at least 1.
+    /// Epochs without improvement before the rate falls, at least 1.
     pub patience: usize,
-    /// What a value must be better by than the best one to count, in its own unit, at least 0. In JSON it
-    /// may be left out: 0.
+    /// The smallest change that counts as an improvement, in the metric's unit, at least 0. Default in JSON: 0.
     #[serde(default)]
     pub min_delta: f64,
 }
 
 impl ReduceOnPlateau {
-    /// The factor on the learning rate after these epochs of a call of `fit`. It follows from them
-    /// alone, so that a resumed training has the same.
+    /// The factor on the learning rate after these epochs of a call of `fit`. Depends on them only, so that a resumed
+    /// training has the same.
     pub fn factor_after(&self, epochs: &[EpochMetrics]) -> f64 {
         let (mut best, mut waited, mut factor) = (self.monitor.worst(), 0, 1.0);
         for value in epochs.iter().filter_map(|epoch| self.monitor.value(epoch)) {
@@ -230,39 +223,37 @@ impl ReduceOnPlateau {
     }
 }
 
-/// Keras' `ModelCheckpoint(save_best_only=True)`. The file holds the weights and the history, not
-/// the optimiser's state, which is twice as large: `Model::save` writes that too. So it is not resumed;
-/// `fit` goes on from it with a new state.
+/// Keras' `ModelCheckpoint(save_best_only=True)`. The file holds weights and history, but not the optimiser's state,
+/// which is twice as large, so such a model can be trained with `fit`, but not resumed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BestCheckpoint {
-    /// The file (safetensors), replaced in one move. The best value so far is remembered by the
-    /// model for each file.
+    /// The file (safetensors), replaced atomically. The model keeps the best value so far for each file.
     pub path: PathBuf,
-    /// What is compared.
+    /// The compared metric.
     #[serde(default)]
     pub monitor: Monitor,
 }
 
-/// Keras' `EarlyStopping` without baseline. Each call of `fit` counts anew.
+/// Keras' `EarlyStopping` without baseline. Each call of `fit` starts the count.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EarlyStopping {
-    /// What is compared.
+    /// The compared metric.
     #[serde(default)]
     pub monitor: Monitor,
-    /// Epochs in a row without a better value before the training ends.
+    /// Epochs in a row without improvement before the training ends.
     pub patience: usize,
-    /// What a value must be better by than the best one to count, in its own unit, at least 0: Keras' own
-    /// is 0, as it is in JSON that leaves it out.
+    /// The smallest change that counts as an improvement, in the metric's unit, at least 0. Default in Keras and in
+    /// JSON: 0.
     #[serde(default)]
     pub min_delta: f64,
-    /// Whether the model gets the weights of its best epoch when the training ends, early or not, as in Keras 3. They
-    /// are kept in memory until then; a training that goes on from a file knows only those of its own epochs. Default: false.
+    /// Whether the training ends with the weights of its best epoch, stopped early or not, as in Keras 3. Memory holds them
+    /// until then, so a training resumed from a file restores the best of its own epochs. Default: false.
     #[serde(default)]
     pub restore_best_weights: bool,
 }
 
 impl EarlyStopping {
-    /// Ends after `patience` epochs without a better validation accuracy.
+    /// Stops after `patience` epochs in which the validation accuracy does not improve.
     pub fn new(patience: usize) -> Self {
         let (monitor, min_delta) = (Monitor::default(), 0.0);
         Self { monitor, patience, min_delta, restore_best_weights: false }
@@ -282,7 +273,7 @@ impl EarlyStopping {
             .is_some_and(|value| self.monitor.improves_by(self.min_delta, value, best))
     }
 
-    /// Whether the last `patience` of these epochs brought nothing better than those before.
+    /// Whether the last `patience` of these epochs did not improve on those before.
     pub fn stops(&self, epochs: &[EpochMetrics]) -> bool {
         let values: Vec<f64> =
             epochs.iter().filter_map(|epoch| self.monitor.value(epoch)).collect();

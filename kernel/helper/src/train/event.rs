@@ -1,4 +1,4 @@
-//! What happens in a training, as data.
+//! The events of a training.
 
 use super::{EpochMetrics, History, Monitor, Training};
 use crate::error::Error;
@@ -6,27 +6,27 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// One thing that happened.
+/// An event.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// Training begins.
     Start {
-        /// What earlier calls have trained.
+        /// The history of earlier calls.
         past: History,
         /// The last epoch of this call.
         epochs: usize,
         /// Steps in an epoch.
         steps: usize,
     },
-    /// Something to know of the whole training: files that were left out, what a cache takes.
+    /// A message about the whole training: skipped files, the size of a cache.
     Note(String),
     /// Features of the frozen base are being computed.
     Features {
-        /// Pictures done.
+        /// Images done.
         done: usize,
-        /// Pictures in all.
+        /// Images in all.
         total: usize,
-        /// Since the first of them.
+        /// Time since the first image.
         elapsed: Duration,
     },
     /// An epoch begins.
@@ -46,47 +46,47 @@ pub enum Event {
         step: usize,
         /// Steps in the epoch.
         steps: usize,
-        /// Mean loss of the epoch's pictures so far.
+        /// Mean loss over the epoch's images so far.
         loss: f64,
-        /// Share of the epoch's pictures that were recognised, 0 to 1.
+        /// Share of the epoch's images that were classified correctly, 0 to 1.
         accuracy: f64,
-        /// Pictures in this step's batch.
+        /// Images in this step's batch.
         images: usize,
-        /// Pictures of the batch that were recognised.
+        /// Images of the batch that were classified correctly.
         correct: usize,
-        /// Since the epoch began.
+        /// Time since the epoch began.
         elapsed: Duration,
     },
     /// An epoch and its validation are done.
     EpochEnd {
-        /// What it measured.
+        /// The epoch's metrics.
         metrics: EpochMetrics,
         /// The last epoch of this call.
         epochs: usize,
         /// Steps in the epoch.
         steps: usize,
     },
-    /// The best-checkpoint callback has looked at an epoch.
+    /// The best-checkpoint callback has compared an epoch.
     Checkpoint {
         /// From 1.
         epoch: usize,
-        /// What is compared.
+        /// The compared value.
         monitor: Monitor,
         /// The best value before.
         best: f64,
         /// This epoch's value.
         value: f64,
-        /// The file, if the epoch was better and was saved.
+        /// The file, if the epoch was the best and was saved.
         saved: Option<PathBuf>,
     },
     /// The early-stopping callback ends the training after this epoch.
     EarlyStop {
         /// From 1.
         epoch: usize,
-        /// The epoch whose weights were restored, if the callback does that.
+        /// The epoch whose weights were restored, if the callback restores weights.
         restored: Option<usize>,
     },
-    /// A file of a callback was written.
+    /// A callback has written a file.
     Saved {
         /// From 1.
         epoch: usize,
@@ -97,7 +97,7 @@ pub enum Event {
     RateReduced {
         /// From 1.
         epoch: usize,
-        /// The rate by now, before the schedule.
+        /// The new rate, without the schedule's factor.
         rate: f64,
     },
     /// Training has ended.
@@ -111,13 +111,13 @@ pub enum Outcome {
     Finished,
     /// The user stopped it.
     Interrupted,
-    /// It failed with this message.
+    /// Training failed with this message.
     Failed(String),
 }
 
-/// Follows a training: receives its events, and decides after each epoch.
+/// Receives the events of a training, and decides after each epoch whether it goes on.
 ///
-/// A closure on [`EpochMetrics`] is a callback that is called with each complete epoch, and a pair of callbacks is one.
+/// A closure on [`EpochMetrics`] is a callback, called with each complete epoch; so is a pair of callbacks.
 ///
 /// ```
 /// # use benchbook::train::{Callback, EpochMetrics};
@@ -131,14 +131,14 @@ pub enum Outcome {
 /// # is_callback(&mut callback);
 /// ```
 pub trait Callback {
-    /// Receives each event, in order, on the thread that trains. Default: ignores it.
+    /// Receives each event, in order, on the training thread. Default: ignores it.
     fn event(&mut self, _event: &Event) {}
 
-    /// Called after each epoch and its validation, before the next one begins. [`ControlFlow::Break`] ends the
-    /// training. Default: goes on.
+    /// Called after each epoch and its validation. [`ControlFlow::Break`] ends the training. Default:
+    /// `ControlFlow::Continue`.
     ///
     /// # Errors
-    /// Whatever ends the training; the model keeps its weights and history.
+    /// Any error ends the training; the model keeps its weights and history.
     fn epoch_end(
         &mut self,
         _epoch: &EpochMetrics,
@@ -170,7 +170,7 @@ impl<A: Callback, B: Callback> Callback for (A, B) {
         epoch: &EpochMetrics,
         training: &mut Training<'_>,
     ) -> Result<ControlFlow<()>, Error> {
-        // Both are asked, so that each can count on it.
+        // Call both, even if the first breaks.
         let (first, second) =
             (self.0.epoch_end(epoch, training)?, self.1.epoch_end(epoch, training)?);
         Ok(if first.is_break() { first } else { second })
@@ -183,7 +183,7 @@ pub struct Silent;
 
 impl Callback for Silent {}
 
-/// Keeps all events, for tests and for one's own drawings.
+/// Keeps all events, for tests and custom charts.
 #[derive(Clone, Debug, Default)]
 pub struct Events(pub Vec<Event>);
 

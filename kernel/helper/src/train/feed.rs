@@ -1,4 +1,4 @@
-//! Where a training step's batch comes from: the loader, or features computed before.
+//! The batches of training steps: from the loader, or from cached features.
 
 use crate::backend::{Input, Network};
 use crate::error::Error;
@@ -7,12 +7,12 @@ use benchbook_data::{Epoch, Loader, Split};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Features of the frozen base for every picture of a split. Cloning is cheap.
+/// Features of the frozen base for every image of a split. Cloning is cheap.
 #[derive(Clone)]
 pub(crate) struct FeatureStore {
-    /// Which pictures, to notice when others are asked for.
+    /// The split, to recognise requests for another one.
     split: Split,
-    /// `[channels, height, width]` of each picture by its index; `None` where the file was skipped.
+    /// `[channels, height, width]` of each image by its index; `None` where the file was skipped.
     features: Vec<Option<Arc<[f32]>>>,
     labels: Vec<i64>,
 }
@@ -35,15 +35,15 @@ impl FeatureStore {
             let values = network.features(&batch.values, batch.len())?;
             let length = values.len() / batch.len();
             if done == 0 {
-                let pictures = store.split.len();
-                let megabytes = (pictures * length * size_of::<f32>()).div_ceil(1_000_000);
+                let images = store.split.len();
+                let megabytes = (images * length * size_of::<f32>()).div_ceil(1_000_000);
                 callback.event(&Event::Note(format!(
-                    "Features of {pictures} images for {} are kept in {megabytes} MB of memory",
+                    "Features of {images} images for {} are kept in {megabytes} MB of memory",
                     store.split.name()
                 )));
             }
-            let pictures = batch.indices.iter().zip(&batch.labels).zip(values.chunks_exact(length));
-            for ((index, label), features) in pictures {
+            let images = batch.indices.iter().zip(&batch.labels).zip(values.chunks_exact(length));
+            for ((index, label), features) in images {
                 store.features[*index] = Some(features.into());
                 store.labels[*index] = *label;
             }
@@ -54,7 +54,7 @@ impl FeatureStore {
         Ok(store)
     }
 
-    /// Whether it holds the features of exactly these pictures.
+    /// Whether the features are those of exactly this split.
     pub(super) fn is_of(&self, split: &Split) -> bool {
         self.split.same_samples(split)
     }
@@ -73,7 +73,7 @@ impl Fed {
     }
 }
 
-/// The batches of one pass, or of pass after pass where the loader repeats.
+/// The batches of one pass, or of all passes if the loader repeats.
 pub(super) enum Feed<'a> {
     Values(Epoch),
     Features {
@@ -86,7 +86,7 @@ pub(super) enum Feed<'a> {
 }
 
 impl<'a> Feed<'a> {
-    /// The batches from number `done` of a pass on.
+    /// The batches of a pass without its first `done`.
     pub(super) fn new(
         loader: &'a Loader,
         store: Option<&'a FeatureStore>,
@@ -102,7 +102,7 @@ impl<'a> Feed<'a> {
         }
     }
 
-    /// The next batch, in the order in which the loader would give its pixels.
+    /// The next batch, in the loader's order.
     pub(super) fn next(&mut self) -> Result<Option<Fed>, Error> {
         match self {
             Feed::Values(epoch) => {

@@ -1,4 +1,4 @@
-//! What a model remembers of its training.
+//! The history of a model's training.
 
 use crate::error::Error;
 use crate::record::Epoch;
@@ -13,29 +13,28 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub struct EpochMetrics {
     /// From 1.
     pub epoch: usize,
-    /// Mean loss over the training pictures, each at the weights of its step.
+    /// Mean loss over the training images, each with the weights of its step.
     pub loss: f64,
-    /// Share of training pictures that were recognised, likewise.
+    /// Share of the training images that were classified correctly, each with the weights of its step.
     pub accuracy: f64,
-    /// Mean loss over the validation pictures at the end of the epoch. Unlike the training's, it may be
-    /// NaN or infinite.
+    /// Mean loss over the validation images after the epoch. Unlike the training loss, it may be NaN or infinite.
     #[serde(default, with = "any_number")]
     pub val_loss: Option<f64>,
-    /// Share of validation pictures that were recognised.
+    /// Share of the validation images that were classified correctly.
     pub val_accuracy: Option<f64>,
     /// Learning rate of the epoch's first step.
     pub learning_rate: f64,
-    /// Pictures trained on.
+    /// Number of training images.
     pub training_images: usize,
-    /// Pictures validated on.
+    /// Number of validation images.
     pub validation_images: usize,
-    /// Training, with the waiting for input.
+    /// Time of the training, with the wait for input.
     pub training_seconds: f64,
-    /// Part of `training_seconds` in which the net waited for pictures.
+    /// Part of `training_seconds` in which the net waited for images.
     pub input_wait_seconds: f64,
-    /// Validation.
+    /// Time of the validation.
     pub validation_seconds: f64,
-    /// Callbacks: writing checkpoints.
+    /// Time of the callbacks, which write checkpoints.
     pub callback_seconds: f64,
 }
 
@@ -58,8 +57,8 @@ impl From<&EpochMetrics> for Epoch {
     }
 }
 
-/// JSON has no NaN and no infinity: they are written as words, not as the `null` of an epoch without a
-/// value, so that a resumed training counts such epochs as it did before.
+/// Writes NaN and infinity, which JSON lacks, as words. The `null` of an epoch without a value would change how a
+/// resumed training counts the epoch.
 mod any_number {
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
@@ -88,21 +87,21 @@ mod any_number {
     }
 }
 
-/// All epochs of a model, of all its trainings.
+/// The epochs of all trainings of a model.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct History {
     /// Complete epochs in order.
     pub epochs: Vec<EpochMetrics>,
-    /// Changes of the weights so far, those of an incomplete epoch too.
+    /// Updates of the weights so far, with those of an incomplete epoch.
     pub steps: u64,
-    /// Passes over the training pictures begun so far: the next one has this number's order.
+    /// Passes over the training images begun so far, which is the number of the next pass and seeds its order.
     pub passes: u64,
-    /// Seconds spent on computing the features of a frozen base once.
+    /// Seconds in which the features of a frozen base were computed.
     pub feature_seconds: f64,
 }
 
 impl History {
-    /// Accuracy and loss against the epoch, as the report draws them.
+    /// A chart of accuracy and loss by epoch, as in the report.
     pub fn curves(&self) -> Curves {
         let of = |value: &dyn Fn(&EpochMetrics) -> Option<f64>| -> Vec<f64> {
             self.epochs.iter().filter_map(value).collect()
@@ -116,8 +115,8 @@ impl History {
             .metric("loss", of(&|e| Some(e.loss)), of(&|e| e.val_loss))
     }
 
-    /// Writes the epochs into an event file in `folder`, which TensorBoard shows as one run: loss, accuracy, learning rate
-    /// and seconds of each. A history does not know when it began, so the last epoch's time is now. Returns the file.
+    /// Writes loss, accuracy, learning rate and seconds of each epoch to an event file in `folder`, which TensorBoard shows
+    /// as one run. A history has no start time, so the last epoch's time is now. Returns the file's path.
     ///
     /// # Errors
     /// [`Error::Study`] if the file cannot be written.

@@ -1,4 +1,4 @@
-//! The log of the report's figure 3.
+//! Keras' log, as in figure 3 of the report.
 
 use super::{Callback, EpochMetrics, Event, Monitor, Outcome};
 use benchbook_chart::Progress;
@@ -12,12 +12,12 @@ pub struct KerasLog<W: Write> {
 }
 
 impl<W: Write> KerasLog<W> {
-    /// A log into `writer`. What cannot be written is lost: a closed terminal ends no training.
+    /// Logs to `writer`. Ignores write errors, so that a closed terminal does not end the training.
     pub fn new(writer: W) -> Self {
         Self { writer }
     }
 
-    /// Gives the writer back.
+    /// Returns the writer.
     pub fn into_inner(self) -> W {
         self.writer
     }
@@ -32,7 +32,7 @@ impl<W: Write> Callback for KerasLog<W> {
     }
 }
 
-/// Keras' progress of a complete epoch. The time includes the validation, as Keras prints it.
+/// Keras' progress line of a complete epoch. As in Keras, the time includes the validation.
 pub(super) fn epoch_line(metrics: &EpochMetrics, steps: usize) -> Progress {
     let seconds = metrics.training_seconds + metrics.validation_seconds;
     let mut progress = Progress::new(steps as u64, steps as u64)
@@ -47,7 +47,7 @@ pub(super) fn epoch_line(metrics: &EpochMetrics, steps: usize) -> Progress {
     progress
 }
 
-/// The event's line in Keras' words; `None` for events that Keras says nothing of.
+/// The event's line as Keras prints it; `None` for events without one.
 pub(super) fn line(event: &Event) -> Option<String> {
     match event {
         Event::EpochStart { epoch, epochs } => Some(format!("Epoch {epoch}/{epochs}")),
@@ -62,7 +62,7 @@ pub(super) fn line(event: &Event) -> Option<String> {
         }),
         Event::EarlyStop { epoch, .. } => Some(format!("Epoch {epoch:05}: early stopping")),
         Event::Features { done, total, elapsed } if done == total => Some(format!(
-            "Features of the frozen base: {total} pictures in {:.1} s",
+            "Features of the frozen base: {total} images in {:.1} s",
             elapsed.as_secs_f64()
         )),
         Event::End(Outcome::Interrupted) => {

@@ -1,37 +1,36 @@
-//! A training as a notebook shows it: one output that changes in place.
+//! The live display of a training in a notebook: one output that is updated in place.
 
 use super::{Callback, Event, History, keras_log};
 use crate::display::{Bundle, DisplayHandle, Rich, display, escape};
 use benchbook_chart::{Chart, Progress};
 use std::time::{Duration, Instant};
 
-/// Between two updates within an epoch: ten a second are as many as an eye follows, and more would
-/// take time from the training.
+/// Shortest time between two updates within an epoch: more than ten a second only cost time.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Lines of the log that are shown while the training runs: each update carries them anew.
+/// Lines of the log while the training runs; each update sends all of them.
 const RUNNING: usize = 30;
-/// Lines that stay when it has ended.
+/// Lines of the log after the training.
 const ENDED: usize = 200;
 
-/// Draws the progress, a line for each epoch and callback, and the curves into one output, which stays when the
-/// training ends.
+/// Shows the progress, a line for each epoch and callback, and the curves in one output, which stays when the training
+/// ends.
 #[derive(Debug, Default)]
 pub struct Live {
     name: String,
     output: Option<DisplayHandle>,
-    picture: Picture,
+    view: View,
     drawn: Option<Instant>,
     history: History,
 }
 
-/// What the output shows at a moment.
+/// The content of the output.
 #[derive(Clone, Debug, Default)]
-struct Picture {
-    /// What is being done, for example `Epoch 2/30`; empty between two epochs.
+struct View {
+    /// The current work, for example `Epoch 2/30`; empty between two epochs.
     heading: String,
     progress: Option<Progress>,
-    /// What holds for the whole training.
+    /// Messages about the whole training.
     notes: Vec<String>,
     /// A line for each complete epoch and for what callbacks did, as in Keras' log.
     log: Vec<String>,
@@ -40,8 +39,8 @@ struct Picture {
     curves: String,
 }
 
-impl Picture {
-    /// The newest lines of the log, and before them how many are left out.
+impl View {
+    /// The newest lines of the log, after a line with the number of earlier ones.
     fn lines(&self) -> Vec<String> {
         let most = if self.ended { ENDED } else { RUNNING };
         let left_out = self.log.len().saturating_sub(most);
@@ -54,7 +53,7 @@ impl Picture {
     }
 }
 
-impl Rich for Picture {
+impl Rich for View {
     fn bundle(&self) -> Bundle {
         let progress = self.progress.as_ref();
         let log = self.lines();
@@ -83,7 +82,7 @@ impl Rich for Picture {
 }
 
 impl Live {
-    /// A display whose chart carries the run's name.
+    /// A display with the run's name in the chart's title.
     pub fn named(name: impl Into<String>) -> Self {
         Self { name: name.into(), ..Self::default() }
     }
@@ -91,15 +90,15 @@ impl Live {
     fn draw(&mut self) {
         self.drawn = Some(Instant::now());
         match &self.output {
-            // Paced here, so that the end of an epoch is never skipped.
-            Some(output) => output.update_now(&self.picture),
-            None => self.output = Some(display(&self.picture)),
+            // Sent at once, so that the end of an epoch is never skipped.
+            Some(output) => output.update_now(&self.view),
+            None => self.output = Some(display(&self.view)),
         }
     }
 
     fn draw_curves(&mut self) {
         let curves = self.history.curves();
-        self.picture.curves = match self.name.as_str() {
+        self.view.curves = match self.name.as_str() {
             "" => curves.svg(),
             name => {
                 let title = format!("{name}: {}", curves.title().to_lowercase());
@@ -123,24 +122,24 @@ impl Callback for Live {
                 }
             }
             Event::Note(text) => {
-                self.picture.notes.push(text.clone());
+                self.view.notes.push(text.clone());
                 self.draw();
             }
             Event::Features { done, total, elapsed } => {
-                self.picture.heading = "Features of the frozen base".into();
-                self.picture.progress =
+                self.view.heading = "Features of the frozen base".into();
+                self.view.progress =
                     Some(Progress::new(*done as u64, *total as u64).elapsed(*elapsed));
                 if self.may_draw() || done == total {
                     self.draw();
                 }
             }
             Event::EpochStart { epoch, epochs } => {
-                self.picture.heading = format!("Epoch {epoch}/{epochs}");
+                self.view.heading = format!("Epoch {epoch}/{epochs}");
             }
             Event::Step { step, steps, loss, accuracy, elapsed, .. } => {
                 if self.may_draw() {
                     let progress = Progress::new(*step as u64, *steps as u64).elapsed(*elapsed);
-                    self.picture.progress =
+                    self.view.progress =
                         Some(progress.metric("loss", *loss).metric("acc", *accuracy));
                     self.draw();
                 }
@@ -148,9 +147,9 @@ impl Callback for Live {
             Event::EpochEnd { metrics, epochs, steps } => {
                 self.history.epochs.push(metrics.clone());
                 let summary = keras_log::epoch_line(metrics, *steps).summary();
-                self.picture.log.push(format!("Epoch {}/{epochs} - {summary}", metrics.epoch));
-                self.picture.heading.clear();
-                self.picture.progress = None;
+                self.view.log.push(format!("Epoch {}/{epochs} - {summary}", metrics.epoch));
+                self.view.heading.clear();
+                self.view.progress = None;
                 self.draw_curves();
                 self.draw();
             }
@@ -158,12 +157,12 @@ impl Callback for Live {
             | Event::EarlyStop { .. }
             | Event::RateReduced { .. }
             | Event::Saved { .. } => {
-                self.picture.log.extend(keras_log::line(event));
+                self.view.log.extend(keras_log::line(event));
                 self.draw();
             }
             Event::End(_) => {
-                self.picture.log.extend(keras_log::line(event));
-                self.picture.ended = true;
+                self.view.log.extend(keras_log::line(event));
+                self.view.ended = true;
                 self.draw();
             }
         }
@@ -202,13 +201,13 @@ mod tests {
             EpochMetrics { epoch: 1, loss: 0.4, accuracy: 0.8, ..EpochMetrics::default() };
         live.event(&Event::EpochEnd { metrics, epochs: 1, steps: 1000 });
         assert_ne!(live.drawn, future);
-        let shown = live.picture.bundle();
+        let shown = live.view.bundle();
         let expected = "Epoch 1/1 - 0s 0s/step - loss: 0.4000 - acc: 0.8000";
         assert_eq!(shown.plain(), expected);
         assert!(shown.data["text/html"].as_str().unwrap().contains("<svg"));
     }
 
-    /// A training of so many epochs, each with a checkpoint that improves nothing.
+    /// A training of `epochs` epochs, each with a checkpoint that does not improve.
     fn train(live: &mut Live, epochs: usize) {
         live.event(&Event::Start { past: History::default(), epochs, steps: 10 });
         live.event(&Event::Note("learning rate 0.001".into()));
@@ -240,7 +239,7 @@ mod tests {
         let mut live = Live::named("vgg16 <full>");
         train(&mut live, 3);
         live.event(&Event::End(Outcome::Finished));
-        let shown = live.picture.bundle();
+        let shown = live.view.bundle();
         // The numbers of the report's figure 3.
         let numbers =
             "8s 775ms/step - loss: 0.6672 - acc: 0.5844 - val_loss: 0.6829 - val_acc: 0.5312";
@@ -258,11 +257,11 @@ mod tests {
     fn a_long_training_shows_its_newest_lines() {
         let mut live = Live::default();
         train(&mut live, 150);
-        let lines = |live: &Live| live.picture.bundle().plain().lines().count();
+        let lines = |live: &Live| live.view.bundle().plain().lines().count();
         assert_eq!(lines(&live), 1 + 1 + RUNNING);
         live.event(&Event::End(Outcome::Interrupted));
         assert_eq!(lines(&live), 1 + 1 + ENDED);
-        let shown = live.picture.bundle();
+        let shown = live.view.bundle();
         assert!(shown.plain().contains("... 101 earlier lines"), "{}", shown.plain());
         assert!(shown.plain().ends_with("Interrupted: weights and history are kept"));
     }

@@ -1,25 +1,19 @@
-//! What a pass over a split measures. A new metric is one file here and two lines below.
-//!
-//! [`Model::evaluate_with`](crate::model::Model::evaluate_with) takes any of them.
+//! Metrics of a pass over a split, for [`Model::evaluate_with`](crate::model::Model::evaluate_with). A new metric is
+//! one file here and two lines below.
 
 mod accuracy;
 mod auc;
 mod counts;
-mod f1;
 mod loss;
-mod precision;
-mod recall;
 mod top_k;
 
 pub use accuracy::Accuracy;
 pub use auc::Auc;
-pub use f1::F1;
+pub use counts::{F1, Precision, Recall};
 pub use loss::Loss;
-pub use precision::Precision;
-pub use recall::Recall;
 pub use top_k::TopK;
 
-/// A batch with what the net said of it.
+/// A batch with the net's outputs.
 #[derive(Clone, Copy, Debug)]
 pub struct ScoredBatch<'a> {
     /// Mean loss over the batch.
@@ -65,7 +59,7 @@ pub(crate) fn most_probable(logits: &[f32]) -> usize {
     best
 }
 
-/// A figure that is taken over the batches of a pass.
+/// A figure computed over the batches of a pass.
 pub trait Metric {
     /// Adds a batch.
     fn update(&mut self, batch: &ScoredBatch<'_>);

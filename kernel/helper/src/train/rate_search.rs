@@ -14,24 +14,23 @@ use benchbook_display::{Bundle, Rich};
 const STEPS: usize = 100;
 const LOWEST: f64 = 1e-7;
 const HIGHEST: f64 = 10.0;
-/// The share of the past in the mean of the losses.
+/// The weight of earlier losses in the exponential mean.
 const PAST: f64 = 0.98;
-/// The search ends where the mean is this many times the smallest one.
+/// The search ends when the mean is this many times its minimum.
 const DIVERGED: f64 = 4.0;
-/// Points at the beginning, where the mean still rests on few losses, and at the end, where it diverges, that are not
-/// suggested.
+/// Points that are not suggested: at the start, where the mean has few losses, and at the end, where it diverges.
 const LEFT_OUT: (usize, usize) = (10, 1);
 
-/// Losses of training steps whose learning rate grew from step to step. Shows itself as a chart.
+/// Losses of training steps with a growing learning rate, shown as a chart.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RateSearch {
-    /// The learning rate of each step, from 1e-7 to 10 in equal ratios.
+    /// The learning rate of each step, from 1e-7 to 10 on a geometric scale.
     pub rates: Vec<f64>,
-    /// The loss of each step's batch before its step.
+    /// The loss of each batch before its step.
     pub losses: Vec<f64>,
     /// The exponential mean of the losses up to each step.
     pub smoothed: Vec<f64>,
-    /// The rate at which the mean falls fastest; `None` where it diverges too early to tell.
+    /// The rate at which the mean falls fastest; `None` if the loss diverges too early.
     pub suggestion: Option<f64>,
 }
 
@@ -80,7 +79,7 @@ pub(crate) fn search(
     while losses.len() < STEPS {
         interrupt::check()?;
         let Some(fed) = feed.next()? else { break };
-        // Batch normalisation may have no use for the last sample of a pass.
+        // Batch normalisation may fail on a last batch of one sample.
         if fed.labels.len() == 1 && fit.batch_size > 1 && loader.split().len() > 1 {
             continue;
         }
@@ -106,7 +105,7 @@ pub(crate) fn search(
     Ok(RateSearch { rates, losses, smoothed, suggestion })
 }
 
-/// The exponential mean up to each loss, as Adam corrects its means.
+/// The exponential mean up to each loss, with Adam's bias correction.
 fn smoothed(losses: &[f64]) -> Vec<f64> {
     let mut mean = 0.0;
     let means = losses.iter().zip(1..).map(|(loss, count)| {
@@ -116,7 +115,7 @@ fn smoothed(losses: &[f64]) -> Vec<f64> {
     means.collect()
 }
 
-/// Where the losses fall fastest by the differences of their neighbours (`numpy.gradient`).
+/// The index at which the losses fall fastest, by central differences (`numpy.gradient`).
 fn steepest(losses: &[f64]) -> Option<usize> {
     let (first, end) = (LEFT_OUT.0, losses.len().checked_sub(LEFT_OUT.1)?);
     let used = losses.get(first..end).filter(|used| used.len() > 1)?;

@@ -23,7 +23,7 @@ pub(crate) struct Sums {
 }
 
 impl Sums {
-    /// Adds a batch; returns how many of it were recognised.
+    /// Adds a batch; returns how many of its images were classified correctly.
     fn add(&mut self, result: &StepResult, labels: &[i64]) -> usize {
         let batch = ScoredBatch { loss: result.loss, logits: &result.logits, labels };
         let before = self.accuracy.correct;
@@ -46,26 +46,26 @@ impl Sums {
     }
 }
 
-/// Where a call of `fit` stands. With it, the weights, the optimiser's state and the history, another
-/// process goes on exactly where this one was.
+/// The start of a call of `fit`. With it, the weights, the optimiser's state and the history, another process
+/// resumes the training exactly.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Call {
-    /// Epochs that the model had when the call began.
+    /// Epochs of the model before the call.
     pub(crate) first: usize,
-    /// The pass over the pictures that it began with.
+    /// The call's first pass over the images.
     pub(crate) pass: u64,
 }
 
-/// What a file of a callback holds beside weights and history.
+/// The content of a callback's file beside weights and history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Contents {
-    /// Nothing.
+    /// No more.
     Weights,
-    /// What a resumed training needs.
+    /// The state that a resumed training needs.
     Everything,
 }
 
-/// The state of a model that a file is written from.
+/// The state of a model for a file.
 pub(crate) struct Snapshot<'a> {
     pub(crate) network: &'a dyn Network,
     pub(crate) history: &'a History,
@@ -76,32 +76,33 @@ pub(crate) struct Snapshot<'a> {
 /// Writes a snapshot to a file.
 type Save<'a> = &'a dyn Fn(&Snapshot<'_>, &Path) -> Result<(), Error>;
 
-/// A training as it goes on: the parts of the model that it changes, and its data.
+/// A running training: the parts of the model that it changes, and its data.
 pub struct Training<'a> {
     pub(crate) network: &'a mut dyn Network,
     pub(crate) history: &'a mut History,
     /// The best value that each checkpoint file holds.
     pub(crate) best: &'a mut BTreeMap<PathBuf, f64>,
-    /// The epoch and the weights that early stopping restores.
+    /// The best epoch and its weights, for early stopping.
     pub(crate) best_weights: &'a mut Option<(usize, Parameters)>,
-    /// Features that an earlier training has computed.
+    /// The features of earlier trainings.
     pub(crate) stores: &'a mut Vec<FeatureStore>,
     pub(crate) train: Loader,
     pub(crate) validation: Loader,
     pub(crate) fit: &'a Fit,
     pub(crate) call: Call,
-    /// A trainable layer that normalises one value of each channel over the batch.
+    /// A trainable batch normalisation with one value per channel and sample.
     pub(crate) normalises_vectors: Option<String>,
-    /// Steps of the history when this began.
+    /// Steps of the history before this training.
     pub(crate) steps_before: u64,
     pub(crate) save: Save<'a>,
-    /// Files that were left out, with the reason.
+    /// Skipped files, with the reasons.
     pub(crate) skipped: &'a mut BTreeMap<String, String>,
 }
 
-/// Adds the files that a loader has left out to those that are `known`, and says which are new, the first few by name.
+/// Adds the files that a loader has skipped to the `known` ones. Returns a message with the number of new files and the
+/// names of the first ones.
 pub(crate) fn skipped(loader: &Loader, known: &mut BTreeMap<String, String>) -> Option<String> {
-    /// Names that are enough to see what is wrong.
+    /// Names in the message.
     const NAMED: usize = 5;
     let mut new = loader.skipped();
     new.retain(|file| known.insert(file.path.display().to_string(), file.reason.clone()).is_none());
@@ -113,16 +114,16 @@ pub(crate) fn skipped(loader: &Loader, known: &mut BTreeMap<String, String>) -> 
     };
     let files = if new.len() == 1 { "1 file" } else { &format!("{} files", new.len()) };
     let split = loader.split().name();
-    (!new.is_empty()).then(|| format!("{files} of {split} left out: {}{more}", named.join("; ")))
+    (!new.is_empty()).then(|| format!("skipped {files} of {split}: {}{more}", named.join("; ")))
 }
 
 impl Training<'_> {
-    /// All epochs of the model so far.
+    /// The epochs of the model so far.
     pub fn history(&self) -> &History {
         self.history
     }
 
-    /// The weights as they are now.
+    /// The current weights.
     ///
     /// # Errors
     /// [`Error::Backend`].
@@ -156,7 +157,7 @@ impl Training<'_> {
             self.history.feature_seconds += began.elapsed().as_secs_f64();
             computed?;
         }
-        // With a fixed number of steps one stream of batches runs through all epochs.
+        // With `steps_per_epoch`, one stream of batches runs through all epochs.
         let (train, validation) = (self.train.clone(), self.validation.clone());
         let stores = std::mem::take(self.stores);
         let result = self.epochs(&stores, &train, &validation, (first, last, steps), callback);
@@ -193,7 +194,7 @@ impl Training<'_> {
         let (train_store, validation_store) = (store(train.split()), store(validation.split()));
         let stream = self.fit.steps_per_epoch.is_some();
         let batches = train.batches().max(1);
-        // A stream goes on in the middle of a pass; otherwise each epoch is a pass of its own.
+        // A stream resumes in the middle of a pass; otherwise each epoch is a pass.
         let done = (first - 1 - self.call.first) * steps;
         let (pass, begun) = match stream {
             true => (self.call.pass + (done / batches) as u64, done % batches),
@@ -215,7 +216,7 @@ impl Training<'_> {
             let plateau = self.plateau_factor();
             let sums = self.epoch(&mut feed, (epoch, last, steps), plateau, began, callback);
             if stream {
-                // A stream begins a new pass whenever it has been through all pictures.
+                // A stream begins a new pass after all images.
                 self.history.passes = self.call.pass + 1 + ((before + 1) * steps / batches) as u64;
             }
             let sums = sums?;
@@ -248,12 +249,12 @@ impl Training<'_> {
             self.note_skipped(validation, callback);
             self.check_finite(epoch, epoch == last)?;
             for loader in [train, validation] {
-                // The cache of a loader says so once and is not written to again.
+                // A cache reports a fault once and then writes no more.
                 if let Some(fault) = loader.cached().fault
                     && !cache_faults.contains(&fault)
                 {
                     callback.event(&Event::Note(format!(
-                        "Decoded pictures are no longer kept, and decoded in each epoch: {fault}"
+                        "Decoded images are no longer cached, but decoded in each epoch: {fault}"
                     )));
                     cache_faults.push(fault);
                 }
@@ -270,8 +271,8 @@ impl Training<'_> {
         Ok(())
     }
 
-    /// Whether what the epoch has left can be computed with, as far as it is to be kept: before files are written,
-    /// and at the end. In between, the next step finds out.
+    /// Checks the validation loss, and the weights before they are written to a file and after the last epoch. In other
+    /// epochs the next step finds weights that are not finite.
     fn check_finite(&self, epoch: usize, is_last: bool) -> Result<(), Error> {
         let loss = self.history.last().and_then(|metrics| metrics.val_loss);
         if let Some(loss) = loss.filter(|loss| !loss.is_finite()) {
@@ -302,15 +303,15 @@ impl Training<'_> {
         Error::Diverged { found, rate: self.fit.rate(), parameter, kept }
     }
 
-    /// Why the loss of a step is not finite. The first step of a call has the weights that the call was given, so that
-    /// its learning rate is not to blame.
+    /// Why the loss of a step is not finite. In the first step the learning rate is not the cause, since the call was
+    /// given the weights.
     fn step_diverged(&self, at: (usize, usize), loss: f64, rate: f64) -> Result<Error, Error> {
         let (epoch, step) = at;
         let kept = self.history.epochs.len();
         let is_first = self.history.steps == self.steps_before;
         Ok(match (is_first, self.network.not_finite()?) {
             (true, Some(parameter)) => {
-                let wanted = format!("a training from epoch {epoch} on");
+                let wanted = format!("loss of epoch {epoch}");
                 Error::WeightsNotFinite { wanted, parameter }
             }
             (true, None) => {
@@ -325,7 +326,7 @@ impl Training<'_> {
         })
     }
 
-    /// What the caches of decoded pictures will take, before any of it is taken.
+    /// A message with the size of the caches of decoded images, before they grow.
     fn cache_size(&self) -> Option<String> {
         let loaders = [Some(&self.train), self.fit.validate.then_some(&self.validation)];
         let bytes: u64 = loaders.into_iter().flatten().map(Loader::cache_bytes).sum();
@@ -333,16 +334,16 @@ impl Training<'_> {
         match &self.fit.cache {
             Cache::Off => None,
             Cache::Memory => {
-                Some(format!("Decoded pictures are kept in up to {megabytes} MB of memory"))
+                Some(format!("Decoded images are cached in up to {megabytes} MB of memory"))
             }
             Cache::Disk(folder) => Some(format!(
-                "Decoded pictures are kept in up to {megabytes} MB in {}",
+                "Decoded images are cached in up to {megabytes} MB in {}",
                 folder.display()
             )),
         }
     }
 
-    /// Tells of files that were left out and that nobody was told of yet.
+    /// Reports newly skipped files.
     fn note_skipped(&mut self, loader: &Loader, callback: &mut dyn Callback) {
         if let Some(text) = skipped(loader, self.skipped) {
             callback.event(&Event::Note(text));
@@ -354,7 +355,7 @@ impl Training<'_> {
         &self.history.epochs[self.call.first.min(self.history.epochs.len())..]
     }
 
-    /// Whether a resumed call had already ended.
+    /// Whether a resumed call had already stopped early.
     fn stopped_early(&self) -> bool {
         let stops = |callback: &Builtin| match callback {
             Builtin::EarlyStopping(stopping) => stopping.stops(self.own_epochs()),
@@ -363,7 +364,7 @@ impl Training<'_> {
         !self.own_epochs().is_empty() && self.fit.callbacks.iter().any(stops)
     }
 
-    /// What plateaus have made of the learning rate by now.
+    /// The factor on the learning rate from plateaus so far.
     fn plateau_factor(&self) -> f64 {
         let factors = self.fit.callbacks.iter().map(|callback| match callback {
             Builtin::ReduceOnPlateau(plateau) => plateau.factor_after(self.own_epochs()),
@@ -421,7 +422,7 @@ impl Training<'_> {
         Ok(sums)
     }
 
-    /// Whether the training is to end.
+    /// Runs the callbacks of an epoch; true if one ends the training.
     fn callbacks(
         &mut self,
         epoch: usize,
@@ -444,7 +445,7 @@ impl Training<'_> {
                     let before = self.best.get(path).copied();
                     let best = before.unwrap_or(monitor.worst());
                     let saved = if monitor.improves(value, best) {
-                        // First, so that the file knows of its own value.
+                        // Before writing, so that the file has its own value.
                         self.best.insert(path.clone(), value);
                         if let Err(error) = self.write(Contents::Weights, path) {
                             match before {
@@ -465,14 +466,13 @@ impl Training<'_> {
                     }
                     stops |= stopping.stops(self.own_epochs());
                 }
-                Builtin::CsvLog(log) => {
+                Builtin::CsvLog(log) if self.network.rank().is_first() => {
                     let text = CsvLog::text(&self.history.epochs);
-                    write_atomically(&log.path, |file| file.write_all(text.as_bytes())).map_err(
-                        |source| Error::File { action: "write", path: log.path.clone(), source },
-                    )?;
+                    write_atomically(&log.path, |file| file.write_all(text.as_bytes()))
+                        .map_err(Error::file("write", &log.path))?;
                 }
-                // After all others, which it must know of.
-                Builtin::ReduceOnPlateau(_) | Builtin::Checkpoint(_) => {}
+                // Below, after all others, so that the file has their state.
+                Builtin::ReduceOnPlateau(_) | Builtin::Checkpoint(_) | Builtin::CsvLog(_) => {}
             }
         }
         stop |= stops;
@@ -486,9 +486,7 @@ impl Training<'_> {
         if stops {
             callback.event(&Event::EarlyStop { epoch, restored });
         } else if let Some(best) = restored.filter(|best| *best != epoch) {
-            callback.event(&Event::Note(format!(
-                "the weights of the best epoch, {best}, are restored"
-            )));
+            callback.event(&Event::Note(format!("restored the weights of the best epoch, {best}")));
         }
         let now = self.plateau_factor();
         if now < plateau {
@@ -504,13 +502,17 @@ impl Training<'_> {
         Ok(stop)
     }
 
+    /// Writes the model. With several ranks, which have equal models, only the first one writes.
     fn write(&self, contents: Contents, path: &Path) -> Result<(), Error> {
+        if !self.network.rank().is_first() {
+            return Ok(());
+        }
         let (network, history, best) = (&*self.network, &*self.history, &*self.best);
         (self.save)(&Snapshot { network, history, best, contents }, path)
     }
 }
 
-/// One pass without learning; at most `limit` batches. The metrics get each batch.
+/// One pass without training, of at most `limit` batches, each of which goes to the metrics.
 pub(crate) fn evaluate_pass(
     network: &mut dyn Network,
     loader: &Loader,
@@ -533,8 +535,8 @@ pub(crate) fn evaluate_pass(
     Ok(sums)
 }
 
-/// A seed for each step that two trainings with neighbouring seeds do not share: the finaliser of
-/// SplitMix64 (Steele, Lea and Flood, 2014).
+/// A seed for each step, which trainings with neighbouring seeds do not share: the finaliser of SplitMix64 (Steele, Lea
+/// and Flood, 2014).
 pub(super) fn step_seed(seed: u64, step: u64) -> u64 {
     let mut mixed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(step);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

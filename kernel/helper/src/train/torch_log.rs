@@ -1,10 +1,10 @@
-//! The log of the report's figure 12.
+//! PyTorch's log, as in figure 12 of the report.
 
 use super::{Callback, Event, Outcome};
 use std::io::Write;
 use std::time::Instant;
 
-/// What a line of [`TorchLog`] says.
+/// A line of [`TorchLog`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TorchLine {
     /// From 1.
@@ -13,18 +13,18 @@ pub struct TorchLine {
     pub epochs: usize,
     /// Steps of the epoch so far.
     pub iteration: usize,
-    /// Mean loss of the epoch's pictures so far.
+    /// Mean loss over the epoch's images so far.
     pub loss: f64,
-    /// Share of the newest batch's pictures that were recognised, 0 to 1. The report's accuracies
-    /// are multiples of 1/32, so they are those of one batch of 32.
+    /// Share of the newest batch's images that were classified correctly, 0 to 1. The report's accuracies are
+    /// multiples of 1/32, so they are those of one batch of 32.
     pub accuracy: f64,
-    /// Seconds since the training began, by a monotonic clock.
+    /// Seconds since the training began.
     pub seconds: f64,
 }
 
 impl std::fmt::Display for TorchLine {
-    /// Whole minutes and seconds. The report's notebook divided hours instead of minutes and took
-    /// one variable for both the clock's start and the time that had passed.
+    /// Whole minutes and seconds. The report's notebook divided hours instead of minutes and used one
+    /// variable for both the start and the elapsed time.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let seconds = self.seconds as u64;
         write!(
@@ -41,7 +41,7 @@ impl std::fmt::Display for TorchLine {
     }
 }
 
-/// Writes a line after every so many steps of an epoch, in the words of the report's PyTorch notebook.
+/// Writes a line after every `every` steps of an epoch, as the report's PyTorch notebook does.
 #[derive(Debug)]
 pub struct TorchLog<W: Write> {
     writer: W,
@@ -51,8 +51,8 @@ pub struct TorchLog<W: Write> {
 }
 
 impl<W: Write> TorchLog<W> {
-    /// A log into `writer` with a line after every `every` steps (0 counts as 1). What cannot be
-    /// written is lost: a closed terminal ends no training.
+    /// Logs to `writer` after every `every` steps (0 counts as 1). Ignores write errors, so that a closed
+    /// terminal does not end the training.
     pub fn new(writer: W, every: usize) -> Self {
         Self { writer, every: every.max(1), began: None, lines: Vec::new() }
     }

@@ -1,6 +1,6 @@
-//! What the server sends back, sorted: that it has taken a cell's frames, and what users answer.
+//! Messages from the server: acknowledged frames, and answers of the user.
 //!
-//! A question can be open while other cells run, when a thread of an earlier cell has asked it.
+//! A thread of an earlier cell may ask while later cells run, so a question can outlast its cell.
 
 use super::lock;
 use std::io::{self, BufRead, BufReader};
@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 
-/// The lines that have come, by their kind.
+/// The received messages by kind.
 pub(super) struct Answers {
     taken: Mutex<Receiver<()>>,
     /// Locked while a question is open.
@@ -32,8 +32,8 @@ impl Answers {
         Ok(Self { taken: Mutex::new(taken), answers: Mutex::new(answers) })
     }
 
-    /// Waits until the server has taken all frames; not if it is gone, since evcxr's pipe then closes
-    /// and ends the worker.
+    /// Waits until the server has taken all frames. Returns at once if the server is gone: evcxr's pipe
+    /// closes then, which ends the worker.
     pub(super) fn wait_until_taken(&self) {
         let _ = lock(&self.taken).recv();
     }

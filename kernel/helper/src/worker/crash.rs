@@ -1,8 +1,8 @@
-//! The last words of a worker that dies.
+//! Saves the last output of a dying worker.
 //!
-//! What a library prints right before the process ends is still in the pipes, whose reader dies
-//! with it. On a fatal signal a handler copies it to evcxr's log and lets the signal do what it
-//! would have done; at a call of `exit` there is still time to send it as usual.
+//! Text that a library prints right before the process ends is still in the pipes, whose reader dies with the
+//! process. On a fatal signal a handler copies the text to evcxr's log and lets the signal take its course; on
+//! `exit` the text is sent as usual.
 
 use super::{lock, server};
 use std::io::{self, Write};
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
 
 static LOG: AtomicI32 = AtomicI32::new(-1);
 
-/// Rust's own handlers of SIGSEGV and SIGBUS, which tell a stack overflow apart.
+/// Rust's handlers of SIGSEGV and SIGBUS, which recognise a stack overflow.
 static BEFORE: [AtomicPtr<libc::sigaction>; 2] =
     [const { AtomicPtr::new(std::ptr::null_mut()) }; 2];
 
@@ -20,8 +20,7 @@ const CHAINED: [i32; 2] = [libc::SIGSEGV, libc::SIGBUS];
 
 type Handler = extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void);
 
-/// Installs the handlers for the signals that end a process because of its own fault, and for
-/// its end by `exit`.
+/// Installs handlers for the signals of a process's own faults, and for `exit`.
 pub(super) fn install(log: RawFd) {
     LOG.store(log, Ordering::Relaxed);
     widen_stack();
@@ -34,21 +33,21 @@ pub(super) fn install(log: RawFd) {
     unsafe { libc::atexit(at_exit) };
 }
 
-/// How large the main thread's stack for handlers is, in bytes.
+/// Size of the main thread's stack for handlers, in bytes.
 const STACK: usize = 64 << 10;
 
-/// Gives the main thread a larger stack for handlers: of a stack overflow two run on it, one within
-/// the other, each with a copy of all registers, and Rust's own is made for one.
+/// Gives the main thread a larger stack for handlers: a stack overflow runs two nested ones, each with a
+/// copy of all registers, and Rust's stack has room for one.
 fn widen_stack() {
     // Never freed: the handlers need it as long as the process lives.
     let memory = Box::leak(vec![0_u8; STACK].into_boxed_slice());
     let stack =
         libc::stack_t { ss_sp: memory.as_mut_ptr().cast(), ss_flags: 0, ss_size: memory.len() };
-    // SAFETY: the memory is as long as said and nobody else's; no handler runs now.
+    // SAFETY: the memory has the stated length and no other user; no handler runs now.
     unsafe { libc::sigaltstack(&stack, std::ptr::null_mut()) };
 }
 
-/// Installs a handler on the stack that Rust has set aside for them; returns the one before.
+/// Installs a handler that runs on the alternate stack; returns the previous one.
 fn handle(signal: i32, handler: Handler) -> libc::sigaction {
     // SAFETY: both structures are local and whole; the handlers call nothing but
     // async-signal-safe functions.
@@ -91,7 +90,7 @@ extern "C" fn chained(signal: i32, info: *mut libc::siginfo_t, context: *mut lib
     }
 }
 
-/// Copies what is in the pipes to the log.
+/// Copies the pipes' content to the log.
 fn drain() {
     let log = LOG.load(Ordering::Relaxed);
     let Some(server) = server() else { return };
@@ -111,7 +110,7 @@ fn drain() {
     }
 }
 
-/// A library or the cell called `exit`: what was printed is sent before the process is gone.
+/// Sends printed text when a library or the cell calls `exit`.
 extern "C" fn at_exit() {
     let Some(server) = server() else { return };
     let _ = io::stdout().flush();

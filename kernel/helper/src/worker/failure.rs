@@ -1,7 +1,7 @@
 //! Turns a cell's panic, failing `?` or interrupt into one error message for the server.
 //!
-//! A panic alone is no failure, since the user's code may catch it. The hook remembers it; only
-//! when evcxr's wrapper around the cell catches it, [`panic_reached_top`] reports it.
+//! User code may catch a panic, so the hook only remembers it. [`panic_reached_top`] reports a panic that reaches evcxr's
+//! wrapper around the cell.
 
 use super::{is_forked, run, send, server};
 use crate::interrupt;
@@ -17,11 +17,11 @@ use std::thread::ThreadId;
 
 #[derive(Default)]
 struct State {
-    /// The newest panic of each thread that had one during the cell.
+    /// The newest panic of each thread during the cell.
     panics: Vec<(ThreadId, Panic)>,
-    /// The type and text of the error that was printed last, if nothing came after it.
+    /// Type and text of the error that was printed last, if no other output followed.
     question_mark: Option<(String, String)>,
-    /// The cell has failed: evcxr's wrapper has caught a panic, or a `?` has left it.
+    /// Whether evcxr's wrapper has caught a panic of the cell, or a `?` has left the cell.
     failed: bool,
 }
 
@@ -51,13 +51,13 @@ pub(crate) fn cell_failed() -> bool {
 
 type UserHook = Box<dyn Fn(&PanicHookInfo<'_>) + Sync + Send>;
 
-/// The panic hook of the worker. The user's own hook would hide message and line, so this one puts
-/// itself before it: `set_hook` drops the hook that it replaces.
+/// The panic hook of the worker. A hook of the user would hide message and line; when it drops this one (`set_hook`), this
+/// one installs itself in front of it.
 struct Hook {
     then: Option<UserHook>,
 }
 
-/// The hook was replaced where hooks cannot be set, on a thread that panics.
+/// Whether the hook was replaced on a panicking thread, where hooks cannot be set.
 static REPLACED: AtomicBool = AtomicBool::new(false);
 
 impl Hook {
@@ -95,14 +95,14 @@ fn remember(info: &PanicHookInfo<'_>) {
     }
     let thread = std::thread::current();
     let traceback = places(info.location());
-    // Whatever panicked may hold the lock of standard output, so nothing is flushed here.
+    // The panicking code may hold the lock of standard output, so do not flush.
     let tell = |frame| server().map_or((), |server| server.send_aside(&frame));
     if is_forked() {
         let place = traceback.join("\n");
         return eprintln!("a process that the cell has forked panicked: {message}\n{place}");
     }
     if thread.name() != Some("main") {
-        // No wrapper of evcxr's sees the panic of another thread.
+        // evcxr's wrapper does not see panics of other threads.
         let (thread, newest) = (thread.name().map(str::to_owned), run::is_in_newest_cell());
         let panic = Message::ThreadPanicked { thread, message, traceback, newest };
         return tell(Frame::Message(panic));
@@ -116,34 +116,33 @@ fn remember(info: &PanicHookInfo<'_>) {
     state.panics.push((thread.id(), Panic { message, traceback }));
 }
 
-/// What a panic says: the text of its value.
+/// A panic's message.
 fn message(payload: &(dyn std::any::Any + Send)) -> String {
     let text = payload
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())
         .or_else(|| payload.downcast_ref::<String>().cloned());
-    text.map_or_else(|| "a panic with a value that is no text".into(), |text| readable(&text))
+    text.map_or_else(|| "a panic whose value is not text".into(), |text| readable(&text))
 }
 
-/// What to do about a tensor that tch's `Display` cannot print.
+/// Advice for a tensor that tch's `Display` cannot print.
 fn instead_of_printing(message: &str, location: Option<&Location<'_>>) -> Option<&'static str> {
     const DISPLAY: &str = "src/tensor/display.rs";
     let is_display = || location.is_some_and(|location| location.file().ends_with(DISPLAY));
     if message.contains("not implemented for sparse tensors") || message.contains("Sparse C") {
         return Some(
-            "tch's `{}` prints no sparse tensors: make it the cell's last expression, call `display(&tensor)`, or print `tensor.to_dense(None, false)`",
+            "tch's `{}` cannot print sparse tensors: make the tensor the cell's last expression, call `display(&tensor)`, or print `tensor.to_dense(None, false)`",
         );
     }
     (message.contains("PoisonError") && is_display()).then_some(
-        "since tch's `{}` failed for a sparse tensor, it prints none until the kernel is restarted; a cell's last expression and `display(&tensor)` show it",
+        "tch's `{}` has failed for a sparse tensor, and prints no tensor until the kernel is restarted; show tensors as a cell's last expression or with `display(&tensor)`",
     )
 }
 
 /// How the compiled file of a cell ends (`server/src/cargo.rs`: `CELL`).
 const CELL: &str = "target/cell/lib.rs";
 
-/// Where a panic happened, one line each: its own place, unless it is in a library that users do not
-/// edit, and the line of the cell that led there.
+/// Where a panic happened, one place per line: the panic's own, unless in a library, and the cell's line that led there.
 fn places(location: Option<&Location<'_>>) -> Vec<String> {
     let Some(location) = location else { return Vec::new() };
     let at = format!("at {location}");
@@ -159,14 +158,14 @@ fn places(location: Option<&Location<'_>>) -> Vec<String> {
     }
 }
 
-/// The innermost line of the stack that is in the file of a cell. A child finds it: std keeps the list of libraries
-/// of its first look, and this process loads new ones all the time.
+/// The innermost line of the stack in a cell's file. A child process finds it: std lists the loaded libraries only once,
+/// and each cell loads a new one.
 fn place_in_cell() -> Option<String> {
-    // Seconds that a child may take, which another thread's lock may hold for ever.
+    // Time limit of the child in seconds: another thread's lock may block it for ever.
     const LIMIT: i32 = 2;
     let stack = Backtrace::force_capture();
     let (mut reader, mut writer) = std::io::pipe().ok()?;
-    // SAFETY: the child looks at memory, writes to the pipe and ends without any destructor.
+    // SAFETY: the child reads memory, writes to the pipe and ends without destructors.
     let child = match unsafe { libc::fork() } {
         -1 => return None,
         0 => {
@@ -180,7 +179,7 @@ fn place_in_cell() -> Option<String> {
     drop(writer);
     let mut ready = libc::pollfd { fd: reader.as_raw_fd(), events: libc::POLLIN, revents: 0 };
     let mut place = String::new();
-    // SAFETY: one descriptor that is open; then plain system calls on the child of this function.
+    // SAFETY: an open descriptor; then system calls on this function's child.
     unsafe {
         if libc::poll(&raw mut ready, 1, LIMIT * 1000) <= 0 {
             libc::kill(child, libc::SIGKILL);
@@ -191,7 +190,7 @@ fn place_in_cell() -> Option<String> {
     Some(place).filter(|place| !place.is_empty())
 }
 
-/// The innermost line of a backtrace that is in the file of a cell.
+/// The innermost line of a backtrace in a cell's file.
 fn innermost_in_cell(backtrace: &str) -> Option<String> {
     let place = backtrace.lines().find_map(|line| {
         let (path, place) = line.trim().strip_prefix("at ")?.rsplit_once(CELL)?;
@@ -200,8 +199,8 @@ fn innermost_in_cell(backtrace: &str) -> Option<String> {
     Some(format!("at {CELL}{place}"))
 }
 
-/// A file of a registry's crate, of the standard library or of the helper library, without the folders that
-/// mean nothing to the user; `None` for other files.
+/// The path of a file of a registry's crate, the standard library or the helper library, without its root; `None` for
+/// other files.
 fn short_place(file: &str) -> Option<&str> {
     if let Some((_, rest)) = file.split_once("/registry/src/") {
         return rest.split_once('/').map(|(_, rest)| rest);
@@ -211,11 +210,11 @@ fn short_place(file: &str) -> Option<&str> {
     {
         return Some(rest);
     }
-    // The helper library is compiled in the folder of its workspace.
+    // Paths of the helper library are relative to its workspace.
     Some(file).filter(|file| file.starts_with("kernel/"))
 }
 
-/// An error's text without LibTorch's C++ frames: of such an error, the first line.
+/// An error's text; for an error of LibTorch with C++ frames, its first line.
 fn readable(text: &str) -> String {
     const FRAMES: &str = "Exception raised from ";
     let Some(at) = text.find(FRAMES) else { return text.to_owned() };
@@ -229,8 +228,7 @@ fn readable(text: &str) -> String {
     line.strip_prefix("Internal torch error: ").unwrap_or(line).to_owned()
 }
 
-/// What a panic of this thread says that was caught and is no failure of the cell, and the line of a compiled cell that
-/// led there.
+/// Message, and line of the compiled cell, of a caught panic of this thread that does not fail the cell.
 pub(crate) fn take_panic(payload: &(dyn std::any::Any + Send)) -> (String, Option<usize>) {
     let (message, thread) = (message(payload), std::thread::current().id());
     let mut state = state();
@@ -240,17 +238,17 @@ pub(crate) fn take_panic(payload: &(dyn std::any::Any + Send)) -> (String, Optio
     (message, panic.and_then(|panic| panic.traceback.iter().find_map(line)))
 }
 
-/// The text of the running cell as it was compiled; `None` outside a kernel.
+/// The compiled text of the running cell; `None` outside a kernel.
 pub(crate) fn compiled_cell() -> Option<String> {
     let session = PathBuf::from(std::env::var_os(benchbook_frames::SOCKET_VARIABLE)?);
     std::fs::read_to_string(session.parent()?.join("crate").join(CELL)).ok()
 }
 
-/// What a panic says that a cell's wrapper has caught.
+/// The message of a panic that a cell's wrapper has caught.
 pub(crate) fn caught(payload: &(dyn std::any::Any + Send)) {
     let message = message(payload);
     let mut state = state();
-    // Another panic, which was caught before, or none: the hook was not called.
+    // The hook was not called: an earlier, caught panic, or none.
     let known = state.panics.last().is_some_and(|(_, panic)| panic.message.starts_with(&message));
     if !known {
         let panic = Panic { message, traceback: Vec::new() };
@@ -258,7 +256,7 @@ pub(crate) fn caught(payload: &(dyn std::any::Any + Send)) {
     }
 }
 
-/// evcxr's wrapper caught a panic: the cell has failed.
+/// Fails the cell after evcxr's wrapper has caught a panic.
 pub fn panic_reached_top() {
     run::end_if_forked(101);
     run::reply("EVCXR_PANIC_NOTIFICATION");
@@ -277,8 +275,8 @@ pub fn panic_reached_top() {
     send(Message::Error { ename: "Panic".into(), evalue, traceback });
 }
 
-/// The cell was compiled, but what it calls is nowhere in the process; it has not run.
-/// `variables` are those of the session, which evcxr forgets if the cell binds or moves them.
+/// Fails a compiled cell that cannot be loaded, because a symbol is missing. `variables` are those of the session, which
+/// evcxr forgets if the cell binds or moves them.
 pub(super) fn not_loaded<'a>(
     error: &dyn std::error::Error,
     variables: impl Iterator<Item = &'a str>,
@@ -290,37 +288,36 @@ pub(super) fn not_loaded<'a>(
         source = error.source();
     }
 
-    // As after a panic: what the cell would have defined is not there.
+    // As after a panic: the cell's own definitions are missing.
     run::reply("EVCXR_PANIC_NOTIFICATION");
     for name in variables {
-        // Whether it was `mut` only the cell that bound it knew; it may be.
+        // Only the binding cell knew whether it was `mut`, so allow it.
         send(Message::Kept { name: name.to_owned(), mutable: true });
     }
-    // The path of the cell's library means nothing to the user.
+    // Without the path of the cell's library.
     let evalue = reason.split_once(".so: ").map_or(reason.as_str(), |(_, why)| why).to_owned();
     send(Message::Error { ename: "LinkError".into(), evalue, traceback: Vec::new() });
 }
 
-/// Holds back a printed error. evcxr's conversion of the error of a failing `?` prints it just
-/// before it calls [`error_reached_top`], which shows it as the error of the cell instead. A print
-/// of the user's own that looks the same is let go by `held_back`.
+/// Holds back a printed error. evcxr's conversion of a failing `?` prints the error just before it calls
+/// [`error_reached_top`], which shows it as the error of the cell. `held_back` releases the same print by the user.
 pub fn hold_back<E>(_error: &E, text: String) {
     let earlier = held_back();
     let ename = short(std::any::type_name::<E>());
     state().question_mark = Some((ename, earlier.unwrap_or_default() + &text));
 }
 
-/// A print that was held back and did not turn out to be the error of the cell.
+/// Takes a held-back print that was not the error of the cell.
 pub(super) fn held_back() -> Option<String> {
     state().question_mark.take().map(|(_, text)| text)
 }
 
-/// A `?` ended the cell, in evcxr's own conversion of its error, which does not know where.
+/// Fails the cell after a `?`, from evcxr's conversion of errors, which does not know the place.
 pub fn error_reached_top() {
     error_reached_top_at(None);
 }
 
-/// A `?` ended the cell, at this place.
+/// Fails the cell after a `?` at this place.
 pub(crate) fn error_reached_top_at(location: Option<&Location<'_>>) {
     run::end_if_forked(1);
     run::reply("EVCXR_ERROR_OCCURRED");
@@ -338,12 +335,12 @@ pub(crate) fn error_reached_top_at(location: Option<&Location<'_>>) {
     send(Message::Error { ename, evalue, traceback });
 }
 
-/// A `return` ended the cell before its variables were kept.
+/// Fails the cell after a `return` before its variables were kept.
 pub(crate) fn returned_early() {
     run::end_if_forked(0);
     run::reply("EVCXR_ERROR_OCCURRED");
     state().failed = true;
-    let evalue = "`return` ended the cell before its new variables could be kept; put what may return early into a function or a block of its own";
+    let evalue = "`return` ended the cell before its new variables were kept; put code that returns early into a function";
     send(Message::Error {
         ename: "EarlyReturn".into(),
         evalue: evalue.into(),

@@ -1,5 +1,6 @@
-//! `benchbook reproduce` ends up here: the job of a published record, run again.
+//! `benchbook reproduce`: runs the job of a published record again.
 
+use super::command_line::{CommandLine, arguments};
 use super::study::{number, terminal};
 use crate::backend::BackendId;
 use crate::display::Rich;
@@ -8,45 +9,33 @@ use crate::interrupt;
 use crate::model::Weights;
 use crate::record::Record;
 use crate::study::{Reproduction, StudyPlan};
-use std::collections::BTreeMap;
 use std::path::Path;
 
 const HELP: &str = "benchbook reproduce RECORD.json [OPTIONS]
 benchbook reproduce RECORDS.jsonl --line N [OPTIONS]
 
-Runs the job of a record again, with the same library on this machine, and prints the published figures beside those
-of here, and every condition that differs. `benchbook bench --record FILE` and `benchbook study` write such records.
+Runs the job of a record again, with the same library on this machine, and compares the new figures and conditions with
+the published ones. `benchbook bench --record FILE` and `benchbook study` write such records.
 
-  --line N        the record's line, from 1, in a file of several
+  --line N        the record's line in a file of several records, from 1
   --data FOLDER   the images; default: the folder that the job names
   --weights FILE  the starting weights; default: the file that the job names
-  --repeats N     rounds that count, at least 3, after one that warms up; default: 3, or up to the published round
-  --records FILE  where the new records go; default: results/reproduced.jsonl";
+  --repeats N     measured rounds, at least 3, after one to warm up; default: 3, or up to the published round
+  --records FILE  the file for the new records; default: results/reproduced.jsonl";
 
-const VALUES: [&str; 5] = ["--line", "--data", "--weights", "--repeats", "--records"];
-
-/// The whole life of a worker that reproduces a record; returns the exit status of the process. The arguments are
-/// those of the process after the word `reproduce`.
+/// Runs the process as `benchbook reproduce` and returns its exit status.
 #[unsafe(no_mangle)]
 pub extern "C" fn benchbook_reproduce_main() -> i32 {
-    let arguments: Vec<String> = std::env::args().skip(2).collect();
-    if arguments.is_empty() || arguments.iter().any(|word| word == "--help" || word == "-h") {
-        println!("{HELP}");
-        return 0;
-    }
     interrupt::install_for_a_program();
-    let (published, plan) = match read(&arguments) {
+    let (published, plan) = match arguments("reproduce", || HELP.into(), false, read) {
         Ok(read) => read,
-        Err(message) => {
-            eprintln!("benchbook reproduce: {message}");
-            return 2;
-        }
+        Err(status) => return status,
     };
     BackendId::default().load_cuda();
     match run(published, &plan) {
         Ok(true) => 0,
         Ok(false) => {
-            eprintln!("benchbook reproduce: no run here has a figure; the lines above say why");
+            eprintln!("benchbook reproduce: every run failed; the lines above say why");
             1
         }
         Err(error) => {
@@ -56,7 +45,7 @@ pub extern "C" fn benchbook_reproduce_main() -> i32 {
     }
 }
 
-/// Runs the plan and prints the comparison; false if no run has ended well.
+/// Runs the plan and prints the comparison; false if every run failed.
 fn run(published: Record, plan: &StudyPlan) -> Result<bool, Error> {
     println!("reproducing {} with {}", published.id(), plan.backends.join(", "));
     let study = plan.measure(None, &mut terminal())?;
@@ -71,24 +60,15 @@ fn run(published: Record, plan: &StudyPlan) -> Result<bool, Error> {
     Ok(some)
 }
 
-fn read(arguments: &[String]) -> Result<(Record, StudyPlan), String> {
-    let (mut files, mut values) = (Vec::new(), BTreeMap::new());
-    let mut words = arguments.iter().map(String::as_str);
-    while let Some(word) = words.next() {
-        if VALUES.contains(&word) {
-            values.insert(word, words.next().ok_or_else(|| format!("{word} needs a value"))?);
-        } else if word.starts_with('-') {
-            return Err(format!("unknown option {word}\n\n{HELP}"));
-        } else {
-            files.push(word);
-        }
-    }
-    let [file] = files[..] else {
-        return Err(format!("one record at a time; received {}\n\n{HELP}", files.len()));
+fn read(words: &[String]) -> Result<(Record, StudyPlan), String> {
+    let CommandLine { files, values, .. } = CommandLine::read(words, HELP, "")?;
+    let [file] = &files[..] else {
+        return Err(format!("give one file of records (got {})\n\n{HELP}", files.len()));
     };
     let line = values.get("--line").map(|line| number("--line", line)).transpose()?;
     let published = Record::read_line(file, line).map_err(|error| error.to_string())?;
-    let mut plan = StudyPlan::of_record(&published).map_err(|error| format!("{file}: {error}"))?;
+    let mut plan =
+        StudyPlan::of_record(&published).map_err(|error| format!("{}: {error}", file.display()))?;
     for (option, value) in values {
         match option {
             "--data" => plan.job.data = value.into(),
@@ -101,7 +81,7 @@ fn read(arguments: &[String]) -> Result<(Record, StudyPlan), String> {
     let there = |what, option, path: &Path| match path.exists() {
         true => Ok(()),
         false => Err(format!(
-            "the {what} of the record are not at {}: name their place with {option}",
+            "the {what} of the record are not at {}; give their place with {option}",
             path.display()
         )),
     };
@@ -114,13 +94,10 @@ fn read(arguments: &[String]) -> Result<(Record, StudyPlan), String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::command_line::tests::words;
     use super::*;
     use crate::job::Job;
     use benchbook_study::append;
-
-    fn words(text: &str) -> Vec<String> {
-        text.split_whitespace().map(str::to_owned).collect()
-    }
 
     #[test]
     fn a_record_with_a_job_is_a_plan_and_what_is_missing_is_named() {
@@ -141,15 +118,15 @@ mod tests {
         assert_eq!((plan.check, plan.repeats, plan.job.data), (None, 3, folder.path().into()));
         for (options, named) in [
             ("", "the number of a record's line"),
-            ("--line 1", "found none, as in records of cells and of earlier versions"),
+            ("--line 1", "got none, as in records of cells and of earlier versions"),
             (
                 "--line 2",
-                "the images of the record are not at photos: name their place with --data FOLDER",
+                "the images of the record are not at photos; give their place with --data FOLDER",
             ),
-            (&format!("--line 2 --data {here}"), "vgg16.pth: name their place with --weights FILE"),
+            (&format!("--line 2 --data {here}"), "vgg16.pth; give their place with --weights FILE"),
             ("--lines 2", "unknown option --lines"),
             ("--line", "--line needs a value"),
-            ("another.json", "one record at a time; received 2"),
+            ("another.json", "give one file of records (got 2)"),
         ] {
             let message = of(options).unwrap_err();
             assert!(message.contains(named), "{message}");

@@ -1,4 +1,4 @@
-//! Runs cells on the main thread, one after the other, as evcxr asks for them.
+//! Runs the cells that evcxr sends, one at a time, on the main thread.
 
 use super::{crash, failure, is_forked, send, server, stdout};
 use crate::backend::{LibTorch, set_colours};
@@ -17,10 +17,10 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 static REPLIES: OnceLock<Mutex<Replies>> = OnceLock::new();
 
-/// Where the library of the newest cell is in memory.
+/// Address of the newest cell's library.
 static NEWEST: AtomicUsize = AtomicUsize::new(0);
 
-/// Tells evcxr something about the running cell.
+/// Sends evcxr a message about the running cell.
 pub(super) fn reply(line: &str) {
     if let Some(replies) = REPLIES.get() {
         let mut replies = replies.lock().unwrap_or_else(PoisonError::into_inner);
@@ -28,7 +28,7 @@ pub(super) fn reply(line: &str) {
     }
 }
 
-/// Ends a process that the cell has forked: the worker alone speaks for the cell.
+/// Ends a process that the cell has forked: only the worker may report the cell's end.
 pub(super) fn end_if_forked(status: i32) {
     if is_forked() {
         stdout::flush();
@@ -40,16 +40,15 @@ pub(super) fn end_if_forked(status: i32) {
     }
 }
 
-/// Tells evcxr that a variable's type was defined anew, so that it forgets the variable.
+/// Tells evcxr that a variable's type was redefined, so that evcxr drops the variable.
 pub fn variable_changed_type(name: &str) {
     reply(&format!("EVCXR_VARIABLE_CHANGED_TYPE:{name}"));
 }
 
-/// The whole life of a worker; returns the exit status of the process.
+/// Runs the process as a worker and returns its exit status.
 #[unsafe(no_mangle)]
 pub extern "C" fn benchbook_worker_main() -> i32 {
-    // evcxr asks for backtraces; in a notebook they hide what was said, and a panic is told by the
-    // server, with the line of the cell.
+    // evcxr turns backtraces on; in a notebook they hide the message, and the server names the cell's line.
     // SAFETY: no thread of this library's or of a cell's runs yet.
     unsafe { std::env::remove_var("RUST_BACKTRACE") };
     let (control, log) = match super::connect() {
@@ -62,7 +61,7 @@ pub extern "C" fn benchbook_worker_main() -> i32 {
     failure::install_hook();
     crash::install(log.as_raw_fd());
     interrupt::install();
-    // A cell's tensors are LibTorch's.
+    // Cells use LibTorch's tensors.
     LibTorch.load_cuda();
     set_colours();
     crate::chart::install_font();
@@ -75,10 +74,10 @@ pub extern "C" fn benchbook_worker_main() -> i32 {
         match kept {
             Ok(kept) => variables = kept,
             Err(error) => {
-                // A cell has closed the descriptors, and what was read came from a file of its own.
+                // The cell has closed the descriptor, so the line came from one of its own files.
                 let mut log = &log;
-                let _ = writeln!(log, "the worker was asked for what it cannot do: {error}");
-                // SAFETY: ends the process, of which nothing more can be told.
+                let _ = writeln!(log, "the worker received an invalid command: {error}");
+                // SAFETY: ends the process.
                 unsafe { libc::_exit(benchbook_guard::LOST_STATUS) }
             }
         }
@@ -98,14 +97,14 @@ fn run(line: &str, variables: *mut c_void) -> Result<*mut c_void, String> {
         send(Message::Started { token: server.token.clone() });
     }
     if std::fs::metadata(path).is_ok_and(|file| file.len() == 0) {
-        // A cell of nothing but items (`server/src/cargo/build.rs`).
+        // A cell with items only (`server/src/cargo/build.rs`).
         finish();
         return Ok(variables);
     }
     let library = match load(Path::new(path)) {
         Ok(library) => library,
         Err(error) => {
-            // A function that is declared `extern` and is nowhere, for example.
+            // For example an `extern` function without a definition.
             // SAFETY: null or what the last cell returned, which is evcxr's store.
             let store = unsafe { variables.cast::<VariableStore>().as_ref() };
             failure::not_loaded(&error, store.into_iter().flat_map(VariableStore::names));
@@ -121,7 +120,7 @@ fn run(line: &str, variables: *mut c_void) -> Result<*mut c_void, String> {
         cell(variables)
     };
     end_if_forked(0);
-    // Variables, statics and thread-local destructors point into the cell's code: it stays.
+    // Never unloaded: variables, statics and thread-local destructors point into the cell's code.
     std::mem::forget(library);
     // SAFETY: flushes C's own buffers (of libtorch, say); null means all of them.
     unsafe { libc::fflush(std::ptr::null_mut()) };
@@ -129,7 +128,7 @@ fn run(line: &str, variables: *mut c_void) -> Result<*mut c_void, String> {
     Ok(variables)
 }
 
-/// Where the library that holds this code is in memory; 0 if none does.
+/// The address of the library with this code; 0 if none has it.
 fn library_of(code: *const c_void) -> usize {
     // SAFETY: `Dl_info` is plain data, which the call fills; it follows no pointer.
     unsafe {
@@ -139,7 +138,7 @@ fn library_of(code: *const c_void) -> usize {
     }
 }
 
-/// Whether this thread's stack has code of the newest cell.
+/// Whether this thread is running code of the newest cell.
 pub(super) fn is_in_newest_cell() -> bool {
     let newest = NEWEST.load(Ordering::Relaxed);
     let mut stack = [std::ptr::null_mut(); 256];
@@ -149,18 +148,20 @@ pub(super) fn is_in_newest_cell() -> bool {
     newest != 0 && stack.into_iter().any(|code| library_of(*code) == newest)
 }
 
-/// The cell has ended: the server is told, and then evcxr.
+/// Reports the cell's end to the server, then to evcxr.
 fn finish() {
     interrupt::end_cell();
     for stream in server().map(|server| server.streams.mend()).unwrap_or_default() {
-        let _ = writeln!(io::stderr(), "the cell closed {stream} of its process; it is open again");
+        let _ = writeln!(
+            io::stderr(),
+            "the cell closed {stream} of its process; the kernel has opened it again"
+        );
     }
     super::finish();
     reply("EVCXR_EXECUTION_COMPLETE");
 }
 
-/// Loads a library, also from a file system that allows no programs (`noexec`). Later cells see what it exports:
-/// its statics.
+/// Loads a library, also from a file system mounted `noexec`. Later cells see its exported statics.
 fn load(path: &Path) -> Result<libloading::Library, libloading::Error> {
     use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LAZY};
     // SAFETY: the file was compiled by this session against this very helper library.
@@ -170,14 +171,14 @@ fn load(path: &Path) -> Result<libloading::Library, libloading::Error> {
         return loaded;
     }
     match in_memory(path) {
-        // The copy is open until it is loaded.
+        // The copy must stay open until it is loaded.
         Some((_copy, link)) => open(&link).map(Into::into),
         None => loaded,
     }
 }
 
-/// A copy in memory of a library that may not be loaded where it lies. Its name is one that no other
-/// library has, since the loader takes equal names for one library.
+/// A copy in memory of a library on a `noexec` file system. Its name is unique, since the loader takes libraries of
+/// equal names for one.
 fn in_memory(path: &Path) -> Option<(File, PathBuf)> {
     let name = std::ffi::CString::new(path.as_os_str().as_encoded_bytes()).ok()?;
     // SAFETY: the structure is local and is filled by the call, which takes a string that ends in 0.
@@ -188,7 +189,7 @@ fn in_memory(path: &Path) -> Option<(File, PathBuf)> {
     if !forbidden {
         return None;
     }
-    // SAFETY: the descriptor was just made and belongs to nobody else.
+    // SAFETY: the descriptor is new and has no other owner.
     let mut copy = unsafe {
         let copy = libc::memfd_create(c"cell".as_ptr(), libc::MFD_CLOEXEC);
         if copy < 0 {
@@ -198,7 +199,7 @@ fn in_memory(path: &Path) -> Option<(File, PathBuf)> {
     };
     io::copy(&mut File::open(path).ok()?, &mut copy).ok()?;
     let link = path.with_extension("memory");
-    // A worker before this one may have left it.
+    // An earlier worker may have left it.
     let _ = std::fs::remove_file(&link);
     symlink(format!("/proc/self/fd/{}", copy.as_raw_fd()), &link).ok()?;
     Some((copy, link))

@@ -1,31 +1,29 @@
-//! Rust's own standard output, which some thread may hold locked for good.
+//! Flushes Rust's standard output unless another thread holds its lock, which may last for ever.
 //!
-//! Flushing it waits for that thread, and the standard library can neither try nor give up. So the lock
-//! is looked at first. Where it lies is not documented; [`find`] learns it from what changes when it is
-//! taken.
+//! The standard library can neither try the lock nor give up waiting, so [`flush`] reads the lock's memory
+//! first. Its layout is not documented; [`find`] derives it from the words that change when the lock is taken.
 
 use std::io::{self, Stdout, Write};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::thread::ThreadId;
 
-/// How many words of the lock are looked at; it has a counter, a number and an owner before what it
-/// protects.
+/// Words of the lock that are compared: a counter, a number and an owner precede the protected value.
 const WORDS: usize = 8;
 
 static LOCK: OnceLock<Lock> = OnceLock::new();
 
 struct Lock {
-    /// 0 while nobody has it, 2 while somebody waits for it.
+    /// 0: free, 1: locked, 2: locked and a thread waits.
     state: &'static AtomicU32,
-    /// The number of the thread that has it.
+    /// The number of the owning thread.
     owner: &'static AtomicU32,
 }
 
-/// Learns where the lock is, unless another thread uses standard output meanwhile. Without it, a flush
-/// waits for whoever holds the lock.
+/// Finds the lock; false if another thread used standard output meanwhile. Until it is found, a flush waits
+/// for the lock's owner.
 pub(super) fn find() -> bool {
-    // A thread of its own has another number than 1, by which the owner is told from the counters.
+    // A new thread's number is not 1, so that the owner differs from the counters.
     if let Ok(Some(lock)) = std::thread::spawn(locate).join() {
         let _ = LOCK.set(lock);
     }
@@ -36,7 +34,7 @@ fn locate() -> Option<Lock> {
     const { assert!(size_of::<Stdout>() == size_of::<usize>()) };
     let stdout = io::stdout();
     // SAFETY: a `Stdout` is one reference to a lock that lives as long as the process and is larger than
-    // the words that are looked at: it has a buffer's pointer, capacity and length beside them.
+    // the words that are compared: it has a buffer's pointer, capacity and length beside them.
     let words: &'static [AtomicU32; WORDS] = unsafe { std::mem::transmute_copy(&stdout) };
     let values = || words.each_ref().map(|word| word.load(Relaxed));
     let free = values();
@@ -55,7 +53,7 @@ fn locate() -> Option<Lock> {
     (values() == free).then(|| Lock { state: &words[state], owner: &words[owner] })
 }
 
-/// A thread's number, which is written for people only.
+/// A thread's number, which std gives in `Debug` only.
 fn number(thread: ThreadId) -> Option<u32> {
     format!("{thread:?}").trim_start_matches("ThreadId(").trim_end_matches(')').parse().ok()
 }
@@ -72,7 +70,7 @@ pub(super) fn is_waited_for() -> bool {
     LOCK.get().is_some_and(|lock| lock.state.load(Relaxed) == 2)
 }
 
-/// Flushes, unless another thread holds the lock: what is not flushed then is that thread's.
+/// Flushes, unless another thread holds the lock; the buffered text is then that thread's.
 pub(super) fn flush() {
     if !is_held_by_another() {
         let _ = io::stdout().flush();

@@ -1,8 +1,7 @@
 //! The user's standard streams.
 //!
-//! Descriptors 1 and 2 are the ends of pipes, so that prints of any library in any language are
-//! caught byte for byte. A background thread sends what arrives; a frame that must keep its place
-//! among the prints calls [`Streams::drain`] first.
+//! Descriptors 1 and 2 are pipes, which catch the prints of any library in any language. A background thread sends the
+//! prints; the sender of a frame that must keep its place among them calls [`Streams::drain`] first.
 
 use super::{Frames, lock, server, stdout};
 use crate::interrupt;
@@ -12,10 +11,10 @@ use std::io::{self, Read};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-/// How often the text of an unfinished line is fetched from Rust's own standard output.
+/// Time between flushes of Rust's standard output, which sends unfinished lines.
 const PARTIAL_LINES: Duration = Duration::from_millis(50);
 
-/// How many times [`PARTIAL_LINES`] a print is blocked, after an interrupt, before that is said.
+/// How many times [`PARTIAL_LINES`] a print may block after an interrupt before the user is told.
 const BLOCKED: u32 = 6;
 
 /// The reading ends of the pipes behind standard output and standard error.
@@ -26,12 +25,12 @@ pub(super) struct Streams {
 
 struct Pipe {
     reading: File,
-    /// Kept, so that a cell that closes its standard output can get it back.
+    /// Restores the stream if a cell closes it.
     writing: OwnedFd,
 }
 
 impl Streams {
-    /// Sends everything that has been printed so far. The caller holds the frame writer.
+    /// Sends everything printed so far. The caller holds the frame writer.
     pub(super) fn drain(&self, frames: &mut Frames) {
         for (file, stream) in [(&self.stdout, Stream::Stdout), (&self.stderr, Stream::Stderr)] {
             while let Some(bytes) = available(&file.reading) {
@@ -45,15 +44,15 @@ impl Streams {
         [&self.stdout, &self.stderr].map(|pipe| pipe.reading.as_raw_fd())
     }
 
-    /// Opens again what the cell has closed of the standard streams: the next file to be opened would
-    /// get their numbers and receive what is printed. Returns their names.
+    /// Reopens the standard streams that the cell has closed, whose numbers the next opened file would get, with all prints.
+    /// Returns their names.
     pub(super) fn mend(&self) -> Vec<&'static str> {
         let is_closed = |fd| {
             // SAFETY: asking for a flag has no effect.
             unsafe { libc::fcntl(fd, libc::F_GETFD) < 0 }
         };
         let mut mended = Vec::new();
-        // Opened, it gets the lowest free number, which is 0.
+        // The opened file gets the lowest free number, 0.
         if is_closed(0) && File::open("/dev/null").map(std::mem::forget).is_ok() {
             mended.push("standard input");
         }
@@ -68,7 +67,7 @@ impl Streams {
     }
 }
 
-/// What a pipe holds now; `None` if it is empty.
+/// The content of a pipe; `None` if it is empty.
 fn available(mut pipe: &File) -> Option<Vec<u8>> {
     let mut buffer = vec![0; 1 << 16];
     match pipe.read(&mut buffer) {
@@ -80,7 +79,7 @@ fn available(mut pipe: &File) -> Option<Vec<u8>> {
     }
 }
 
-/// Moves the log out of the user's reach and puts pipes in the place of the standard streams.
+/// Moves evcxr's log to another descriptor and replaces the standard streams by pipes.
 pub(super) fn take_over() -> io::Result<(Streams, File)> {
     let log = duplicate(2)?;
     let nothing = File::open("/dev/null")?;
@@ -90,7 +89,7 @@ pub(super) fn take_over() -> io::Result<(Streams, File)> {
     Ok((Streams { stdout, stderr }, log))
 }
 
-/// Sends prints as they come, in a thread that lives as long as the worker.
+/// Starts the threads that send prints and flush unfinished lines, for the worker's lifetime.
 pub(super) fn pump_in_background() -> io::Result<()> {
     std::thread::Builder::new().name("prints".into()).spawn(|| {
         let Some(server) = server() else { return };
@@ -105,7 +104,7 @@ pub(super) fn pump_in_background() -> io::Result<()> {
             if ready > 0 {
                 server.streams.drain(&mut lock(&server.frames));
                 for pipe in &mut waiting {
-                    // A cell has closed it; a negative descriptor is left out.
+                    // A cell has closed the pipe; poll skips negative descriptors.
                     if pipe.revents & (libc::POLLNVAL | libc::POLLERR | libc::POLLHUP) != 0 {
                         pipe.fd = -1;
                     }
@@ -113,7 +112,7 @@ pub(super) fn pump_in_background() -> io::Result<()> {
             }
         }
     })?;
-    // Rust keeps an unfinished line to itself until it is flushed.
+    // Rust buffers an unfinished line until a flush.
     std::thread::Builder::new().name("partial lines".into()).spawn(|| {
         let mut blocked = 0;
         loop {
@@ -129,10 +128,10 @@ pub(super) fn pump_in_background() -> io::Result<()> {
     Ok(())
 }
 
-/// The interrupted cell does not react because it waits for another thread.
+/// Explains why an interrupted cell does not stop: its print waits for another thread.
 fn explain_blocked_print() {
     if let Some(server) = server() {
-        let text = b"the interrupt has to wait: the cell prints, and another thread holds the lock of standard output (`std::io::stdout().lock()`); a second interrupt ends the process, and its variables are lost\n";
+        let text = b"the interrupt waits, because the cell prints while another thread holds the lock of standard output (`std::io::stdout().lock()`); interrupt again to end the process, which loses its variables\n";
         server.send_aside(&Frame::Print(Stream::Stderr, text.to_vec()));
     }
 }
@@ -142,7 +141,7 @@ fn pipe_into(target: RawFd) -> io::Result<Pipe> {
     let mut ends = [0; 2];
     // SAFETY: `ends` has room for the two descriptors that pipe2 writes.
     checked(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) })?;
-    // SAFETY: both descriptors were just opened and belong to nobody else.
+    // SAFETY: both descriptors are new and have no other owner.
     let (reading, writing) = unsafe { (File::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])) };
     replace(target, writing.as_raw_fd())?;
     // SAFETY: setting a flag of a descriptor that is open.
@@ -153,7 +152,7 @@ fn pipe_into(target: RawFd) -> io::Result<Pipe> {
 fn duplicate(fd: RawFd) -> io::Result<File> {
     // SAFETY: asking for a copy of a descriptor has no other effect.
     let copy = checked(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 10) })?;
-    // SAFETY: the copy was just made and belongs to nobody else.
+    // SAFETY: the copy is new and has no other owner.
     Ok(unsafe { File::from_raw_fd(copy) })
 }
 

@@ -1,5 +1,6 @@
-//! `benchbook study` ends up here: a study in a terminal, without a server and without cells.
+//! `benchbook study`: a study in a terminal, without server and cells.
 
+use super::command_line::{CommandLine, arguments};
 use crate::backend::{
     ALL, BackendId, COMPARED, Compute, Device, Optimizer, Precision, libraries, set_colours,
 };
@@ -19,21 +20,24 @@ const HELP: &str = "benchbook study [STUDY.json] [OPTIONS]
 benchbook study --show FILE... [--baseline BACKEND] [--html FILE] [--csv FOLDER] …
 benchbook study --report
 
-Runs one job with several backends, each run in a process of its own and all taking turns, and prints what
-they compute from the same start, then the table of times. The same command goes on where an interrupted one was.
+Runs one job on several backends, alternating, each run in its own process. Compares losses and gradients from the same
+start first, then prints the table of times. The same command resumes an interrupted study.
 
-Backends; one that is not installed has a row that says so:
+Backends; missing ones are listed with how to install them:
 {BACKENDS}
 
-STUDY.json says what to run (see the documentation of `benchbook::study::StudyPlan`); options replace what it says:
-  --data FOLDER       pictures in train/<class>, validation/<class> and test
+STUDY.json is the plan (see the documentation of `benchbook::study::StudyPlan`); options override it:
+  --data FOLDER       images in train/<class>, validation/<class> and test
   --backends A,B      default: {COMPARED}; a program may be named with a version: python-pytorch@1.13
-  --repeats N         rounds that count, at least 3; default: 5, and fewer are marked
+  --repeats N         measured rounds, at least 3; default: 5; fewer are marked
+  --round N           after the warm-up only round N, counted from 0 with the warm-up, for job arrays; default: all
   --net NAME          an architecture, such as resnet18 or small_cnn; default: vgg16
-  --size PIXELS       height and width of the pictures; default: 224
+  --size PIXELS       height and width of the images; default: 224
   --batch-size N      default: 32
+  --ranks N           processes that train together, each on its share of a batch (LibTorch and PyTorch on the CPU);
+                      default: 1
   --epochs N          default: 1
-  --steps N           batches in an epoch; default: one pass over the pictures
+  --steps N           batches in an epoch; default: one pass over the images
   --rate NUMBER       learning rate; default: 0.001
   --weights FILE      starting weights: .safetensors, .pth or .h5; default: random ones
   --device DEVICE     cpu or cuda; default: a GPU if there is one
@@ -41,44 +45,40 @@ STUDY.json says what to run (see the documentation of `benchbook::study::StudyPl
                       algorithms, as TensorFlow does by itself; default: float32
   --name NAME         the study's name in its records; default: study
   --records FILE      default: results/NAME.jsonl
-  --baseline BACKEND  what the others are compared with; default: the first with figures
+  --baseline BACKEND  the backend that the others are compared with; default: the first with figures
   --target-accuracy A validation accuracy, 0 to 1, to which the time is measured; default: none
-  --price-per-hour P  what an hour of the machine costs, such as '0.60 EUR'; default: no costs
-  --no-check          without comparing first what they compute
+  --price-per-hour P  the price of the machine per hour, such as '0.60 EUR'; default: no costs
+  --no-check          skips the comparison of losses and gradients
+  --missing           prints as JSON the measured rounds that no machine has completed, and runs nothing
 
-What it writes at the end, also with --show and --report:
-  --chart FILE        the times of training, as .svg, .png, or .json for Vega-Lite
-  --html FILE         everything on one page: tables, charts, conditions and every run
-  --csv FOLDER        runs.csv (a row a run), summary.csv (a row a backend), and columns.csv, which explains them
+Runs STUDY.json on other machines and copies the records back; the same command resumes (`--on WHERE --help`):
+  --on ssh:HOST           on another machine, over OpenSSH
+  --on slurm[:PARTITION]  as a Slurm job array: each round is a job, on one node
+
+Output files, also with --show and --report:
+  --chart FILE        a chart of the training times, as .svg, .png, or .json for Vega-Lite
+  --html FILE         one page with tables, charts, conditions and every run
+  --csv FOLDER        runs.csv (a row per run), summary.csv (a row per backend), and columns.csv, which explains the columns
   --tensorboard FOLDER  the epochs of each run, for `tensorboard --logdir FOLDER`
 
 Without STUDY.json the optimiser is SGD with momentum 0.9, which has the same formula in all libraries.
 
-  --show    prints the table of files of records, of this machine and others, and runs nothing
-  --report  prints the 2019 report's own figures, compared by the same rules";
+  --show    prints the table for files of records, of this machine and others, and runs nothing
+  --report  prints the 2019 report's figures, compared by the same rules";
 
 fn help() -> String {
     let table = libraries().map_or_else(|error| error.to_string(), |table| table.to_text());
     HELP.replace("{BACKENDS}", table.trim_end()).replace("{COMPARED}", &COMPARED.join(","))
 }
 
-/// The whole life of a worker that runs a study; returns the exit status of the process. The study's
-/// arguments are those of the process after the word `study`.
+/// Runs the process as `benchbook study` and returns its exit status.
 #[unsafe(no_mangle)]
 pub extern "C" fn benchbook_study_main() -> i32 {
-    let arguments: Vec<String> = std::env::args().skip(2).collect();
-    if arguments.is_empty() || arguments.iter().any(|word| word == "--help" || word == "-h") {
-        println!("{}", help());
-        return 0;
-    }
     interrupt::install_for_a_program();
     set_colours();
-    let task = match read(&arguments) {
+    let task = match arguments("study", help, false, read) {
         Ok(task) => task,
-        Err(message) => {
-            eprintln!("benchbook study: {message}");
-            return 2;
-        }
+        Err(status) => return status,
     };
     let result = match task {
         Task::Show(study, outputs) => {
@@ -89,7 +89,7 @@ pub extern "C" fn benchbook_study_main() -> i32 {
             BackendId::default().load_cuda();
             match run(&plan) {
                 Ok(study) if !has_figures(&study, &plan.name) => {
-                    eprintln!("benchbook study: no backend has a figure; the rows above say why");
+                    eprintln!("benchbook study: every run failed; the rows above say why");
                     return 1;
                 }
                 Ok(study) => outputs.write(&study),
@@ -97,11 +97,14 @@ pub extern "C" fn benchbook_study_main() -> i32 {
             }
         }
         Task::Answer(file) => study::answer(&file),
+        Task::Missing(plan) => plan
+            .missing_rounds()
+            .map(|rounds| println!("{}", serde_json::json!({ "missing": rounds }))),
     };
     match result {
         Ok(()) => 0,
         Err(error @ Error::Interrupted(_)) => {
-            eprintln!("benchbook study: {error}; the same command goes on from there");
+            eprintln!("benchbook study: {error}; the same command resumes the study");
             interrupt::exit_status()
         }
         Err(error) => {
@@ -111,7 +114,7 @@ pub extern "C" fn benchbook_study_main() -> i32 {
     }
 }
 
-/// Prints the name of each library with where it is, or why not, as JSON for `benchbook doctor`.
+/// Prints the name and place of each library, or why it is missing, as JSON for `benchbook doctor`.
 #[unsafe(no_mangle)]
 pub extern "C" fn benchbook_libraries_main() -> i32 {
     let found = ALL.iter().map(|runner| (runner.about().name, runner.installed()));
@@ -119,7 +122,7 @@ pub extern "C" fn benchbook_libraries_main() -> i32 {
     0
 }
 
-/// Whether a run of this name counts.
+/// Whether a study of this name has a measured run.
 fn has_figures(study: &Study, name: &str) -> bool {
     study.records().iter().any(|record| {
         counts(record) && record.place.as_ref().is_some_and(|place| place.study == name)
@@ -130,9 +133,10 @@ enum Task {
     Run(Box<StudyPlan>, Outputs),
     Show(Box<Study>, Outputs),
     Answer(PathBuf),
+    Missing(Box<StudyPlan>),
 }
 
-/// The files and folders that a study's results go to.
+/// The files and folders for a study's results.
 #[derive(Default)]
 struct Outputs {
     chart: Option<PathBuf>,
@@ -150,7 +154,7 @@ impl Outputs {
         let ending = chart.as_deref().and_then(Path::extension).and_then(|ending| ending.to_str());
         if let (Some(file), false) = (&chart, matches!(ending, Some("svg" | "png" | "json"))) {
             let file = file.display();
-            return Err(format!("--chart needs a file .svg, .png or .json; received {file}"));
+            return Err(format!("--chart needs a .svg, .png or .json file (got {file})"));
         }
         Ok(Self { chart, html, csv, tensorboard })
     }
@@ -178,7 +182,7 @@ impl Outputs {
 }
 
 fn run(plan: &StudyPlan) -> Result<Study, Error> {
-    // Before the check, which would disturb the timings of a study that runs already.
+    // Before the check, which would disturb a running study.
     let lock = plan.lock()?;
     let mut observer = terminal();
     let checked = plan.compute_alike(&mut observer)?;
@@ -191,7 +195,7 @@ fn run(plan: &StudyPlan) -> Result<Study, Error> {
     Ok(study)
 }
 
-/// Draws the times of training into a file, whose ending says how.
+/// Draws the training times into a file; the extension selects the format.
 fn draw(study: &Study, file: &Path) -> Result<(), Error> {
     let chart = study.chart(Quantity::Train)?;
     let bytes = match file.extension().and_then(|extension| extension.to_str()) {
@@ -199,16 +203,12 @@ fn draw(study: &Study, file: &Path) -> Result<(), Error> {
         Some("png") => chart.png(2.0)?,
         _ => chart.svg().into_bytes(),
     };
-    std::fs::write(file, bytes).map_err(|source| Error::File {
-        action: "write",
-        path: file.into(),
-        source,
-    })
+    std::fs::write(file, bytes).map_err(Error::file("write", file))
 }
 
-/// Prints what happens; lines that pass only where somebody looks.
+/// Prints events; progress lines only in a terminal.
 pub(super) fn terminal() -> impl FnMut(&Event) {
-    let looks = io::stdout().is_terminal();
+    let is_live = io::stdout().is_terminal();
     move |event| {
         let mut output = io::stdout().lock();
         let _ = match event {
@@ -216,7 +216,7 @@ pub(super) fn terminal() -> impl FnMut(&Event) {
                 let kind = if *warm_up { ", warm-up" } else { "" };
                 writeln!(output, "[{run}/{runs}{kind}] {backend}")
             }
-            Event::Line { text, passing: true, .. } if looks => write!(output, "  {text}\r"),
+            Event::Line { text, passing: true, .. } if is_live => write!(output, "  {text}\r"),
             Event::Line { text, passing: false, .. } => writeln!(output, "  {text}"),
             Event::End(record) => {
                 let reason = record.reason();
@@ -233,49 +233,9 @@ pub(super) fn terminal() -> impl FnMut(&Event) {
     }
 }
 
-/// The options with a value.
-const VALUES: [&str; 22] = [
-    "--data",
-    "--backends",
-    "--repeats",
-    "--net",
-    "--size",
-    "--batch-size",
-    "--epochs",
-    "--steps",
-    "--rate",
-    "--weights",
-    "--device",
-    "--precision",
-    "--name",
-    "--records",
-    "--baseline",
-    "--target-accuracy",
-    "--price-per-hour",
-    "--chart",
-    "--html",
-    "--csv",
-    "--tensorboard",
-    study::ANSWER,
-];
-
-fn read(arguments: &[String]) -> Result<Task, String> {
-    let (mut files, mut switches) = (Vec::new(), Vec::new());
-    let mut values = BTreeMap::new();
-    let mut words = arguments.iter().map(String::as_str);
-    while let Some(word) = words.next() {
-        match word {
-            "--show" | "--report" | "--no-check" => switches.push(word),
-            word if VALUES.contains(&word) => {
-                let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
-                values.insert(word, value);
-            }
-            word if word.starts_with('-') => {
-                return Err(format!("unknown option {word}\n\n{}", help()));
-            }
-            word => files.push(PathBuf::from(word)),
-        }
-    }
+fn read(words: &[String]) -> Result<Task, String> {
+    let CommandLine { files, switches, mut values } = CommandLine::read(words, HELP, study::ANSWER)
+        .map_err(|message| message.replace(HELP, &help()))?;
     if let Some(file) = values.get(study::ANSWER) {
         return Ok(Task::Answer(file.into()));
     }
@@ -293,14 +253,19 @@ fn read(arguments: &[String]) -> Result<Task, String> {
             job.build.compute = Compute::common(false);
             StudyPlan::new("study", job)
         }
-        ([], None) => return Err(format!("there is nothing to run\n\n{}", help())),
-        (several, _) => return Err(format!("one study at a time; received {}", several.len())),
+        ([], None) => {
+            return Err(format!("nothing to run; give STUDY.json or --data FOLDER\n\n{}", help()));
+        }
+        (several, _) => return Err(format!("give one study (got {} files)", several.len())),
     };
     for (option, value) in values {
         set(&mut plan, option, value)?;
     }
     if switches.contains(&"--no-check") {
         plan.check = None;
+    }
+    if switches.contains(&"--missing") {
+        return Ok(Task::Missing(Box::new(plan)));
     }
     Ok(Task::Run(Box::new(plan), outputs))
 }
@@ -313,6 +278,7 @@ fn set(plan: &mut StudyPlan, option: &str, value: &str) -> Result<(), String> {
             plan.backends = value.split(',').map(|name| name.trim().to_owned()).collect();
         }
         "--repeats" => plan.repeats = number(option, value)?,
+        "--round" => plan.round = Some(number(option, value)?),
         "--net" => {
             let net = serde_json::json!({ "architecture": value });
             job.net = serde_json::from_value(net).map_err(|error| format!("--net: {error}"))?;
@@ -323,6 +289,7 @@ fn set(plan: &mut StudyPlan, option: &str, value: &str) -> Result<(), String> {
             }
         }
         "--batch-size" => job.fit.batch_size = number(option, value)?,
+        "--ranks" => job.build.ranks = number(option, value)?,
         "--epochs" => job.fit.epochs = number(option, value)?,
         "--steps" => job.fit.steps_per_epoch = Some(number(option, value)?),
         "--rate" => job.fit.learning_rate = Some(number(option, value)?),
@@ -337,13 +304,14 @@ fn set(plan: &mut StudyPlan, option: &str, value: &str) -> Result<(), String> {
         "--baseline" => plan.baseline = Some(value.into()),
         "--target-accuracy" => plan.target_accuracy = Some(number(option, value)?),
         "--price-per-hour" => plan.price_per_hour = Some(Price::try_from(value.to_owned())?),
+        "--on" => return Err("--on needs the command `benchbook` of the Python package".into()),
         _ => return Err(format!("unknown option {option}")),
     }
     Ok(())
 }
 
 pub(super) fn number<T: std::str::FromStr>(option: &str, value: &str) -> Result<T, String> {
-    value.parse().map_err(|_| format!("{option} needs a number; received {value}"))
+    value.parse().map_err(|_| format!("{option} needs a number (got {value})"))
 }
 
 fn device(value: &str) -> Result<Option<tch::Device>, String> {
@@ -362,7 +330,7 @@ fn compute(precision: &str) -> Result<Compute, String> {
         "bfloat16" => Ok(Compute { precision: Precision::BFloat16, ..Compute::common(true) }),
         "float16" => Ok(Compute { precision: Precision::Float16, ..Compute::common(true) }),
         _ => Err(format!(
-            "--precision needs float32, tf32, bfloat16 or float16; received {precision}"
+            "--precision needs float64, float32, tf32, bfloat16 or float16 (got {precision})"
         )),
     }
 }
@@ -390,12 +358,9 @@ fn shown(report: bool, files: &[PathBuf], values: &BTreeMap<&str, &str>) -> Resu
 
 #[cfg(test)]
 mod tests {
+    use super::super::command_line::tests::words;
     use super::*;
     use benchbook_nets::Named;
-
-    fn words(text: &str) -> Vec<String> {
-        text.split_whitespace().map(str::to_owned).collect()
-    }
 
     #[test]
     fn options_replace_what_the_plan_says() {
@@ -421,12 +386,12 @@ mod tests {
     }
 
     #[test]
-    fn the_help_names_every_backend_and_option() {
-        let Ok(Task::Run(plan, _)) = read(&words("--data pictures")) else { panic!("a plan") };
+    fn the_help_names_every_backend() {
+        let Ok(Task::Run(plan, _)) = read(&words("--data images")) else { panic!("a plan") };
         assert_eq!(plan.backends, COMPARED);
         let help = help();
         let backends = ALL.iter().map(|library| library.about().id);
-        for word in VALUES.into_iter().filter(|word| *word != study::ANSWER).chain(backends) {
+        for word in backends {
             assert!(help.contains(word), "{word}");
         }
     }
@@ -438,13 +403,13 @@ mod tests {
             ("--epochs 3", "nothing to run"),
             ("", "nothing to run"),
             ("--device cuda1 --data a", "--device: unknown device `cuda1`"),
-            ("--repeats x --data a", "received x"),
+            ("--repeats x --data a", "got x"),
             ("--weights absent.bin --data a", "--weights: cannot read the weights absent.bin"),
             ("--device gpu --data a", "--device: unknown device `gpu`"),
-            ("--precision half --data a", "received half"),
+            ("--precision half --data a", "got half"),
             ("--price-per-hour 3 --data a", "a number and a currency"),
-            ("--report --target-accuracy high", "received high"),
-            ("--report --chart a.pdf", "received a.pdf"),
+            ("--report --target-accuracy high", "got high"),
+            ("--report --chart a.pdf", "got a.pdf"),
             ("--show", "a file"),
         ];
         for (arguments, named) in cases {

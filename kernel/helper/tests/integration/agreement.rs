@@ -106,6 +106,7 @@ fn logits_loss_gradients_and_a_step_agree_with_pytorchs_python() {
             frozen: false,
             device: Device::Cpu,
             threads: Some(2),
+            ranks: 1,
             compute: Compute::default(),
         };
         let mut net = LibTorch.build(&plan, &parameters).unwrap();

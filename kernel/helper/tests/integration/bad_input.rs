@@ -145,10 +145,10 @@ fn what_is_left_out_is_left_out_in_every_phase_told_once_and_kept_in_the_record(
     let notes: Vec<&str> = notes.collect();
     assert_eq!(notes.len(), 3, "{notes:?}");
     // 16 pictures of 3 × 32 × 32 bytes.
-    assert_eq!(notes[0], "Decoded pictures are kept in up to 1 MB of memory");
-    assert!(notes[1].starts_with("2 files of train left out: "), "{notes:?}");
+    assert_eq!(notes[0], "Decoded images are cached in up to 1 MB of memory");
+    assert!(notes[1].starts_with("skipped 2 files of train: "), "{notes:?}");
     assert!(notes[1].contains("cat.3.jpg: expected the content of a JPEG"), "{notes:?}");
-    assert!(notes[2].starts_with("1 file of validation left out: "), "{notes:?}");
+    assert!(notes[2].starts_with("skipped 1 file of validation: "), "{notes:?}");
     assert_eq!(run.evaluate(&mut model, &data.validation()).unwrap().images, 3);
     let predicted = run.test(&mut model, &data.train()).unwrap().predictions;
     assert_eq!(predicted.len(), 10);
@@ -180,11 +180,14 @@ fn settings_that_exclude_each_other_are_refused_in_words() {
     let stopping = Builtin::early_stopping(3);
     let blind = Fit { validate: false, callbacks: vec![stopping], ..Fit::default() };
     let error = frozen.fit_with(&data, blind, &mut Silent).unwrap_err().to_string();
-    assert!(error.contains("expected validate to be true"), "{error}");
+    assert!(error.contains("`validate` must be true"), "{error}");
     assert!(error.contains("EarlyStopping"), "{error}");
     let none = Fit { epochs: 0, ..Fit::default() };
     let error = frozen.fit_with(&data, none, &mut Silent).unwrap_err();
-    assert_eq!(error.to_string(), "expected epochs to be at least 1, found 0");
+    assert_eq!(error.to_string(), "`epochs` must be at least 1 (got 0)");
     let error = model.evaluate(&data.test()).unwrap_err();
-    assert!(error.to_string().contains("labelled pictures in the split \"test\""), "{error}");
+    assert!(
+        error.to_string().contains("every image of the split \"test\" needs a class"),
+        "{error}"
+    );
 }

@@ -27,7 +27,7 @@ fn a_validation_loss_that_is_not_finite_fails_the_training_and_is_kept_in_the_hi
     assert!(matches!(error, Error::Diverged { kept: 1, .. }), "{text}");
     assert!(text.contains("the validation loss after epoch 1 is"), "{text}");
     assert!(
-        text.contains("learning rate 1000000000") && text.contains("history of 1 epoch:"),
+        text.contains("learning rate 1000000000") && text.contains("history of 1 epoch)"),
         "{text}"
     );
     let history = model.history();
@@ -64,7 +64,7 @@ fn what_follows_says_that_the_weights_are_to_blame_and_not_its_own_rate() {
                 "{text}"
             );
             assert!(text.contains(wanted) && !text.contains("0.00001"), "{text}");
-            assert!(text.contains("load a checkpoint or build the net anew"), "{text}");
+            assert!(text.contains("load a checkpoint or build the net again"), "{text}");
         }
         assert_eq!(model.history().epochs.len(), 1);
     }

@@ -144,7 +144,7 @@ fn a_record_needs_a_net_and_a_newer_record_is_refused() {
     assert!(error.to_string().contains("run.build"), "{error}");
     let path = pictures.path().join("newer.json");
     std::fs::write(&path, r#"{"schema": 4}"#).unwrap();
-    assert!(Record::read(&path).unwrap_err().to_string().contains("found 4"));
+    assert!(Record::read(&path).unwrap_err().to_string().contains("got 4"));
 }
 
 #[test]

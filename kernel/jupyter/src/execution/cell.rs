@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Runs a cell. `count` is the number of the latest cell that was counted.
+/// Runs a cell. `count` is the number of the latest counted cell.
 pub(super) fn run(
     core: &Arc<Core>,
     evaluator: &mut Result<Box<dyn Evaluator>, Failure>,
@@ -69,7 +69,7 @@ pub(super) fn run(
     core.iopub.cell_idle(&parent);
 }
 
-/// Answers a cell that is not run, because one before it failed or was interrupted.
+/// Replies that a cell is aborted, because an earlier one failed or was interrupted.
 pub(super) fn abort(core: &Core, request: &Request, count: u64) {
     let parent = request.parent();
     core.iopub.busy(&parent);
@@ -78,12 +78,12 @@ pub(super) fn abort(core: &Core, request: &Request, count: u64) {
     core.iopub.idle(&parent);
 }
 
-/// Aborts the cells that clients have sent by now. It happens before the reply is sent, so that
-/// what a client sends on seeing the reply is not among them.
+/// Aborts the cells that clients have already sent. Called before the reply is sent, so that it
+/// does not include cells that a client sends on receiving the reply.
 fn abort_what_waits(core: &Core) {
     let (sign, drained) = crossbeam_channel::bounded(0);
     core.shell_posts.post(Post::Drain(sign));
-    // Nothing is ever sent: the sender is dropped when everything has been handled, or when the
+    // No value is ever sent: the sender is dropped when everything has been handled, or when the
     // channel has ended.
     let _ = drained.recv();
     core.executor.abort_waiting();

@@ -10,7 +10,7 @@ use crate::wire::{
 };
 use benchbook_display::Bundle;
 
-/// Who can be asked about code: the evaluator between cells, the control beside them.
+/// The source of answers about code: the evaluator between cells, the control during cells.
 pub(crate) trait Asked {
     fn complete(&mut self, code: &str, cursor: usize) -> Completions;
     fn inspect(&mut self, code: &str, cursor: usize, detail: Detail) -> Option<Bundle>;
@@ -36,7 +36,7 @@ impl Asked for Box<dyn Evaluator> {
     }
 }
 
-/// Answers requests on the assistant thread, until the kernel is gone.
+/// Answers requests on the assistant thread until the kernel ends.
 pub(crate) fn assist(core: &Core) {
     while let Some(request) = core.assistant.next() {
         match request.kind() {
@@ -49,7 +49,7 @@ pub(crate) fn assist(core: &Core) {
     }
 }
 
-/// Leaves questions to the assistant thread.
+/// Passes requests to the assistant thread.
 pub(crate) fn assist_with(core: &Core, mut questions: Questions) {
     while let Some(question) = questions.pop() {
         if let Some(replaced) = core.assistant.push(question) {
@@ -58,7 +58,7 @@ pub(crate) fn assist_with(core: &Core, mut questions: Questions) {
     }
 }
 
-/// Answers that a question was replaced by a newer one.
+/// Replies that a newer request has replaced this one.
 pub(super) fn abort(core: &Core, request: &Request) {
     let parent = request.parent();
     core.iopub.busy(&parent);

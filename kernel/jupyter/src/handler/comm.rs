@@ -6,7 +6,7 @@ use crate::wire::{CommOpen, Outgoing};
 use jupyter_protocol::messaging::CommClose;
 use serde_json::Map;
 
-/// Closes what a client opens: there are no targets.
+/// Closes each comm that a client opens: there are no targets.
 pub(super) fn open(core: &Core, request: &Request) {
     let opened: CommOpen = match request.message.content() {
         Ok(opened) => opened,

@@ -4,15 +4,14 @@ use super::{Request, serve};
 use crate::core::Core;
 use crate::wire::{HistoryReply, HistoryRequest};
 
-/// Leaves a request to the thread that answers what is asked of the history: the file may let it
-/// wait.
+/// Passes a request to the history thread, since the file may be slow.
 pub(super) fn defer(core: &Core, request: Request) {
     if core.historian.send(Some(request)).is_err() {
         tracing::warn!("a request came after the kernel's end");
     }
 }
 
-/// Answers requests until the kernel ends.
+/// Answers history requests until the kernel ends.
 pub(crate) fn answer_from_history(
     core: &Core,
     requests: &crossbeam_channel::Receiver<Option<Request>>,

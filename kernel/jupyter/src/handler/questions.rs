@@ -8,19 +8,19 @@ use crate::wake::locked;
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, PoisonError};
 
-/// Questions in the order in which they came.
+/// Completion and inspection requests in the order of arrival.
 #[derive(Default)]
 pub(crate) struct Questions(VecDeque<Request>);
 
 impl Questions {
-    /// Adds a question; returns the one that it replaces.
+    /// Adds a request; returns the one that it replaces.
     pub(crate) fn push(&mut self, request: Request) -> Option<Request> {
         let client = |request: &Request| {
             let message = &request.message;
             (message.identities.clone(), message.header.session.clone())
         };
         let at = match request.kind() {
-            // What a terminal asks of every line. It is answered at once.
+            // A terminal sends this for every line. It is answered at once.
             "is_complete_request" => None,
             kind => self.0.iter().position(|waiting| {
                 waiting.kind() == kind
@@ -42,7 +42,7 @@ impl Questions {
     }
 }
 
-/// The other threads' side of the assistant thread, which answers questions while a cell runs.
+/// The other threads' handle to the assistant thread, which answers requests while a cell runs.
 #[derive(Default)]
 pub(crate) struct Assistant {
     state: Mutex<State>,
@@ -56,7 +56,7 @@ struct State {
 }
 
 impl Assistant {
-    /// Adds a question; returns the one that it replaces.
+    /// Adds a request; returns the one that it replaces.
     pub(crate) fn push(&self, request: Request) -> Option<Request> {
         let replaced = locked(&self.state).questions.push(request);
         self.changed.notify_one();
@@ -69,7 +69,7 @@ impl Assistant {
         self.changed.notify_one();
     }
 
-    /// Waits for the next question; `None` at the end.
+    /// Waits for the next request; `None` at the end.
     pub(super) fn next(&self) -> Option<Request> {
         let nothing = |state: &mut State| state.questions.is_empty() && !state.closed;
         let state = self.changed.wait_while(locked(&self.state), nothing);

@@ -7,7 +7,7 @@ use crate::wire::{Outgoing, ShutdownRequest};
 use jupyter_protocol::ReplyStatus;
 use jupyter_protocol::messaging::ShutdownReply;
 
-/// Answers, tells all clients, and lets the kernel end.
+/// Replies, notifies all clients, and lets the kernel end.
 pub(super) fn shut_down(core: &Core, request: &Request) {
     let restart = match request.message.content::<ShutdownRequest>() {
         Ok(asked) => asked.restart,

@@ -7,7 +7,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// How large the file may become, in bytes.
+/// Maximum size of the file, in bytes.
 const KEPT_BYTES: u64 = 16 << 20;
 
 /// A line of the file.
@@ -15,14 +15,14 @@ const KEPT_BYTES: u64 = 16 << 20;
 #[serde(untagged)]
 enum Line {
     Entry(Entry),
-    /// A session has begun; so that no other takes its number before it has run a cell.
+    /// The start of a session; reserves its number before its first cell.
     Session {
         session: u64,
     },
 }
 
-/// The history file. It is opened for each access, under a lock, so that another session can put a
-/// shortened one in its place.
+/// The history file. It is opened under a lock for each access, so that another session can replace
+/// it by a shortened one.
 pub(super) struct HistoryFile {
     path: PathBuf,
 }
@@ -32,7 +32,7 @@ impl HistoryFile {
         Self { path }
     }
 
-    /// Shortens the file if it has grown too large, and takes the number of a new session.
+    /// Shortens a file that has grown too large, and reserves the number of a new session.
     pub(super) fn begin_session(&self) -> io::Result<u64> {
         if let Some(folder) = self.path.parent() {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
@@ -52,7 +52,7 @@ impl HistoryFile {
         write(&self.lock()?, &Line::Entry(entry.clone()))
     }
 
-    /// All entries, of all sessions. None if the file cannot be read.
+    /// All entries of all sessions; empty if the file cannot be read.
     pub(super) fn read(&self) -> Vec<Entry> {
         let Ok(file) = open(&self.path) else { return Vec::new() };
         let entry = |line| match line {
@@ -62,12 +62,12 @@ impl HistoryFile {
         lines(&file).into_iter().filter_map(entry).collect()
     }
 
-    /// Opens the file, alone; makes it if it is missing.
+    /// Opens the file under an exclusive lock; creates a missing file.
     fn lock(&self) -> io::Result<File> {
         loop {
             let file = open(&self.path)?;
             file.lock()?;
-            // Another session may have put a new file in its place before the lock was had.
+            // Another session may have replaced the file before the lock was acquired.
             match fs::metadata(&self.path) {
                 Ok(current) if current.ino() == file.metadata()?.ino() => return Ok(file),
                 _ => {}
@@ -75,7 +75,7 @@ impl HistoryFile {
         }
     }
 
-    /// Puts a file with the latest half of the lines in the place of this one; returns it locked.
+    /// Replaces the file by one with the latest half of its lines; returns the new file, locked.
     fn shorten(&self, lines: &[Line]) -> io::Result<File> {
         let temporary = self.path.with_extension(format!("{}.new", std::process::id()));
         let mut bytes = 0;
@@ -112,7 +112,7 @@ impl Line {
         }
     }
 
-    /// About how many bytes it takes in the file.
+    /// Approximate size in the file, in bytes.
     fn size(&self) -> u64 {
         match self {
             Self::Entry(entry) => {
@@ -127,13 +127,12 @@ fn open(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
     match file.metadata()?.is_file() {
         true => Ok(file),
-        // Another kind of file, a pipe for example, need not have an end.
+        // Other files, a pipe for example, may have no end.
         false => Err(io::Error::other(format!("{} is no regular file", path.display()))),
     }
 }
 
-/// Writes a line at the end. It begins with a line end if the last one has none, because its
-/// writer was killed.
+/// Appends a line. Starts with a line end if the last line has none because its writer was killed.
 fn write(mut file: &File, line: &Line) -> io::Result<()> {
     let mut bytes = Vec::new();
     if !ends_with_newline(file)? {
@@ -154,7 +153,7 @@ fn ends_with_newline(file: &File) -> io::Result<bool> {
     Ok(last == [b'\n'])
 }
 
-/// The lines that can be read; others (cut by a crash, written by a later version) are left out.
+/// The readable lines; skips others (truncated by a crash, written by a later version).
 fn lines(file: &File) -> Vec<Line> {
     let mut reader = BufReader::new(file);
     let (mut lines, mut line) = (Vec::new(), Vec::new());

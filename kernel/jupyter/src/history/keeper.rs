@@ -9,17 +9,17 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
 
-/// How long an answer waits for the file.
+/// How long a reply waits for the file.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// How many cells wait to be written; those that follow are not in the file.
+/// Maximum number of cells that wait to be written; further cells are not saved.
 const WAITING: usize = 1000;
 
-/// The other threads' side of the thread.
+/// The other threads' handle to the thread.
 pub(super) struct Keeper {
     jobs: Mutex<Option<Sender<Job>>>,
     ended: Receiver<()>,
-    /// What was asked for and did not come in time.
+    /// A requested result that has not arrived in time.
     late: Mutex<Option<Receiver<Others>>>,
 }
 
@@ -35,7 +35,7 @@ pub(super) struct Others {
 }
 
 impl Keeper {
-    /// Begins a session. `None`, with a warning in the log, if there can be no thread.
+    /// Begins a session. `None`, with a warning in the log, if the thread cannot be started.
     pub(super) fn start(path: PathBuf) -> Option<Self> {
         let (jobs, waiting) = bounded(WAITING);
         let (end, ended) = bounded::<()>(0);
@@ -53,14 +53,14 @@ impl Keeper {
         }
     }
 
-    /// Writes an entry, whose session is this one.
+    /// Writes an entry of this session.
     pub(super) fn add(&self, entry: Entry) {
         if !self.send(Job::Add(entry)) {
             tracing::warn!("a cell is not in the history file, which does not answer");
         }
     }
 
-    /// Ends the session, and gives its last cells time to be written.
+    /// Ends the session, and waits a limited time for its last cells to be written.
     pub(super) fn close(&self) {
         locked(&self.jobs).take();
         let _ = self.ended.recv_timeout(PATIENCE);
@@ -70,7 +70,7 @@ impl Keeper {
         locked(&self.jobs).as_ref().is_some_and(|jobs| jobs.try_send(job).is_ok())
     }
 
-    /// What is in the file; `None` if it does not answer.
+    /// The content of the file; `None` if it does not respond in time.
     pub(super) fn read(&self) -> Option<Others> {
         let mut late = locked(&self.late);
         if let Some(receiver) = late.take()
@@ -117,7 +117,7 @@ fn serve(file: &HistoryFile, jobs: &Receiver<Job>) {
             Job::Read(answer) => {
                 let mut entries = file.read();
                 entries.retain(|entry| entry.session != session);
-                // The receiver is gone if this came too late.
+                // The receiver no longer exists if this result is late.
                 let _ = answer.send(Others { session, entries });
             }
         }

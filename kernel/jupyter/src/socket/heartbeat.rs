@@ -4,7 +4,7 @@ use super::LINGER;
 use crate::wake::Mailbox;
 use crate::zmtp::{Server, encode};
 
-/// Serves the channel until something is posted to `stop`.
+/// Serves the channel until `stop` receives a value.
 pub(crate) fn serve(mut server: Server, stop: &Mailbox<()>) {
     loop {
         match server.wait(&stop.wake, None) {

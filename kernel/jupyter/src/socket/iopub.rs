@@ -18,20 +18,20 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use subscribers::Subscribers;
 
-/// How long printed text waits for more.
+/// How long printed text waits for more text.
 const GATHER: Duration = Duration::from_millis(20);
 
-/// How long printed text waits after the text before it has left.
+/// Minimum time between two messages of printed text.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How much printed text waits, in bytes; more leaves at once.
+/// Maximum size of waiting text, in bytes; larger text is sent at once.
 const GATHER_BYTES: usize = 1 << 20;
 
-/// How many bytes of outputs wait for the channel's thread before those who send more wait, too. It
-/// waits for no client.
+/// Maximum size of queued outputs, in bytes, before senders wait for the channel's thread, which in
+/// turn waits for no client.
 const UNSENT: usize = 64 << 20;
 
-/// The other threads' side of the channel.
+/// The other threads' handle to the channel.
 pub(crate) struct IoPub {
     state: Mutex<State>,
     taken: Condvar,
@@ -41,14 +41,14 @@ pub(crate) struct IoPub {
 #[derive(Default)]
 struct State {
     queue: VecDeque<Item>,
-    /// About how many bytes the queue has.
+    /// Approximate size of the queue, in bytes.
     bytes: usize,
     /// The cell that is running.
     running: Option<Parent>,
-    /// When printed text left last.
+    /// When text was last sent.
     text_sent: Option<Instant>,
     stopping: bool,
-    /// Nothing is sent any more.
+    /// Whether sending has ended.
     ended: bool,
 }
 
@@ -57,7 +57,7 @@ enum Item {
     Text(Text),
 }
 
-/// Printed text that waits.
+/// Waiting printed text.
 struct Text {
     parent: Parent,
     stream: Stream,
@@ -70,7 +70,7 @@ impl IoPub {
         Ok(Self { state: Mutex::default(), taken: Condvar::new(), wake: Wake::new()? })
     }
 
-    /// Publishes a message, after all printed text that waits.
+    /// Publishes a message after all waiting text.
     pub(crate) fn send(&self, message: Outgoing) {
         let mut state = self.room();
         state.bytes += message.size();
@@ -79,13 +79,13 @@ impl IoPub {
         self.wake.raise();
     }
 
-    /// Waits until the channel's thread has taken enough.
+    /// Waits until the channel's thread has sent enough of the queue.
     fn room(&self) -> MutexGuard<'_, State> {
         let full = |state: &mut State| state.bytes > UNSENT && !state.ended;
         self.taken.wait_while(locked(&self.state), full).unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Publishes printed text, together with what was printed just before.
+    /// Publishes printed text, combined with text printed just before.
     pub(crate) fn stream(&self, parent: &Parent, stream: Stream, text: &str) {
         let mut state = self.room();
         state.bytes += text.len();
@@ -109,7 +109,7 @@ impl IoPub {
         self.wake.raise();
     }
 
-    /// Publishes the printed text that waits.
+    /// Publishes the waiting text.
     pub(crate) fn flush(&self) {
         if let Some(Item::Text(last)) = locked(&self.state).queue.back_mut() {
             last.due = Instant::now();
@@ -117,13 +117,13 @@ impl IoPub {
         self.wake.raise();
     }
 
-    /// Says that a request is being handled.
+    /// Publishes that a request is being handled.
     pub(crate) fn busy(&self, parent: &Parent) {
         self.send(Outgoing::publish(parent, &Status::Busy));
     }
 
-    /// Says that a request has been handled. Front ends show the latest status, so while a cell
-    /// runs beside the request, its own status follows.
+    /// Publishes that a request has been handled. Front ends show the latest status, so if a cell
+    /// is running, its own status follows.
     pub(crate) fn idle(&self, parent: &Parent) {
         let mut state = locked(&self.state);
         state.queue.push_back(Item::Message(Outgoing::publish(parent, &Status::Idle)));
@@ -135,7 +135,7 @@ impl IoPub {
         self.wake.raise();
     }
 
-    /// Says that a cell is running.
+    /// Publishes that a cell is running.
     pub(crate) fn cell_busy(&self, parent: &Parent) {
         let mut state = locked(&self.state);
         state.queue.push_back(Item::Message(Outgoing::publish(parent, &Status::Busy)));
@@ -144,7 +144,7 @@ impl IoPub {
         self.wake.raise();
     }
 
-    /// Says that the cell has ended.
+    /// Publishes that the cell has ended.
     pub(crate) fn cell_idle(&self, parent: &Parent) {
         let mut state = locked(&self.state);
         state.queue.push_back(Item::Message(Outgoing::publish(parent, &Status::Idle)));
@@ -159,8 +159,7 @@ impl IoPub {
         self.wake.raise();
     }
 
-    /// Takes what is to be sent now; with it, when the rest is due, or that it was all and the
-    /// channel ends.
+    /// The messages to send now, and when the rest is due or that the channel ends after them.
     fn take(&self) -> (VecDeque<Item>, Next) {
         self.wake.lower();
         let mut state = locked(&self.state);
@@ -189,7 +188,7 @@ impl IoPub {
     }
 }
 
-/// What the channel's thread does next.
+/// The next action of the channel's thread.
 enum Next {
     Wait,
     At(Instant),

@@ -7,17 +7,17 @@ use crate::wire::{Incoming, Outgoing, Replays, Sender, Signer};
 use crate::zmtp::{Arrived, Server, encode};
 use std::sync::Arc;
 
-/// What the owner of a ROUTER socket is asked to do.
+/// A command for the owner of a ROUTER socket.
 pub(crate) enum Post {
     /// Send a message.
     Send(Outgoing),
-    /// Handle everything that has arrived by now, then drop the sender as a sign.
+    /// Handle everything that has arrived, then drop the sender as a signal.
     Drain(crossbeam_channel::Sender<()>),
-    /// End, after what was posted before.
+    /// End after all earlier posts.
     Stop,
 }
 
-/// A ROUTER socket with what is needed to read and write messages on it.
+/// A ROUTER socket with its means to read and write messages.
 pub(crate) struct Router {
     pub(crate) channel: &'static str,
     pub(crate) server: Server,
@@ -25,7 +25,7 @@ pub(crate) struct Router {
     pub(crate) wire: Arc<Wire>,
 }
 
-/// How messages are read and written, the same for all channels.
+/// Reading and writing of messages, the same for all channels.
 pub(crate) struct Wire {
     pub(crate) sender: Sender,
     pub(crate) signer: Signer,
@@ -33,7 +33,7 @@ pub(crate) struct Wire {
 }
 
 impl Router {
-    /// Serves the socket until it is asked to stop.
+    /// Serves the socket until it is stopped.
     pub(crate) fn serve(mut self, mut handle: impl FnMut(Incoming)) {
         loop {
             match self.server.wait(&self.posts.wake, None) {
@@ -59,7 +59,7 @@ impl Router {
     fn send(&mut self, message: Outgoing) {
         let kind = message.kind().to_owned();
         let mut parts = self.wire.sender.parts(message);
-        // The first is the connection, which needs it no more.
+        // The first identity is the connection, which does not need it any more.
         let identity = parts.remove(0);
         match self.server.find(&identity) {
             Some(peer) => self.server.send(peer, encode(&parts)),
@@ -74,7 +74,7 @@ impl Wire {
         Self { sender: Sender::new(signer.clone()), signer, replays: Replays::default() }
     }
 
-    /// Handles what has arrived.
+    /// Handles the messages that have arrived.
     pub(crate) fn handle(
         &self,
         channel: &str,
@@ -84,13 +84,13 @@ impl Wire {
         for Arrived { identity, mut parts, .. } in arrived {
             parts.insert(0, identity);
             if let Some(message) = self.parse(channel, parts) {
-                // The failure is logged; the channel goes on with the next message.
+                // The failure is logged; the channel continues with the next message.
                 let _ = guarded(|| handle(message));
             }
         }
     }
 
-    /// Reads a message; one that is none is logged and dropped.
+    /// Parses a message; invalid ones are logged and dropped.
     fn parse(&self, channel: &str, parts: Vec<Vec<u8>>) -> Option<Incoming> {
         match Incoming::parse(parts, &self.signer, &self.replays) {
             Ok(message) => {

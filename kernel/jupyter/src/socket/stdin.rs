@@ -10,15 +10,15 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// How long a question waits for a front end that has not connected its stdin channel yet.
+/// How long a request waits for a front end that has not connected its stdin channel yet.
 const CONNECT_GRACE: Duration = Duration::from_secs(1);
 
-/// How often it is tried meanwhile.
+/// Interval of attempts meanwhile.
 const RETRY: Duration = Duration::from_millis(20);
 
-/// A question to the user.
+/// An input request to the user.
 pub(crate) struct Question<'a> {
-    /// The identities of the client to ask.
+    /// The identities of the client.
     pub(crate) client: &'a [Vec<u8>],
     pub(crate) parent: &'a Parent,
     pub(crate) prompt: &'a str,
@@ -27,10 +27,10 @@ pub(crate) struct Question<'a> {
 
 type Answer = Result<String, InputError>;
 
-/// The other threads' side of the channel.
+/// The other threads' handle to the channel.
 pub(crate) struct Stdin {
     posts: Mailbox<Post>,
-    /// Held while a question is open, so that a second thread's question waits.
+    /// Held while a request is pending, so that a second thread's request waits.
     asking: Mutex<()>,
     state: Mutex<State>,
 }
@@ -41,7 +41,7 @@ struct State {
     closed: bool,
 }
 
-/// The question that is open.
+/// The pending request.
 struct Pending {
     client: Vec<Vec<u8>>,
     answer: crossbeam_channel::Sender<Answer>,
@@ -57,8 +57,8 @@ impl Stdin {
         Ok(Self { posts: Mailbox::new()?, asking: Mutex::default(), state: Mutex::default() })
     }
 
-    /// Asks and waits. `interrupted` says whether the cell was interrupted before the question was
-    /// open to [`Stdin::cancel`].
+    /// Sends a request and waits. `interrupted` says whether the cell was interrupted before
+    /// [`Stdin::cancel`] could cancel the request.
     pub(crate) fn ask(&self, question: Question<'_>, interrupted: impl Fn() -> bool) -> Answer {
         let _turn = locked(&self.asking);
         let (sender, receiver) = crossbeam_channel::bounded(1);
@@ -80,12 +80,12 @@ impl Stdin {
         receiver.recv().unwrap_or(Err(InputError::Closed))
     }
 
-    /// Ends the open question, if there is one.
+    /// Cancels the pending request, if there is one.
     pub(crate) fn cancel(&self, reason: InputError) {
         self.answer(Err(reason), |_| true);
     }
 
-    /// Ends the open question and all that would follow.
+    /// Cancels the pending request and all later ones.
     pub(crate) fn close(&self) {
         locked(&self.state).closed = true;
         self.cancel(InputError::Closed);
@@ -97,15 +97,15 @@ impl Stdin {
         self.posts.post(Post::Stop);
     }
 
-    /// Whether a question is open.
+    /// Whether a request is pending.
     fn is_asking(&self) -> bool {
         locked(&self.state).pending.is_some()
     }
 
-    /// Answers the open question if there is one from a client that is `meant`.
+    /// Answers the pending request if `meant` accepts its client.
     fn answer(&self, answer: Answer, meant: impl Fn(&Pending) -> bool) -> bool {
         let pending = locked(&self.state).pending.take_if(|pending| meant(pending));
-        // The cell that asked may have ended; then the answer is not needed.
+        // The cell may have ended; then the answer is not needed.
         pending.is_some_and(|pending| pending.answer.send(answer).is_ok())
     }
 
@@ -127,7 +127,7 @@ impl Stdin {
 
 /// Serves the channel until it is stopped.
 pub(crate) fn serve(mut server: Server, wire: &Wire, stdin: &Arc<Stdin>) {
-    // A question that could not be sent yet, and when it is given up.
+    // A request that could not be sent yet, and when to give up.
     let mut unsent: Option<(Outgoing, Instant)> = None;
     loop {
         let again = unsent.is_some().then(|| Instant::now() + RETRY);

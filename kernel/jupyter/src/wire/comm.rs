@@ -11,7 +11,7 @@ pub(crate) struct CommOpen {
     pub(crate) target_name: String,
 }
 
-/// A `comm_info_reply` that says that no comm is open.
+/// A `comm_info_reply` without comms.
 #[derive(Debug, Serialize)]
 pub(crate) struct NoComms {
     status: ReplyStatus,

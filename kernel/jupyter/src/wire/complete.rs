@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Deserialize)]
 pub(crate) struct CompleteRequest {
     pub(crate) code: String,
-    /// In code points; by default the end.
+    /// In code points; default: the end.
     #[serde(default)]
     pub(crate) cursor_pos: Option<usize>,
 }
@@ -22,7 +22,7 @@ pub(crate) struct CompleteReply {
     metadata: Metadata,
 }
 
-/// The kinds of the matches, under the key by which IPython and JupyterLab know them.
+/// The kinds of the matches, under the key used by IPython and JupyterLab.
 #[derive(Debug, Serialize)]
 struct Metadata {
     #[serde(rename = "_jupyter_types_experimental", skip_serializing_if = "Vec::is_empty")]

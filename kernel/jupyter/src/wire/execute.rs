@@ -6,13 +6,13 @@ use jupyter_protocol::ReplyStatus;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// All fields but the code have the defaults that the specification gives.
+/// All fields except the code have the specification's defaults.
 #[derive(Debug, Deserialize)]
 pub(crate) struct ExecuteRequest {
     pub(crate) code: String,
     #[serde(default)]
     pub(crate) silent: bool,
-    /// By default the opposite of `silent`.
+    /// Default: the opposite of `silent`.
     #[serde(default)]
     pub(crate) store_history: Option<bool>,
     #[serde(default)]
@@ -28,7 +28,7 @@ fn yes() -> bool {
 }
 
 impl ExecuteRequest {
-    /// Whether the cell is counted and kept; a silent one never is.
+    /// Whether the cell is counted and saved; a silent cell never is.
     pub(crate) fn stored(&self) -> bool {
         !self.silent && self.store_history.unwrap_or(true)
     }

@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 
-/// What is read of the header of a request. Clients may leave out the rest; the whole header is
-/// given back to them as the parent header, byte for byte.
+/// The fields of a request's header that the kernel reads. Clients may omit the others; the whole
+/// header is returned to them as the parent header, byte for byte.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 pub(crate) struct RequestHeader {
     pub(crate) msg_id: String,

@@ -3,7 +3,7 @@
 use jupyter_protocol::ReplyStatus;
 use serde::{Deserialize, Serialize};
 
-/// Clients send the fields of all three kinds of access, some of them null, or leave them out.
+/// Clients send the fields of all three access types, with null in some of them, or omit them.
 #[derive(Debug, Deserialize)]
 pub(crate) struct HistoryRequest {
     pub(crate) hist_access_type: HistoryAccess,

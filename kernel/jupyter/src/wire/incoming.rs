@@ -4,35 +4,35 @@ use super::{DELIMITER, Replays, RequestHeader, Signer};
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
-/// The most parts that a message may have, buffers included.
+/// Maximum number of parts of a message, including buffers.
 pub(crate) const MAX_PARTS: usize = 1024;
 
-/// The most bytes that a message may have, buffers included.
+/// Maximum size of a message in bytes, including buffers.
 pub(crate) const MAX_BYTES: usize = 128 << 20;
 
-/// The most bytes that the content of a request may have. A cell is compiled as a whole, and every
-/// pass over it holds it again.
+/// Maximum size of a request's content in bytes. A cell is compiled as a whole, and every pass
+/// holds a copy of it.
 pub(crate) const MAX_CONTENT: usize = 16 << 20;
 
-/// A message that was received, complete and genuine.
+/// A complete message with a valid signature.
 #[derive(Clone, Debug)]
 pub(crate) struct Incoming {
-    /// Whom to answer.
+    /// The identities for the reply.
     pub(crate) identities: Vec<Vec<u8>>,
     pub(crate) header: RequestHeader,
-    /// The header as it was sent, to be given back as the parent header.
+    /// The header as received, returned as the parent header.
     pub(crate) raw_header: Arc<[u8]>,
     content: Vec<u8>,
-    /// The binary parts. No message that is understood has any; they are kept for those to come.
+    /// The binary parts. No known message has any; they are reserved for later messages.
     pub(crate) buffers: Vec<Vec<u8>>,
 }
 
 impl Incoming {
-    /// Reads the parts of a multipart message.
+    /// Parses a multipart message.
     ///
     /// # Errors
-    /// Says what was expected when it is not a message, is too large, is not signed with the key
-    /// or was seen before.
+    /// The message is malformed, too large, not signed with the key, or a repetition; the error
+    /// says what was expected.
     pub(crate) fn parse(
         parts: Vec<Vec<u8>>,
         signer: &Signer,
@@ -71,10 +71,10 @@ impl Incoming {
         })
     }
 
-    /// The content as what the message type says it is.
+    /// The content in the form of its message type.
     ///
     /// # Errors
-    /// Names the message type and the field, or what is too large.
+    /// The message type and the invalid field, or the part that is too large.
     pub(crate) fn content<T: DeserializeOwned>(&self) -> Result<T, WireError> {
         if self.content.len() > MAX_CONTENT {
             let kind = self.header.msg_type.clone();
@@ -85,7 +85,7 @@ impl Incoming {
     }
 }
 
-/// Reads a JSON object. Without this check serde would take an array for a struct.
+/// Parses a JSON object. Without this check serde would accept an array as a struct.
 fn object<T: DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
     match json.trim_ascii_start().first() {
         Some(b'{') => serde_json::from_slice(json),

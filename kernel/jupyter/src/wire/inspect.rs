@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 #[derive(Debug, Deserialize)]
 pub(crate) struct InspectRequest {
     pub(crate) code: String,
-    /// In code points; by default the end.
+    /// In code points; default: the end.
     #[serde(default)]
     pub(crate) cursor_pos: Option<usize>,
     #[serde(default)]

@@ -8,7 +8,7 @@ pub(crate) struct IsCompleteRequest {
     pub(crate) code: String,
 }
 
-/// Only the incomplete one has an indentation.
+/// Only `incomplete` has an indentation.
 #[derive(Debug, Serialize)]
 #[serde(tag = "status", rename_all = "lowercase")]
 pub(crate) enum IsCompleteReply {

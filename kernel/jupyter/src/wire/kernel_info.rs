@@ -28,7 +28,7 @@ impl<'a> From<&'a About> for KernelInfoReply<'a> {
             language_info: &about.language,
             banner: &about.banner,
             debugger: false,
-            // The features that the specification names are a debugger and subshells.
+            // The specification has two features, a debugger and subshells; neither is supported.
             supported_features: &[],
             help_links: &about.help_links,
         }

@@ -11,13 +11,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use uuid::Uuid;
 
-/// What can be the content of a message that is sent: its type is known by its Rust type.
+/// Content of an outgoing message; the Rust type determines the message type.
 pub(crate) trait Content: Serialize {
     /// The message type.
     const TYPE: &'static str;
 }
 
-/// The messages that are sent, with their types; `protocol`'s are those of `jupyter-protocol`.
+/// The outgoing messages with their types; `protocol` contains those of `jupyter-protocol`.
 macro_rules! contents {
     ($($content:ty => $kind:literal),* $(,)?) => {
         $(impl Content for $content { const TYPE: &'static str = $kind; })*
@@ -48,7 +48,7 @@ contents! {
     wire::UsageReply => "usage_reply",
 }
 
-/// The header of the request that a message belongs to, as JSON; of none, an empty object.
+/// The header of the request that a message belongs to, as JSON; an empty object without a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Parent(Arc<[u8]>);
 
@@ -62,7 +62,7 @@ impl Parent {
     }
 }
 
-/// About how many bytes a message has beside its content and its parent.
+/// Approximate size of a message without its content and parent, in bytes.
 const MESSAGE: usize = 512;
 
 /// A message to send.
@@ -76,24 +76,24 @@ pub(crate) struct Outgoing {
 }
 
 impl Outgoing {
-    /// A message that is published, belonging to `parent`.
+    /// A published message with the given parent.
     pub(crate) fn publish<C: Content>(parent: &Parent, content: &C) -> Self {
         Self::with_kind(parent, C::TYPE.into(), content)
     }
 
-    /// An answer to `request`.
+    /// A reply to `request`.
     pub(crate) fn reply<C: Content>(request: &Incoming, content: &C) -> Self {
         Self::publish(&Parent::of(request), content).to(request.identities.clone())
     }
 
-    /// A message whose type is known only now.
+    /// A message whose type is only known at run time.
     pub(crate) fn with_kind(
         parent: &Parent,
         kind: Cow<'static, str>,
         content: &impl Serialize,
     ) -> Self {
-        // Contents are structs with string keys, which always can be written as JSON; should one
-        // not, the client gets an empty object and the log says why.
+        // Contents are structs with string keys, whose serialisation cannot fail; if it does, the
+        // client gets an empty object and the log has the error.
         let content = serde_json::to_vec(content).unwrap_or_else(|error| {
             tracing::error!(kind = &*kind, %error, "a message could not be written as JSON");
             b"{}".to_vec()
@@ -118,23 +118,23 @@ impl Outgoing {
         &self.kind
     }
 
-    /// Whom it goes to.
+    /// The identities of its recipient.
     pub(crate) fn identities(&self) -> &[Vec<u8>] {
         &self.identities
     }
 
-    /// The request that it belongs to.
+    /// The header of its request.
     pub(crate) fn parent(&self) -> &Parent {
         &self.parent
     }
 
-    /// About how many bytes it takes.
+    /// Approximate size in bytes.
     pub(crate) fn size(&self) -> usize {
         self.content.len() + self.parent.0.len() + MESSAGE
     }
 }
 
-/// The kernel as a sender: its session, its key and its count of messages.
+/// The kernel as a sender: its session, key and message count.
 pub(crate) struct Sender {
     session: String,
     signer: Signer,
@@ -157,7 +157,7 @@ impl Sender {
             msg_type: message.kind.into_owned(),
             version: PROTOCOL_VERSION.into(),
         };
-        // Both are maps with string keys, which always can be written as JSON.
+        // Both are maps with string keys, whose serialisation cannot fail.
         let header = serde_json::to_vec(&header).unwrap_or_default();
         let metadata = serde_json::to_vec(&message.metadata).unwrap_or_default();
         let signed = [&header[..], &message.parent.0, &metadata, &message.content];

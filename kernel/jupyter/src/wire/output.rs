@@ -14,7 +14,7 @@ pub(crate) fn stream_content(stream: Stream, text: String) -> StreamContent {
     StreamContent { name, text }
 }
 
-/// By what a later update finds an output.
+/// The display id for later updates.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Transient<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]

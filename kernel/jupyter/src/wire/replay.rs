@@ -4,11 +4,11 @@ use super::signature::Signature;
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
-/// How many signatures are remembered: as many as `jupyter_client` remembers.
+/// Number of stored signatures, as in `jupyter_client`.
 const REMEMBERED: usize = 1 << 16;
 
-/// The signatures of the latest messages of all channels. A message whose signature is among them
-/// was recorded and sent again, for every genuine one has an id and a date of its own.
+/// The signatures of the latest messages of all channels. A repeated signature means a replayed
+/// message, since every genuine message has its own id and date.
 #[derive(Default)]
 pub(crate) struct Replays(Mutex<Seen>);
 
@@ -19,7 +19,7 @@ struct Seen {
 }
 
 impl Replays {
-    /// Remembers the signature; false if it was known.
+    /// Stores the signature; false if it is already stored.
     pub(crate) fn is_new(&self, signature: Signature) -> bool {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !seen.known.insert(signature) {

@@ -6,8 +6,8 @@ use sha2::Sha256;
 /// A signature in bytes.
 pub(crate) type Signature = [u8; 32];
 
-/// Signs and verifies with the key of the connection file. An empty key means that messages carry
-/// an empty signature, and that none is checked.
+/// Signs and verifies with the key of the connection file. With an empty key, messages carry an
+/// empty signature and none is checked.
 #[derive(Clone)]
 pub(crate) struct Signer {
     mac: Option<Hmac<Sha256>>,
@@ -15,12 +15,12 @@ pub(crate) struct Signer {
 
 impl Signer {
     pub(crate) fn new(key: &str) -> Self {
-        // An HMAC takes a key of any length, so the error cannot happen with a key.
+        // An HMAC accepts a key of any length, so the error cannot occur.
         let mac = (!key.is_empty()).then(|| Hmac::new_from_slice(key.as_bytes()).ok()).flatten();
         Self { mac }
     }
 
-    /// The signature frame for the parts: lower case hexadecimal digits, or nothing without a key.
+    /// The signature frame for the parts: lower-case hexadecimal digits; empty without a key.
     pub(crate) fn sign<'a>(&self, parts: impl IntoIterator<Item = &'a [u8]>) -> String {
         match self.digest(parts) {
             Some(mac) => hex::encode(mac.finalize().into_bytes()),
@@ -28,8 +28,8 @@ impl Signer {
         }
     }
 
-    /// Whether `frame` signs the parts, compared in constant time: the signature if so, `None`
-    /// within if there is no key, and an error if the signature is another one or none at all.
+    /// Checks in constant time that `frame` signs the parts. Returns the signature, `None` without
+    /// a key, and an error for a wrong or missing signature.
     pub(crate) fn verify<'a>(
         &self,
         frame: &[u8],
@@ -51,7 +51,7 @@ impl Signer {
     }
 }
 
-/// The signature is not that of the message.
+/// The message's signature is wrong.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Forged;
 
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn a_signature_is_that_of_rfc_4231() {
-        // Test case 2 of RFC 4231, its data split as a message splits it.
+        // Test case 2 of RFC 4231, its data split like a message.
         let signer = Signer::new("Jefe");
         let parts: [&[u8]; 4] = [b"what do ya ", b"want ", b"for ", b"nothing?"];
         assert_eq!(

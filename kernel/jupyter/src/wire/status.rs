@@ -4,7 +4,7 @@ use crate::evaluator::Failure;
 use jupyter_protocol::ReplyStatus;
 use serde::Serialize;
 
-/// What the kernel is doing.
+/// The kernel's execution state.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(tag = "execution_state", rename_all = "lowercase")]
 pub(crate) enum Status {
@@ -13,7 +13,7 @@ pub(crate) enum Status {
     Idle,
 }
 
-/// A reply of any type whose request is no longer served.
+/// A reply of any type to a request that is aborted.
 #[derive(Debug, Serialize)]
 pub(crate) struct Aborted {
     status: ReplyStatus,
@@ -25,7 +25,7 @@ impl Aborted {
     }
 }
 
-/// A reply of any type whose request failed.
+/// A reply of any type to a request that failed.
 #[derive(Debug, Serialize)]
 pub(crate) struct ErrorReply<'a> {
     status: ReplyStatus,

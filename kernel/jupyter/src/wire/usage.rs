@@ -8,11 +8,11 @@ pub(crate) struct UsageReply {
     pub(crate) status: ReplyStatus,
     pub(crate) hostname: String,
     pub(crate) pid: u32,
-    /// Of this process and all below it, in percent of one core.
+    /// Of this process and its descendants, in percent of one core.
     pub(crate) kernel_cpu: f32,
-    /// Of this process and all below it, in bytes.
+    /// Of this process and its descendants, in bytes.
     pub(crate) kernel_memory: u64,
-    /// In percent of all cores; absent in the first reply, since it is measured between two.
+    /// In percent of all cores; absent in the first reply, since it is measured between two requests.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) host_cpu_percent: Option<f32>,
     pub(crate) cpu_count: usize,
@@ -25,12 +25,12 @@ pub(crate) struct UsageReply {
     pub(crate) gpu_memory_total: Option<u64>,
 }
 
-/// The machine's memory, in bytes, by the names of psutil.
+/// The machine's memory, in bytes, with psutil's names.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct VirtualMemory {
     pub(crate) total: u64,
     pub(crate) available: u64,
-    /// What is not available, in percent of the total.
+    /// Unavailable memory, in percent of the total.
     pub(crate) percent: f64,
     pub(crate) used: u64,
     pub(crate) free: u64,

@@ -6,14 +6,13 @@ const MORE: u8 = 1;
 const LONG: u8 = 2;
 const COMMAND: u8 = 4;
 
-/// The most bytes that a command may have: a handshake with its properties, a subscription.
+/// Maximum size of a command in bytes: a handshake with its properties, or a subscription.
 const MAX_COMMAND: usize = 64 << 10;
 
-/// How much room is made for a frame before its bytes have come. The system gives memory only to what is
-/// written.
+/// Memory reserved for a frame before its bytes have arrived. The system only commits written pages.
 const RESERVED: usize = 16 << 20;
 
-/// What a part of a message costs beside its bytes.
+/// Cost of a message part in addition to its bytes.
 const PART: usize = 64;
 
 /// Encodes a message of several parts.
@@ -26,7 +25,7 @@ pub(crate) fn encode(parts: &[Vec<u8>]) -> Arc<Vec<u8>> {
     Arc::new(bytes)
 }
 
-/// Encodes a command: its name and what follows.
+/// Encodes a command: its name and its data.
 pub(super) fn command(name: &str, rest: &[u8]) -> Arc<Vec<u8>> {
     let mut body = property_name(name);
     body.extend_from_slice(rest);
@@ -35,7 +34,7 @@ pub(super) fn command(name: &str, rest: &[u8]) -> Arc<Vec<u8>> {
     Arc::new(bytes)
 }
 
-/// A short text after its length, as commands and properties are named.
+/// A short text after its length, the form of names of commands and properties.
 pub(super) fn property_name(name: &str) -> Vec<u8> {
     // The names are constants of this module's parent.
     let mut bytes = vec![name.len() as u8];
@@ -54,34 +53,34 @@ fn push(bytes: &mut Vec<u8>, flags: u8, body: &[u8]) {
     bytes.extend_from_slice(body);
 }
 
-/// Takes a stream of bytes apart, whatever pieces it comes in.
+/// Decodes a stream of bytes that arrives in arbitrary pieces.
 #[derive(Debug)]
 pub(super) struct Decoder {
-    /// The most bytes and parts that a message may have.
+    /// Maximum number of bytes and parts of a message.
     limit: (usize, usize),
     /// The first bytes of the frame.
     head: Vec<u8>,
-    /// How much of the frame's body has not come; `None` before its head is complete.
+    /// Number of missing bytes of the frame's body; `None` before its head is complete.
     missing: Option<u64>,
     body: Vec<u8>,
-    /// The message's parts that are complete.
+    /// The complete parts of the message.
     parts: Vec<Vec<u8>>,
-    /// What the parts cost.
+    /// The cost of the parts.
     held: usize,
-    /// The message is too large: the rest of it is not kept.
+    /// Whether the message is too large; its rest is discarded.
     refused: bool,
 }
 
-/// What a peer has sent.
+/// An item received from a peer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Received {
     Message(Vec<Vec<u8>>),
-    /// A message that was over the limit has ended.
+    /// The end of a message that was over the limit.
     TooLarge,
     Command(Vec<u8>),
 }
 
-/// The peer does not speak the protocol.
+/// A violation of the protocol by the peer.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected ZMTP 3 without encryption, found {0}")]
 pub(super) struct Violation(pub(super) &'static str);
@@ -99,15 +98,15 @@ impl Decoder {
         }
     }
 
-    /// How many bytes are held of what is not complete.
+    /// Number of bytes held of incomplete messages.
     pub(super) fn held(&self) -> usize {
         self.held + self.body.len()
     }
 
-    /// Takes the next bytes; `take` is called for all that they complete.
+    /// Decodes bytes and calls `take` for everything that they complete.
     ///
     /// # Errors
-    /// [`Violation`]; nothing can be read any more.
+    /// [`Violation`]; the stream cannot be read further.
     pub(super) fn feed(
         &mut self,
         mut input: &[u8],

@@ -12,12 +12,12 @@ use std::path::{Path, PathBuf};
 
 pub(super) enum Listener {
     Tcp(TcpListener),
-    /// With the path of the socket; that of an abstract one is in no folder.
+    /// With the path of the socket; `None` for an abstract socket.
     Unix(UnixListener, Option<PathBuf>),
 }
 
 impl Listener {
-    /// Listens. Port 0 takes any free one; the port that was taken is returned.
+    /// Listens. Port 0 takes any free port. Returns the bound port.
     pub(super) fn bind(connection: &ConnectionInfo, port: u16) -> io::Result<(Self, u16)> {
         match connection.transport {
             Transport::TCP => {
@@ -45,7 +45,7 @@ impl Listener {
         }
     }
 
-    /// A connection that has come; `None` if there is none now.
+    /// A new connection; `None` if there is none.
     pub(super) fn accept(&self) -> io::Result<Option<OwnedFd>> {
         let accepted = match self {
             Self::Tcp(listener) => listener.accept().and_then(|(socket, _)| {
@@ -66,8 +66,7 @@ impl Listener {
     }
 }
 
-/// Binds a path to which only its owner can connect, also where a kernel that was killed has left its
-/// socket.
+/// Binds a path to which only its owner can connect, replacing the socket of a killed kernel.
 fn bind_path(path: &Path) -> io::Result<UnixListener> {
     let listener = match UnixListener::bind(path) {
         Err(error)

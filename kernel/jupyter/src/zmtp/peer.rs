@@ -7,31 +7,31 @@ use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-/// How long the greeting is with which each side begins.
+/// Length of the greeting at the start of each side, in bytes.
 const GREETING: usize = 64;
 
-/// How many bytes are taken from one connection before the others have their turn.
+/// Maximum number of bytes read from one connection before the other connections get their turn.
 const TURN: usize = 4 << 20;
 
-/// How many messages are handed to the system at once.
+/// Maximum number of messages in one system call.
 const WRITTEN_AT_ONCE: usize = 64;
 
-/// How many bytes may wait for a peer that is still sent the answers to its pings.
+/// Maximum number of bytes waiting for a peer whose pings are still answered.
 const PONGED: usize = 64 << 10;
 
-/// What a socket is to its clients.
+/// The type of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Answers each of its clients.
     Router,
-    /// Sends back what comes.
+    /// Sends each message back.
     Reply,
-    /// Publishes to those who subscribe.
+    /// Publishes to its subscribers.
     Publisher,
 }
 
 impl Kind {
-    /// ZeroMQ's name for it.
+    /// ZeroMQ's name of the type.
     fn name(self) -> &'static str {
         match self {
             Self::Router => "ROUTER",
@@ -41,30 +41,30 @@ impl Kind {
     }
 }
 
-/// A connection, what has come of a message, and what waits to be sent.
+/// A connection, its partially received message, and its queue of messages to send.
 pub(super) struct Peer {
     pub(super) socket: OwnedFd,
-    /// By what messages name it; empty until the handshake is over.
+    /// The identity used in messages; empty until the handshake is complete.
     pub(super) identity: Vec<u8>,
     kind: Kind,
     stage: Stage,
     decoder: Decoder,
     queue: VecDeque<Arc<Vec<u8>>>,
-    /// How much of the first in the queue has been sent.
+    /// Bytes sent of the first message in the queue.
     sent: usize,
     waiting: usize,
 }
 
-/// How far the handshake is.
+/// The stage of the handshake.
 enum Stage {
     Greeting(Vec<u8>),
     Handshake,
     Open,
 }
 
-/// What a peer has sent that concerns the socket.
+/// An event of a peer that concerns the socket.
 pub(super) enum Event {
-    /// The handshake is over. The identity that the peer wants, which may be empty.
+    /// The handshake is complete. Holds the identity that the peer requests, which may be empty.
     Open(Vec<u8>),
     Message(Vec<Vec<u8>>),
     TooLarge,
@@ -107,28 +107,28 @@ impl Peer {
         peer
     }
 
-    /// Whether the handshake is over.
+    /// Whether the handshake is complete.
     pub(super) fn is_open(&self) -> bool {
         matches!(self.stage, Stage::Open)
     }
 
-    /// How many bytes wait to be sent.
+    /// Number of bytes waiting to be sent.
     pub(super) fn waiting(&self) -> usize {
         self.waiting
     }
 
-    /// How many bytes are held of messages that are not complete.
+    /// Number of bytes held of incomplete messages.
     pub(super) fn held(&self) -> usize {
         self.decoder.held()
     }
 
-    /// Puts an encoded message into the queue.
+    /// Queues an encoded message.
     pub(super) fn send(&mut self, bytes: Arc<Vec<u8>>) {
         self.waiting += bytes.len();
         self.queue.push_back(bytes);
     }
 
-    /// Sends as much of the queue as the system takes.
+    /// Sends as much of the queue as the system accepts.
     pub(super) fn flush(&mut self) -> Result<(), Closed> {
         while !self.queue.is_empty() {
             let mut slices = Vec::with_capacity(WRITTEN_AT_ONCE.min(self.queue.len()));
@@ -156,13 +156,13 @@ impl Peer {
             self.queue.pop_front();
         }
         if self.queue.is_empty() {
-            // A burst's queue does not stay.
+            // Frees the memory of a burst's queue.
             self.queue = VecDeque::new();
         }
     }
 
-    /// Takes what has arrived; `take` is called for all that it completes. Returns whether there was
-    /// anything.
+    /// Reads the bytes that have arrived and calls `take` for everything that they complete.
+    /// Returns whether there were any.
     pub(super) fn receive(
         &mut self,
         buffer: &mut [u8],
@@ -222,7 +222,7 @@ impl Peer {
         Ok(outcome?)
     }
 
-    /// Obeys a command; a subscription becomes the message that ZMTP 3.0 has for it.
+    /// Executes a command; a subscription becomes its ZMTP 3.0 message.
     fn obey(&mut self, body: &[u8]) -> Option<Vec<Vec<u8>>> {
         let (name, rest) = body.split_first()?;
         let (name, rest) = rest.split_at_checked(usize::from(*name))?;
@@ -230,18 +230,18 @@ impl Peer {
             b"SUBSCRIBE" => return Some(vec![[&[1], rest].concat()]),
             b"CANCEL" => return Some(vec![[&[0], rest].concat()]),
             b"PING" if self.waiting < PONGED => {
-                // Two bytes say how long the peer waits; the rest, at most 16, goes back.
+                // The first two bytes are the peer's time limit; the rest, at most 16 bytes, is sent back.
                 let context = rest.get(2..).unwrap_or_default();
                 self.send(command("PONG", &context[..context.len().min(16)]));
             }
-            // An answer to no ping, an error, a command of a later version.
+            // An unexpected pong, an error, or a command of a later version.
             _ => {}
         }
         None
     }
 }
 
-/// Checks as much of a greeting as has come.
+/// Checks the received part of a greeting.
 fn check(greeting: &[u8]) -> Result<(), Violation> {
     let signature = [(0, 0xff, 0xff), (9, 1, 1)].into_iter();
     let mut wrong = signature.filter_map(|(at, mask, expected)| {
@@ -259,7 +259,7 @@ fn check(greeting: &[u8]) -> Result<(), Violation> {
     Ok(())
 }
 
-/// The identity in the command that ends the handshake.
+/// The identity in the command that completes the handshake.
 fn ready(body: &[u8]) -> Result<Vec<u8>, Violation> {
     let malformed = Violation("another handshake");
     let Some(mut properties) = body.strip_prefix(b"\x05READY") else { return Err(malformed) };

@@ -11,24 +11,23 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How many clients a socket has at most. Five sockets stay below the usual limit of 1,024 files.
+/// Maximum number of clients of a socket. Five sockets stay below the usual limit of 1,024 files.
 const MAX_PEERS: usize = 128;
 
-/// How long no connection is accepted after the system had no room for a connection.
+/// How long the socket accepts no connection after the system could not create one.
 const REFUSED: Duration = Duration::from_millis(100);
 
-/// How many bytes wait for a client before they are offered to the system while more is sent.
+/// Number of bytes that wait for a client before they are passed to the system while more are sent.
 const OFFERED: usize = 256 << 10;
 
-/// What a socket holds at most, in bytes.
+/// Limits of a socket, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Of one message, and how many parts it may have.
+    /// Size of one message, and its number of parts.
     pub(crate) message: (usize, usize),
-    /// Of the messages of all clients that are not complete. If there is more, the client that has
-    /// most is disconnected.
+    /// Incomplete messages of all clients together. Beyond it, the client with the most is disconnected.
     pub(crate) unfinished: usize,
-    /// Of what waits for one client; as long as there is more, nothing is taken from it.
+    /// Messages waiting for one client; above the limit, nothing is read from the client.
     pub(crate) unread: usize,
 }
 
@@ -38,7 +37,7 @@ pub(crate) struct Server {
     kind: Kind,
     limits: Limits,
     listener: Listener,
-    /// The connections by number, in the order in which they came.
+    /// The connections by number, in the order of arrival.
     peers: BTreeMap<u64, Peer>,
     /// The connection of each identity.
     identities: BTreeMap<Vec<u8>, u64>,
@@ -56,10 +55,10 @@ pub(crate) struct Arrived {
 }
 
 impl Server {
-    /// Listens. Port 0 takes any free one; the port that was taken is returned.
+    /// Listens. Port 0 takes any free port. Returns the bound port.
     ///
     /// # Errors
-    /// The address cannot be had.
+    /// The address is not available.
     pub(crate) fn bind(
         channel: &'static str,
         kind: Kind,
@@ -82,8 +81,8 @@ impl Server {
         Ok((server, port))
     }
 
-    /// Waits until something has arrived, `wake` is raised, or it is `until`; also returns without a
-    /// reason. What waits for clients is sent meanwhile.
+    /// Waits until a message has arrived, `wake` is raised, or `until` is reached; may return
+    /// early. Sends waiting messages meanwhile.
     ///
     /// # Errors
     /// The system cannot wait.
@@ -129,7 +128,7 @@ impl Server {
         Ok(self.receive(&speakers).0)
     }
 
-    /// Takes everything that has arrived by now.
+    /// Takes all messages that have arrived.
     pub(crate) fn drain(&mut self) -> Vec<Arrived> {
         let mut all = Vec::new();
         loop {
@@ -147,7 +146,7 @@ impl Server {
         self.identities.get(identity).copied()
     }
 
-    /// How many bytes wait for a client; `None` if it is no longer connected.
+    /// Number of bytes waiting for a client; `None` if it is no longer connected.
     pub(crate) fn waiting(&self, number: u64) -> Option<usize> {
         self.peers.get(&number).map(Peer::waiting)
     }
@@ -170,7 +169,7 @@ impl Server {
         }
     }
 
-    /// Sends what waits until nothing does, for `patience` at most.
+    /// Sends all waiting messages, for at most `patience`.
     pub(crate) fn finish(mut self, patience: Duration) {
         let end = Instant::now() + patience;
         loop {
@@ -219,7 +218,7 @@ impl Server {
         }
     }
 
-    /// Closes the oldest connection that has not got over its handshake.
+    /// Closes the oldest connection without a complete handshake.
     fn make_room(&mut self) -> bool {
         let stalled = self.peers.iter().find(|(_, peer)| !peer.is_open());
         let Some(number) = stalled.map(|(number, _)| *number) else { return false };
@@ -227,7 +226,7 @@ impl Server {
         true
     }
 
-    /// Takes what these connections have sent; says whether there was anything.
+    /// Reads from these connections; the flag is whether there was any data.
     fn receive(&mut self, numbers: &[u64]) -> (Vec<Arrived>, bool) {
         let (mut arrived, mut any) = (Vec::new(), false);
         for number in numbers.iter().copied() {
@@ -259,12 +258,12 @@ impl Server {
         (arrived, any)
     }
 
-    /// Gives a connection the identity that it wants, unless another has it or it wants none.
+    /// Gives a connection its requested identity, unless it requests none or another connection has it.
     fn name(&mut self, number: u64, wanted: Vec<u8>) {
         let free = !wanted.is_empty() && !self.identities.contains_key(&wanted);
         let identity = match free {
             true => wanted,
-            // ZeroMQ's own identities begin with a zero, which no client's may.
+            // ZeroMQ's own identities begin with a zero byte, which clients must not use.
             false => [&[0], uuid::Uuid::new_v4().as_bytes().as_slice()].concat(),
         };
         if let Some(peer) = self.peers.get_mut(&number) {
@@ -273,8 +272,7 @@ impl Server {
         }
     }
 
-    /// Disconnects the clients that have sent most of messages without an end, until what is held is
-    /// within the limit.
+    /// Disconnects the clients with the largest incomplete messages until the total is within the limit.
     fn limit(&mut self) {
         while self.peers.values().map(Peer::held).sum::<usize>() > self.limits.unfinished {
             let most = self.peers.iter().max_by_key(|(_, peer)| peer.held());
@@ -301,7 +299,7 @@ impl Server {
     }
 }
 
-/// A duration as the system wants it.
+/// Converts a duration for the system call.
 fn timespec(duration: Duration) -> Timespec {
     let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
     Timespec { tv_sec: seconds, tv_nsec: duration.subsec_nanos().into() }
@@ -332,7 +330,7 @@ mod tests {
         Server::bind("test", Kind::Router, LIMITS, &connection, 0).unwrap()
     }
 
-    /// A client past its handshake that has sent `bytes` of a message's first part, of 1,000.
+    /// A client with a complete handshake that has sent `bytes` of the 1,000 bytes of a message's first part.
     fn client(port: u16, bytes: usize) -> TcpStream {
         let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
         let mut sent = vec![0; 64];
@@ -365,7 +363,7 @@ mod tests {
         let _more = client(port, 600);
         wait(&mut server, &[300, 600]);
         let mut rest = Vec::new();
-        // The greeting, and the end.
+        // The greeting and the end of the connection.
         let _ = most.read_to_end(&mut rest);
         assert!(rest.len() >= 64);
     }
@@ -381,7 +379,7 @@ mod tests {
                 break arrived;
             }
         };
-        // More than the system's buffers take.
+        // More than the system's buffers hold.
         let large = Arc::new(vec![0; 64 << 20]);
         server.send(arrived.peer, large);
         assert!(server.waiting(arrived.peer).unwrap() > LIMITS.unread);

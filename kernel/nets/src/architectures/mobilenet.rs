@@ -3,13 +3,13 @@
 use super::Architecture;
 use crate::graph::{Graph, Node};
 use crate::operations::{
-    Activation, Add, BatchNorm, Conv2d, Dense, Dropout, Function, GlobalAvgPool2d, Padding,
+    Activation, Add, BatchNorm, Conv2d, Dense, Dropout, Function, GlobalAvgPool2d,
 };
 use crate::shape::Shape;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Seventeen inverted residuals between two convolutions, with a convolution for each channel apart (depthwise) in each.
+/// Seventeen inverted residuals, each with a depthwise convolution, between two convolutions.
 /// All but dropout and the last layer are the base.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -80,10 +80,10 @@ impl Built {
         let mut parts = (0..).map(|index| format!("{path}.conv.{index}"));
         let mut part = || parts.next().unwrap_or_default();
         if expansion > 1 {
-            self.activated(&part(), conv(hidden, 1, 1));
+            self.activated(&part(), Conv2d::unbiased(hidden, 1, 1));
         }
-        self.activated(&part(), Conv2d { groups: hidden, ..conv(hidden, 3, stride) });
-        self.push(Node::new(part(), conv(outputs, 1, 1)));
+        self.activated(&part(), Conv2d { groups: hidden, ..Conv2d::unbiased(hidden, 3, stride) });
+        self.push(Node::new(part(), Conv2d::unbiased(outputs, 1, 1)));
         let last = part();
         self.push(Node::new(&last, BatchNorm::default()));
         if stride == 1 && inputs == outputs {
@@ -93,16 +93,10 @@ impl Built {
     }
 }
 
-/// A convolution without bias that halves the map if `stride` is 2.
-fn conv(channels: usize, side: usize, stride: usize) -> Conv2d {
-    let padding = Padding::all(side / 2);
-    Conv2d { stride: [stride; 2], padding, bias: false, ..Conv2d::valid(channels, side) }
-}
-
 impl Architecture for MobileNetV2 {
     fn graph(&self) -> Graph {
         let mut built = Built::default();
-        built.activated("features.0", conv(32, 3, 2));
+        built.activated("features.0", Conv2d::unbiased(32, 3, 2));
         let (mut inputs, mut index) = (32, 1);
         for [expansion, outputs, blocks, stride] in STAGES {
             for block in 0..blocks {
@@ -111,7 +105,7 @@ impl Architecture for MobileNetV2 {
                 (inputs, index) = (outputs, index + 1);
             }
         }
-        built.activated(&format!("features.{index}"), conv(1280, 1, 1));
+        built.activated(&format!("features.{index}"), Conv2d::unbiased(1280, 1, 1));
         built.push(Node::new("avgpool", GlobalAvgPool2d {}).torch(""));
         let base = built.nodes.len();
         built.push(Node::new("classifier.0", Dropout { rate: self.dropout }));

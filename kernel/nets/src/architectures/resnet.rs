@@ -64,12 +64,6 @@ impl<const LAYERS: usize> Default for ResNet<LAYERS> {
     }
 }
 
-/// A convolution without bias that halves the map if `stride` is 2.
-fn conv(channels: usize, side: usize, stride: usize) -> Conv2d {
-    let padding = Padding::all(side / 2);
-    Conv2d { stride: [stride; 2], padding, bias: false, ..Conv2d::valid(channels, side) }
-}
-
 /// One residual block on the output of the last node. A `projection` changes the shortcut's shape.
 fn block(nodes: &mut Vec<Node>, path: &str, convolutions: &[Conv2d], projection: Option<Conv2d>) {
     let input = nodes.last().map_or("input".into(), |node| node.name.clone());
@@ -105,6 +99,7 @@ fn block(nodes: &mut Vec<Node>, path: &str, convolutions: &[Conv2d], projection:
 
 impl<const LAYERS: usize> Architecture for ResNet<LAYERS> {
     fn graph(&self) -> Graph {
+        let conv = Conv2d::unbiased;
         let pool = MaxPool2d { kernel: [3, 3], stride: [2, 2], padding: Padding::all(1) };
         let mut nodes = vec![
             Node::new("conv1", conv(64, 7, 2)),

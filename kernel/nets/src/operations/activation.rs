@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Activation {
-    /// Which one.
+    /// The function.
     pub function: Function,
 }
 
-/// The usual activation functions, with the definitions that PyTorch and Keras share.
+/// Activation functions, with the definitions that PyTorch and Keras share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Function {

@@ -18,7 +18,7 @@ pub struct Conv2d {
     /// Zeros around the map. Default: none.
     #[serde(default, skip_serializing_if = "Padding::is_default")]
     pub padding: Padding,
-    /// Groups of input channels that are convolved apart; both channel counts are multiples of it. Default: 1.
+    /// Groups of channels that are convolved separately; both channel counts are multiples of it. Default: 1.
     #[serde(default = "one")]
     pub groups: usize,
     /// Whether a bias is added. Default: true.
@@ -48,6 +48,12 @@ impl Conv2d {
     pub fn valid(channels: usize, side: usize) -> Self {
         let padding = Padding::default();
         Self { channels, kernel: [side; 2], stride: [1, 1], padding, groups: 1, bias: true }
+    }
+
+    /// A square window without bias that keeps the map's size, or halves it with stride 2.
+    pub(crate) fn unbiased(channels: usize, side: usize, stride: usize) -> Self {
+        let padding = Padding::all(side / 2);
+        Self { stride: [stride; 2], padding, bias: false, ..Self::valid(channels, side) }
     }
 }
 

@@ -1,25 +1,25 @@
-//! A forward pass that is code.
+//! A forward pass in the user's code.
 
 use super::{Mismatch, Rule, Tensor, one};
 use crate::net::Init;
 use crate::shape::Shape;
 use serde::{Deserialize, Serialize};
 
-/// A forward pass that is code of a cell, from the input to the logits. Only the model that was built with the code can
+/// A forward pass in a cell's code, from the input to the logits. Only the model that was built with the code can
 /// compute it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Custom {
     /// Length of the output.
     pub units: usize,
-    /// The parameters with their whole names.
+    /// The parameters with their full names.
     pub parameters: Vec<Variable>,
     /// Digest of outputs for a fixed input and fixed starting values, in training and in inference, so that nets with the
     /// same parameters that compute different values differ.
     pub fingerprint: String,
 }
 
-/// A parameter of code.
+/// A parameter of the user's code.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Variable {
@@ -40,7 +40,7 @@ impl Rule for Custom {
     fn named_parameters(&self, _node: &str, _inputs: &[Shape]) -> Vec<(String, Tensor)> {
         let tensor = |variable: &Variable| Tensor {
             shape: variable.shape.clone(),
-            // The code makes the starting values.
+            // The user's code draws the starting values.
             init: Init::Constant(0.0),
             learned: variable.learned,
         };

@@ -4,7 +4,7 @@ use super::{Mismatch, Rule, map};
 use crate::shape::Shape;
 use serde::{Deserialize, Serialize};
 
-/// Makes a vector of a feature map.
+/// Flattens a feature map into a vector.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Flatten {
@@ -13,7 +13,7 @@ pub struct Flatten {
     pub order: FlattenOrder,
 }
 
-/// The axes in the order in which a feature map becomes a vector.
+/// The order of axes in the flattened vector.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FlattenOrder {

@@ -4,7 +4,7 @@ use super::{Mismatch, Rule};
 use crate::shape::Shape;
 use serde::{Deserialize, Serialize};
 
-/// Sum of two or more inputs of one shape: the end of a residual block.
+/// Sum of two or more inputs of equal shape: the end of a residual block.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Add {}
@@ -14,7 +14,7 @@ impl Rule for Add {
         let first = several(inputs)?;
         if inputs.iter().any(|shape| *shape != first) {
             return Err(Mismatch::new(
-                "inputs of one shape (a convolution on one path can change its shape)",
+                "inputs of equal shape (a convolution on one path can change its shape)",
                 list(inputs),
             ));
         }
@@ -30,7 +30,7 @@ impl Rule for Add {
     }
 }
 
-/// Inputs one after the other along the channels of maps, or along vectors.
+/// Concatenates the channels of maps, or vectors.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Concat {}

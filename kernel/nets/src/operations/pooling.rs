@@ -4,7 +4,7 @@ use super::{Mismatch, Padding, Rule, map, short, windows};
 use crate::shape::Shape;
 use serde::{Deserialize, Serialize};
 
-/// Largest value of each window; padding never wins.
+/// Largest value of each window; padding is never the maximum.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MaxPool2d {
@@ -91,7 +91,7 @@ impl Rule for AvgPool2d {
     }
 }
 
-/// Averages the map to `output`, whatever its size. Row i of n averages the rows from ⌊i · height / n⌋ to
+/// Averages a map of any size to `output`. Row i of n averages the rows from ⌊i · height / n⌋ to
 /// ⌈(i + 1) · height / n⌉ (aten/src/ATen/native/AdaptivePooling.h).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,4 +1,4 @@
-//! What the recurrent layers share.
+//! Shapes, parameters and printed form that recurrent layers share.
 
 use super::{Mismatch, Tensor, one};
 use crate::net::Init;

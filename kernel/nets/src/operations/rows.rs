@@ -4,7 +4,7 @@ use super::{Mismatch, Rule, map};
 use crate::shape::Shape;
 use serde::{Deserialize, Serialize};
 
-/// Makes a sequence of a feature map, one step for each row from the top: `[channels, rows, columns]` to
+/// Turns a feature map into a sequence, one step per row from the top: `[channels, rows, columns]` to
 /// `[1, rows, columns · channels]`. A step's features are the row's pixels from left to right, each with its channels:
 /// Keras' `Reshape((rows, columns * channels))`, PyTorch's `x.permute(0, 2, 3, 1).flatten(2)`.
 ///

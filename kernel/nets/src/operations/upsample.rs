@@ -1,4 +1,4 @@
-//! Enlargement.
+//! Upsampling.
 
 use super::{Mismatch, Rule, map};
 use crate::shape::Shape;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Upsample {
-    /// How often each row and each column is repeated.
+    /// Repetitions of each row and each column.
     pub scale: [usize; 2],
 }
 

@@ -1,11 +1,11 @@
-//! What the tools answer to the questions of a session that begins.
+//! The tools' answers to the queries of a starting session.
 //!
-//! evcxr and rust-analyzer ask rustc and cargo some ten questions (sysroot, target, configuration,
-//! the crate without dependencies) before the first cell, one after the other. The answers depend on the
-//! toolchain and on the question alone, so `benchbook install` begins a session once
-//! (`record.rs`) and keeps them in the template. A question that is not among those, in any word,
-//! goes to the real tool. The folders of the session, the template and the toolchain may lie elsewhere the next time, so
-//! they are kept as `{session}`, `{template}` and `{toolchain}`, and in addresses as `{session-url}` and so on.
+//! evcxr and rust-analyzer query rustc and cargo about ten times (sysroot, target, configuration,
+//! the crate without dependencies) before the first cell, one query after the other. The answers depend only on the
+//! toolchain and the query, so `benchbook install` starts a session once
+//! (`record.rs`) and stores them in the template. A query that differs in any argument
+//! goes to the real tool. The folders of the session, the template and the toolchain may differ later, so
+//! the answers contain `{session}`, `{template}` and `{toolchain}`, and `{session-url}` and so on in addresses.
 
 use super::{CRATE, configuration, log, restore_environment};
 use crate::template::{Installation, hex};
@@ -18,13 +18,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-/// Set while the questions are noted.
+/// Set while answers are being recorded.
 pub const RECORDING: &str = "BENCHBOOK_RECORDING";
 
-/// The folder of a template that keeps them.
+/// The template's folder of recorded answers.
 const FOLDER: &str = "answers";
 
-/// What a tool said.
+/// The output of a tool.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Answer {
     /// Its exit status.
@@ -36,16 +36,16 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// Says the same.
+    /// Prints the recorded output and returns the recorded exit status.
     pub(super) fn repeat(&self) -> anyhow::Result<ExitCode> {
-        // Whoever asked may be gone, as when the kernel is interrupted; that is no error.
+        // The reader may be gone, for example when the kernel is interrupted; that is no error.
         let _ = std::io::stderr().write_all(self.stderr.as_bytes());
         let _ = std::io::stdout().write_all(self.stdout.as_bytes());
         Ok(ExitCode::from(self.status))
     }
 }
 
-/// The answer, if the question was asked at installation.
+/// The recorded answer, if the same request was recorded at installation.
 pub(super) fn recorded(here: &Installation, tool: &str, arguments: &[OsString]) -> Option<Answer> {
     let places = Places::of(here)?;
     let path = path(here, &places.question(tool, arguments)?);
@@ -57,7 +57,7 @@ pub(super) fn recorded(here: &Installation, tool: &str, arguments: &[OsString]) 
     })
 }
 
-/// The answer of the real tool, kept if questions are being noted.
+/// Runs the real tool; records its answer while recording.
 pub(super) fn ask(
     here: &Installation,
     tool: &str,
@@ -84,12 +84,12 @@ pub(super) fn ask(
     Ok(answer)
 }
 
-/// Whether questions are being noted.
+/// Whether answers are being recorded.
 pub(super) fn is_recording() -> bool {
     std::env::var_os(RECORDING).is_some()
 }
 
-/// Writes a file that other sessions see whole or not at all.
+/// Writes a file atomically, so that other sessions never see a part of it.
 pub(super) fn keep(path: &Path, content: &[u8]) -> anyhow::Result<()> {
     let folder = path.parent().context("a note has a folder")?;
     fs::create_dir_all(folder)?;
@@ -104,7 +104,7 @@ fn path(here: &Installation, question: &str) -> PathBuf {
     here.template.folder.join(FOLDER).join(name).with_extension("json")
 }
 
-/// The real tool, in the environment that the user has.
+/// The real tool, in the user's environment.
 pub(super) fn real(here: &Installation, tool: &str) -> Command {
     let toolchain = &here.tools.toolchain;
     let mut command =
@@ -112,21 +112,21 @@ pub(super) fn real(here: &Installation, tool: &str) -> Command {
     restore_environment(&mut command);
     configuration::keep_out(&mut command, toolchain, &[]);
     command.envs(configuration::PLAIN);
-    // rust-analyzer asks for a target's specification by an unstable option.
+    // rust-analyzer requests a target's specification by an unstable option.
     if let Some(allowed) = std::env::var_os("RUSTC_BOOTSTRAP").filter(|_| tool == "rustc") {
         command.env("RUSTC_BOOTSTRAP", allowed);
     }
     command
 }
 
-/// The folders that differ from session to session and from machine to machine.
+/// Folders that differ between sessions and machines.
 pub(super) struct Places {
-    /// A text to replace, and what stands for it.
+    /// Pairs of a folder and its placeholder.
     names: Vec<(String, &'static str)>,
 }
 
 impl Places {
-    /// Those of this session; `None` if a folder's name has another form in JSON.
+    /// The folders of this session; `None` if a folder's name is escaped in JSON.
     pub(super) fn of(here: &Installation) -> Option<Self> {
         let session = PathBuf::from(std::env::var_os(CRATE)?);
         Self::new([
@@ -138,7 +138,7 @@ impl Places {
 
     fn new<const N: usize>(folders: [(&PathBuf, &'static str, &'static str); N]) -> Option<Self> {
         let mut names = Vec::new();
-        // Addresses first, since they contain the plain path where nothing in it has to be encoded.
+        // Addresses first: where no character is encoded, they contain the plain path.
         for (path, address, _) in &folders {
             names.push((format!("file://{}", address_of(path)?), *address));
         }
@@ -148,7 +148,7 @@ impl Places {
         Some(Self { names })
     }
 
-    /// Puts names in the place of the folders.
+    /// Replaces the folders by placeholders.
     pub(super) fn take_out(&self, text: &str) -> String {
         self.names.iter().fold(text.to_owned(), |text, (path, name)| text.replace(path, name))
     }
@@ -157,8 +157,8 @@ impl Places {
         self.names.iter().fold(text.to_owned(), |text, (path, name)| text.replace(name, path))
     }
 
-    /// All that the answer depends on but the toolchain, to which the template belongs: the words, and the
-    /// crate's manifest without the profiles.
+    /// Everything that the answer depends on, apart from the toolchain, to which the template is
+    /// tied: the arguments, and the crate's manifest without profiles.
     fn question(&self, tool: &str, arguments: &[OsString]) -> Option<String> {
         let mut question = tool.to_owned();
         for word in arguments {
@@ -176,8 +176,8 @@ impl Places {
     }
 }
 
-/// A path as it stands in a `file://` address; `None` if a character in it is written in another way in JSON, or if it
-/// is not known here how cargo encodes it.
+/// A path as it appears in a `file://` address; `None` if JSON escapes one of its characters or
+/// cargo's encoding of a character is unknown.
 fn address_of(path: &Path) -> Option<String> {
     let text = path.to_str().filter(|_| path.is_absolute())?;
     let mut address = String::new();

@@ -17,10 +17,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// rustc's allocator (jemalloc) takes memory in huge pages, of which it touches fewer anew.
+/// rustc's allocator (jemalloc) uses huge pages, which cause fewer page faults.
 const ALLOCATOR: (&str, &str) = ("MALLOC_CONF", "thp:always,metadata_thp:always");
 
-/// What the compiler makes.
+/// The compiler's output.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Emit {
     /// The cell's shared library.
@@ -29,7 +29,7 @@ pub(super) enum Emit {
     Nothing,
 }
 
-/// Where compiled cells go. evcxr renames each one there, so they pile up until the session ends.
+/// Folder of compiled cells. evcxr renames each one there, so they accumulate until the session ends.
 const OUTPUT: &str = "target/cells";
 const LIBRARY: &str = "target/cells/libctx.so";
 
@@ -56,7 +56,7 @@ pub(super) fn run(here: &Installation, emit: Emit) -> anyhow::Result<ExitCode> {
     let source = evcxr_contract::compiled(source)?;
     let empty = emit == Emit::Library && evcxr_contract::runs_nothing(&source);
     let source = variables::with_paths(variables::without_outdated(source));
-    // What nothing runs defines no statics yet.
+    // Code that does not run defines no statics yet.
     let (source, defined) =
         if empty { (source, Statics::default()) } else { share_statics(source) };
     let _ = fs::remove_file(statics::DEFINED);
@@ -70,12 +70,12 @@ pub(super) fn run(here: &Installation, emit: Emit) -> anyhow::Result<ExitCode> {
     if let Some(name) = &prelude
         && let Some(status) = prelude::repeat(template, name, Path::new(LIBRARY))?
     {
-        // The file is named in messages and tracebacks.
+        // Messages and tracebacks name this file.
         fs::write(CELL, &source)?;
         fs::write(UNUSED, "")?;
         return finish(emit, status == 0);
     }
-    // Libraries that a crate of the user's own asks for are where `cc` looks.
+    // `cc` searches the folders of libraries that the user's own crates link.
     let linker = match &tools.linker {
         Some(linker) if compiled == Emit::Library && dependencies.are_linked() => {
             let mut words = linker.arguments(&template.folder.join("stubs/direct"));
@@ -89,8 +89,8 @@ pub(super) fn run(here: &Installation, emit: Emit) -> anyhow::Result<ExitCode> {
         arguments.iter_mut().filter(|word| *word == CELL).for_each(|word| *word = "-".into());
     }
     let uses = dependencies.uses();
-    // The statics of cells are seen by all later ones, and so is what the user exports: a cell's own definition
-    // comes before those of earlier cells.
+    // All later cells see the statics and exports of earlier cells: a cell's own definition
+    // precedes those of earlier cells.
     let own_first = |word: &str| ["-C".into(), OsString::from(format!("link-arg={word}"))];
     let mut through_cc = own_first("-Wl,-Bsymbolic").to_vec();
     through_cc.extend(dependencies.run_path(true));
@@ -109,7 +109,7 @@ pub(super) fn run(here: &Installation, emit: Emit) -> anyhow::Result<ExitCode> {
             if std::env::var_os(ALLOCATOR.0).is_none() {
                 command.env(ALLOCATOR.0, ALLOCATOR.1);
             }
-            // SAFETY: asks the operating system for a signal, between fork and exec.
+            // SAFETY: only a system call (a request for a signal) between fork and exec.
             unsafe {
                 command.pre_exec(|| {
                     benchbook_guard::end_with_parent();
@@ -118,7 +118,7 @@ pub(super) fn run(here: &Installation, emit: Emit) -> anyhow::Result<ExitCode> {
             };
             let input = match &place {
                 Some(place) => {
-                    // rustdoc's way to have a text compiled as if it were in another file.
+                    // rustdoc's way to compile a text as if it were in another file.
                     command.env("UNSTABLE_RUSTDOC_TEST_PATH", place);
                     command.env("UNSTABLE_RUSTDOC_TEST_LINE", "0");
                     fs::File::open(CELL)?.into()
@@ -148,7 +148,7 @@ pub(super) fn run(here: &Installation, emit: Emit) -> anyhow::Result<ExitCode> {
             if !names_something_unknown(&output) {
                 return Ok((output, less));
             }
-            // It may be one that was left out, brought in by a macro, or one that rustc would suggest.
+            // The unknown name may be a variable that was left out: used by a macro, or suggested by rustc.
         }
         Ok((compile(source)?, source.to_owned()))
     };
@@ -170,20 +170,20 @@ pub(super) fn run(here: &Installation, emit: Emit) -> anyhow::Result<ExitCode> {
         Ok(first)
     };
     let entered = runtime::entered(&source).map(|entered| attempt(&entered)).transpose()?;
-    // evcxr hears of errors in its own text.
+    // evcxr must get errors that refer to its own text.
     let (mut output, text) = match entered.filter(|(output, _)| output.status.success()) {
         Some(compiled) => compiled,
         None => attempt(&source)?,
     };
     log(&format!("{doing}: calls of rustc: {}", calls.load(Ordering::Relaxed)));
-    // What tracebacks are read against is evcxr's own text.
+    // Tracebacks refer to evcxr's own text.
     fs::write(CELL, text)?;
     if let Some(place) = &place {
         output.stderr = files::with_files(&output.stderr, place);
     }
     std::io::stderr().write_all(&output.stderr)?;
     if output.status.signal().is_some() {
-        // It has said nothing itself.
+        // The compiler printed no message itself.
         eprintln!("the compiler ended: {}", output.status);
     }
     fs::write(UNUSED, of_unused_results(&output.stderr))?;
@@ -202,7 +202,7 @@ pub(super) fn run(here: &Installation, emit: Emit) -> anyhow::Result<ExitCode> {
     finish(emit, status == 0)
 }
 
-/// The source with statics that keep their values from cell to cell, and those that it defines.
+/// The source with statics that keep their values across cells, and the statics that it defines.
 fn share_statics(source: String) -> (String, Statics) {
     if !statics::mentions_static(&source) {
         return (source, Statics::default());
@@ -212,7 +212,7 @@ fn share_statics(source: String) -> (String, Statics) {
     shared.unwrap_or_else(|| (source, Statics::default()))
 }
 
-/// The compiler's words for a cell, but for its dependencies.
+/// The compiler's arguments for a cell, except for its dependencies.
 fn arguments(template: &Template, emit: Emit, opt_level: &str) -> Vec<OsString> {
     let mut words: Vec<OsString> = [
         "--crate-name",
@@ -234,13 +234,13 @@ fn arguments(template: &Template, emit: Emit, opt_level: &str) -> Vec<OsString> 
         "-C",
         "codegen-units=1",
         "-C",
-        // A panic within a library is told with the line of the cell that called it.
+        // A panic within a library is reported with the line of the calling cell.
         "debuginfo=line-tables-only",
         "-C",
         "strip=none",
         "-C",
         "overflow-checks=on",
-        // One of two imports would be taken silently (`evaluate/mend.rs`).
+        // Otherwise rustc would silently choose one of two imports (`evaluate/mend.rs`).
         "-D",
         "ambiguous_glob_imports",
         "-C",
@@ -259,7 +259,7 @@ fn arguments(template: &Template, emit: Emit, opt_level: &str) -> Vec<OsString> 
     words
 }
 
-/// Tells evcxr where the library is.
+/// Reports the library's path to evcxr.
 fn finish(emit: Emit, success: bool) -> anyhow::Result<ExitCode> {
     if !success {
         return Ok(ExitCode::from(101));
@@ -273,20 +273,20 @@ fn finish(emit: Emit, success: bool) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether the compiler says E0425: that there is no value of some name.
+/// Whether the compiler reports E0425, an unknown name of a value.
 fn names_something_unknown(output: &Output) -> bool {
     const CODE: &[u8] = b"\"code\":\"E0425\"";
     !output.status.success() && output.stderr.windows(CODE.len()).any(|bytes| bytes == CODE)
 }
 
-/// Whether the compiler has come as far as the linker, which failed.
+/// Whether compilation reached the linker and the linker failed.
 fn cannot_link(output: &Output) -> bool {
     const WORDS: &[u8] = b"linking with `";
     !output.status.success() && output.stderr.windows(WORDS.len()).any(|bytes| bytes == WORDS)
 }
 
-/// The compiler's messages of unused results, which evcxr forgets as it does all warnings: in a
-/// notebook, a result that is not looked at hides that a training or a file failed.
+/// The compiler's warnings about unused results. evcxr drops all warnings, but in a notebook an
+/// unused result hides that a training or a file operation failed.
 fn of_unused_results(messages: &[u8]) -> Vec<u8> {
     let lines = messages.split_inclusive(|byte| *byte == b'\n');
     lines.filter(|line| is_unused_result(line)).flatten().copied().collect()

@@ -1,18 +1,18 @@
-//! Keeps the user's cargo configuration out of what Benchbook compiles.
+//! Keeps the user's cargo configuration out of Benchbook's builds.
 //!
 //! cargo takes settings from environment variables and from `config.toml` in `CARGO_HOME` and in every folder above
-//! the current one. A target, flags, a wrapper or a profile that suits a project of the user's would compile
+//! the current one. A target, flags, a wrapper or a profile for a project of the user would compile
 //! crates that no cell can use. A setting from a file cannot be removed, but an environment variable overrides it.
-//! Settings that say where crates come from (sources, registries, proxies) stay.
+//! Settings for the origin of crates (sources, registries, proxies) stay in effect.
 
 use crate::toolchain::Toolchain;
 use std::ffi::OsStr;
 use std::process::Command;
 
-/// The profile of the user's crates. [`profile`] sets each of its keys, so that no other profile has a say.
+/// The profile of the user's crates. [`profile`] sets every key, so that no other profile matters.
 pub(super) const PROFILE: &str = "cells";
 
-/// Variables of cargo that stay, by how their names begin.
+/// Prefixes of cargo variables that are kept.
 const KEPT: [&str; 10] = [
     "CARGO_BUILD_JOBS",
     "CARGO_CACHE_",
@@ -26,7 +26,7 @@ const KEPT: [&str; 10] = [
     "CARGO_SOURCE_",
 ];
 
-/// Variables with other names that choose or change the compiler.
+/// Other variables that choose or change the compiler.
 const COMPILER: [&str; 8] = [
     "CARGO",
     "RUSTC",
@@ -38,7 +38,7 @@ const COMPILER: [&str; 8] = [
     "RUSTFLAGS",
 ];
 
-/// Has a command for cargo compile for this machine with the toolchain's compiler and these flags alone.
+/// Makes a cargo command compile for this machine with the toolchain's compiler and only these flags.
 pub(crate) fn keep_out(command: &mut Command, toolchain: &Toolchain, flags: &[&str]) {
     for (name, _) in std::env::vars_os().filter(|(name, _)| is_removed(name)) {
         command.env_remove(name);
@@ -54,7 +54,7 @@ pub(crate) fn keep_out(command: &mut Command, toolchain: &Toolchain, flags: &[&s
         .env("CARGO_BUILD_TARGET", toolchain.host());
 }
 
-/// Variables that have cargo say what the stand-in can read.
+/// Variables that make cargo's output readable for the stand-in.
 pub(super) const PLAIN: [(&str, &str); 4] = [
     ("CARGO_TERM_COLOR", "never"),
     ("CARGO_TERM_PROGRESS_WHEN", "never"),
@@ -62,7 +62,7 @@ pub(super) const PLAIN: [(&str, &str); 4] = [
     ("CARGO_TERM_VERBOSE", "false"),
 ];
 
-/// The variable that sets the linker, which is the one that links cells.
+/// The variable that sets the linker, with the value that links cells.
 pub(super) fn linker(toolchain: &Toolchain) -> (String, &'static str) {
     let target = toolchain.host().to_uppercase().replace(['-', '.'], "_");
     (format!("CARGO_TARGET_{target}_LINKER"), "cc")
@@ -73,7 +73,7 @@ fn is_removed(name: &OsStr) -> bool {
     name.starts_with("CARGO_") && !KEPT.iter().any(|kept| name.starts_with(kept))
 }
 
-/// The profiles of the manifest that has the user's crates.
+/// The profiles of the manifest with the user's crates.
 pub(super) fn profile() -> toml::Table {
     let text = r#"
         [cells]

@@ -1,9 +1,9 @@
 //! The crates that the user added with `:dep`.
 //!
-//! They are compiled by the real cargo as the dependencies of an empty crate, apart from the helper
-//! library and from the user's cargo configuration (`configuration.rs`). What cargo passes to rustc for that crate is
-//! what a cell needs to use them; cargo is asked for it by a wrapper around the compiler, which is this program again.
-//! Their code is in dylibs, so that all cells share it (`shared.rs`).
+//! The real cargo compiles them as the dependencies of an empty crate, separate from the helper
+//! library and from the user's cargo configuration (`configuration.rs`). cargo's arguments to rustc for this crate are the
+//! arguments with which a cell uses the crates. A wrapper of the compiler, which is this program, records them.
+//! The crates' code is in dylibs, so that all cells share it (`shared.rs`).
 
 use super::shared::{self, Crate};
 use super::{TEMPLATE, answers, configuration, log, progress, tell};
@@ -21,36 +21,36 @@ use std::process::{Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The name under which cargo calls this program around the compiler.
+/// The name under which cargo runs this program as compiler wrapper.
 pub const WRAPPER: &str = "benchbook-rustc-wrapper";
 
-/// Where the wrapper writes what it saw.
+/// The wrapper's output file.
 const RECORD: &str = "BENCHBOOK_RECORD";
 
-/// The crate that has the user's dependencies, beside evcxr's.
+/// The folder of the crate that depends on the user's crates, beside evcxr's.
 const FOLDER: &str = "dependencies";
 
 /// The name of that crate's package.
 const PACKAGE: &str = "dependencies";
 
-/// What is passed to rustc for every crate of the user's. Their own metadata keeps a crate that the helper library has,
-/// too, from being taken for it.
+/// rustc flags for all crates of the user. Their own metadata distinguishes them from crates of the
+/// same name in the helper library.
 const FLAGS: [&str; 2] = ["-Cprefer-dynamic", "-Cmetadata=user"];
 
-/// Where a cell's library finds the dylibs, from the folder that it lies in.
+/// Search path of the dylibs, relative to the folder of a cell's library.
 const SEARCHED: &str = "$ORIGIN/../../dependencies/shared";
 
-/// What a cell needs to use the user's crates.
+/// Requirements for a cell to use the user's crates.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Dependencies {
-    /// For the compiler.
+    /// The compiler's arguments.
     pub(super) arguments: Vec<OsString>,
-    /// The dylibs that have the crates' code, by their names as crates; none if they could not be linked.
+    /// The dylibs with the crates' code, by crate name; empty if linking failed.
     shared: Vec<String>,
 }
 
 impl Dependencies {
-    /// From what the compiler is told, as words that end in a zero.
+    /// Parses the compiler's arguments, each followed by a zero byte.
     fn read(words: &[u8]) -> Self {
         let words = words.split(|byte| *byte == 0).filter(|word| !word.is_empty());
         let arguments: Vec<OsString> =
@@ -59,25 +59,25 @@ impl Dependencies {
         Self { arguments, shared }
     }
 
-    /// What has a cell link the dylibs, which it does not name itself.
+    /// Source that links the dylibs into a cell, which does not name them itself.
     pub(super) fn uses(&self) -> String {
         self.shared.iter().map(|name| format!("extern crate {name} as _;\n")).collect()
     }
 
-    /// Whether a cell links nothing but dylibs, which have linked what the crates need.
+    /// Whether a cell links only dylibs, which in turn link the crates' requirements.
     pub(super) fn are_linked(&self) -> bool {
         self.arguments.is_empty() || !self.shared.is_empty()
     }
 
-    /// The compiler's words to find the dylibs when a cell is loaded, with rustc's own linker or through `cc`.
+    /// The linker argument for finding the dylibs at load time, for rustc's own linker or through `cc`.
     pub(super) fn run_path(&self, through_cc: bool) -> Option<OsString> {
         let word = if through_cc { "-Wl,-rpath," } else { "-rpath=" };
         (!self.shared.is_empty()).then(|| format!("-Clink-arg={word}{SEARCHED}").into())
     }
 }
 
-/// What a cell needs of the user's crates, which are compiled if need be. If cargo fails, its exit
-/// status; it has then said why.
+/// A cell's requirements for the user's crates, which are compiled if necessary. If cargo fails,
+/// its exit status; cargo has then printed the reason.
 pub(super) fn compiled(
     here: &Installation,
     wanted: &toml::Table,
@@ -88,7 +88,7 @@ pub(super) fn compiled(
     let manifest = manifest(wanted);
     let folder = std::env::current_dir()?.join(FOLDER);
     let kept = folder.join("arguments");
-    // The files of a local crate may have changed; cargo looks, and rustc is quick if they have not.
+    // A local crate's files may have changed. cargo checks them, and rustc is quick if they have not.
     let local = wanted.values().any(|dependency| dependency.get("path").is_some());
     if !local
         && fs::read_to_string(folder.join("Cargo.toml")).ok().as_ref() == Some(&manifest)
@@ -99,11 +99,11 @@ pub(super) fn compiled(
     fs::create_dir_all(&folder)?;
     let before = fs::read(&kept).ok();
     let _ = fs::remove_file(&kept);
-    // Written when the compiler of the empty crate starts, and trusted when cargo has ended well.
+    // Written when the compiler of the empty crate starts, and trusted once cargo has succeeded.
     let partial = folder.join("arguments.partial");
     fs::write(folder.join("lib.rs"), "")?;
     fs::write(folder.join("Cargo.toml"), manifest)?;
-    // The versions that `cargo metadata` has chosen for the session.
+    // The versions that `cargo metadata` chose for the session.
     if Path::new("Cargo.lock").exists() {
         fs::copy("Cargo.lock", folder.join("Cargo.lock"))?;
     }
@@ -148,7 +148,8 @@ pub(super) fn compiled(
     Ok(Ok(Dependencies::read(&words)))
 }
 
-/// Whether libraries cannot be loaded from a folder. A cell is then loaded from memory, but not what it needs.
+/// Whether libraries cannot be loaded from a folder. A cell is then loaded from memory, but its
+/// dependencies cannot be.
 fn allows_no_programs(folder: &Path) -> bool {
     let Ok(name) = std::ffi::CString::new(folder.as_os_str().as_bytes()) else { return false };
     // SAFETY: the structure is local and is filled by the call, which takes a string that ends in 0.
@@ -158,11 +159,11 @@ fn allows_no_programs(folder: &Path) -> bool {
     }
 }
 
-/// Has cargo compile the user's crates, and returns those that run in a worker; `None` if it fails.
+/// Lets cargo compile the user's crates, and returns those that run in a worker; `None` if it fails.
 fn build(here: &Installation, folder: &Path, record: &Path) -> anyhow::Result<Option<Vec<Crate>>> {
     let toolchain = &here.tools.toolchain;
     let wrapper = link(folder, &std::env::current_exe()?)?;
-    // Kept between sessions; cargo's own lock lets one session at a time build in it.
+    // Kept between sessions; cargo's lock admits one session at a time.
     let target = here.template.user_crates()?;
     cache::check(&target).with_context(|| {
         format!(
@@ -171,7 +172,7 @@ fn build(here: &Installation, folder: &Path, record: &Path) -> anyhow::Result<Op
             target.display()
         )
     })?;
-    // cargo's own end leaves the compilers that it has started.
+    // Ending cargo does not end the compilers that it started.
     // SAFETY: no other thread runs yet.
     unsafe { benchbook_guard::split() }?;
     let mut command = answers::real(here, "cargo");
@@ -203,7 +204,7 @@ fn build(here: &Installation, folder: &Path, record: &Path) -> anyhow::Result<Op
     Ok(cargo.wait()?.success().then_some(crates))
 }
 
-/// The crates that cargo names in its messages, but for the one with this manifest.
+/// The crates in cargo's messages, except the one with this manifest.
 fn crates(messages: impl Read, compiled: &Path, manifest: &Path) -> Vec<Crate> {
     let lines = BufReader::new(messages).lines().map_while(Result::ok);
     let messages = lines.filter_map(|line| serde_json::from_str::<Value>(&line).ok());
@@ -236,7 +237,8 @@ fn link(folder: &Path, program: &Path) -> anyhow::Result<PathBuf> {
     Ok(link)
 }
 
-/// Called by cargo as `WRAPPER rustc arguments…`: notes the externs and search paths of the empty crate, and runs it.
+/// Runs as `WRAPPER rustc arguments…`, called by cargo: records the externs and search paths of the
+/// empty crate, then runs rustc.
 pub(super) fn wrap(arguments: &[OsString]) -> anyhow::Result<ExitCode> {
     let (rustc, arguments) =
         arguments.split_first().ok_or_else(|| anyhow::anyhow!("no compiler was named"))?;
@@ -251,8 +253,8 @@ pub(super) fn wrap(arguments: &[OsString]) -> anyhow::Result<ExitCode> {
             if pair[1] == OsStr::new("proc_macro") {
                 continue;
             }
-            // cargo lets a crate begin before its dependencies have code and names their `.rmeta`;
-            // a cell is linked after cargo has ended, when the `.rlib` beside it is there.
+            // cargo starts a crate before the code of its dependencies exists and passes their
+            // `.rmeta`; a cell is linked after cargo has ended, when the `.rlib` beside it exists.
             let value = pair[1].as_bytes();
             let code = value.strip_suffix(b".rmeta").map(|name| [name, b".rlib"].concat());
             for word in [pair[0].as_bytes(), code.as_deref().unwrap_or(value)] {
@@ -262,15 +264,15 @@ pub(super) fn wrap(arguments: &[OsString]) -> anyhow::Result<ExitCode> {
         }
         fs::write(record.unwrap_or_default(), bytes)?;
     } else if compiled.is_some_and(|folder| is_edited(&folder)) {
-        // The types of an edited crate are other types, also where their names are the same: a variable of an
-        // earlier one must not be read with the new layout.
+        // An edited crate's types are different types even if their names are the same: a variable
+        // of an earlier version must not be read with the new layout.
         let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
         command.arg(format!("-Cmetadata={time:x}"));
     }
     Err(command.exec().into())
 }
 
-/// Whether a crate lies where its files may be edited, and not where cargo keeps what it has fetched.
+/// Whether a crate's files may be edited, i.e. are not in cargo's folder of downloads.
 fn is_edited(folder: &Path) -> bool {
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| Some(dirs::home_dir()?.join(".cargo")));

@@ -1,13 +1,13 @@
-//! Files next to the notebook: `mod helpers;`, `include!` and their like.
+//! Files next to the notebook: `mod helpers;`, `include!` and similar.
 //!
-//! rustc looks for such files beside the file that it compiles, which lies in the session's folder. A cell that names
-//! files is therefore passed to rustc on standard input, as rustdoc passes the examples of documentation, with a path
-//! in the notebook's folder. No file is written there.
+//! rustc searches for such files beside the compiled file, which is in the session's folder. So a cell that names
+//! files is passed to rustc on standard input, with a path in the notebook's folder, as rustdoc passes the examples of
+//! documentation. No file is written there.
 //!
-//! rust-analyzer, which infers the types of `let`s, reads no file that evcxr has not named at the start. So evcxr gets a
-//! module with the text of its file behind a mark ([`shown`]), and the stand-in puts the declaration back
-//! before rustc sees it ([`restored`]). An `include!` of items becomes those items ([`included_items`]), since evcxr keeps
-//! items from cell to cell and no other macro call.
+//! rust-analyzer, which infers the types of `let`s, only reads files that evcxr named at the start. So evcxr gets a
+//! module with the text of its file between markers ([`shown`]), and the stand-in restores the declaration
+//! for rustc ([`restored`]). An `include!` of items becomes these items ([`included_items`]), since evcxr keeps
+//! items from cell to cell, but not macro calls.
 
 use super::NOTEBOOK;
 use crate::parsed::{Parsed, edited, words};
@@ -18,16 +18,16 @@ use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// The name under which a cell that names files is compiled. evcxr looks for messages on files that end like this.
+/// The file name for cells that name files. evcxr selects messages by this ending.
 const NAME: &str = "cell-lib.rs";
 
-/// What surrounds the text of a file. The declaration of its module has a semicolon in this place.
+/// Markers around a module file's text. Normally, the module's declaration has a semicolon there.
 const MODULE: (&str, &str) = ("/*@file*/{", "/*@end*/}");
 
-/// What surrounds a call of `include!` and the text of its file.
+/// Markers around a call of `include!` and its file's text.
 const EXPRESSION: (&str, &str, &str) = ("/*@file ", "@*/(", ")/*@end*/");
 
-/// How deep files may name one another.
+/// Maximum nesting of files.
 const DEPTH: usize = 16;
 
 /// The notebook's folder.
@@ -35,8 +35,8 @@ pub(crate) fn folder() -> PathBuf {
     std::env::var_os(NOTEBOOK).map(PathBuf::from).unwrap_or_default()
 }
 
-/// The path under which a cell is compiled, if it may name files next to the notebook and the folder's name is
-/// UTF-8.
+/// The path under which a cell is compiled, if it may name files beside the notebook and the
+/// folder's name is UTF-8.
 pub(super) fn place(source: &str) -> Option<String> {
     let includes = || words(source).any(|word| word.starts_with("include"));
     if !(includes() || has_module_file(source)) {
@@ -45,7 +45,7 @@ pub(super) fn place(source: &str) -> Option<String> {
     folder().join(NAME).into_os_string().into_string().ok()
 }
 
-/// Whether there may be a `mod name;` in a text.
+/// Whether a text may contain `mod name;`.
 fn has_module_file(source: &str) -> bool {
     let mut rest = source;
     while let Some(at) = rest.find("mod ") {
@@ -58,8 +58,8 @@ fn has_module_file(source: &str) -> bool {
     false
 }
 
-/// The compiler's messages, of which those about another file than the cell name it: evcxr only knows places in the
-/// cell, and would take any file whose name ends in the same way for it.
+/// The compiler's messages; messages about other files than the cell name their file. evcxr only handles places
+/// in the cell, and would mistake any file whose name has the same ending for the cell.
 pub(super) fn with_files(messages: &[u8], cell: &str) -> Vec<u8> {
     let lines = messages.split_inclusive(|byte| *byte == b'\n').map(|line| {
         let Ok(mut message) = serde_json::from_slice::<Value>(line) else { return line.to_vec() };
@@ -73,7 +73,7 @@ pub(super) fn with_files(messages: &[u8], cell: &str) -> Vec<u8> {
     lines.collect::<Vec<_>>().concat()
 }
 
-/// The file and line of a message none of whose places is in the cell.
+/// The file and line of a message without any place in the cell.
 fn elsewhere(message: &Value, cell: &str) -> Option<String> {
     let spans = message["spans"].as_array()?;
     let in_cell = |span: &Value| {
@@ -92,7 +92,7 @@ fn elsewhere(message: &Value, cell: &str) -> Option<String> {
     Some(format!("in {}, line {}: `{}`", file.display(), primary["line_start"], text.trim()))
 }
 
-/// Has the names of files other than the cell's end in another way.
+/// Changes the endings of file names other than the cell's.
 fn rename_others(message: &mut Value, cell: &str) {
     match message {
         Value::Array(values) => values.iter_mut().for_each(|value| rename_others(value, cell)),
@@ -108,17 +108,17 @@ fn rename_others(message: &mut Value, cell: &str) {
     }
 }
 
-/// The line and column of a place in a cell, written as `file:line:column`; `None` if the file is another one.
+/// The line and column of a place in a cell, written as `file:line:column`; `None` for another file.
 pub(crate) fn in_cell(place: &str) -> Option<&str> {
     place.strip_prefix(super::CELL).or_else(|| place.strip_prefix(folder().join(NAME).to_str()?))
 }
 
-/// The items of the file that an `include!` names, on one line.
+/// The items of an `include!`d file, on one line.
 pub(crate) fn included_items(call: &ast::MacroCall) -> Option<String> {
     items_of(&included(call, &folder())?)
 }
 
-/// The places of a cell where evcxr and rust-analyzer get the text of the files that it names.
+/// The parts of a cell that evcxr and rust-analyzer receive as the text of the named files.
 pub(crate) fn shown(cell: &Parsed) -> Vec<(Range<usize>, String)> {
     if !has_module_file(&cell.text) && !words(&cell.text).any(|word| word == "include") {
         return Vec::new();
@@ -131,7 +131,7 @@ fn shown_from(cell: &Parsed, folder: &Path) -> Vec<(Range<usize>, String)> {
     edits.map(|(range, text)| (cell.at(range.start())..cell.at(range.end()), text)).collect()
 }
 
-/// Puts back what [`shown`] has replaced.
+/// Reverts the replacements of [`shown`].
 pub(super) fn restored(source: String) -> String {
     let (open, _, _) = EXPRESSION;
     if !source.contains(MODULE.0) && !source.contains(open) {
@@ -159,10 +159,10 @@ pub(super) fn restored(source: String) -> String {
     text
 }
 
-/// The parts of a parsed text that are replaced, with what replaces them.
+/// Parts of a parsed text, each with its replacement.
 type Edits = Vec<(TextRange, String)>;
 
-/// The declarations of modules and the calls of `include!` within a node, with the text of their files.
+/// The module declarations and `include!` calls within a node, each with its file's text.
 fn replacements(node: &SyntaxNode, folder: &Path, depth: usize) -> Edits {
     let Some(depth) = depth.checked_sub(1) else { return Edits::new() };
     let in_node = node.descendants();
@@ -192,7 +192,7 @@ fn replacements(node: &SyntaxNode, folder: &Path, depth: usize) -> Edits {
     edits.collect()
 }
 
-/// The file of a module without a body, in the folder of the file that declares it.
+/// The file of a module without a body, in the folder of the declaring file.
 fn module_file(module: &ast::Module, folder: &Path) -> Option<PathBuf> {
     let path = module.attrs().find_map(|attribute| {
         let text = attribute.syntax().text().to_string();
@@ -213,14 +213,14 @@ fn module_file(module: &ast::Module, folder: &Path) -> Option<PathBuf> {
     candidates.into_iter().find(|path| path.is_file())
 }
 
-/// The text of a module's file on one line, with that of the files that it names.
+/// The text of a module's file on one line, including the files that it names.
 fn line_of(file: &Path, depth: usize) -> Option<String> {
     let text = fs::read_to_string(file).ok()?;
     let parsed = SourceFile::parse(&text, Edition::Edition2024);
     if !parsed.errors().is_empty() {
         return None;
     }
-    // `a.rs` has its modules in `a/`, and `a/mod.rs` beside itself.
+    // The modules of `a.rs` are in `a/`, and those of `a/mod.rs` beside it.
     let parent = file.parent()?;
     let inner = match file.file_stem()? {
         stem if stem == "mod" => parent.to_owned(),
@@ -231,7 +231,7 @@ fn line_of(file: &Path, depth: usize) -> Option<String> {
         let within = replacements(module.syntax(), &inner, depth);
         within.into_iter().filter(|(_, text)| text.starts_with(MODULE.0)).collect::<Edits>()
     });
-    // Within another mark, the text stands for itself.
+    // Within another mark, the text needs no mark of its own.
     let plain = |text: String| {
         let inside = text.strip_prefix(MODULE.0).and_then(|text| text.strip_suffix(MODULE.1));
         inside.map(|text| format!("{{{text}}}"))
@@ -241,7 +241,7 @@ fn line_of(file: &Path, depth: usize) -> Option<String> {
     one_line(&SourceFile::parse(&text, Edition::Edition2024).syntax_node())
 }
 
-/// The file that a call of `include!` names by a literal.
+/// The file of an `include!` call with a literal argument.
 fn included(call: &ast::MacroCall, folder: &Path) -> Option<PathBuf> {
     let name = call.path()?.syntax().text().to_string();
     if !["include", "std::include", "core::include"].contains(&name.as_str()) {
@@ -254,7 +254,7 @@ fn included(call: &ast::MacroCall, folder: &Path) -> Option<PathBuf> {
     file.is_file().then_some(file)
 }
 
-/// The items of a file on one line; `None` if it has anything else.
+/// The items of a file on one line; `None` if it contains anything else.
 fn items_of(file: &Path) -> Option<String> {
     let text = fs::read_to_string(file).ok()?;
     let parsed = SourceFile::parse(&text, Edition::Edition2024);
@@ -270,7 +270,7 @@ fn items_of(file: &Path) -> Option<String> {
     one_line(tree.syntax())
 }
 
-/// A text without comments and line breaks, with the same meaning; `None` if a token has a line break that it needs.
+/// A text without comments and line breaks, with the same meaning; `None` if a token needs its line break.
 fn one_line(root: &SyntaxNode) -> Option<String> {
     let mut text = String::new();
     for token in root.descendants_with_tokens().filter_map(|child| child.into_token()) {

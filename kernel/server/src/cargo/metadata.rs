@@ -1,5 +1,5 @@
-//! What rust-analyzer is told of a session's crates: those of the real cargo, and the helper
-//! library with the crates below it, which cargo knows nothing of.
+//! The crates of a session for rust-analyzer: those of the real cargo, and the helper
+//! library with its dependencies, which cargo does not know.
 
 use super::{CRATE, answers, progress, types_are_wanted};
 use crate::template::{self, Installation, RUSTFLAGS, Template};
@@ -15,13 +15,13 @@ use std::process::{Command, ExitCode};
 /// The file of a template with cargo's metadata of the standard library.
 pub const STANDARD_LIBRARY: &str = "standard-library.json";
 
-/// Whether the crate asked about is the one that evcxr writes in this session.
+/// Whether the request is about the crate that evcxr writes in this session.
 pub(super) fn is_for_session(arguments: &[OsString]) -> bool {
     let session = std::env::var_os(CRATE).map(PathBuf::from);
     session.is_some_and(|session| is_asked_about(arguments, &session))
 }
 
-/// Whether the standard library is asked about, with what it uses.
+/// Whether the request is about the standard library and its dependencies.
 pub(super) fn is_for_standard_library(template: &Template, arguments: &[OsString]) -> bool {
     is_asked_about(arguments, &template.standard_library())
         && !arguments.iter().any(|word| word == "--no-deps")
@@ -36,9 +36,9 @@ fn is_asked_about(arguments: &[OsString], folder: &Path) -> bool {
     folder.is_some() && asked.and_then(canonical) == folder
 }
 
-/// What cargo said of the standard library at installation, of the packages that types in cells
-/// depend on. Asked now, it would look for the library's few dependencies on the network, and
-/// without them types such as `HashMap` stay unknown.
+/// cargo's metadata of the standard library, recorded at installation and limited to packages that
+/// types in cells depend on. A live request would search the network for the library's few
+/// dependencies, and without them types such as `HashMap` stay unknown.
 pub(super) fn standard_library(template: &Template) -> anyhow::Result<ExitCode> {
     let recorded = if types_are_wanted() {
         fs::read_to_string(template.folder.join(STANDARD_LIBRARY))?
@@ -61,16 +61,16 @@ pub(super) fn standard_library(template: &Template) -> anyhow::Result<ExitCode> 
     Ok(ExitCode::SUCCESS)
 }
 
-/// Stands for the template's folder, which may be moved, in what it keeps.
+/// Placeholder for the template's folder in recorded files, since the folder may be moved.
 const TEMPLATE_FOLDER: &str = "{template}";
 
-/// A path as it stands within a string of JSON.
+/// A path in the form of a JSON string's content.
 fn in_json(path: &Path) -> anyhow::Result<String> {
     Ok(serde_json::to_string(path)?.trim_matches('"').to_owned())
 }
 
-/// What is kept of the standard library: the crates that cells can name, and those that their public types are
-/// made of. The others (libc, backtraces, the tests) only cost rust-analyzer time and memory.
+/// The recorded packages of the standard library: the crates that cells can name, and those that their public
+/// types consist of. The others (libc, backtraces, the tests) only cost rust-analyzer time and memory.
 const STANDARD_PACKAGES: &[&str] = &[
     "alloc",
     "cfg-if",
@@ -84,7 +84,7 @@ const STANDARD_PACKAGES: &[&str] = &[
     "std_detect",
 ];
 
-/// The folders of the standard library's source that belong to them.
+/// The folders of the standard library's source with these packages.
 pub const STANDARD_FOLDERS: &[&str] = &["alloc", "core", "proc_macro", "std", "std_detect"];
 
 /// cargo's metadata of the standard library.
@@ -97,8 +97,8 @@ pub fn record_standard_library(here: &Installation) -> anyhow::Result<Vec<u8>> {
         .args(["metadata", "--format-version=1", "--locked", "--filter-platform", toolchain.host()])
         .arg("--manifest-path")
         .arg(toolchain.source().join("Cargo.toml"))
-        // The library's manifest uses features that cargo gives to nightly toolchains only;
-        // rust-analyzer asks in the same way.
+        // The library's manifest uses features that cargo reserves for nightly toolchains;
+        // rust-analyzer makes its request in the same way.
         .env("__CARGO_TEST_CHANNEL_OVERRIDE_DO_NOT_USE_THIS", "nightly")
         .output()?;
     let said = String::from_utf8_lossy(&output.stderr);
@@ -135,7 +135,7 @@ fn keep_standard_packages(metadata: &mut Value) -> Option<()> {
     Some(())
 }
 
-/// What [`record`] noted.
+/// Reads the output of [`record`].
 ///
 /// # Errors
 /// The file cannot be read.
@@ -162,11 +162,11 @@ pub(super) fn answer(here: &Installation, arguments: &[OsString]) -> anyhow::Res
     answer.repeat()
 }
 
-/// The libraries that a cell reaches by name through the helper library.
+/// Libraries whose names the helper library re-exports to cells.
 const RE_EXPORTED: &[&str] = &["image", "plotters", "serde_json", "tch"];
 
-/// What their public types and traits are made of besides. Of what else they use, a cell meets
-/// nothing.
+/// Further packages in these libraries' public types and traits. Cells meet no types of their other
+/// dependencies.
 const IN_THEIR_TYPES: &[&str] = &[
     "half",
     "num-traits",
@@ -177,9 +177,9 @@ const IN_THEIR_TYPES: &[&str] = &[
     "torch-sys",
 ];
 
-/// The helper library's part of the answer: its own packages, the re-exported ones, and what their types are
-/// made of. rust-analyzer takes its time and memory for every package that it hears of: with all that
-/// these use directly, it was a third more of both.
+/// The helper library's part of the metadata: its own packages, the re-exported ones, and the
+/// packages in their types. rust-analyzer spends time and memory on every package: with all direct
+/// dependencies, both grew by a third.
 ///
 /// # Errors
 /// The real cargo does not run, or its answer is not understood.
@@ -249,8 +249,8 @@ pub fn record(here: &Installation) -> anyhow::Result<String> {
     Ok(recorded.to_string().replace(&in_json(&template.folder)?, TEMPLATE_FOLDER))
 }
 
-/// Copies the source of a library from cargo's registry into the template, which then needs no registry where it is
-/// used, and has the package's metadata name the copy.
+/// Copies a library's source from cargo's registry into the template, which then needs no registry,
+/// and points the package's metadata to the copy.
 fn carry(package: &mut Value, template: &Template) -> anyhow::Result<()> {
     if package["source"].is_null() {
         return Ok(());

@@ -1,13 +1,13 @@
-//! Keeps a cell that fails from losing variables that it had not moved yet.
+//! Keeps the variables that a failed cell has not moved yet.
 //!
-//! evcxr's code around a cell is a closure that may unwind. It captures a variable whole as soon as
-//! any statement consumes it, so whatever fails before that statement drops the variable as well.
-//! evcxr finds out by a build that fails (E0382 where it puts the variable back), and builds again
+//! evcxr's code around a cell is a closure that may unwind. It captures a variable whole if
+//! any statement consumes it, so a failure before that statement drops the variable, too.
+//! evcxr detects the move from a failed build (E0382 where it puts the variable back), and builds again
 //! without putting it back.
 //!
-//! Here the variable stays outside the closure. The statement that consumes it gets it right before
-//! it begins, as a new binding of the same name; what was not handed over is put back if the cell
-//! failed, and dropped otherwise, as it would have been:
+//! In the rewritten code the variable stays outside the closure. It is handed over immediately before the statement
+//! that consumes it, as a new binding of the same name. A variable that was not handed over is put back if the cell
+//! failed, and dropped otherwise, as before:
 //!
 //! ```text
 //! let x = store.take_variable::<T>("x");
@@ -18,16 +18,16 @@
 //!                    store.put_back("x", false, x); store
 //! ```
 //!
-//! A variable that the cell only binds anew need not leave the store at all: `let x = f();` replaces it
+//! A variable that the cell only rebinds stays in the store: `let x = f();` replaces it
 //! there, or leaves it if `f` fails. Its lines become empty, and `store.stay::<T>("x", false)` at the end
-//! tells of it.
+//! reports it.
 //!
-//! A `return` in a cell would leave it before its new variables are in the store, where evcxr then believes
-//! them: `store.reached_end()` behind them and `store.check_end()` have such a cell fail.
+//! A `return` would leave a cell before its new variables are in the store, although evcxr assumes that they are.
+//! `store.reached_end()` after them and `store.check_end()` make such a cell fail.
 //!
-//! All else is inserted at the ends of lines, so no statement of the user's changes its place. Nothing
-//! is handed over that rustc has not found to be free: it has found nothing in the cell but that the
-//! variable is moved, and has said where. If the rewritten cell does not compile, evcxr's own text is
+//! All other code is inserted at the ends of lines, so the user's statements keep their positions. A variable is
+//! only handed over if the move is rustc's only error in the cell, and rustc has named the position
+//! of the move. If the rewritten cell does not compile, evcxr's own text is
 //! compiled.
 
 use crate::cargo::{read_json, write_json};
@@ -44,18 +44,18 @@ use std::ops::Range;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Output;
 
-/// Where the variables of the cell are moved, in the crate's folder: lines by names, counted from the first of the
-/// cell's. It is kept between the builds of one cell.
+/// The lines on which the cell moves variables, by variable, counted from the cell's first line; a
+/// file in the crate's folder, kept between the builds of one cell.
 pub const MOVED: &str = "moved";
 
-/// The lines on which the compiler has found a variable to be moved, by its name.
+/// The lines on which a variable is moved according to the compiler, by variable.
 type Moves = BTreeMap<String, BTreeSet<usize>>;
 
-/// How often a cell may turn out to move another variable.
+/// How many rounds of newly found moved variables are tried.
 const ROUNDS: usize = 4;
 
-/// Compiles evcxr's source so that a failing cell keeps what it can. `compile` writes the text where
-/// the compiler finds it.
+/// Compiles evcxr's source so that a failing cell keeps as many variables as possible. `compile`
+/// writes the text to the compiler's input file.
 pub(super) fn compile(
     source: &str,
     mut compile: impl FnMut(&str) -> anyhow::Result<Output>,
@@ -69,7 +69,7 @@ pub(super) fn compile(
             return Ok(output);
         }
         let Some(found) = cell.moves(&output.stderr) else {
-            // There are other errors, which evcxr reports itself.
+            // Other errors, which evcxr reports itself.
             return if rewritten.is_some() { compile(source) } else { Ok(output) };
         };
         let expected = found.keys().any(|name| cell.expected.contains(&name.as_str()));
@@ -79,10 +79,10 @@ pub(super) fn compile(
                 news |= moves.entry(name.clone()).or_default().insert(line);
             }
         }
-        // If it cannot be written, a failing cell loses more.
+        // If the file cannot be written, a failing cell loses more variables.
         let _ = write_json(MOVED.as_ref(), &moves);
         if expected {
-            // evcxr has to learn that it does not get these back.
+            // evcxr must get the error to know that these variables are moved.
             return Ok(output);
         }
         if !news || rewritten.is_none() {
@@ -92,30 +92,29 @@ pub(super) fn compile(
     compile(source)
 }
 
-/// evcxr's code around a cell, taken apart.
+/// evcxr's code around a cell, in parts.
 struct Cell<'a> {
     source: &'a str,
-    /// The bytes of the user's statements and of what puts new variables into the store.
+    /// The bytes of the user's statements and of the code that stores new variables.
     body: Range<usize>,
-    /// The same, parsed.
+    /// The parsed `body`.
     block: ast::StmtList,
-    /// The variables that are put into the store in there.
+    /// The new variables stored within `body`.
     new: BTreeSet<&'a str>,
-    /// The variables that are taken out of the store, which evcxr wants back only if they are in
-    /// `expected`.
+    /// The variables taken from the store. evcxr expects only those in `expected` back.
     taken: Vec<Taken<'a>>,
     expected: Vec<&'a str>,
-    /// The lines, from 1, where variables go into the store; the last is that of [`LAST`].
+    /// The lines, from 1, that store variables; the last is the line of [`LAST`].
     puts: BTreeMap<usize, &'a str>,
 }
 
 struct Taken<'a> {
     variable: Handled<'a>,
-    /// The bytes of the lines that check its type and take it.
+    /// The bytes of the lines that check the variable's type and take it.
     lines: Vec<Range<usize>>,
 }
 
-/// Where the lines are that check or take a variable, and how it is taken.
+/// The lines that check or take a variable, and how they take it.
 fn taken(text: &str) -> Vec<Taken<'_>> {
     let mut found: Vec<Taken<'_>> = Vec::new();
     let mut checked = BTreeMap::new();
@@ -138,13 +137,13 @@ fn taken(text: &str) -> Vec<Taken<'_>> {
     found
 }
 
-/// The variable that a line puts into the store.
+/// The variable that a line stores.
 fn put(line: &str) -> Option<&str> {
     handled(line).filter(|line| line.handling == Handling::Put).map(|line| line.name)
 }
 
 impl<'a> Cell<'a> {
-    /// `None` if nothing is caught, or if evcxr's code is not the known one.
+    /// `None` if nothing is caught, or if evcxr's code is not in the known form.
     fn of(source: &'a str) -> Option<Self> {
         let begin = source.find(BEGIN)? + BEGIN.len();
         let end = begin + source[begin..].rfind(END)?;
@@ -165,17 +164,17 @@ impl<'a> Cell<'a> {
         })
     }
 
-    /// The variables that the cell keeps or that evcxr gets back only if it fails.
+    /// The variables that the cell consumes or that evcxr gets back only if the cell fails.
     fn gone(&self) -> impl Iterator<Item = &Taken<'a>> {
         self.taken.iter().filter(|taken| !self.expected.contains(&taken.variable.name))
     }
 
-    /// Whether a `return` may leave the cell before the variables that it keeps are in the store.
+    /// Whether a `return` may leave the cell before its variables are stored.
     fn may_return(&self) -> bool {
         !self.new.is_empty() && names(self.block.syntax(), "return")
     }
 
-    /// The source in which a failing cell keeps what it has not moved; `None` if nothing has to be done.
+    /// The source in which a failing cell keeps its unmoved variables; `None` if no change is needed.
     fn rewritten(&self, moves: &Moves) -> Option<String> {
         let last = self.source.len() - LAST.len();
         let may_return = self.may_return();
@@ -208,8 +207,8 @@ impl<'a> Cell<'a> {
         Some(edited(self.source, edits))
     }
 
-    /// Whether the first statement that names the variable binds it, without having used it, and the
-    /// new one goes into the store.
+    /// Whether the first statement that names the variable rebinds it without using it, and the new
+    /// variable is stored.
     fn only_binds(&self, name: &str) -> bool {
         if !self.new.contains(name) {
             return false;
@@ -223,10 +222,10 @@ impl<'a> Cell<'a> {
             && words(&text).filter(|word| *word == name).count() == 1
     }
 
-    /// The byte before the innermost statement in which the variable is moved on all of these lines.
+    /// The byte before the innermost statement that contains all lines on which the variable is moved.
     ///
-    /// It may be a statement of a branch only if the variable is named nowhere behind the branch,
-    /// where it would be there still by its name, and if nothing of the user's changes its place.
+    /// A statement within a branch qualifies only if no code after the branch names the variable,
+    /// and if the insertion moves no code of the user.
     fn before(&self, name: &str, lines: &BTreeSet<usize>) -> Option<usize> {
         let covers = |node: &SyntaxNode| {
             let range = node.text_range();
@@ -267,7 +266,7 @@ impl<'a> Cell<'a> {
         }
     }
 
-    /// The end of what comes before a statement of a list, on another line or not.
+    /// The end of the code before a statement in a list, on the same line or another.
     fn end_before(&self, list: &ast::StmtList, statements: &[SyntaxNode], at: usize) -> usize {
         match (at.checked_sub(1), list.l_curly_token()) {
             (Some(before), _) => self.place(statements[before].text_range().end()),
@@ -276,13 +275,13 @@ impl<'a> Cell<'a> {
         }
     }
 
-    /// A place in the parsed text as a byte of the source.
+    /// Maps a place in the parsed text to a byte of the source.
     fn place(&self, at: ra_ap_syntax::TextSize) -> usize {
         self.body.start + usize::from(at) - OPEN.len()
     }
 
-    /// The variables of which the compiler says that they cannot be put back, with where they are
-    /// moved; `None` if it says anything else or nothing.
+    /// The variables that cannot be stored again according to the compiler, with the lines that
+    /// move them; `None` for other messages or no message.
     fn moves(&self, messages: &[u8]) -> Option<Moves> {
         let begin = self.source[..self.body.start].matches('\n').count() + 1;
         let end = self.source[..self.body.end].matches('\n').count() + 1;
@@ -293,7 +292,7 @@ impl<'a> Cell<'a> {
             if message.level != "error" || message.message.starts_with("aborting due to") {
                 continue;
             }
-            // Of a value that is moved in part, another part may be lent.
+            // Other parts of a partially moved value may be borrowed.
             if message.message.contains("partially moved") || message.code() != "E0382" {
                 return None;
             }
@@ -312,7 +311,7 @@ impl<'a> Cell<'a> {
     }
 }
 
-/// The bytes of the innermost block that evcxr makes around the user's statements.
+/// The bytes of the innermost block that evcxr puts around the user's statements.
 fn within(source: &str, outer: Range<usize>) -> Option<Range<usize>> {
     let text = &source[outer.clone()];
     let (begin, ends): (usize, &[&str]) = if text.starts_with(QUESTION_MARK.0) {
@@ -326,11 +325,11 @@ fn within(source: &str, outer: Range<usize>) -> Option<Range<usize>> {
     Some(outer.start + begin..outer.end - end.len())
 }
 
-/// What stands before a block when it is parsed.
+/// The text before a block that is parsed.
 const OPEN: &str = "fn f(){";
 
-/// The statements of a block without its braces; `None` if they do not parse. The macro that shows the last
-/// expression is left out, so that the expression is understood.
+/// The statements of a block without its braces; `None` if they do not parse. The macro that shows
+/// the last expression is removed, so that the parser finds the expression.
 fn parse(block: &str) -> Option<ast::StmtList> {
     let block = block.replace(SHOW, &format!("{:1$}(", "", SHOW.len() - 1));
     let parsed = SourceFile::parse(&format!("{OPEN}{block}}}"), Edition::Edition2024);
@@ -340,12 +339,12 @@ fn parse(block: &str) -> Option<ast::StmtList> {
     parsed.tree().syntax().children().find_map(ast::Fn::cast)?.body()?.stmt_list()
 }
 
-/// Whether a variable may be named within: by itself, or by a string that formats it.
+/// Whether code may name a variable, directly or in a format string.
 fn names(node: &SyntaxNode, name: &str) -> bool {
     words(&node.text().to_string()).any(|word| word == name)
 }
 
-/// Whether what is inside a node runs at most once, where it stands, and nothing of the node after it.
+/// Whether code inside a node runs at most once, in place, and the rest of the node does not run after it.
 fn is_branch(node: &SyntaxNode, inside: &SyntaxNode) -> bool {
     use ra_ap_syntax::SyntaxKind::{EXPR_STMT, LET_STMT, MATCH_ARM, MATCH_ARM_LIST, PAREN_EXPR};
     if let Some(block) = ast::BlockExpr::cast(node.clone()) {
@@ -364,7 +363,7 @@ fn is_branch(node: &SyntaxNode, inside: &SyntaxNode) -> bool {
 mod tests {
     use super::*;
 
-    /// evcxr's code around statements: `x` and `y` are in the store, and `puts` go back.
+    /// evcxr's code around statements: `x` and `y` are in the store, and `puts` are stored again.
     fn around(statements: &str, puts: &[&str]) -> String {
         let puts: String = puts.iter().copied().map(put_line).collect();
         let (open, close) = QUESTION_MARK;
@@ -490,7 +489,7 @@ mod tests {
                 .replace(LAST, &format!("{stays}{LAST}"));
             assert_eq!(rewritten, expected, "{statements}");
         }
-        // What is moved on is no more in the store, so the old one is dropped.
+        // The new `x` is moved on and not stored, so the old `x` is dropped.
         let source = around("let x = f(); g(x);\n", &["y"]);
         let rewritten = Cell::of(&source).unwrap().rewritten(&moves(&[])).unwrap();
         assert_eq!(rewritten, source.replace(LAST, &format!("{PUT_BACK}{LAST}")));

@@ -1,8 +1,8 @@
-//! The cells that every session begins with, compiled once at installation.
+//! The first cells of every session, compiled once at installation.
 //!
-//! evcxr runs a cell of its own when it starts, and the kernel's prelude follows. Each is kept with
-//! all that it depends on in its name: the compiler's arguments and the source, byte for byte, in a
-//! template that belongs to one compiler and one helper library. Any other cell is compiled.
+//! evcxr runs a cell when it starts, and the kernel's prelude follows. Each compiled cell is stored under a name made of
+//! everything that it depends on: the compiler's arguments and the source, byte for byte, in a
+//! template for one compiler and one helper library. All other cells are compiled.
 
 use super::answers::{self, Places};
 use crate::template::{Installation, Template, hex};
@@ -13,10 +13,10 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-/// The folder of a template that keeps them.
+/// The template's folder of compiled cells.
 const FOLDER: &str = "cells";
 
-/// The name of a cell among those that are kept.
+/// The key of a cell among the recorded ones.
 pub(super) fn name(here: &Installation, arguments: &[OsString], source: &str) -> Option<String> {
     let places = Places::of(here)?;
     let mut hash = Sha256::new();
@@ -31,7 +31,7 @@ pub(super) fn name(here: &Installation, arguments: &[OsString], source: &str) ->
     Some(hex(hash.finalize())[..32].to_owned())
 }
 
-/// The lines, with those that only import sorted: evcxr writes them in another order each time.
+/// The lines, with imports sorted: evcxr writes imports in random order.
 fn in_order(source: &str) -> Vec<&str> {
     let mut lines: Vec<&str> = source.lines().collect();
     let is_import = |line: &str| line.starts_with("use ") && line.ends_with(';');
@@ -44,7 +44,7 @@ fn in_order(source: &str) -> Vec<&str> {
     lines
 }
 
-/// Says what the compiler said and puts the library in its place; `None` if the cell is not kept.
+/// Repeats the compiler's messages and restores the library; `None` if the cell is not recorded.
 pub(super) fn repeat(
     template: &Template,
     name: &str,
@@ -63,7 +63,7 @@ pub(super) fn repeat(
     Ok(Some(status))
 }
 
-/// Keeps what the compiler said and made.
+/// Records the compiler's messages and library.
 pub(super) fn keep(
     template: &Template,
     name: &str,
@@ -75,7 +75,7 @@ pub(super) fn keep(
     if status == 0 {
         answers::keep(&path.with_extension("so"), &fs::read(library)?)?;
     }
-    // Last: its presence says that the cell is kept.
+    // Written last: this file marks the recording as complete.
     answers::keep(&path.with_extension("messages"), messages)
 }
 

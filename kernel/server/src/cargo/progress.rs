@@ -1,23 +1,22 @@
-//! What a build is at, for the server, which shows it in the cell when it takes long.
+//! Reports the current work of a build to the server, which shows it in the cell if it takes long.
 
 use super::CRATE;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
 
-/// The file, in the crate's folder.
+/// The progress file, in the crate's folder.
 pub const PROGRESS: &str = "progress";
 
-/// Notes what is done from now on.
+/// Records the current step.
 pub(super) fn note(what: &str) {
     if let Some(folder) = std::env::var_os(CRATE) {
-        // If it cannot be written, the server shows what came before, or nothing.
+        // If the file cannot be written, the server shows the previous step, or nothing.
         let _ = fs::write(Path::new(&folder).join(PROGRESS), what);
     }
 }
 
-/// Hands cargo's messages on to standard error, and notes the crate that is being compiled or
-/// downloaded.
+/// Copies cargo's messages to standard error, and records the crate that is being compiled or downloaded.
 pub(super) fn follow(messages: impl Read) -> io::Result<()> {
     let mut compiled = 0_usize;
     for line in BufReader::new(messages).split(b'\n') {
@@ -36,14 +35,14 @@ pub(super) fn follow(messages: impl Read) -> io::Result<()> {
     Ok(())
 }
 
-/// A line such as `   Compiling libc v0.2.1 (/path)`, as far as it concerns a reader.
+/// The user-relevant part of a line such as `   Compiling libc v0.2.1 (/path)`.
 fn step(line: &str) -> Option<String> {
     let mut words = line.split_whitespace();
     let verb = words.next()?;
     match verb {
         "Compiling" | "Downloaded" | "Checking" => {
             let name = words.next()?;
-            // The crate that holds the user's dependencies, and the cell's own.
+            // The crate with the user's dependencies, and the cell's own.
             if ["dependencies", "ctx"].contains(&name) {
                 return None;
             }

@@ -1,7 +1,7 @@
-//! Code that evcxr does not get to see.
+//! Code that is hidden from evcxr.
 //!
-//! The server replaces parts of a cell by comments (`evaluate/reduce.rs`) and notes here what they stand
-//! for; the stand-in puts it back into evcxr's source before it compiles.
+//! The server replaces parts of a cell by comments (`evaluate/reduce.rs`) and stores the replaced code
+//! here. The stand-in restores it in evcxr's source before it compiles.
 
 use super::{read_json, write_json};
 use anyhow::bail;
@@ -9,22 +9,21 @@ use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::Path;
 
-/// The file of a cell's left out code, in the crate's folder.
+/// The file of a cell's hidden code, in the crate's folder.
 pub const FILE: &str = "reduced.json";
 
-/// What every mark has.
+/// The text that every mark begins with.
 const SIGN: &str = "/*@";
 
-/// What was left out of a cell, in its order.
+/// The hidden parts of a cell, in text order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reduced {
-    /// What stands in the cell, and what it stands for.
+    /// Pairs of a mark and the original text.
     parts: Vec<(String, String)>,
 }
 
-/// What stands for the part with this number: a comment with something before and behind it that
-/// keeps the statement whole. It ends on the line and in the column in which the part ends; `None` if
-/// the part has no room for it.
+/// The mark for the part with this number: a comment with text before and after it that keeps the statement
+/// valid. The mark ends on the line and column of the part's end; `None` if the part is too short.
 pub fn mark(number: usize, original: &str, (before, behind): (&str, &str)) -> Option<String> {
     let begin = format!("{before}{SIGN}{number}");
     let end = format!("*/{behind}");
@@ -33,7 +32,7 @@ pub fn mark(number: usize, original: &str, (before, behind): (&str, &str)) -> Op
     let taken = end.len() + if lines == 0 { begin.len() } else { 0 };
     let blanks = match last.checked_sub(taken) {
         Some(blanks) => blanks,
-        // Behind a line's end only what follows on the last line is moved.
+        // After a line break, only code on the last line moves.
         None if lines > 0 => 0,
         None => return None,
     };
@@ -41,26 +40,26 @@ pub fn mark(number: usize, original: &str, (before, behind): (&str, &str)) -> Op
 }
 
 impl Reduced {
-    /// How many parts were left out.
+    /// The number of hidden parts.
     pub fn len(&self) -> usize {
         self.parts.len()
     }
 
-    /// Adds a part, with what stands for it.
+    /// Adds a part and its mark.
     pub fn push(&mut self, marked: String, original: String) {
         self.parts.push((marked, original));
     }
 
-    /// What stands for a part.
+    /// The mark of a part.
     #[cfg(test)]
     pub fn marked(&self, at: usize) -> &str {
         &self.parts[at].0
     }
 
-    /// Puts all parts back.
+    /// Restores all parts.
     ///
     /// # Errors
-    /// One is not to be found in the text.
+    /// A mark is missing in the text.
     pub fn restore(&self, text: &str) -> anyhow::Result<String> {
         let mut restored = String::with_capacity(text.len() * 2);
         let mut copied = 0;
@@ -76,7 +75,7 @@ impl Reduced {
         Ok(restored)
     }
 
-    /// Notes it for the stand-in.
+    /// Writes the file for the stand-in.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -85,13 +84,13 @@ impl Reduced {
     }
 }
 
-/// evcxr's source with what was left out of the cell.
+/// evcxr's source with the hidden code restored.
 ///
 /// # Errors
 /// As [`Reduced::restore`].
 pub(super) fn restored(source: String) -> anyhow::Result<String> {
     let reduced: Reduced = read_json(FILE.as_ref());
-    // A small cell of the kernel's own may come between.
+    // The kernel may run a small cell of its own in between.
     if reduced.parts.first().is_some_and(|(marked, _)| !source.contains(marked.as_str())) {
         return Ok(source);
     }

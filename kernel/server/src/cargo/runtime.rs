@@ -1,12 +1,13 @@
 //! tokio's runtime in cells without `.await`.
 //!
-//! evcxr runs a cell with `.await` in a runtime that it keeps for the session. A cell that only spawns a task has none, and
-//! `tokio::spawn` panics there. So such a cell enters the same runtime, in which the task runs on while later cells do.
+//! evcxr runs a cell with `.await` in a runtime that it keeps for the session. A cell that only spawns a task has no runtime,
+//! so `tokio::spawn` would panic. Such a cell enters the same runtime, in which the task continues during later cells.
 
 use crate::evcxr_contract::{BEGIN, ENTER_TOKIO, TOKIO};
 use crate::parsed::words;
 
-/// The source of a cell that may spawn a task, within tokio's runtime; `None` if it needs none or has one.
+/// The source of a cell that may spawn a task, within tokio's runtime; `None` if it needs no
+/// runtime or already enters one.
 pub(super) fn entered(source: &str) -> Option<String> {
     let spawns = ["spawn", "spawn_blocking", "spawn_local"];
     let mut all = words(source);

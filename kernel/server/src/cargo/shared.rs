@@ -1,14 +1,14 @@
 //! One copy of each of the user's crates in the worker.
 //!
-//! A cell that linked a crate as an `.rlib` would have a copy of its own, with its own statics: the level that one
-//! cell sets in a logger would be unknown to the next. So the crates are put behind dylibs, which every cell
+//! A cell that linked a crate as an `.rlib` would have its own copy with its own statics: the level that one
+//! cell sets in a logger would not apply in the next. So the crates are in dylibs, which every cell
 //! links. rustc takes the code of an `.rlib` from a dylib that contains it, and refuses two dylibs that contain the
-//! same one; so each crate is in exactly one.
+//! same `.rlib`; so each crate is in exactly one.
 //!
-//! A worker never unloads a library. Crates that a later `:dep` brings go into a further dylib, and the earlier ones
-//! stay as they are, with the state of their crates. A crate that is compiled again starts anew: a local one that was
-//! edited, or one for which a later `:dep` asks for more features. Local crates have dylibs of their own, so that
-//! editing one does not touch those of the registry.
+//! A worker never unloads a library. New crates of a later `:dep` go into another dylib, and the earlier dylibs
+//! stay, with the state of their crates. A crate that is compiled again loses its state: a local crate after an
+//! edit, or a crate for which a later `:dep` requests more features. Local crates have separate dylibs, so that
+//! an edit does not affect the crates of the registry.
 
 use crate::tools::Tools;
 use anyhow::{Context, ensure};
@@ -23,20 +23,20 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The folder of the dylibs, beside the crate of the user's dependencies.
+/// The folder of the dylibs, beside the crate with the user's dependencies.
 pub(super) const FOLDER: &str = "shared";
 
-/// What the names of dylibs begin with.
+/// Prefix of the dylibs' names.
 const PREFIX: &str = "benchbook_crates_";
 
-/// What the dylibs contain, in their folder.
+/// The list of the dylibs' contents, in their folder.
 const CONTENTS: &str = "contents.json";
 
-/// Which symbols a dylib exports beside those that rustc knows of: the functions of C that a crate brings along,
-/// which the generic functions that cells compile may call.
+/// Additional exported symbols of a dylib: C functions of its crates, which generic functions
+/// compiled into cells may call.
 const EXPORTS: (&str, &str) = ("exports.map", "{ global: [a-zA-Z]*; };\n");
 
-/// Has the linker take those functions from their archives, and fail if that asks for something that is nowhere.
+/// Makes the linker include these functions from their archives, and fail on unresolved symbols.
 const ALL_OF_C: [&str; 3] = [
     "-Clink-arg=-Wl,--version-script=exports.map",
     "-Clink-arg=-Wl,--undefined-glob=[a-zA-Z]*",
@@ -52,12 +52,12 @@ pub(super) struct Crate {
     name: String,
     /// The `.rlib`.
     path: PathBuf,
-    /// Size and time of the `.rlib`, which change when it is compiled again.
+    /// Size and time of the `.rlib`, which change with each compilation.
     stamp: String,
 }
 
 impl Crate {
-    /// The crates among cargo's messages that were compiled for this machine and may run in a worker.
+    /// The crates in a cargo message that were compiled for this machine and may run in a worker.
     pub(super) fn of(message: &Value, target: &Path) -> Option<Self> {
         if message["reason"] != "compiler-artifact" {
             return None;
@@ -66,7 +66,7 @@ impl Crate {
         let path = files
             .map(PathBuf::from)
             .find(|path| path.extension().is_some_and(|end| end == "rlib"))?;
-        // Dependencies of build scripts and procedural macros lie elsewhere.
+        // Dependencies of build scripts and procedural macros are in other folders.
         let name = message["target"]["name"].as_str()?.replace('-', "_");
         let package = message["package_id"].as_str()?.to_owned();
         path.starts_with(target).then(|| Self { package, name, stamp: stamp(&path), path })
@@ -86,25 +86,25 @@ fn stamp(path: &Path) -> String {
 /// A dylib.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Library {
-    /// Its name as a crate, which no other has had in this session: a worker keeps what it has loaded.
+    /// The crate name, unique within the session: a worker keeps loaded libraries.
     name: String,
-    /// Its crates are local.
+    /// Whether the crates are local.
     local: bool,
     crates: Vec<Crate>,
-    /// The dylibs that it is linked with.
+    /// The dylibs that this dylib links.
     below: Vec<String>,
 }
 
 /// The dylibs for a set of crates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Shared {
-    /// What the compiler of a cell is told of them, as words that end in a zero.
+    /// The compiler's arguments for a cell, each followed by a zero byte.
     pub(super) arguments: Vec<u8>,
-    /// The crates whose state starts anew, by name.
+    /// The crates whose state is reset, by name.
     pub(super) restarted: Vec<String>,
 }
 
-/// Puts crates behind dylibs. Those that are behind one already stay there.
+/// Puts crates into dylibs. Crates already in a dylib stay there.
 ///
 /// # Errors
 /// The compiler cannot link them.
@@ -152,7 +152,7 @@ pub(super) fn share(
     Ok(Shared { arguments, restarted })
 }
 
-/// The dylibs whose crates, and those below them, have not been compiled again.
+/// The dylibs whose crates, and those of the dylibs below, have not been recompiled.
 fn still_whole(before: &[Library]) -> Vec<Library> {
     let mut whole: Vec<Library> = Vec::new();
     for library in before {
@@ -165,7 +165,7 @@ fn still_whole(before: &[Library]) -> Vec<Library> {
     whole
 }
 
-/// The crates that were in another library until now.
+/// The crates that were in another dylib before.
 fn restarted(before: &[Library], whole: &[Library], crates: &[Crate]) -> Vec<String> {
     let latest = |package: &str| {
         let libraries = before.iter().rev().flat_map(|library| &library.crates);
@@ -188,7 +188,7 @@ impl Library {
         let source = format!("{}.rs", self.name);
         let mut text = String::new();
         for name in &self.below {
-            // Writing into a string does not fail.
+            // Writing to a string cannot fail.
             let _ = writeln!(text, "extern crate {name} as _;");
         }
         for at in 0..self.crates.len() {
@@ -199,13 +199,13 @@ impl Library {
         let link = |more: &[&str]| -> anyhow::Result<Output> {
             let mut command = Command::new(&tools.toolchain.rustc);
             command
-                // The linker takes a comma in a path for the end of a word, so its paths are relative.
+                // The linker treats a comma in a path as the end of an argument, so paths are relative.
                 .current_dir(folder)
                 .args(["--edition", "2024", "--crate-type", "dylib", "--cap-lints", "allow"])
                 .args(["-Cprefer-dynamic", "-Cmetadata=user", "-Cdebuginfo=0", "-Cstrip=debuginfo"])
                 .args(["--crate-name", &self.name])
                 .arg("-Clink-arg=-Wl,-rpath,$ORIGIN")
-                // What these crates define must not be taken from libtorch, which has some of the same names.
+                // These crates' own symbols must not resolve to libtorch, which has some of the same names.
                 .arg("-Clink-arg=-Wl,-Bsymbolic")
                 .args(more)
                 .args(search);
@@ -227,13 +227,13 @@ impl Library {
     }
 }
 
-/// The name of a dylib in a word that tells the compiler where it lies.
+/// The name of the dylib in a compiler argument for its path.
 pub(super) fn name(word: &OsStr) -> Option<String> {
     let (name, _) = word.to_str()?.split_once('=')?;
     name.starts_with(PREFIX).then(|| name.to_owned())
 }
 
-/// A word `name=path`.
+/// An argument `name=path`.
 fn assigned(name: &str, path: &Path) -> OsString {
     let mut word = OsString::from(format!("{name}="));
     word.push(path);

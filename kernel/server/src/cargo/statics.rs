@@ -1,20 +1,20 @@
 //! Keeps the values of statics from cell to cell.
 //!
-//! evcxr pastes all items of the session into each cell, so each cell would have statics of its own. Here the
-//! first cell that is loaded exports its static under a name of the session's, and every later one declares it
-//! only:
+//! evcxr pastes all items of the session into each cell, so each cell would have its own statics. Instead, the
+//! first loaded cell exports its static under a name of the session, and every later cell only declares
+//! it:
 //!
 //! ```text
 //! #[unsafe(export_name = "benchbook_static_5d41402a_1")] static SEEN: AtomicU32 = AtomicU32::new(0);
 //! unsafe extern "Rust" { #[link_name = "benchbook_static_5d41402a_1"] safe static SEEN: AtomicU32; }
 //! ```
 //!
-//! The name holds a fingerprint of the static's definition and of all definitions that its type is made of: a
-//! static that has changed gets another name, and with it memory of its own. A static that nothing can change
-//! stays as it is, so that constants can be computed from it.
+//! The name contains a fingerprint of the static's definition and of all definitions in its type, so a
+//! changed static gets another name and separate memory. An immutable static is not rewritten, so that constants can be
+//! computed from it.
 //!
-//! The server tells which statics are in the worker ([`LIVE`]); the stand-in leaves a note of those that it has
-//! defined ([`DEFINED`]), which count once their library is loaded (`worker/host.rs`).
+//! The server lists the statics in the worker ([`LIVE`]). The stand-in lists those that it has
+//! defined ([`DEFINED`]), which are in the worker once their library is loaded (`worker/host.rs`).
 
 use super::{read_json, write_json};
 use crate::definitions::{Definitions, plain, visibility};
@@ -28,13 +28,13 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// The statics that the worker has, in the crate's folder.
+/// The statics in the worker; a file in the crate's folder.
 pub const LIVE: &str = "statics.live";
 
-/// The statics that the newest library defines, in the crate's folder.
+/// The statics that the newest library defines; a file in the crate's folder.
 pub const DEFINED: &str = "statics.defined";
 
-/// Types of the standard library that cannot change through a shared reference.
+/// Standard library types without interior mutability.
 const FROZEN: [&str; 12] = [
     "Box",
     "Cow",
@@ -54,11 +54,11 @@ const FROZEN: [&str; 12] = [
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Statics(BTreeMap<String, Version>);
 
-/// One of the definitions that a static has had.
+/// One definition of a static.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Version {
     fingerprint: String,
-    /// Counts the definitions, since an earlier one may come back and begins anew then.
+    /// Counts definitions: if an earlier definition returns, the static starts anew.
     number: u32,
 }
 
@@ -69,7 +69,7 @@ impl Version {
 }
 
 impl Statics {
-    /// Reads a list; an absent file is an empty one.
+    /// Reads a list; an absent file is an empty list.
     pub fn read(path: &Path) -> Self {
         read_json(path)
     }
@@ -82,7 +82,7 @@ impl Statics {
         write_json(path, self)
     }
 
-    /// Adds statics that were loaded. Returns the names of those that replace others, and so begin anew.
+    /// Adds loaded statics. Returns the names of redefined statics, whose values start anew.
     pub fn load(&mut self, loaded: Self) -> Vec<String> {
         let mut anew = Vec::new();
         for (path, version) in loaded.0 {
@@ -95,7 +95,7 @@ impl Statics {
     }
 }
 
-/// The source of a cell with shared statics, and those that it defines. `None` if it cannot be parsed.
+/// The source of a cell with shared statics, and the statics that it defines. `None` if it does not parse.
 pub(super) fn shared(source: &str, live: &Statics) -> Option<(String, Statics)> {
     let parsed = SourceFile::parse(source, Edition::Edition2024);
     if !parsed.errors().is_empty() {
@@ -129,11 +129,11 @@ pub(super) fn shared(source: &str, live: &Statics) -> Option<(String, Statics)> 
         }
     }
     edits.sort_by_key(|(range, _)| range.start);
-    // A static in the initialiser of one that is only declared goes with it.
+    // A static within the initialiser of a declaration-only static is removed with it.
     Some((edited(source, edits), defined))
 }
 
-/// Whether the word occurs other than in `'static`.
+/// Whether the word `static` occurs other than in `'static`.
 pub(super) fn mentions_static(source: &str) -> bool {
     source.match_indices("static ").any(|(at, _)| {
         !source[..at].ends_with(|c: char| c == '\'' || c == '_' || c.is_alphanumeric())
@@ -152,7 +152,7 @@ struct Static {
 }
 
 impl Static {
-    /// `None` if it is a declaration, or is exported already by the user's own wish.
+    /// `None` if it is a declaration or the user already exports it.
     fn of(item: &ast::Static) -> Option<Self> {
         const OWN: [&str; 5] = ["no_mangle", "export_name", "link_section", "used", "thread_local"];
         let mut attributes = item.attrs().map(|attribute| attribute.syntax().text().to_string());
@@ -168,8 +168,8 @@ impl Static {
         })
     }
 
-    /// Whether nothing of it can change. Names of the user's own types are looked up; of the others only a few
-    /// are known, and all of them begin with a capital letter.
+    /// Whether the static is immutable throughout. The user's own types are looked up; of other
+    /// types only a few are known, and all of them begin with a capital letter.
     fn is_frozen(&self, definitions: &Definitions) -> bool {
         let kind = plain(self.kind.syntax());
         let mut foreign = definitions.foreign(&kind).into_iter();
@@ -192,7 +192,7 @@ impl Static {
         usize::from(range.start())..usize::from(range.end())
     }
 
-    /// Exports it. Nothing of the user's changes its place, if possible.
+    /// Exports the static, if possible without changing the positions of the user's code.
     fn exported(&self, source: &str, symbol: &str) -> Edit {
         let begin = self.range().start;
         let line = source[..begin].rfind('\n');
@@ -202,7 +202,7 @@ impl Static {
         (at..at, format!(" #[unsafe(export_name = \"{symbol}\")] "))
     }
 
-    /// Declares it only, on as many lines.
+    /// Reduces the static to a declaration on as many lines.
     fn declared(&self, source: &str, symbol: &str) -> Edit {
         let range = self.range();
         let kept = self.item.attrs().map(|attribute| attribute.syntax().text().to_string());
@@ -219,7 +219,7 @@ impl Static {
     }
 }
 
-/// The type with the lifetimes that a static may leave out and a declaration may not.
+/// The type with the lifetimes that a static may omit and a declaration may not.
 fn with_lifetimes(kind: &SyntaxNode) -> String {
     let mut text = String::new();
     for token in kind.descendants_with_tokens().filter_map(|element| element.into_token()) {
@@ -238,8 +238,8 @@ fn with_lifetimes(kind: &SyntaxNode) -> String {
     text
 }
 
-/// The path of a static: the modules, functions and implementations around it, and its name. `None` for one of
-/// the cell's statements, which no other cell can name.
+/// The path of a static: the modules, functions and implementations around it, and its name. `None`
+/// for a static in a statement of the cell, which other cells cannot name.
 fn path(item: &SyntaxNode, name: &str) -> Option<String> {
     let around = item.ancestors().skip(1).filter_map(|node| match ast::Item::cast(node)? {
         ast::Item::Fn(item) => Some(item.name()?.text().to_string()),
@@ -264,7 +264,7 @@ fn path(item: &SyntaxNode, name: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// The sources of two cells after another, the second compiled when the first was loaded.
+    /// The sources of two successive cells; the second is compiled after the first is loaded.
     fn two(first: &str, second: &str) -> (String, String, Vec<String>) {
         let mut live = Statics::default();
         let (one, defined) = shared(first, &live).unwrap();

@@ -1,14 +1,14 @@
-//! Which of the session's variables a cell takes out of the store.
+//! Determines which of the session's variables a cell takes out of the store.
 //!
-//! evcxr's code around a cell takes every variable of the session and puts it back, and what rustc does for that grows
+//! evcxr's code around a cell takes every variable of the session and puts it back, and rustc's work for that grows
 //! with the session. A variable whose name occurs nowhere else in the file stays in the store instead.
 //!
-//! A variable whose type was defined anew must not be read, since the compiler takes the old type and the new one for
-//! the same. The server compares the definitions (`evaluate/items.rs`) and notes the variables here. The cell then
-//! finds another type in the store than it expects, which has the helper library name the variable and evcxr forget
-//! it. If the cell binds the variable anew, the old value is left alone until the new one replaces it.
+//! A variable whose type was redefined must not be read, since the compiler does not distinguish the earlier type from the
+//! new one. The server compares the definitions (`evaluate/items.rs`) and lists the variables here. The cell then
+//! finds another type in the store than it expects, so the helper library reports the variable and evcxr drops
+//! it. If the cell rebinds the variable, the old value is not touched until the new one replaces it.
 //!
-//! Lines that are left out become empty, so that all others keep their numbers.
+//! Removed lines become empty, so that all other lines keep their numbers.
 
 use super::{read_json, write_json};
 use crate::diagnostic::Diagnostic;
@@ -19,19 +19,19 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
-/// The note, in the crate's folder.
+/// The file of outdated variables, in the crate's folder.
 pub const OUTDATED: &str = "outdated";
 
-/// A variable whose type was defined anew.
+/// A variable whose type was redefined.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outdated {
     /// Its name.
     pub name: String,
-    /// Whether the cell binds it anew.
+    /// Whether the cell rebinds the variable.
     pub rebound: bool,
 }
 
-/// Notes the variables for the stand-in.
+/// Writes the variables for the stand-in.
 ///
 /// # Errors
 /// The file cannot be written.
@@ -39,7 +39,7 @@ pub fn write(folder: &Path, variables: &Vec<Outdated>) -> std::io::Result<()> {
     write_json(&folder.join(OUTDATED), variables)
 }
 
-/// The source that reads none of the variables that the server has noted.
+/// The source without reads of the variables that the server listed.
 pub(super) fn without_outdated(source: String) -> String {
     without(source, &read_json::<Vec<Outdated>>(OUTDATED.as_ref()))
 }
@@ -58,14 +58,14 @@ fn without(source: String, variables: &[Outdated]) -> String {
     })
 }
 
-/// The note of the traits in the types of variables, in the crate's folder.
+/// The file of the traits in variables' types, in the crate's folder.
 const TRAITS: &str = "traits";
 
-/// The paths of traits, by variables and the traits' names. rust-analyzer writes the trait of a `dyn` by its name
-/// alone; the compiler knows which traits have this name.
+/// Trait paths, by variable and trait name. rust-analyzer writes the trait of a `dyn` by its name
+/// alone; the compiler finds the traits of this name.
 pub(super) type Traits = BTreeMap<String, BTreeMap<String, String>>;
 
-/// The source that names the traits of earlier cells' variables by their paths.
+/// The source with the traits of earlier cells' variables written as paths.
 pub(super) fn with_paths(source: String) -> String {
     let traits: Traits = read_json(TRAITS.as_ref());
     // The cell's own variables may have other types.
@@ -80,7 +80,7 @@ pub(super) fn with_paths(source: String) -> String {
     }
 }
 
-/// Notes the traits of new variables.
+/// Writes the traits of new variables.
 ///
 /// # Errors
 /// The file cannot be written.
@@ -90,7 +90,7 @@ pub(super) fn note(traits: &Traits) -> std::io::Result<()> {
     write_json(TRAITS.as_ref(), &known)
 }
 
-/// The ways to name the traits that the compiler does not find in the types of variables.
+/// Alternative paths for the traits that the compiler does not find in variables' types.
 pub(super) fn ways(source: &str, messages: &[u8]) -> Vec<Traits> {
     let mut unknown = BTreeMap::new();
     for fault in Diagnostic::all(messages).filter(|fault| fault.code() == "E0405") {
@@ -121,7 +121,7 @@ pub(super) fn ways(source: &str, messages: &[u8]) -> Vec<Traits> {
     (0..most).map(way).collect()
 }
 
-/// The source that names traits in the types of variables by their paths.
+/// The source with traits in variables' types written as paths.
 pub(super) fn named(source: &str, traits: &Traits) -> String {
     let lines = source.split_inclusive('\n').map(|line| {
         let known = handled(line.trim_end_matches('\n')).and_then(|known| traits.get(known.name));
@@ -143,7 +143,7 @@ pub(super) fn named(source: &str, traits: &Traits) -> String {
     lines.collect()
 }
 
-/// The source without the variables that it does not name; `None` if it names all.
+/// The source without the variables that it does not use; `None` if it uses all.
 pub(super) fn without_unnamed(source: &str) -> Option<String> {
     let mut named = HashSet::new();
     let mut kept = Vec::new();
@@ -159,7 +159,7 @@ pub(super) fn without_unnamed(source: &str) -> Option<String> {
     Some(with_lines(source, |known| (!named.contains(known.name)).then_some("\n".into())))
 }
 
-/// The source with other lines in the place of some that handle a variable.
+/// The source with some of the lines that handle a variable replaced.
 fn with_lines<'a>(source: &'a str, other: impl Fn(Handled<'a>) -> Option<Cow<'a, str>>) -> String {
     let lines = source.split_inclusive('\n');
     lines

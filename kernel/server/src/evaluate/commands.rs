@@ -1,14 +1,14 @@
-//! evcxr's commands, as far as the kernel has a say in them.
+//! The commands of evcxr that the kernel changes.
 //!
-//! Most are evcxr's own business. A few would put its own cargo, compiler or worker in the place of
-//! ours and are refused with what to do instead; `:fmt` and `:types` also concern how *we* show a
-//! value; and `:help` says what Benchbook adds and where it differs.
+//! evcxr handles most commands. A few would replace the kernel's cargo, compiler or worker by evcxr's;
+//! these are refused, with advice. `:fmt` and `:types` also set how the kernel displays a
+//! value, and `:help` describes Benchbook's additions and differences.
 
 use crate::parsed::{Parsed, rust_begins};
 use benchbook_display::{Bundle, escape};
 use std::fmt::Write;
 
-/// The commands that are refused, and what to do instead.
+/// Refused commands, and the alternatives.
 const REFUSED: &[(&str, &str)] = &[
     (":allow_static_linking", "cells are always linked against the helper library"),
     (":cache", "crates added with :dep are kept between sessions anyway"),
@@ -24,7 +24,7 @@ const REFUSED: &[(&str, &str)] = &[
     ),
 ];
 
-/// The commands that are there and do something else, or less.
+/// Commands that differ from evcxr's.
 const DIFFERENT: &[(&str, &str)] = &[
     (":clear", "afterwards the helper library's names are available again without further steps"),
     (
@@ -41,7 +41,7 @@ const DIFFERENT: &[(&str, &str)] = &[
     (":types", "also shows the type where a value has a rich form"),
 ];
 
-/// What Benchbook adds to evcxr, for people who ask for help.
+/// Additions to evcxr, printed before its help.
 const INTRODUCTION: &str = "\
 Benchbook: Rust cells with tensors, image classifiers, charts and records of what a run took.
 data      `ImageFolder`: images in one folder a class; `Split`, `Augmentation`, `Loader`
@@ -55,7 +55,7 @@ cells     the last expression is shown; `?` ends the cell with the error; `let` 
           `:timing` tells what each cell takes; `:dep name = \"1\"` adds a crate; `:clear` starts anew
 ";
 
-/// How a cell in the manner of IPython is written here: magics (`%%time`) and questions (`Fit?`, `?Fit`).
+/// The Rust form of a cell with IPython syntax: magics (`%%time`) and questions (`Fit?`, `?Fit`).
 fn of_ipython(cell: &Parsed) -> Option<String> {
     let rust = cell.rust().trim();
     if let Some(magic) = rust.strip_prefix('%') {
@@ -77,7 +77,7 @@ fn of_ipython(cell: &Parsed) -> Option<String> {
         let signs = &rust[..rust.len() - magic.trim_start_matches('%').len()];
         return Some(format!("`{signs}{name}` is a magic of IPython's; {instead}"));
     }
-    // `value?` is Rust: it takes the value out of a Result. Types have no `?`.
+    // `value?` is Rust: it unwraps a `Result`. Types have no `?`.
     let asked = rust.trim_end_matches('?').rsplit("::").next().unwrap_or_default();
     let is_type = asked.starts_with(char::is_uppercase) && asked.contains(char::is_lowercase);
     let name = if let Some(name) = rust.strip_prefix('?') {
@@ -97,7 +97,7 @@ fn of_ipython(cell: &Parsed) -> Option<String> {
     })
 }
 
-/// The first command of a cell that is not available here, with why.
+/// The first command of a cell that is not available here, with the reason.
 pub(super) fn refused(cell: &Parsed) -> Option<String> {
     if let Some(instead) = of_ipython(cell) {
         return Some(instead);
@@ -117,7 +117,7 @@ pub(super) fn refused(cell: &Parsed) -> Option<String> {
     None
 }
 
-/// Whether a text holds one placeholder, and that is for `Debug`.
+/// Whether a text holds exactly one placeholder, with a `Debug` format.
 fn is_debug_format(text: &str) -> bool {
     let plain = text.replace("{{", "").replace("}}", "");
     let Some((before, rest)) = plain.split_once('{') else { return false };
@@ -132,7 +132,7 @@ fn is_debug_format(text: &str) -> bool {
         && ![before, after].iter().any(|text| text.contains(['{', '}', '"', '\\']))
 }
 
-/// The text with refused commands blanked: evcxr would obey them when it is asked for completions.
+/// Blanks refused commands in the text, since evcxr would execute them during completion.
 pub(super) fn without_refused(code: &str) -> String {
     let refused = |line: &str| {
         command(line).is_some_and(|line| REFUSED.iter().any(|(name, _)| *name == split(line).0))
@@ -145,9 +145,8 @@ pub(super) fn without_refused(code: &str) -> String {
     lines.collect()
 }
 
-/// What stands before and from a line `:clear`, which evcxr obeys before any code: the second part
-/// has as many lines as the whole, so positions in it are those of the cell. `None` without such
-/// a line.
+/// Splits a cell at a `:clear` line, which evcxr executes before any code. The second part has as many lines as
+/// the whole cell, so its positions are those of the cell. `None` without such a line.
 pub(super) fn split_at_clear(code: &str) -> Option<(String, String)> {
     let top = &code[..rust_begins(code)];
     let is_clear = |line| command(line).is_some_and(|line| split(line).0 == ":clear");
@@ -157,7 +156,7 @@ pub(super) fn split_at_clear(code: &str) -> Option<(String, String)> {
     Some((head, tail))
 }
 
-/// How the value of a last expression is shown, as `:fmt` and `:types` have it.
+/// Format of a displayed last expression, as set by `:fmt` and `:types`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Form {
     pub(super) format: String,
@@ -171,7 +170,7 @@ impl Default for Form {
 }
 
 impl Form {
-    /// Obeys the commands of a cell that is not refused.
+    /// Executes the commands of a cell that is not refused.
     pub(super) fn obey(&mut self, cell: &Parsed) {
         for line in commands(cell) {
             match split(line) {
@@ -188,12 +187,12 @@ pub(super) fn asks_for(cell: &Parsed, command: &str) -> bool {
     commands(cell).any(|line| split(line).0 == command)
 }
 
-/// What stands before evcxr's help.
+/// The text printed before evcxr's help.
 pub(super) fn introduction() -> Bundle {
     Bundle::text(INTRODUCTION).html(format!("<pre>{}</pre>", escape(INTRODUCTION)))
 }
 
-/// What Benchbook does in another way than evcxr's help says.
+/// The differences from evcxr's help.
 pub(super) fn help() -> Bundle {
     let mut text = String::from("In Benchbook these are different:\n");
     let mut html = String::from("<p>In Benchbook these are different:</p><table>");
@@ -201,7 +200,7 @@ pub(super) fn help() -> Bundle {
         REFUSED.iter().map(|(name, instead)| (*name, format!("not available: {instead}")));
     let different = DIFFERENT.iter().map(|(name, how)| (*name, (*how).to_owned()));
     for (name, how) in different.chain(refused) {
-        // Writing into a string does not fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(text, "{name:<22} {how}");
         let _ = write!(html, "<tr><td>{name}</td><td>{}</td></tr>", escape(&how));
     }
@@ -217,17 +216,17 @@ pub(super) fn has_any(cell: &Parsed) -> bool {
     commands(cell).next().is_some()
 }
 
-/// The lines of a cell that are commands, without what stands before the colon.
+/// A cell's command lines, without the text before the colon.
 fn commands(cell: &Parsed) -> impl Iterator<Item = &str> {
     cell.top().lines().filter_map(command)
 }
 
-/// A line from its colon on, if it is a command.
+/// A command line from its colon on; `None` for other lines.
 fn command(line: &str) -> Option<&str> {
     Some(line.trim()).filter(|line| line.starts_with(':') && !line.starts_with("::"))
 }
 
-/// A command's name with its colon, and what follows.
+/// Splits a command into its name, with the colon, and its arguments.
 fn split(command: &str) -> (&str, Option<&str>) {
     let (name, rest) = command.split_once(' ').unwrap_or((command, ""));
     (name, Some(rest.trim()).filter(|rest| !rest.is_empty()))

@@ -1,15 +1,15 @@
-//! A compiler that did not end by itself, in words.
+//! Explains the failure of a compiler that was killed.
 //!
-//! rustc's own end reaches the server in the words of the stand-in for cargo, the linker's in those of
-//! rustc, and that of a crate's compiler in cargo's. All of them name the signal as the standard
+//! The stand-in for cargo reports the end of rustc, rustc that of the linker, and cargo that of a
+//! crate's compiler. All of them name the signal as the standard
 //! library does: `signal: 9 (SIGKILL)`.
 
 use crate::evcxr_contract::NO_ERRORS;
 use benchbook_jupyter::Failure;
 use evcxr::Error;
 
-/// The failure, if the compiler or one of its helpers was ended. `out_of_memory` is whether the system
-/// has ended a process for want of memory meanwhile.
+/// The failure, if the compiler or one of its helpers was killed. `out_of_memory`: the system
+/// killed a process for lack of memory meanwhile.
 pub(super) fn ended(error: &Error, count: u64, out_of_memory: bool) -> Option<Failure> {
     let (program, signal) = match error {
         Error::CompilationErrors(found) => {
@@ -20,7 +20,7 @@ pub(super) fn ended(error: &Error, count: u64, out_of_memory: bool) -> Option<Fa
             let said = said(text)?;
             match signal(said) {
                 Some(signal) => ("compiler", Some(signal.to_owned())),
-                // Killed, the stand-in for cargo cannot say so itself.
+                // A killed cargo stand-in cannot report its own death.
                 None if said.is_empty() => ("compiler", None),
                 None => return None,
             }
@@ -44,7 +44,7 @@ pub(super) fn ended(error: &Error, count: u64, out_of_memory: bool) -> Option<Fa
     Some(Failure::new("CompilerDied", evalue))
 }
 
-/// What cargo or its stand-in said of a build that failed without a compile error.
+/// The message of cargo or its stand-in about a build that failed without a compile error.
 pub(super) fn said(text: &str) -> Option<&str> {
     let said = text.strip_prefix(NO_ERRORS)?;
     let said = said.rsplit_once("STDOUT:").map_or(said, |(said, _)| said);

@@ -1,10 +1,10 @@
-//! Questions for completions in a form that rust-analyzer answers, and answers that can be inserted.
+//! Requests for completions in a form that rust-analyzer can answer, and answers that can be inserted.
 //!
-//! evcxr has rust-analyzer search for whole expressions where the expected type is known. With the helper
-//! library in scope that panics ("failed to unify type owners"). A statement is expected to have no type, so a
-//! name within an expression is asked for as one, in a block: `{(); name; }`. Within a macro, rust-analyzer completes no path that ends in
-//! `::`; of a macro that takes expressions, `vec![…]` say, only the brackets are left, which make it an
-//! expression of its own.
+//! evcxr makes rust-analyzer search for whole expressions where the expected type is known. With the helper
+//! library in scope, this panics ("failed to unify type owners"). A statement has no expected type, so a
+//! name within an expression is completed as a statement in a block: `{(); name; }`. Within a macro, rust-analyzer does not
+//! complete paths that end in `::`. A macro that takes expressions, such as `vec![…]`, is therefore reduced to its
+//! brackets, which form an expression.
 
 use crate::evcxr_contract::is_internal;
 use crate::names::{self, place};
@@ -13,28 +13,28 @@ use ra_ap_syntax::SyntaxToken;
 use ra_ap_syntax::ast::{self, AstNode};
 use std::collections::HashSet;
 
-/// What stands around a name within an expression. Without the first statement, what is expected of the
-/// block would be expected of a name that has not begun.
+/// Surroundings of a name within an expression. Without the first statement, rust-analyzer would
+/// apply the block's expected type to a name that has not begun.
 const BLOCK: (&str, &str) = ("{();", ";}");
 
-/// The keywords with which an expression within another one can begin.
+/// Keywords that can begin an expression within another expression.
 const WITHIN: &str =
     "async await break continue false for if loop match move return true unsafe while";
 
-/// What evcxr is asked.
+/// A completion request to evcxr.
 pub(super) struct Question {
     pub(super) code: String,
     pub(super) cursor: usize,
-    /// The name is in a block that was put around it.
+    /// Whether a block was added around the name.
     wrapped: bool,
 }
 
 impl Question {
-    /// The question for what could stand at `cursor`, a byte offset in `code`.
+    /// The request for completions at `cursor`, a byte offset in `code`.
     pub(super) fn new(code: &str, cursor: usize) -> Self {
         let is_code =
             place::named(code, cursor).is_some_and(|(_, token)| token.kind().is_any_identifier());
-        // In what a macro formats, rust-analyzer completes names.
+        // rust-analyzer completes names in the arguments of formatting macros itself.
         let mut code = if is_code { place::without_macros(code, cursor) } else { code.to_owned() };
         let word = names::word(&code, cursor);
         if !place::named(&code, cursor).is_some_and(|(_, token)| is_operand(&token)) {
@@ -45,7 +45,7 @@ impl Question {
         Self { code, cursor: cursor + BLOCK.0.len(), wrapped: true }
     }
 
-    /// The answer, as completions of the user's code.
+    /// Converts rust-analyzer's answer to completions of the user's code.
     pub(super) fn answer(&self, found: evcxr::Completions) -> Completions {
         let shift = if self.wrapped { BLOCK.0.len() } else { 0 };
         let mut seen = HashSet::new();
@@ -61,7 +61,7 @@ impl Question {
     }
 }
 
-/// Whether a token is a name without a path that is an operand: neither a statement nor the name of a field.
+/// Whether a token is a plain name used as an operand: neither a statement nor a field name.
 fn is_operand(token: &SyntaxToken) -> bool {
     let Some(path) = token.parent_ancestors().find_map(ast::PathExpr::cast) else { return false };
     let simple = path.syntax().text() == token.text();
@@ -76,15 +76,15 @@ fn is_operand(token: &SyntaxToken) -> bool {
         })
 }
 
-/// The part of what rust-analyzer would insert that stands for itself: no placeholders of a snippet, no arguments
-/// that have no value, no semicolon in the middle of an expression. `None` for names of evcxr's own.
+/// The part of rust-analyzer's insertion that is valid by itself: no snippet placeholders, no
+/// arguments without a value, no semicolon within an expression. `None` for evcxr's internal names.
 fn insertion(code: &str, kind: &str, within: bool) -> Option<String> {
     if is_internal(code) {
         return None;
     }
     let code = code.trim_end_matches([';', ' ']);
     if let Some((_, brackets)) = code.split_once('!') {
-        // Of the snippets that call a macro with something.
+        // Snippets that wrap an expression in a macro call.
         let empty = brackets.chars().all(|c| matches!(c, '(' | ')' | '[' | ']' | '{' | '}' | ' '));
         return empty.then(|| code.to_owned());
     }

@@ -1,20 +1,20 @@
-//! A user's own configuration of evcxr.
+//! Handles a user's configuration of evcxr.
 //!
 //! evcxr reads `evcxr.toml` in the current folder or in its configuration folder when it starts.
-//! Its settings (a folder for temporary files, a wrapper around the compiler) would take the place
-//! of what a session needs, and a mistake in it would keep cells from running. So evcxr starts in a
-//! folder with none but the session's own, which sets the optimisation, and its configuration folder
-//! is one of the session's own, with what `:load_config` may run: dependencies and prelude.
+//! Its settings (a folder for temporary files, a wrapper of the compiler) would override the
+//! session's settings, and a mistake in it would prevent cells from running. So evcxr starts in a
+//! folder that only has the session's own file, which sets the optimisation. Its configuration folder
+//! is also the session's own, with the parts that `:load_config` may run: dependencies and prelude.
 
 use anyhow::Context;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The sections of `evcxr.toml` that are kept; of `[evcxr]` the prelude only.
+/// The sections of `evcxr.toml` that are kept; of `[evcxr]`, only the prelude.
 const KEPT: [&str; 2] = ["evcxr", "dependencies"];
 
-/// Copies what `:load_config` may run into `folder`.
+/// Copies the parts of `evcxr.toml` that `:load_config` may run into `folder`.
 ///
 /// # Errors
 /// The folder cannot be written.
@@ -36,7 +36,7 @@ pub(crate) fn copy(folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Calls `start` in `folder`, where no `evcxr.toml` of the user is.
+/// Calls `start` in `folder`, which holds no `evcxr.toml` of the user.
 pub(super) fn without<T>(folder: &Path, start: impl FnOnce() -> T) -> anyhow::Result<T> {
     let here = env::current_dir().context("the current folder is gone")?;
     env::set_current_dir(folder)?;

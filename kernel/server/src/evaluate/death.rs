@@ -1,4 +1,4 @@
-//! How a worker died, in words, and what is left.
+//! Explains why a worker died, and what is lost.
 
 use crate::evcxr_contract::TERMINATED;
 use crate::worker::{Ended, GARBLED, Panic};
@@ -6,31 +6,30 @@ use std::fmt::{self, Write};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Why the process that runs the cells is gone.
+/// Why the worker process ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
     /// It called `exit`.
     Exit(i32),
-    /// Its allocator was refused that many bytes.
+    /// An allocation of that many bytes failed.
     Allocation(u64),
-    /// A recursion without end, mostly.
+    /// Usually unbounded recursion.
     StackOverflow,
-    /// SIGKILL, and the system has counted one more process that it ended for want of memory.
+    /// SIGKILL, and the system's count of processes killed for lack of memory has increased.
     OutOfMemory,
     /// SIGKILL from another process.
     Killed,
-    /// The cell has closed or misused the descriptors by which its process talks to the kernel.
+    /// The cell closed or misused the descriptors that connect its process to the kernel.
     Disconnected(&'static str),
     /// Another signal, by its name.
     Signal(String),
-    /// What evcxr says, if that is not understood.
+    /// evcxr's message, if it is not recognised.
     Unknown(String),
 }
 
 impl Cause {
-    /// Reads evcxr's last line (`Subprocess terminated with status: signal: 11 (SIGSEGV)`) and what
-    /// the worker wrote to standard error. `out_of_memory` is whether the system has ended a
-    /// process for want of memory meanwhile.
+    /// Parses evcxr's last line (`Subprocess terminated with status: signal: 11 (SIGSEGV)`) and the worker's
+    /// standard error. `out_of_memory`: the system killed a process for lack of memory meanwhile.
     pub(super) fn of(how: &str, said: &str, out_of_memory: bool) -> Self {
         let last = how.lines().last().unwrap_or(how);
         let status = last.trim_start_matches(TERMINATED);
@@ -110,19 +109,19 @@ impl fmt::Display for Cause {
     }
 }
 
-/// How many processes this system has ended for want of memory; 0 where it does not tell.
+/// How many processes the system has killed for lack of memory; 0 if the system does not report it.
 pub(super) fn processes_ended_for_memory() -> u64 {
     let text = fs::read_to_string("/proc/vmstat").unwrap_or_default();
     let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
     count.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
 }
 
-/// What a traceback says below the cause: the last panics, what was written, and the newest model.
+/// The traceback's lines below the cause: the last panics, the worker's last output, and the newest checkpoint.
 pub(super) fn details(ended: &Ended, checkpoint: Option<&Checkpoint>) -> Vec<String> {
     let mut lines = Vec::new();
     for Panic { message, traceback } in &ended.panics {
         lines.push(format!("before it ended, it panicked: {message}"));
-        // Places within Rust itself tell the user nothing.
+        // Omit frames of the standard library, which do not help the user.
         lines.extend(traceback.iter().filter(|line| !line.starts_with("at /rustc/")).cloned());
     }
     if let Some(checkpoint) = checkpoint {
@@ -131,7 +130,7 @@ pub(super) fn details(ended: &Ended, checkpoint: Option<&Checkpoint>) -> Vec<Str
     lines
 }
 
-/// A file from which a model can be loaded, and the variable that held one.
+/// A file from which a model can be loaded, and the variable that held the model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Checkpoint {
     pub(super) path: PathBuf,
@@ -139,7 +138,7 @@ pub(super) struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// The line of code that loads it, with the path as it is shortest from `folder`.
+    /// The line of code that loads the file; the path is the shortest from `folder`.
     fn line(&self, folder: Option<&Path>) -> String {
         let path = folder.and_then(|folder| self.path.strip_prefix(folder).ok());
         let path = path.unwrap_or(&self.path).to_string_lossy();
@@ -162,7 +161,7 @@ impl fmt::Display for Checkpoint {
 fn duration(seconds: u64) -> String {
     let mut text = String::new();
     let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
-    // Writing into a string does not fail.
+    // Writing to a string cannot fail.
     let _ = match (hours, minutes) {
         (0, 0) => write!(text, "{seconds} s"),
         (0, _) => write!(text, "{minutes} min"),

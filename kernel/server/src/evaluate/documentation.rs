@@ -1,11 +1,11 @@
-//! Documentation as rust-analyzer gives it, for people: with every field of a struct, without lines that
-//! examples hide, with tables, and with links only where a page is known to exist.
+//! Formats rust-analyzer's documentation: with every field of a struct, without hidden lines of
+//! examples, with tables, and with links only to pages that are known to exist.
 
 use crate::names::{Names, shown_fields};
 use benchbook_display::{Bundle, escape};
 use std::collections::HashMap;
 
-/// The pages to which links lead.
+/// Base addresses of documentation links.
 const PAGES: [&str; 5] = [
     "https://doc.rust-lang.org/",
     "https://docs.rs/tch/",
@@ -14,7 +14,7 @@ const PAGES: [&str; 5] = [
     "https://docs.rs/serde_json/",
 ];
 
-/// What evcxr has made of rust-analyzer's answer, improved.
+/// rust-analyzer's documentation in evcxr's HTML, improved for display.
 pub(super) fn shown(html: &str, names: &Names) -> Bundle {
     let html =
         between(html, "<pre><code", "</code></pre>", |block| Some(without_hidden_lines(block)));
@@ -29,7 +29,7 @@ pub(super) fn shown(html: &str, names: &Names) -> Bundle {
     Bundle::text(text(&html)).html(html)
 }
 
-/// Improves what `:doc` gives, by MIME type.
+/// Improves the output of `:doc`, by MIME type.
 pub(super) fn improve(contents: &mut HashMap<String, String>, names: &Names) {
     let Some(html) = contents.get("text/html") else { return };
     let improved = shown(html, names);
@@ -38,8 +38,7 @@ pub(super) fn improve(contents: &mut HashMap<String, String>, names: &Names) {
     }
 }
 
-/// Replaces what stands from `open` to `close`, which `change` is given without them; where it gives `None`,
-/// the text stays.
+/// Replaces each text between `open` and `close` by the result of `change`; keeps it on `None`.
 fn between(html: &str, open: &str, close: &str, change: impl Fn(&str) -> Option<String>) -> String {
     let mut changed = String::with_capacity(html.len());
     let mut rest = html;
@@ -55,7 +54,7 @@ fn between(html: &str, open: &str, close: &str, change: impl Fn(&str) -> Option<
     changed + rest
 }
 
-/// A block of code, from its class on, without the lines that rustdoc hides.
+/// A code block, from its class on, without the lines that rustdoc hides.
 fn without_hidden_lines(block: &str) -> String {
     let (class, code) = block.split_once('>').unwrap_or(("", block));
     let other = ["text", "toml", "json", "python", "sh", "console"];
@@ -67,7 +66,7 @@ fn without_hidden_lines(block: &str) -> String {
     format!("<pre><code{class}>{}</code></pre>", shown.collect::<String>())
 }
 
-/// A table of Markdown.
+/// Renders a Markdown table as HTML.
 fn table(rows: &str) -> Option<String> {
     let mut lines = rows.lines();
     let (head, rule) = (lines.next()?, lines.next()?);
@@ -84,8 +83,8 @@ fn table(rows: &str) -> Option<String> {
     Some(format!("<table>{}{body}</table>", row(head, "th")))
 }
 
-/// All fields of a struct, of which rust-analyzer shows the first five, and their descriptions. Of a library's
-/// struct, private fields are left out.
+/// Adds all fields of a struct, of which rust-analyzer shows the first five, with descriptions.
+/// Omits private fields of library structs.
 fn with_fields(html: String, names: &Names) -> String {
     const STRUCT: &str = "pub struct ";
     const OF_A_CELL: &str = "<pre><code class=\"language-rust\">ctx";
@@ -108,7 +107,7 @@ fn with_fields(html: String, names: &Names) -> String {
     format!("{before}{STRUCT}{head} {{\n{}}}{after}{described}", lines.collect::<String>())
 }
 
-/// The text of HTML as evcxr makes it from Markdown.
+/// The text of HTML that evcxr made from Markdown.
 fn text(html: &str) -> String {
     let mut text = String::new();
     let mut rest = html;

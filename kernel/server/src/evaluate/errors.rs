@@ -1,5 +1,5 @@
-//! Compiler messages as a person wants to read them: with the cell's own lines and numbers, and a
-//! sentence of what to do where many stumble.
+//! Readable compiler messages: with the cell's own lines and numbers, and for common mistakes with a
+//! sentence of advice.
 
 mod advice;
 mod brackets;
@@ -23,16 +23,16 @@ pub(crate) use brackets::unclosed as unclosed_bracket;
 pub(super) use gone::{lost, moved, not_kept_by};
 pub(super) use unused::show as show_unused;
 
-/// What is known of a cell that failed.
+/// Context of a failed cell.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
     /// The user's cell.
     pub(super) cell: &'a Parsed,
-    /// Its number.
+    /// Its execution count.
     pub(super) count: u64,
-    /// The variables that are gone, with how.
+    /// Variables that no longer exist, with the reasons.
     pub(super) gone: &'a HashMap<String, String>,
-    /// What is known of the types of libraries and cells.
+    /// Known types of libraries and cells.
     pub(super) names: &'a Names,
 }
 
@@ -45,7 +45,7 @@ pub(super) fn failure(errors: &[CompilationError], prepared: &Prepared, at: Plac
     let mut traceback = Vec::new();
     let mut advised = Vec::new();
     for error in &errors {
-        // The same advice once is enough.
+        // Show the same advice only once.
         let advice = advice::of(error, at).filter(|advice| !advised.contains(advice));
         traceback.extend(describe(error, prepared, at, advice.as_deref()));
         advised.extend(advice);
@@ -64,7 +64,7 @@ pub(super) fn failure(errors: &[CompilationError], prepared: &Prepared, at: Plac
     Failure { ename: "CompileError".into(), evalue, traceback }
 }
 
-/// The failure of a cell with an error that only the parser has found.
+/// The failure of a cell with an error that only the parser found.
 pub(super) fn syntax(message: &str, place: (usize, usize), at: Place<'_>) -> Failure {
     let mark = Mark::at(place, 1);
     let excerpt = Excerpt::new(&at.cell.text, at.count).title("error", message).marks(vec![mark]);
@@ -75,8 +75,7 @@ pub(super) fn syntax(message: &str, place: (usize, usize), at: Place<'_>) -> Fai
     }
 }
 
-/// A bracket or a string that is never closed, a bracket that closes another one, or a cell that ends in
-/// the middle of a statement.
+/// The failure for an unclosed bracket or string, a mismatched bracket, or an unfinished statement at the end.
 pub(super) fn unclosed(at: Place<'_>) -> Option<Failure> {
     if let Some(found) = brackets::unclosed(at.cell) {
         return Some(syntax(&found.message, found.place, at));
@@ -85,12 +84,12 @@ pub(super) fn unclosed(at: Place<'_>) -> Option<Failure> {
     Some(syntax(&message, place, at))
 }
 
-/// What evcxr says of a variable that it cannot keep, with the place of its `let`.
+/// The failure for evcxr's message about a variable that it cannot keep, with the place of its `let`.
 pub(super) fn not_kept(message: &str, at: Place<'_>) -> Option<Failure> {
     kept::failure(message, at)
 }
 
-/// The line of the user's text at a place of a traceback.
+/// The line of the user's text at a traceback's place.
 pub(super) fn source_line(cell: &str, line: usize, column: usize) -> Vec<String> {
     Excerpt::new(cell, 0).marks(vec![Mark::at((line, column), 1)]).source()
 }
@@ -99,7 +98,7 @@ fn title(error: &CompilationError) -> String {
     let message = readable(&error.message());
     match error.code() {
         Some(code) => format!("{message} [{code}]"),
-        // Messages of evcxr's are broken into lines.
+        // evcxr breaks its messages into lines.
         None => message.split_whitespace().collect::<Vec<_>>().join(" "),
     }
 }
@@ -125,14 +124,14 @@ fn describe(
             width: end - column,
             primary: message.is_primary,
             label: Some(readable(&message.label))
-                // evcxr repeats the message where there is no label.
+                // evcxr repeats the message if there is no label.
                 .filter(|label| !label.starts_with("error: ") && !is_internal(label))
                 .unwrap_or_default(),
         })
     });
     let mut marks: Vec<Mark> = marks.collect();
     if marks.is_empty() {
-        // evcxr takes imports apart and loses their places.
+        // evcxr splits imports and loses their places.
         marks.extend(mention(&at.cell.text, &error.message()));
     }
     let notes = notes::of(error);
@@ -142,7 +141,7 @@ fn describe(
         .lines(&notes, advice)
 }
 
-/// Where a cell mentions first what a message has in backquotes.
+/// The first mention in a cell of a name that a message has in backquotes.
 fn mention(cell: &str, message: &str) -> Option<Mark> {
     let name = message.split('`').nth(1).filter(|name| !name.is_empty())?;
     let (line, text) = cell.lines().enumerate().find(|(_, text)| text.contains(name))?;

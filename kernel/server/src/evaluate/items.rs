@@ -1,8 +1,8 @@
-//! The items of a session, as far as the kernel needs to know them.
+//! The items of a session, as far as the kernel needs them.
 //!
-//! evcxr keeps an item by its name, and whatever has none by the named item before it in the cell. So each
-//! implementation gets a named item of its own before it (`marker`), and the latest definition replaces the
-//! one before, and nothing else.
+//! evcxr stores an item under its name, and an item without a name with the named item before it in the cell. So each
+//! implementation gets its own named item before it (`marker`), and a new definition replaces exactly the
+//! earlier one.
 
 use crate::definitions::{Definitions, plain};
 use crate::parsed::{Parsed, called_macro, words};
@@ -13,32 +13,32 @@ use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 
-/// What the names begin with of the items that stand before others. The compiler has nothing to say of them: evcxr
-/// takes warnings for errors where it looks for the reason of a type that cannot be kept.
+/// Prefix of the markers that precede other items. The compiler must not warn about markers: evcxr
+/// treats warnings as errors when it looks for the reason why it cannot keep a type.
 const PREFIX: &str = "BenchbookItem";
 
-/// The module around a macro, which evcxr would put among the other items in any order.
+/// The module around a macro; evcxr would reorder the macro among the other items.
 const MACRO: &str = "benchbook_macro_";
 
-/// Whether the kernel has given an item its name.
+/// Whether the kernel generated an item's name.
 pub(super) fn is_own(name: &str) -> bool {
     name.starts_with(PREFIX) || name.starts_with(MACRO)
 }
 
-/// The items of a session by the names under which evcxr keeps them.
+/// A session's items, by the names under which evcxr stores them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Items(BTreeMap<String, Item>);
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Item {
     definitions: Definitions,
-    /// The text of a macro.
+    /// Source of a macro.
     text: Option<String>,
-    /// What can stand in a pattern without binding anything: a constant, a unit struct.
+    /// Whether the name matches without binding in a pattern: a constant or a unit struct.
     constant: bool,
     /// The variants of an enum.
     variants: Vec<String>,
-    /// The path of an import, and of an import of all names.
+    /// Path of an import or a glob import.
     import: Option<String>,
 }
 
@@ -87,12 +87,12 @@ impl Items {
         self.0.insert(name, Item { definitions, text, constant, variants, import: None });
     }
 
-    /// Adds an item that the kernel has put before another or made of one.
+    /// Adds an item that the kernel generated.
     fn mark(&mut self, name: &str) {
         self.0.insert(name.to_owned(), Item::default());
     }
 
-    /// Whether evcxr keeps an item by this name.
+    /// Whether evcxr stores an item under this name.
     pub(super) fn has(&self, name: &str) -> bool {
         self.0.contains_key(name)
     }
@@ -102,19 +102,19 @@ impl Items {
         self.0.values().filter_map(|item| item.import.as_deref()).any(|path| imported(path) == name)
     }
 
-    /// The names by which evcxr keeps them.
+    /// The names under which evcxr stores the items.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }
 
-    /// The session's items after a cell with `newer` ones.
+    /// The session's items after a cell that defines `newer`.
     pub(super) fn with(&self, newer: Self) -> Self {
         let mut all = self.clone();
         all.0.extend(newer.0);
         all
     }
 
-    /// Of variables with their types, those whose types mean something else with the `newer` items.
+    /// The variables whose types change their meaning with the `newer` items.
     pub(super) fn outdated<'a>(
         &self,
         newer: &Self,
@@ -134,14 +134,14 @@ impl Items {
         all
     }
 
-    /// The text of all macros, if there is one of this name.
+    /// The source of all macros, if one of them has this name.
     pub(super) fn macros_for(&self, name: &str) -> Option<String> {
         self.0.get(name)?.text.as_ref()?;
         let texts: Vec<&str> = self.0.values().filter_map(|item| item.text.as_deref()).collect();
         Some(texts.join("\n"))
     }
 
-    /// The names that are no variables in a pattern.
+    /// The names that bind no variable in a pattern.
     pub(super) fn constants(&self) -> BTreeSet<String> {
         let mut names: BTreeSet<String> =
             self.0.iter().filter(|(_, item)| item.constant).map(|(name, _)| name.clone()).collect();
@@ -169,13 +169,13 @@ pub(crate) fn paths(tree: &ast::UseTree) -> Vec<String> {
     inner.map(|path| format!("{prefix}{path}")).collect()
 }
 
-/// The name that a path of an import brings in.
+/// The name that an imported path brings into scope.
 pub(crate) fn imported(path: &str) -> &str {
     let path = path.strip_suffix("::self").unwrap_or(path);
     path.rsplit([':', ' ']).next().unwrap_or_default()
 }
 
-/// The name under which evcxr keeps an item.
+/// The name under which evcxr stores an item.
 pub(super) fn name(item: &ast::Item) -> Option<String> {
     let name = match item {
         ast::Item::Const(item) => item.name(),
@@ -196,8 +196,8 @@ pub(super) fn name(item: &ast::Item) -> Option<String> {
 /// Text to be inserted before a byte of the cell.
 type Insertion = (usize, String);
 
-/// Has evcxr keep an item so that a later definition replaces it and nothing else. `place` gives a node's byte
-/// in the cell; `own` gets the names of what is put before it.
+/// Makes evcxr store an item so that a later definition replaces exactly this item. `place` maps a
+/// node to its byte in the cell; `own` receives the names of the markers.
 pub(super) fn keep_apart(
     item: &ast::Item,
     place: impl Fn(TextSize) -> usize,
@@ -207,7 +207,7 @@ pub(super) fn keep_apart(
     let end = place(item.syntax().text_range().end());
     match item {
         ast::Item::MacroRules(item) => {
-            // An exported one can be named everywhere.
+            // Exported macros are visible everywhere.
             let is_exported =
                 item.attrs().any(|attribute| attribute.syntax().text() == "#[macro_export]");
             let Some(name) = item.name().filter(|_| !is_exported) else { return Vec::new() };
@@ -248,8 +248,8 @@ pub(super) fn keep_apart(
     }
 }
 
-/// Has a module name the session's macros that it calls: the order in which evcxr writes items does not put a macro
-/// before the modules of later cells, as a file would.
+/// Imports the session's macros that a module calls: evcxr orders items so that macros do not
+/// precede the modules of later cells, as they would in a file.
 pub(super) fn macros_in_scope(module: &ast::Module, known: &Items) -> Option<(TextSize, String)> {
     let list = module.item_list()?;
     let open = list.l_curly_token()?;
@@ -268,7 +268,7 @@ pub(super) fn macros_in_scope(module: &ast::Module, known: &Items) -> Option<(Te
         .map(|around| around[1].text())
         .filter(|name| known.macros_for(name).is_some())
         .collect();
-    // Those that the module makes or imports itself.
+    // Skip macros that the module defines or imports itself.
     for item in list.items() {
         match &item {
             ast::Item::MacroRules(item) => {
@@ -286,7 +286,7 @@ pub(super) fn macros_in_scope(module: &ast::Module, known: &Items) -> Option<(Te
     (!imports.is_empty()).then(|| (open.text_range().end(), imports))
 }
 
-/// Gives each member a block of its own.
+/// Puts each member into a separate block.
 fn apart(
     key: &str,
     header: &str,
@@ -309,7 +309,7 @@ fn apart(
     insertions
 }
 
-/// A named item that stands before one without a name.
+/// A named item that precedes an item without a name.
 fn marker(key: &str, own: &mut Items) -> String {
     let hash = crate::template::hex(Sha256::digest(key));
     let name = format!("{PREFIX}{}", &hash[..16]);
@@ -317,8 +317,8 @@ fn marker(key: &str, own: &mut Items) -> String {
     format!("type {name} = (); ")
 }
 
-/// What two implementations have in common of which the later one replaces the earlier: trait and type, whatever
-/// their generic parameters are called.
+/// The identity of an implementation: trait and type, with normalised generic parameters. A later
+/// implementation with the same key replaces the earlier one.
 fn key(item: &ast::Impl) -> String {
     let mut parameters = HashMap::new();
     for parameter in item.generic_param_list().into_iter().flat_map(|list| list.generic_params()) {
@@ -349,7 +349,7 @@ fn key(item: &ast::Impl) -> String {
     format!("impl {of} for {kind}")
 }
 
-/// The name of a trait with its arguments, without the modules before it.
+/// The name of a trait with its arguments, without its module path.
 fn without_path(name: &str) -> String {
     let path = name.split('<').next().unwrap_or_default();
     name[path.rfind(":: ").map_or(0, |at| at + 3)..].to_owned()
@@ -360,7 +360,7 @@ fn member_name(member: &SyntaxNode) -> String {
     name.map_or_else(|| plain(member), |name| name.text().to_string())
 }
 
-/// Whether an implementation has an attribute that may see all of it.
+/// Whether an implementation has an attribute that may depend on its whole body.
 fn has_attribute(item: &SyntaxNode) -> bool {
     item.children().filter_map(ast::Attr::cast).any(|attribute| {
         let path = attribute.path().map(|path| path.syntax().text().to_string());
@@ -368,7 +368,7 @@ fn has_attribute(item: &SyntaxNode) -> bool {
     })
 }
 
-/// What stands before an opening brace, on one line and without comments.
+/// The text before an opening brace, on one line and without comments.
 fn head(item: &SyntaxNode, brace: TextSize) -> String {
     let tokens = item.descendants_with_tokens().filter_map(|element| element.into_token());
     let tokens = tokens.take_while(|token| token.text_range().start() < brace);
@@ -379,7 +379,7 @@ fn head(item: &SyntaxNode, brace: TextSize) -> String {
     text
 }
 
-/// What a macro of the session makes, on one line; `None` if that is not items only.
+/// The expansion of a session macro, on one line; `None` unless it consists of items only.
 pub(super) fn expanded(macros: &str, call: &str) -> Option<Parsed> {
     use ra_ap_ide::{Analysis, FilePosition};
     let offset = u32::try_from(macros.len() + 1).ok()?;
@@ -407,9 +407,8 @@ pub(super) fn is_thread_local(call: &ast::MacroCall) -> bool {
     last.is_some_and(|segment| segment.syntax().text() == "thread_local")
 }
 
-/// Makes statics of the `thread_local!`s of a call, since a static can be shared by cells: each is a static of
-/// a key, which the first cell makes.
-/// `place` has the bytes of the call in the cell, and `own` gets the statics.
+/// Turns the `thread_local!`s of a call into statics, since cells can share statics. Each static holds a key,
+/// which the first cell creates. `place` maps the call's bytes to the cell; `own` receives the statics.
 pub(super) fn thread_local(
     call: &ast::MacroCall,
     place: Range<usize>,

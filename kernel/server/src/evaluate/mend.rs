@@ -1,8 +1,8 @@
-//! What keeps a cell from compiling and is none of its own faults: items of earlier cells.
+//! Repairs builds that fail because of items of earlier cells.
 //!
-//! All items of a session are compiled with each cell. A type that is defined anew may leave a function of an
-//! earlier cell behind that does not fit it; that function is then set aside until its cell is run again, with a
-//! line that says so. And where two imports of all names meet in one, the one that is not the prelude's holds.
+//! All items of a session are compiled with each cell. After a type is redefined, a function of an
+//! earlier cell may not fit it any more. Such a function is set aside until its cell runs again, and a
+//! message says so. If two glob imports have the same name, the import that is not the prelude's is used.
 
 use super::items::{self, Items};
 use crate::definitions::plain;
@@ -14,20 +14,20 @@ use ra_ap_syntax::{Edition, SourceFile, SyntaxNode};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The import that every session begins with.
+/// The import at the start of every session.
 const PRELUDE: &str = "benchbook::prelude";
 
-/// How the session is changed so that a cell compiles.
+/// The changes to a session that make a cell compile.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Mended {
-    /// What is inserted before the cell's code.
+    /// Code inserted before the cell's code.
     pub(super) code: BTreeSet<String>,
-    /// The items that are set aside, by the names by which code uses them, with what is said of each.
+    /// Items set aside, by the names that code uses, each with a note for the user.
     pub(super) aside: BTreeMap<String, String>,
 }
 
-/// What to change after these errors; `None` if one of them is the cell's own. `compiled` is the file that was
-/// compiled, and `own` are the cell's items.
+/// The changes that resolve these errors; `None` if one of the errors is the cell's own. `compiled`
+/// is the compiled file, `own` the cell's items.
 pub(super) fn mend(found: &[CompilationError], compiled: &str, own: &Items) -> Option<Mended> {
     let errors = found.iter().filter(|error| error.level() == "error");
     let faults = errors.map(|error| Diagnostic::deserialize(&error.json).ok());
@@ -39,8 +39,7 @@ pub(super) fn mend(found: &[CompilationError], compiled: &str, own: &Items) -> O
     aside(&faults, compiled, own)
 }
 
-/// The import that tells which of several meanings a name has: that of the latest import of all names, and never
-/// the prelude's.
+/// The import that resolves an ambiguous name: the latest glob import, never the prelude.
 fn import(fault: &Diagnostic) -> Option<String> {
     if !["E0659", "ambiguous_glob_imports"].contains(&fault.code()) {
         return None;
@@ -83,7 +82,7 @@ fn aside(faults: &[Diagnostic], compiled: &str, own: &Items) -> Option<Mended> {
                 }
             },
         };
-        // The cell itself is in a function of evcxr's.
+        // evcxr puts the cell itself into a function.
         if is_internal(&name) || own.has(&name) || own.imports(&name) {
             return None;
         }
@@ -94,7 +93,7 @@ fn aside(faults: &[Diagnostic], compiled: &str, own: &Items) -> Option<Mended> {
     (!mended.aside.is_empty()).then_some(mended)
 }
 
-/// What evcxr keeps in the place of an item: one of the same name that is never compiled.
+/// A replacement that evcxr stores for an item: an item of the same name that is never compiled.
 fn nothing(name: &str) -> String {
     format!("#[cfg(any())] fn {name}() {{}} ")
 }
@@ -124,7 +123,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    /// An error on a line, with a note on each of some others.
+    /// An error on a line, with a note on each of some other lines.
     fn fault(code: &str, message: &str, line: usize, notes: &[(usize, &str)]) -> Diagnostic {
         let part = |line: usize, text: &str, children: Vec<Value>| {
             json!({

@@ -1,22 +1,22 @@
-//! The one rewriting of a cell before evcxr sees it.
+//! The rewriting of a cell for evcxr.
 //!
-//! Text is inserted, and nothing is ever removed or put on another line:
+//! It only inserts text, and never removes text or moves it to another line:
 //!
-//! - a last expression `E` becomes `benchbook::show!(E);`, which shows every type in one build
-//!   (evcxr compiles such a cell twice, since it has to guess);
+//! - a last expression `E` becomes `benchbook::show!(E);`, which displays every type with one build
+//!   (evcxr would compile such a cell twice, since it has to guess);
 //! - every loop begins with `::benchbook::interrupt::poll();`, so that an interrupt unwinds the
 //!   cell and keeps the variables;
-//! - items are told apart so that the latest definition replaces the one before (`items.rs`);
-//! - a call of a macro that makes items, or an `include!` of items, becomes a comment, with the items behind it;
+//! - items get distinct names, so that a new definition replaces the earlier one (`items.rs`);
+//! - a call of a macro that makes items, or an `include!` of items, becomes a comment, followed by the items;
 //! - `fn main` is called;
 //! - constants in patterns get a path, since evcxr would take them for variables.
 //!
-//! Since there are only insertions within lines, a position of the prepared text is mapped back by
-//! subtracting what was inserted before it on its line. A cell that does not parse is left as it
-//! is, for the compiler to explain.
+//! Because text is only inserted within lines, a position in the prepared text is mapped back by
+//! subtracting the inserted text before it on its line. A cell that does not parse is not changed, so that
+//! the compiler explains the error.
 //!
-//! What is compiled is the prepared text. evcxr and its rust-analyzer get it with other text in some places
-//! ([`Prepared::for_evcxr`]), which the stand-in for cargo puts back.
+//! The prepared text is compiled. evcxr and its rust-analyzer get a text that differs in some places
+//! ([`Prepared::for_evcxr`]); the stand-in for cargo restores these.
 
 use super::commands::Form;
 use super::items::{self, Items};
@@ -30,55 +30,55 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-/// Without `::` before it: a line that begins with a colon is a command.
+/// Without a leading `::`, because a line that begins with a colon is a command.
 pub(crate) const SHOW: &str = "benchbook::show!(";
 const SHOWN: &str = ");";
 pub(super) const POLL: &str = "::benchbook::interrupt::poll();";
 
-/// A cell as it is compiled.
+/// A cell in the form in which it is compiled.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Prepared {
     /// The text.
     pub(super) code: String,
-    /// The items of the cell, with those that its macros make.
+    /// The cell's items, including those of its macros.
     pub(super) items: Items,
-    /// The variables that its `let`s bind.
+    /// The variables bound by the cell's `let`s.
     pub(super) bound: BTreeSet<String>,
-    /// It has something else than items.
+    /// Whether the cell has anything but items.
     pub(super) runs: bool,
-    /// The user's text, and where Rust begins in it.
+    /// The user's text, and the byte where Rust begins in it.
     cell: String,
     begin: usize,
-    /// In the order of the text.
+    /// In text order.
     insertions: Vec<Insertion>,
-    /// In the order of the text; an outer part before those within it.
+    /// In text order; outer parts before the parts within them.
     hidden: Vec<Hidden>,
 }
 
-/// Text before a byte of the user's text.
+/// Text inserted before a byte of the user's text.
 type Insertion = (usize, Cow<'static, str>);
 
-/// Bytes of the user's text in whose place evcxr gets other text.
+/// A byte range of the user's text that is replaced for evcxr.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Hidden {
     pub(super) range: Range<usize>,
     pub(super) by: By,
 }
 
-/// What evcxr gets.
+/// The replacement that evcxr receives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum By {
     /// The text of a file.
     File(String),
     /// A mark of this form.
     Mark(reduce::Form),
-    /// A mark, also in the place of what is inserted around.
+    /// A mark that also replaces insertions around the range.
     Whole(reduce::Form),
 }
 
 impl Prepared {
-    /// The line and column, in characters from 1, in the user's text of a place in a compiled file,
-    /// given the file's text; `None` if that line is none of this cell's.
+    /// Maps a place in a compiled file, given the file's text, to line and column (characters from
+    /// 1) in the user's text; `None` if the line is not part of this cell.
     pub(super) fn place(
         &self,
         compiled: &str,
@@ -90,7 +90,7 @@ impl Prepared {
             return None;
         }
         // evcxr puts every statement on a line of its own, so a line of the file is the end of a
-        // line of the cell; of equal ones, the one that is as far down.
+        // line of the cell; among equal lines, take the one at the same rank.
         let earlier =
             compiled.lines().take(line - 1).filter(|other| other.trim_end() == text).count();
         let begins_with = |whole: &str| whole.trim_end().find(text);
@@ -104,13 +104,13 @@ impl Prepared {
         Some((at + 1, self.column(at + 1, before + column)))
     }
 
-    /// Inserts code before all other, behind commands.
+    /// Inserts code before all other code, after commands.
     pub(super) fn insert_first(&mut self, code: String) {
         self.insertions.insert(0, (self.begin, code.into()));
         self.code = self.rendered(0..self.cell.len(), &self.insertions);
     }
 
-    /// The column in the user's text, in characters from 1.
+    /// Maps a column to the user's text, in characters from 1.
     pub(super) fn column(&self, line: usize, column: usize) -> usize {
         let mut lines = self.cell.split_inclusive('\n');
         let begin: usize = lines.by_ref().take(line.saturating_sub(1)).map(str::len).sum();
@@ -130,7 +130,8 @@ impl Prepared {
         column - shift
     }
 
-    /// The text for evcxr, which sees what the types of the variables depend on, and what it does not see.
+    /// The text for evcxr, which keeps everything that variables' types depend on, and the parts
+    /// hidden from evcxr.
     pub(super) fn for_evcxr(&self) -> (String, Reduced) {
         let (mut text, mut reduced) = (String::with_capacity(self.code.len()), Reduced::default());
         let (mut copied, mut written) = (0, 0);
@@ -163,7 +164,7 @@ impl Prepared {
         (text, reduced)
     }
 
-    /// Some bytes of the user's text with what is inserted there.
+    /// A byte range of the user's text with its insertions.
     fn rendered(&self, range: Range<usize>, insertions: &[Insertion]) -> String {
         let mut text = String::with_capacity(range.len() + 64);
         let mut copied = range.start;
@@ -177,8 +178,7 @@ impl Prepared {
     }
 }
 
-/// The place, line and column in characters from 1, of a `let` whose pattern is missing. evcxr would
-/// leave such a statement out silently.
+/// Line and column (characters from 1) of a `let` without a pattern, which evcxr would drop silently.
 pub(super) fn missing_pattern(cell: &Parsed) -> Option<(usize, usize)> {
     let missing = cell.lets().find(|statement| statement.pat().is_none())?.let_token()?;
     let after = cell.at(missing.text_range().end());
@@ -186,8 +186,8 @@ pub(super) fn missing_pattern(cell: &Parsed) -> Option<(usize, usize)> {
     Some(cell.place(after + rest.len() - rest.trim_start().len()))
 }
 
-/// Whether types have to be known for a cell: it has a `let`, whose variables are kept by their types, or a
-/// command, or cannot be understood.
+/// Whether a cell needs type inference: it has a `let` (evcxr stores variables by type) or a
+/// command, or it does not parse.
 pub(super) fn needs_types(cell: &Parsed) -> bool {
     super::commands::has_any(cell)
         || !cell.is_valid()
@@ -195,10 +195,10 @@ pub(super) fn needs_types(cell: &Parsed) -> bool {
         || cell.lets().next().is_some()
 }
 
-/// A macro call that makes items which evcxr would not keep: its line and column, in characters from 1, and what to
-/// write instead. `session` has the macros of earlier cells, which can be expanded.
+/// A macro call that produces items evcxr would lose: its line and column (characters from 1), and
+/// what to write instead. `session` supplies the macros of earlier cells for expansion.
 pub(super) fn lost_items(cell: &Parsed, session: &Items) -> Option<((usize, usize), String)> {
-    /// Macros that only look as if they made items.
+    /// Macros that only appear to produce items.
     const VALUES: [&str; 5] = ["concat", "parse_quote", "quote", "quote_spanned", "stringify"];
     const ITEMS: [&str; 10] =
         ["const", "enum", "fn", "impl", "mod", "static", "struct", "trait", "type", "union"];
@@ -238,7 +238,7 @@ pub(super) fn lost_items(cell: &Parsed, session: &Items) -> Option<((usize, usiz
     })
 }
 
-/// Rewrites a cell of a session with these items; its value is to be shown in this form.
+/// Rewrites a cell of a session with these items; `form` is the display format of its value.
 pub(super) fn prepare(cell: &Parsed, form: &Form, session: &Items) -> Prepared {
     let mut prepared = Prepared {
         bound: cell.bound().map(|(name, _)| name).filter(|name| name != "None").collect(),
@@ -258,7 +258,7 @@ pub(super) fn prepare(cell: &Parsed, form: &Form, session: &Items) -> Prepared {
     prepared
 }
 
-/// What is inserted. What else follows from the statements is noted in `prepared`.
+/// The insertions. Everything else that follows from the statements goes to `prepared`.
 fn rewrite(
     cell: &Parsed,
     body: &ast::StmtList,
@@ -329,7 +329,7 @@ fn owned(insertions: Vec<(usize, String)>) -> impl Iterator<Item = Insertion> {
     insertions.into_iter().map(|(at, text)| (at, text.into()))
 }
 
-/// The items that a statement stands for: of a macro of the session that makes items, or of a file.
+/// The items behind a statement: a session macro's expansion or a file's content.
 fn made_items(statement: &SyntaxNode, session: &Items) -> Option<Parsed> {
     let call = called_macro(statement)?;
     let text = call.syntax().text().to_string();
@@ -343,8 +343,8 @@ fn made_items(statement: &SyntaxNode, session: &Items) -> Option<Parsed> {
     items::expanded(&macros, &format!("{text};"))
 }
 
-/// What calls `fn main`, where it is defined and the cell does not call it. As in a program, the error is shown as
-/// `Debug` has it, unless its type is known to have words.
+/// The call of `fn main`, if the cell defines but does not call it. As in a program, errors are
+/// shown with `Debug` unless their type is known to implement `Display`.
 fn call_of_main(item: &ast::Item, cell: &ast::StmtList) -> Option<Cow<'static, str>> {
     const WITH_WORDS: [&str; 5] = ["Box<dyn", "anyhow", "io::Result", "io::Error", "String"];
     let ast::Item::Fn(function) = item else { return None };
@@ -371,7 +371,7 @@ fn call_of_main(item: &ast::Item, cell: &ast::StmtList) -> Option<Cow<'static, s
     })
 }
 
-/// Paths before the constants of a pattern. evcxr takes each plain name for a variable.
+/// Insertions of paths before constants in a pattern. evcxr treats each plain name as a variable.
 fn paths(cell: &Parsed, pattern: &ast::Pat, constants: &BTreeSet<String>) -> Vec<Insertion> {
     let names = pattern.syntax().descendants().filter_map(ast::IdentPat::cast);
     let path = |name: ast::IdentPat| {
@@ -391,8 +391,7 @@ fn paths(cell: &Parsed, pattern: &ast::Pat, constants: &BTreeSet<String>) -> Vec
     names.filter_map(path).collect()
 }
 
-/// What stands behind a last expression. The format is one that `:fmt` has accepted, so it needs
-/// no escapes.
+/// The text after a last expression. `:fmt` has validated the format, so no escapes are needed.
 fn shown(form: &Form) -> Cow<'static, str> {
     if *form == Form::default() {
         return SHOWN.into();
@@ -415,13 +414,13 @@ fn loop_body(node: &SyntaxNode) -> Option<ra_ap_syntax::TextSize> {
     Some(body.stmt_list()?.l_curly_token()?.text_range().end())
 }
 
-/// Whether code inside is evaluated by the compiler, where no ordinary function can be called.
+/// Whether the compiler evaluates the code inside, where ordinary functions cannot be called.
 fn is_constant(node: &SyntaxNode) -> bool {
     ast::Const::can_cast(node.kind())
         || ast::Static::can_cast(node.kind())
         || ast::Fn::cast(node.clone()).is_some_and(|function| function.const_token().is_some())
         || ast::BlockExpr::cast(node.clone()).is_some_and(|block| block.const_token().is_some())
-        // The length of an array's type, an argument of a type, the number of a variant.
+        // An array type's length, a type's argument, or a variant's discriminant.
         || [SyntaxKind::CONST_ARG, SyntaxKind::VARIANT].contains(&node.kind())
 }
 
@@ -529,7 +528,7 @@ mod tests {
         );
     }
 
-    /// The prepared text without the names that the kernel gives to items.
+    /// The prepared text without generated item names.
     fn kept(cell: &str) -> String {
         let mut text = code(cell);
         while let Some(at) = text.find("type BenchbookItem") {

@@ -1,20 +1,20 @@
-//! The text of a cell as far as the types of its variables depend on it.
+//! Reduces a cell to the code that determines the types of its variables.
 //!
-//! evcxr has rust-analyzer infer the types of a cell's `let`s, for which that goes through all of the cell:
-//! every `println!` of a number whose type is still open is looked at again with each following
-//! statement, so 300 of them took 25 s, in which nothing can be interrupted. So evcxr gets a cell in
-//! which a comment stands for code that cannot change the type of a variable, and the stand-in for cargo puts
-//! the code back before it compiles (`cargo/reduced.rs`). A comment has the lines and the width of what
-//! it stands for, so all places stay the same.
+//! evcxr makes rust-analyzer infer the types of a cell's `let`s, which processes the whole cell:
+//! every `println!` of a number whose type is still open is checked again with each following
+//! statement, so 300 of them took 25 s without a chance to interrupt. So evcxr gets a cell with
+//! comments in place of code that cannot change the type of a variable. The stand-in for cargo restores
+//! the code before it compiles (`cargo/reduced.rs`). A comment has the lines and the width of the code
+//! that it replaces, so all positions stay the same.
 //!
-//! What is left out, of a cell that has a `let`:
+//! In a cell with a `let`, comments replace:
 //!
-//! - statements that name no variable of the cell's `let`s; macros may bind some, so of those only known ones;
-//! - `println!` and its like, if they only show variables;
-//! - the value of a `let` whose type is written down;
-//! - sums and products of numbers without a type, but for the last number.
+//! - statements that name no variable of the cell's `let`s; macros may bind variables, so only known macros;
+//! - `println!` and similar macros, if they only print variables;
+//! - the value of a `let` with a type annotation;
+//! - sums and products of numbers without a type, except the last number.
 //!
-//! Items stay as they are: evcxr keeps their text.
+//! Items do not change, since evcxr stores their text.
 
 use super::prepare::{By, Hidden};
 use crate::parsed::{Parsed, words};
@@ -22,29 +22,29 @@ use ra_ap_syntax::ast::{self, AstNode, AstToken};
 use ra_ap_syntax::{SyntaxKind, SyntaxNode, SyntaxToken, T, WalkEvent};
 use std::collections::{BTreeSet, HashSet};
 
-/// Macros that only print, and have the value `()`.
+/// Macros that only print; their value is `()`.
 const PRINTS: [&str; 4] = ["print", "println", "eprint", "eprintln"];
 
-/// Macros that end where they are used.
+/// Macros that diverge.
 const ENDS: [&str; 4] = ["panic", "todo", "unimplemented", "unreachable"];
 
-/// What stands in the place of what is left out.
+/// The replacement for a part that is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     /// A statement.
     Statement,
-    /// A value of the type `()`.
+    /// A value of type `()`.
     Nothing,
-    /// What never has a value.
+    /// An expression that diverges.
     End,
-    /// A value of the type that is written down.
+    /// A value whose type is written down.
     Typed,
     /// Part of a value.
     Part,
 }
 
 impl Form {
-    /// What stands before and behind its mark.
+    /// The text before and after the mark.
     pub(super) fn around(self) -> (&'static str, &'static str) {
         match self {
             Form::Statement => ("(", ");"),
@@ -56,8 +56,8 @@ impl Form {
     }
 }
 
-/// What can be left out of a cell, given the variables that its `let`s bind and the last expression, if that is
-/// shown.
+/// The parts of a cell that can be left out, given the variables that its `let`s bind and the last
+/// expression, if it is shown.
 pub(super) fn left_out(
     cell: &Parsed,
     names: &BTreeSet<String>,
@@ -89,7 +89,7 @@ pub(super) fn left_out(
     found
 }
 
-/// Finds what can be left out within a statement.
+/// Finds parts of a statement that can be left out.
 fn within(cell: &Parsed, statement: &SyntaxNode, found: &mut Vec<Hidden>) {
     let mut walk = statement.preorder();
     while let Some(event) = walk.next() {
@@ -116,7 +116,7 @@ fn within(cell: &Parsed, statement: &SyntaxNode, found: &mut Vec<Hidden>) {
     }
 }
 
-/// Of arithmetic with nothing but untyped numbers of one kind, the last of them.
+/// The last literal of arithmetic that consists of untyped numbers of one kind only.
 fn numbers(node: &SyntaxNode) -> Option<SyntaxToken> {
     let is_arithmetic = |node: &SyntaxNode| ast::BinExpr::can_cast(node.kind());
     if !is_arithmetic(node) || node.parent().is_some_and(|parent| is_arithmetic(&parent)) {
@@ -146,8 +146,8 @@ fn numbers(node: &SyntaxNode) -> Option<SyntaxToken> {
     last.filter(|_| kinds.len() == 1)
 }
 
-/// Whether what a macro gets only shows values: nothing but literals, and variables with their fields and
-/// what their methods give. A variable as an argument or beside an operator could get its type there.
+/// Whether a macro's arguments only show values: literals, and variables with their fields and
+/// method results. A variable used as an argument or operand could get its type there.
 fn only_shows(call: &ast::MacroCall) -> bool {
     let Some(tree) = call.token_tree() else { return false };
     let tokens: Vec<SyntaxToken> = tree
@@ -164,13 +164,13 @@ fn only_shows(call: &ast::MacroCall) -> bool {
             SyntaxKind::IDENT if depth > 1 => return false,
             SyntaxKind::STRING if takes_sizes(token.text()) => return false,
             T![.] | T![,] | T![::] | T![:] | SyntaxKind::IDENT | SyntaxKind::STRING => {}
-            // Of a named argument; a comparison consists of two tokens here.
+            // Part of a named argument; a comparison consists of two tokens here.
             T![=]
                 if at > 1
                     && tokens[at - 1].kind() == SyntaxKind::IDENT
                     && tokens[at - 2].kind() == T![,]
                     && tokens.get(at + 1).is_some_and(|next| next.kind() != T![=]) => {}
-            // Before a value, they are no operators with two sides.
+            // Before a value, these are unary operators.
             T![&] | T![*] | T![!]
                 if at > 0
                     && matches!(tokens[at - 1].kind(), T![,] | T![=] | T!['('] | T![&] | T![*]) => {
@@ -202,12 +202,12 @@ fn has_unknown_macro(node: &SyntaxNode) -> bool {
     })
 }
 
-/// Whether one of the names occurs, also within a string that formats it.
+/// Whether one of the names occurs, including within format strings.
 fn mentions(node: &SyntaxNode, names: &BTreeSet<String>) -> bool {
     words(&node.text().to_string()).any(|word| names.contains(word))
 }
 
-/// Whether nothing of a type is left to be inferred.
+/// Whether a type leaves nothing to be inferred.
 fn is_complete(kind: &SyntaxNode) -> bool {
     !kind.descendants().any(|node| {
         [SyntaxKind::INFER_TYPE, SyntaxKind::IMPL_TRAIT_TYPE, SyntaxKind::MACRO_TYPE]
@@ -222,7 +222,7 @@ mod tests {
     use crate::evaluate::items::Items;
     use crate::evaluate::prepare::{POLL, prepare};
 
-    /// The reduced cell with `@` in the place of what stands for other code.
+    /// The reduced cell with `@` in place of code that stands for other code.
     fn reduced(code: &str) -> String {
         let cell = Parsed::of(code).unwrap();
         let prepared = prepare(&cell, &Shown::default(), &Items::default());

@@ -1,9 +1,9 @@
-//! The thread on which evcxr works.
+//! The thread of evcxr.
 //!
-//! It is apart from the thread that answers the front end, since rust-analyzer cannot be interrupted. A cell
-//! that is interrupted while it works ends for the front end within a second; the thread finishes what it
-//! is at, compiles nothing, and takes up the next cell. And it has a stack on which the types of deeply
-//! nested code can be inferred.
+//! It is separate from the thread that answers the front end, since rust-analyzer cannot be interrupted. If a cell
+//! is interrupted meanwhile, the cell ends for the front end within a second. The thread finishes its current
+//! work, compiles nothing, and continues with the next cell. Its stack is large enough to infer the types of deeply
+//! nested code.
 
 use super::Rust;
 use crate::nesting::STACK;
@@ -17,31 +17,31 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How often it is looked whether a cell was interrupted.
+/// Interval of checks for an interrupt.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// How long an interrupted cell has before it ends without its thread.
+/// How long an interrupted cell may take before the kernel reports its end without its thread.
 const MOMENT: Duration = Duration::from_millis(600);
 
-/// How long the end of the kernel waits for the thread.
+/// How long the shutdown waits for the thread.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 type Job = Box<dyn FnOnce(&mut Starting) + Send>;
 
-/// Has [`Rust`] work on a thread of its own.
+/// Runs [`Rust`] on a thread of its own.
 pub struct EvaluationThread {
     jobs: Sender<Job>,
-    /// The jobs that have not ended.
+    /// Number of unfinished jobs.
     open: Arc<AtomicUsize>,
     host: Host,
 }
 
 impl EvaluationThread {
-    /// Starts the thread and waits until `start` has been called on it. As long as it fails, each cell
-    /// calls it again, and fails with its error.
+    /// Starts the thread and waits until it has called `start`. While `start` fails, each cell
+    /// calls it again and fails with its error.
     ///
     /// # Errors
-    /// The system refuses a thread.
+    /// The system cannot start a thread.
     pub fn start(
         host: Host,
         start: impl FnMut() -> anyhow::Result<Rust> + Send + 'static,
@@ -57,7 +57,7 @@ impl EvaluationThread {
         Ok(evaluation)
     }
 
-    /// Has something done on the thread. A panic there is the answer.
+    /// Runs a job on the thread; a panic there becomes the answer.
     fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&mut Starting) -> T + Send + 'static,
@@ -75,13 +75,13 @@ impl EvaluationThread {
         answered
     }
 
-    /// Whether the thread is still at an interrupted cell.
+    /// Whether the thread still works on an interrupted cell.
     fn is_busy(&self) -> bool {
         self.open.load(Ordering::SeqCst) > 0
     }
 }
 
-/// Waits for an answer. A panic on the thread goes on here.
+/// Waits for an answer. Resumes a panic of the thread.
 fn answer<T>(answered: &Receiver<thread::Result<T>>) -> T {
     match answered.recv() {
         Ok(Ok(value)) => value,
@@ -90,7 +90,7 @@ fn answer<T>(answered: &Receiver<thread::Result<T>>) -> T {
     }
 }
 
-/// Counts a job as long as it lives.
+/// Counts a job as unfinished until dropped.
 struct Open(Arc<AtomicUsize>);
 
 impl Open {
@@ -121,7 +121,7 @@ impl Evaluator for EvaluationThread {
                 Ok(Ok(Some(executed))) => return executed,
                 Ok(Err(panic)) => resume_unwind(panic),
                 Err(RecvTimeoutError::Timeout) => {}
-                // A cell is passed over only after this has returned.
+                // A job is skipped only after this function has returned.
                 Ok(Ok(None)) | Err(RecvTimeoutError::Disconnected) => {
                     panic!("the evaluation's thread has ended")
                 }
@@ -143,7 +143,7 @@ impl Evaluator for EvaluationThread {
 
     fn shutdown(&mut self, _restart: bool) {
         self.host.kill();
-        // What is still at work could write into the session's folder while it is removed.
+        // A job still running could write to the session's folder during its removal.
         let begun = Instant::now();
         while self.is_busy() && begun.elapsed() < PATIENCE {
             thread::sleep(Duration::from_millis(10));
@@ -151,7 +151,7 @@ impl Evaluator for EvaluationThread {
     }
 
     fn idle(&mut self) -> bool {
-        // A job that is left behind has not ended: there is something to come back to.
+        // A job left behind is unfinished: there is work to return to.
         self.is_busy() || answer(&self.ask(|starting| starting.idle()))
     }
 
@@ -172,14 +172,14 @@ impl Evaluator for EvaluationThread {
     }
 }
 
-/// Starts [`Rust`], and once more with each cell as long as it could not start.
+/// Starts [`Rust`], and tries again with each cell until it succeeds.
 struct Starting {
     start: Box<dyn FnMut() -> anyhow::Result<Rust>>,
     started: anyhow::Result<Rust>,
 }
 
 impl Starting {
-    /// Starts it for the first time.
+    /// Makes the first attempt.
     fn new(mut start: impl FnMut() -> anyhow::Result<Rust> + 'static) -> Self {
         let started = start();
         if let Err(error) = &started {

@@ -1,7 +1,7 @@
 //! The names that libraries and cells define, read from their source.
 //!
-//! Only the syntax is looked at: no macro is expanded and no import followed, and a type is known
-//! by its last name. That is less than rust-analyzer knows, and it is there at once.
+//! It uses only the syntax: macros are not expanded, imports not followed, and a type is known
+//! by its last name. The index has less than rust-analyzer, but is available at once.
 
 use super::{INDEX, Match, matched, types};
 use crate::cargo::metadata;
@@ -18,52 +18,52 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// How much of a description is kept, in bytes: its first paragraph, cut.
+/// Maximum length of a description, in bytes; only its first paragraph is kept.
 const DOCS: usize = 400;
 
-/// The packages whose names a cell reaches, those that matter most first: of two types with one name the first is
-/// kept. The last two are behind tch, whose `Tensor` and `Device` cells see.
+/// The packages whose names cells can use, by priority: of two types with one name the first is
+/// kept. The last two come after tch, because cells use tch's `Tensor` and `Device`.
 const PACKAGES: &str = "benchbook benchbook-chart benchbook-data benchbook-display benchbook-study tch image \
     benchbook-nets benchbook-backend";
 
-/// The files of the standard library with what notebooks use most.
+/// The standard library's files with the items that notebooks use most.
 const STANDARD: &str = "alloc/src/vec/mod.rs alloc/src/string.rs alloc/src/str.rs alloc/src/slice.rs \
     alloc/src/boxed.rs alloc/src/collections/vec_deque/mod.rs alloc/src/collections/btree/map.rs \
     core/src/option.rs core/src/result.rs core/src/slice/mod.rs core/src/str/mod.rs core/src/time.rs \
     std/src/collections/hash/map.rs std/src/collections/hash/set.rs std/src/fs.rs std/src/path.rs \
     std/src/process.rs std/src/time.rs";
 
-/// The functions that a type gets by `derive`.
+/// Functions provided by `derive`.
 const DERIVED: [(&str, &str); 2] =
     [("Clone", "fn clone(&self) -> Self {}"), ("Default", "fn default() -> Self {}")];
 
-/// Names by where they are found.
+/// Names, by place of definition.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Index {
     /// Types and traits, by their last name.
     pub(super) types: BTreeMap<String, Type>,
     /// Free functions, by their last name.
     pub(super) functions: BTreeMap<String, Member>,
-    /// What modules and crates hold, by their last name. The prelude is a module.
+    /// The contents of modules and crates, by their last name. The prelude is a module.
     pub(super) modules: BTreeMap<String, BTreeSet<String>>,
-    /// The members that are private wherever a library has one of the name; those of functions end in `(`.
+    /// Members that are private in every library type with this name; functions end in `(`.
     pub(super) hidden: BTreeSet<String>,
-    /// Modules and those of which they have everything.
+    /// Glob re-exports, as pairs of modules.
     #[serde(skip)]
     globs: Vec<(String, String)>,
 }
 
-/// A struct, an enum, a trait, or a type by another name.
+/// A struct, an enum, a trait, or a type alias.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Type {
-    /// The package that defines it; empty as long as only an `impl` was seen.
+    /// The package that defines it; empty until its definition was seen.
     package: String,
     pub(super) signature: String,
     pub(super) docs: String,
     pub(super) members: BTreeMap<String, Member>,
-    /// The public fields of a struct in the order of the source.
+    /// The public fields of a struct in declaration order.
     pub(super) fields: Vec<String>,
-    /// As in [`Index::hidden`].
+    /// Private members, in the form of [`Index::hidden`].
     pub(super) hidden: BTreeSet<String>,
 }
 
@@ -73,15 +73,15 @@ pub(super) struct Member {
     pub(super) signature: String,
     pub(super) docs: String,
     pub(super) kind: String,
-    /// The type that it has or returns; empty for none.
+    /// The type of its value; empty if it has none.
     pub(super) returns: String,
-    /// It is called with a value before the dot.
+    /// Whether it is called as a method.
     pub(super) method: bool,
-    /// It is called without arguments.
+    /// Whether it is called without arguments.
     pub(super) complete: bool,
 }
 
-/// Makes the index of a template.
+/// Builds the index of a template.
 ///
 /// # Errors
 /// Its metadata or a source file cannot be read.
@@ -99,13 +99,13 @@ pub fn record(here: &Installation) -> anyhow::Result<()> {
         }
     }
     index.resolve_globs();
-    // Of the rest of the standard library, only what is private matters.
+    // For the rest of the standard library, only private members matter.
     let mut rest = Index::default();
     let library = here.tools.toolchain.source();
     for folder in ["core/src", "alloc/src", "std/src"].map(|folder| library.join(folder)) {
         for file in sources(&folder)? {
             let text = fs::read_to_string(&file)?;
-            // What is public in `std::sys` is so within the standard library.
+            // Public items of `std::sys` are public only within the standard library.
             if !file.iter().any(|part| part == "sys") {
                 rest.add_library("std", "", &text);
             }
@@ -152,16 +152,16 @@ fn module_of(package: &str, file: &Path) -> String {
 }
 
 impl Index {
-    /// Adds what the file of a library's module makes public.
+    /// Adds the public items of a library module's file.
     pub(super) fn add_library(&mut self, package: &str, module: &str, text: &str) {
         let parsed = SourceFile::parse(text, Edition::Edition2024);
         self.items(parsed.tree().items(), package, module);
     }
 
-    /// Adds to modules what they export with a glob. Called when all libraries are there.
+    /// Resolves glob exports of modules; called once all libraries are added.
     pub(super) fn resolve_globs(&mut self) {
         let globs = std::mem::take(&mut self.globs);
-        // What a module exports may come to it by a glob, too.
+        // A module's exports may themselves come from a glob.
         for (module, from) in globs.iter().chain(&globs) {
             let names = self.modules.get(from).cloned().unwrap_or_default();
             self.modules.entry(module.clone()).or_default().extend(names);
@@ -172,7 +172,7 @@ impl Index {
         self.modules.entry(module.to_owned()).or_default().insert(name.to_owned());
     }
 
-    /// Adds what a cell defines.
+    /// Adds the definitions of a cell.
     pub(super) fn add_cell(&mut self, text: &str) {
         let parsed = SourceFile::parse(&format!("fn cell() {{{text}\n}}"), Edition::Edition2024);
         let list = parsed.syntax_node().descendants().find_map(ast::StmtList::cast);
@@ -180,13 +180,13 @@ impl Index {
         self.items(nodes.filter_map(ast::Item::cast), "", "");
     }
 
-    /// The names of all types and functions, for a cell's own.
+    /// The names of all types and functions of a cell.
     pub(super) fn names(&self) -> impl Iterator<Item = Match> {
         let types = self.types.iter().filter(|(_, found)| !found.signature.is_empty());
         types.map(|(name, _)| name).chain(self.functions.keys()).map(|name| self.matched(name))
     }
 
-    /// What a module holds.
+    /// The contents of a module.
     pub(super) fn within(&self, module: &str) -> impl Iterator<Item = Match> {
         self.modules.get(module).into_iter().flatten().map(|name| self.matched(name))
     }
@@ -200,7 +200,8 @@ impl Index {
         }
     }
 
-    /// Adds items of a package. No package is a cell, which can use all that is in no module.
+    /// Adds items of a package. An empty package name stands for a cell, which can use all items
+    /// outside modules.
     fn items(&mut self, items: impl Iterator<Item = ast::Item>, package: &str, module: &str) {
         let all = package.is_empty() && module.is_empty();
         let is_public = |node: &SyntaxNode| all || is_public(node);
@@ -237,13 +238,13 @@ impl Index {
                 ast::Item::Impl(item) => {
                     let (owner, _) = types::parts(&text(&item.self_ty()));
                     let of_trait = item.trait_().is_some();
-                    // The traits of numbers are mostly private to their library.
+                    // The traits of number types are mostly private to their library.
                     let is_number = owner.starts_with(char::is_lowercase);
                     if owner.is_empty() || of_trait && !all && is_number {
                         continue;
                     }
                     let known = self.types.entry(owner).or_default();
-                    // A type of another library that has the same name keeps its own functions.
+                    // A type of another library with the same name keeps its own functions.
                     if known.package.is_empty() || known.package == package || of_trait {
                         let is_public = |item: &SyntaxNode| of_trait || is_public(item);
                         known.add(functions(item.assoc_item_list(), is_public));
@@ -279,7 +280,7 @@ impl Index {
         }
     }
 
-    /// The entry of a type; one that stays out of sight if another library has one of the name.
+    /// The entry of a type; a hidden one if another library has a type of this name.
     fn define(
         &mut self,
         item: &(impl HasName + HasAttrs + HasGenericParams),
@@ -296,7 +297,7 @@ impl Index {
         let signature = format!("{kind} {name}{}", one_line(&text(&item.generic_param_list())));
         let known = self.types.entry(name).or_default();
         if package.is_empty() {
-            // A cell defines its type anew.
+            // A cell redefines its type.
             *known = Type::default();
         }
         package.clone_into(&mut known.package);
@@ -316,7 +317,7 @@ impl Index {
 }
 
 impl Type {
-    /// Adds members that are public or not.
+    /// Adds public and private members.
     fn add(&mut self, members: impl Iterator<Item = (bool, (String, Member))>) {
         for (public, (name, member)) in members {
             if !public {
@@ -331,7 +332,7 @@ impl Type {
     }
 }
 
-/// A member's name in lists of those that are private.
+/// A member's key in the lists of private members.
 fn key(name: &str, member: &Member) -> String {
     if member.kind == "function" { format!("{name}(") } else { name.to_owned() }
 }
@@ -363,7 +364,7 @@ fn function(item: &ast::Fn) -> Option<(String, Member)> {
     Some((name, Member { signature, method, complete, ..member }))
 }
 
-/// What is declared from its name to a place.
+/// The declaration from its name to a given end.
 fn member(
     item: &impl HasName,
     kind: &str,

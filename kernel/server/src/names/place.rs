@@ -1,38 +1,39 @@
-//! What the syntax says of a cursor.
+//! The syntactic context of a cursor.
 
 use super::{before, word};
 use crate::parsed::Parsed;
 use ra_ap_syntax::ast::{self, AstNode};
 use ra_ap_syntax::{SyntaxKind, SyntaxNode, SyntaxToken};
 
-/// Stands for the name at the cursor.
+/// Placeholder for the name at the cursor.
 pub(super) const NAME: &str = "name";
 
 /// The macros whose arguments are expressions.
 const MACROS: &str = "assert assert_eq assert_ne dbg debug_assert debug_assert_eq debug_assert_ne eprint eprintln \
     format panic print println show todo unimplemented unreachable vec write writeln";
 
-/// Where a name stands.
+/// The syntactic position of a name.
 pub(super) enum Place {
-    /// Behind a value and a dot.
+    /// After a value and a dot.
     Member(Option<ast::Expr>),
-    /// Behind a path, of which this is the last name.
+    /// After a path with this last segment.
     Path(String),
-    /// In the literal of this struct, where a field's name may stand.
+    /// In the literal of this struct, at a field name's position.
     Field(String),
-    /// Anywhere else in code.
+    /// Elsewhere in code.
     Name,
 }
 
 impl Place {
-    /// The place of the name at a cursor and the tree around the name; `None` in text, a comment or a command.
+    /// The position of the name at a cursor and the surrounding syntax tree; `None` in text, a
+    /// comment or a command.
     pub(super) fn of(code: &str, cursor: usize) -> Option<(Self, SyntaxNode)> {
         let without = without_macros(code, cursor);
         let (_, token) = named(&without, cursor)?;
         let root = token.parent_ancestors().last()?;
         let place = match token.kind() {
             kind if kind.is_any_identifier() => Self::of_name(&token).unwrap_or(Self::Name),
-            // `"{name"` in what a macro formats.
+            // `"{name"` in an argument of a formatting macro.
             SyntaxKind::STRING if without != code && before(code, cursor).ends_with('{') => {
                 Self::Name
             }
@@ -66,7 +67,7 @@ impl Place {
     }
 }
 
-/// The code with [`NAME`] for the name at the cursor, and the token there.
+/// The code with [`NAME`] for the name at the cursor, and the token of that name.
 pub(crate) fn named(code: &str, cursor: usize) -> Option<(Parsed, SyntaxToken)> {
     let range = word(code, cursor);
     let start = range.start;
@@ -77,8 +78,8 @@ pub(crate) fn named(code: &str, cursor: usize) -> Option<(Parsed, SyntaxToken)> 
     Some((cell, token))
 }
 
-/// The code without the names of the [`MACROS`] around the cursor: their brackets are left, which make their
-/// arguments an expression.
+/// The code without the names of the [`MACROS`] around the cursor: the remaining brackets make
+/// their arguments an expression.
 pub(crate) fn without_macros(code: &str, cursor: usize) -> String {
     let mut code = code.to_owned();
     while let Some((at, length)) = macro_around(&code, cursor) {
@@ -87,7 +88,7 @@ pub(crate) fn without_macros(code: &str, cursor: usize) -> String {
     code
 }
 
-/// Where the name of the innermost of [`MACROS`] around the cursor begins, and how long it is with its `!`.
+/// The start of the name of the innermost of [`MACROS`] around the cursor, and its length including `!`.
 fn macro_around(code: &str, cursor: usize) -> Option<(usize, usize)> {
     let (cell, token) = named(code, cursor)?;
     let call = token.parent_ancestors().find_map(ast::MacroCall::cast)?;

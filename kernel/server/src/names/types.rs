@@ -1,4 +1,4 @@
-//! The types of expressions, as far as signatures tell them.
+//! The types of expressions, as far as signatures determine them.
 
 use super::index::{Index, Member, Type};
 use super::{Match, is_part_of_name, last_word, matched, place};
@@ -7,22 +7,22 @@ use ra_ap_syntax::ast::{self, AstNode, HasGenericArgs, HasName};
 use ra_ap_syntax::{Edition, SourceFile, SyntaxKind, SyntaxNode};
 use std::collections::BTreeMap;
 
-/// How far a chain of calls or bindings is followed.
+/// Maximum length of a chain of calls or bindings.
 const DEPTH: usize = 32;
 
-/// Answers questions on types for one piece of code.
+/// Infers types in one piece of code.
 pub(super) struct Types<'a> {
     variables: &'a BTreeMap<String, String>,
     indices: [&'a Index; 2],
-    /// What the code itself binds, by name: the latest `let` wins.
+    /// The code's own bindings, by name: the latest `let` counts.
     bound: BTreeMap<String, Binding>,
 }
 
-/// How a name of the code gets its type.
+/// The source of a name's type.
 enum Binding {
     Written(String),
     Value(ast::Expr),
-    /// One of the things in a value, in a `for` loop.
+    /// An element of this value, in a `for` loop.
     Each(ast::Expr),
     Unknown,
 }
@@ -36,12 +36,12 @@ impl<'a> Types<'a> {
         Self { variables, indices, bound: bindings(root.into_iter().cloned()) }
     }
 
-    /// The type of a value; empty if it is not known.
+    /// The type of a value; empty if unknown.
     pub(super) fn of_value(&self, value: Option<ast::Expr>) -> String {
         value.and_then(|value| self.of(&value, DEPTH)).unwrap_or_default()
     }
 
-    /// The members of a type for which `call` says whether they are inserted as calls.
+    /// The members of a type; `call` says whether each is inserted as a call, or left out.
     pub(super) fn members(&self, kind: &str, call: impl Fn(&Member) -> Option<bool>) -> Vec<Match> {
         let known = self.chain(kind).into_iter().flat_map(|found| &found.members);
         let members = known.filter_map(|(name, member)| {
@@ -56,7 +56,7 @@ impl<'a> Types<'a> {
         self.chain(kind).into_iter().find_map(|known| known.members.get(name))
     }
 
-    /// Whether a text that could be inserted behind a value or a type names what only its library may use.
+    /// Whether a text inserted after a value or a type is a name private to its library.
     pub(super) fn is_hidden(&self, kind: &str, text: &str, is_function: bool) -> bool {
         let end = text.find(|c| !is_part_of_name(c)).unwrap_or(text.len());
         let name = if is_function { format!("{}(", &text[..end]) } else { text.to_owned() };
@@ -68,9 +68,9 @@ impl<'a> Types<'a> {
             && hiding.any(|names| names.contains(&name))
     }
 
-    /// What stands behind `owner::`.
+    /// The names after `owner::`.
     pub(super) fn within(&self, owner: &str) -> Vec<Match> {
-        // A method takes its value as an argument there.
+        // In a path, a method takes its value as an argument.
         let mut found = self.members(owner, |member| {
             (member.kind != "field").then_some(member.complete && !member.method)
         });
@@ -104,7 +104,7 @@ impl<'a> Types<'a> {
         self.indices.iter().find_map(|index| index.functions.get(name))
     }
 
-    /// The types in which a member is looked for: of `&Vec<f32>`, `Vec` and what it lends itself as.
+    /// The types that are searched for a member: for `&Vec<f32>`, `Vec` and the types that it dereferences to.
     fn chain(&self, kind: &str) -> Vec<&'a Type> {
         let (first, held) = parts(kind);
         let mut found: Vec<&Type> = self.named(&first).collect();
@@ -190,7 +190,7 @@ fn bindings(nodes: impl Iterator<Item = SyntaxNode>) -> BTreeMap<String, Binding
     let patterns = nodes.flat_map(|node| node.descendants()).filter_map(ast::IdentPat::cast);
     let bound = patterns.filter_map(|pattern| {
         let parent = pattern.syntax().parent()?;
-        // Parts of a pattern have types of their own.
+        // The parts of a pattern have their own types.
         let (kind, value) = if let Some(statement) = ast::LetStmt::cast(parent.clone()) {
             (statement.ty(), statement.initializer().map(Binding::Value))
         } else if let Some(each) = ast::ForExpr::cast(parent.clone()) {
@@ -208,13 +208,13 @@ fn text(node: &impl AstNode) -> String {
     node.syntax().text().to_string()
 }
 
-/// What a member gives when it is called or read on a value of the type `owner`.
+/// The type of a member that is called or read on a value of type `owner`.
 fn returned(member: &Member, owner: &str) -> Option<String> {
     let (base, held) = parts(owner);
     let kind = member.returns.replace("Self", &base);
     match (kind.as_str(), held) {
         ("", _) => None,
-        // A type parameter of a container: what it holds.
+        // A container's type parameter stands for its element type.
         ("T" | "&T" | "&mut T" | "Option<T>" | "Option<&T>", Some(held)) => {
             Some(kind.replace('T', &held))
         }
@@ -222,8 +222,8 @@ fn returned(member: &Member, owner: &str) -> Option<String> {
     }
 }
 
-/// The last name of a type and the first type that it holds: of `&mut std::collections::HashMap<String, u8>`,
-/// `HashMap` and `String`.
+/// The last name of a type and its first type argument: `HashMap` and `String` for
+/// `&mut std::collections::HashMap<String, u8>`.
 pub(super) fn parts(kind: &str) -> (String, Option<String>) {
     let parsed = SourceFile::parse(&format!("type T = {kind};"), Edition::Edition2024);
     for node in parsed.syntax_node().descendants() {

@@ -1,20 +1,20 @@
-//! What is being compiled, told in the cell while it takes long.
+//! Shows the current work of a long build in the cell.
 //!
-//! The stand-in for cargo notes what it is at in a file (`cargo/progress.rs`); what happens before
-//! it is called is rust-analyzer's work.
+//! The stand-in for cargo writes its current work to a file (`cargo/progress.rs`). Before
+//! the stand-in starts, rust-analyzer is working.
 
 use benchbook_display::escape;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-/// How long a build may take before anything is shown.
+/// How long a build may take before its progress is shown.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How often the state of a build is read. cargo reports it only to the reader of its output.
+/// Interval for reading a build's progress. cargo reports it only to the reader of its output.
 pub(super) const LOOK: Duration = Duration::from_millis(250);
 
-/// What is being compiled now.
+/// The current step.
 pub(super) fn now(progress: &Path) -> String {
     match fs::read_to_string(progress) {
         Ok(text) if !text.trim().is_empty() => text.trim().to_owned(),
@@ -22,7 +22,7 @@ pub(super) fn now(progress: &Path) -> String {
     }
 }
 
-/// How it is shown.
+/// The step as HTML.
 pub(super) fn html(what: &str) -> String {
     format!("<span style=\"opacity:0.6\">{} …</span>", escape(what))
 }

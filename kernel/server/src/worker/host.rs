@@ -1,4 +1,4 @@
-//! Receives what workers send, and knows what the running cell is doing.
+//! Receives the messages of workers, and tracks the phase of the running cell.
 
 use super::building;
 use super::markers::{Markers, Part};
@@ -33,28 +33,28 @@ struct Shared {
     changed: Condvar,
     /// The socket to which workers connect.
     socket: PathBuf,
-    /// The crate's folder, by whose files server and stand-in for cargo talk.
+    /// The crate's folder; server and stand-in for cargo communicate through its files.
     folder: PathBuf,
     /// The worker program.
     program: PathBuf,
 }
 
-/// What is to be done before a compiled cell shows anything: it is told whether the cell runs, and tells how to find the
-/// places of a traceback in the cell.
+/// Called before a compiled cell produces output, with whether the cell runs; returns the function
+/// that maps a traceback's places to the cell.
 pub type BeforeRun = Box<dyn FnOnce(bool) -> Places + Send>;
 
-/// The places of a traceback, in the user's cell and not in the file that was compiled.
+/// Maps the places of a traceback from the compiled file to the user's cell.
 pub type Places = Box<dyn Fn(Vec<String>) -> Vec<String> + Send>;
 
 #[derive(Default)]
 struct State {
-    /// Where outputs go; kept after the cell for what background threads still print.
+    /// Destination of outputs; kept after the cell for background threads.
     output: Option<Output>,
-    /// What a worker wrote to standard error before the first cell, which shows it.
+    /// A worker's standard error before the first cell, which shows it.
     early: String,
     /// The newest cell.
     cell: CellState,
-    /// Counts cells, so that who watches a build knows that it is still the same one.
+    /// Counts cells, so that a thread that watches a build can detect the next cell.
     cells: u64,
     /// The files from which a model can be loaded, newest last.
     checkpoints: Vec<PathBuf>,
@@ -66,52 +66,52 @@ struct State {
     stdout: Decoder,
     stderr: Decoder,
     markers: Markers,
-    /// The statics of the cells that the worker has loaded, and as they were before the newest.
+    /// The statics of the cells loaded by the worker, and those before the newest cell.
     statics: Statics,
     statics_before: Statics,
 }
 
-/// What begins anew with each cell.
+/// State that is reset for each cell.
 #[derive(Default)]
 struct CellState {
     phase: Phase,
     failure: Option<Failure>,
     /// The newest panics of the cell's main thread, oldest first.
     panics: Vec<Panic>,
-    /// The variables that the failed cell has left in the store, with whether they are `mut`.
+    /// The variables that the failed cell left in the store, and whether each is `mut`.
     kept: Vec<(String, bool)>,
-    /// The end of what was written to standard error during the cell.
+    /// The end of the cell's standard error.
     said: String,
-    /// What is shown of a build that takes long.
+    /// The displayed progress of a long build.
     building: Option<String>,
-    /// To be called when the cell begins to run, or at its end if it never did.
+    /// Called when the cell begins to run, or at its end if it never ran.
     before_run: Option<BeforeRun>,
-    /// Finds the places of what the running cell's threads panic with.
+    /// Maps the places of panics in the running cell's threads.
     places: Option<Places>,
-    /// The values of expressions are kept here and not shown, while one is evaluated for the front
-    /// end.
+    /// Collected values of expressions; values are not shown while an expression is evaluated for
+    /// the front end.
     values: Option<Vec<Bundle>>,
-    /// How many workers had ended when the cell began.
+    /// Number of workers that had ended when the cell began.
     ended_before: usize,
     interrupts: u32,
-    /// The user was told that another interrupt ends the process.
+    /// Whether the user was told that another interrupt ends the process.
     warned: bool,
-    /// What runs only takes up variables again, and is not interrupted.
+    /// Whether the running code only restores variables and must not be interrupted.
     restoring: bool,
     ran: Duration,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Phase {
-    /// No cell runs.
+    /// No cell is running.
     #[default]
     Idle,
-    /// evcxr works on the cell, or its compiler does.
+    /// evcxr or the compiler processes the cell.
     Compiling {
-        /// The worker has run a part of it.
+        /// Whether the worker has run a part of the cell.
         has_run: bool,
     },
-    /// The worker runs it.
+    /// The worker runs the cell.
     Running { since: Instant },
 }
 
@@ -124,7 +124,7 @@ impl Phase {
         matches!(self, Self::Running { .. })
     }
 
-    /// How long the worker has run, if it is not done.
+    /// How long the worker has been running, if it has not finished.
     fn running(self) -> Duration {
         match self {
             Self::Running { since } => since.elapsed(),
@@ -133,47 +133,46 @@ impl Phase {
     }
 }
 
-/// A cell that has begun. Its end takes it, so that none ends that has not begun, and none twice.
+/// A cell that has begun. Ending it consumes this value, so that each cell that has begun ends at most once.
 #[must_use = "a cell that has begun has to be ended"]
 pub struct Begun {
     host: Host,
-    /// Its number.
+    /// The cell's number.
     cell: u64,
 }
 
 /// A panic of a cell's main thread.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Panic {
-    /// What it says.
+    /// The panic's message.
     pub message: String,
-    /// Where it happened, one line each.
+    /// The traceback, one place a line.
     pub traceback: Vec<String>,
 }
 
-/// How many panics are kept: one that happens while another unwinds, and what Rust then says.
+/// Number of panics kept: a panic during unwinding, and Rust's message about it.
 const PANICS: usize = 3;
 
-/// How long the first interrupt has the cell to itself. What follows within this time is taken for
-/// the same one.
+/// Time for a cell to react to the first interrupt. Interrupts within this time count as the same one.
 const MOMENT: Duration = Duration::from_secs(1);
 
-/// What the user is told of a cell that has not reacted for that long.
+/// The warning about a cell that has not reacted within [`MOMENT`].
 const WARNING: &str = "the cell has not reacted to the interrupt yet; it may still do so, and another interrupt ends its process, with which all variables are lost\n";
 
-/// What is heard of a worker whose frames cannot be understood.
+/// The recorded cause if a worker's frames cannot be parsed.
 pub const GARBLED: &str = "the cell wrote to the connection of its process with the kernel";
 
 /// The error of a cell whose library the worker could not load.
 const NOT_LOADED: &str = "LinkError";
 
-/// What a forged message gets.
+/// The reply to a forged message.
 const FORGED: &str =
     "the cell wrote to the connection of its process with the kernel; the text was ignored\n";
 
-/// How much of standard error is kept to tell what a worker died of, in bytes.
+/// How much of standard error is kept to explain a worker's death, in bytes.
 const SAID: usize = 4096;
 
-/// How a cell ended, as far as the worker tells.
+/// How a cell ended, as far as the worker reported it.
 #[derive(Debug)]
 pub struct Ended {
     /// The error that the cell reported.
@@ -184,17 +183,17 @@ pub struct Ended {
     pub ran: Duration,
     /// Its newest panics, oldest first, whether they were caught or not.
     pub panics: Vec<Panic>,
-    /// The variables that evcxr takes for moved and that the store has still, since the cell failed
-    /// before; with whether they are `mut`.
+    /// The variables that evcxr considers moved but that are still in the store because the cell
+    /// failed earlier, and whether each is `mut`.
     pub kept: Vec<(String, bool)>,
-    /// The end of what was written to standard error.
+    /// The end of its standard error.
     pub said: String,
-    /// The values of expressions, if they were kept.
+    /// The collected values of expressions.
     pub values: Vec<Bundle>,
 }
 
 impl Host {
-    /// The host of a session, whose workers will connect in `folder`, and whose crate is in another one.
+    /// The host of a session; workers connect to a socket in `folder`.
     pub fn new(folder: &Path, crate_folder: PathBuf, program: PathBuf) -> Self {
         let state = Mutex::new(State::default());
         let program = program.canonicalize().unwrap_or(program);
@@ -204,16 +203,16 @@ impl Host {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Listens, if the socket is not there yet or has been removed.
+    /// Opens the socket if it does not exist or has been removed.
     ///
     /// # Errors
-    /// The socket cannot be made.
+    /// The socket cannot be created.
     pub fn listen(&self) -> io::Result<()> {
         let path = &self.shared.socket;
         if path.symlink_metadata().is_ok() {
             return Ok(());
         }
-        // The path of a socket is limited to 107 bytes; by way of its folder's descriptor it is short.
+        // A socket's path is limited to 107 bytes; the path through its folder's descriptor is short.
         let folder = File::open(path.parent().unwrap_or(path))?;
         let name = path.file_name().unwrap_or_default();
         let short = Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(name);
@@ -222,7 +221,7 @@ impl Host {
         thread::Builder::new().name("workers".into()).spawn(move || {
             for socket in listener.incoming().flatten() {
                 let host = accepting.clone();
-                // A worker whose reader cannot be started gets no answer and ends.
+                // A worker without a reading thread gets no answer and ends.
                 let _ =
                     thread::Builder::new().name("frames".into()).spawn(move || host.read(socket));
             }
@@ -235,26 +234,26 @@ impl Host {
         &self.shared.socket
     }
 
-    /// A cell begins; its outputs go to `output`. If its build takes long, that is shown.
+    /// Begins a cell whose outputs go to `output`. Shows the progress of a long build.
     pub fn begin(&self, output: Option<&Output>) -> Begun {
         let begun = self.begin_cell(output, CellState::default());
         if output.is_some() {
             let (host, cell) = (self.clone(), begun.cell);
-            // Without the thread nothing is shown of the build.
+            // Without the thread, the build's progress is not shown.
             let _ =
                 thread::Builder::new().name("build".into()).spawn(move || host.watch_build(cell));
         }
         begun
     }
 
-    /// An expression for the front end begins: nothing is shown of its build, and values of last expressions are kept
-    /// instead of shown.
+    /// Begins an expression for the front end: build progress is not shown, and values of last
+    /// expressions are collected instead of shown.
     pub fn begin_expression(&self, output: &Output) -> Begun {
         let values = Some(Vec::new());
         self.begin_cell(Some(output), CellState { values, ..CellState::default() })
     }
 
-    /// What must not be interrupted and takes a moment begins.
+    /// Begins the restoring of variables, which is short and must not be interrupted.
     pub fn begin_restoring(&self, output: &Output) -> Begun {
         self.begin_cell(Some(output), CellState { restoring: true, ..CellState::default() })
     }
@@ -282,7 +281,7 @@ impl Host {
         Begun { host: self.clone(), cell }
     }
 
-    /// Shows what is being compiled as long as a cell's first build takes.
+    /// Shows the current build step during a cell's first build.
     fn watch_build(&self, cell: u64) {
         let builds = |state: &mut State| state.cells == cell && state.cell.phase.is_first_build();
         let mut pause = building::PATIENCE;
@@ -309,7 +308,7 @@ impl Host {
         self.shared.folder.join(name)
     }
 
-    /// Text that reached the server by another way than a frame: the last words of a worker.
+    /// Handles text that arrived outside a frame, such as a worker's last lines.
     pub fn log(&self, line: &str) {
         let mut state = self.state();
         state.hear(&format!("{line}\n"));
@@ -321,13 +320,13 @@ impl Host {
         }
     }
 
-    /// The newest file from which a model can be loaded and that is still there.
+    /// The newest model file that still exists.
     pub fn checkpoint(&self) -> Option<PathBuf> {
         self.state().checkpoints.iter().rev().find(|path| path.is_file()).cloned()
     }
 
-    /// Asks the running cell to stop: the compiler at once, the worker and what it has started by a
-    /// signal. If the cell does not react, the user is told, and the next interrupt ends the worker.
+    /// Interrupts the running cell: the compiler at once, the worker and its child processes by a signal. If
+    /// the cell does not react, the user is warned, and the next interrupt ends the worker.
     pub fn interrupt(&self) {
         let mut state = self.state();
         let again = state.cell.interrupts > 0;
@@ -338,7 +337,7 @@ impl Host {
         state.cell.interrupts += 1;
         if !again {
             let (host, cell) = (self.clone(), state.cells);
-            // Without the thread another interrupt does nothing more.
+            // Without the thread, another interrupt has no further effect.
             let _ = thread::Builder::new()
                 .name("interrupt".into())
                 .spawn(move || host.watch_interrupt(cell));
@@ -347,15 +346,15 @@ impl Host {
             Phase::Idle => {}
             Phase::Compiling { .. } => {
                 let _ = std::fs::write(self.file(INTERRUPTED), "");
-                // The worker keeps the variables; it may be starting and not have connected yet.
-                // rust-analyzer would take the lost answer of `cargo metadata` for a crate without
-                // dependencies, and keep it.
+                // The worker holds the variables; it may be starting and not connected yet.
+                // rust-analyzer would treat the lost output of `cargo metadata` as a crate without
+                // dependencies, and keep that result.
                 processes::kill_all_but(|process| {
                     processes::runs(process, &self.shared.program)
                         || processes::has_argument(process, "metadata")
                 });
                 if let Some(worker) = state.worker {
-                    // One that was stopped could not say that the cell has started.
+                    // A stopped worker cannot report that the cell has started.
                     processes::signal(worker, libc::SIGCONT);
                     if state.cell.warned && self.is_handed_over(&state) {
                         processes::signal(worker, libc::SIGKILL);
@@ -374,18 +373,18 @@ impl Host {
         }
     }
 
-    /// Whether the worker has the cell that was begun last.
+    /// Whether the worker runs the cell begun last.
     pub fn runs(&self) -> bool {
         let state = self.state();
         state.cell.phase.is_running() || self.is_handed_over(&state)
     }
 
-    /// Whether the worker has the cell, though it has not said so.
+    /// Whether the worker has the cell but has not reported it.
     fn is_handed_over(&self, state: &State) -> bool {
         state.cell.phase.is_first_build() && self.file(EXECUTION_PATH).exists()
     }
 
-    /// Tells the user of a cell that has not reacted to its first interrupt after a moment.
+    /// Warns the user if a cell has not reacted to its first interrupt within [`MOMENT`].
     fn watch_interrupt(&self, cell: u64) {
         let runs = |state: &mut State| state.cells == cell && state.cell.phase != Phase::Idle;
         let mut state = self.state();
@@ -395,7 +394,7 @@ impl Host {
             if !runs(&mut state) {
                 return;
             }
-            // The compiler ends by itself; what is cleared away behind it takes a moment more.
+            // The compiler ends by itself; the cleanup after it takes a little longer.
             if state.cell.phase.is_running() || self.is_handed_over(&state) {
                 break;
             }
@@ -408,7 +407,7 @@ impl Host {
         }
     }
 
-    /// Ends the worker and what it has started, and waits until they are gone.
+    /// Ends the worker and its child processes, and waits for their end.
     pub fn end_worker(&self) {
         let worker = self.state().worker;
         if let Some(worker) = worker {
@@ -416,12 +415,12 @@ impl Host {
         }
     }
 
-    /// Something that is not for the user but tells what a worker died of.
+    /// Collects text that may explain a worker's death, without showing it to the user.
     pub fn hear(&self, text: &str) {
         self.state().hear(&format!("{text}\n"));
     }
 
-    /// The process that runs the cells now.
+    /// The current worker process.
     pub fn worker(&self) -> Option<u32> {
         self.state().worker
     }
@@ -448,7 +447,7 @@ impl Host {
         let lost = loop {
             match Frame::read_from(&mut socket) {
                 Ok(Some(Frame::Message(Message::Ready { token: said }))) => {
-                    // Before any cell could say it.
+                    // Before any cell could send it.
                     token.get_or_insert(said);
                 }
                 Ok(Some(Frame::Message(
@@ -465,7 +464,7 @@ impl Host {
                 }
             }
         };
-        // What the cells of a worker do could no longer be told.
+        // The actions of a worker's cells can no longer be observed.
         if let Some(worker) = peer(&socket).filter(|worker| !processes::ends_soon(*worker)) {
             self.hear(lost);
             processes::signal(worker, libc::SIGKILL);
@@ -484,8 +483,8 @@ impl Host {
         self.shared.changed.notify_all();
     }
 
-    /// The worker loads a cell: its statics are there for later ones. The user is told of those that replace
-    /// others.
+    /// Records the statics of the cell that the worker loads, for later cells. Tells the user about
+    /// redefined statics.
     fn load_statics(&self, state: &mut State) {
         let path = self.file(DEFINED);
         if !path.exists() {
@@ -506,14 +505,14 @@ impl Host {
         }
     }
 
-    /// Notes for the stand-in which statics the worker has.
+    /// Writes the worker's statics for the stand-in.
     fn keep_statics(&self, state: &mut State, statics: Statics) {
         if state.statics == statics {
             return;
         }
         let path = self.file(LIVE);
         if let Err(error) = statics.write(&path) {
-            // The next cell's statics begin anew then, as if there were none.
+            // The next cell's statics then start anew.
             tracing::error!("{}: {error}", path.display());
             let _ = std::fs::remove_file(&path);
         }
@@ -551,7 +550,7 @@ impl Host {
                 if state.cell.interrupts > 0
                     && let Some(worker) = state.worker
                 {
-                    // It was asked for between the compiler's end and this moment.
+                    // The interrupt arrived between the compiler's end and this moment.
                     processes::interrupt(worker);
                 }
             }
@@ -560,8 +559,8 @@ impl Host {
                 state.cell.ran += ran;
                 state.cell.phase = Phase::Compiling { has_run: true };
                 drop(state);
-                // Only now does the worker tell evcxr: otherwise a cell could be over before its
-                // outputs and its error have been read. A worker that is gone does not wait.
+                // Only now may the worker report to evcxr: otherwise a cell could end before its
+                // outputs and its error have been read. A dead worker does not wait.
                 let _ = socket.write_all(b"\n");
             }
             Frame::Message(Message::Showing) => state.markers.begin_result(),
@@ -628,14 +627,13 @@ impl Host {
 }
 
 impl Begun {
-    /// Has something done as soon as the cell is compiled, before it shows anything.
+    /// Registers an action for the moment when the cell is compiled, before it produces output.
     pub fn before_run(&self, action: BeforeRun) {
         self.host.state().cell.before_run = Some(action);
     }
 
-    /// The cell has ended as far as evcxr is concerned. A worker that lives has waited until all it
-    /// had sent was taken (`finish` in the helper's `worker.rs`); for what one that died had still
-    /// sent, this waits.
+    /// Ends the cell for evcxr. A living worker has waited until all its messages were read (`finish` in the
+    /// helper's `worker.rs`); for the remaining messages of a dead worker, this function waits.
     pub fn end(self, worker_died: bool) -> Ended {
         let patience = Duration::from_secs(10);
         let unread = |state: &mut State| {
@@ -662,7 +660,7 @@ impl Begun {
         Ended {
             failure: cell.failure,
             interrupted: cell.interrupts > 0,
-            // A worker that died in it could not say that it was done.
+            // A worker that died during the cell could not report its end.
             ran: cell.ran + cell.phase.running(),
             panics: cell.panics,
             kept: cell.kept,
@@ -673,7 +671,7 @@ impl Begun {
 }
 
 impl State {
-    /// The cell's build has ended: what was shown of it is removed.
+    /// Ends the cell's build: removes the displayed progress.
     fn built(&mut self, runs: bool) {
         if self.cell.building.take().is_some()
             && let Some(output) = &self.output
@@ -685,7 +683,7 @@ impl State {
         }
     }
 
-    /// Keeps the end of what is written to standard error.
+    /// Keeps the end of standard error.
     fn hear(&mut self, text: &str) {
         let said = &mut self.cell.said;
         said.push_str(text);
@@ -696,7 +694,7 @@ impl State {
     }
 }
 
-/// What is said of a place whose text is no longer there.
+/// Replaces a place whose text no longer exists.
 const IN_EARLIER: &str = "in code of an earlier cell";
 
 /// Whether a line of a traceback names the compiled file of a cell.
@@ -704,12 +702,12 @@ fn in_cell(line: &str) -> bool {
     line.strip_prefix("at ").and_then(files::in_cell).is_some()
 }
 
-/// Asks the user in a thread of its own: a thread of the cell may have asked, and all others go on.
+/// Requests input in a separate thread: a thread of the cell may wait for it while all others continue.
 fn ask(prompt: String, password: bool, output: &Output, socket: &UnixStream) {
     let answer = |mut socket: &UnixStream, line: Result<String, String>| {
         if let Ok(mut text) = serde_json::to_string(&Answer { line }) {
             text.push('\n');
-            // A worker that is gone does not wait for the answer.
+            // A dead worker does not wait for the answer.
             let _ = socket.write_all(text.as_bytes());
         }
     };

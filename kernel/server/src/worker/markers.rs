@@ -1,9 +1,9 @@
-//! Rich output in evcxr's own way: an `evcxr_display` method prints its content between two lines.
+//! Rich output in evcxr's format: an `evcxr_display` method prints its content between two lines.
 //!
-//! Many crates have such methods. Everything else that is printed passes through at once, partial
-//! lines too; only a line that begins like the marker is held until it is told apart. A method that
-//! is called for the cell's last expression prints the forms of one result, which evcxr's own kernel
-//! gathers too.
+//! Many crates have such methods. Other printed text passes through at once, including partial
+//! lines; only a line that begins like the marker is held until it is recognised. If the
+//! method is called for the cell's last expression, all its forms are one result, as in evcxr's own
+//! kernel.
 
 use crate::evcxr_contract::CONTENT;
 use benchbook_display::Bundle;
@@ -11,7 +11,7 @@ use benchbook_display::Bundle;
 const BEGIN: &str = CONTENT.0;
 const END: &str = CONTENT.1;
 
-/// What printed text turned out to be.
+/// A part of printed text.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Part {
     /// Text to pass on.
@@ -22,26 +22,26 @@ pub(super) enum Part {
     Result(Bundle),
 }
 
-/// Tells contents from other text, piece by piece.
+/// Separates rich outputs from plain text, piece by piece.
 #[derive(Debug, Default)]
 pub(super) struct Markers {
-    /// The MIME type and the content so far, within a content.
+    /// Within a rich output: its MIME type and the content so far.
     content: Option<(String, String)>,
-    /// The part of the current line that is not passed on yet.
+    /// The part of the current line that has not been passed on.
     held: String,
-    /// Whether something of the current line has been passed on.
+    /// Whether a part of the current line has been passed on.
     in_line: bool,
-    /// While the last expression is shown: MIME types and contents of what it printed so far.
+    /// While the last expression is shown: MIME types and contents printed so far.
     result: Option<Vec<(String, String)>>,
 }
 
 impl Markers {
-    /// From here to the end of the cell, contents are forms of the result.
+    /// From here to the end of the cell, rich outputs are representations of the result.
     pub(super) fn begin_result(&mut self) {
         self.result.get_or_insert_default();
     }
 
-    /// Takes the next piece of what was printed.
+    /// Processes the next piece of printed text.
     pub(super) fn take(&mut self, text: &str) -> Vec<Part> {
         let mut parts = Vec::new();
         for piece in text.split_inclusive('\n') {
@@ -68,17 +68,17 @@ impl Markers {
         parts
     }
 
-    /// A content that is complete, unless the result keeps it for its end.
+    /// A complete rich output, unless the result collects it.
     fn ended(&mut self, content: (String, String)) -> Option<Part> {
         let Some(forms) = &mut self.result else { return Some(Part::Rich(bundle(&[content]))) };
-        // A second image is no other form of the first one.
+        // A second image is not another representation of the first one.
         let another = forms.iter().any(|(mime, _)| *mime == content.0);
         let earlier = another.then(|| Part::Rich(bundle(&std::mem::take(forms))));
         forms.push(content);
         earlier
     }
 
-    /// What is still held, at the end of a cell.
+    /// The rest of the held text, at the end of a cell.
     pub(super) fn rest(&mut self) -> Vec<Part> {
         let forms = self.result.take().unwrap_or_default();
         let result = (!forms.is_empty()).then(|| Part::Result(bundle(&forms)));
@@ -103,7 +103,7 @@ fn push(parts: &mut Vec<Part>, text: &str) {
     }
 }
 
-/// One output of all these forms. A plain one is added where there is none.
+/// One output with all these representations. Adds a plain one if there is none.
 fn bundle(forms: &[(String, String)]) -> Bundle {
     let mimes: Vec<&str> = forms.iter().map(|(mime, _)| mime.as_str()).collect();
     let plain = Bundle::text(format!("[{}]", mimes.join(", ")));

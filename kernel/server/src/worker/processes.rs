@@ -1,4 +1,4 @@
-//! Processes that this one has started.
+//! The processes that this process has started.
 
 use std::collections::HashMap;
 use std::fs;
@@ -6,14 +6,14 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-/// Kills every process that this one has started, and theirs, but those that are spared and what
-/// they have started. Guards end by themselves, when they have ended what is left below them.
+/// Kills all descendants of this process, except the spared ones and their descendants. Guards end
+/// by themselves, after they have ended their own descendants.
 pub(super) fn kill_all_but(spared: impl Fn(u32) -> bool) {
     let parents = parents();
     let own = std::process::id();
     let below = |process: u32| {
         let mut process = process;
-        // A chain of parents is short; the bound only guards against one that changes meanwhile.
+        // A chain of parents is short; the bound only guards against changes during the walk.
         for _ in 0..64 {
             match parents.get(&process) {
                 Some(_) if spared(process) => return false,
@@ -35,19 +35,18 @@ fn is_guard(process: u32) -> bool {
         .is_ok_and(|name| name.trim_end() == benchbook_guard::NAME)
 }
 
-/// Interrupts a worker and what its cells have started, as a terminal does; one that was stopped goes
-/// on first.
+/// Interrupts a worker and the processes of its cells, as a terminal does; continues a stopped worker first.
 pub(super) fn interrupt(worker: u32) {
     signal(worker, libc::SIGCONT);
     let Ok(group) = i32::try_from(worker) else { return };
     // SAFETY: a system call without memory.
     if unsafe { libc::killpg(group, libc::SIGINT) } < 0 {
-        // A cell has taken the worker out of its group.
+        // The cell moved the worker out of its group.
         signal(worker, libc::SIGINT);
     }
 }
 
-/// Kills a worker and waits until its guard has ended everything below it, for at most two seconds.
+/// Kills a worker and waits until its guard has ended all descendants, for at most two seconds.
 pub(super) fn end_guarded(worker: u32) {
     let guard = parents().get(&worker).copied();
     signal(worker, libc::SIGKILL);
@@ -55,7 +54,7 @@ pub(super) fn end_guarded(worker: u32) {
     let _ = (0..8).any(|_| ends_soon(guard));
 }
 
-/// Whether a process ends within a quarter of a second, or has ended.
+/// Whether a process has ended or ends within a quarter of a second.
 pub(super) fn ends_soon(process: u32) -> bool {
     (0..50).any(|_| {
         let ended = has_ended(process);
@@ -66,7 +65,7 @@ pub(super) fn ends_soon(process: u32) -> bool {
     })
 }
 
-/// Whether a process is gone, or waits only for its end to be noticed.
+/// Whether a process does not exist or is a zombie.
 fn has_ended(process: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().next());
@@ -78,13 +77,13 @@ pub(super) fn runs(process: u32, program: &Path) -> bool {
     fs::read_link(format!("/proc/{process}/exe")).is_ok_and(|running| running == program)
 }
 
-/// Whether a word stands among the arguments of a process.
+/// Whether a process has this argument.
 pub(super) fn has_argument(process: u32, word: &str) -> bool {
     fs::read(format!("/proc/{process}/cmdline"))
         .is_ok_and(|line| line.split(|byte| *byte == 0).any(|argument| argument == word.as_bytes()))
 }
 
-/// Sends a signal; a process that is gone is no error.
+/// Sends a signal; ignores processes that no longer exist.
 pub(super) fn signal(process: u32, signal: i32) {
     if let Ok(process) = i32::try_from(process) {
         // SAFETY: a system call without memory.
@@ -92,7 +91,7 @@ pub(super) fn signal(process: u32, signal: i32) {
     }
 }
 
-/// The parent of every process, by `/proc/<process>/stat`: `1234 (name) S 1 …`.
+/// The parent of every process, from `/proc/<process>/stat`: `1234 (name) S 1 …`.
 fn parents() -> HashMap<u32, u32> {
     let Ok(entries) = fs::read_dir("/proc") else { return HashMap::new() };
     let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());

@@ -1,7 +1,7 @@
 //! Printed bytes as text.
 
-/// Turns bytes into text piece by piece: a character that is cut by the end of a piece waits for
-/// its rest, and what is no UTF-8 becomes `�`.
+/// Decodes bytes to text piece by piece: an incomplete character at the end of a piece waits for
+/// its remaining bytes, and invalid UTF-8 becomes `�`.
 #[derive(Debug, Default)]
 pub(super) struct Decoder {
     cut: Vec<u8>,
@@ -34,7 +34,7 @@ impl Decoder {
         }
     }
 
-    /// What is left of a character whose rest never came.
+    /// The replacement for a character that remained incomplete.
     pub(super) fn rest(&mut self) -> &'static str {
         let cut = !std::mem::take(&mut self.cut).is_empty();
         if cut { "\u{fffd}" } else { "" }

@@ -8,28 +8,28 @@ use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::PathBuf;
 
-/// What is known of the machine; `None` and empty where it does not tell.
+/// The machine; `None` and empty where the system does not report a value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Environment {
-    /// Tells machines of the same kind apart: a checksum over the host's name and `/etc/machine-id`, of which it
-    /// gives nothing away. A container or virtual machine that is made anew is another machine.
+    /// Distinguishes machines of the same kind: a checksum over the host's name and `/etc/machine-id`. A container or
+    /// virtual machine that is created anew is another machine.
     #[serde(default)]
     pub host: Option<String>,
     /// For example `AMD EPYC 7763`.
     pub cpu: Option<String>,
-    /// Logical cores that this process may use.
+    /// Number of logical cores that this process may use.
     pub cores: usize,
-    /// Their numbers; `None` where they were not noted.
+    /// The numbers of these cores; `None` if unknown.
     #[serde(default)]
     pub affinity: Option<Vec<usize>>,
-    /// What chooses the clock of the cores, for example `performance`.
+    /// The frequency governor of the cores, for example `performance`.
     #[serde(default)]
     pub governor: Option<String>,
     /// Memory in bytes.
     pub memory_bytes: Option<u64>,
     /// NVIDIA GPUs by name, in the driver's order.
     pub gpus: Vec<String>,
-    /// NVIDIA's driver.
+    /// Version of NVIDIA's driver.
     pub gpu_driver: Option<String>,
     /// For example `Debian GNU/Linux 12 (bookworm)`.
     pub os: Option<String>,
@@ -38,12 +38,11 @@ pub struct Environment {
     /// The C library of programs on this machine, for example `glibc 2.36`.
     #[serde(default)]
     pub libc: Option<String>,
-    /// Settings that change speed or results, as the process has them.
+    /// Environment variables of the process that influence speed or results.
     pub variables: Vec<(String, String)>,
 }
 
-/// What the names of environment variables begin with that libraries of deep learning, the allocator or the loader of
-/// programs obey.
+/// Prefixes of environment variables that influence deep-learning libraries, the allocator or the dynamic loader.
 const VARIABLES: [&str; 16] = [
     "ATEN_",
     "CUDA_",
@@ -62,10 +61,10 @@ const VARIABLES: [&str; 16] = [
     "TF_",
     "XLA_",
 ];
-/// What of these says only where files are, or how much is printed, and what a backend sets for itself alone.
+/// Exceptions: variables for folders and logging, and one that a backend sets itself.
 const IRRELEVANT: [&str; 4] =
     ["CUDA_HOME", "LD_LIBRARY_PATH", "TF_CPP_MIN_LOG_LEVEL", "TF_OVERRIDE_GLOBAL_THREADPOOL"];
-/// Terraform's, which begin like TensorFlow's and may hold paths and secrets.
+/// Terraform's variables, which begin like TensorFlow's and may hold paths and secrets.
 const OTHERS: [&str; 5] = ["TF_CLI_", "TF_DATA_DIR", "TF_PLUGIN_", "TF_VAR_", "TF_WORKSPACE"];
 
 fn relevant(name: &str) -> bool {
@@ -111,9 +110,9 @@ impl Environment {
         self.variables.sort();
     }
 
-    /// Which of `gpus` a process in this environment calls `device`, for example `cuda:0`; `None` for the processor,
-    /// and where `CUDA_VISIBLE_DEVICES` names a part of a GPU (`MIG-…`), of which no figure is known. CUDA counts as the
-    /// driver does where all GPUs are alike or `CUDA_DEVICE_ORDER` is `PCI_BUS_ID`.
+    /// The index in `gpus` of a process's `device`, for example `cuda:0`. `None` for the processor, and if
+    /// `CUDA_VISIBLE_DEVICES` names a part of a GPU (`MIG-…`), which has no figures. CUDA numbers GPUs as the driver does if
+    /// all GPUs are alike or `CUDA_DEVICE_ORDER` is `PCI_BUS_ID`.
     pub fn gpu(&self, device: &str) -> Option<usize> {
         self.gpu_among(device, || {
             let devices = Nvml::load().map(Nvml::devices).unwrap_or_default();
@@ -131,7 +130,7 @@ impl Environment {
                 let name = visible.split(',').nth(number)?.trim();
                 match name.parse() {
                     Ok(number) => Some(number),
-                    // CUDA takes the beginning of a UUID, too.
+                    // CUDA also accepts the beginning of a UUID.
                     Err(_) if name.starts_with("GPU-") => {
                         uuids().iter().position(|uuid| uuid.starts_with(name))
                     }
@@ -141,7 +140,7 @@ impl Environment {
         }
     }
 
-    /// The name of what a process in this environment calls `cpu` or for example `cuda:0`.
+    /// The name of a process's device, `cpu` or for example `cuda:0`.
     pub fn device_name(&self, device: &str) -> Option<String> {
         match device {
             "cpu" => self.cpu.clone(),
@@ -171,7 +170,7 @@ fn system(name: &str) -> Option<String> {
     fs::read_to_string(format!("/proc/sys/kernel/{name}")).ok().map(|text| text.trim().into())
 }
 
-/// The first value of a key in a file of `key: value` lines.
+/// The first value of a key in a file of lines such as `key: value`.
 fn field(path: &str, key: &str, separator: char) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     text.lines().find_map(|line| {
@@ -180,10 +179,10 @@ fn field(path: &str, key: &str, separator: char) -> Option<String> {
     })
 }
 
-/// GPUs and driver from the driver's own files, or from `nvidia-smi` where a container hides them.
+/// GPUs and driver from the driver's files, or from `nvidia-smi` if a container hides the files.
 fn nvidia() -> (Vec<String>, Option<String>) {
     let folders = fs::read_dir("/proc/driver/nvidia/gpus").into_iter().flatten().flatten();
-    // They are called by their addresses on the bus, which is the driver's order.
+    // The folders are named by bus address, which is the driver's order.
     let mut folders: Vec<PathBuf> = folders.map(|folder| folder.path()).collect();
     folders.sort();
     let model =

@@ -1,4 +1,4 @@
-//! A record as a table and a chart.
+//! Shows a record as a table and a chart.
 
 use super::{Epoch, Record};
 use crate::conditions::{CONDITIONS, json};
@@ -6,8 +6,7 @@ use benchbook_chart::{BarChart, Chart, Curves, Table};
 use benchbook_display::{Bundle, Rich};
 
 impl Record {
-    /// The seconds of the phases, as the report draws them, in the library's colour. The axis is logarithmic where the
-    /// shortest phase would be lower than a pixel.
+    /// A bar chart of the phases' seconds. The axis is logarithmic if the shortest phase would be lower than a pixel.
     ///
     /// # Errors
     /// [`benchbook_chart::Error`].
@@ -19,7 +18,7 @@ impl Record {
         Ok(chart.y("time [s]").subtitle(self.conditions()).source(self.id(), "/phases"))
     }
 
-    /// What charts name as the source of their numbers: the run's name and when it began.
+    /// The record's id in charts: the run's name and start time.
     pub fn id(&self) -> String {
         format!("{}@{}", self.name, self.started)
     }
@@ -38,8 +37,8 @@ impl Record {
             .source(self.id(), "/epochs")
     }
 
-    /// One line for under a chart: size of the pictures, whether only the head learns, batch, library, device,
-    /// machine. What nobody stated is left out.
+    /// The subtitle of a chart: size of the images, whether the base is frozen, batch size, library, device and threads.
+    /// Skips what is not stated.
     pub fn conditions(&self) -> String {
         let size = self.net.input_size.map(|[height, width]| format!("{height} × {width} px"));
         let frozen = (self.net.base.as_deref() == Some("frozen")).then(|| "base frozen".into());
@@ -57,7 +56,7 @@ impl Record {
         format!("{}; {}{version} on {machine}{threads}", work.join(", "), library.name)
     }
 
-    /// What was run and what came out, one line a fact.
+    /// A table of the conditions and results.
     ///
     /// # Errors
     /// [`benchbook_chart::Error`].
@@ -69,13 +68,12 @@ impl Record {
         Ok(table)
     }
 
-    /// The conditions, one row a group, and then what came out.
+    /// The conditions, one row per group, and then the results.
     fn rows(&self) -> Vec<(&'static str, String)> {
         let seconds = |value: Option<f64>| value.map(|seconds| format!("{seconds:.3} s"));
         let share = |value: Option<f64>| value.map(|share| format!("{share:.4}"));
         let rate = |value: Option<f64>| value.map(|rate| format!("{rate:.1} images/s"));
         let megabytes = |bytes: u64| format!("{:.0} MB", bytes as f64 / 1e6);
-        // What nobody stated is left out of a list, and an empty list is no line.
         let listed = |parts: Vec<Option<String>>| {
             let parts: Vec<String> = parts.into_iter().flatten().collect();
             (!parts.is_empty()).then(|| parts.join(", "))
@@ -106,8 +104,8 @@ impl Record {
         let loading = listed(vec![
             ms("list", load.list),
             ms("first batch", load.first_batch),
-            ms("of it decode", load.decode),
-            ms("and transform", load.transform),
+            ms("decode", load.decode),
+            ms("transform", load.transform),
             ms("copy", load.copy),
         ]);
         let build = &self.build_parts;
@@ -131,7 +129,7 @@ impl Record {
         }
         let results = [
             (
-                "left out",
+                "skipped",
                 (self.data.skipped > 0).then(|| {
                     format!("{} files: {}", self.data.skipped, self.data.skipped_files.join("; "))
                 }),

@@ -1,4 +1,4 @@
-//! The Python environments that programs run in: the main one, and others beside it for packages that cannot share it.
+//! The Python environments of programs: the main environment, and others beside it for conflicting packages.
 
 use super::File;
 use crate::error::Error;
@@ -6,17 +6,17 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A Python program, and the environment that it needs.
+/// A Python program and its environment.
 #[derive(Clone, Copy)]
 pub struct Python {
-    /// The environment: what its folder's name adds to that of the main one, which is empty.
+    /// The suffix of the environment's folder; empty for the main environment.
     pub environment: &'static str,
-    /// The packages that it needs. The first one is the library, whose version a study may choose.
+    /// The required packages. The first one is the library, whose version a study may choose.
     pub packages: &'static [&'static str],
-    /// Which version of the first one, or its beginning, such as `1.13`; `None` for any. The environment of a version has
-    /// the package and the version in its name; the library's own serves, too, if it has that version.
+    /// The version of the first package, or its beginning, such as `1.13`; `None` for any. The name of a version's environment
+    /// contains package and version; the library's own environment is used if it has that version.
     pub version: Option<&'static str>,
-    /// The program's files. The first one is started.
+    /// The program's files. The first one is the main program.
     pub files: &'static [File],
 }
 
@@ -35,10 +35,10 @@ impl Python {
         Ok(())
     }
 
-    /// The Python that has the packages, in the first environment that has them.
+    /// Finds the Python of the first environment that has the packages.
     ///
     /// # Errors
-    /// Which environments were searched, what is missing in them, and the command that installs it, in words.
+    /// A message with the searched environments, what is missing, and the command that installs it.
     pub(super) fn find(&self, install: &str) -> Result<PathBuf, String> {
         let own = self.version.map(|version| format!("-{}@{version}", self.packages[0]));
         let names = own.into_iter().chain([self.environment.to_owned()]);
@@ -51,7 +51,7 @@ impl Python {
         Err(format!("{}; run `{install}`", missing.join(", and ")))
     }
 
-    /// The Python of one environment, which is the first of these folders that is there.
+    /// The Python of one environment: the first of these folders that exists.
     fn within(&self, folders: &[PathBuf]) -> Result<PathBuf, String> {
         let mut pythons = folders.iter().map(|folder| folder.join("bin/python"));
         let Some(python) = pythons.find(|python| python.exists()) else {
@@ -74,8 +74,8 @@ impl Python {
     }
 }
 
-/// Where an environment may be: beside `BENCHBOOK_REFERENCES` (the main environment's folder), or as `.venv-references…`
-/// in the checkout that this was installed from (`BENCHBOOK_CHECKOUT`), in the working folder or above it.
+/// The possible folders of an environment: beside `BENCHBOOK_REFERENCES` (the main environment's folder), or else
+/// `.venv-references…` in the checkout of the installation (`BENCHBOOK_CHECKOUT`), in the working folder or above it.
 pub(super) fn folders(name: &str) -> Vec<PathBuf> {
     let variable = |name| std::env::var_os(name).map(PathBuf::from);
     if let Some(main) = variable("BENCHBOOK_REFERENCES") {
@@ -88,15 +88,15 @@ pub(super) fn folders(name: &str) -> Vec<PathBuf> {
     above.map(|folder| folder.join(format!(".venv-references{name}"))).collect()
 }
 
-/// Whether a version is the wanted one or a release of it: 1.13.1+cu117 of 1.13, and 1.130 not.
+/// Whether a version is a release of the wanted one: 1.13.1+cu117 is one of 1.13, and 1.130 is not.
 fn is_release_of(version: &str, wanted: &str) -> bool {
     let rest = version.strip_prefix(wanted);
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '+']))
 }
 
-/// The versions of those of the packages that a Python has.
+/// The versions of the installed packages among `packages`.
 fn versions(python: &Path, packages: &[&str]) -> Result<BTreeMap<String, String>, String> {
-    // PyPI's packages for the processor alone have names of their own.
+    // Packages for processors only have their own names on PyPI.
     const PROGRAM: &str = "\
 import importlib.metadata, json, sys
 found = {}
@@ -114,7 +114,7 @@ print(json.dumps(found))";
     let output = output.map_err(|error| format!("{} cannot be run: {error}", python.display()))?;
     serde_json::from_slice(&output.stdout).map_err(|_| {
         let said = String::from_utf8_lossy(&output.stderr);
-        let last = said.trim().lines().last().unwrap_or("without a word").to_owned();
+        let last = said.trim().lines().last().unwrap_or("no output").to_owned();
         format!("{} does not run ({last})", python.display())
     })
 }

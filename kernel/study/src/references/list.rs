@@ -1,16 +1,20 @@
-//! The libraries that run as programs of their own.
+//! The list of libraries that run as separate programs.
 
 use super::{File, Program, Python, Reference};
 use benchbook_backend::{About, Compute, Convention, Precision};
 
-/// What `environment/references` installs by itself.
+/// The command for the default environment.
 const INSTALL: &str = "environment/references";
 
-/// Every Python program imports it.
+/// Imported by every Python program.
 const COMMON: File = ("common.py", include_str!("../../references/common.py"));
 
-/// The loop of libraries without one that their users share.
+/// The training loop for libraries that do not have one.
 const LOOP: File = ("loop.py", include_str!("../../references/loop.py"));
+
+/// Images for Keras on engines other than TensorFlow, decoded by torchvision.
+const IMAGES: File =
+    ("images_torchvision.py", include_str!("../../references/images_torchvision.py"));
 
 /// All Python libraries.
 pub static PYTHON: &[&Reference] = &[
@@ -69,14 +73,19 @@ pub static KERAS_NO_JIT: Reference = keras(
 );
 
 /// The same program on JAX, which compiles.
-pub static KERAS_JAX: Reference = keras(
-    "python-keras-jax",
-    "Keras on JAX",
-    [0x7f, 0x02, 0xf9],
-    "environment/references python-keras-jax",
-    &["keras", "tensorflow", "jax"],
-    &[("engine", "jax"), ("jit_compile", "auto")],
-);
+pub static KERAS_JAX: Reference = {
+    let mut jax = keras(
+        "python-keras-jax",
+        "Keras on JAX",
+        [0x7f, 0x02, 0xf9],
+        "environment/references python-keras-jax",
+        &["keras", "jax", "torch", "torchvision"],
+        &[("engine", "jax"), ("jit_compile", "auto")],
+    );
+    // Otherwise JAX takes three quarters of a GPU's memory at once, and its peak says nothing.
+    jax.about.variables = &[("XLA_PYTHON_CLIENT_PREALLOCATE", "false")];
+    jax
+};
 
 /// The same program on PyTorch, which does not compile by itself.
 pub static KERAS_PYTORCH: Reference = keras(
@@ -84,7 +93,7 @@ pub static KERAS_PYTORCH: Reference = keras(
     "Keras on PyTorch",
     [0xb2, 0x64, 0x9b],
     INSTALL,
-    &["keras", "tensorflow", "torch"],
+    &["keras", "torch", "torchvision"],
     &[("engine", "torch"), ("jit_compile", "auto")],
 );
 
@@ -150,6 +159,8 @@ const fn processor_only(about: About, python: Python) -> Reference {
             }
         },
         program: Program::Python(python),
+        has_ranks: false,
+        has_profile: false,
         variant: &[],
     }
 }
@@ -172,9 +183,13 @@ const fn pytorch(
             files: &[
                 ("reference_pytorch.py", include_str!("../../references/reference_pytorch.py")),
                 ("net_pytorch.py", include_str!("../../references/net_pytorch.py")),
+                IMAGES,
                 COMMON,
             ],
         }),
+        // torch.compile has not been tried with DistributedDataParallel.
+        has_ranks: variant.is_empty(),
+        has_profile: true,
         variant,
     }
 }
@@ -199,9 +214,14 @@ const fn keras(
                 ("reference_keras.py", include_str!("../../references/reference_keras.py")),
                 ("engine_keras.py", include_str!("../../references/engine_keras.py")),
                 ("net_keras.py", include_str!("../../references/net_keras.py")),
+                ("images_tensorflow.py", include_str!("../../references/images_tensorflow.py")),
+                ("images_threads.py", include_str!("../../references/images_threads.py")),
+                IMAGES,
                 COMMON,
             ],
         }),
+        has_ranks: false,
+        has_profile: false,
         variant,
     }
 }

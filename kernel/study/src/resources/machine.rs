@@ -1,22 +1,22 @@
-//! What the whole machine does, as `/proc` shows it.
+//! Counters of the whole machine, from `/proc`.
 
 use super::processes::ticks;
 use std::fs;
 
-/// Counters that only grow, in seconds.
+/// Monotonic counters, in seconds.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Machine {
-    /// Processor time of everything on the cores that this process may use.
+    /// Processor time of all processes on the cores that this process may use.
     pub(super) busy: f64,
-    /// Time in which the host of a virtual machine gave these cores to others.
+    /// Time that a virtual machine's host took from these cores.
     pub(super) stolen: f64,
-    /// Time in which something that could run waited for a core (pressure stall information); `None` where the
-    /// system does not tell.
+    /// Time in which a runnable task waited for a core (pressure stall information); `None` if the system does not
+    /// report it.
     pub(super) stalled: Option<f64>,
 }
 
 impl Machine {
-    /// The counters now; `None` where the system does not tell.
+    /// Reads the counters; `None` if the system does not report them.
     pub(super) fn now() -> Option<Self> {
         let stat = fs::read_to_string("/proc/stat").ok()?;
         let pressure = fs::read_to_string("/proc/pressure/cpu").ok();
@@ -36,8 +36,8 @@ pub(crate) fn cores() -> Vec<usize> {
     }
 }
 
-/// The mean clock of the cores that this process may use now, in MHz; `None` where the kernel does not tell, as in most
-/// virtual machines.
+/// The current mean clock of the cores that this process may use, in MHz; `None` if the kernel does not report it, as in
+/// most virtual machines.
 pub(super) fn megahertz() -> Option<f64> {
     let cores = cores();
     let clock = |core: &usize| of_core(*core, "scaling_cur_freq")?.parse::<f64>().ok();

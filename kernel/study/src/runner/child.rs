@@ -1,8 +1,8 @@
-//! One process of a study, from its start to its end.
+//! Runs one process of a study.
 
 use super::{Event, PHASE};
 use crate::record::Status;
-use crate::resources::{Resources, Watch};
+use crate::resources::{Resources, Watch, processes};
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -10,18 +10,18 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-/// How a process ended, and what it used.
+/// The outcome of a process, and its resources.
 pub(super) struct Ended {
     pub(super) status: Status,
     pub(super) seconds: f64,
     pub(super) resources: BTreeMap<String, Resources>,
 }
 
-/// How often memory and utilisation are looked at, and `stop` is asked.
+/// The period of sampling resources and of calling `stop`.
 const SAMPLE: Duration = Duration::from_millis(100);
-/// How long what a process has started may still speak after its own end.
+/// How long the children of a process may print after its end.
 const GRACE: Duration = Duration::from_secs(5);
-/// What lines of standard error say in which memory ran out, in small letters.
+/// Texts on standard error that report a lack of memory, in lower case.
 const OUT_OF_MEMORY: [&str; 14] = [
     "out of memory",
     "out_of_memory",
@@ -64,7 +64,7 @@ pub(super) fn watch(
         Ok(child) => child,
         Err(error) => {
             let program = command.get_program().to_string_lossy().into_owned();
-            let status = Status::Failed { message: format!("{program} does not start: {error}") };
+            let status = Status::Failed { message: format!("cannot start {program}: {error}") };
             return Ended { status, seconds: 0.0, resources: BTreeMap::new() };
         }
     };
@@ -100,13 +100,14 @@ pub(super) fn watch(
                 if ended_early.is_none() && stop() {
                     ended_early = Some(Status::Interrupted);
                 } else if let (None, Some(limit)) = (&ended_early, too_long) {
-                    let message = format!("it took longer than {} s", limit.as_secs());
+                    let message =
+                        format!("the run took longer than the limit of {} s", limit.as_secs());
                     ended_early = Some(Status::Failed { message });
                 }
                 if ended_early.is_some() {
                     end_group(&child);
                 }
-                // A process that it started and that outlives it may hold the streams open for ever.
+                // A child that outlives the process may keep the streams open.
                 if gone.is_none() && matches!(child.try_wait(), Ok(Some(_))) {
                     gone = Some(Instant::now());
                 }
@@ -119,23 +120,29 @@ pub(super) fn watch(
     let resources = watch.finish();
     let status = child.wait();
     let seconds = began.elapsed().as_secs_f64();
-    // Loader processes that outlive their parent would disturb the next run.
+    // Loader processes that outlive the process would disturb the next run.
     end_group(&child);
-    let status = ended_early.unwrap_or_else(|| match status {
+    let mut status = ended_early.unwrap_or_else(|| match status {
         Ok(status) => judged(status, &last_words, memory_ran_out),
         Err(error) => Status::Failed { message: error.to_string() },
     });
+    if matches!(status, Status::Failed { .. } | Status::OutOfMemory { .. }) {
+        // A scheduler that ends a job signals all of its processes, and the signal may reach this process last.
+        std::thread::sleep(SAMPLE);
+        if stop() {
+            status = Status::Interrupted;
+        }
+    }
     Ended { status, seconds, resources }
 }
 
-/// Whether a line of standard error says that memory ran out.
+/// Whether a line of standard error reports a lack of memory.
 fn tells_of_memory(line: &str) -> bool {
     let small = line.to_lowercase();
     OUT_OF_MEMORY.iter().any(|sign| small.contains(sign))
 }
 
-/// Has the process killed when the thread that starts it ends, whatever ends it (prctl(2)). One that measures for
-/// nobody would disturb the next study.
+/// Has the process killed when the thread that starts it ends (prctl(2)); otherwise it would disturb the next study.
 fn end_with_this_thread(command: &mut Command) {
     let parent = std::process::id();
     // SAFETY: between fork and exec only system calls are made, and no memory is allocated.
@@ -144,7 +151,7 @@ fn end_with_this_thread(command: &mut Command) {
             if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
                 return Err(io::Error::last_os_error());
             }
-            // A parent that ended before that call sends no signal any more.
+            // A parent that ended before that call sends no signal.
             if u32::try_from(libc::getppid()) != Ok(parent) {
                 return Err(io::Error::from_raw_os_error(libc::ESRCH));
             }
@@ -153,19 +160,22 @@ fn end_with_this_thread(command: &mut Command) {
     }
 }
 
-/// What an exit status and standard error say.
+/// The status for an exit status and standard error.
 fn judged(status: ExitStatus, last_words: &str, memory_ran_out: bool) -> Status {
     if status.success() {
         return Status::Ok;
     }
-    let how = match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exit status {code}"),
-        (None, Some(9)) => "killed by signal 9, as by the system when memory runs out".into(),
-        (None, Some(signal)) => format!("killed by signal {signal}"),
+    // Programs that start others, such as `mpirun` and shells, exit with 128 plus the number of the signal that ended one.
+    let signal =
+        status.signal().or(status.code().filter(|code| *code > 128).map(|code| code - 128));
+    let how = match (status.code(), signal) {
+        (_, Some(9)) => "killed by signal 9, which the system sends when memory runs out".into(),
+        (_, Some(signal)) => format!("killed by signal {signal}"),
+        (Some(code), None) => format!("exit status {code}"),
         (None, None) => "ended".into(),
     };
     let message = if last_words.is_empty() { how } else { format!("{how}: {last_words}") };
-    if memory_ran_out || status.signal() == Some(9) {
+    if memory_ran_out || signal == Some(9) {
         Status::OutOfMemory { message }
     } else {
         Status::Failed { message }
@@ -173,9 +183,15 @@ fn judged(status: ExitStatus, last_words: &str, memory_ran_out: bool) -> Status 
 }
 
 fn end_group(child: &Child) {
+    // Descendants in other process groups are found only while the process lives.
+    let others = processes::numbers(child.id());
     if let Ok(group) = i32::try_from(child.id()) {
         // SAFETY: sends a signal to the group that this run's process leads; no memory is involved.
         unsafe { libc::kill(-group, libc::SIGKILL) };
+    }
+    for process in others {
+        // SAFETY: sends a signal to a process that the run has started; no memory is involved.
+        unsafe { libc::kill(process as libc::pid_t, libc::SIGKILL) };
     }
 }
 
@@ -188,7 +204,7 @@ fn listen(child: &mut Child) -> Receiver<Said> {
     said
 }
 
-/// Reads lines; one that ends in a carriage return is passing.
+/// Reads lines. A line that ends in a carriage return is passing: the next line replaces it.
 fn spawn(
     stream: Option<impl Read + Send + 'static>,
     send: Sender<Said>,
@@ -227,7 +243,7 @@ fn spawn(
 mod tests {
     use super::*;
 
-    /// As LibTorch's allocators, `cudaGetErrorString`, cuDNN, cuBLAS, XLA, TensorFlow and Python word it.
+    /// Messages of LibTorch's allocators, `cudaGetErrorString`, cuDNN, cuBLAS, XLA, TensorFlow and Python.
     #[test]
     fn each_library_has_words_of_its_own_for_memory_that_ran_out() {
         for line in [

@@ -1,4 +1,4 @@
-//! All runs and the study's table with plain numbers in them, for pandas, polars and spreadsheets; and for TensorBoard.
+//! Exports runs and summaries as plain numbers for pandas, polars and spreadsheets, and epochs for TensorBoard.
 
 use super::{Group, Study, accuracy, peak_bytes};
 use crate::compare::{Comparison, Quantity, compare, counts};
@@ -8,13 +8,13 @@ use crate::record::{Computes, Record, Status};
 use benchbook_chart::Table;
 use std::path::{Path, PathBuf};
 
-/// A column's name, unit and meaning, and its value in one row; empty where the record does not tell.
+/// A column's name, unit and meaning, and its value in one row; empty if not stated.
 struct Field(&'static str, &'static str, &'static str, String);
 
 impl Study {
-    /// One row a run, also the failed ones and warm-ups, with plain numbers: `study.runs()?.write_csv("runs.csv")` gives a
-    /// file for pandas and polars. [`Study::columns`] lists the columns. What a run does not state is empty; `true` and
-    /// `false` are written so; times are in seconds, memory in bytes.
+    /// A table of plain numbers with a row per run, including failed runs and warm-ups. `study.runs()?.write_csv("runs.csv")`
+    /// writes a file for pandas and polars. [`Study::columns`] lists the columns. Values that are not stated are empty;
+    /// booleans are `true` and `false`; times are in seconds, memory in bytes.
     ///
     /// # Errors
     /// [`Error::Chart`].
@@ -23,24 +23,24 @@ impl Study {
         table(run(&Record::default()), rows)
     }
 
-    /// One row a backend with plain numbers: those of [`Study::table`]. A ratio that does not count is there with
-    /// `ratio_counts` false and its reason.
+    /// The figures of [`Study::table`] as plain numbers, with a row per backend. A ratio that does not count has
+    /// `ratio_counts` false and a reason.
     ///
     /// # Errors
     /// [`Error::Chart`].
     pub fn summary(&self) -> Result<Table, Error> {
         let groups = self.groups();
         let rows = groups.iter().map(|group| self.summarised(group, &groups)).collect();
-        table(Self::default().summarised(&nobody(&Record::default()), &[]), rows)
+        table(Self::default().summarised(&empty_group(&Record::default()), &[]), rows)
     }
 
-    /// The columns of [`Study::runs`] and [`Study::summary`] with unit and meaning.
+    /// The columns of [`Study::runs`] and [`Study::summary`] with units and meanings.
     ///
     /// # Errors
     /// [`Error::Chart`].
     pub fn columns() -> Result<Table, Error> {
         let record = Record::default();
-        let summary = Self::default().summarised(&nobody(&record), &[]);
+        let summary = Self::default().summarised(&empty_group(&record), &[]);
         let mut table = Table::new(["table", "column", "unit", "meaning"]);
         for (name, fields) in [("runs", run(&record)), ("summary", summary)] {
             for Field(column, unit, meaning, _) in fields {
@@ -50,21 +50,21 @@ impl Study {
         Ok(table)
     }
 
-    /// Writes `runs.csv`, `summary.csv` and `columns.csv` into a folder, which is made if need be.
+    /// Writes `runs.csv`, `summary.csv` and `columns.csv` into a folder, which is created if necessary.
     ///
     /// # Errors
     /// [`Error::File`], [`Error::Chart`].
     pub fn write_csv(&self, folder: impl AsRef<Path>) -> Result<(), Error> {
         let folder = folder.as_ref();
-        let failed = |source| Error::File { action: "make", path: folder.into(), source };
+        let failed = |source| Error::File { action: "create", path: folder.into(), source };
         std::fs::create_dir_all(folder).map_err(failed)?;
         self.runs()?.write_csv(folder.join("runs.csv"))?;
         self.summary()?.write_csv(folder.join("summary.csv"))?;
         Ok(Self::columns()?.write_csv(folder.join("columns.csv"))?)
     }
 
-    /// Writes the epochs of each run into an event file in a folder of its own, `folder/<backend>-round-<round>`, for
-    /// `tensorboard --logdir folder`. Runs without epochs have none. Returns the files.
+    /// Writes the epochs of each run to an event file in `folder/<backend>-round-<round>`, for `tensorboard --logdir folder`.
+    /// Skips runs without epochs. Returns the files.
     ///
     /// # Errors
     /// [`Error::File`].
@@ -79,7 +79,7 @@ impl Study {
                 if let Some(place) = &record.place {
                     name += &format!("-round-{}", place.round);
                 }
-                // A repeated round, or a run of its own.
+                // A repeated round, or a run without a study.
                 let again = folders.iter().filter(|known| **known == name).count();
                 folders.push(name.clone());
                 if again > 0 {
@@ -124,16 +124,16 @@ impl Study {
         }
         let memory = median(&|r| peak_bytes(r).map(|bytes| bytes as f64));
         fields.extend([
-            Field("images_per_s", "1/s", "median of the training images a second", float(median(&rate))),
+            Field("images_per_s", "1/s", "median of the training images per second", float(median(&rate))),
             Field("accuracy", "", "mean validation accuracy, 0 to 1", float(accuracy.map(|a| a.mean))),
             Field("accuracy_low", "", "lower end of its 95% interval", float(accuracy.map(|a| a.interval.0))),
             Field("accuracy_high", "", "upper end of it", float(accuracy.map(|a| a.interval.1))),
-            Field("peak_memory_bytes", "bytes", "median of the most resident memory", float(memory)),
+            Field("peak_memory_bytes", "bytes", "median of the peaks of resident memory", float(memory)),
             Field("baseline", "", "what the ratios are to", base.map_or(String::new(), |base| base.name.clone())),
             Field("train_ratio", "", "time of train over the baseline's", float(ratio.map(|r| r.value).or(is_base.then_some(1.0)))),
             Field("train_ratio_low", "", "lower end of its 95% interval", float(ratio.and_then(|r| Some(r.interval?.0)))),
             Field("train_ratio_high", "", "upper end of it", float(ratio.and_then(|r| Some(r.interval?.1)))),
-            Field("ratio_counts", "", "whether like is compared with like", counts(Comparison::is_comparable).to_string()),
+            Field("ratio_counts", "", "whether all conditions are equal and the figures plausible", counts(Comparison::is_comparable).to_string()),
             Field("ratio_reason", "", "why the ratio does not count", show(found.as_ref().and_then(Comparison::why_not))),
             Field("per_image_low", "", "ratio of the times per image, smallest", float(per_image.map(|p| p.low.value))),
             Field("per_image_high", "", "largest under per_image_basis", float(per_image.map(|p| p.high.value))),
@@ -156,7 +156,7 @@ const PHASES: [[&str; 3]; 4] = [
     ["test_s", "test_lower_s", "test_upper_s"],
 ];
 const AGREEMENT: &str =
-    "whether losses and gradients are another library's: alike, unlike, unchecked, or empty";
+    "whether losses and gradients agree with other libraries: alike, unlike, unchecked, or empty";
 
 fn agreement(found: Option<&Computes>) -> String {
     let word = found.map(|found| match found {
@@ -167,7 +167,7 @@ fn agreement(found: Option<&Computes>) -> String {
     show(word)
 }
 
-fn nobody(record: &Record) -> Group<'_> {
+fn empty_group(record: &Record) -> Group<'_> {
     Group { name: String::new(), records: vec![record] }
 }
 
@@ -198,7 +198,7 @@ fn run(record: &Record) -> Vec<Field> {
     let [height, width] = net.input_size.map_or([None; 2], |size| size.map(Some));
     let seen = &record.images_seen;
     let metrics = &record.metrics;
-    let gpu = record.resources.values().filter_map(|used| used.gpu_peak_bytes).max();
+    let gpu = record.resources_of_phases().filter_map(|used| used.gpu_peak_bytes).max();
     vec![
         Field("study", "", "name of the study", show(place.map(|p| &p.study))),
         Field("backend", "", "name of the backend in the study, or of the library", record.backend().into()),
@@ -220,7 +220,7 @@ fn run(record: &Record) -> Vec<Field> {
         Field("train_s", "s", "time of the phase train", float(phases.train)),
         Field("test_s", "s", "time of the phase test", float(phases.test)),
         Field("wall_s", "s", "time of the whole run", float(record.wall_seconds)),
-        Field("steps_s", "s", "part of train: steps, with the waiting for input", part(train_parts.training)),
+        Field("steps_s", "s", "part of train: steps, including waiting for input", part(train_parts.training)),
         Field("input_wait_s", "s", "part of steps_s in which the net waited for images", float(train_parts.input_wait)),
         Field("validation_s", "s", "part of train: validations", part(train_parts.validation)),
         Field("callbacks_s", "s", "part of train: callbacks", part(train_parts.callbacks)),
@@ -233,8 +233,8 @@ fn run(record: &Record) -> Vec<Field> {
         Field("accuracy", "", "training accuracy of the last epoch, 0 to 1", float(metrics.accuracy)),
         Field("val_loss", "", "validation loss of the last epoch", float(metrics.val_loss)),
         Field("val_accuracy", "", "validation accuracy at the end, 0 to 1", float(accuracy(record))),
-        Field("peak_memory_bytes", "bytes", "the most resident memory", show(peak_bytes(record))),
-        Field("peak_gpu_bytes", "bytes", "the most memory in use on the run's GPU", show(gpu)),
+        Field("peak_memory_bytes", "bytes", "peak of the resident memory", show(peak_bytes(record))),
+        Field("peak_gpu_bytes", "bytes", "peak of the memory in use on the run's GPU", show(gpu)),
         Field("library", "", "name of the library", library.name.clone()),
         Field("version", "", "its version", show(library.version.as_ref())),
         Field("language", "", "the language that called it", show(library.language.as_ref())),

@@ -1,4 +1,4 @@
-//! What a study shows beside its table: rates, what was learned in which time, and a verdict in words.
+//! The charts of a study, and its verdict in words.
 
 use super::{Group, Study, accuracy, machine, reasons, with_interval};
 use crate::compare::{Comparison, Quantity, compare, counts};
@@ -8,8 +8,8 @@ use crate::statistics::{Summary, quantile};
 use benchbook_chart::{BarChart, Cell, LineChart, Table};
 
 impl Study {
-    /// What the runs say about the time of `train`, a sentence for each backend beside the baseline: how many
-    /// times as long it takes, that no difference is shown, or why no ratio counts.
+    /// A sentence about the time of `train` for each backend but the baseline: its ratio to the baseline, that the difference
+    /// is not significant, or why the ratio does not count.
     pub fn verdict(&self) -> Vec<String> {
         let groups = self.groups();
         let sentence = |group: &Group<'_>| {
@@ -32,14 +32,15 @@ impl Study {
         groups.iter().filter_map(sentence).collect()
     }
 
-    /// The medians of a phase with error bars from quartile to quartile, as the report draws its times, and a point for
-    /// each run. What was not measured, or an accuracy that a run did not reach, has no bar.
+    /// A bar chart of a phase: medians with quartiles as error bars, and a point per run. Backends without measured times, or
+    /// with a run that did not reach the accuracy, have no bar.
     ///
     /// # Errors
     /// [`Error::Chart`].
     pub fn chart(&self, quantity: Quantity) -> Result<BarChart, Error> {
         let title = match quantity {
             Quantity::ToAccuracy(target) => format!("Time to accuracy {target}"),
+            Quantity::Step => "Time of a training step with its batch in memory".into(),
             phase => format!("Time of the phase {}", phase.name()),
         };
         let all_reach = |group: &Group<'_>| {
@@ -49,7 +50,7 @@ impl Study {
         self.medians(&title, "time [s]", all_reach, |record| quantity.seconds(record))
     }
 
-    /// Training pictures a second: medians, with error bars from quartile to quartile, and a point for each run.
+    /// A bar chart of the training images per second: medians with quartiles as error bars, and a point per run.
     ///
     /// # Errors
     /// [`Error::Chart`].
@@ -78,8 +79,8 @@ impl Study {
         Ok(chart)
     }
 
-    /// The ratios of `train` to the baseline with their intervals, and a point for each pair of runs. Only ratios of like
-    /// with like are drawn; the table has the others, struck through.
+    /// A bar chart of the ratios of `train` to the baseline with their intervals, and a point per pair of runs. Ratios that do
+    /// not count are only in the table.
     ///
     /// # Errors
     /// [`Error::Chart`].
@@ -108,9 +109,9 @@ impl Study {
         Ok(chart)
     }
 
-    /// The line under a chart: the job, the machine, and what is drawn. Where there are several jobs or machines, the
-    /// names of the bars tell them apart.
-    fn conditions(&self, drawn: &str) -> String {
+    /// The subtitle of a chart: the job, the machine, and what is drawn. The names of the bars distinguish several jobs or
+    /// machines.
+    pub(super) fn conditions(&self, drawn: &str) -> String {
         let shared = |of: fn(&Record) -> String, several: &str| {
             let valid = self.records().iter().filter(|record| counts(record));
             let mut all: Vec<String> = valid.map(of).filter(|words| !words.is_empty()).collect();
@@ -128,8 +129,8 @@ impl Study {
         parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
     }
 
-    /// Validation accuracy after each epoch, against the seconds of training until then: medians over the runs, and each
-    /// run's epochs as points.
+    /// A line chart of the validation accuracy after each epoch against the seconds of training: medians over the runs, and a
+    /// point per epoch of each run.
     ///
     /// # Errors
     /// [`Error::Chart`].
@@ -157,8 +158,7 @@ impl Study {
         Ok(chart)
     }
 
-    /// How long each backend trained until it first recognised this share of the validation pictures, 0 to 1, at the
-    /// end of an epoch.
+    /// A table of the time until the end of the first epoch with this validation accuracy, 0 to 1.
     ///
     /// # Errors
     /// [`Error::Chart`].
@@ -188,7 +188,7 @@ impl Study {
     }
 }
 
-/// What was run, in a line: net, size of the images, batch, epochs and images. What nobody stated is left out.
+/// The job in one line: net, size of the images, batch, epochs and images. Skips what is not stated.
 fn job(record: &Record) -> String {
     let Record { net, data, training, .. } = record;
     let training = training.as_ref();
@@ -209,11 +209,15 @@ fn job(record: &Record) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-/// The threads of a processor.
+/// The number of threads of a run on a processor, and of its ranks if there are several.
 fn threads(record: &Record) -> String {
     let library = &record.library;
     let threads = library.threads.filter(|_| library.device.as_deref() == Some("cpu"));
-    threads.map_or(String::new(), |threads| format!("{threads} threads"))
+    match (threads, library.ranks) {
+        (None, _) => String::new(),
+        (Some(threads), None) => format!("{threads} threads"),
+        (Some(threads), Some(ranks)) => format!("{ranks} ranks, threads in each: {threads}"),
+    }
 }
 
 fn words(base: &str, name: &str, found: &Comparison) -> String {
@@ -237,7 +241,7 @@ fn words(base: &str, name: &str, found: &Comparison) -> String {
              and its 95% interval, {low:.2} to {high:.2}, contains 1."
         ),
         (None, _) => format!(
-            "{name} took {value:.2} times as long as {base} to train, in a single pair of runs: nothing says how sure that is."
+            "{name} took {value:.2} times as long as {base} to train, in a single pair of runs: there is no interval."
         ),
     }
 }
@@ -248,10 +252,10 @@ mod tests {
     use crate::compare::tests::stated;
     use crate::price::Price;
     use crate::record::{Epoch, ImagesSeen, Metrics, Status, Throughput};
-    use crate::report::report_2019;
     use benchbook_chart::Chart;
+    use insta::assert_snapshot;
 
-    /// A run of a job whose conditions are all stated, with two epochs of half of `train` seconds each.
+    /// A run with all conditions stated, and two epochs of half of `train` seconds each.
     fn run(backend: &str, round: usize, train: f64, accuracies: [f64; 2]) -> Record {
         let epochs = accuracies.into_iter().zip(1..).map(|(accuracy, epoch)| Epoch {
             epoch,
@@ -283,23 +287,12 @@ mod tests {
 
     #[test]
     fn the_verdict_says_of_each_backend_what_its_runs_show() {
-        let said = study().verdict();
-        assert_eq!(
-            said,
-            [
-                "tensorflow takes 1.50 times as long as libtorch to train (95% interval 1.50 to 1.50).",
-                // 9/10, 11/11 and 13/12.
-                "The difference between python-keras and libtorch is not significant: the ratio of their training times \
-                 is 1.00, and its 95% interval, 0.79 to 1.25, contains 1.",
-                "caffe has no figures (failed: not installed (3 runs)).",
-            ]
-        );
-        let reported = Study::of_records(report_2019()).verdict();
-        assert!(reported[0].starts_with("No ratio of PyTorch"), "{reported:?}");
-        assert!(
-            reported[0].ends_with("1.04 to 1.21 times as long, which does not count either."),
-            "{reported:?}"
-        );
+        // The ratios of Keras are 9/10, 11/11 and 13/12.
+        assert_snapshot!(study().verdict().join("\n"), @"
+        tensorflow takes 1.50 times as long as libtorch to train (95% interval 1.50 to 1.50).
+        The difference between python-keras and libtorch is not significant: the ratio of their training times is 1.00, and its 95% interval, 0.79 to 1.25, contains 1.
+        caffe has no figures (failed: not installed (3 runs)).
+        ");
     }
 
     #[test]
@@ -314,30 +307,25 @@ mod tests {
             let chart = Study::of_records(records.to_vec()).chart(Quantity::Train).unwrap();
             chart.data().subtitle.clone()
         };
-        let one = subtitle(&records);
-        assert_eq!(
-            one,
-            "vgg16, 64 × 64 px, batch 32, 1 epoch, photos (80 + 20 images); EPYC; 2 threads; medians; error bars: \
-             quartiles; points: single runs"
-        );
+        assert_snapshot!(subtitle(&records), @"vgg16, 64 × 64 px, batch 32, 1 epoch, photos (80 + 20 images); EPYC; 2 threads; medians; error bars: quartiles; points: single runs");
         records[0].library.device_name = Some("Ryzen".into());
         records[1].library.threads = Some(4);
-        let several = subtitle(&records);
-        assert!(several.contains("; 2 machines; 2 numbers of threads; "), "{several}");
+        assert_snapshot!(subtitle(&records), @"vgg16, 64 × 64 px, batch 32, 1 epoch, photos (80 + 20 images); 2 machines; 2 numbers of threads; medians; error bars: quartiles; points: single runs");
     }
 
     #[test]
     fn time_to_accuracy_counts_only_where_every_run_came_there() {
         // Logarithms of 10, 11 and 12: mean 2.3951, standard error 0.05265, times 4.303.
-        let table = study().time_to_accuracy(0.9).unwrap();
-        let row =
-            |row: usize| table.rows()[row].iter().map(|cell| cell.text.clone()).collect::<Vec<_>>();
-        assert_eq!(row(0), ["libtorch", "11.0 (8.7 to 13.8)", "1", "3 of 3", "0.900"]);
-        // After the first of two epochs of 7.5, 8.25 and 9 s.
-        let ratio = "0.75 (0.75 to 0.75)";
-        assert_eq!(row(1), ["tensorflow", "8.25 (6.56 to 10.32)", ratio, "3 of 3", "0.920"]);
-        assert_eq!(row(2), ["python-keras", "–", "–", "0 of 3", "0.850"]);
-        assert_eq!(row(3), ["caffe", "–", "–", "0 of 0", "–"]);
+        // TensorFlow comes there after the first of two epochs of 7.5, 8.25 and 9 s.
+        assert_snapshot!(study().time_to_accuracy(0.9).unwrap().to_text(), @"
+        Medians with their 95% intervals
+        backend       time to accuracy 0.9 [s]                    ×  runs that reached it  accuracy at the end
+        ------------  ------------------------  -------------------  --------------------  -------------------
+        libtorch            11.0 (8.7 to 13.8)                    1                3 of 3                0.900
+        tensorflow        8.25 (6.56 to 10.32)  0.75 (0.75 to 0.75)                3 of 3                0.920
+        python-keras                         –                    –                0 of 3                0.850
+        caffe                                –                    –                0 of 0                    –
+        ");
     }
 
     #[test]
@@ -392,7 +380,7 @@ mod tests {
         // Wilson's interval of 90 in 100 is 0.8256 to 0.9448, and 4.303 × 0.02 / √3 = 0.0497.
         assert_eq!(of(|seed| seed).text, "0.900 (0.811 to 0.967)");
         assert_eq!(of(|_| 7).text, "0.900 (0.826 to 0.945)");
-        assert!(of(|_| 7).note.unwrap().contains("no trainings with other seeds"));
+        assert!(of(|_| 7).note.unwrap().contains("not other seeds"));
     }
 
     #[test]

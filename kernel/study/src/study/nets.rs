@@ -1,4 +1,4 @@
-//! A table of nets that were trained on one job.
+//! Compares nets that were trained on one job.
 
 use super::{Study, accuracy_cell, memory_cell, with_interval};
 use crate::error::Error;
@@ -7,9 +7,8 @@ use benchbook_chart::{Cell, Table};
 use benchbook_nets::thousands;
 
 impl Study {
-    /// One row a study of a net: its parameters, the accuracy over the rounds, the milliseconds of training an image,
-    /// the seconds to the [`target_accuracy`](Self::target_accuracy) and the memory. Times are medians with their 95%
-    /// intervals.
+    /// A table with a row per net: parameters, accuracy over the rounds, milliseconds of training per image, seconds to the
+    /// [`target_accuracy`](Self::target_accuracy) and memory. Times are medians with their 95% intervals.
     ///
     /// # Errors
     /// [`Error::Chart`].
@@ -77,11 +76,12 @@ mod tests {
             .into_iter()
             .flat_map(|(net, accuracy)| (0..3).map(move |round| run(net, round, accuracy)));
         let table = Study::of_records(records).target_accuracy(0.8).nets().unwrap();
-        let row =
-            |row: usize| table.rows()[row].iter().map(|cell| cell.text.clone()).collect::<Vec<_>>();
-        assert_eq!(row(0)[..2], ["a", "1,234,567"]);
-        assert!(row(0)[2].starts_with("0.900 ("), "{:?}", row(0));
-        assert_eq!(row(0)[3..6], ["5.00 (5.00 to 5.00)", "4.00 (4.00 to 4.00)", "3"]);
-        assert_eq!(row(1)[4], "reached in 0 of 3 rounds");
+        insta::assert_snapshot!(table.to_text(), @"
+        Accuracy: mean of the rounds; its 95% interval covers other seeds and other images. Times: median (95% interval).
+        net  parameters                accuracy  training [ms/image]       to accuracy 0.8 [s]  rounds  peak memory
+        ---  ----------  ----------------------  -------------------  ------------------------  ------  -----------
+        a     1,234,567  0.900 (0.826 to 0.945)  5.00 (5.00 to 5.00)       4.00 (4.00 to 4.00)       3            –
+        b     1,234,567  0.500 (0.404 to 0.596)  5.00 (5.00 to 5.00)  reached in 0 of 3 rounds       3            –
+        ");
     }
 }

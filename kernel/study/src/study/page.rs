@@ -1,4 +1,4 @@
-//! A study as one HTML page without references to anything else: to be sent, kept and read years later.
+//! Writes a study as one self-contained HTML page.
 
 use super::{Group, Study, accuracy, peak_bytes};
 use crate::compare::Quantity;
@@ -18,8 +18,8 @@ const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:76rem;mar
     svg{margin:.5rem .5rem 0 0}pre{overflow-x:auto;font-size:12px}";
 
 impl Study {
-    /// Writes the study as an HTML page in one file, with nothing loaded from elsewhere: the verdict, the table and the
-    /// ratios of all phases with what strikes them, the charts, the environment and conditions, every run, and the job.
+    /// Writes the study as a self-contained HTML page: the verdict, the table, the ratios of all phases and what invalidates
+    /// them, the charts, the environment and conditions, every run, and the job.
     ///
     /// # Errors
     /// [`Error::File`], [`Error::Chart`].
@@ -47,11 +47,12 @@ impl Study {
         let mut page = format!(
             "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\">\
              <meta name=\"viewport\" content=\"width=device-width\"><title>{title}</title>\
-             <style>{STYLE}</style></head>\n<body>\n<h1>{title}</h1>\n<p>{} runs{when}. A ratio that is struck \
-             through does not count; its note says why.</p>\n",
+             <style>{STYLE}</style></head>\n<body>\n<h1>{title}</h1>\n<p>{} runs{when}. Ratios that are struck \
+             through do not count; their notes say why.</p>\n",
             records.len(),
         );
-        let unreadable = self.unreadable().iter().map(|line| format!("not read: {line}")).collect();
+        let unreadable =
+            self.unreadable().iter().map(|line| format!("cannot read {line}")).collect();
         let sections = [
             ("Result", lines(self.verdict()) + &self.table()?.to_html() + &lines(unreadable)),
             ("Ratios of the phases", self.ratio_table()?.to_html()),
@@ -68,8 +69,7 @@ impl Study {
         Ok(page + "</body>\n</html>\n")
     }
 
-    /// The times of each phase as multiples of the baseline's, struck through with the reason where like is not compared
-    /// with like.
+    /// The times of each phase as multiples of the baseline's, struck through with the reason if conditions differ.
     fn ratio_table(&self) -> Result<Table, Error> {
         let groups = self.groups();
         let heads = Quantity::PHASES.map(|quantity| format!("{} ×", quantity.name()));
@@ -96,15 +96,17 @@ impl Study {
         let drawn = bars.into_iter().filter(|chart| !chart.data().series.is_empty());
         let accuracy = self.accuracy_chart()?;
         let accuracy = (!accuracy.data().series.is_empty()).then(|| accuracy.svg());
-        Ok(drawn.map(|chart| chart.svg()).chain(accuracy).collect())
+        let scaling = self.has_scaling().then(|| self.scaling_chart()).transpose()?;
+        let scaling = scaling.map(|chart| chart.svg());
+        Ok(drawn.map(|chart| chart.svg()).chain(accuracy).chain(scaling).collect())
     }
 
-    /// What the records state of environment and conditions: what is the same in all runs that have ended well, and what
-    /// differs, with a column a backend.
+    /// The environment and conditions of the successful runs: the values that all runs share, and those that differ, with a
+    /// column per backend.
     fn stated(&self) -> Result<(Table, Table), Error> {
         let groups = self.groups();
         let groups: Vec<&Group<'_>> = groups.iter().filter(|g| !g.valid().is_empty()).collect();
-        // Several values within a group stand side by side.
+        // Several values within a group are joined.
         let of_group = |what: &dyn Fn(&Record) -> Value| {
             let words = |group: &&Group<'_>| {
                 let values: BTreeSet<String> =
@@ -148,7 +150,7 @@ impl Study {
             "loss",
             "accuracy",
             "peak memory [MB]",
-            "remarks",
+            "notes",
         ])
         .numeric();
         let number = |value: Option<f64>, digits: usize| {
@@ -174,7 +176,7 @@ impl Study {
         Ok(table)
     }
 
-    /// Each different job of the records, as `benchbook reproduce` takes it.
+    /// The distinct jobs of the records, in the form for `benchbook reproduce`.
     fn jobs(&self) -> String {
         let mut jobs: Vec<String> = Vec::new();
         for job in self.records().iter().filter_map(|record| record.job.as_ref()) {
@@ -232,7 +234,7 @@ mod tests {
         }
     }
 
-    /// What a browser would fetch.
+    /// The resources that a browser would fetch.
     fn fetched(page: &str) -> Vec<&str> {
         let references = ["src=", "href=", "url(", "@import", "<script", "<link", "<iframe"];
         references.into_iter().filter(|word| page.contains(word)).collect()

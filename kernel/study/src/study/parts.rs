@@ -1,20 +1,19 @@
-//! Where the time of a run goes: the net alone, its input, validation, and what nobody explains.
+//! Divides the time of a run: net alone, input, validation, and the unexplained rest.
 
 use super::{Study, spread};
+use crate::compare::Quantity;
 use crate::error::Error;
 use crate::record::Record;
-use crate::statistics::Summary;
 use benchbook_chart::{Cell, Table};
 
-/// A rest below this part of `train` is not shown: it is clocks that were read one after the other.
+/// The share of `train` below which the rest is not shown, since clocks are not read at the same time.
 const SHOWN: f64 = 0.02;
 
 impl Study {
-    /// One row a library, in seconds: medians with quartiles over its runs. `net alone` is the time that the training steps
-    /// would take with every batch in memory, by steps that were measured after the run; what its steps take beyond
-    /// that is waiting for input and what both disturb each other. `first step` is the first of the steps, in which libraries
-    /// compile or choose their algorithms. `rest of train` is in no other part of it. `start and
-    /// end` is the whole process without its phases: the program, its imports, and reading the record.
+    /// A table with a row per library: medians with quartiles over its runs, in seconds. `net alone` is the time that the
+    /// training steps would take with every batch in memory, from steps measured after the run; the remaining time of the
+    /// steps is waiting for input and contention. `first step` includes compiling and choosing algorithms. `rest of train` is
+    /// the time in no other part. `start and end` is the process without its phases: imports, and writing the record.
     ///
     /// # Errors
     /// [`Error::Chart`].
@@ -73,14 +72,14 @@ fn positive(seconds: f64) -> Option<f64> {
     Some(seconds).filter(|seconds| *seconds > 0.0)
 }
 
-/// The median step of a batch in memory, for as many batches as were trained on.
+/// The median step on a batch in memory, times the number of batches.
 fn net_alone(run: &Record) -> Option<f64> {
-    let step = Summary::of(&run.step_seconds)?.median;
+    let step = Quantity::Step.seconds(run)?;
     let batch = run.training.as_ref()?.batch_size?;
     Some(step * run.images_seen.training? as f64 / batch as f64)
 }
 
-/// What is in no part of `train`; `None` below [`SHOWN`].
+/// The part of `train` in no other part; `None` below [`SHOWN`].
 fn rest(run: &Record) -> Option<f64> {
     let parts = &run.train_parts;
     let known = parts.training + parts.validation + parts.callbacks + parts.features;

@@ -18,14 +18,14 @@ type Result<T> = std::result::Result<T, BackendError>;
 /// The factors of a dropout layer, an input of each training step.
 pub(super) struct Mask {
     pub(super) input: Output,
-    /// The layer's place among the net's dropout layers.
+    /// The layer's position among the net's dropout layers.
     pub(super) dropout: usize,
     pub(super) rate: f64,
     /// The shape of one example.
     pub(super) shape: Shape,
 }
 
-/// A running statistic and what it moves towards.
+/// A running statistic and the batch's value that it moves towards.
 pub(super) struct Moving {
     pub(super) variable: Output,
     pub(super) value: Output,
@@ -58,7 +58,7 @@ impl Pass<'_> {
             let inputs: Vec<Output> = layer.inputs.iter().map(place).collect();
             let mut output = self.layer(layer, &inputs, index >= trained, dropouts)?;
             if index + 1 == self.net.base() && index < trained {
-                // Features are fed here. Without it, transposes before and behind cancel out around the place.
+                // Features are fed here. Without this operation, the transposes on both sides would cancel out.
                 output = self.graph.fed(output, layer.output)?;
             }
             outputs.push(output);
@@ -91,7 +91,7 @@ impl Pass<'_> {
                 _ => graph.add(c"AddN").list(inputs).floats().output(),
             },
             Operation::AvgPool2d(AvgPool2d { kernel, stride, padding }) => {
-                // Also where TensorFlow's padding would be the same: it does not count the zeros.
+                // Even if TensorFlow's padding would be the same, since it does not count the zeros.
                 let x = pad(graph, x, *padding, None)?;
                 pool(graph, c"AvgPool", x, *kernel, *stride, "VALID")
             }
@@ -164,7 +164,7 @@ impl Pass<'_> {
         let mut inputs = vec![map];
         inputs.extend(variables.iter().map(|variable| variable.value));
         if training {
-            // In training TensorFlow wants nothing in place of the running statistics.
+            // In training, TensorFlow needs empty running statistics.
             let none = graph.floats(&[0], &[])?;
             inputs[3..].fill(none);
         }
@@ -202,7 +202,7 @@ impl Pass<'_> {
     }
 }
 
-/// Batch normalisation of 64-bit floats, which TensorFlow's operation does not take: the output, and in training the mean
+/// Batch normalisation of 64-bit floats, which TensorFlow's operation does not support: the output, and in training the mean
 /// and the unbiased variance of the batch.
 fn separate_batch_norm(
     graph: &mut Graph,
@@ -235,7 +235,7 @@ fn separate_batch_norm(
     Ok((graph.apply(c"AddV2", &[scaled, shift])?, batch))
 }
 
-/// With the bias, the second of the layer's variables, if there is one.
+/// Adds the bias, the second of the layer's variables, if the layer has one.
 fn biased(graph: &mut Graph, x: Output, variables: &[Variable]) -> Result<Output> {
     variables.get(1).map_or(Ok(x), |bias| graph.apply(c"BiasAdd", &[x, bias.value]))
 }

@@ -1,4 +1,4 @@
-//! Recurrent layers, unrolled: the gradients of the C API do not go through loops.
+//! Recurrent layers, unrolled: the C API has no gradients of loops.
 
 use super::variables::Variable;
 use crate::api::Output;
@@ -80,7 +80,7 @@ fn inputs(
     let x = graph.reshape(x, &[-1, features as i32])?;
     let product = graph.apply(c"MatMul", &[x, variables[0].value])?;
     let all = graph.apply(c"BiasAdd", &[product, variables[2].value])?;
-    // The gradient of a division concatenates, which takes two values or more.
+    // The gradient of a split is a concatenation, which needs two values or more.
     if steps == 1 { Ok(vec![all]) } else { graph.split(all, steps, 0) }
 }
 
@@ -100,7 +100,7 @@ pub(super) fn output(
     if !return_sequences {
         return Ok(states[states.len() - 1]);
     }
-    // Concatenation takes two values or more.
+    // A concatenation needs two values or more.
     let all = if let [one] = states { *one } else { graph.concat(states, 1)? };
     graph.examples(all, shape)
 }

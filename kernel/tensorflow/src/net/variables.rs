@@ -1,4 +1,4 @@
-//! The values that stay in the session from run to run.
+//! Variables, whose values stay in the session between runs.
 
 use crate::api::{Output, TF_Operation};
 use crate::graph::Graph;
@@ -7,9 +7,9 @@ use crate::session::Session;
 use crate::tensor::Tensor;
 use benchbook_backend::{Array, BackendError, Parameters};
 
-/// A variable and the operations to read and to set it.
+/// A variable and the operations that read and set it.
 pub(super) struct Variable {
-    /// The name and the shape outside.
+    /// The name and the shape in Benchbook's layout.
     pub(super) name: String,
     pub(super) shape: Vec<usize>,
     /// Whether gradients change it.
@@ -23,7 +23,7 @@ pub(super) struct Variable {
 }
 
 impl Variable {
-    /// `shared` tells it apart from the other variables of the session.
+    /// `shared` distinguishes it from the session's other variables.
     pub(super) fn new(
         graph: &mut Graph,
         shared: &str,
@@ -47,7 +47,7 @@ impl Variable {
         self.shape.iter().product()
     }
 
-    /// The values in the layout inside.
+    /// The values in TensorFlow's layout.
     fn tensor(&self, graph: &Graph, values: &[f32]) -> Result<Tensor, BackendError> {
         if values.len() != self.len() {
             let what = format!("`{}` {:?}", self.name, self.shape);
@@ -58,7 +58,7 @@ impl Variable {
         Ok(Tensor::filled(graph.api, &inside, |to| self.layout.to_inside(values, to)))
     }
 
-    /// The values of a tensor in the layout outside.
+    /// The values of a tensor in Benchbook's layout.
     pub(super) fn array(&self, tensor: &Tensor) -> Result<Array, BackendError> {
         let inside = tensor.values()?;
         let mut values = vec![0.0; inside.len()];
@@ -66,7 +66,7 @@ impl Variable {
         Ok(Array { shape: self.shape.clone(), values })
     }
 
-    /// The values of a tensor less others, in the layout outside.
+    /// The values of a tensor less others, in Benchbook's layout.
     pub(super) fn difference(
         &self,
         tensor: &Tensor,
@@ -90,7 +90,7 @@ impl Variable {
     }
 }
 
-/// Sets variables in one run; the session keeps the very memory that is filled here.
+/// Sets variables in one run; the session keeps the memory that is filled here.
 pub(super) fn set<'a>(
     graph: &Graph,
     session: &Session,
@@ -110,7 +110,7 @@ pub(super) fn read<'a>(
     variables: impl Iterator<Item = &'a Variable>,
 ) -> Result<Parameters, BackendError> {
     let mut all = Parameters::default();
-    // One after the other: the device's copies of all together would double what a net needs.
+    // One at a time: copies of all variables together would double the net's memory.
     for variable in variables {
         for tensor in &session.run("reading the weights", &[], &[variable.value], &[])? {
             all.arrays.insert(variable.name.clone(), variable.array(tensor)?);

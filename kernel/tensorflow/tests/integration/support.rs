@@ -66,7 +66,7 @@ pub fn linear_weights(weight: &[f32], bias: &[f32]) -> Parameters {
 
 pub fn plan(net: &Net, frozen: bool) -> Plan {
     let (device, threads, compute) = (Device::Cpu, Some(2), Compute::default());
-    Plan { net: net.clone(), frozen, device, threads, compute }
+    Plan { net: net.clone(), frozen, device, threads, ranks: 1, compute }
 }
 
 pub fn build(net: &Net, frozen: bool, weights: &Parameters) -> Box<dyn Network> {

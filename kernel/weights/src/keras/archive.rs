@@ -11,10 +11,10 @@ const CONFIG: &str = "config.json";
 /// Bytes of the longest `config.json` that is read. A layer takes some 1,000.
 const CONFIG_BYTES: u64 = 16 << 20;
 
-/// Opens the weights where they lie in the archive; returns them with the text of the model's configuration.
+/// Opens the weights in place in the archive; returns them with the text of the model's configuration.
 ///
 /// # Errors
-/// What is wrong with the archive.
+/// The defect of the archive, as text.
 pub(super) fn open(file: File) -> Result<(hdf5_pure::File, Option<String>), String> {
     let end = file.metadata().map_err(|error| error.to_string())?.len();
     let again = file.try_clone().map_err(|error| error.to_string())?;
@@ -38,7 +38,7 @@ pub(super) fn open(file: File) -> Result<(hdf5_pure::File, Option<String>), Stri
     Ok((weights, config))
 }
 
-/// An entry of the archive, which takes no more memory than it does in the file.
+/// An uncompressed entry of the archive, which takes no more memory than in the file.
 fn stored<'a>(
     archive: &'a mut zip::ZipArchive<BufReader<File>>,
     name: &str,

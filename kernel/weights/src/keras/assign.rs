@@ -83,11 +83,11 @@ fn groups_of(net: &Net, count: usize) -> Vec<(Signature, Vec<usize>)> {
     groups
 }
 
-/// Assigns the layers of each signature in order: all of the net's, or those of its base. `None` if there are not as
-/// many in the file, or in an order that is not the net's.
+/// Assigns the layers of each signature in order: all of the net's, or those of its base. `None` if
+/// the file has another number of layers, or an order that is not the net's.
 ///
 /// # Errors
-/// Why the order does not tell which is which.
+/// Why the order does not determine the assignment.
 pub(super) fn by_order(layers: &[Stored], net: &Net) -> Result<Option<Assignment>, String> {
     let mut stored: HashMap<Signature, Vec<usize>> = HashMap::new();
     for (index, layer) in layers.iter().enumerate() {
@@ -158,7 +158,7 @@ fn choice(
     None
 }
 
-/// Whether one layer of the file comes before the other, if the file tells it.
+/// Whether one layer precedes the other, if the file has an order.
 fn is_before(one: &Stored, other: &Stored) -> Option<bool> {
     let class = |stored: &Stored| {
         let last = stored.path.rsplit('/').next().unwrap_or_default();

@@ -83,7 +83,7 @@ fn of_output(layer: &Layer, inputs: &[Order]) -> Result<Order, String> {
             inputs[0].clone()
         }
         Operation::Dense(_) | Operation::GlobalAvgPool2d(_) => None,
-        // One value after the other.
+        // Values keep their order.
         _ => inputs.first().cloned().flatten(),
     })
 }

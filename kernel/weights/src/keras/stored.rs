@@ -21,12 +21,12 @@ const LISTS: [&str; 2] = ["layers", "_layer_checkpoint_dependencies"];
 
 /// A layer with variables.
 pub(super) struct Stored {
-    /// In the file, without `vars`.
+    /// The path in the file, without `vars`.
     pub(super) path: String,
     /// The names that Keras gave it, the best first.
     pub(super) names: Vec<String>,
     pub(super) variables: Vec<Variable>,
-    /// The list in which [`Stored::place`] is the place; `None` if the file does not tell the order.
+    /// The list that [`Stored::place`] refers to; `None` if the file has no order.
     pub(super) list: Option<String>,
     /// Its place among the layers of its list, in the model's order.
     pub(super) place: usize,
@@ -34,12 +34,12 @@ pub(super) struct Stored {
 
 /// A variable of a layer.
 pub(super) struct Variable {
-    /// In the file.
+    /// The path in the file.
     pub(super) path: String,
     /// The suffix of the parameter's name in a net; the variable's own name if no net has such a parameter.
     pub(super) suffix: String,
     pub(super) data: Dataset,
-    /// As Keras has it.
+    /// The axes in Keras' order.
     axes: Vec<usize>,
     is_depthwise: bool,
     is_gru: bool,
@@ -97,10 +97,10 @@ impl Variable {
     }
 }
 
-/// Lists the layers with variables, in the model's order as far as the file tells it.
+/// Lists the layers with variables, in the model's order if the file has it.
 ///
 /// # Errors
-/// What is wrong with the file.
+/// The defect of the file, as text.
 pub(super) fn layers(file: &File, config: Option<&str>) -> Result<Vec<Stored>, String> {
     let mut walk = Walk { file, layers: Vec::new(), objects: 0 };
     walk.group(&file.root(), &mut Vec::new())?;
@@ -199,7 +199,7 @@ impl Walk<'_> {
         let mut variables: Vec<Variable> = Vec::new();
         for (index, ((name, data), axes)) in data.into_iter().zip(axes).enumerate() {
             let suffix = if is_numbered { numbered(index, &ranks) } else { named(&name) };
-            // A layer with two kernels is none that a net has.
+            // No net has a layer with two kernels.
             let is_new = |suffix: &&str| variables.iter().all(|v: &Variable| v.suffix != *suffix);
             let suffix = suffix.filter(is_new).map_or_else(|| name.clone(), Into::into);
             let is_depthwise = match axes[..] {
@@ -222,7 +222,7 @@ impl Walk<'_> {
         if is_numbered {
             let attributes = named_by.map_err(failed)?;
             names.extend(attributes.get("name").and_then(|name| name.as_str()).map(str::to_owned));
-            // In a list Keras makes the name up from the class; elsewhere it is an attribute of a user's model.
+            // In a list, Keras derives the name from the class; elsewhere it is an attribute of a user's model.
             let is_listed =
                 owner.iter().rev().nth(1).is_some_and(|list| LISTS.contains(&list.as_str()));
             if !is_listed {
@@ -239,8 +239,8 @@ impl Walk<'_> {
     }
 }
 
-/// The parameter that a numbered variable is, by the variables' numbers of axes. Keras' order: kernel, bias; gamma,
-/// beta, moving mean, moving variance; kernel, recurrent kernel, bias.
+/// The parameter of a numbered variable, by the variables' numbers of axes. Keras' order: kernel,
+/// bias; gamma, beta, moving mean, moving variance; kernel, recurrent kernel, bias.
 fn numbered(index: usize, ranks: &[usize]) -> Option<&'static str> {
     const KERNEL: [&str; 2] = ["weight", "bias"];
     const NORMALIZATION: [&str; 4] = ["weight", "bias", "running_mean", "running_var"];
@@ -255,7 +255,7 @@ fn numbered(index: usize, ranks: &[usize]) -> Option<&'static str> {
 /// The parameters of a recurrent layer in Keras' order: kernel, recurrent kernel, bias.
 const RECURRENT: [&str; 3] = ["weight_ih_l0", "weight_hh_l0", "bias_ih_l0"];
 
-/// Gives the variables of a recurrent layer the suffixes that its parameters have.
+/// Sets the suffixes of a recurrent layer's variables to those of its parameters.
 fn name_recurrent(variables: &mut [Variable]) {
     let Some(state) = variables.iter().find(|v| v.suffix == RECURRENT[1]) else { return };
     let is_gru =
@@ -264,7 +264,7 @@ fn name_recurrent(variables: &mut [Variable]) {
         variable.is_gru = is_gru;
         match variable.suffix.as_str() {
             "weight" => variable.suffix = RECURRENT[0].into(),
-            // Of `reset_after=False`, which is another layer.
+            // The bias of `reset_after=False`, which is another layer.
             "bias" | "bias_ih_l0" if is_gru && variable.axes.len() == 1 => {
                 variable.suffix = "bias of reset_after=False".into();
             }
@@ -274,7 +274,7 @@ fn name_recurrent(variables: &mut [Variable]) {
     }
 }
 
-/// The parameter that a named variable is; Keras 1 puts the layer's name before the variable's.
+/// The parameter of a named variable; Keras 1 puts the layer's name before the variable's.
 fn named(name: &str) -> Option<&'static str> {
     let name = name.strip_suffix(":0").unwrap_or(name);
     let name = name.strip_suffix("_1").unwrap_or(name);
@@ -297,7 +297,7 @@ fn named(name: &str) -> Option<&'static str> {
 /// A layer's name in the configuration, and its place in the model.
 type Configured = HashMap<String, (String, usize)>;
 
-/// Names the layers of a Keras 3 file as the model's configuration does, which also has their order.
+/// Names and orders the layers of a Keras 3 file as in the model's configuration.
 fn name_by_config(layers: &mut [Stored], config: &str) -> Result<(), String> {
     let config: Value = serde_json::from_str(config)
         .map_err(|error| format!("an archive whose `config.json` is damaged ({error})"))?;

@@ -57,13 +57,13 @@ pub(super) struct View {
     pub strides: Vec<usize>,
 }
 
-/// What one pickle held.
+/// The content of one pickle.
 #[derive(Debug)]
 pub(super) struct Pickle {
     pub root: Value,
     /// The values of tuples, lists and dictionaries.
     pub containers: Vec<Vec<Value>>,
-    /// Every storage that was named.
+    /// Every storage that the pickle names.
     pub storages: HashMap<Rc<str>, Rc<Storage>>,
 }
 
@@ -84,7 +84,7 @@ const NAME: usize = 1000;
 /// Axes of a tensor; PyTorch itself allows 64.
 const AXES: usize = 64;
 
-/// Names of functions whose first argument is what they return.
+/// Names of functions that return their first argument.
 const TRANSPARENT: [&str; 2] =
     ["torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state"];
 const TENSOR: [&str; 2] = ["torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2"];
@@ -97,7 +97,8 @@ fn wrong(problem: impl Into<String>) -> io::Error {
 /// Reads one pickle up to its end and not a byte further.
 ///
 /// # Errors
-/// What the reader reports, and [`io::ErrorKind::InvalidData`] for what is no pickle of a state dict or is over a limit.
+/// Errors of the reader, and [`io::ErrorKind::InvalidData`] for anything that is not a pickle of a
+/// state dict or exceeds a limit.
 pub(super) fn read(input: &mut impl Read) -> io::Result<Pickle> {
     let mut machine = Machine {
         input,
@@ -245,8 +246,8 @@ impl<R: Read> Machine<'_, R> {
         };
         let name = &**name;
         if name == ORDERED_DICT {
-            // Python 2 gives the pairs as a list of lists. A list gives its pairs once, so that one that is named again
-            // takes no more memory; nothing that torch.save writes uses it twice.
+            // Python 2 stores the pairs as a list of lists. A list yields its pairs only once, so
+            // that repeated references take no more memory; torch.save never uses a list twice.
             let mut made = Vec::new();
             if let Some(Value::List(list)) = self.made.containers[*arguments].first() {
                 let list = *list;
@@ -435,7 +436,7 @@ impl<R: Read> Machine<'_, R> {
         Ok(())
     }
 
-    /// As many bytes; memory grows with what is there, not with what a damaged length says.
+    /// Reads bytes; memory grows with the available bytes, not with the length that a damaged file states.
     fn take(&mut self, length: usize) -> io::Result<Vec<u8>> {
         self.count(length as u64)?;
         let mut bytes = Vec::new();
@@ -523,7 +524,7 @@ mod tests {
         assert_eq!(fault(&bytes), "a tensor of more than 64 axes");
     }
 
-    /// A list that is named again and again would be copied each time: 120 kB would take gigabytes.
+    /// A list that is referenced repeatedly would be copied each time: 120 kB would take gigabytes.
     #[test]
     fn one_list_for_many_dictionaries_is_not_copied() {
         let mut bytes = b"](".to_vec();
@@ -541,7 +542,8 @@ mod tests {
 
     proptest::proptest! {
         #![proptest_config(proptest::prelude::ProptestConfig::with_cases(2000))]
-        /// Opcodes with what they need, in any order, so that most of a pickle is understood before it is wrong.
+        /// Opcodes with their arguments, in random order, so that the parser reads most of a pickle
+        /// before an error.
         #[test]
         fn any_opcodes_are_an_error_or_an_object_and_never_a_panic(
             parts in proptest::collection::vec(proptest::sample::select(vec![

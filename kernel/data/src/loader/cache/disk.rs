@@ -1,4 +1,4 @@
-//! Resized images in files, one for each.
+//! Resized images in files, one file per image.
 
 use std::collections::HashSet;
 use std::ffi::{CString, OsString};
@@ -15,10 +15,10 @@ use super::super::LoaderConfig;
 use crate::error::DataError;
 use crate::split::Split;
 
-/// What stands before the pixels: magic, eight numbers that say which file they come from, and a
+/// The header before the pixels: magic, eight numbers that identify the source file, and a
 /// checksum of the pixels.
 pub(super) const HEADER: usize = 8 + 8 * 8 + 8;
-/// Changed whenever the decoder or the resizing give other pixels, so that old files are not used.
+/// Changes whenever the decoder or the resizing changes pixels, so that old files are not used.
 const MAGIC: &[u8; 8] = b"BBpixel1";
 /// A half-written file of a process that was killed is removed after this time.
 const ABANDONED: Duration = Duration::from_secs(3600);
@@ -66,7 +66,7 @@ impl Disk {
         Ok(disk)
     }
 
-    /// Whether what is missing fits on the disk; removes abandoned files on the way.
+    /// Whether the missing images fit on the disk. Also removes abandoned files.
     fn check_space(&self) -> io::Result<Result<(), DataError>> {
         let mut present = HashSet::new();
         for entry in fs::read_dir(&self.folder)? {
@@ -97,8 +97,8 @@ impl Disk {
         self.folder.join(file_name(&self.paths[index]))
     }
 
-    /// Reads an image into `buffer` and says where its pixels begin; `None` if it is not there,
-    /// comes from another state of its file, or is damaged.
+    /// Reads an image into `buffer` and returns the start of its pixels; `None` if it is missing,
+    /// from another state of its file, or damaged.
     pub(super) fn read(&self, index: usize, buffer: &mut Vec<u8>) -> Option<usize> {
         let identity = self.identity(index).ok()?;
         buffer.clear();
@@ -108,7 +108,7 @@ impl Disk {
         valid.then_some(HEADER)
     }
 
-    /// Writes an image and says whether it is kept now.
+    /// Writes an image; returns whether it is now stored.
     pub(super) fn write(&self, index: usize, rgb: &[u8]) -> bool {
         if self.stopped.load(Ordering::Relaxed) {
             return false;
@@ -136,13 +136,13 @@ impl Disk {
             })
             .and_then(|()| fs::rename(&temporary, self.path(index)));
         if written.is_err() {
-            // The reason of the failure is what counts.
+            // Report the failed write, not a failure of this removal.
             let _ = fs::remove_file(&temporary);
         }
         written
     }
 
-    /// Which file an image comes from, and in which state.
+    /// Identifies the source file of an image and its state.
     fn identity(&self, index: usize) -> io::Result<[u64; 8]> {
         let path = &self.paths[index];
         let file: Metadata = fs::metadata(path)?;

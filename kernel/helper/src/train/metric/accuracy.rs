@@ -2,7 +2,7 @@
 
 use super::{Metric, ScoredBatch};
 
-/// Share of examples whose most probable class is theirs, 0 to 1.
+/// Share of examples whose most probable class is the labelled one, 0 to 1.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Accuracy {
     pub(crate) correct: usize,

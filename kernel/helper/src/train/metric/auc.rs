@@ -3,14 +3,14 @@
 use super::{Metric, ScoredBatch};
 
 /// Area under the ROC curve, 0 to 1: the probability that an example of a class gets a higher score for it than an
-/// example of another class, ties counting half (Hanley and McNeil, 1982). Of two classes that of class 1 by its logit,
-/// of more the mean of each class against the rest by its probability (sklearn's `multi_class="ovr"`,
-/// `average="macro"`). NaN where a class has no example.
+/// example of another class, ties counting half (Hanley and McNeil, 1982). With two classes: the area for class 1,
+/// scored by its logit. With more: the mean over the classes, each against the rest and scored by its probability
+/// (sklearn's `multi_class="ovr"`, `average="macro"`). NaN if a class has no example.
 ///
-/// It keeps the scores of all examples, 4 bytes for each class.
+/// Keeps all scores in memory: 4 bytes per example and class.
 #[derive(Clone, Debug, Default)]
 pub struct Auc {
-    /// For each class that is scored, the score of each example.
+    /// The scores of all examples, by class.
     scores: Vec<Vec<f32>>,
     labels: Vec<i64>,
 }
@@ -43,7 +43,7 @@ impl Metric for Auc {
     }
 }
 
-/// Mann and Whitney's statistic by the ranks of the scores, equal scores sharing their mean rank.
+/// The Mann-Whitney statistic from the ranks of the scores; equal scores share their mean rank.
 fn area(scores: &[f32], labels: &[i64], class: i64) -> f64 {
     let mut order: Vec<usize> = (0..scores.len()).collect();
     order.sort_by(|a, b| scores[*a].total_cmp(&scores[*b]));

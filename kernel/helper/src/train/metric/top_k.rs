@@ -2,8 +2,7 @@
 
 use super::{Metric, ScoredBatch};
 
-/// Share of examples whose class is among the `k` most probable ones, 0 to 1. Of equal logits the first counts as more
-/// probable.
+/// Share of examples whose class is among the `k` most probable ones, 0 to 1. Of equal logits the first ranks higher.
 #[derive(Clone, Copy, Debug)]
 pub struct TopK {
     k: usize,
@@ -12,7 +11,7 @@ pub struct TopK {
 }
 
 impl TopK {
-    /// Among the `k` most probable classes; ImageNet's second figure is that of 5.
+    /// The metric for the `k` most probable classes. ImageNet results give k = 5 beside the accuracy.
     pub fn new(k: usize) -> Self {
         Self { k, correct: 0, examples: 0 }
     }

@@ -7,23 +7,22 @@ use crate::zmtp::{Arrived, Server, encode};
 use jupyter_protocol::messaging::IoPubWelcome;
 use std::collections::BTreeMap;
 
-/// How far a client may fall behind without losing anything, in bytes.
+/// How far a client may fall behind before it loses outputs, in bytes.
 const LAG: usize = 256 << 20;
 
-/// How much more waits for a client of what is never dropped; with more, it is disconnected.
+/// Further bytes of messages that are never dropped; a client with more is disconnected.
 const BEYOND: usize = 64 << 20;
 
-/// How far all clients together may fall behind; beyond it, the one that is furthest behind is
-/// disconnected.
+/// How far all clients together may fall behind, in bytes; beyond it, the slowest client is disconnected.
 const ALL: usize = 2 << 30;
 
-/// The most topics of a client. Clients of Jupyter have one.
+/// Maximum number of topics of a client. Jupyter's clients have one.
 const TOPICS: usize = 1000;
 
 /// The clients of the channel.
 pub(super) struct Subscribers {
     pub(super) server: Server,
-    /// By the number of their connection.
+    /// By connection number.
     clients: BTreeMap<u64, Subscriber>,
 }
 
@@ -31,7 +30,7 @@ pub(super) struct Subscribers {
 struct Subscriber {
     topics: Vec<Vec<u8>>,
     dropped: Option<Dropped>,
-    /// How much it was sent while it was too far behind.
+    /// Bytes sent while the client was too far behind.
     beyond: usize,
 }
 
@@ -41,7 +40,7 @@ impl Subscriber {
     }
 }
 
-/// Outputs of a request that a client did not get.
+/// A request's outputs that a client did not receive.
 struct Dropped {
     parent: Parent,
     outputs: u64,
@@ -53,8 +52,8 @@ impl Subscribers {
         Self { server, clients: BTreeMap::new() }
     }
 
-    /// Takes subscriptions, of which each is welcomed (JEP 65): 1, or 0 for the end of one, and the
-    /// topic.
+    /// Processes subscriptions and welcomes each (JEP 65). The messages are 1, or 0 for the end of
+    /// a subscription, and the topic.
     pub(super) fn subscribe(&mut self, wire: &Wire, arrived: Vec<Arrived>) {
         self.clients.retain(|number, _| self.server.waiting(*number).is_some());
         for Arrived { peer, parts, .. } in arrived {
@@ -78,8 +77,8 @@ impl Subscribers {
         }
     }
 
-    /// Sends a message to all who have subscribed to its topic. A client that is too far behind does
-    /// not get outputs, and is told how many with the first message that it gets again.
+    /// Sends a message to all subscribers of its topic. A client that is too far behind gets no
+    /// outputs; the first message that it gets again is preceded by their number.
     pub(super) fn publish(&mut self, wire: &Wire, message: Outgoing) {
         let topic = format!("benchbook.{}", message.kind()).into_bytes();
         if !self.clients.values().any(|client| client.wants(&topic)) {
@@ -130,8 +129,7 @@ impl Subscribers {
     }
 }
 
-/// Whether a message is only to be seen, so that a client that lacks it still knows what the kernel
-/// does.
+/// Whether a message is only for display, so that a client without it still knows the kernel's state.
 fn is_output(kind: &str) -> bool {
     matches!(
         kind,
@@ -140,7 +138,7 @@ fn is_output(kind: &str) -> bool {
 }
 
 impl Dropped {
-    /// What the client is told.
+    /// The note to the client.
     fn message(&self) -> Outgoing {
         let Self { parent, outputs, bytes } = self;
         let text = format!(

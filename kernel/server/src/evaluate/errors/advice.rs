@@ -1,26 +1,26 @@
-//! One sentence of what to do about the errors that people meet who come from Keras or PyTorch.
+//! One sentence of advice for errors that are common among users of Keras or PyTorch.
 
 use super::{Place, gone, notes};
 use crate::names::Names;
 use evcxr::CompilationError;
 
-/// What is looked at of an error.
+/// The parts of an error that advice depends on.
 struct Problem<'a> {
     code: &'a str,
     message: &'a str,
-    /// The labels of its marks, the primary ones first.
+    /// The labels of its spans, the primary ones first.
     labels: Vec<&'a str>,
-    /// What the compiler adds.
+    /// The compiler's notes.
     notes: &'a [(&'static str, String)],
     names: &'a Names,
-    /// The user's text from the primary mark on.
+    /// The user's text from the primary span on.
     source: &'a str,
-    /// The whole line of the primary mark.
+    /// The whole line of the primary span.
     line: &'a str,
 }
 
 impl Problem<'_> {
-    /// Whether the compiler has a suggestion of its own.
+    /// Whether the compiler makes a suggestion of its own.
     fn helped(&self) -> bool {
         self.notes.iter().any(|(kind, _)| *kind == "help")
     }
@@ -30,14 +30,13 @@ const NO_NAMED_ARGUMENTS: &str = "Rust has neither named nor default arguments; 
 
 const CANNOT_BORROW: &str = "a variable is kept for the next cells and cannot borrow from what ends before: keep a value of its own, such as a String for a `&str` or a Vec for a slice, or wrap the code in braces { … }";
 
-/// What to do about an error, if something is known.
+/// Advice on an error, if there is any.
 pub(super) fn of(error: &CompilationError, at: Place<'_>) -> Option<String> {
     let primary = error.primary_spanned_message();
     let span = primary.and_then(|message| message.span);
     let line = span.and_then(|span| at.cell.text.lines().nth(span.start_line.checked_sub(1)?));
     let line = line.unwrap_or_default();
-    // The text of the prepared line begins as the user's does, up to what was inserted; a name that
-    // is looked for is found behind it as well.
+    // The prepared line begins like the user's, up to inserted code; names are found behind inserted code too.
     let labels = error.spanned_messages();
     let mut labels: Vec<_> = labels.iter().map(|m| (!m.is_primary, m.label.as_str())).collect();
     labels.sort_by_key(|(secondary, _)| *secondary);
@@ -119,7 +118,7 @@ fn advice(problem: &Problem<'_>) -> Option<String> {
     }
 }
 
-/// For a type that is not known.
+/// Advice for a variable of unknown type.
 pub(super) fn write_the_type(name: &str) -> String {
     format!(
         "write the type down: `let {name}: Type = …;`, or where it is made, as in `.collect::<Vec<_>>()` or `.parse::<f64>()`"
@@ -142,7 +141,7 @@ fn is_named_argument(source: &str, name: &str) -> bool {
 fn of_python(problem: &Problem<'_>) -> Option<&'static str> {
     let line = problem.line.trim_start();
     let first = line.split([' ', '(', ':']).next().unwrap_or_default();
-    // The words are valid names in Rust, so only what does not parse, or is unknown, is advised on.
+    // The words are valid Rust names, so only unparsable code and unknown names get this advice.
     match (problem.code, first) {
         ("", "import" | "from") => Some(
             "a crate is added with `:dep name = \"version\"`, and `use name::Thing;` brings its names in",
@@ -155,7 +154,7 @@ fn of_python(problem: &Problem<'_>) -> Option<&'static str> {
     }
 }
 
-/// What to do instead of moving a value, as far as its type allows it.
+/// Alternatives to moving a value, depending on its type.
 fn after_move(problem: &Problem<'_>, name: &str) -> String {
     let kind = problem.labels.iter().find_map(|label| label.split_once("has type `"));
     let kind = kind.and_then(|(_, rest)| rest.split('`').next()).unwrap_or_default();
@@ -182,7 +181,7 @@ fn unknown_field(problem: &Problem<'_>) -> Option<String> {
     (!names.is_empty()).then(|| format!("the fields are {}", names.join(", ")))
 }
 
-/// The name of a type without its path, its references and its arguments.
+/// The name of a type without its path, references and arguments.
 fn last_name(kind: &str) -> &str {
     let kind = kind.split('<').next().unwrap_or_default();
     kind.rsplit([':', '&', ' ']).next().unwrap_or_default()
@@ -238,7 +237,7 @@ fn mismatch(problem: &Problem<'_>) -> Option<String> {
     None
 }
 
-/// A trait that is not implemented.
+/// Advice for a trait that is not implemented.
 fn bound(problem: &Problem<'_>) -> Option<String> {
     let message = problem.message;
     let arithmetic = ["cannot add", "cannot subtract", "cannot multiply", "cannot divide"];
@@ -316,7 +315,7 @@ mod tests {
         names
     }
 
-    /// Error code | message | label | the cell's line | what the advice says.
+    /// Error code | message | label | the cell's line | text expected in the advice.
     const CASES: &str = r"E0382 | borrow of moved value: `model` | | | &model
 E0597 | `y` does not live long enough | | | wrap the code in braces
 E0282 | type annotations needed | | | write the type down

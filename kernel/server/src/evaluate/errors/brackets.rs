@@ -1,19 +1,19 @@
-//! Brackets and strings that are never closed. evcxr puts its own code behind the cell, so the
-//! compiler would find the end of such a cell somewhere in there.
+//! Brackets and strings that are never closed. evcxr appends its own code to the cell, so the
+//! compiler would report the end of such a cell in that code.
 
 use crate::parsed::Parsed;
 use ra_ap_syntax::{SyntaxKind, SyntaxToken};
 
-/// What is wrong, and where: line and column in characters from 1.
+/// An unclosed bracket or string: the message, and line and column in characters from 1.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Unclosed {
     pub(super) message: String,
     pub(super) place: (usize, usize),
-    /// How many brackets are open, if more text could close what is not closed.
+    /// The number of open brackets, if more text could close them.
     pub(crate) open: Option<usize>,
 }
 
-/// The first thing in a cell that is never closed, or closes nothing.
+/// The first bracket, string or comment that is never closed, or the first bracket that closes nothing.
 pub(crate) fn unclosed(cell: &Parsed) -> Option<Unclosed> {
     let mut brackets: Vec<SyntaxToken> = Vec::new();
     let found = |token: &SyntaxToken, open: Option<usize>, message: String| {

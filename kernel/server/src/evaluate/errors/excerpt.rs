@@ -1,7 +1,6 @@
-//! A message with the lines of the cell that it is about.
+//! A message with the lines of the cell that it refers to.
 
-/// Colours by ANSI codes, which front ends understand; none where `NO_COLOR` is set
-/// (<https://no-color.org>).
+/// ANSI colours; empty if `NO_COLOR` is set (<https://no-color.org>).
 struct Colours {
     red: &'static str,
     yellow: &'static str,
@@ -28,19 +27,19 @@ fn colours() -> &'static Colours {
     }
 }
 
-/// A stretch of one line. Lines and columns are counted in characters from 1.
+/// A span within one line. Lines and columns count characters from 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mark {
     pub(super) line: usize,
     pub(super) column: usize,
     pub(super) width: usize,
-    /// It is what the message is about.
+    /// Whether this is the error's primary span.
     pub(super) primary: bool,
     pub(super) label: String,
 }
 
 impl Mark {
-    /// What a message without labels is about.
+    /// The span of a message without labels.
     pub(super) fn at((line, column): (usize, usize), width: usize) -> Self {
         Self { line, column, width, primary: true, label: String::new() }
     }
@@ -71,7 +70,7 @@ impl<'a> Excerpt<'a> {
         self
     }
 
-    /// The message with the place, the source, notes of the compiler, and what to do.
+    /// The message with its place, the source, the compiler's notes and the advice.
     pub(super) fn lines(&self, notes: &[(&str, String)], advice: Option<&str>) -> Vec<String> {
         let Colours { red, yellow, blue, green, bold, plain } = colours();
         let colour = if self.level == "error" { red } else { yellow };
@@ -98,7 +97,7 @@ impl<'a> Excerpt<'a> {
         lines
     }
 
-    /// The marked lines only.
+    /// The marked source lines only.
     pub(super) fn source(&self) -> Vec<String> {
         let Colours { red, yellow, blue, plain, .. } = colours();
         let width = self.width();

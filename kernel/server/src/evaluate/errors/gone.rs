@@ -1,4 +1,4 @@
-//! How variables went, and what to do about it.
+//! Explains why variables are gone, and what to do.
 
 use crate::names::Names;
 
@@ -7,7 +7,7 @@ pub(in crate::evaluate) fn moved(name: &str, kind: &str, count: u64, names: &Nam
     format!("`{name}` was moved away in cell {count}; {}", instead(name, kind, names, " there"))
 }
 
-/// What to do instead of moving a value of this type.
+/// Alternatives to moving a value of this type.
 pub(super) fn instead(name: &str, kind: &str, names: &Names, place: &str) -> String {
     let copy = if kind.rsplit("::").next() == Some("Tensor") {
         format!(", or hand on `{name}.shallow_clone()`")
@@ -24,7 +24,7 @@ pub(in crate::evaluate) fn lost(name: &str, count: u64) -> String {
     format!("`{name}` was lost in cell {count}, which had moved it away when it failed")
 }
 
-/// A cell failed before its new variable was kept.
+/// A cell failed before its new variable was stored.
 pub(in crate::evaluate) fn not_kept_by(name: &str, count: u64) -> String {
     format!("cell {count} failed before it could keep its variable `{name}`")
 }

@@ -1,5 +1,5 @@
-//! Variables that cannot be kept for the next cell. evcxr finds them before the compiler does and
-//! says so without a place.
+//! Variables that cannot be kept for the next cell. evcxr detects them before the compiler does, and
+//! reports them without a position.
 
 use super::excerpt::{Excerpt, Mark};
 use super::{Place, advice};

@@ -1,11 +1,11 @@
-//! What the compiler adds to an error: notes, and what it would change.
+//! The compiler's additions to an error: notes and suggestions.
 
 use crate::diagnostic::{Diagnostic, Span};
 use crate::evcxr_contract::{FILE, is_internal};
 use evcxr::CompilationError;
 use serde::Deserialize;
 
-/// Notes on the compiler's own reasoning, on other crates, or too long to be read.
+/// Notes on the compiler's reasoning or on other crates, and notes that are too long; all are left out.
 const NOISE: [&str; 14] = [
     "the following other types implement",
     "required by a bound",
@@ -18,13 +18,13 @@ const NOISE: [&str; 14] = [
     "the question mark operation",
     "the nightly-only",
     "for more information",
-    // There is no Cargo.toml to add a crate to.
+    // A notebook has no Cargo.toml to add a crate to.
     "you might be missing a crate",
     "if you wanted to use a crate",
     "use `cargo add",
 ];
 
-/// How many alternatives are shown.
+/// Maximum number of alternatives shown.
 const ALTERNATIVES: usize = 6;
 
 /// The notes and suggestions of an error, each with its kind.
@@ -50,7 +50,7 @@ fn describe(child: &Diagnostic) -> Option<String> {
         return None;
     }
     if child.level == "note" && message.ends_with("defined here") {
-        // Which function it is, the source says.
+        // The source shows which function it is.
         let span = child.primary()?;
         let line = span.text.first()?.text.trim().trim_end_matches('{').trim_end();
         let whole = line.matches('(').count() == line.matches(')').count();
@@ -62,7 +62,7 @@ fn describe(child: &Diagnostic) -> Option<String> {
     })
 }
 
-/// What the code would be with the suggestion.
+/// The code after applying the suggestion.
 fn suggestion(spans: &[Span]) -> Option<String> {
     let replacement = |span: &Span| Some(span.suggested_replacement.clone()?.trim().to_owned());
     let new: Vec<String> = spans.iter().map(replacement).collect::<Option<_>>()?;
@@ -84,7 +84,7 @@ fn suggestion(spans: &[Span]) -> Option<String> {
     }
     let mut lines: Vec<(usize, Vec<char>)> = Vec::new();
     let mut ordered: Vec<&Span> = spans.iter().collect();
-    // From the right, so that columns stay what they were.
+    // From right to left, so that earlier columns stay valid.
     ordered.sort_by_key(|span| (span.line_start, std::cmp::Reverse(span.column_start)));
     for span in ordered {
         if lines.last().is_none_or(|(number, _)| *number != span.line_start) {
@@ -102,7 +102,7 @@ fn suggestion(spans: &[Span]) -> Option<String> {
     Some(format!("`{}`", lines.collect::<Vec<_>>().join("` … `")))
 }
 
-/// A line of the compiled file as the user wrote it.
+/// Converts a line of the compiled file to the user's code.
 fn users(line: &str) -> String {
     let line = line.replace(crate::evaluate::prepare::POLL, "");
     let line = line.trim();

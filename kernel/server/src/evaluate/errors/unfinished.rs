@@ -1,12 +1,12 @@
-//! Cells that end in the middle of something. evcxr puts its own code behind the cell, so the compiler
-//! would find what is missing there, or take that code for a part of the cell.
+//! Incomplete cells. evcxr appends its own code to the cell, so the compiler
+//! would report the missing part there, or take that code for a part of the cell.
 
 use crate::parsed::Parsed;
 use ra_ap_syntax::SyntaxKind;
 use ra_ap_syntax::ast::{self, AstNode};
 
-/// What is missing at the end of a cell, and where it ends: line and column in characters from 1, behind
-/// the last character.
+/// What the end of a cell lacks, and where the cell ends: line and column in characters from 1,
+/// after the last character.
 pub(super) fn unfinished(cell: &Parsed) -> Option<(String, (usize, usize))> {
     let error = cell.error()?;
     let tokens = cell.tokens();
@@ -18,7 +18,7 @@ pub(super) fn unfinished(cell: &Parsed) -> Option<(String, (usize, usize))> {
         return None;
     }
     let expected = error.to_string();
-    // evcxr takes imports apart, and needs no semicolon for that.
+    // evcxr splits imports, which need no semicolon.
     let statement = last.parent_ancestors().find_map(ast::Item::cast);
     if expected.ends_with("SEMICOLON") && matches!(statement, Some(ast::Item::Use(_))) {
         return None;

@@ -1,5 +1,4 @@
-//! Unused results. The code is valid, so it is a warning; but a failure in them goes
-//! unseen.
+//! Unused results. The code is valid, so this is only a warning, but a failure in an unused result is ignored.
 
 use super::excerpt::{Excerpt, Mark};
 use crate::cargo::{CELL, UNUSED};
@@ -9,7 +8,7 @@ use benchbook_jupyter::{Output, Stream};
 use std::fs;
 use std::path::Path;
 
-/// Shows what the compiler has said of unused results in the cell that was just compiled.
+/// Shows the compiler's warnings about unused results of the cell just compiled.
 pub(in crate::evaluate) fn show(
     folder: &Path,
     cell: &str,
@@ -29,7 +28,7 @@ pub(in crate::evaluate) fn show(
     }
 }
 
-/// `None` if it is about code of an earlier cell, which has been told then.
+/// `None` for code of an earlier cell, which showed the warning then.
 fn describe(
     message: &Diagnostic,
     compiled: &str,
@@ -51,7 +50,7 @@ fn describe(
     } else if message.message.contains("iterators are lazy") {
         "an iterator does nothing by itself: end it with `.collect::<Vec<_>>()`, or write a `for` loop"
     } else {
-        // A value with a semicolon behind it: the user does not want to see it.
+        // A value with a semicolon: the user does not want to see it.
         return None;
     };
     let mark = Mark::at((line, column), width);
