@@ -262,7 +262,7 @@ check_sources() {
 # run_pytest NAME PATH…
 run_pytest() {
     # Wide lines: pytest folds the reasons of skips.
-    COLUMNS=400 logged "$1" "$venv/bin/python" -m pytest -q -rs -p no:cacheprovider --color=auto "${@:2}"
+    COLUMNS=400 logged "$1" "$venv/bin/python" -m pytest -q -rs --durations=25 -p no:cacheprovider --color=auto "${@:2}"
 }
 
 check_environment() { run_pytest environment environment/tests; }
@@ -325,17 +325,24 @@ check_notebooks() {
 
 check_notebooks_on_photos() { run_notebooks photos execute; }
 
-# run_notebooks KIND HOW: each notebook at its smallest scale; KIND separates the results. No cell may fail, and charts
-# must agree with their records.
+# run_notebooks KIND HOW: each notebook at its smallest scale, two at a time because a cell is compiled on one core. KIND
+# separates the results. No cell may fail, and charts must agree with their records.
 run_notebooks() {
-    local path name library results=results/test-$1 failed=() parameters=(-p scale tiny -p results "../results/test-$1")
+    local library results=results/test-$1
     rm -rf "$results"
     computing_library
-    while read -r path; do
-        name=$(basename "${path%.rs}")
-        "$2" "$path" "$results/$name" "${parameters[@]}" "${library[@]}" || failed+=("$path")
-    done < <(notebook_sources)
-    ((${#failed[@]} == 0)) || stop "failed: ${failed[*]}"
+    export venv how=$2
+    export -f run_notebook execute execute_with_papermill
+    notebook_sources | xargs -P 2 -I '{}' bash -euo pipefail -c 'run_notebook "$@"' bash '{}' "$results" \
+        -p scale tiny -p results "../$results" "${library[@]}"
+}
+
+# run_notebook NOTEBOOK RESULTS OPTION…: prints everything at the end, because another notebook runs beside it.
+run_notebook() {
+    local begun=$SECONDS end=passed output
+    output=$("$how" "$1" "$2/$(basename "${1%.rs}")" "${@:3}" 2>&1) || end=failed
+    printf '%s\n%s: %s in %s s\n' "$output" "$1" "$end" $((SECONDS - begun))
+    [[ $end == passed ]]
 }
 
 # The %%rust forms, in one folder as on Colab: the first makes the drawings for all.

@@ -398,7 +398,7 @@ println!(
     bars.iter().fold(chart, |chart, (_, _, record, pointer)| chart.source(record, pointer))
 
 // %% [markdown]
-// Both K80 rates are 1.7 to 1.9 times what a K80 can reach. One of three things must be true: the base was frozen (although the
+// Both K80 rates are 1.8 to 1.9 times what a K80 can reach. One of three things must be true: the base was frozen (although the
 // summary says "Trainable params: 27,691,841"), the device was not a K80, or fewer images were processed. The P100's PyTorch rate is
 // plausible.
 //
@@ -425,7 +425,7 @@ rows
 //
 // The optimiser is SGD with momentum, whose formula is the same in all libraries (their Adam formulas differ). At the small scales a base
 // with ImageNet weights is frozen. Without ImageNet weights VGG16 learns nothing within minutes on a processor, and comparing trainings
-// that do not learn is worth little. A small CNN takes its place; it reaches an accuracy of 0.9 in half a minute.
+// that do not learn is worth little. A small CNN takes its place; it reaches an accuracy of 0.9 in 4 to 13 seconds.
 
 // %%
 let fitted: Scale = scale.parse()?;

@@ -116,9 +116,8 @@ display(
 
 // %% [markdown]
 // ## What can be concluded, and what cannot
-// On these drawings the smallest convolutional net is both the most accurate and by far the fastest to the target accuracy, and
-// VGG16 is nearly as accurate in more than ten times the time. If the intervals of two accuracies overlap, these rounds do not
-// distinguish the nets.
+// On these drawings the smallest convolutional net has the highest mean accuracy and is by far the fastest to the target accuracy.
+// VGG16 takes more than ten times as long; its accuracy cannot be told from the small net's, because their intervals overlap.
 //
 // These runs do not show:
 //

@@ -15,7 +15,7 @@
 
 // %% [markdown]
 // ## Settings
-// `scale` is `laptop` (64 × 64 pixels; an hour or more on two cores, see below), `tiny` (two minutes, as a test) or `report`
+// `scale` is `laptop` (64 × 64 pixels; about two hours on two cores, see below), `tiny` (two minutes, as a test) or `report`
 // (224 × 224 pixels, for a GPU). `libraries` are ids as `benchbook study --help` lists them; `all` stands for all thirteen, or with `tiny`
 // for four of them. `environment/references NAME…` installs the libraries; a missing library keeps its row with the reason.
 // `accuracy` is the validation accuracy up to which *time to accuracy* is measured.

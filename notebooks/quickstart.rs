@@ -16,7 +16,7 @@ ImageFolder::open(&folder)?
 // %% [markdown]
 // The net is VGG16 in full depth and width with the report's Keras head. With ImageNet weights (`BENCHBOOK_WEIGHTS`, a file
 // of Keras, torchvision or Benchbook) the convolutions are frozen and only the head is trained. Without weights the net starts
-// from random numbers. To learn in two minutes on two cores, it then has batch normalisation, mirrored images and images of
+// from random numbers. To learn in two to three minutes on two cores, it then has batch normalisation, mirrored images and images of
 // 32 × 32 pixels, instead of the report's 224 × 224.
 
 // %%

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_study import BUILD, agreeing, job, python_of_references, study
+from test_study import BUILD, ONE_ROUND, agreeing, job, python_of_references, study
 
 NETS = {
     "small_cnn": {"architecture": "small_cnn", "size": 32, "dropout": 0.5},
@@ -40,7 +40,7 @@ def agree(program: Path, template: Path, folder: Path, data: Path, net: str, lib
         # Two threads with one net: some libraries then compile other code.
         "job": job(data) | {"net": NETS[net], "build": BUILD | {"threads": 2 if net == "small_cnn" else 1}},
     }
-    said, records = study(program, template, folder, plan)
+    said, records = study(program, template, folder, plan, *ONE_ROUND)
     assert agreeing(said) == len(plan["backends"]), said
     assert {record["status"]["state"] for record in records} == {"ok"}, records
     assert {record["audit"]["found"] for record in records} == {"alike"}, [record["audit"] for record in records]
@@ -77,7 +77,7 @@ def test_a_version_is_found_where_it_is_installed_and_otherwise_named(
     python = python_of_references()
     backends = ["python-pytorch@2.11", "python-pytorch@1.0", "libtorch@2.11", "python-pytorch@new"]
     plan = {"name": "versions", "backends": backends, "warm_up": 0, "check": None, "job": job(pictures, epochs=1)}
-    _, records = study(program, template, tmp_path, plan)
+    _, records = study(program, template, tmp_path, plan, *ONE_ROUND)
     status = {record["place"]["backend"]: record["status"] for record in records}
     assert status["python-pytorch@2.11"]["state"] == "ok"
     names = {record["library"]["name"] for record in records if record["status"]["state"] == "ok"}
@@ -98,7 +98,7 @@ def test_a_library_without_its_package_says_how_to_install_it(
     monkeypatch.setenv("BENCHBOOK_REFERENCES", str(empty))
     backends = ["libtorch", "python-keras-jax", "python-theano", "python-mxnet"]
     plan = {"name": "absent", "backends": backends, "warm_up": 0, "check": None, "job": job(pictures, epochs=1)}
-    _, records = study(program, template, tmp_path, plan)
+    _, records = study(program, template, tmp_path, plan, *ONE_ROUND)
     status = {record["place"]["backend"]: record["status"] for record in records}
     jax = status["python-keras-jax"]["message"]
     assert f"{empty}/bin/python does not have keras and jax and torch and torchvision" in jax, jax
@@ -124,7 +124,7 @@ def test_what_a_library_does_not_have_is_the_reason_of_its_row(
     net = {"architecture": "lstm", "size": 32}
     plan: dict[str, Any] = {"name": "lstm", "backends": ["libtorch", library], "warm_up": 0, "check": None}
     plan["job"] = {"data": str(pictures), "net": net, "build": BUILD, "fit": {"epochs": 1, "batch_size": 4}}
-    _, records = study(program, template, tmp_path, plan)
+    _, records = study(program, template, tmp_path, plan, *ONE_ROUND)
     status = {record["place"]["backend"]: record["status"] for record in records}
     assert status["libtorch"]["state"] == "ok"
     assert status[library]["state"] == "failed" and "has no operation `lstm`" in status[library]["message"], status

@@ -167,13 +167,13 @@ def test_a_study_compares_ranks_with_torchruns(program: Path, template: Path, im
         "job": job(images, VGG, "float32"),
     }
     (tmp_path / "study.json").write_text(json.dumps(plan))
-    command = [program, "study", "--template", template, "study.json", "--ranks", "2"]
+    command = [program, "study", "--template", template, "study.json", "--ranks", "2", "--round", "0"]
     ran = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     records = [json.loads(line) for line in (tmp_path / "records.jsonl").read_text().splitlines()]
     of = {name: [run for run in records if run["place"]["backend"] == name] for name in plan["backends"]}
     for name in ("libtorch", "python-pytorch"):
-        assert [run["status"]["state"] for run in of[name]] == ["ok"] * 3, of[name]
+        assert [run["status"]["state"] for run in of[name]] == ["ok"], of[name]
         for run in of[name]:
             assert (run["library"]["ranks"], run["library"]["threads"]) == (2, 1)
             assert run["images_seen"]["test"] == 4 and run["epochs"][0]["training_images"] == 22

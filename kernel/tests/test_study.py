@@ -30,6 +30,10 @@ def job(pictures: Path, **fit: Any) -> dict[str, Any]:
     return {"data": str(pictures), "net": NET, "build": BUILD, "fit": settings | fit}
 
 
+# For tests of what a run computes: one round in place of three, because starting a reference takes seconds.
+ONE_ROUND = ("--round", "0")
+
+
 def agreeing(said: str) -> int:
     """The number of libraries that the printed table of a check says agree."""
     return len(re.findall(r"\de-?\d+ +agrees$", said, re.MULTILINE))
@@ -81,7 +85,7 @@ def test_a_library_and_a_device_that_are_not_there_have_rows_that_say_so(
     monkeypatch.setenv("BENCHBOOK_REFERENCES", str(tmp_path / "nowhere"))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     plan = {"name": "none", "warm_up": 0, "job": job(pictures)}
-    options = ["--device", "cuda", "--precision", "float32"]
+    options = [*ONE_ROUND, "--device", "cuda", "--precision", "float32"]
     said, records = study(program, template, tmp_path, plan, *options, status=1)
     status = {record["place"]["backend"]: record["status"] for record in records}
     assert list(status) == ["libtorch", "tensorflow", "python-pytorch", "python-keras"]
@@ -133,7 +137,7 @@ def test_an_original_without_the_gpu_that_was_asked_for_does_not_use_the_process
     python_of_references()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     plan = {"name": "gpu", "backends": ["python-keras"], "warm_up": 0, "check": None, "job": job(pictures)}
-    options = ["--device", "cuda", "--precision", "float32"]
+    options = [*ONE_ROUND, "--device", "cuda", "--precision", "float32"]
     _, records = study(program, template, tmp_path, plan, *options, status=1)
     assert {record["status"]["state"] for record in records} == {"failed"}
     assert "sees 0 GPUs, none for cuda:0" in records[0]["status"]["message"]
@@ -151,7 +155,7 @@ def test_all_backends_compute_the_same_from_the_same_start(
         "check": {"steps": 20, "batch_size": 8},
         "job": job(pictures) | {"net": NET | {"dropout": 0.5}},
     }
-    said, records = study(program, template, tmp_path, plan)
+    said, records = study(program, template, tmp_path, plan, *ONE_ROUND)
     assert agreeing(said) == len(plan["backends"]), said
     assert all(record["status"] == {"state": "ok"} for record in records), records
     assert {record["computes"]["found"] for record in records} == {"alike"}
@@ -167,7 +171,7 @@ def test_all_backends_compute_the_same_from_the_same_start(
         assert all(record["wall_seconds"] > 0.98 * sum(record["phases"].values()) for record in own)
         variables = dict(own[0]["environment"]["variables"])
         assert (variables["TF_ENABLE_ONEDNN_OPTS"], variables["TF_DETERMINISTIC_OPS"]) == ("1", "0")
-        assert [record["training"]["seed"] for record in own] == [0, 1, 2]
+        assert [record["training"]["seed"] for record in own] == [0]
         assert {record["steps"] for record in own} == {6}
         parts = {"python-pytorch": {"build", "graph", "python", "torchvision", "pillow"}, "python-keras": {"build", "graph", "python"}}
         assert set(own[0]["library"]["parts"]) == parts.get(name, {"build", "graph"})
@@ -195,7 +199,7 @@ def test_keras_own_adam_is_no_fault_and_no_ratio(program: Path, template: Path, 
         "check": {"steps": 4, "batch_size": 8},
         "job": {"data": str(pictures), "net": NET, "build": BUILD, "fit": {"epochs": 1, "batch_size": 4}},
     }
-    said, records = study(program, template, tmp_path, plan)
+    said, records = study(program, template, tmp_path, plan, *ONE_ROUND)
     assert {record["status"]["state"] for record in records} == {"ok"}
     assert agreeing(said) == 3 and "disagrees" not in said, said
     # Keras' formula is settled with our own backends, which have it, too.
@@ -212,7 +216,7 @@ def test_the_first_libraries_settle_the_values_of_the_others_runs(program: Path,
         "check": {"steps": 4, "batch_size": 8, "settled_by": 2},
         "job": job(pictures, epochs=1),
     }
-    said, records = study(program, template, tmp_path, plan)
+    said, records = study(program, template, tmp_path, plan, *ONE_ROUND)
     # TensorFlow from Rust helps where it is installed.
     assert "python-pytorch: check of what it computes" in said and "python-keras: check" not in said, said
     found = {record["place"]["backend"]: record["computes"]["found"] for record in records}
@@ -231,7 +235,7 @@ def test_a_job_that_diverges_is_told_by_every_backend_and_judged_of_none(
         "check": {"steps": 4, "batch_size": 8},
         "job": job(pictures, epochs=1, learning_rate=1e20),
     }
-    said, records = study(program, template, tmp_path, plan, status=1)
+    said, records = study(program, template, tmp_path, plan, *ONE_ROUND, status=1)
     assert "its losses or gradients are not finite; try a lower learning rate" in said, said
     messages = {record["place"]["backend"]: record["status"]["message"] for record in records}
     assert "training stopped in epoch 1" in messages["libtorch"]
@@ -250,7 +254,7 @@ def test_the_originals_are_given_changed_pictures_and_do_not_change_them_themsel
         "check": {"steps": 2, "batch_size": 4},
         "job": job(pictures, epochs=1, augmentation=[{"Rotation": {"degrees": 180, "fill": "Nearest"}}]),
     }
-    said, records = study(program, template, tmp_path, plan)
+    said, records = study(program, template, tmp_path, plan, *ONE_ROUND)
     assert agreeing(said) == 2, said
     original = records[1]["status"]
     assert original["state"] == "absent" and "lacks fit.augmentation" in original["message"]
@@ -265,11 +269,11 @@ def test_sixteen_bit_floats_are_those_of_pytorch(program: Path, template: Path, 
         "check": {"steps": 5, "batch_size": 8},
         "job": job(pictures),
     }
-    said, records = study(program, template, tmp_path, plan, "--precision", "bfloat16")
+    said, records = study(program, template, tmp_path, plan, *ONE_ROUND, "--precision", "bfloat16")
     # In 64-bit floats all three, and in bfloat16 the two that have it, within its own bounds.
     assert agreeing(said) == 3, said
     ran = [record for record in records if record["status"] == {"state": "ok"}]
-    assert {record["audit"]["found"] for record in ran} == {"alike"} and len(ran) == 6, ran
+    assert {record["audit"]["found"] for record in ran} == {"alike"} and len(ran) == 2, ran
     precision = {record["place"]["backend"]: record["library"]["precision"] for record in records}
     assert precision["libtorch"] == precision["python-pytorch"] == "bfloat16 autocast"
     keras = next(record["status"] for record in records if record["place"]["backend"] == "python-keras")
