@@ -38,7 +38,7 @@ from safetensors.torch import load_file
 from torch.utils.data import DataLoader
 from torchvision import datasets
 
-from common import CLASSES, CLOCK, JOB, NET, RANK, RANKS, RECORD, Progress, different, learned, part, run, share, test_files
+from common import CLASSES, CLOCK, JOB, NET, RANK, RANKS, RECORD, Progress, different, is_image, learned, part, run, share, test_files
 from images_torchvision import RELEASE, decoded, transform, versions
 from net_pytorch import Net
 
@@ -58,7 +58,7 @@ class Folder(datasets.ImageFolder):
     """The classes of the job, in their order."""
 
     def __init__(self, root):
-        super().__init__(root, transform(), loader=decoded)
+        super().__init__(root, transform(), loader=decoded, is_valid_file=is_image)
 
     def find_classes(self, directory):
         return CLASSES, {name: number for number, name in enumerate(CLASSES)}
