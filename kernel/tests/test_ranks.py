@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy
 import pytest
+from test_study import python_of_references
 
 pytestmark = pytest.mark.skipif(not shutil.which("mpirun"), reason="no OpenMPI: apt-get install openmpi-bin")
 
@@ -88,13 +89,13 @@ def test_mpirun_may_start_the_program_itself(program: Path, template: Path, imag
     assert ran.returncode != 0 and "got 3 in 2 processes" in ran.stderr, ran.stderr
 
 
-def ranks_of(folder: Path) -> list[int]:
-    """The processes of a job in this folder, without `mpirun` and `benchbook`."""
+def ranks_of(folder: Path, variable: str = "OMPI_COMM_WORLD_RANK") -> list[int]:
+    """The processes of a job in this folder, without `mpirun` and `benchbook`; `variable` is one that their launcher sets."""
     found = []
     for process in Path("/proc").iterdir():
         try:
             inside = process.name.isdigit() and (process / "cwd").readlink() == folder
-            if inside and "OMPI_COMM_WORLD_RANK" in (process / "environ").read_text():
+            if inside and variable in (process / "environ").read_text():
                 found.append(int(process.name))
         except OSError:
             continue
@@ -132,6 +133,23 @@ def test_a_killed_bench_ends_its_ranks(program: Path, template: Path, images: Pa
     ended = time.monotonic()
     while left := ranks_of(tmp_path):
         assert time.monotonic() < ended + 10, left
+        time.sleep(0.1)
+    running.communicate()
+
+
+def test_a_killed_study_ends_the_ranks_of_torchrun(program: Path, template: Path, images: Path, tmp_path: Path) -> None:
+    python_of_references()
+    plan = {"backends": ["python-pytorch"], "check": None, "job": job(images, VGG, epochs=100_000)}
+    (tmp_path / "study.json").write_text(json.dumps(plan))
+    command = [program, "study", "--template", template, "study.json", "--ranks", "2"]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path)
+    assert any("Epoch 2/" in line for line in running.stdout)
+    assert len(ranks_of(tmp_path, "TORCHELASTIC_RUN_ID")) >= 2
+    running.kill()
+    ended = time.monotonic()
+    # A loader's process sees within 5 s that its rank has ended.
+    while left := ranks_of(tmp_path, "TORCHELASTIC_RUN_ID"):
+        assert time.monotonic() < ended + 20, left
         time.sleep(0.1)
     running.communicate()
 

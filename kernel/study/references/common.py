@@ -6,11 +6,13 @@ a file of its own.
 """
 
 import contextlib
+import ctypes
 import functools
 import json
 import math
 import os
 import platform
+import signal
 import sys
 import time
 from pathlib import Path
@@ -25,6 +27,9 @@ CLOCK = time.perf_counter
 RANKS, RANK = JOB["ranks"], int(os.environ["RANK"]) if JOB["ranks"] > 1 else 0
 if RANK > 0:
     sys.stdout = open(os.devnull, "w")
+if RANKS > 1:
+    # PR_SET_PDEATHSIG of prctl(2). torchrun starts each rank in a session of its own and, when it is killed, ends none.
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 # The extensions of images, as `benchbook-data` lists folders.
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
