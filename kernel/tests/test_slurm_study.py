@@ -271,4 +271,19 @@ def test_what_cannot_work_is_named(tmp_path: Path) -> None:
         return ran.stderr
 
     assert "there is no `squeue` here; --on slurm needs a machine that submits jobs" in said("--on", "slurm")
+    # An argument that begins as an option does is the value of --sbatch.
+    assert "there is no `squeue` here" in said("--on", "slurm", "--sbatch", "--time=60")
     assert "--sbatch needs --on slurm; got --on ssh:there" in said("--on", "ssh:there", "--sbatch=--time=60")
+
+
+def test_a_study_has_ended_where_a_whole_line_says_so() -> None:
+    ended = {"status": {"state": "ok"}, "place": {"study": "far"}}
+    other = {"status": {"state": "ok"}, "place": None}
+    failed = ended | {"status": {"state": "failed", "message": "full"}}
+    lines = [json.dumps(row).encode() for row in (ended, other, failed)]
+    command = [sys.executable, "-c", "import sys; from benchbook import slurm; print(slurm.has_ended(sys.argv[1].encode(), 'far'))"]
+    found = []
+    for line in [*lines, lines[0][:20], b""]:
+        ran = subprocess.run([*command, line], env=os.environ | {"PYTHONPATH": str(PACKAGE)}, capture_output=True, text=True, check=True)
+        found.append(ran.stdout.strip())
+    assert found == ["True", "False", "False", "False", "False"]
