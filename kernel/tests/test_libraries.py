@@ -87,6 +87,22 @@ def test_a_program_tests_the_images_that_benchbook_tests(tmp_path: Path) -> None
     assert json.loads(said) == [str(tmp_path / name) for name in images]
 
 
+def test_pytorch_decodes_in_processes_unless_all_images_are_small(tmp_path: Path) -> None:
+    """A first image that is an exception does not decide for all."""
+    python = python_of_references()
+    program = "from PIL import Image; [Image.new('RGB', (size, size)).save(f'{size}.png') for size in (32, 200)]"
+    subprocess.run([python, "-c", program], check=True, cwd=tmp_path)
+    compute = {"precision": "float32", "channels_last": False}
+    given = {"net": {"input": [3, 32, 32]}, "record": {}, "trace": None, "class_names": [], "ranks": 1, "device": "cpu"}
+    given |= {"compute": compute, "variant": {}, "preprocessing": "rescaled"}
+    (tmp_path / "job.json").write_text(json.dumps(given))
+    program = "import reference_pytorch; print([reference_pytorch.all_small(paths) for paths in (['32.png'] * 20, ['32.png'] + ['200.png'] * 19)])"
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "kernel/study/references"), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [python, "-c", program, tmp_path / "job.json"]
+    ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert ran.stdout.strip() == "[True, False]", ran.stderr
+
+
 def test_a_version_is_found_where_it_is_installed_and_otherwise_named(
     program: Path, template: Path, pictures: Path, tmp_path: Path
 ) -> None:
