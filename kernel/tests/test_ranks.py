@@ -174,6 +174,20 @@ def test_what_ranks_cannot_do_is_said(
     refused(plan, "`mpirun` does not start", "openmpi-bin")
 
 
+def test_pytorch_is_left_out_where_a_batch_lacks_an_image_for_each_rank(
+    program: Path, template: Path, images: Path, tmp_path: Path
+) -> None:
+    """Without a batch that is smaller than the others: 22, 8 and 4 images are even."""
+    python_of_references()
+    plan = {"backends": ["python-pytorch"], "check": None, "job": job(images, VGG, batch_size=2)}
+    (tmp_path / "study.json").write_text(json.dumps(plan))
+    command = [program, "study", "--template", template, "study.json", "--ranks", "3", "--records", "records.jsonl"]
+    ran = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    (record,) = [json.loads(line) for line in (tmp_path / "records.jsonl").read_text().splitlines()]
+    assert ran.returncode == 1 and record["status"]["state"] == "absent", ran
+    assert "needs an image for each of the 3 ranks in every batch" in record["status"]["message"], record["status"]
+
+
 def test_a_study_compares_ranks_with_torchruns(program: Path, template: Path, images: Path, tmp_path: Path) -> None:
     plan = {
         "name": "two ranks",
