@@ -245,7 +245,9 @@ def main(words: list[str], program: Path) -> int:
         where = name if kind == "ssh" else given.on.replace(":", "-")
         file = (given.records or Path("results") / f"{study.name}-on-{where}.jsonl").absolute()
         file.parent.mkdir(parents=True, exist_ok=True)
-        key = hashlib.sha256(json.dumps([study.name, str(file.resolve())]).encode()).hexdigest()[:16]
+        # Studies with one file of records share the folder of their tasks, so the queue must show the tasks of all of them.
+        identity = [str(file.resolve())] if kind == "slurm" else [study.name, str(file.resolve())]
+        key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
         place: Place
         if kind == "ssh":
             place = Host(name, f".cache/benchbook/studies/{key}", given.before)
