@@ -74,7 +74,7 @@ def test_every_library_computes_the_same(
 
 def test_a_program_tests_the_images_that_benchbook_tests(tmp_path: Path) -> None:
     """BMP and WebP files, and Kaggle's folder `test1`; not hidden files, as macOS adds them, other files and deeper folders."""
-    images = ["test1/a b.BMP", "test1/unbekannt ä/b.webp"]
+    images = ["test1/a b.BMP", "test1/other ä/b.webp"]
     others = ["test1/._a.jpg", "test1/.cache/c.jpg", "test1/Thumbs.db", "test1/x/deep/d.jpg", "validation/cat/e.jpg"]
     for name in images + others:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
