@@ -47,7 +47,7 @@ pub(super) fn arguments<T>(
     let words = std::env::args_os().skip(2).map(OsString::into_string);
     let words: Vec<String> = words.collect::<Result<_, OsString>>().map_err(|word| {
         eprintln!("benchbook {command}: the argument {} is not UTF-8", word.display());
-        2
+        2_i32
     })?;
     let is_empty = words.is_empty() && !may_be_empty;
     if is_empty || words.iter().any(|word| word == "--help" || word == "-h") {
