@@ -68,8 +68,9 @@ def merge(folders: list[Path], into: Path) -> tuple[list[dict[str, Any]], dict[s
                 shutil.copytree(place / "profiles", into / "profiles", dirs_exist_ok=True)
     for id, found in records.items():
         (into / "records" / f"{id}.jsonl").write_text("".join(json.dumps(record) + "\n" for record in found))
-    order = [step.id for step in plan(Scale.GPU).steps]
-    return sorted(steps.values(), key=lambda step: order.index(step["id"])), records, machines
+    order = {step.id: number for number, step in enumerate(plan(Scale.GPU).steps)}
+    # Steps of another revision's plan come last.
+    return sorted(steps.values(), key=lambda step: order.get(step["id"], len(order))), records, machines
 
 
 def summary(steps: list[dict[str, Any]], records: dict[str, list[Record]], machines: list[dict[str, Any]]) -> str:

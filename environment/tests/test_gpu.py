@@ -254,6 +254,30 @@ def test_results_are_merged_and_the_aims_are_ratios_within_a_study():
     assert [aim.verdict for aim in found.values() if aim.study == "files"] == ["missed"]
 
 
+def test_an_aim_is_a_ratio_on_one_machine():
+    """A study whose first machine was given back before PyTorch's runs, and that a machine of twice the speed has resumed."""
+    place = [{"environment": {"host": host}} for host in ("first", "second")]
+    rows = [record("libtorch", 100, 8e9) | place[0] for _ in range(3)]
+    rows += [record("libtorch", 50, 8e9) | place[1], record("python-pytorch", 50, 8e9) | place[1]]
+    aims = {(aim.study, aim.what): aim for aim in collect.aims({"vgg16-tf32": rows})}
+    assert aims["vgg16-tf32", "a step, of PyTorch eager's time"].value == 1.0
+    assert collect.aims({"vgg16-tf32": rows[:3]})[0].value is None
+
+
+def test_a_step_of_another_revisions_plan_comes_last(tmp_path):
+    known = plan(Scale.GPU).steps[0].id
+    (tmp_path / "steps").mkdir()
+    for id in ("gone", known):
+        (tmp_path / "steps" / f"{id}.json").write_text(json.dumps({"id": id, "state": "done"}))
+    (tmp_path / "machine.json").write_text("{}")
+    with tarfile.open(tmp_path / collect.RESULTS, "w:gz") as archive:
+        for name in ("steps", "machine.json"):
+            archive.add(tmp_path / name, name)
+    (tmp_path / "into").mkdir()
+    steps, _, _ = collect.merge([tmp_path], tmp_path / "into")
+    assert [step["id"] for step in steps] == [known, "gone"]
+
+
 def test_the_list_of_what_only_a_gpu_reaches_is_current_and_names_what_is_there():
     listed = paths.read()
     for path in listed:

@@ -94,6 +94,21 @@ def test_a_python_without_the_pinned_packages_is_named_with_the_option(tmp_path,
     assert "environment/references --python PROGRAM" in said
 
 
+@pytest.mark.parametrize(("given", "version", "made"), [("yes", "3.12", True), ("yes", "3.11", False), ("", "3.12", False)])
+def test_an_environment_of_another_python_is_made_anew_for_a_given_one(tmp_path, given, version, made):
+    script = (ENVIRONMENT / "references").read_text()
+    names = ("version_of", "make_environment")
+    functions = "\n".join(re.search(rf"^{name}\(\) \{{.*?\}}$", script, re.MULTILINE | re.DOTALL)[0] for name in names)
+    (tmp_path / "old/bin").mkdir(parents=True)
+    for path, number in ((tmp_path / "old/bin/python", "3.11"), (tmp_path / "python", version)):
+        path.write_text(f'#!/bin/sh\n[ "$2" != venv ] || touch {tmp_path}/made\necho {number}\n')
+        path.chmod(0o755)
+    stubs = f"install_into() {{ :; }}; say() {{ :; }}; python_given={given}"
+    command = f"{functions}\n{stubs}\nmake_environment {tmp_path}/old {tmp_path}/python"
+    subprocess.run(["bash", "-c", command], check=True, cwd=ENVIRONMENT.parent)
+    assert (tmp_path / "made").exists() == made
+
+
 def test_every_package_is_pinned_once():
     lines = pins("references.txt") + pins("references-cuda.txt")
     # JAX shares their environment.

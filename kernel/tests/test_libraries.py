@@ -6,13 +6,14 @@ by name. Each has to pass the check of a study, and its timed process the audit.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from test_study import BUILD, ONE_ROUND, agreeing, job, python_of_references, study
+from test_study import BUILD, ONE_ROUND, REPOSITORY, agreeing, job, python_of_references, study
 
 NETS = {
     "small_cnn": {"architecture": "small_cnn", "size": 32, "dropout": 0.5},
@@ -69,6 +70,37 @@ def test_every_library_computes_the_same(
     if library.endswith("@1.13") and not main.with_name(f"{main.name}-torch@1.13").exists():
         pytest.skip("environment/references python-pytorch@1.13 needs Python 3.10")
     agree(program, template, tmp_path, pictures, net, [library])
+
+
+def test_a_program_tests_the_images_that_benchbook_tests(tmp_path: Path) -> None:
+    """BMP and WebP files, and Kaggle's folder `test1`; not hidden files, as macOS adds them, other files and deeper folders."""
+    images = ["test1/a b.BMP", "test1/other ä/b.webp"]
+    others = ["test1/._a.jpg", "test1/.cache/c.jpg", "test1/Thumbs.db", "test1/x/deep/d.jpg", "validation/cat/e.jpg"]
+    for name in images + others:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    given = {"data": str(tmp_path), "net": {}, "record": {}, "trace": None, "class_names": [], "ranks": 1}
+    (tmp_path / "job.json").write_text(json.dumps(given))
+    command = [python_of_references(), "-c", "import common, json; print(json.dumps(common.test_files()))", tmp_path / "job.json"]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "kernel/study/references"), "PYTHONDONTWRITEBYTECODE": "1"}
+    said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    assert json.loads(said) == [str(tmp_path / name) for name in images]
+
+
+def test_pytorch_decodes_in_processes_unless_all_images_are_small(tmp_path: Path) -> None:
+    """A first image that is an exception does not decide for all."""
+    python = python_of_references()
+    program = "from PIL import Image; [Image.new('RGB', (size, size)).save(f'{size}.png') for size in (32, 200)]"
+    subprocess.run([python, "-c", program], check=True, cwd=tmp_path)
+    compute = {"precision": "float32", "channels_last": False}
+    given = {"net": {"input": [3, 32, 32]}, "record": {}, "trace": None, "class_names": [], "ranks": 1, "device": "cpu"}
+    given |= {"compute": compute, "variant": {}, "preprocessing": "rescaled"}
+    (tmp_path / "job.json").write_text(json.dumps(given))
+    program = "import reference_pytorch; print([reference_pytorch.all_small(paths) for paths in (['32.png'] * 20, ['32.png'] + ['200.png'] * 19)])"
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "kernel/study/references"), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [python, "-c", program, tmp_path / "job.json"]
+    ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert ran.stdout.strip() == "[True, False]", ran.stderr
 
 
 def test_a_version_is_found_where_it_is_installed_and_otherwise_named(

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy
 import pytest
+from test_study import python_of_references
 
 pytestmark = pytest.mark.skipif(not shutil.which("mpirun"), reason="no OpenMPI: apt-get install openmpi-bin")
 
@@ -88,13 +89,13 @@ def test_mpirun_may_start_the_program_itself(program: Path, template: Path, imag
     assert ran.returncode != 0 and "got 3 in 2 processes" in ran.stderr, ran.stderr
 
 
-def ranks_of(folder: Path) -> list[int]:
-    """The processes of a job in this folder, without `mpirun` and `benchbook`."""
+def ranks_of(folder: Path, variable: str = "OMPI_COMM_WORLD_RANK") -> list[int]:
+    """The processes of a job in this folder, without `mpirun` and `benchbook`; `variable` is one that their launcher sets."""
     found = []
     for process in Path("/proc").iterdir():
         try:
             inside = process.name.isdigit() and (process / "cwd").readlink() == folder
-            if inside and "OMPI_COMM_WORLD_RANK" in (process / "environ").read_text():
+            if inside and variable in (process / "environ").read_text():
                 found.append(int(process.name))
         except OSError:
             continue
@@ -136,6 +137,23 @@ def test_a_killed_bench_ends_its_ranks(program: Path, template: Path, images: Pa
     running.communicate()
 
 
+def test_a_killed_study_ends_the_ranks_of_torchrun(program: Path, template: Path, images: Path, tmp_path: Path) -> None:
+    python_of_references()
+    plan = {"backends": ["python-pytorch"], "check": None, "job": job(images, VGG, epochs=100_000)}
+    (tmp_path / "study.json").write_text(json.dumps(plan))
+    command = [program, "study", "--template", template, "study.json", "--ranks", "2"]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path)
+    assert any("Epoch 2/" in line for line in running.stdout)
+    assert len(ranks_of(tmp_path, "TORCHELASTIC_RUN_ID")) >= 2
+    running.kill()
+    ended = time.monotonic()
+    # A loader's process sees within 5 s that its rank has ended.
+    while left := ranks_of(tmp_path, "TORCHELASTIC_RUN_ID"):
+        assert time.monotonic() < ended + 20, left
+        time.sleep(0.1)
+    running.communicate()
+
+
 def test_what_ranks_cannot_do_is_said(
     program: Path, template: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,6 +172,20 @@ def test_what_ranks_cannot_do_is_said(
             (tools / name).symlink_to(found)
     monkeypatch.setenv("PATH", str(tools))
     refused(plan, "`mpirun` does not start", "openmpi-bin")
+
+
+def test_pytorch_is_left_out_where_a_batch_lacks_an_image_for_each_rank(
+    program: Path, template: Path, images: Path, tmp_path: Path
+) -> None:
+    """Without a batch that is smaller than the others: 22, 8 and 4 images are even."""
+    python_of_references()
+    plan = {"backends": ["python-pytorch"], "check": None, "job": job(images, VGG, batch_size=2)}
+    (tmp_path / "study.json").write_text(json.dumps(plan))
+    command = [program, "study", "--template", template, "study.json", "--ranks", "3", "--records", "records.jsonl"]
+    ran = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    (record,) = [json.loads(line) for line in (tmp_path / "records.jsonl").read_text().splitlines()]
+    assert ran.returncode == 1 and record["status"]["state"] == "absent", ran
+    assert "needs an image for each of the 3 ranks in every batch" in record["status"]["message"], record["status"]
 
 
 def test_a_study_compares_ranks_with_torchruns(program: Path, template: Path, images: Path, tmp_path: Path) -> None:

@@ -195,6 +195,23 @@ def test_what_cannot_work_is_named_before_anything_is_sent(study: Study, tmp_pat
     assert "--on needs ssh:HOST, slurm or slurm:PARTITION; got rsh:there" in said("rsh:there")
 
 
+def test_images_behind_a_link_to_a_folder_are_sent_again_after_a_change(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere ä/cat").mkdir(parents=True)
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/train").symlink_to(tmp_path / "elsewhere ä")
+    program = "import sys, pathlib; from benchbook import remote; print(remote.digest(pathlib.Path(sys.argv[1])))"
+
+    def digest() -> str:
+        command = [sys.executable, "-c", program, tmp_path / "images"]
+        environment = os.environ | {"PYTHONPATH": str(PACKAGE)}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+    before = digest()
+    assert digest() == before
+    (tmp_path / "images/train/cat/1.jpg").write_bytes(b"an image")
+    assert digest() != before
+
+
 class Daemon:
     """An sshd on a local port, and the files with which a study reaches it as `there`."""
 

@@ -228,6 +228,25 @@ def test_killed_tasks_and_a_killed_command_lose_no_round_and_double_none(
     assert array.here.read_text() == text and not array.queue(), "everything was there already"
 
 
+def test_another_study_does_not_replace_the_plan_of_waiting_tasks(
+    cluster: Cluster, program: Path, template: Path, draw: Any, tmp_path: Path
+) -> None:
+    """Both studies have one file of records, beside which the plan is."""
+    plan = {"repeats": 3, "backends": ["libtorch"]}
+    array = Array(cluster, program, template, draw(tmp_path / "images", 12, 4, 4), tmp_path, plan)
+    array.command += ["--records", str(array.here)]
+    child = array.start()
+    wait_for(array.running)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    first = (tmp_path / "plan.json").read_text()
+    (tmp_path / "plan.json").write_text(json.dumps(json.loads(first) | {"name": "other"}))
+    said = array.end(array.start(), 1)
+    assert "in the queue runs another plan" in said, said
+    (tmp_path / "plan.json").write_text(first)
+    array.end(array.start(), 0)
+
+
 def test_an_interrupt_cancels_the_tasks(cluster: Cluster, program: Path, template: Path, draw: Any, tmp_path: Path) -> None:
     plan = {"repeats": 3, "backends": ["libtorch"]}
     array = Array(cluster, program, template, draw(tmp_path / "images", 12, 4, 4), tmp_path, plan)
@@ -271,4 +290,19 @@ def test_what_cannot_work_is_named(tmp_path: Path) -> None:
         return ran.stderr
 
     assert "there is no `squeue` here; --on slurm needs a machine that submits jobs" in said("--on", "slurm")
+    # An argument that begins as an option does is the value of --sbatch.
+    assert "there is no `squeue` here" in said("--on", "slurm", "--sbatch", "--time=60")
     assert "--sbatch needs --on slurm; got --on ssh:there" in said("--on", "ssh:there", "--sbatch=--time=60")
+
+
+def test_a_study_has_ended_where_a_whole_line_says_so() -> None:
+    ended = {"status": {"state": "ok"}, "place": {"study": "far"}}
+    other = {"status": {"state": "ok"}, "place": None}
+    failed = ended | {"status": {"state": "failed", "message": "full"}}
+    lines = [json.dumps(row).encode() for row in (ended, other, failed)]
+    command = [sys.executable, "-c", "import sys; from benchbook import slurm; print(slurm.has_ended(sys.argv[1].encode(), 'far'))"]
+    found = []
+    for line in [*lines, lines[0][:20], b""]:
+        ran = subprocess.run([*command, line], env=os.environ | {"PYTHONPATH": str(PACKAGE)}, capture_output=True, text=True, check=True)
+        found.append(ran.stdout.strip())
+    assert found == ["True", "False", "False", "False", "False"]

@@ -123,6 +123,15 @@ def test_doctor_has_a_line_for_each_library_and_says_how_to_get_what_is_missing(
     assert "Toy" not in said
 
 
+@pytest.mark.parametrize("command", ["bench", "study", "reproduce"])
+def test_an_argument_that_is_no_text_is_named(program: Path, template: Path, tmp_path: Path, command: str) -> None:
+    """A folder whose name is in Latin-1."""
+    words = [program, command, "--template", template, "--", b"images-\xe9"]
+    ran = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path)
+    assert (ran.returncode, ran.stdout) == (2, ""), ran.stderr
+    assert ran.stderr.startswith(f"benchbook {command}: the argument images-") and "is not UTF-8" in ran.stderr, ran.stderr
+
+
 def python_of_references() -> Path:
     folder = Path(os.environ.get("BENCHBOOK_REFERENCES", REPOSITORY / ".venv-references"))
     python = folder / "bin" / "python"

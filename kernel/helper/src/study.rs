@@ -235,7 +235,9 @@ impl StudyPlan {
         // Keras and TensorFlow hold the learning rate in 32 bits, so every library gets one that 32 bits hold.
         job.fit.learning_rate = Some(f64::from(job.fit.rate() as f32));
         let mut workers = Workers::new(&job)?;
-        check::run(*check, &self.backends, &mut workers, observer).map(Some)
+        // DistributedDataParallel needs an image for each rank.
+        let check = Check { batch_size: check.batch_size.max(job.build.ranks), ..*check };
+        check::run(check, &self.backends, &mut workers, observer).map(Some)
     }
 
     /// Runs the missing runs and sends events to `observer`. The result of `checked` for a backend applies to all runs of

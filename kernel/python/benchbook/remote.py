@@ -160,9 +160,11 @@ class Host(Place):
         sum_ = digest(images)
         if self.do("cat images.digest 2>/dev/null || true").stdout.decode().strip() == sum_:
             return
-        tar = subprocess.Popen(["tar", "-chf", "-", "-C", images, "."], stdout=subprocess.PIPE)
-        self.do(f"rm -rf images images.digest && mkdir images && tar -xf - -C images && echo {sum_} > images.digest.new", stdin=tar.stdout)
-        if tar.wait():
+        script = f"rm -rf images images.digest && mkdir images && tar -xf - -C images && echo {sum_} > images.digest.new"
+        # Leaving the block closes the pipe, which ends a `tar` whose reader has failed.
+        with subprocess.Popen(["tar", "-chf", "-", "-C", images, "."], stdout=subprocess.PIPE) as tar:
+            self.do(script, stdin=tar.stdout)
+        if tar.returncode:
             raise Failed(f"`tar` cannot read {images}")
         self.do("mv images.digest.new images.digest")
 
@@ -196,13 +198,26 @@ def merge(file: IO[bytes], lines: bytes) -> int:
 
 def digest(images: Path) -> str:
     """A digest of the names, sizes and times of the files in a folder."""
-    files = sorted(path for path in images.rglob("*") if path.is_file())
+    # As `tar -h`, follows links to folders, which `rglob` does not.
+    folders = os.walk(images, followlinks=True)
+    files = sorted(path for folder, _, names in folders for name in names if (path := Path(folder, name)).is_file())
     facts = [(str(path.relative_to(images)), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 def stop(number: int, _frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
+
+
+def joined(words: list[str]) -> list[str]:
+    """The arguments with `--sbatch OPTIONS` as `--sbatch=OPTIONS`: argparse takes a value such as `--time=60` for an option."""
+    found: list[str] = []
+    for word in words:
+        if found and found[-1] == "--sbatch":
+            found[-1] = f"--sbatch={word}"
+        else:
+            found.append(word)
+    return found
 
 
 def main(words: list[str], program: Path) -> int:
@@ -219,7 +234,7 @@ def main(words: list[str], program: Path) -> int:
     parser.add_argument("--before", default="", help="shell commands to run there before the study, such as '. venv/bin/activate'")
     parser.add_argument("--sbatch", default="", metavar="OPTIONS", help="further options of sbatch, such as '--gres=gpu:1 --time=60'")
     parser.add_argument("--template", help="the template to pack")
-    given = parser.parse_args(words)
+    given = parser.parse_args(joined(words))
     kind, _, name = given.on.partition(":")
     if kind not in ("ssh", "slurm") or (kind == "ssh" and not name):
         parser.error(f"--on needs ssh:HOST, slurm or slurm:PARTITION; got {given.on}")
@@ -230,7 +245,9 @@ def main(words: list[str], program: Path) -> int:
         where = name if kind == "ssh" else given.on.replace(":", "-")
         file = (given.records or Path("results") / f"{study.name}-on-{where}.jsonl").absolute()
         file.parent.mkdir(parents=True, exist_ok=True)
-        key = hashlib.sha256(json.dumps([study.name, str(file.resolve())]).encode()).hexdigest()[:16]
+        # Studies with one file of records share the folder of their tasks, so the queue must show the tasks of all of them.
+        identity = [str(file.resolve())] if kind == "slurm" else [study.name, str(file.resolve())]
+        key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
         place: Place
         if kind == "ssh":
             place = Host(name, f".cache/benchbook/studies/{key}", given.before)

@@ -26,7 +26,7 @@ PAUSE = 20.0
 
 
 def slurm(*words: str | Path, text: str = "") -> str:
-    """Runs a command of Slurm; returns its output."""
+    """Runs a command of Slurm or of this machine; returns its output."""
     try:
         ran = subprocess.run(words, input=text, capture_output=True, text=True)
     except FileNotFoundError:
@@ -34,6 +34,15 @@ def slurm(*words: str | Path, text: str = "") -> str:
     if ran.returncode:
         raise Failed(f"`{words[0]}`: {ran.stderr.strip() or ran.stdout.strip() or f'status {ran.returncode}'}")
     return ran.stdout
+
+
+def has_ended(line: bytes, study: str) -> bool:
+    """Whether a line of a file of records is a successful run of a study. A killed process may have left half a line."""
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return False
+    return row.get("status") == {"state": "ok"} and (row.get("place") or {}).get("study") == study
 
 
 @dataclass(frozen=True)
@@ -77,16 +86,14 @@ class Array(Place):
         if missing := self.missing(study, records):
             logs = ", ".join(str(self.folder / f"round-{number}.out") for number in missing)
             raise Failed(f"missing rounds: {', '.join(map(str, missing))}; see {logs}")
-        rows = [json.loads(line) for line in records.read_text().splitlines()]
-        ended = any(row["status"] == {"state": "ok"} and row["place"]["study"] == study.name for row in rows)
-        return status if ended else 1
+        return status if any(has_ended(line, study.name) for line in records.read_bytes().split(b"\n")) else 1
 
     def prepare(self, study: Study, plan: bytes) -> None:
         """Writes the packed job and the plan to the folder."""
         self.folder.mkdir(parents=True, exist_ok=True)
         archive = self.folder / "bench.tar.gz"
         study.pack(archive)
-        subprocess.run(["tar", "-xzf", archive, "-C", self.folder], check=True)
+        slurm("tar", "-xzf", archive, "-C", self.folder)
         archive.unlink()
         (self.folder / "study.json").write_bytes(plan)
 

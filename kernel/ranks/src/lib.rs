@@ -158,12 +158,12 @@ impl Ranks {
 
     fn start() -> Result<Option<Self>, RanksError> {
         let Some((variable, size)) = launcher() else { return Ok(None) };
-        // OpenMPI's plug-ins need its symbols to be global.
+        // OpenMPI's plug-ins need its symbols to be global. The second name, which may be another MPI's, is not opened beside
+        // the first.
         // SAFETY: the library's initialisers run no code of this process.
-        let opened =
-            LIBRARIES.map(|name| unsafe { Library::open(Some(name), RTLD_NOW | RTLD_GLOBAL) });
-        let [first, second] = opened;
-        let library = first.or_else(|error| second.map_err(|_| error));
+        let open = |name: &str| unsafe { Library::open(Some(name), RTLD_NOW | RTLD_GLOBAL) };
+        let [first, second] = LIBRARIES;
+        let library = open(first).or_else(|error| open(second).map_err(|_| error));
         let library = library.map_err(|source| RanksError::Library { variable, size, source })?;
         let rank = Rank { number: 0, size };
         let mut ranks = Self { rank, calls: Mutex::new(()), library };

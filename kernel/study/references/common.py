@@ -6,11 +6,13 @@ a file of its own.
 """
 
 import contextlib
+import ctypes
 import functools
 import json
 import math
 import os
 import platform
+import signal
 import sys
 import time
 from pathlib import Path
@@ -25,6 +27,11 @@ CLOCK = time.perf_counter
 RANKS, RANK = JOB["ranks"], int(os.environ["RANK"]) if JOB["ranks"] > 1 else 0
 if RANK > 0:
     sys.stdout = open(os.devnull, "w")
+if RANKS > 1:
+    # PR_SET_PDEATHSIG of prctl(2). torchrun starts each rank in a session of its own and, when it is killed, ends none.
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+# The extensions of images, as `benchbook-data` lists folders.
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 
 def run(library):
@@ -217,11 +224,19 @@ class Progress:
         print(line, flush=True)
 
 
+def is_image(path):
+    """Whether a file is an image by its name, as `benchbook-data` decides: not hidden, with the extension of an image."""
+    name = os.path.basename(path)
+    return not name.startswith(".") and name.lower().endswith(EXTENSIONS)
+
+
 def test_files():
-    """The images of the phase test: those of the folder `test`, or of `validation` if there is none."""
-    root = Path(JOB["data"])
-    root = root / "test" if (root / "test").is_dir() else root / "validation"
-    return sorted(str(path) for path in root.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    """The images of the phase test, and of its folders: those of the folder `test` or `test1`, or of `validation` if there are none."""
+    for folder in ("test", "test1", "validation"):
+        found = (path for pattern in ("*", "*/*") for path in (Path(JOB["data"]) / folder).glob(pattern))
+        if files := sorted(str(path) for path in found if is_image(path) and not path.parent.name.startswith(".")):
+            return files
+    sys.exit(f"{JOB['data']} has no images in test, test1 or validation")
 
 
 def write(value, path):

@@ -13,7 +13,7 @@ import numpy as np
 import PIL
 from PIL import Image
 
-from common import CLASSES, CLOCK, JOB, NET, RECORD, Progress, part, test_files
+from common import CLASSES, CLOCK, JOB, NET, RECORD, Progress, is_image, part, test_files
 
 SIZE = tuple(reversed(NET["input"][1:]))
 # Subtracted and divided by, of pixels 0 to 255 of the channels in the preprocessing's order.
@@ -37,7 +37,7 @@ def decoded(path):
 def listed(split):
     """The class of each path of a split, sorted by classes and names."""
     folders = (f"{glob.escape(JOB['data'])}/{split}/{glob.escape(name)}/*" for name in CLASSES)
-    return {path: label for label, folder in enumerate(folders) for path in sorted(glob.glob(folder))}
+    return {path: label for label, folder in enumerate(folders) for path in sorted(filter(is_image, glob.glob(folder)))}
 
 
 def chunks(paths, size):

@@ -22,7 +22,7 @@ import keras
 import numpy as np
 from safetensors.numpy import load_file
 
-from common import CLASSES, CLOCK, JOB, NET, RECORD, Progress, different, learned, part, run, test_files
+from common import CLASSES, CLOCK, JOB, NET, RECORD, Progress, different, is_image, learned, part, run, test_files
 from net_keras import build, count, from_keras, set_weights
 
 
@@ -73,7 +73,7 @@ class Clock(keras.callbacks.Callback):
 def listed(split):
     """The paths of a split and their classes, sorted by classes and names."""
     folders = (f"{glob.escape(JOB['data'])}/{split}/{glob.escape(name)}/*" for name in CLASSES)
-    paths = [sorted(glob.glob(folder)) for folder in folders]
+    paths = [sorted(filter(is_image, glob.glob(folder))) for folder in folders]
     labels = [label for label, files in enumerate(paths) for _ in files]
     return sum(paths, []), labels
 

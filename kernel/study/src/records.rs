@@ -2,7 +2,8 @@
 
 use crate::error::Error;
 use crate::files::write_atomically;
-use crate::record::{Record, SCHEMA};
+use crate::record::{Record, SCHEMA, Status};
+use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -34,7 +35,7 @@ pub struct Records {
 }
 
 impl Records {
-    /// Reads a file.
+    /// Reads a file. A run whose line occurs several times, as in joined files, counts once.
     ///
     /// # Errors
     /// [`Error::File`]. Lines that cannot be read are listed in `unreadable`.
@@ -45,13 +46,19 @@ impl Records {
             path: path.into(),
             source,
         })?;
-        let mut read = Self::default();
+        let (mut read, mut seen) = (Self::default(), HashSet::new());
         for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
             if line.iter().all(u8::is_ascii_whitespace) {
                 continue;
             }
             match parse(line) {
-                Ok(record) => read.records.push(record),
+                Ok(record) => {
+                    let is_new = seen.insert(line);
+                    // A check may find the same again, after something else.
+                    if is_new || record.status == Status::Checked {
+                        read.records.push(record);
+                    }
+                }
                 Err(reason) => {
                     read.unreadable.push(Unreadable { path: path.into(), line: index + 1, reason });
                 }
@@ -272,6 +279,17 @@ mod tests {
         assert!(told[0].contains("line 2: the record must have schema 3 (got 4)"), "{told:?}");
         assert!(told[1].contains("line 3") && told[1].contains("`nmae`"), "{told:?}");
         assert!(told[2].contains("line 5") && told[3].contains("line 6"), "{told:?}");
+    }
+
+    #[test]
+    fn a_run_counts_once_in_joined_files_and_a_check_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("joined.jsonl");
+        let check = Record { status: Status::Checked, ..named("check") };
+        for record in [named("run"), check.clone(), named("other"), named("run"), check] {
+            append(&path, &record).unwrap();
+        }
+        assert_eq!(names(&Records::read(&path).unwrap()), ["run", "check", "other", "check"]);
     }
 
     #[test]

@@ -34,7 +34,7 @@ use std::sync::Arc;
 pub struct Check {
     /// Training steps in 64-bit floats. Default: 20.
     pub steps: usize,
-    /// Images in a batch. Default: 8.
+    /// Images in a batch; a study with more ranks takes one for each. Default: 8.
     pub batch_size: usize,
     /// Training steps of each run after its clock has stopped, at most [`Check::steps`]. Default: 3.
     pub run_steps: usize,

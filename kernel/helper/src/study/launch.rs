@@ -312,7 +312,8 @@ impl Workers {
         let [_, validation, test] = self.images;
         let [validation, test] = [validation, test].map(|images| images.unwrap_or(0));
         if !is_trace
-            && (small(self.train.len())
+            && (batch < ranks
+                || small(self.train.len())
                 || small(validation)
                 || (1..ranks).contains(&(test % EVALUATION_BATCH)))
         {

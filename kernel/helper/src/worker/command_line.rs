@@ -1,6 +1,7 @@
 //! The command lines of `benchbook bench`, `study` and `reproduce`, whose help is the list of options.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// The words of a command line by kind.
@@ -43,7 +44,11 @@ pub(super) fn arguments<T>(
     may_be_empty: bool,
     read: impl FnOnce(&[String]) -> Result<T, String>,
 ) -> Result<T, i32> {
-    let words: Vec<String> = std::env::args().skip(2).collect();
+    let words = std::env::args_os().skip(2).map(OsString::into_string);
+    let words: Vec<String> = words.collect::<Result<_, OsString>>().map_err(|word| {
+        eprintln!("benchbook {command}: the argument {} is not UTF-8", word.display());
+        2_i32
+    })?;
     let is_empty = words.is_empty() && !may_be_empty;
     if is_empty || words.iter().any(|word| word == "--help" || word == "-h") {
         println!("{}", help());

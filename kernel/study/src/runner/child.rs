@@ -22,7 +22,7 @@ const SAMPLE: Duration = Duration::from_millis(100);
 /// How long the children of a process may print after its end.
 const GRACE: Duration = Duration::from_secs(5);
 /// Texts on standard error that report a lack of memory, in lower case.
-const OUT_OF_MEMORY: [&str; 14] = [
+const OUT_OF_MEMORY: [&str; 15] = [
     "out of memory",
     "out_of_memory",
     "outofmemory",
@@ -37,7 +37,12 @@ const OUT_OF_MEMORY: [&str; 14] = [
     "resource_exhausted",
     "cudnn_status_alloc_failed",
     "cublas_status_alloc_failed",
+    // `torchrun` of a rank that signal 9 has ended (see `judged`).
+    "failed (exitcode: -9)",
 ];
+/// Parts of the lines in which `torchrun` of PyTorch 2 and 1 reports that a rank has failed. Its further lines do not tell why.
+const OF_TORCHRUN: [&str; 2] =
+    ["elastic/multiprocessing/api.py", "torch.distributed.elastic.multiprocessing.api:"];
 
 enum Said {
     Output {
@@ -71,6 +76,7 @@ pub(super) fn watch(
     let said = listen(&mut child);
     let mut watch = Watch::new(child.id(), gpu);
     let mut last_words = String::new();
+    let mut torchrun_reports = false;
     let mut memory_ran_out = false;
     let mut gone: Option<Instant> = None;
     let mut ended_early = None;
@@ -88,7 +94,8 @@ pub(super) fn watch(
             },
             Ok(Said::Error(text)) => {
                 memory_ran_out |= tells_of_memory(&text);
-                if !text.trim().is_empty() {
+                torchrun_reports |= OF_TORCHRUN.iter().any(|part| text.contains(part));
+                if !text.trim().is_empty() && is_reason(&text, torchrun_reports) {
                     last_words = text.trim().to_owned();
                 }
             }
@@ -140,6 +147,11 @@ pub(super) fn watch(
 fn tells_of_memory(line: &str) -> bool {
     let small = line.to_lowercase();
     OUT_OF_MEMORY.iter().any(|sign| small.contains(sign))
+}
+
+/// Whether a line of standard error may be why a run failed. A rank that a signal has ended leaves only `torchrun`'s line.
+fn is_reason(line: &str, torchrun_reports: bool) -> bool {
+    !torchrun_reports || line.contains("failed (exitcode: -")
 }
 
 /// Has the process killed when the thread that starts it ends (prctl(2)); otherwise it would disturb the next study.
@@ -260,5 +272,30 @@ mod tests {
         }
         assert!(!tells_of_memory("ValueError: no such layer"));
         assert!(!tells_of_memory("RuntimeError: cuDNN error: CUDNN_STATUS_NOT_SUPPORTED"));
+    }
+
+    #[test]
+    fn a_rank_says_why_it_failed_and_torchrun_only_that_it_was_killed() {
+        let last_words = |how: &str, warning: &str, failure: &str| {
+            let script = format!(
+                "cat >&2 <<'END'\n{how}\n{warning}\n{failure}\nTraceback (most recent call last):\n\
+                 ChildFailedError:\n=====\nEND\nexit 1"
+            );
+            let mut command = Command::new("sh");
+            command.args(["-c", &script]);
+            watch(command, "a", None, None, &mut |_| {}, &|| false).status
+        };
+        let api = "E1128 20:00:00.000000 7 torch/distributed/elastic/multiprocessing/api.py:987]";
+        let closing = api.replace("E1128", "W1128") + " Sending process 8 closing signal SIGTERM";
+        let failed = |code: i32| format!("{api} failed (exitcode: {code}) local_rank: 0 (pid: 7)");
+        let status = last_words("ValueError: no such layer", &closing, &failed(1));
+        let message = "exit status 1: ValueError: no such layer".into();
+        assert_eq!(status, Status::Failed { message });
+        let status = last_words("UserWarning: old", &closing, &failed(-9));
+        let message = format!("exit status 1: {}", failed(-9));
+        assert_eq!(status, Status::OutOfMemory { message });
+        let old = "ERROR:torch.distributed.elastic.multiprocessing.api:failed (exitcode: 1)";
+        let status = last_words("MemoryError", "", old);
+        assert_eq!(status, Status::OutOfMemory { message: "exit status 1: MemoryError".into() });
     }
 }

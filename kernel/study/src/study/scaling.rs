@@ -1,41 +1,71 @@
 //! Charts how training scales with the number of ranks.
 
-use super::Study;
+use super::{Study, machine};
 use crate::compare::counts;
 use crate::error::Error;
 use crate::record::Record;
 use crate::statistics::quantile;
 use benchbook_chart::{Curves, LineChart};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-/// The images/s of one library by the number of ranks, with an equal number of threads per rank.
-type Rates<'a> = BTreeMap<(&'a str, Option<usize>), BTreeMap<usize, Vec<f64>>>;
+/// What the runs of a line share: an efficiency over several machines, versions or nets would mean nothing.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Line {
+    backend: String,
+    /// Threads per rank.
+    threads: Option<usize>,
+    /// The machine, the library's version, and the net.
+    others: [Option<String>; 3],
+}
+
+impl Line {
+    fn of(record: &Record) -> Self {
+        let (version, net) = (record.library.version.clone(), record.net.name.clone());
+        Self {
+            backend: record.backend().to_owned(),
+            threads: record.library.threads,
+            others: [machine(record), version, Some(net)],
+        }
+    }
+
+    /// The backend, and what differs between the lines.
+    fn name(&self, all: &[&Self]) -> String {
+        let mut parts = vec![self.backend.clone()];
+        if let Some(threads) = self.threads
+            && all.iter().any(|line| line.threads != self.threads)
+        {
+            parts.push(format!("{threads} threads each"));
+        }
+        for (at, value) in self.others.iter().enumerate() {
+            let mut namesakes = all.iter().filter(|line| line.backend == self.backend);
+            if let Some(value) = value
+                && namesakes.any(|line| line.others[at].as_ref() != Some(value))
+            {
+                parts.push(value.clone());
+            }
+        }
+        parts.join(", ")
+    }
+}
+
+/// The images/s of each line by the number of ranks.
+type Rates = BTreeMap<Line, BTreeMap<usize, Vec<f64>>>;
 
 impl Study {
     /// Charts of training images/s and of the efficiency against the number of ranks, each with the ideal. A line has the
-    /// medians of one library with one number of threads per rank, and a point for each run. The efficiency of n ranks is
-    /// the rate divided by n / m times the rate of m ranks, where m is the smallest number of ranks of the line. The charts
-    /// are empty unless a library ran with several numbers of ranks.
+    /// medians of one library and net, on one kind of machine and with one number of threads per rank, and a point for each
+    /// run. The efficiency of n ranks is the rate divided by n / m times the rate of m ranks, where m is the smallest number
+    /// of ranks of the line. The charts are empty unless a library ran with several numbers of ranks.
     ///
     /// # Errors
     /// [`Error::Chart`].
     pub fn scaling_chart(&self) -> Result<Curves, Error> {
-        let mut rates = Rates::new();
-        for record in self.records().iter().filter(|record| counts(record)) {
-            let Some(rate) = record.throughput.training else { continue };
-            let line = rates.entry((record.backend(), record.library.threads)).or_default();
-            line.entry(ranks(record)).or_default().push(rate);
-        }
-        rates.retain(|_, line| line.len() > 1);
-        let threads: BTreeSet<_> = rates.keys().map(|(_, threads)| threads).collect();
-        let one_number = threads.len() <= 1;
+        let rates = self.lines();
+        let lines: Vec<&Line> = rates.keys().collect();
         let panel = |y| LineChart::new("").x("ranks").y(y).markers(true);
         let [mut speed, mut efficiency] = [panel("training images/s"), panel("efficiency")];
-        for ((backend, threads), line) in &rates {
-            let name = match threads {
-                Some(threads) if !one_number => format!("{backend}, {threads} threads each"),
-                _ => (*backend).to_owned(),
-            };
+        for (shared, line) in &rates {
+            let name = shared.name(&lines);
             let median = |runs: &Vec<f64>| quantile(runs, 0.5).unwrap_or(f64::NAN);
             let first = line.iter().next().map(|(ranks, runs)| median(runs) / *ranks as f64);
             let ideal = first.unwrap_or(f64::NAN);
@@ -64,10 +94,21 @@ impl Study {
         Ok(Curves::new("Scaling").subtitle(self.conditions(drawn)).panel(speed).panel(efficiency))
     }
 
+    /// The lines with several numbers of ranks.
+    fn lines(&self) -> Rates {
+        let mut rates = Rates::new();
+        for record in self.records().iter().filter(|record| counts(record)) {
+            let Some(rate) = record.throughput.training else { continue };
+            let line = rates.entry(Line::of(record)).or_default();
+            line.entry(ranks(record)).or_default().push(rate);
+        }
+        rates.retain(|_, line| line.len() > 1);
+        rates
+    }
+
     /// Whether a library ran with several numbers of ranks.
     pub(super) fn has_scaling(&self) -> bool {
-        let mut valid = self.records().iter().filter(|record| counts(record)).map(ranks);
-        valid.next().is_some_and(|first| valid.any(|other| other != first))
+        !self.lines().is_empty()
     }
 }
 
@@ -87,6 +128,30 @@ mod tests {
         run.library.threads = Some(threads);
         run.throughput = Throughput { training: Some(rate), ..Throughput::default() };
         run
+    }
+
+    fn on(machine: &str, mut run: Record) -> Record {
+        run.library.device_name = Some(machine.into());
+        run
+    }
+
+    #[test]
+    fn machines_and_versions_have_lines_of_their_own() {
+        let slow = [run("libtorch", 1, 1, 10.0), run("libtorch", 2, 1, 18.0)];
+        let fast = [run("libtorch", 1, 1, 50.0), run("libtorch", 2, 1, 70.0)];
+        let runs =
+            slow.map(|run| on("slow", run)).into_iter().chain(fast.map(|run| on("fast", run)));
+        let chart = Study::of_records(runs).scaling_chart().unwrap();
+        let speed = &chart.data().panels[0];
+        let names: Vec<&str> = speed.series.iter().map(|series| series.name.as_str()).collect();
+        let expected =
+            ["libtorch, fast", "libtorch, fast, ideal", "libtorch, slow", "libtorch, slow, ideal"];
+        assert_eq!(names, expected);
+        let other = Study::of_records([
+            on("slow", run("libtorch", 1, 1, 10.0)),
+            on("fast", run("libtorch", 2, 1, 70.0)),
+        ]);
+        assert!(!other.has_scaling());
     }
 
     #[test]
