@@ -316,7 +316,7 @@ check_helper_clippy() {
 }
 
 # Two files at a time: the tests mostly wait for a compiler that uses one core.
-check_kernel() { run_pytest kernel kernel/tests -n 2 --dist loadfile; }
+check_kernel() { run_pytest kernel kernel/tests -n 2 --dist loadfile --no-loadscope-reorder; }
 
 check_notebooks() {
     unset BENCHBOOK_DATA BENCHBOOK_WEIGHTS

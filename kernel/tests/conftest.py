@@ -23,6 +23,15 @@ from driver import NAME, Kernel
 Manifest = dict[str, Any]
 
 
+# Files that take a minute or more. They start first, so that at the end no process waits for one of them.
+LONG = ["study_attacks", "study", "gpu", "libraries", "reports", "ranks", "slurm_study", "remote_study", "study_nets", "agreement"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {f"test_{name}.py": number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
+
 @pytest.fixture(scope="session")
 def kernelspec() -> dict[str, Any]:
     """The installed kernel.json."""
