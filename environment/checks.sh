@@ -60,7 +60,7 @@ plan_server_checks() {
 
 plan_helper_checks() {
     check "Tests of the helper library" "$(on_these_cores 420)" 0 check_helper "cargo test, with libtorch"
-    check "The same of the helper library" "$(on_these_cores 70)" 0 check_helper_clippy "with libtorch"
+    check "Clippy and documentation of the helper library" "$(on_these_cores 70)" 0 check_helper_clippy "with libtorch"
 }
 
 plan_kernel_checks() {

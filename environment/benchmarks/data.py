@@ -229,7 +229,7 @@ def main() -> None:
     print(f"\n{options.output} and {options.output.with_suffix('.svg').name}")
     beyond = [r["title"] for r in results if r["difference"]["mean"] > r["tolerance"]]
     if beyond:
-        raise SystemExit(f"other pixels than the tolerance allows: {'; '.join(beyond)}")
+        raise SystemExit(f"pixel differences exceed the tolerance: {'; '.join(beyond)}")
 
 
 if __name__ == "__main__":

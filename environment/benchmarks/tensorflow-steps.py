@@ -1,8 +1,8 @@
 """Training steps of the TensorFlow backend against Keras' own train_on_batch, with the same library.
 
 VGG16 with each of the report's heads, all layers learning. Both sides get the same threads and the same settings of
-TensorFlow and take turns step by step, so that the machine's moods meet both. Each round has fresh processes, since
-the steps of one process share how its memory happens to lie: a round's ratio is that of the medians of its steps, and
+TensorFlow and take turns step by step, so that load on the machine affects both equally. Each round has fresh processes, since
+the steps of one process share its memory layout: a round's ratio is that of the medians of its steps, and
 the ratio is the median over rounds, with its bootstrap interval over rounds. Peak memory is the largest of all rounds.
 Needs `.venv-references` (environment/references), or BENCHBOOK_REFERENCES: a Python environment with TensorFlow and
 Keras.

@@ -1,7 +1,7 @@
 """A training step against the same step in PyTorch's Python, with the same libtorch.
 
 VGG16 with each of the report's heads, a trainable and a frozen base, at several batch sizes. Both sides get the same
-threads and take turns step by step, so that the machine's moods meet both; each combination has fresh processes, so
+threads and take turns step by step, so that load on the machine affects both equally; each combination has fresh processes, so
 that its peak memory is its own, and one step of each side before those that count. Ours runs in cells of the
 installed kernel. Needs `.venv-references`.
 """

@@ -84,7 +84,7 @@ def summary(steps: list[dict[str, Any]], records: dict[str, list[Record]], machi
     for step in steps:
         reason = f": {step['reason']}" if step["reason"] else ""
         lines.append(f"| {step['id']} | {step['title']} | {step['state']}{reason.replace('|', '/')} | {step['seconds']:.0f} |")
-    lines += ["", "| study | library | runs | step [ms] | peak GPU memory [GB] | computes |", "| --- | --- | --- | --- | --- | --- |"]
+    lines += ["", "| study | library | runs | step [ms] | peak GPU memory [GB] | agreement |", "| --- | --- | --- | --- | --- | --- |"]
     for study, rows in records.items():
         backends = dict.fromkeys((record.get("place") or {}).get("backend") for record in rows)
         for backend in filter(None, backends):

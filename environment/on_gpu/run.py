@@ -252,7 +252,7 @@ def take(step: dict[str, Any], environment: dict[str, str], limit: float) -> dic
     if refused:
         reason, state = refused, FAILED
     elif timed_out:
-        reason, state = f"it took longer than {limit:.0f} s; the next call goes on", UNFINISHED
+        reason, state = f"it exceeded its limit of {limit:.0f} s; the next call resumes", UNFINISHED
     elif any(status not in step["status"] for status in statuses):
         last = next((line for line in reversed(said.splitlines()) if line.strip()), "")
         reason, state = f"exit status {', '.join(map(str, statuses))}, not {step['status'][0]}: {last.strip()[:300]}", FAILED

@@ -26,7 +26,7 @@ CRASHES = {
         "unsafe { std::hint::black_box(8 as *mut u64).write_volatile(1) }",
         "segmentation fault",
     ),
-    "an abort": ("std::process::abort();", "aborted itself (SIGABRT)"),
+    "an abort": ("std::process::abort();", "called `abort()` (SIGABRT)"),
     "an exit": ("std::process::exit(3);", "exit status 3"),
     "a stack overflow": (
         (
@@ -176,7 +176,7 @@ def test_a_compiler_that_is_killed_is_told_in_words(kernel: Kernel, program: str
     assert cell.ename == "CompilerDied", cell.problem
     assert ("(SIGKILL)" in cell.evalue) == (program == "rustc"), cell.evalue
     count = cell.reply["execution_count"]
-    assert f"while it worked on cell {count}" in cell.evalue and "memory" in cell.evalue
+    assert f"while compiling cell {count}" in cell.evalue and "memory" in cell.evalue
     assert "all variables are kept" in cell.evalue and "run the cell again" in cell.evalue
     assert kernel.value("beside_it + 1") == "2"
 

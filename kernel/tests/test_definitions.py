@@ -211,7 +211,7 @@ def test_a_changed_static_begins_anew_and_says_so(kernel: Kernel) -> None:
     assert kernel.value(push) == "3", "the same definition"
     kernel.good(one.replace("u8", "u64"))
     cell = kernel.good(push)
-    assert cell.result["text/plain"] == "1" and "the static `LOG` begins anew" in cell.stderr, cell.problem
+    assert cell.result["text/plain"] == "1" and "the static `LOG` is reset" in cell.stderr, cell.problem
     again = kernel.good(push)
     assert again.result["text/plain"] == "2" and not again.stderr, again.problem
     kernel.good(one)
@@ -223,7 +223,7 @@ def test_a_static_whose_type_was_defined_anew_begins_anew(kernel: Kernel) -> Non
     assert kernel.value("{ ENTRIES.lock().unwrap().push(Entry { a: 1 }); ENTRIES.lock().unwrap().len() }") == "1"
     kernel.good("#[derive(Debug)] struct Entry { a: [u64; 64] }")
     cell = kernel.good("ENTRIES.lock().unwrap().len()")
-    assert cell.result["text/plain"] == "0" and "`ENTRIES` begins anew" in cell.stderr, cell.problem
+    assert cell.result["text/plain"] == "0" and "`ENTRIES` is reset" in cell.stderr, cell.problem
 
 
 def test_statics_begin_anew_with_a_new_process(kernel: Kernel) -> None:

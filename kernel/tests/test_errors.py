@@ -224,7 +224,7 @@ def test_no_advice_is_given_that_cannot_work(kernel: Kernel, code: str, impossib
     ("code", "advice"),
     [
         pytest.param(
-            "let v = vec![1]; let w = v; v.len()", "lend it with `&v`", id="a moved variable"
+            "let v = vec![1]; let w = v; v.len()", "pass a reference, `&v`", id="a moved variable"
         ),
         pytest.param(
             "let owner = String::new(); let lent = &owner;",

@@ -117,7 +117,7 @@ def test_a_version_is_found_where_it_is_installed_and_otherwise_named(
     missing = status["python-pytorch@1.0"]["message"]
     assert f"{python} has torch 2.11.0" in missing and "-torch@1.0/bin/python" in missing, missing
     assert "run `environment/references python-pytorch@1.0`" in missing
-    assert "`libtorch` is there in one version only" in status["libtorch@2.11"]["message"]
+    assert "`libtorch` has only one version" in status["libtorch@2.11"]["message"]
     assert "the version must be numbers" in status["python-pytorch@new"]["message"]
 
 

@@ -227,7 +227,7 @@ def test_the_first_libraries_settle_the_values_of_the_others_runs(program: Path,
     }
     said, records = study(program, template, tmp_path, plan, *ONE_ROUND)
     # TensorFlow from Rust helps where it is installed.
-    assert "python-pytorch: check of what it computes" in said and "python-keras: check" not in said, said
+    assert "python-pytorch: agreement check" in said and "python-keras: check" not in said, said
     found = {record["place"]["backend"]: record["computes"]["found"] for record in records}
     assert found == {"libtorch": "alike", "python-pytorch": "alike", "python-keras": "unchecked"}
     assert {record["audit"]["found"] for record in records} == {"alike"} and all(record["step_seconds"] for record in records)

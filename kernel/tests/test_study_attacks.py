@@ -73,14 +73,14 @@ CHEATS = {
     "a frozen layer": (
         [("        self.optimizer = make", "        self.model.layers[0].requires_grad_(False)\n        self.optimizer = make")],
         "",
-        "what learns is",
+        "trainable parameters must be",
     ),
     "a layer that the optimiser does not know": (
         [("if value.requires_grad])", "if value.requires_grad][1:])")],
         "",
-        "what learns is",
+        "trainable parameters must be",
     ),
-    "another learning rate": ([("rate, momentum, nesterov=", "rate * 1.01, momentum, nesterov=")], "", "the optimiser's lr is"),
+    "another learning rate": ([("rate, momentum, nesterov=", "rate * 1.01, momentum, nesterov=")], "", "the optimiser's lr must be"),
 }
 
 WITH_ALL_ROUNDS = {"no dropout", "half of the steps"}
@@ -155,7 +155,7 @@ def test_two_that_disagree_are_both_in_doubt(
     plan = {"name": "tie", "backends": ["python-pytorch", "libtorch"], "warm_up": 0, "job": job(pictures, epochs=1)}
     said, records = study(program, template, tmp_path, plan, *ONE_ROUND)
     assert {record["computes"]["found"] for record in records} == {"unchecked"}
-    assert "no majority of the libraries settles who is right" in said
+    assert "no majority of the libraries decides which is correct" in said
 
 
 @pytest.mark.parametrize("decay", [1e-4, 2e-4, 5e-4])

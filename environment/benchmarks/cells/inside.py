@@ -112,7 +112,7 @@ def measure(
     installed: Installed, processes: int, rounds: int
 ) -> dict[str, dict[str, object]]:
     """Runs each job alternating in a cell and in the program, several rounds in each of several fresh pairs of
-    processes. How memory happens to lie in a process makes its steps faster or slower for as long as it
+    processes. The memory layout of a process makes its steps faster or slower for as long as it
     lives, so a pair of processes, and not a round, is one observation."""
     cells: dict[str, list[float]] = {name: [] for name in CALLS}
     programs: dict[str, list[float]] = {name: [] for name in CALLS}

@@ -87,7 +87,7 @@ pub enum BackendError {
     NoBase,
     /// Held inputs of another net, or of another number of examples.
     #[error(
-        "the held inputs are not this net's, or not as many as the labels; call `hold` with them"
+        "held inputs must belong to this net, one per label; call `hold` on this net with the batch first"
     )]
     NotHeld,
     /// Features for a trainable base.

@@ -92,7 +92,7 @@ pub enum DataError {
         fault: ImageFault,
     },
     /// A setting is outside its range.
-    #[error("expected {name} to be {expected}, received {received}")]
+    #[error("{name} must be {expected} (got {received})")]
     Setting { name: &'static str, expected: &'static str, received: String },
     /// The split of a loader has no samples.
     #[error("expected samples in the split \"{split}\", found none")]

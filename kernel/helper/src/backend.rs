@@ -66,7 +66,7 @@ impl Runner {
                 reference.at(version).map(Self::Program)
             }
             (Some(Self::Rust(_)), Some(_)) => {
-                Err(format!("`{name}` is there in one version only; received `{id}`"))
+                Err(format!("`{name}` has only one version; remove `@…` from `{id}`"))
             }
         }
     }

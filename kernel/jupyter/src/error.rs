@@ -12,8 +12,7 @@ pub enum Error {
     ConnectionFile { path: PathBuf, source: io::Error },
     /// The file is not a connection file.
     #[error(
-        "expected a connection file with transport, ip, five ports, key and signature_scheme, \
-         found something else in {}: {source}",
+        "{} is not a valid connection file: {source}; it must have transport, ip, five ports, key and signature_scheme",
         path.display()
     )]
     ConnectionFormat { path: PathBuf, source: serde_json::Error },
@@ -29,6 +28,8 @@ pub enum Error {
         source: io::Error,
     },
     /// A pipe or a thread that the kernel needs could not be created.
-    #[error("could not make what the kernel needs from the system")]
+    #[error(
+        "cannot create a pipe or thread of the kernel; raise the limits of open files and processes (`ulimit -n`, `ulimit -u`)"
+    )]
     System(#[source] io::Error),
 }

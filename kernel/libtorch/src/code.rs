@@ -63,7 +63,7 @@ impl Code {
         for train in [false, true] {
             set_seed(0);
             let output = (self.forward)(&example.copy(), train)
-                .map_err(|wrong| format!("a forward pass that works; {wrong}"))?;
+                .map_err(|wrong| format!("a forward pass without errors ({wrong})"))?;
             units = match output.size()[..] {
                 [2, units] if units > 0 => units as usize,
                 ref other => {
@@ -74,7 +74,7 @@ impl Code {
             };
             // Two digits are equal on every machine.
             let values = Vec::<f64>::try_from(output.to_kind(Kind::Double).flatten(0, -1));
-            let values = values.map_err(|error| format!("an output of numbers; {error}"))?;
+            let values = values.map_err(|error| format!("a numeric output ({error})"))?;
             digits.extend(values.iter().map(|value| format!("{value:.1e} ")));
         }
         Ok(Custom { units, parameters, fingerprint: digits })

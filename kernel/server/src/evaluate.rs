@@ -179,9 +179,12 @@ impl Rust {
         let prelude = context.execute(PRELUDE);
         let ended = begun.end(false);
         if let Some(failure) = ended.failure {
-            anyhow::bail!("the helper library does not work: {}", failure.evalue);
+            anyhow::bail!(
+                "cannot start the helper library: {}; run `environment/run`, or install the wheel again, and restart the kernel",
+                failure.evalue
+            );
         }
-        prelude.map_err(|error| anyhow::anyhow!("the helper library cannot be used: {error}"))?;
+        prelude.map_err(|error| anyhow::anyhow!("cannot load the helper library: {error}; run `environment/run`, or install the wheel again, and restart the kernel"))?;
         Ok(Self {
             context: ManuallyDrop::new(context),
             host,
@@ -230,10 +233,14 @@ impl Rust {
             fs::write(&manifest, text.replace(&line(OPT_LEVEL), &line(&level)))
         });
         if let Err(error) = written {
-            tracing::error!("types will have to be written down: {error}");
+            tracing::error!(
+                "cannot infer types of variables: {error}; annotate them (`let x: Type = …`)"
+            );
         }
         if let Err(error) = self.context.set_opt_level(&level) {
-            tracing::error!("types will have to be written down: {error}");
+            tracing::error!(
+                "cannot infer types of variables: {error}; annotate them (`let x: Type = …`)"
+            );
         }
     }
 
@@ -505,9 +512,8 @@ impl Rust {
         own.names().for_each(|name| drop(self.gone.remove(name)));
         let notes = notes.lock().unwrap_or_else(PoisonError::into_inner);
         for (name, said) in notes.iter() {
-            let text = format!(
-                "{said} and was set aside in cell {count}; run its own cell again, changed to fit"
-            );
+            let text =
+                format!("{said} and was disabled in cell {count}; adapt its cell and run it again");
             self.gone.insert(name.clone(), text);
         }
     }
@@ -536,7 +542,7 @@ impl Rust {
             }
             if runs {
                 for said in notes.lock().unwrap_or_else(PoisonError::into_inner).values() {
-                    say(&format!("{said} and is set aside until its cell is run again\n"));
+                    say(&format!("{said} and is disabled until its cell is run again\n"));
                 }
                 errors::show_unused(&folder, &code, count, &prepared, &output);
             }
@@ -604,7 +610,9 @@ impl Rust {
                 };
                 format!("`{name}` was lost when cell {count} ended its process{load}")
             } else if ran.outdated.iter().any(|variable| variable.name == *name) {
-                format!("`{name}` was lost in cell {count}, which defined its type anew")
+                format!(
+                    "`{name}` was lost in cell {count}, which redefined its type; define it again"
+                )
             } else if succeeded {
                 errors::moved(name, kind, count, &self.names)
             } else {

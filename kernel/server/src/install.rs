@@ -115,7 +115,9 @@ fn build(
     fs::write(folder.join("metadata.json"), recorded)?;
     match metadata::record_standard_library(&here) {
         Ok(recorded) => fs::write(folder.join(metadata::STANDARD_LIBRARY), recorded)?,
-        Err(error) => eprintln!("types of some variables will have to be written down: {error:#}"),
+        Err(error) => eprintln!(
+            "cannot infer types of some variables: {error:#}; annotate them (`let x: Type = …`)"
+        ),
     }
     write_manifest(&here.template)?;
     Ok(here)
@@ -180,7 +182,10 @@ fn record(template: &Template) -> anyhow::Result<()> {
         .arg(&template.folder)
         .stdin(Stdio::null())
         .status()?;
-    ensure!(status.success(), "no session can be begun with what was built; the reason is above");
+    ensure!(
+        status.success(),
+        "cannot start a session from the new template; see the messages above"
+    );
     Ok(())
 }
 

@@ -32,12 +32,12 @@ const STACK_FOR_A_WORD: usize = if cfg!(debug_assertions) { 16 << 10 } else { 4 
 pub enum Limit {
     /// The text is nested too deeply.
     #[error(
-        "the cell is nested {0} levels deep, and at most {LEVELS} can be compiled (a pair of brackets, a term of a sum and a call in a chain are one each, an `if` three); give the inner parts names of their own"
+        "the cell is nested {0} levels deep, and at most {LEVELS} can be compiled (a pair of brackets, an operand and a chained call count as one level each, an `if` as three); move inner expressions into variables or functions"
     )]
     Levels(usize),
     /// The text is too long.
     #[error(
-        "the cell has {0} words and signs, and at most {WORDS} can be compiled; read large data from a file"
+        "the cell has {0} tokens, and at most {WORDS} can be compiled; read large data from a file"
     )]
     Words(usize),
     /// There is no memory to check the text.

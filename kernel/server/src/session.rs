@@ -240,7 +240,7 @@ fn parent() -> anyhow::Result<PathBuf> {
 /// The start of errors about the folder for temporary files.
 fn unfit(folder: &Path) -> String {
     format!(
-        "the folder for temporary files, {}, cannot be used; mend it and run the cell again, or set TMPDIR to another folder and restart the kernel",
+        "the folder for temporary files, {}, cannot be used; repair it and run the cell again, or set TMPDIR to another folder and restart the kernel",
         folder.display()
     )
 }

@@ -172,7 +172,7 @@ def dropout_deviations(layer, passes):
 def different(what, found, expected):
     """One deviation in words, or none."""
     same = math.isclose(found, expected, rel_tol=1e-6) if isinstance(expected, float) else found == expected
-    return [] if same else [f"{what} is {found}, the job asks for {expected}"]
+    return [] if same else [f"{what} must be {expected} (got {found})"]
 
 
 @contextlib.contextmanager

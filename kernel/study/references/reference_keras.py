@@ -159,7 +159,7 @@ class Keras:
         found += different("the optimiser", type(optimizer).__name__.lower(), settings["name"])
         names = {id(variable): name for name, variable in self.named.items()}
         trained = sorted(names[id(variable)] for variable in model.trainable_variables)
-        found += different("what learns", trained, learned())
+        found += different("trainable parameters", trained, learned())
         kinds = sorted({layer.dtype_policy.name for layer in self.layers.values()})
         found += different("the type of the numbers", kinds, [JOB["compute"]["precision"]])
         for layer in NET["layers"]:

@@ -39,7 +39,7 @@ class MXNet(Loop):
     def __init__(self):
         super().__init__()
         if JOB["device"] != "cpu":
-            sys.exit(f"MXNet {mx.__version__} of PyPI computes on the processor only, the job asks for {JOB['device']}")
+            sys.exit(f"MXNet {mx.__version__} of PyPI computes on the CPU only; the device must be cpu (got {JOB['device']})")
         mx.random.seed(JOB["seed"])
         self.masks = []
 
@@ -130,7 +130,7 @@ class MXNet(Loop):
         ]
         kind = "nag" if settings.get("nesterov") else settings["name"]
         found += different("the optimiser", type(optimizer).__name__.lower(), kind)
-        found += different("what learns", self.trains(), learned())
+        found += different("trainable parameters", self.trains(), learned())
         kinds = sorted({np.dtype(value.dtype).name for value in self.net.named.values()})
         found += different("the type of the numbers", kinds, [FLOATS])
         return found + different("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS"), str(JOB["threads"]))

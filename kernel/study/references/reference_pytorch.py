@@ -297,7 +297,7 @@ class PyTorch:
         found += different("the optimiser", type(self.optimizer).__name__.lower(), settings["name"])
         held = {id(value) for value in group["params"]}
         trained = {name for name, value in self.model.named().items() if value.requires_grad and id(value) in held}
-        found += different("what learns", sorted(trained), learned())
+        found += different("trainable parameters", sorted(trained), learned())
         kinds = sorted({str(value.dtype) for value in self.model.parameters()})
         found += different("the type of the weights", kinds, [str(torch.float32 if SHORT else DTYPE)])
         for layer, module in zip(NET["layers"], self.model.layers):

@@ -108,7 +108,7 @@ class Theano(Loop):
     def __init__(self):
         super().__init__()
         if JOB["device"] != "cpu":
-            sys.exit(f"theano-pymc computes on the processor only, the job asks for {JOB['device']}")
+            sys.exit(f"theano-pymc computes on the CPU only; the device must be cpu (got {JOB['device']})")
         # A seed of 0 is refused.
         self.random, self.masks = MRG_RandomStream(JOB["seed"] + 1), []
 

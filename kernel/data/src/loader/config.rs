@@ -154,7 +154,7 @@ impl LoaderConfig {
         range("batch_size", "at least 1", self.batch_size > 0, self.batch_size)?;
         range("max_pixels", "at least 1", self.max_pixels > 0, self.max_pixels)?;
         range("threads", "0 to 1024", self.threads <= 1024, self.threads)?;
-        const WITH_RANKS: &str = "Fail with several ranks, which would divide unlike batches";
+        const WITH_RANKS: &str = "Fail with several ranks, because a skipped image would give the ranks different batches";
         let valid = self.rank == Rank::ALONE || self.on_bad_image == OnBadImage::Fail;
         range("on_bad_image", WITH_RANKS, valid, format!("{:?}", self.on_bad_image))?;
         self.check_crop()?;

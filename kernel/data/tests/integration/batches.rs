@@ -237,17 +237,11 @@ fn settings_outside_their_range_are_refused_by_name() {
     let (_root, split) = train();
     let flip = |p| vec![Augmentation::HorizontalFlip { p }];
     let cases = [
-        (
-            LoaderConfig { batch_size: 0, ..small() },
-            "expected batch_size to be at least 1, received 0",
-        ),
-        (
-            LoaderConfig { height: 0, ..small() },
-            "expected height to be 1 to 16384 pixels, received 0",
-        ),
+        (LoaderConfig { batch_size: 0, ..small() }, "batch_size must be at least 1 (got 0)"),
+        (LoaderConfig { height: 0, ..small() }, "height must be 1 to 16384 pixels (got 0)"),
         (
             LoaderConfig { augmentation: flip(1.5), ..small() },
-            "expected HorizontalFlip { p } to be 0 to 1, received 1.5",
+            "HorizontalFlip { p } must be 0 to 1 (got 1.5)",
         ),
         (
             LoaderConfig {
@@ -257,7 +251,7 @@ fn settings_outside_their_range_are_refused_by_name() {
                 }]),
                 ..small()
             },
-            "expected Normalize { std } to be finite and not 0, received [1.0, 0.0, 1.0]",
+            "Normalize { std } must be finite and not 0 (got [1.0, 0.0, 1.0])",
         ),
     ];
     for (config, message) in cases {

@@ -243,7 +243,7 @@ pub(super) fn run(
     let runs = plan.len();
     for (index, (runner, rule, asked)) in plan.into_iter().enumerate() {
         let id = runner.about().id;
-        let backend = format!("{id}: check of what it computes");
+        let backend = format!("{id}: agreement check");
         observer(&Event::Begin { backend, run: index + 1, runs, warm_up: false });
         let result = trace_alone(runner, rule, check, folder.path(), workers, observer);
         let result = result.and_then(|(answer, trace)| {
@@ -315,7 +315,7 @@ fn judge(
             Settled::Open { between: [one, other], how } => {
                 let name = |place: usize| group[place].0.runner.about().name;
                 let why = format!(
-                    "{} and {} do not compute the same ({how}), and no majority of the libraries settles who is right",
+                    "{} and {} disagree ({how}), and no majority of the libraries decides which is correct; add a library to the study",
                     name(one),
                     name(other)
                 );
@@ -454,7 +454,9 @@ impl Common {
         record: &mut Record,
     ) -> Computes {
         let Some(truth) = self.truths.get(backend) else {
-            return Computes::Unchecked { reason: "no values were settled for it".into() };
+            return Computes::Unchecked {
+                reason: "no reference values: the libraries disagree".into(),
+            };
         };
         let (answer, trace) = match trace::read(question) {
             Ok(read) => read,
@@ -486,7 +488,7 @@ impl Common {
         let agreement = agreement(truth, &trace, bounds, &self.lengths);
         faults.extend(agreement.faults.iter().cloned());
         if faults.is_empty() {
-            let reference = "the settled values".into();
+            let reference = "the reference values".into();
             Computes::Alike { reference, nearness: nearness(&agreement) }
         } else {
             Computes::Unlike { message: first_of(&faults) }

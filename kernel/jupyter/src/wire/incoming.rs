@@ -108,13 +108,13 @@ pub(crate) enum WireError {
         "the {kind} has {found} bytes, and at most {MAX_CONTENT} are taken; a cell reads larger data from a file"
     )]
     ContentTooLarge { kind: String, found: usize },
-    #[error("the signature is not that of the message under the key of the connection file")]
+    #[error("invalid signature: the message was not signed with the connection file's key")]
     Forged,
     #[error("a message with this signature was received before")]
     Replayed,
     #[error("expected a header with msg_id and msg_type, found something else")]
     Header { source: serde_json::Error },
-    #[error("the content is not that of the message type {kind}: {source}")]
+    #[error("invalid content for the message type {kind}: {source}")]
     Content { kind: String, source: serde_json::Error },
 }
 

@@ -179,7 +179,7 @@ impl Library for Burn {
         let learned = values.iter().filter(|(_, value)| value.learns());
         let learned: BTreeSet<&str> = learned.map(|(name, _)| name.as_str()).collect();
         let mut found: Vec<String> = Vec::new();
-        found.extend(different("what learns", learned, job.learned()));
+        found.extend(different("trainable parameters", learned, job.learned()));
         // burn's optimisers do not expose their settings; losses and changes are compared instead.
         let threads = rayon::current_num_threads();
         found.extend(different("the number of threads", threads, job.threads));

@@ -163,7 +163,7 @@ impl Library for Candle {
         let mut found = self.optimizer.deviations(job.optimizer, job.learning_rate);
         let learned: BTreeSet<&str> =
             self.learned().iter().map(|(name, _)| name.as_str()).collect();
-        found.extend(different("what learns", learned, job.learned()));
+        found.extend(different("trainable parameters", learned, job.learned()));
         let threads = candle_core::utils::get_num_threads();
         found.extend(different("the number of threads", threads, job.threads));
         found

@@ -188,7 +188,7 @@ impl Net {
                 let divides = (0..2).all(|axis| input[axis].is_multiple_of(output[axis]));
                 ensure!(
                     divides,
-                    "candle has no adaptive pooling; windows of one size make no {output:?} of {input:?}"
+                    "candle has no adaptive pooling, so the output must divide the input {input:?} (got {output:?}); choose another input size or `global_avg_pool2d`"
                 );
                 Module::Plain
             }

@@ -154,7 +154,7 @@ pub fn different<T: PartialEq + std::fmt::Debug>(
     found: T,
     expected: T,
 ) -> Option<String> {
-    (found != expected).then(|| format!("{what} is {found:?}, the job asks for {expected:?}"))
+    (found != expected).then(|| format!("{what} must be {expected:?} (got {found:?})"))
 }
 
 #[cfg(test)]

@@ -120,8 +120,7 @@ pub(super) fn compiled(
         Ok(_) if allows_no_programs(&folder) => {
             if before.as_ref() != Some(&words) {
                 tell(
-                    "the folder for temporary files allows no programs (`noexec`), so that the statics of crates from \
-                     `:dep` start anew in each cell; set TMPDIR to another folder and restart the kernel",
+                    "the temporary folder is mounted `noexec`, so the statics of `:dep` crates are reset in each cell; set TMPDIR to another folder and restart the kernel",
                 );
             }
         }
@@ -129,18 +128,15 @@ pub(super) fn compiled(
             if !shared.restarted.is_empty() {
                 let names: Vec<String> =
                     shared.restarted.iter().map(|name| format!("`{name}`")).collect();
-                tell(&format!(
-                    "compiled again, so that its statics start anew: {}",
-                    names.join(", ")
-                ));
+                tell(&format!("compiled again, so its statics are reset: {}", names.join(", ")));
             }
             words.extend_from_slice(&shared.arguments);
         }
         Err(error) => {
             log(&format!("the crates of `:dep` are linked into each cell: {error:#}"));
             tell(
-                "the crates of `:dep` could not be linked into a library that all cells share, so that their statics \
-                 start anew in each cell; start the kernel with BENCHBOOK_LOG=info to see the linker's message",
+                "the crates of `:dep` could not be linked into a library that all cells share, so their statics are reset \
+                 in each cell; start the kernel with BENCHBOOK_LOG=info to see the linker's message",
             );
         }
     }

@@ -74,7 +74,7 @@ impl fmt::Display for Cause {
         match self {
             Cause::Exit(code) => write!(
                 f,
-                "it ended itself with exit status {code} (`std::process::exit`, or a library that gave up)"
+                "the process called `exit({code})` (`std::process::exit`, or a library)"
             ),
             Cause::Allocation(bytes) => write!(
                 f,
@@ -82,7 +82,7 @@ impl fmt::Display for Cause {
                 *bytes as f64 / (1_u64 << 30) as f64
             ),
             Cause::StackOverflow => f.write_str(
-                "stack overflow: a recursion without end, or values too large for the stack (SIGABRT)",
+                "stack overflow: unbounded recursion, or values too large for the stack (SIGABRT)",
             ),
             Cause::OutOfMemory => f.write_str(
                 "out of memory: the system ran out of it and ended the process (SIGKILL)",
@@ -92,16 +92,16 @@ impl fmt::Display for Cause {
             ),
             Cause::Disconnected(how) => f.write_str(how),
             Cause::Signal(name) => match name.as_str() {
-                "SIGABRT" => f.write_str("it aborted itself (SIGABRT)"),
+                "SIGABRT" => f.write_str("it called `abort()` (SIGABRT)"),
                 "SIGSEGV" => f.write_str(
-                    "segmentation fault: `unsafe` code or a native library used memory that is not there (SIGSEGV)",
+                    "segmentation fault: `unsafe` code or a native library accessed invalid memory (SIGSEGV)",
                 ),
                 "SIGBUS" => f.write_str(
                     "bus error: a file in memory was cut short, or shared memory is full (SIGBUS)",
                 ),
                 "SIGILL" => f.write_str("an instruction that this processor does not have (SIGILL)"),
                 "SIGFPE" => f.write_str("an arithmetic fault in native code (SIGFPE)"),
-                "SIGTERM" | "SIGHUP" => write!(f, "it was ended from outside ({name})"),
+                "SIGTERM" | "SIGHUP" => write!(f, "it was terminated by another process ({name})"),
                 name => f.write_str(name),
             },
             Cause::Unknown(how) => f.write_str(how),

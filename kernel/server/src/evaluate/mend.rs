@@ -86,7 +86,8 @@ fn aside(faults: &[Diagnostic], compiled: &str, own: &Items) -> Option<Mended> {
         if is_internal(&name) || own.has(&name) || own.imports(&name) {
             return None;
         }
-        let said = format!("{said} does not fit what is new ({})", fault.message);
+        let said =
+            format!("{said} no longer compiles with the new definitions ({})", fault.message);
         mended.code.insert(code);
         mended.aside.entry(name).or_insert(said);
     }

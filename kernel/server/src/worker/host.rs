@@ -498,7 +498,7 @@ impl Host {
         if let Some(output) = &state.output {
             for name in anew {
                 let text = format!(
-                    "the static `{name}` begins anew, since its definition or its type has changed\n"
+                    "the static `{name}` is reset because its definition or type has changed\n"
                 );
                 write(output, Stream::Stderr, &text);
             }

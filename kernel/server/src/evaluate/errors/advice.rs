@@ -28,7 +28,7 @@ impl Problem<'_> {
 
 const NO_NAMED_ARGUMENTS: &str = "Rust has neither named nor default arguments; settings go into a struct, as in `Fit { epochs: 3, ..Fit::default() }`";
 
-const CANNOT_BORROW: &str = "a variable is kept for the next cells and cannot borrow from what ends before: keep a value of its own, such as a String for a `&str` or a Vec for a slice, or wrap the code in braces { … }";
+const CANNOT_BORROW: &str = "variables outlive their cell and cannot borrow from shorter-lived values: store an owned value, such as a String for a `&str` or a Vec for a slice, or wrap the code in braces { … }";
 
 /// Advice on an error, if there is any.
 pub(super) fn of(error: &CompilationError, at: Place<'_>) -> Option<String> {
@@ -74,11 +74,11 @@ fn advice(problem: &Problem<'_>) -> Option<String> {
         "E0382" => Some(format!("`{name}` was moved away; {}", after_move(problem, name))),
         "E0597" | "E0716" | "E0515" | "E0521" => told(CANNOT_BORROW),
         "E0505" | "E0502" | "E0499" => told(
-            "what is borrowed cannot be moved or changed meanwhile: do that before or after the other use",
+            "a borrowed value cannot be moved or changed while the reference is in use: move or change it after the reference's last use",
         ),
         "E0282" | "E0283" | "E0284" | "E0790" => Some(write_the_type("name")),
         "E0596" if message.contains("behind a `&` reference") => {
-            told("it is lent with `&`, which allows no changes: lend it with `&mut`")
+            told("it is borrowed with `&`, which is read-only: borrow it with `&mut`")
         }
         "E0384" | "E0596" => {
             let name = name.trim_start_matches('*').split('.').next().unwrap_or_default();
@@ -159,7 +159,7 @@ fn after_move(problem: &Problem<'_>, name: &str) -> String {
     let kind = problem.labels.iter().find_map(|label| label.split_once("has type `"));
     let kind = kind.and_then(|(_, rest)| rest.split('`').next()).unwrap_or_default();
     if problem.notes.iter().any(|(_, note)| note.starts_with("consider cloning")) {
-        return format!("lend it with `&{name}`, or hand on a copy, `{name}.clone()`");
+        return format!("pass a reference, `&{name}`, or a copy, `{name}.clone()`");
     }
     gone::instead(name, kind, problem.names, "")
 }
@@ -359,7 +359,7 @@ E0433 | failed to resolve: use of unresolved module or unlinked crate `rand` | |
     #[test]
     fn nothing_is_cloned_that_cannot_be() {
         let net = told("E0382", "use of moved value: `a`", "`a` has type `Net`", "");
-        assert!(net.ends_with("lend it with `&a`"), "{net}");
+        assert!(net.ends_with("pass a reference, `&a`"), "{net}");
     }
 
     #[test]

@@ -10,21 +10,23 @@ pub(in crate::evaluate) fn moved(name: &str, kind: &str, count: u64, names: &Nam
 /// Alternatives to moving a value of this type.
 pub(super) fn instead(name: &str, kind: &str, names: &Names, place: &str) -> String {
     let copy = if kind.rsplit("::").next() == Some("Tensor") {
-        format!(", or hand on `{name}.shallow_clone()`")
+        format!(", or `{name}.shallow_clone()`")
     } else if !kind.is_empty() && names.have(kind, "clone") {
-        format!(", or hand on a copy, `{name}.clone()`")
+        format!(", or a copy, `{name}.clone()`")
     } else {
         String::new()
     };
-    format!("lend it{place} with `&{name}`{copy}")
+    format!("pass a reference{place}, `&{name}`{copy}")
 }
 
 /// A variable was moved in a cell that failed afterwards.
 pub(in crate::evaluate) fn lost(name: &str, count: u64) -> String {
-    format!("`{name}` was lost in cell {count}, which had moved it away when it failed")
+    format!("`{name}` was lost in cell {count}, which had moved it when it failed; define it again")
 }
 
 /// A cell failed before its new variable was stored.
 pub(in crate::evaluate) fn not_kept_by(name: &str, count: u64) -> String {
-    format!("cell {count} failed before it could keep its variable `{name}`")
+    format!(
+        "cell {count} failed before it could keep its variable `{name}`; correct that cell and run it again"
+    )
 }
