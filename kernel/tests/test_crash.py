@@ -176,7 +176,7 @@ def test_a_compiler_that_is_killed_is_told_in_words(kernel: Kernel, program: str
     assert cell.ename == "CompilerDied", cell.problem
     assert ("(SIGKILL)" in cell.evalue) == (program == "rustc"), cell.evalue
     count = cell.reply["execution_count"]
-    assert f"while compiling cell {count}" in cell.evalue and "memory" in cell.evalue
+    assert f"while building cell {count}" in cell.evalue and "memory" in cell.evalue
     assert "all variables are kept" in cell.evalue and "run the cell again" in cell.evalue
     assert kernel.value("beside_it + 1") == "2"
 

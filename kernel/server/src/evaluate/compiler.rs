@@ -30,10 +30,10 @@ pub(super) fn ended(error: &Error, count: u64, out_of_memory: bool) -> Option<Fa
     let by = signal.as_deref().map(|name| format!(" ({name})")).unwrap_or_default();
     let evalue = match signal.as_deref() {
         Some("SIGSEGV" | "SIGBUS" | "SIGILL" | "SIGABRT") => format!(
-            "the {program} crashed{by} while compiling cell {count}; the cell has not run and all variables are kept; split the cell to find the code that it cannot compile, or try another optimisation level, `:opt 0`"
+            "the {program} crashed{by} while building cell {count}; the cell has not run and all variables are kept; split the cell to find the code that it cannot compile, or try another optimisation level, `:opt 0`"
         ),
         _ => format!(
-            "the {program} was killed{by} while compiling cell {count}, {}; the cell has not run and all variables are kept; free memory (other kernels and programs, large variables) and run the cell again",
+            "the {program} was killed{by} while building cell {count}, {}; the cell has not run and all variables are kept; free memory (other kernels and programs, large variables) and run the cell again",
             if out_of_memory {
                 "since the system ran out of memory"
             } else {
@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn what_is_said_depends_on_how_it_ended() {
         let killed = told("the compiler ended: signal: 9 (SIGKILL)", false).unwrap();
-        assert!(killed.contains("(SIGKILL) while compiling cell 3, most often"), "{killed}");
+        assert!(killed.contains("(SIGKILL) while building cell 3, most often"), "{killed}");
         let memory = told("the compiler ended: signal: 9 (SIGKILL)", true).unwrap();
         assert!(memory.contains("since the system ran out of memory"), "{memory}");
         let crashed = told("the compiler ended: signal: 11 (SIGSEGV)", false).unwrap();

@@ -241,7 +241,7 @@ fn run(record: &Record) -> Vec<Field> {
         Field("device", "", "cpu or cuda:0", show(library.device.as_ref())),
         Field("device_name", "", "name of the processor or GPU", show(library.device_name.as_ref())),
         Field("threads", "", "CPU threads per operation", show(library.threads)),
-        Field("precision", "", "precision of the computation", show(library.precision.as_ref())),
+        Field("precision", "", "numeric type of the computation", show(library.precision.as_ref())),
         Field("net", "", "name of the net", net.name.clone()),
         Field("base", "", "trainable or frozen", show(net.base.as_ref())),
         Field("parameters", "", "number of parameters", show(net.parameters)),

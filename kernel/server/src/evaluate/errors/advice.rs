@@ -74,7 +74,7 @@ fn advice(problem: &Problem<'_>) -> Option<String> {
         "E0382" => Some(format!("`{name}` was moved away; {}", after_move(problem, name))),
         "E0597" | "E0716" | "E0515" | "E0521" => told(CANNOT_BORROW),
         "E0505" | "E0502" | "E0499" => told(
-            "a borrowed value cannot be moved or changed while the reference is in use: move or change it after the reference's last use",
+            "a borrowed value cannot be moved, changed or borrowed in conflict while the reference is in use: do so after the reference's last use",
         ),
         "E0282" | "E0283" | "E0284" | "E0790" => Some(write_the_type("name")),
         "E0596" if message.contains("behind a `&` reference") => {
