@@ -74,7 +74,7 @@ impl fmt::Display for Cause {
         match self {
             Cause::Exit(code) => write!(
                 f,
-                "the process exited with status {code} (`std::process::exit`, called by a cell or a library)"
+                "it ended with exit status {code} (`std::process::exit`, called by a cell or a library)"
             ),
             Cause::Allocation(bytes) => write!(
                 f,
