@@ -83,7 +83,7 @@ def test_a_variable_of_a_type_defined_anew_is_named_and_never_read(kernel: Kerne
     cell = kernel.good("#[derive(Debug)] struct Small { a: [u64; 100] }")
     assert "`small`" in cell.stderr and "`list`" in cell.stderr and "number" not in cell.stderr, cell.problem
     lost = kernel.run("small.a[50]")
-    assert lost.ename == "CompileError" and "defined its type anew" in lost.traceback, lost.problem
+    assert lost.ename == "CompileError" and "redefined its type" in lost.traceback, lost.problem
     assert kernel.value("number") == "5"
     kernel.good("let small = Small { a: [3; 100] };")
     assert kernel.value("small.a[99]") == "3"
@@ -110,7 +110,7 @@ def test_what_no_longer_fits_a_new_type_is_set_aside_until_it_is_run_again(kerne
     assert "`impl Horse { fn legs }`" in cell.stderr and "`shoes`" in cell.stderr, cell.problem
     assert kernel.value('Horse { name: "a".into() }.name()') == "1", "what fits stays"
     cell = kernel.run('shoes(&Horse { name: "a".into() })')
-    assert "was set aside in cell" in cell.traceback and "run its own cell again" in cell.traceback, cell.problem
+    assert "was disabled in cell" in cell.traceback and "adapt its cell and run it again" in cell.traceback, cell.problem
     kernel.good("fn shoes(horse: &Horse) -> usize { horse.name.len() }")
     kernel.good("impl Horse { fn legs(&self) -> usize { 4 } }")
     assert kernel.value('{ let horse = Horse { name: "abc".into() }; (shoes(&horse), horse.legs()) }') == "(3, 4)"
@@ -120,7 +120,7 @@ def test_a_function_with_new_parameters_sets_its_callers_aside(kernel: Kernel) -
     kernel.good("fn area(a: f64) -> f64 { a * a }")
     kernel.good("fn double_area() -> f64 { area(2.0) * 2.0 }\nfn quadruple_area() -> f64 { double_area() * 2.0 }")
     cell = kernel.good("fn area(a: f64, b: f64) -> f64 { a * b }")
-    assert "`double_area` does not fit what is new" in cell.stderr and "`quadruple_area`" in cell.stderr, cell.problem
+    assert "`double_area` no longer compiles with the new definitions" in cell.stderr and "`quadruple_area`" in cell.stderr, cell.problem
     assert kernel.value("area(2.0, 3.0)") == "6.0"
 
 

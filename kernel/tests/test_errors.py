@@ -228,7 +228,7 @@ def test_no_advice_is_given_that_cannot_work(kernel: Kernel, code: str, impossib
         ),
         pytest.param(
             "let owner = String::new(); let lent = &owner;",
-            "keep a value of its own",
+            "store an owned value",
             id="a borrow that cannot be kept",
         ),
         pytest.param(
