@@ -339,8 +339,10 @@ run_notebooks() {
 
 # run_notebook NOTEBOOK RESULTS OPTION…: prints everything at the end, because another notebook runs beside it.
 run_notebook() {
-    local begun=$SECONDS end=passed output
-    output=$("$how" "$1" "$2/$(basename "${1%.rs}")" "${@:3}" 2>&1) || end=failed
+    local begun=$SECONDS end=passed output folder
+    folder=$2/$(basename "${1%.rs}")
+    # Its own records, because those of the other notebook are being written.
+    output=$("$how" "$1" "$folder" "$folder" "${@:3}" 2>&1) || end=failed
     printf '%s\n%s: %s in %s s\n' "$output" "$1" "$end" $((SECONDS - begun))
     [[ $end == passed ]]
 }
@@ -354,7 +356,7 @@ check_colab_notebooks() {
     mkdir -p "$results"
     computing_library
     for path in "${notebooks[@]}"; do
-        execute "$path" "$results/$(basename "${path%.ipynb}")" --installed --directory "$results" -p scale tiny "${library[@]}" ||
+        execute "$path" "$results/$(basename "${path%.ipynb}")" "$results" --installed --directory "$results" -p scale tiny "${library[@]}" ||
             failed+=("$path")
     done
     ((${#failed[@]} == 0)) || stop "failed: ${failed[*]}"
@@ -370,16 +372,16 @@ computing_library() {
     fi
 }
 
-# execute NOTEBOOK FOLDER OPTION...
+# execute NOTEBOOK FOLDER RECORDS OPTION...
 execute() {
-    "$venv/bin/python" environment/notebook run "$@" --records "$(dirname "$2")" --records notebooks/report.json </dev/null
+    "$venv/bin/python" environment/notebook run "$1" "$2" --records "$3" --records notebooks/report.json "${@:4}" </dev/null
 }
 
 execute_with_papermill() {
     local executed
     executed=$2/$(basename "${1%.rs}").ipynb
     mkdir -p "$2"
-    "$venv/bin/python" -m papermill "${1%.rs}.ipynb" "$executed" "${@:3}" --cwd notebooks --start-timeout 180 --no-progress-bar </dev/null &&
-        "$venv/bin/python" environment/notebook charts "$executed" "$(dirname "$2")" notebooks/report.json &&
+    "$venv/bin/python" -m papermill "${1%.rs}.ipynb" "$executed" "${@:4}" --cwd notebooks --start-timeout 180 --no-progress-bar </dev/null &&
+        "$venv/bin/python" environment/notebook charts "$executed" "$3" notebooks/report.json &&
         "$venv/bin/python" environment/notebook page "$executed"
 }
