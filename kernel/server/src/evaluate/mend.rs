@@ -160,7 +160,10 @@ mod tests {
         let at = |line: usize| [fault("E1", "no field", line, &[])];
         let mended = aside(&at(2), compiled, &Items::default()).unwrap();
         assert_eq!(mended.code, BTreeSet::from([nothing("feed")]));
-        assert_eq!(mended.aside["feed"], "`feed` no longer compiles with the new definitions (no field)");
+        assert_eq!(
+            mended.aside["feed"],
+            "`feed` no longer compiles with the new definitions (no field)"
+        );
         let mended = aside(&at(5), compiled, &Items::default()).unwrap();
         assert_eq!(mended.code, BTreeSet::from(["type BenchbookItem1 = (); ".to_owned()]));
         assert!(mended.aside["BenchbookItem1"].starts_with("`impl Cat { fn name }`"));

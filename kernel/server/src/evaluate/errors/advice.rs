@@ -100,6 +100,7 @@ fn advice(problem: &Problem<'_>) -> Option<String> {
         "E0432" | "E0433" => missing_crate(problem),
         "E0308" => mismatch(problem),
         "E0277" => bound(problem),
+        "E0369" => operands(message).and_then(|(verb, kinds)| mixed(verb, kinds)),
         "E0599"
             if message.contains("for enum `Result<")
                 || message.contains("for enum `std::result::Result<") =>
@@ -237,21 +238,41 @@ fn mismatch(problem: &Problem<'_>) -> Option<String> {
     None
 }
 
+/// The verb and the two types of a message such as "cannot add `f64` to `{integer}`".
+fn operands(message: &str) -> Option<(&str, [&str; 2])> {
+    let verbs =
+        ["cannot add", "cannot subtract", "cannot multiply", "cannot divide", "can't compare"];
+    let verb = verbs.into_iter().find(|verb| message.starts_with(verb))?;
+    let mut kinds = message.split('`').skip(1).step_by(2);
+    Some((verb, [kinds.next()?, kinds.next()?]))
+}
+
+/// Advice on two types between which there is no operation.
+fn mixed(verb: &str, kinds: [&str; 2]) -> Option<String> {
+    let is_number = |kind: &str| matches!(kind, "{float}" | "{integer}") || NUMBERS.contains(&kind);
+    let is_list = |kind: &str| kind.starts_with('[') || last_name(kind) == "Vec";
+    let is_wrapped = |kind: &str| matches!(last_name(kind), "Option" | "Result");
+    let values = kinds.map(|kind| kind.trim_start_matches('&'));
+    let advice = if values.into_iter().all(is_number) {
+        if values[0] == values[1] {
+            return None;
+        }
+        "numbers of two types are not mixed: write `2.0` for a float, or convert with `as f64`"
+    } else if values.into_iter().any(is_wrapped) {
+        "take the value out of the Option or Result first, with `?` or `match`"
+    } else if verb != "can't compare" && values.into_iter().any(is_list) {
+        "a Vec, slice or array has no arithmetic: use `v.iter().map(|x| x * 2.0).collect::<Vec<_>>()`, or a Tensor, `Tensor::from_slice(&v)`"
+    } else {
+        return None;
+    };
+    Some(advice.to_owned())
+}
+
 /// Advice for a trait that is not implemented.
 fn bound(problem: &Problem<'_>) -> Option<String> {
     let message = problem.message;
-    let arithmetic = ["cannot add", "cannot subtract", "cannot multiply", "cannot divide"];
-    if arithmetic.iter().any(|verb| message.starts_with(verb))
-        || message.starts_with("can't compare")
-    {
-        let number = |word: &str| message.contains(word);
-        if number("float") || number("integer") || NUMBERS.iter().any(|name| message.contains(name))
-        {
-            return Some(
-                "numbers of two types are not mixed: write `2.0` for a float, or convert with `as f64`".into(),
-            );
-        }
-        return None;
+    if let Some((verb, kinds)) = operands(message) {
+        return mixed(verb, kinds);
     }
     if message.contains("cannot be indexed by") {
         return Some("an index is a `usize`: write `v[i as usize]`".into());
@@ -325,6 +346,11 @@ E0308 | mismatched types | expected `f64`, found integer | | `1.0`
 E0308 | mismatched types | expected `usize`, found `i32` | | as usize
 E0308 | mismatched types | expected `Model`, found `Result<Model, Error>` | | `?`
 E0277 | cannot multiply `{float}` by `{integer}` | | | 2.0
+E0277 | can't compare `f64` with `{integer}` | | | 2.0
+E0277 | cannot multiply `{float}` by `Vec<f64>` | | | Tensor::from_slice
+E0369 | cannot multiply `Vec<{float}>` by `{float}` | | | Tensor::from_slice
+E0369 | cannot add `{float}` to `[f64; 2]` | | | has no arithmetic
+E0277 | cannot add `std::option::Option<{float}>` to `{float}` | | | out of the Option
 E0277 | the type `[f32]` cannot be indexed by `i32` | | | usize
 E0277 | `Net` doesn't implement `Debug` | | | print parts of it
 E0277 | the `?` operator can only be applied to values that implement `Try` | | | `:doc name`
@@ -368,6 +394,9 @@ E0433 | failed to resolve: use of unresolved module or unlinked crate `rand` | |
             ("E0425", "cannot find value `a` in this scope", "a == 3"),
             ("E0433", "failed to resolve: use of undeclared type `HashMap`", ""),
             ("E0277", "the trait bound `A: B` is not satisfied", ""),
+            ("E0277", "cannot add `std::string::String` to `{integer}`", ""),
+            ("E0277", "can't compare `&{integer}` with `{integer}`", ""),
+            ("E0277", "can't compare `Vec<f64>` with `{float}`", ""),
             ("E0308", "mismatched types", ""),
             ("E0063", "missing field `a` in initializer of `Net`", ""),
             ("E0609", "no field `a` on type `Unknown`", ""),
