@@ -125,7 +125,7 @@ class Array:
             "data": str(images),
             "net": {"architecture": "small_cnn", "size": 32},
             "build": {"device": "cpu", "threads": 1},
-            "fit": {"epochs": 2, "batch_size": 4, "optimizer": {"name": "sgd", "momentum": 0.9}},
+            "fit": {"epochs": 10, "batch_size": 4, "optimizer": {"name": "sgd", "momentum": 0.9}},
         }
         plan = {"name": "far", "backends": BACKENDS, "warm_up": 0, "retries": 0, "check": None, "job": job} | plan
         (folder / "plan.json").write_text(json.dumps(plan))
