@@ -182,7 +182,7 @@ fn what_only_image_files_can_have_is_refused_and_a_cache_has_nothing_to_do() {
     let split = arrays(30).train();
     let flips = LoaderConfig { augmentation: vec![Augmentation::FLIP], ..fours() };
     let error = Loader::new(&split, flips).unwrap_err().to_string();
-    assert!(error.contains("augmentation to be empty for samples that are no image"), "{error}");
+    assert!(error.contains("augmentation must be empty for samples that are no image"), "{error}");
     let crops = LoaderConfig { crop: Crop::RANDOM_RESIZED, ..fours() };
     assert!(matches!(Loader::new(&split, crops), Err(DataError::Setting { name: "crop", .. })));
     for cache in [Cache::Memory, Cache::Disk("/nonexistent/folder".into())] {
