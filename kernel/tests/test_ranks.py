@@ -137,6 +137,7 @@ def test_a_killed_bench_ends_its_ranks(program: Path, template: Path, images: Pa
     running.communicate()
 
 
+@pytest.mark.skipif("BENCHBOOK_FULL" not in os.environ, reason="takes minutes; set BENCHBOOK_FULL=1")
 def test_a_killed_study_ends_the_ranks_of_torchrun(program: Path, template: Path, images: Path, tmp_path: Path) -> None:
     python_of_references()
     plan = {"backends": ["python-pytorch"], "check": None, "job": job(images, VGG, epochs=100_000)}
