@@ -114,7 +114,7 @@ class Study:
         return None
 
     def rounds(self) -> Counter[int]:
-        """The number of counting runs of each round. Checks that the local file has every line of the host once."""
+        """How many successful runs each round has. Checks that the local file has every line of the host once."""
         lines = self.here.read_text().splitlines()
         assert sorted(lines) == sorted(set(self.there())), "the records here are those of the host"
         records = [json.loads(line) for line in lines]

@@ -106,7 +106,7 @@ pub(crate) fn legend(canvas: &Canvas<'_>, mut room: Room, keys: &[Key]) -> Room 
     room
 }
 
-/// Writes in the middle of the room that there are no data.
+/// Writes a text, such as "no values yet", in the middle of the plot area.
 pub(crate) fn nothing(canvas: &Canvas<'_>, room: Room, text: &str) {
     let (x, y) = ((room.left + room.right) / 2.0, (room.top + room.bottom) / 2.0);
     canvas.text(x, y, text, Align::Centre, Type::LABEL.in_colour(SOFT));

@@ -8,6 +8,7 @@ a file of its own.
 import contextlib
 import ctypes
 import functools
+import glob
 import json
 import math
 import os
@@ -230,6 +231,12 @@ def is_image(path):
     return not name.startswith(".") and name.lower().endswith(EXTENSIONS)
 
 
+def listed(split):
+    """The class of each path of a split, sorted by classes and names."""
+    folders = (f"{glob.escape(JOB['data'])}/{split}/{glob.escape(name)}/*" for name in CLASSES)
+    return {path: label for label, folder in enumerate(folders) for path in sorted(filter(is_image, glob.glob(folder)))}
+
+
 def test_files():
     """The images of the phase test, and of its folders: those of the folder `test` or `test1`, or of `validation` if there are none."""
     for folder in ("test", "test1", "validation"):
@@ -237,6 +244,10 @@ def test_files():
         if files := sorted(str(path) for path in found if is_image(path) and not path.parent.name.startswith(".")):
             return files
     sys.exit(f"{JOB['data']} has no images in test, test1 or validation")
+
+
+def chunks(paths, size):
+    return [paths[start : start + size] for start in range(0, len(paths), size)]
 
 
 def write(value, path):

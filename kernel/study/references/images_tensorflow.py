@@ -34,9 +34,10 @@ def batches(paths, labels, size=JOB["batch_size"]):
     return images.batch(size).with_options(OPTIONS)
 
 
-def first(paths, labels):
-    """Decodes the first batch."""
-    next(iter(batches(paths[: JOB["batch_size"]], labels[: JOB["batch_size"]])))
+def first(labels):
+    """Decodes the first batch; `labels` holds the class of each path, here and below."""
+    paths = list(labels)[: JOB["batch_size"]]
+    next(iter(batches(paths, [labels[path] for path in paths])))
 
 
 def passes():
@@ -51,14 +52,14 @@ def passes():
 
 
 def training(labels):
-    """The batches of all epochs; `labels` holds the class of each path."""
+    """The batches of all epochs."""
     data = [batches(paths, [labels[path] for path in paths]) for paths in passes() if paths]
     return functools.reduce(lambda first, second: first.concatenate(second), data).prefetch(2)
 
 
-def validation(paths, labels):
+def validation(labels):
     """What `fit` validates with."""
-    return {"validation_data": batches(paths, labels).prefetch(2)}
+    return {"validation_data": batches(list(labels), list(labels.values())).prefetch(2)}
 
 
 def test(paths):

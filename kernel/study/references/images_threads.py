@@ -1,10 +1,10 @@
-"""Images by torchvision in threads, two batches ahead, for Keras on JAX and on PyTorch, which need no TensorFlow so.
+"""Images by torchvision in threads, two batches ahead, for Keras on JAX and on PyTorch, so that neither needs TensorFlow.
 
 https://keras.io/api/utils/python_utils/ (`PyDataset`, which `fit` takes on every engine)
 
 torch's DataLoader would start processes by forking this one, in which JAX has threads already; JAX warns of the deadlocks.
 torchvision decodes and resizes without Python's lock, so threads do the same work. They are this file's own, since those
-of `PyDataset` begin anew at every epoch. A generator would not do: Keras looks at its first batches, and shows those again
+of `PyDataset` start again at every epoch. A generator would not do: Keras looks at its first batches, and shows those again
 at the beginning of each validation.
 """
 
@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import torch
 
-from common import JOB
+from common import JOB, chunks
 from images_torchvision import decoded, transform, versions
 
 __all__ = ["first", "test", "training", "validation", "versions"]
@@ -50,23 +50,19 @@ class Batches(keras.utils.PyDataset):
         return pixels, np.array([self.labels[path] for path in self.lists[index]])
 
 
-def chunks(paths, size):
-    return [paths[start : start + size] for start in range(0, len(paths), size)]
-
-
-def first(paths, labels):
-    """Decodes the first batch."""
-    Batches([paths[: JOB["batch_size"]]], dict(zip(paths, labels)))[0]
+def first(labels):
+    """Decodes the first batch; `labels` holds the class of each path, here and below."""
+    Batches([list(labels)[: JOB["batch_size"]]], labels)[0]
 
 
 def training(labels):
-    """The batches of all epochs; `labels` holds the class of each path."""
+    """The batches of all epochs."""
     return Batches(itertools.chain.from_iterable(JOB["order"]), labels)
 
 
-def validation(paths, labels):
+def validation(labels):
     """What `fit` validates with."""
-    return {"validation_data": Batches(chunks(paths, JOB["batch_size"]), dict(zip(paths, labels)))}
+    return {"validation_data": Batches(chunks(list(labels), JOB["batch_size"]), labels)}
 
 
 def test(paths):

@@ -5,7 +5,6 @@ A library has `learn` and `evaluate`, which return the loss and the hits of a ba
 """
 
 import collections
-import glob
 import itertools
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,7 +12,7 @@ import numpy as np
 import PIL
 from PIL import Image
 
-from common import CLASSES, CLOCK, JOB, NET, RECORD, Progress, is_image, part, test_files
+from common import CLOCK, JOB, NET, RECORD, Progress, chunks, listed, part, test_files
 
 SIZE = tuple(reversed(NET["input"][1:]))
 # Subtracted and divided by, of pixels 0 to 255 of the channels in the preprocessing's order.
@@ -32,16 +31,6 @@ def decoded(path):
     if JOB["preprocessing"] == "caffe":
         pixels = pixels[:, :, ::-1]
     return np.ascontiguousarray((pixels.transpose(2, 0, 1) - MEANS) / DEVIATIONS)
-
-
-def listed(split):
-    """The class of each path of a split, sorted by classes and names."""
-    folders = (f"{glob.escape(JOB['data'])}/{split}/{glob.escape(name)}/*" for name in CLASSES)
-    return {path: label for label, folder in enumerate(folders) for path in sorted(filter(is_image, glob.glob(folder)))}
-
-
-def chunks(paths, size):
-    return [paths[start : start + size] for start in range(0, len(paths), size)]
 
 
 class Loop:

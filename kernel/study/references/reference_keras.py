@@ -14,7 +14,6 @@ Differences from them:
 - the last epoch's weights are kept and not written; the clock is read at the ends of the phases.
 """
 
-import glob
 import sys
 
 import engine_keras
@@ -22,7 +21,7 @@ import keras
 import numpy as np
 from safetensors.numpy import load_file
 
-from common import CLASSES, CLOCK, JOB, NET, RECORD, Progress, different, is_image, learned, part, run, test_files
+from common import CLOCK, JOB, NET, RECORD, Progress, different, learned, listed, part, run, test_files
 from net_keras import build, count, from_keras, set_weights
 
 
@@ -70,14 +69,6 @@ class Clock(keras.callbacks.Callback):
         self.progress.epoch(line)
 
 
-def listed(split):
-    """The paths of a split and their classes, sorted by classes and names."""
-    folders = (f"{glob.escape(JOB['data'])}/{split}/{glob.escape(name)}/*" for name in CLASSES)
-    paths = [sorted(filter(is_image, glob.glob(folder))) for folder in folders]
-    labels = [label for label, files in enumerate(paths) for _ in files]
-    return sum(paths, []), labels
-
-
 def make_optimizer():
     settings, rate = JOB["optimizer"], JOB["learning_rate"]
     if settings["name"] == "sgd":
@@ -106,7 +97,7 @@ class Keras:
         with part("load_parts", "list"):
             self.training, self.validation = listed("train"), listed("validation")
         with part("load_parts", "first_batch"):
-            IMAGES.first(*self.training)
+            IMAGES.first(self.training)
 
     def build(self):
         with part("build_parts", "initialise"):
@@ -124,8 +115,8 @@ class Keras:
 
     def train(self):
         epochs, steps = JOB["epochs"], len(JOB["order"][0])
-        data = IMAGES.training(dict(zip(*self.training)))
-        settings = IMAGES.validation(*self.validation) if JOB["validate"] else {}
+        data = IMAGES.training(self.training)
+        settings = IMAGES.validation(self.validation) if JOB["validate"] else {}
         settings |= {"epochs": epochs, "steps_per_epoch": steps, "shuffle": False, "verbose": 0}
         self.model.fit(data, callbacks=[Clock(self.metric)], **settings)
 

@@ -49,8 +49,8 @@ pub struct Reference {
 pub enum Program {
     /// Python files.
     Python(Python),
-    /// An executable. The function returns its path, or an error that says where it was searched and how to install it.
-    Executable(fn() -> Result<PathBuf, String>),
+    /// The name of an executable.
+    Executable(&'static str),
 }
 
 /// A file's name and text.
@@ -183,7 +183,7 @@ impl Reference {
     pub fn installed(&self) -> Result<PathBuf, String> {
         match self.program {
             Program::Python(python) => python.find(self.about.install),
-            Program::Executable(find) => find(),
+            Program::Executable(name) => rust::find(name, self.about.install),
         }
     }
 

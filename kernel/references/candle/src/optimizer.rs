@@ -92,27 +92,22 @@ pub(crate) struct Momentum {
 
 impl Momentum {
     fn step(&mut self, gradients: &GradStore) -> Result<()> {
-        for (variable, memory) in self.variables.iter().zip(&mut self.memory) {
-            let Some(gradient) = gradients.get(variable) else { continue };
-            let weight = variable.as_detached_tensor();
-            // A gradient refers to the tensors that it was computed from, which the optimiser's state would keep alive.
-            let mut gradient = gradient.detach();
-            if self.weight_decay != 0.0 {
-                gradient = (gradient + (&weight * self.weight_decay)?)?;
+        let Self { momentum, nesterov, weight_decay, .. } = *self;
+        let each = |weight: &Tensor, mut gradient: Tensor, memory: &mut Option<Tensor>| {
+            if weight_decay != 0.0 {
+                gradient = (gradient + (weight * weight_decay)?)?;
             }
-            let mut step = gradient.clone();
-            if self.momentum != 0.0 {
-                let sum = match memory.take() {
-                    Some(earlier) => ((earlier * self.momentum)? + &gradient)?,
-                    None => gradient.clone(),
-                };
-                step =
-                    if self.nesterov { (gradient + (&sum * self.momentum)?)? } else { sum.clone() };
-                *memory = Some(sum);
+            if momentum == 0.0 {
+                return Ok(gradient);
             }
-            variable.set(&(weight - (step * self.rate)?)?)?;
-        }
-        Ok(())
+            let sum = match memory.take() {
+                Some(earlier) => ((earlier * momentum)? + &gradient)?,
+                None => gradient.clone(),
+            };
+            *memory = Some(sum.clone());
+            if nesterov { gradient + (sum * momentum)? } else { Ok(sum) }
+        };
+        update(&self.variables, &mut self.memory, gradients, self.rate, each)
     }
 }
 
@@ -127,21 +122,38 @@ pub(crate) struct RmsProp {
 
 impl RmsProp {
     fn step(&mut self, gradients: &GradStore) -> Result<()> {
-        for (variable, memory) in self.variables.iter().zip(&mut self.memory) {
-            let Some(gradient) = gradients.get(variable) else { continue };
-            // As in `Momentum::step`.
-            let gradient = gradient.detach();
-            let square = (gradient.sqr()? * (1.0 - self.decay))?;
+        let Self { decay, epsilon, .. } = *self;
+        let each = |_: &Tensor, gradient: Tensor, memory: &mut Option<Tensor>| {
+            let square = (gradient.sqr()? * (1.0 - decay))?;
             let mean = match memory.take() {
-                Some(earlier) => ((earlier * self.decay)? + square)?,
+                Some(earlier) => ((earlier * decay)? + square)?,
                 None => square,
             };
-            let step = (gradient / (mean.sqrt()? + self.epsilon)?)?;
+            let step = gradient / (mean.sqrt()? + epsilon)?;
             *memory = Some(mean);
-            variable.set(&(variable.as_detached_tensor() - (step * self.rate)?)?)?;
-        }
-        Ok(())
+            step
+        };
+        update(&self.variables, &mut self.memory, gradients, self.rate, each)
     }
+}
+
+/// Subtracts the step of each variable times the rate, where `step` computes it from the weight, the gradient and the
+/// optimiser's memory of that variable.
+fn update(
+    variables: &[Var],
+    memory: &mut [Option<Tensor>],
+    gradients: &GradStore,
+    rate: f64,
+    step: impl Fn(&Tensor, Tensor, &mut Option<Tensor>) -> Result<Tensor>,
+) -> Result<()> {
+    for (variable, memory) in variables.iter().zip(memory) {
+        let Some(gradient) = gradients.get(variable) else { continue };
+        let weight = variable.as_detached_tensor();
+        // A gradient refers to the tensors that it was computed from, which the optimiser's state would keep alive.
+        let step = step(&weight, gradient.detach(), memory)?;
+        variable.set(&(weight - (step * rate)?)?)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -10,27 +10,23 @@ pub static RUST: &[&Reference] = &[&BURN, &CANDLE];
 
 /// burn with its backend for processors, Flex.
 pub static BURN: Reference =
-    executable("burn", [0x1d, 0x0d, 0x95], "environment/references burn", || {
-        program("benchbook-burn", "environment/references burn")
-    });
+    executable("burn", [0x1d, 0x0d, 0x95], "environment/references burn", "benchbook-burn");
 
 /// candle on processors.
 pub static CANDLE: Reference =
-    executable("candle", [0x63, 0x62, 0x44], "environment/references candle", || {
-        program("benchbook-candle", "environment/references candle")
-    });
+    executable("candle", [0x63, 0x62, 0x44], "environment/references candle", "benchbook-candle");
 
 const fn executable(
     id: &'static str,
     colour: [u8; 3],
     install: &'static str,
-    find: fn() -> Result<PathBuf, String>,
+    program: &'static str,
 ) -> Reference {
     Reference {
         about: About { id, name: id, language: "Rust", colour, install, variables: &[] },
         convention: Convention::PyTorch,
         supports: only_the_processor,
-        program: Program::Executable(find),
+        program: Program::Executable(program),
         has_ranks: false,
         has_profile: false,
         variant: &[],
@@ -49,7 +45,7 @@ fn only_the_processor(compute: &Compute, on_gpu: bool) -> Result<(), &'static st
 }
 
 /// The path of a program in the folder beside the main Python environment, where `environment/references` installs it.
-fn program(name: &str, install: &str) -> Result<PathBuf, String> {
+pub(super) fn find(name: &str, install: &str) -> Result<PathBuf, String> {
     let folders = folders("-rust");
     let found =
         folders.iter().map(|folder| folder.join("bin").join(name)).find(|file| file.exists());
@@ -78,7 +74,7 @@ mod tests {
 
     #[test]
     fn a_missing_program_is_named_with_its_command() {
-        let error = program("benchbook-none", "environment/references none").unwrap_err();
+        let error = find("benchbook-none", "environment/references none").unwrap_err();
         for part in [".venv-references-rust/bin/benchbook-none", "environment/references none"] {
             assert!(error.contains(part), "{error}");
         }

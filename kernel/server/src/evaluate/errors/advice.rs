@@ -99,8 +99,7 @@ fn advice(problem: &Problem<'_>) -> Option<String> {
         "E0061" => told(NO_NAMED_ARGUMENTS),
         "E0432" | "E0433" => missing_crate(problem),
         "E0308" => mismatch(problem),
-        "E0277" => bound(problem),
-        "E0369" => operands(message).and_then(|(verb, kinds)| mixed(verb, kinds)),
+        "E0277" | "E0369" => bound(problem),
         "E0599"
             if message.contains("for enum `Result<")
                 || message.contains("for enum `std::result::Result<") =>
