@@ -72,7 +72,7 @@ plan_kernel_checks() {
         check "Notebooks in Python" 70 0 check_colab_notebooks "runs two of notebooks/colab with %%rust at a tiny scale"
     fi
     if [[ -n ${BENCHBOOK_DATA:-} ]]; then
-        check "Notebooks on photos" 240 0 check_notebooks_on_photos "runs each on $BENCHBOOK_DATA"
+        check "Notebooks on photos" "$(on_these_cores 100)" 0 check_notebooks_on_photos "runs $([[ -n $full ]] && echo each || echo two) on $BENCHBOOK_DATA"
     fi
 }
 
@@ -319,30 +319,38 @@ check_helper_clippy() {
 check_kernel() { run_pytest kernel kernel/tests -n 2 --dist loadfile --no-loadscope-reorder; }
 
 check_notebooks() {
+    local notebooks
+    mapfile -t notebooks < <(notebook_sources)
     unset BENCHBOOK_DATA BENCHBOOK_WEIGHTS
-    run_notebooks drawings execute_with_papermill
+    run_notebooks drawings execute_with_papermill "${notebooks[@]}"
 }
 
-check_notebooks_on_photos() { run_notebooks photos execute; }
+check_notebooks_on_photos() {
+    local notebooks
+    mapfile -t notebooks < <(notebook_sources)
+    # Of the report: one of each framework and of each platform.
+    [[ -n $full ]] || notebooks=(notebooks/1-colab-keras.rs notebooks/4-kaggle-pytorch.rs)
+    run_notebooks photos execute "${notebooks[@]}"
+}
 
-# run_notebooks KIND HOW: each notebook at its smallest scale, two at a time because a cell is compiled on one core. KIND
-# separates the results. No cell may fail, and charts must agree with their records.
+# run_notebooks KIND HOW NOTEBOOK…: each notebook at its smallest scale, two at a time because a cell is compiled on one
+# core. KIND separates the results. No cell may fail, and charts must agree with their records.
 run_notebooks() {
-    local library results=results/test-$1
+    local library path results=results/test-$1
     rm -rf "$results"
     computing_library
     export venv how=$2
-    export -f run_notebook execute execute_with_papermill
-    notebook_sources | xargs -P 2 -I '{}' bash -euo pipefail -c 'run_notebook "$@"' bash '{}' "$results" \
+    export -f run_notebook executed execute execute_with_papermill
+    printf '%s\n' "${@:3}" | xargs -P 2 -I '{}' bash -euo pipefail -c 'run_notebook "$@"' bash '{}' "$results" \
         -p scale tiny -p results "../$results" "${library[@]}"
+    # When all have ended: the comparison has charts of the others' records.
+    for path in "${@:3}"; do compare_charts "$path" "$results"; done
 }
 
 # run_notebook NOTEBOOK RESULTS OPTION…: prints everything at the end, because another notebook runs beside it.
 run_notebook() {
-    local begun=$SECONDS end=passed output folder
-    folder=$2/$(basename "${1%.rs}")
-    # Its own records, because those of the other notebook are being written.
-    output=$("$how" "$1" "$folder" "$folder" "${@:3}" 2>&1) || end=failed
+    local begun=$SECONDS end=passed output
+    output=$("$how" "$1" "$2" "${@:3}" 2>&1) || end=failed
     printf '%s\n%s: %s in %s s\n' "$output" "$1" "$end" $((SECONDS - begun))
     [[ $end == passed ]]
 }
@@ -356,10 +364,31 @@ check_colab_notebooks() {
     mkdir -p "$results"
     computing_library
     for path in "${notebooks[@]}"; do
-        execute "$path" "$results/$(basename "${path%.ipynb}")" "$results" --installed --directory "$results" -p scale tiny "${library[@]}" ||
-            failed+=("$path")
+        execute "$path" "$results" --installed --directory "$results" -p scale tiny "${library[@]}" &&
+            compare_charts "$path" "$results" || failed+=("$path")
     done
     ((${#failed[@]} == 0)) || stop "failed: ${failed[*]}"
+}
+
+# executed NOTEBOOK RESULTS: the path of the executed notebook.
+executed() {
+    local name
+    name=$(basename "${1%.*}")
+    echo "$2/$name/$name.ipynb"
+}
+
+# compare_charts NOTEBOOK RESULTS
+compare_charts() { "$venv/bin/python" environment/notebook charts "$(executed "$1" "$2")" "$2" notebooks/report.json; }
+
+# execute NOTEBOOK RESULTS OPTION…
+execute() { "$venv/bin/python" environment/notebook run "$1" "$(dirname "$(executed "$1" "$2")")" "${@:3}" </dev/null; }
+
+execute_with_papermill() {
+    local path
+    path=$(executed "$1" "$2")
+    mkdir -p "$(dirname "$path")"
+    "$venv/bin/python" -m papermill "${1%.rs}.ipynb" "$path" "${@:3}" --cwd notebooks --start-timeout 180 --no-progress-bar </dev/null &&
+        "$venv/bin/python" environment/notebook page "$path"
 }
 
 # Sets `library`: the notebooks' parameters if TensorFlow is missing.
@@ -370,18 +399,4 @@ computing_library() {
         say "      TensorFlow is not installed (environment/tensorflow), so the notebooks use LibTorch."
         library=(-p backend libtorch)
     fi
-}
-
-# execute NOTEBOOK FOLDER RECORDS OPTION...
-execute() {
-    "$venv/bin/python" environment/notebook run "$1" "$2" --records "$3" --records notebooks/report.json "${@:4}" </dev/null
-}
-
-execute_with_papermill() {
-    local executed
-    executed=$2/$(basename "${1%.rs}").ipynb
-    mkdir -p "$2"
-    "$venv/bin/python" -m papermill "${1%.rs}.ipynb" "$executed" "${@:4}" --cwd notebooks --start-timeout 180 --no-progress-bar </dev/null &&
-        "$venv/bin/python" environment/notebook charts "$executed" "$3" notebooks/report.json &&
-        "$venv/bin/python" environment/notebook page "$executed"
 }

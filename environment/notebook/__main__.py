@@ -7,9 +7,8 @@
         -p NAME VALUE       a parameter, as papermill's -p
         --directory PLACE   where its cells run (its own folder)
         --installed         a %%rust form loads the installed package instead of installing one
-        --records PLACE     fail if a chart differs from the records (files or folders of JSON)
     python environment/notebook page NOTEBOOK.ipynb...  write a page, NOTEBOOK.html, beside each executed notebook
-    python environment/notebook charts NOTEBOOK.ipynb PLACE...  compare its charts with records
+    python environment/notebook charts NOTEBOOK.ipynb PLACE...  fail if a chart differs from the records (files or folders of JSON)
     python environment/notebook keep FOLDER NOTEBOOK.rs  copy executed cells and records of FOLDER into the repository
 """
 
@@ -46,7 +45,6 @@ def main() -> int:
     run.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
     run.add_argument("--directory", type=Path)
     run.add_argument("--installed", action="store_true")
-    run.add_argument("--records", type=Path, action="append", metavar="PLACE")
     commands.add_parser("page").add_argument("notebooks", nargs="+", type=Path)
     compare = commands.add_parser("charts")
     compare.add_argument("notebook", type=Path)
@@ -58,7 +56,7 @@ def main() -> int:
 
     if chosen.command == "run":
         parameters = {name: value_of(text) for name, text in chosen.parameter}
-        return execute.run(chosen.notebook, chosen.folder, parameters, chosen.records, chosen.directory, chosen.installed)
+        return execute.run(chosen.notebook, chosen.folder, parameters, chosen.directory, chosen.installed)
     if chosen.command == "page":
         for path in chosen.notebooks:
             print(page.write(path))

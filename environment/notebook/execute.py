@@ -13,7 +13,6 @@ from nbformat import NotebookNode
 from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 
-import charts
 import colab
 import page
 import source
@@ -62,15 +61,13 @@ def run(
     path: Path,
     folder: Path,
     parameters: dict[str, object] | None = None,
-    records: list[Path] | None = None,
     directory: Path | None = None,
     installed: bool = False,
 ) -> int:
     """Executes the notebook and writes the results into the folder, even if a cell fails. Returns the exit status.
 
-    Parameters go after the cell tagged `parameters`, as papermill puts them. With folders or files of records, charts
-    with other numbers are a failure. Cells run in `directory`. Default: the notebook's own. With `installed` a
-    `%%rust` form loads the installed package instead of installing one.
+    Parameters go after the cell tagged `parameters`, as papermill puts them. Cells run in `directory`. Default: the
+    notebook's own. With `installed` a `%%rust` form loads the installed package instead of installing one.
     """
     path, notebook = source.prepare(path)
     if parameters:
@@ -114,10 +111,6 @@ def run(
     (folder / f"{path.stem}.html").write_text(page.html(notebook, path.stem), encoding="utf-8")
     figures = page.write_figures(notebook, folder / "figures")
     seconds = time.monotonic() - begun
-    if records is not None and not fault:
-        wrong = charts.check(notebook, charts.files(records))
-        if wrong:
-            fault = "\n".join(["Charts that differ from the records:", *wrong])
     if fault:
         print(f"\n\n{fault}\n\nResults so far: {folder}", file=sys.stderr)
         return 1

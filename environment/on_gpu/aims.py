@@ -63,13 +63,27 @@ def ratio(value: float | None, base: float | None) -> float | None:
     return value / base if value and base else None
 
 
-def on_each_machine(records: list[Record], value: Callable[[list[Record]], float | None]) -> float | None:
-    """The median of a value over the machines, since a study that another machine has resumed has records of both."""
-    machines: dict[tuple[str | None, str | None], list[Record]] = {}
+def by_machine(records: list[Record]) -> dict[str, list[Record]]:
+    """The records of each machine, since a study that another machine has resumed has records of both."""
+
+    def host(record: Record) -> str:
+        return (record.get("environment") or {}).get("host") or ""
+
+    def device(record: Record) -> str:
+        return (record.get("library") or {}).get("device_name") or ""
+
+    # A run that failed early has not told its device.
+    known = {host(record): device(record) for record in records if device(record)}
+    machines: dict[str, list[Record]] = {}
     for record in records:
-        machine = (record.get("environment") or {}).get("host"), (record.get("library") or {}).get("device_name")
-        machines.setdefault(machine, []).append(record)
-    values = [found for rows in machines.values() if (found := value(rows)) is not None]
+        names = device(record) or known.get(host(record)), host(record)
+        machines.setdefault(", ".join(filter(None, names)), []).append(record)
+    return machines
+
+
+def on_each_machine(records: list[Record], value: Callable[[list[Record]], float | None]) -> float | None:
+    """The median of a value, such as a ratio, over the machines."""
+    values = [found for rows in by_machine(records).values() if (found := value(rows)) is not None]
     return statistics.median(values) if values else None
 
 

@@ -5,10 +5,11 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from aims import Record, aims, of, parsed, peak, step_seconds
+from aims import Record, aims, by_machine, of, parsed, peak, step_seconds
 from plan import Scale, plan
 from run import DONE, FAILED, NOT_REACHED, RESULTS, UNFINISHED
 
@@ -84,21 +85,28 @@ def summary(steps: list[dict[str, Any]], records: dict[str, list[Record]], machi
     for step in steps:
         reason = f": {step['reason']}" if step["reason"] else ""
         lines.append(f"| {step['id']} | {step['title']} | {step['state']}{reason.replace('|', '/')} | {step['seconds']:.0f} |")
-    lines += ["", "| study | library | runs | step [ms] | peak GPU memory [GB] | agreement |", "| --- | --- | --- | --- | --- | --- |"]
-    for study, rows in records.items():
-        backends = dict.fromkeys((record.get("place") or {}).get("backend") for record in rows)
-        for backend in filter(None, backends):
-            runs, why = of(rows, backend), reasons(rows, backend)
-            seconds, memory = step_seconds(rows, backend), peak(rows, backend)
-            cells = [f"{seconds * 1000:.2f}" if seconds else "–", f"{memory / 1e9:.2f}" if memory else "–"]
-            audits = {(record.get("audit") or {"found": "not checked"})["found"] for record in runs}
-            lines.append(f"| {study} | {backend} | {len(runs)} | {' | '.join(cells)} | {', '.join(sorted(audits)) or why} |")
+    lines += ["", "| study | machine | library | runs | step [ms] | peak GPU memory [GB] | agreement |"]
+    lines += ["| --- | --- | --- | --- | --- | --- | --- |"]
+    for study, found in records.items():
+        for machine, rows in by_machine(found).items():
+            lines += [f"| {study} | {machine} | {cells} |" for cells in of_machine(rows)]
     lines += ["", "| aim | study | ratio | bound | verdict |", "| --- | --- | --- | --- | --- |"]
     for aim in aims(records):
         value = "–" if aim.value is None else f"{aim.value:.3f}"
         bound = f"{'at most' if aim.at_most else 'at least'} {aim.bound}"
         lines.append(f"| {aim.what} | {aim.study} | {value} | {bound} | {aim.verdict} |")
     return "\n".join(lines) + "\n"
+
+
+def of_machine(rows: list[Record]) -> Iterator[str]:
+    """The last cells of each library's row: library, runs, step, memory and agreement, or why there is no figure."""
+    backends = dict.fromkeys((record.get("place") or {}).get("backend") for record in rows)
+    for backend in filter(None, backends):
+        runs = of(rows, backend)
+        seconds, memory = step_seconds(rows, backend), peak(rows, backend)
+        cells = [f"{seconds * 1000:.2f}" if seconds else "–", f"{memory / 1e9:.2f}" if memory else "–"]
+        audits = {(record.get("audit") or {"found": "not checked"})["found"] for record in runs}
+        yield f"{backend} | {len(runs)} | {' | '.join(cells)} | {', '.join(sorted(audits)) or reasons(rows, backend)}"
 
 
 def reasons(records: list[Record], backend: str) -> str:

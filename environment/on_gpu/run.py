@@ -183,8 +183,6 @@ def surroundings(machine: dict[str, Any]) -> dict[str, str]:
         "LIBTORCH": machine["torch_folder"],
         "PATH": f"{binaries}:{os.environ['PATH']}",
         "PYTHONUNBUFFERED": "1",
-        # Keeps the compiled code of torch.compile and JAX for the next call.
-        "TORCHINDUCTOR_CACHE_DIR": str(WORK / "compiled/torch"),
     }
     return os.environ | settings
 

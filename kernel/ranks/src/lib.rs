@@ -52,6 +52,9 @@ pub enum RanksError {
         /// The number that MPI reports.
         counted: usize,
     },
+    /// The installed MPI allows no calls from several threads.
+    #[error("MPI was built without support for threads (MPI_THREAD_SERIALIZED); install an OpenMPI with it")]
+    Threads,
     /// A call failed.
     #[error("{call} failed with MPI's error {code}")]
     Call {
@@ -178,7 +181,7 @@ impl Ranks {
             )?;
         }
         if provided < SERIALIZED {
-            return Err(RanksError::Call { call: "MPI_Init_thread", code: provided });
+            return Err(RanksError::Threads);
         }
         let counted = ranks.query("MPI_Comm_size")?;
         if counted != size {
