@@ -53,7 +53,9 @@ pub enum RanksError {
         counted: usize,
     },
     /// The installed MPI allows no calls from several threads.
-    #[error("MPI was built without support for threads (MPI_THREAD_SERIALIZED); install an OpenMPI with it")]
+    #[error(
+        "MPI was built without support for threads (MPI_THREAD_SERIALIZED); install an OpenMPI with it"
+    )]
     Threads,
     /// A call failed.
     #[error("{call} failed with MPI's error {code}")]
