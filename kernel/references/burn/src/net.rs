@@ -163,7 +163,14 @@ impl Graph {
                     add("weight", Some(Value::Vector(&norm.gamma)));
                     add("bias", norm.beta.as_ref().map(Value::Vector));
                 }
-                _ => {}
+                // Without weights. A list, so that a new layer with weights is not forgotten.
+                Some(
+                    Layer::MaxPool(_)
+                    | Layer::AvgPool(_)
+                    | Layer::AdaptiveAvgPool(_)
+                    | Layer::Dropout(_),
+                )
+                | None => {}
             }
         }
         all
@@ -208,7 +215,14 @@ impl Graph {
                         put(beta, tensor(array("bias")?));
                     }
                 }
-                _ => {}
+                // Without weights. A list, so that a new layer with weights is not forgotten.
+                Some(
+                    Layer::MaxPool(_)
+                    | Layer::AvgPool(_)
+                    | Layer::AdaptiveAvgPool(_)
+                    | Layer::Dropout(_),
+                )
+                | None => {}
             }
         }
         Ok(())
