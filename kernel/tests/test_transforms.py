@@ -26,7 +26,9 @@ def test_every_transform_agrees_with_its_original(tmp_path: Path) -> None:
     data = os.environ.get("BENCHBOOK_DATA")
     if not data:
         pytest.skip("BENCHBOOK_DATA does not name a folder of photos")
-    build = ["cargo", "build", "--release", "--locked", "-p", "benchbook-data", "--example", "pixels"]
+    # With the packages of `check_libraries` in environment/checks.sh, so that what its build compiled is used again.
+    others = [f"--exclude=benchbook{name}" for name in ("", "-kernel", "-libtorch", "-worker")]
+    build = ["cargo", "build", "--release", "--locked", "--workspace", *others, "--example", "pixels"]
     subprocess.run(build, cwd=REPOSITORY, check=True)
     ours = TARGET / "release" / "examples" / "pixels"
     # Every eighth photo, or all in the long form.
