@@ -128,8 +128,8 @@ for name in ["small_cnn", "vgg16", "resnet18"] {
 // *step* is the time of the net alone, measured after the run with one batch in memory, so it contains neither compiling
 // nor reading images. With the few steps of the large nets, *train* is mostly start-up, so compare their steps.
 //
-// **How long it takes** at laptop scale on two idle cores: ten minutes a round for the small CNN and five for VGG16, of which a minute is `torch.compile`. With
-// the checks this makes 55 and 27 minutes; ResNet18 was not measured yet and may take 30.
+// **How long it takes** at laptop scale on two idle cores: thirteen minutes a round for the small CNN, five for VGG16 and six for ResNet18, of which a minute is `torch.compile`. With
+// the checks this makes 64, 27 and 32 minutes.
 // Each net has its own file of records, and the small CNN is first, so an interrupted measurement leaves complete studies. A second execution resumes the measurement and keeps
 // existing records; delete a file to measure again. `-p libraries "…"` with fewer names takes less time.
 

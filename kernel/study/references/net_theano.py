@@ -22,6 +22,12 @@ ACTIVATIONS = {
 }
 
 
+def epsilon(operation):
+    """The batch normalisation's epsilon. Theano refuses less than 1e-5, and rounds that down in 32-bit floats."""
+    smallest = np.nextafter(np.float32(1e-5), np.float32(1))
+    return float(smallest) if operation["epsilon"] == 1e-5 and theano.config.floatX == "float32" else operation["epsilon"]
+
+
 class Net:
     """The values of a graph as shared variables, by their names in it; its outputs, and what training changes beside."""
 
@@ -86,9 +92,9 @@ class Net:
             names = ("weight", "bias", "running_mean", "running_var")
             gamma, beta, mean, variance = (own(name).dimshuffle(wide) for name in names)
             if dropout is None:
-                return bn.batch_normalization_test(x, gamma, beta, mean, variance, axes, operation["epsilon"]), []
+                return bn.batch_normalization_test(x, gamma, beta, mean, variance, axes, epsilon(operation)), []
             how = {"running_average_factor": operation["momentum"], "running_mean": mean, "running_var": variance}
-            x, _, _, mean, variance = bn.batch_normalization_train(x, gamma, beta, axes, operation["epsilon"], **how)
+            x, _, _, mean, variance = bn.batch_normalization_train(x, gamma, beta, axes, epsilon(operation), **how)
             return x, [(own("running_mean"), mean.flatten()), (own("running_var"), variance.flatten())]
         if kind == "layer_norm":
             centred = x - x.mean(-1, keepdims=True)
