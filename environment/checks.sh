@@ -326,10 +326,9 @@ check_notebooks() {
 }
 
 check_notebooks_on_photos() {
-    local notebooks
-    mapfile -t notebooks < <(notebook_sources)
     # Of the report: one of each framework and of each platform.
-    [[ -n $full ]] || notebooks=(notebooks/1-colab-keras.rs notebooks/4-kaggle-pytorch.rs)
+    local notebooks=(notebooks/1-colab-keras.rs notebooks/4-kaggle-pytorch.rs)
+    [[ -z $full ]] || mapfile -t notebooks < <(notebook_sources)
     run_notebooks photos execute "${notebooks[@]}"
 }
 

@@ -114,7 +114,7 @@ class Study:
         return None
 
     def rounds(self) -> Counter[int]:
-        """How many successful runs each round has. Checks that the local file has every line of the host once."""
+        """The number of successful runs in each round. Checks that the local file has each line of the host exactly once."""
         lines = self.here.read_text().splitlines()
         assert sorted(lines) == sorted(set(self.there())), "the records here are those of the host"
         records = [json.loads(line) for line in lines]
