@@ -233,7 +233,7 @@ def test_the_first_libraries_settle_the_values_of_the_others_runs(program: Path,
     assert {record["audit"]["found"] for record in records} == {"alike"} and all(record["step_seconds"] for record in records)
 
 
-def test_a_job_that_diverges_is_told_by_every_backend_and_judged_of_none(
+def test_a_job_that_diverges_is_told_by_every_backend(
     program: Path, template: Path, pictures: Path, tmp_path: Path
 ) -> None:
     python_of_references()
@@ -244,12 +244,12 @@ def test_a_job_that_diverges_is_told_by_every_backend_and_judged_of_none(
         "check": {"steps": 4, "batch_size": 8},
         "job": job(pictures, epochs=1, learning_rate=1e20),
     }
-    said, records = study(program, template, tmp_path, plan, *ONE_ROUND, status=1)
-    assert "its losses or gradients are not finite; try a lower learning rate" in said, said
+    _, records = study(program, template, tmp_path, plan, *ONE_ROUND, status=1)
     messages = {record["place"]["backend"]: record["status"]["message"] for record in records}
     assert "training stopped in epoch 1" in messages["libtorch"]
     assert "the training loss of epoch 1 is nan" in messages["python-pytorch"]
-    assert {record["computes"]["found"] for record in records} == {"unchecked"}
+    # The check takes smaller steps.
+    assert {record["computes"]["found"] for record in records} == {"alike"}
 
 
 def test_the_originals_are_given_changed_pictures_and_do_not_change_them_themselves(
@@ -287,6 +287,18 @@ def test_sixteen_bit_floats_are_those_of_pytorch(program: Path, template: Path, 
     assert precision["libtorch"] == precision["python-pytorch"] == "bfloat16 autocast"
     keras = next(record["status"] for record in records if record["place"]["backend"] == "python-keras")
     assert keras["state"] == "absent" and "lacks a build.compute other than TensorFlow's own" in keras["message"]
+
+
+def test_what_sixteen_bits_cannot_tell_is_not_called_a_disagreement(program: Path, template: Path, pictures: Path, tmp_path: Path) -> None:
+    """Rounding the weights of ResNet50 to bfloat16 changes its gradients by more than their length."""
+    python_of_references()
+    plan = {"name": "short", "backends": ["libtorch", "python-pytorch"], "warm_up": 0, "check": {"steps": 3, "batch_size": 8}}
+    plan["job"] = job(pictures, epochs=1) | {"net": {"architecture": "resnet50", "size": 64, "classes": 2}}
+    _, records = study(program, template, tmp_path, plan, *ONE_ROUND, "--precision", "bfloat16")
+    assert {record["computes"]["found"] for record in records} == {"alike"}
+    audits = [record["audit"] for record in records]
+    assert {audit["found"] for audit in audits} == {"unchecked"}, audits
+    assert all("rounding to the run's precision (bfloat16 autocast) alone changes" in audit["reason"] for audit in audits), audits
 
 
 def processes(folder: Path) -> list[int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,28 @@ def test_an_original_is_not_above_doubt(
     found = {record["place"]["backend"]: record["computes"] for record in records}
     assert found["python-pytorch"]["found"] == "unlike", found
     assert [found[name]["found"] for name in ("libtorch", "tensorflow")] == ["alike", "alike"], found
+
+
+@pytest.mark.parametrize(("architecture", "rate"), [("resnet18", 0.01), ("resnet50", 0.1)])
+def test_rounding_makes_no_library_disagree(
+    program: Path, template: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, architecture: str, rate: float
+) -> None:
+    """Steps at these learning rates amplify the rounding of 32-bit floats until losses differ by 0.006 and 0.1."""
+    monkeypatch.setenv("BENCHBOOK_TENSORFLOW", str(python_of_references().parents[1]))
+    net = {"architecture": architecture, "size": 64, "classes": 2}
+    plan = {
+        "name": "rounding",
+        "backends": ["libtorch", "tensorflow", "python-pytorch", "python-keras"],
+        "warm_up": 0,
+        "check": {"steps": 3, "batch_size": 8},
+        "job": job(pictures, epochs=1, learning_rate=rate) | {"net": net},
+    }
+    _, records = study(program, template, tmp_path, plan, *ONE_ROUND)
+    assert [record["computes"]["found"] for record in records] == ["alike"] * 4, [record["computes"] for record in records]
+    audits = [record["audit"] for record in records]
+    assert [audit["found"] for audit in audits] == ["alike"] * 4, audits
+    # Half of what the bound allows.
+    assert all(float(re.search(r"losses (\S+),", audit["nearness"])[1]) < 5e-4 for audit in audits), audits
 
 
 def test_two_that_disagree_are_both_in_doubt(

@@ -237,7 +237,7 @@ impl StudyPlan {
         let mut workers = Workers::new(&job)?;
         // DistributedDataParallel needs an image for each rank.
         let check = Check { batch_size: check.batch_size.max(job.build.ranks), ..*check };
-        check::run(check, &self.backends, &mut workers, observer).map(Some)
+        check::run(check, &self.job.build, &self.backends, &mut workers, observer).map(Some)
     }
 
     /// Runs the missing runs and sends events to `observer`. The result of `checked` for a backend applies to all runs of

@@ -84,10 +84,10 @@ def trace(library):
     """Writes what the model and the optimiser at hand compute of the common batches from the common weights.
 
     `deviations` lists what differs from the job in the library's own objects; `dropped` feeds ones to each dropout layer;
-    `weights` returns all values by their names; `start_from` sets them and empties the optimiser's memory; `set_masks`
-    makes dropout layers multiply by these arrays; `logits` computes in inference mode, `gradients` in training mode;
-    `held` copies a batch to the device, and `step` is the step that trains on it. A study asks no other program than
-    PyTorch's for its `profile`.
+    `weights` returns all values by their names; `start_from` sets them and empties the optimiser's memory; `scale_rate`
+    multiplies the optimiser's learning rate, and `start_from` follows; `set_masks` makes dropout layers multiply by these
+    arrays; `logits` computes in inference mode, `gradients` in training mode; `held` copies a batch to the device, and
+    `step` is the step that trains on it. A study asks no other program than PyTorch's for its `profile`.
     """
     announce("check")
     start, batches = load_file(TRACE["start"]), load_file(TRACE["batches"])
@@ -105,6 +105,7 @@ def trace(library):
     arrays = {"logits": library.logits(pixels[0])}
     library.set_masks([numpy.ones_like(mask[0]) for mask in masks])
     arrays |= {f"gradient.{name}": value for name, value in library.gradients(pixels[0], labels[0]).items()}
+    library.scale_rate(TRACE["rate_share"])
     # The running statistics of batch normalisation have moved.
     library.start_from(start)
     for step in range(TRACE["steps"]):

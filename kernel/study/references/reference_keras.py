@@ -181,6 +181,9 @@ class Keras:
     def weights(self):
         return {name: from_keras(variable, variable.numpy()) for name, variable in self.named.items()}
 
+    def scale_rate(self, factor):
+        self.model.optimizer.learning_rate = float(self.model.optimizer.learning_rate) * factor
+
     def start_from(self, arrays):
         set_weights(self.named, arrays)
         for variable in self.model.optimizer.variables:

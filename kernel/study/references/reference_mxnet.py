@@ -41,7 +41,7 @@ class MXNet(Loop):
         if JOB["device"] != "cpu":
             sys.exit(f"MXNet {mx.__version__} of PyPI computes on the CPU only; the device must be cpu (got {JOB['device']})")
         mx.random.seed(JOB["seed"])
-        self.masks = []
+        self.masks, self.rate = [], JOB["learning_rate"]
 
     def build(self):
         with part("build_parts", "initialise"):
@@ -61,7 +61,7 @@ class MXNet(Loop):
 
     def make_trainer(self):
         settings = JOB["optimizer"]
-        name, how = settings["name"], {"learning_rate": JOB["learning_rate"]}
+        name, how = settings["name"], {"learning_rate": self.rate}
         if name == "sgd":
             # MXNet's Nesterov is an optimiser of its own.
             name = "nag" if settings["nesterov"] else "sgd"
@@ -155,6 +155,9 @@ class MXNet(Loop):
 
     def weights(self):
         return {name: value.data().asnumpy() for name, value in self.net.named.items()}
+
+    def scale_rate(self, factor):
+        self.rate *= factor
 
     def start_from(self, arrays):
         self.net.set_weights(arrays)

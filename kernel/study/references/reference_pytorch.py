@@ -338,6 +338,10 @@ class PyTorch:
         # A copy, since on the processor an array shares the tensor's memory.
         return {name: value.detach().cpu().numpy().copy() for name, value in self.model.named().items()}
 
+    def scale_rate(self, factor):
+        for group in self.optimizer.param_groups:
+            group["lr"] *= factor
+
     def start_from(self, arrays):
         self.model.set_weights({name: torch.from_numpy(array) for name, array in arrays.items()})
         self.optimizer.state.clear()

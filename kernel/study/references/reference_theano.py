@@ -64,15 +64,14 @@ def _c_all(self, *arguments):
 Elemwise._c_all = _c_all
 
 
-def updates_of(values, gradients):
+def updates_of(values, gradients, rate):
     """The optimiser: updates of the values, and its own memory."""
-    settings, rate, memory, updates = JOB["optimizer"], JOB["learning_rate"], [], []
+    settings, memory, updates = JOB["optimizer"], [], []
 
     def remembered(like):
         memory.append(theano.shared(np.zeros_like(like.get_value(borrow=True))))
         return memory[-1]
 
-    rate = np.array(rate, FLOATS)
     if settings["name"] == "adam":
         steps = remembered(theano.shared(np.zeros((), FLOATS)))
         updates.append((steps, steps + 1))
@@ -111,6 +110,7 @@ class Theano(Loop):
             sys.exit(f"theano-pymc computes on the CPU only; the device must be cpu (got {JOB['device']})")
         # A seed of 0 is refused.
         self.random, self.masks = MRG_RandomStream(JOB["seed"] + 1), []
+        self.rate = theano.shared(np.array(JOB["learning_rate"], FLOATS))
 
     def build(self):
         with part("build_parts", "initialise"):
@@ -138,7 +138,7 @@ class Theano(Loop):
         loss, hits = self.net.loss(output, self.labels)
         values = [self.net.named[name] for name in learned()]
         self.computed_gradients = theano.grad(loss, values)
-        updates, self.memory = updates_of(values, self.computed_gradients)
+        updates, self.memory = updates_of(values, self.computed_gradients, self.rate)
         self.compute_step = theano.function([self.pixels, self.labels], [loss, hits], updates=updates + moved)
 
     def learn(self, pixels, labels):
@@ -179,6 +179,9 @@ class Theano(Loop):
 
     def weights(self):
         return self.net.weights()
+
+    def scale_rate(self, factor):
+        self.rate.set_value(self.rate.get_value() * np.array(factor, FLOATS))
 
     def start_from(self, arrays):
         self.net.set_weights(arrays)

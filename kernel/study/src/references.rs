@@ -126,6 +126,8 @@ pub struct Question {
     pub before: Option<PathBuf>,
     /// Number of training steps.
     pub steps: usize,
+    /// The learning rate of these steps, as a [share](crate::agreement::rate_share) of the job's.
+    pub rate_share: f64,
     /// The step after which changes are compared.
     pub changes_after: usize,
     /// The path of the arrays to write: `logits`, `gradient.NAME` and `change.NAME`, each a [sample](crate::agreement::sample).

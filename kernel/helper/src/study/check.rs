@@ -4,19 +4,21 @@
 //! majority settles the right values ([`run`]). After its clock has stopped, a timed run writes such a trace with its own
 //! model, optimiser and precision, which is compared with the settled values ([`Common::audit`]).
 
-use super::launch::Workers;
+use super::launch::{Workers, device};
 use super::trace::{self, Request, seed};
 use crate::backend::{
-    ALL, Array, Convention, Optimizer, Parameters, Precision, Runner, dropout_mask, normal,
+    ALL, Array, Compute, Convention, Optimizer, Parameters, Precision, Runner, dropout_mask, normal,
 };
 use crate::error::Error;
 use crate::job::Job;
+use crate::model::Build;
 use benchbook_chart::{Cell, Chart, LineChart, Table};
 use benchbook_data::{Batch, ImageFolder, Loader};
 use benchbook_display::{Bundle, Rich};
 use benchbook_nets::{Architecture, Net, Operation};
 use benchbook_study::agreement::{
-    Agreement, Bounds, CHANGES_AFTER, Settled, Trace, agreement, first_of, length, sample, settle,
+    Agreement, Bounds, CHANGES_AFTER, Settled, Trace, agreement, first_of, length, rate_share,
+    rounded, sample, settle, undetermined,
 };
 use benchbook_study::files::Scratch;
 use benchbook_study::record::{Computes, Record};
@@ -78,16 +80,26 @@ pub struct Checked {
     common: Arc<Common>,
 }
 
+/// The steps of a trace.
+#[derive(Clone, Copy, Debug)]
+struct Steps {
+    count: usize,
+    /// [`Question::rate_share`].
+    rate_share: f64,
+}
+
 /// The common start of all traces, and the settled values.
 #[derive(Debug)]
 pub(super) struct Common {
     folder: Scratch,
-    /// Steps of a run's trace.
-    steps: usize,
+    /// The steps of a run's trace.
+    steps: Steps,
     /// The length of the sample of each starting parameter.
     lengths: BTreeMap<String, f64>,
     /// The settled values for each library of the study, by its optimiser's formula.
     truths: BTreeMap<String, Arc<Trace>>,
+    /// How far rounding to the timed precision moves the settled values, for TF32 and 16-bit floats.
+    rounding: Option<Agreement>,
     /// Expected images of the whole training, of a validation and of the test.
     images: [Option<usize>; 3],
 }
@@ -201,6 +213,7 @@ struct Traced {
 
 pub(super) fn run(
     check: Check,
+    timed: &Build,
     backends: &[String],
     workers: &mut Workers,
     observer: &mut dyn FnMut(&Event),
@@ -241,11 +254,17 @@ pub(super) fn run(
     }
     let (mut traces, mut versions) = (Vec::new(), BTreeMap::new());
     let runs = plan.len();
-    for (index, (runner, rule, asked)) in plan.into_iter().enumerate() {
+    let one = Steps { count: 1, rate_share: 1.0 };
+    let one = by_any(&plan, one, folder.path(), workers, observer)?;
+    let sizes = workers.net.parameters().iter();
+    let sizes = sizes.map(|parameter| (parameter.name.clone(), parameter.len())).collect();
+    let rate_share = one.map_or(1.0, |step| rate_share(&step, &sizes));
+    let steps = Steps { count: check.steps, rate_share };
+    for (index, (runner, rule, asked)) in plan.iter().copied().enumerate() {
         let id = runner.about().id;
         let backend = format!("{id}: agreement check");
         observer(&Event::Begin { backend, run: index + 1, runs, warm_up: false });
-        let result = trace_alone(runner, rule, check, folder.path(), workers, observer);
+        let result = trace_alone(runner, rule, steps, folder.path(), workers, observer);
         let result = result.and_then(|(answer, trace)| {
             if asked.is_some() {
                 versions.insert(id.to_owned(), answer.version);
@@ -254,9 +273,7 @@ pub(super) fn run(
             let finite = trace.losses.iter().all(|loss| loss.is_finite())
                 && values.into_iter().all(|value| value.is_finite());
             match (finite, answer.deviations.as_slice()) {
-                (false, _) => {
-                    Err("its losses or gradients are not finite; try a lower learning rate".into())
-                }
+                (false, _) => Err("its losses or gradients are not finite".into()),
                 (true, []) => Ok(trace),
                 (true, deviations) => Err(first_of(deviations)),
             }
@@ -277,10 +294,66 @@ pub(super) fn run(
     }
     let backends: Vec<_> = backends.iter().cloned().zip(computed).collect();
     let truths = truths.into_iter().map(|(place, truth)| (backends[place].0.clone(), truth));
-    let steps = check.run_steps.min(check.steps);
-    let (truths, images) = (truths.collect(), workers.images());
-    let common = Common { folder, steps, lengths, truths, images };
+    let truths: BTreeMap<String, Arc<Trace>> = truths.collect();
+    let steps = Steps { count: check.run_steps.min(check.steps), rate_share };
+    let on_gpu = device(timed.requested_device()) != "cpu";
+    let mut rounding = None;
+    if let (Some(digits), Some(truth)) =
+        (short_digits(&timed.compute, on_gpu), truths.values().next())
+    {
+        let common = round_files(folder.path(), digits)?;
+        let moved = by_any(&plan, steps, &common, workers, observer)?;
+        rounding = moved.map(|moved| agreement(truth, &moved, Bounds::SHORT, &lengths));
+    }
+    let common = Common { folder, steps, lengths, truths, rounding, images: workers.images() };
     Ok(Checked { check, backends, versions, common: Arc::new(common) })
+}
+
+/// Traces steps with a Rust backend, or else with the first library that can; `None` if no library can.
+fn by_any(
+    plan: &[(Runner, Optimizer, Option<usize>)],
+    steps: Steps,
+    common: &Path,
+    workers: &mut Workers,
+    observer: &mut dyn FnMut(&Event),
+) -> Result<Option<Trace>, Error> {
+    let own = ALL.iter().filter(|runner| matches!(runner, Runner::Rust(_)));
+    let others = plan.iter().map(|(runner, _, _)| runner);
+    let rule = workers.job.fit.optimizer;
+    for runner in own.chain(others).filter(|runner| runner.installed().is_ok()) {
+        let traced = trace_alone(*runner, rule, steps, common, workers, observer);
+        crate::interrupt::check()?;
+        if let Ok((_, trace)) = traced {
+            return Ok(Some(trace));
+        }
+    }
+    Ok(None)
+}
+
+/// Binary digits of the floats that are multiplied; `None` for 32-bit and 64-bit floats, which need no rounding.
+fn short_digits(compute: &Compute, on_gpu: bool) -> Option<u32> {
+    let tf32 = on_gpu && (compute.tf32_matmul || compute.tf32_convolutions);
+    match compute.precision {
+        Precision::BFloat16 => Some(8),
+        Precision::Float16 => Some(11),
+        Precision::Float32 => Some(11).filter(|_| tf32),
+        Precision::Float64 => None,
+    }
+}
+
+/// Writes the common batches and weights anew, rounded; returns their folder.
+fn round_files(common: &Path, digits: u32) -> Result<PathBuf, Error> {
+    let folder = common.join("rounded");
+    std::fs::create_dir_all(&folder).map_err(Error::file("create", &folder))?;
+    for file in [BATCHES, START] {
+        let (mut all, _) = safetensors::read(&common.join(file))?;
+        let exact = |name: &String| name == "labels" || name.starts_with("factors.");
+        for (_, array) in all.arrays.iter_mut().filter(|(name, _)| !exact(name)) {
+            array.values.iter_mut().for_each(|value| *value = rounded(*value, digits));
+        }
+        safetensors::write(&all, &folder.join(file), HashMap::new())?;
+    }
+    Ok(folder)
 }
 
 /// Settles each optimiser's formula, sets the results of the study's libraries, and returns the settled values by place.
@@ -382,13 +455,14 @@ const NOISE: f64 = 0.01;
 const BATCHES: &str = "batches.safetensors";
 const START: &str = "start.safetensors";
 
-fn question(common: &Path, own: &Path, steps: usize, before: Option<PathBuf>) -> Question {
+fn question(common: &Path, own: &Path, steps: Steps, before: Option<PathBuf>) -> Question {
     Question {
         batches: common.join(BATCHES),
         start: common.join(START),
         before,
-        steps,
-        changes_after: CHANGES_AFTER.min(steps),
+        steps: steps.count,
+        rate_share: steps.rate_share,
+        changes_after: CHANGES_AFTER.min(steps.count),
         arrays: own.join("arrays.safetensors"),
         output: own.join("answer.json"),
     }
@@ -398,7 +472,7 @@ fn question(common: &Path, own: &Path, steps: usize, before: Option<PathBuf>) ->
 fn trace_alone(
     runner: Runner,
     rule: Optimizer,
-    check: Check,
+    steps: Steps,
     common: &Path,
     workers: &mut Workers,
     observer: &mut dyn FnMut(&Event),
@@ -407,7 +481,7 @@ fn trace_alone(
     let id = runner.about().id;
     let folder = workers.folder().join(format!("{id}-{rule}").replace(['/', ' '], "-"));
     std::fs::create_dir_all(&folder).map_err(|error| words(&error))?;
-    let question = question(common, &folder, check.steps, None);
+    let question = question(common, &folder, steps, None);
     let command = match runner {
         Runner::Rust(own) => {
             let mut command = workers.worker("study", own).map_err(|error| words(&error))?;
@@ -475,22 +549,26 @@ impl Common {
         }
         let compute = &job.build.compute;
         let on_gpu = record.library.device.as_deref().is_some_and(|device| device != "cpu");
-        let bounds = match compute.precision {
-            Precision::Float64 => Bounds::EXACT,
-            Precision::Float32 if on_gpu && (compute.tf32_matmul || compute.tf32_convolutions) => {
-                Bounds::SHORT
-            }
-            Precision::Float32 => Bounds::SINGLE,
-            Precision::BFloat16 | Precision::Float16 => Bounds::SHORT,
+        let bounds = match (short_digits(compute, on_gpu), compute.precision) {
+            (Some(_), _) => self.rounding.as_ref().map_or(Bounds::SHORT, Bounds::short),
+            (None, Precision::Float64) => Bounds::EXACT,
+            (None, _) => Bounds::SINGLE,
         };
         let agreement = agreement(truth, &trace, bounds, &self.lengths);
+        let as_agreed = faults.is_empty();
         faults.extend(agreement.faults.iter().cloned());
         if faults.is_empty() {
             let reference = "the reference values".into();
-            Computes::Alike { reference, nearness: nearness(&agreement) }
-        } else {
-            Computes::Unlike { message: first_of(&faults) }
+            return Computes::Alike { reference, nearness: nearness(&agreement) };
         }
+        if as_agreed && let Some(moved) = self.rounding.as_ref().and_then(undetermined) {
+            let reason = format!(
+                "rounding to the run's precision ({}) alone changes {moved}; a run in 32-bit floats can be checked",
+                compute.precision
+            );
+            return Computes::Unchecked { reason };
+        }
+        Computes::Unlike { message: first_of(&faults) }
     }
 
     /// The numbers of images that differ from the job's.

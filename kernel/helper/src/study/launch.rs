@@ -430,7 +430,8 @@ fn order(job: &Job, train: &Split) -> Result<Vec<Vec<Vec<PathBuf>>>, Error> {
     Ok((0..fit.epochs).map(|_| passes.by_ref().take(steps).collect()).collect())
 }
 
-fn device(requested: Device) -> String {
+/// The name of the device that a job runs on.
+pub(super) fn device(requested: Device) -> String {
     match requested {
         Device::Auto if tch::Cuda::is_available() => "cuda:0".into(),
         Device::Auto => "cpu".into(),

@@ -53,7 +53,6 @@ pub(crate) fn trace(
     fit: &Fit,
     question: &Question,
 ) -> Result<(), Error> {
-    let rate = fit.rate();
     let (start, _) = safetensors::read(&question.start)?;
     let (batches, _) = safetensors::read(&question.batches)?;
     let of_step = |name: &str, step: usize| -> &[f32] {
@@ -93,6 +92,7 @@ pub(crate) fn trace(
     traced.gradients = sampled(network.gradients(first, &labels(0))?);
     // The running statistics of batch normalisation may have moved.
     begin(network)?;
+    let rate = fit.rate() * question.rate_share;
     for step in 0..question.steps {
         crate::interrupt::check()?;
         let input = Input::Values(pixels(step));

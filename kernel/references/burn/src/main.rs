@@ -141,6 +141,10 @@ impl Library for Burn {
         Ok(values.map(|(name, value)| (name, value.read())).collect())
     }
 
+    fn scale_rate(&mut self, factor: f64) {
+        self.rate *= factor;
+    }
+
     fn start_from(&mut self, weights: &Parameters) -> anyhow::Result<()> {
         let mut net = self.net.take().context("a step of training has failed before")?;
         self.graph.set(&mut net, weights, &self.device)?;

@@ -131,6 +131,10 @@ impl Library for Candle {
         self.net.values().iter().map(value).collect()
     }
 
+    fn scale_rate(&mut self, factor: f64) {
+        self.settings.1 *= factor;
+    }
+
     fn start_from(&mut self, weights: &Parameters) -> anyhow::Result<()> {
         for (name, value) in self.net.values() {
             let array =

@@ -47,6 +47,9 @@ pub trait Library: Sized {
     /// All parameters and running statistics, by name, in full precision.
     fn weights(&self) -> anyhow::Result<BTreeMap<String, Vec<f64>>>;
 
+    /// Multiplies the optimiser's learning rate. [`Library::start_from`] follows.
+    fn scale_rate(&mut self, factor: f64);
+
     /// Sets all parameters and running statistics, and resets the optimiser's state.
     fn start_from(&mut self, weights: &Parameters) -> anyhow::Result<()>;
 

@@ -70,6 +70,7 @@ pub(crate) fn trace<L: Library>(library: &mut L, job: &Job) -> anyhow::Result<()
     for (name, gradient) in library.gradients(first, &labels)?.arrays {
         traced.arrays.insert(format!("gradient.{name}"), sample(&gradient.values));
     }
+    library.scale_rate(question.rate_share);
     // Computing the gradients has changed the running statistics of batch normalisation.
     library.start_from(&start)?;
     let mut losses = Vec::new();
