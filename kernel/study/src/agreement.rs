@@ -362,9 +362,10 @@ mod tests {
 
     #[test]
     fn rounding_to_bfloat16_keeps_eight_digits() {
-        // 1 + 2^-8 lies between 1 and 1 + 2^-7, 1 + 3 · 2^-8 between 1 + 2^-7 and 1 + 2^-6.
-        let all = [1.0, 1.003_906_25, 1.003_906_5, 1.011_718_75, -0.1, 0.0];
-        let expected = [1.0, 1.0, 1.007_812_5, 1.015_625, -0.100_097_656, 0.0];
+        // From 1 on the neighbours are two units apart.
+        let unit: f32 = 1.0 / 256.0;
+        let all = [1.0, 1.0 + unit, 1.0 + 1.01 * unit, 1.0 + 3.0 * unit, -1.0 - unit, 0.0];
+        let expected = [1.0, 1.0, 1.0 + 2.0 * unit, 1.0 + 4.0 * unit, -1.0, 0.0];
         assert_eq!(all.map(|value| rounded(value, 8)), expected);
     }
 
