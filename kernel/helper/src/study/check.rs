@@ -98,7 +98,7 @@ pub(super) struct Common {
     lengths: BTreeMap<String, f64>,
     /// The settled values for each library of the study, by its optimiser's formula.
     truths: BTreeMap<String, Arc<Trace>>,
-    /// How far rounding to the timed precision moves the settled values, for TF32 and 16-bit floats.
+    /// How far rounding to the timed precision moves the settled values.
     rounding: Option<Agreement>,
     /// Expected images of the whole training, of a validation and of the test.
     images: [Option<usize>; 3],
@@ -298,12 +298,12 @@ pub(super) fn run(
     let steps = Steps { count: check.run_steps.min(check.steps), rate_share };
     let on_gpu = device(timed.requested_device()) != "cpu";
     let mut rounding = None;
-    if let (Some(digits), Some(truth)) =
-        (short_digits(&timed.compute, on_gpu), truths.values().next())
+    if let (Some(tolerance), Some(truth)) =
+        (tolerance(&timed.compute, on_gpu), truths.values().next())
     {
-        let common = round_files(folder.path(), digits)?;
+        let common = round_files(folder.path(), tolerance.digits)?;
         let moved = by_any(&plan, steps, &common, workers, observer)?;
-        rounding = moved.map(|moved| agreement(truth, &moved, Bounds::SHORT, &lengths));
+        rounding = moved.map(|moved| agreement(truth, &moved, tolerance.least, &lengths));
     }
     let common = Common { folder, steps, lengths, truths, rounding, images: workers.images() };
     Ok(Checked { check, backends, versions, common: Arc::new(common) })
@@ -330,13 +330,27 @@ fn by_any(
     Ok(None)
 }
 
-/// Binary digits of the floats that are multiplied; `None` for 32-bit and 64-bit floats, which need no rounding.
-fn short_digits(compute: &Compute, on_gpu: bool) -> Option<u32> {
-    let tf32 = on_gpu && (compute.tf32_matmul || compute.tf32_convolutions);
+/// The bounds of a timed precision.
+struct Tolerance {
+    /// The binary digits to which weights and images are rounded to see what rounding alone changes.
+    digits: u32,
+    least: Bounds,
+    most: Bounds,
+}
+
+/// `None` for 64-bit floats, which have fixed bounds.
+fn tolerance(compute: &Compute, on_gpu: bool) -> Option<Tolerance> {
+    let short = |digits| Some(Tolerance { digits, least: Bounds::SHORT, most: Bounds::LOOSEST });
     match compute.precision {
-        Precision::BFloat16 => Some(8),
-        Precision::Float16 => Some(11),
-        Precision::Float32 => Some(11).filter(|_| tf32),
+        Precision::BFloat16 => short(8),
+        Precision::Float16 => short(11),
+        Precision::Float32 if on_gpu && (compute.tf32_matmul || compute.tf32_convolutions) => {
+            short(11)
+        }
+        // Three of the 24 digits stand for the rounding of sums.
+        Precision::Float32 => {
+            Some(Tolerance { digits: 21, least: Bounds::SINGLE, most: Bounds::SINGLE })
+        }
         Precision::Float64 => None,
     }
 }
@@ -549,10 +563,12 @@ impl Common {
         }
         let compute = &job.build.compute;
         let on_gpu = record.library.device.as_deref().is_some_and(|device| device != "cpu");
-        let bounds = match (short_digits(compute, on_gpu), compute.precision) {
-            (Some(_), _) => self.rounding.as_ref().map_or(Bounds::SHORT, Bounds::short),
-            (None, Precision::Float64) => Bounds::EXACT,
-            (None, _) => Bounds::SINGLE,
+        let bounds = match (tolerance(compute, on_gpu), &self.rounding) {
+            (Some(Tolerance { least, most, .. }), Some(rounding)) => {
+                Bounds::of_rounding(rounding, least, most)
+            }
+            (Some(Tolerance { least, .. }), None) => least,
+            (None, _) => Bounds::EXACT,
         };
         let agreement = agreement(truth, &trace, bounds, &self.lengths);
         let as_agreed = faults.is_empty();
@@ -561,9 +577,10 @@ impl Common {
             let reference = "the reference values".into();
             return Computes::Alike { reference, nearness: nearness(&agreement) };
         }
-        if as_agreed && let Some(moved) = self.rounding.as_ref().and_then(undetermined) {
+        let moved = self.rounding.as_ref().and_then(|rounding| undetermined(rounding, bounds));
+        if as_agreed && let Some(moved) = moved {
             let reason = format!(
-                "rounding to the run's precision ({}) alone changes {moved}; a run in 32-bit floats can be checked",
+                "rounding to the run's precision ({}) alone changes {moved}; larger images, a larger batch of the check or a higher precision can be checked",
                 compute.precision
             );
             return Computes::Unchecked { reason };
