@@ -61,6 +61,23 @@ def disagrees(run: dict[str, Any]) -> bool:
     return any((run.get(check) or {}).get("found") == "unlike" for check in ("computes", "audit"))
 
 
+def judged(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The runs, each with the result of the last check of its backend, version, job and machine, as `judged` in
+    `kernel/study/src/study.rs` finds it. A failed check replaces no earlier result."""
+
+    def subject(run: dict[str, Any]) -> tuple[Any, ...]:
+        place = run["place"]
+        version, cpu = (run.get(part, {}).get(name) for part, name in (("library", "version"), ("environment", "cpu")))
+        return place["study"], place["backend"], place.get("job"), version, cpu
+
+    last: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for run in sorted(runs, key=lambda run: run.get("started", 0)):
+        found = run.get("computes")
+        if found and (found["found"] != "unchecked" or subject(run) not in last):
+            last[subject(run)] = found
+    return [run | {"computes": last.get(subject(run))} for run in runs]
+
+
 class Study:
     """The runs of a study. A pointer selects one number per backend from the successful runs without warm-ups; or
     one per study, if one backend ran several.
@@ -74,7 +91,8 @@ class Study:
     """
 
     def __init__(self, runs: list[dict[str, Any]]) -> None:
-        self.runs = [run for run in runs if run["status"]["state"] == "ok" and not run["place"]["warm_up"] and not disagrees(run)]
+        good = [run for run in judged(runs) if run["status"]["state"] == "ok" and not run["place"]["warm_up"]]
+        self.runs = [run for run in good if not disagrees(run)]
 
     def resolve(self, pointer: str) -> dict[str, Any]:
         if pointer.startswith("/ratio/"):

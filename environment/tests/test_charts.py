@@ -122,6 +122,19 @@ def test_steps_of_a_study_are_medians_over_runs_of_the_medians_of_their_steps(st
     assert "'tensorflow', [0.4]" in charts.faults(notebook(chart), study)[0]
 
 
+def test_the_last_check_of_a_study_decides_which_runs_count():
+    def run(started, state, found):
+        place = {"study": "s", "backend": "theano", "round": 1, "warm_up": False, "job": "j"}
+        computes = {"found": found} if found else None
+        return {"started": started, "status": {"state": state}, "place": place, "computes": computes, "phases": {"train": 1.0}}
+
+    first = run(1, "ok", "unlike")
+    for later, counts in [([], 0), (["alike"], 1), (["alike", "unchecked"], 1), (["alike", "unlike"], 0), (["unchecked"], 0)]:
+        checks = [run(2 + at, "checked", found) for at, found in enumerate(later)]
+        # In any order in the file.
+        assert len(charts.Study([*checks, first]).runs) == counts, later
+
+
 def test_ratios_of_a_study_are_computed_again_from_its_rounds(study):
     # 4/1 and 6/3; the third round of TensorFlow failed.
     chart = bars([""], source("/ratio/libtorch/phases/train", "study"), libtorch=[1.0], tensorflow=[3.0])
