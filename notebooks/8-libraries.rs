@@ -266,7 +266,18 @@ published().table()?
 
 // %% [markdown]
 // ## What can be concluded, and what cannot
-// The answers are in the tables above. In any case:
+// The kept outputs (28 and 29 November 2026, two cores of an AMD EPYC for VGG16 and of an Intel Xeon for the others, no GPU) say:
+//
+// 1. **Keras or TensorFlow?** The library under Keras matters more than Keras. With JAX or PyTorch under it, a step of the same Keras program takes 1.45
+//    to 7.5 times as long as with TensorFlow. TensorFlow without Keras takes as long as with it, or a sixth less (ResNet18). Which of PyTorch and Keras on TensorFlow
+//    is faster depends on the net: PyTorch's step takes 1.5 times as long for the small CNN, about as long for VGG16, and three quarters for ResNet18.
+// 2. **Eager or compiled?** On two cores compiling never makes a step significantly shorter: `torch.compile` makes ResNet18's 1.4 times as long, and XLA Keras' 2 (small CNN) to 7
+//    times (ResNet18; VGG16's row has no ratio). The first step takes 42 s and more with `torch.compile`, and with XLA two to three times as long as without.
+// 3. **Rust or Python?** LibTorch takes as long from Rust as PyTorch from Python, since both execute the same operations. burn takes 2.2 to 4.1 times as long, with the
+//    least memory. candle is no answer for these nets: its gradients of VGG16 are wrong, and it has none for ResNet18's max pooling.
+// 4. **Then or now?** PyTorch 1.13 is about as fast as 2.11. MXNet keeps up except for ResNet18 (1.6 times as long); Theano takes 1.5 to 2.6 times as long.
+//
+// In any case:
 //
 // - **A ratio counts only where the library computes the same.** A library that *disagrees* or was *not checked* has none, and its time says nothing about
 //   libraries.
