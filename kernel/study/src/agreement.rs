@@ -40,7 +40,8 @@ pub fn rate_share(step: &Trace, sizes: &BTreeMap<String, usize>) -> f64 {
     let lowered = |(name, gradient): (&String, &Vec<f32>)| {
         let change = step.changes.get(name)?;
         let pairs = gradient.iter().zip(change);
-        let sampled: f64 = pairs.map(|(gradient, change)| f64::from(gradient * change)).sum();
+        // In 64 bits: at a huge rate the products exceed 32.
+        let sampled: f64 = pairs.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
         Some(-sampled * *sizes.get(name)? as f64 / gradient.len() as f64)
     };
     let lowered: f64 = step.gradients.iter().filter_map(lowered).sum();
@@ -359,6 +360,7 @@ mod tests {
         };
         // A rate of 1e-3 lowers the loss by 1e-3 · 10 · (16 + 64), since two of 20 values are sampled.
         assert_eq!([share(80.1, 1e-3), share(79.9, 1e-3), share(8.0, 1e-3)], [1.0, 0.5, 0.0625]);
+        assert!(share(0.8, 1e37) < 1e-36, "a huge rate has a share, too");
         assert_eq!([share(0.8, 0.0), share(f64::NAN, 0.1), share(0.8, -1.0)], [1.0; 3]);
     }
 
